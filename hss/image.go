@@ -1,0 +1,68 @@
+package hss
+
+import "time"
+
+// Image is one row of the list: RegistryImagesInfo of the API.
+//
+// Counts and times are pointers or zero times where the API may leave them
+// out: "not sent" is not the same as 0.
+type Image struct {
+	// ID is an int64 by the reference, and a string in its own example.
+	ID           string
+	Namespace    string
+	Name         string
+	ImageID      string
+	Digest       string
+	Version      string
+	Type         ImageType
+	RegistryID   string
+	RegistryName string
+	RegistryType RegistryType
+	// LatestVersion says that no newer version of the image is known.
+	LatestVersion bool
+	Scannable     bool
+	MultiArch     bool
+	ScanStatus    ScanStatus
+	// ScanFailedCode is one of the documented codes, such as
+	// authentication_failed; ScanFailedDescription says it in words.
+	ScanFailedCode        string
+	ScanFailedDescription string
+	// Size is in bytes.
+	Size int64
+	// LatestUpdateTime is when the image was last pushed, LatestScanTime when
+	// it was last scanned, LatestSyncTime when HSS last learnt of it. Zero: none.
+	LatestUpdateTime time.Time
+	LatestScanTime   time.Time
+	LatestSyncTime   time.Time
+	Vulnerabilities  *int
+	UnsafeSettings   *int
+	MaliciousFiles   *int
+	// DomainName owns a shared image; SharedStatus is expired or effective.
+	DomainName   string
+	SharedStatus string
+	// InstanceName, InstanceID and InstanceURL are of SWR Enterprise.
+	InstanceName string
+	InstanceID   string
+	InstanceURL  string
+	// Severity is empty until the image has been scanned.
+	Severity Severity
+	// Architectures holds one entry for each architecture of a
+	// multi-architecture image (association_images).
+	Architectures []AssociatedImage
+}
+
+// AssociatedImage is one architecture of a multi-architecture image:
+// AssociateImagesInfo of the API. It has no severity level of its own.
+type AssociatedImage struct {
+	ID              string
+	ImageID         string
+	Name            string
+	Version         string
+	Type            ImageType
+	Namespace       string
+	Digest          string
+	ScanStatus      ScanStatus
+	Vulnerabilities *int
+	UnsafeSettings  *int
+	MaliciousFiles  *int
+}

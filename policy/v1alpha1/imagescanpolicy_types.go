@@ -1,0 +1,256 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Enforcement says what a violated policy does to the request.
+//
+// +kubebuilder:validation:Enum=Deny;Warn;Audit
+type Enforcement string
+
+// The enforcements, from the strictest to the mildest.
+const (
+	// EnforcementDeny refuses the object.
+	EnforcementDeny Enforcement = "Deny"
+	// EnforcementWarn admits the object with a warning to whoever sent it.
+	EnforcementWarn Enforcement = "Warn"
+	// EnforcementAudit admits the object and only records the violation.
+	EnforcementAudit Enforcement = "Audit"
+)
+
+// Action says what happens when no completed scan can be judged. It never
+// goes beyond the policy's enforcement: Deny in a Warn policy warns.
+//
+// +kubebuilder:validation:Enum=Deny;Warn;Audit;Allow
+type Action string
+
+// The actions, from the strictest to the mildest.
+const (
+	ActionDeny  Action = "Deny"
+	ActionWarn  Action = "Warn"
+	ActionAudit Action = "Audit"
+	// ActionAllow lets the image past and records nothing.
+	ActionAllow Action = "Allow"
+)
+
+// TemplateAction says what a violation in the pod template of a workload
+// (Deployment, Job, …) does. It never goes beyond the policy's enforcement.
+//
+// +kubebuilder:validation:Enum=Deny;Warn;Ignore
+type TemplateAction string
+
+// The template actions, from the strictest to the mildest.
+const (
+	TemplateDeny TemplateAction = "Deny"
+	TemplateWarn TemplateAction = "Warn"
+	// TemplateIgnore leaves workloads alone; their pods are still judged.
+	TemplateIgnore TemplateAction = "Ignore"
+)
+
+// Severity is the severity level that HSS gives a scanned image, ordered
+// Security < Low < Medium < High.
+//
+// +kubebuilder:validation:Enum=Security;Low;Medium;High
+type Severity string
+
+// The severities, from harmless to worst.
+const (
+	SeveritySecurity Severity = "Security"
+	SeverityLow      Severity = "Low"
+	SeverityMedium   Severity = "Medium"
+	SeverityHigh     Severity = "High"
+)
+
+// ScanStatus is the state of an image's scan, spelled as HSS spells it.
+//
+// +kubebuilder:validation:Enum=unscan;success;scanning;failed;download_failed;image_oversized;waiting_for_scan
+type ScanStatus string
+
+// The scan statuses that HSS documents.
+const (
+	ScanStatusUnscan         ScanStatus = "unscan"
+	ScanStatusSuccess        ScanStatus = "success"
+	ScanStatusScanning       ScanStatus = "scanning"
+	ScanStatusFailed         ScanStatus = "failed"
+	ScanStatusDownloadFailed ScanStatus = "download_failed"
+	ScanStatusImageOversized ScanStatus = "image_oversized"
+	ScanStatusWaitingForScan ScanStatus = "waiting_for_scan"
+)
+
+// DigestRequirement says whether a reference must name a digest.
+//
+// +kubebuilder:validation:Enum=Required;Optional
+type DigestRequirement string
+
+// The digest requirements.
+const (
+	// DigestRequired refuses references that name only a tag: a tag can move
+	// after the scan, a digest cannot.
+	DigestRequired DigestRequirement = "Required"
+	DigestOptional DigestRequirement = "Optional"
+)
+
+// ImageScanPolicySpec is what a policy matches and what it asks of an image.
+type ImageScanPolicySpec struct {
+	// Enforcement says what a violation does: Deny, Warn or Audit.
+	// +kubebuilder:default=Deny
+	// +optional
+	Enforcement Enforcement `json:"enforcement,omitempty"`
+	// Templates says what a violation in a workload's pod template does. The
+	// pods that come of the template are judged in any case.
+	// +kubebuilder:default=Warn
+	// +optional
+	Templates TemplateAction `json:"templates,omitempty"`
+	// Match selects what the policy judges. Empty: every image of every pod.
+	// +optional
+	Match Match `json:"match,omitzero"`
+	// Require lists what an image must fulfil. What is left out isn't checked.
+	// +optional
+	Require Requirements `json:"require,omitzero"`
+	// When says what happens if there is no completed scan to judge.
+	// +kubebuilder:default={}
+	// +optional
+	When When `json:"when,omitzero"`
+}
+
+// Match selects pods and images. All of its parts must fit.
+type Match struct {
+	// NamespaceSelector selects namespaces by their labels. Empty: all.
+	// +optional
+	NamespaceSelector *metav1.LabelSelector `json:"namespaceSelector,omitempty"`
+	// ObjectSelector selects pods by their labels (of a workload: those of its
+	// pod template). Whoever writes the pod chooses its labels. Empty: all.
+	// +optional
+	ObjectSelector *metav1.LabelSelector `json:"objectSelector,omitempty"`
+	// Images are globs over host/path of the normalised reference, without
+	// tag and digest: * stays within a path segment, ** crosses slashes.
+	// Empty: all images.
+	// +optional
+	Images []string `json:"images,omitempty"`
+	// ExcludeImages are globs of images that the policy leaves alone, even if
+	// Images selects them.
+	// +optional
+	ExcludeImages []string `json:"excludeImages,omitempty"`
+}
+
+// Requirements are the checks that an image must pass, all of them.
+type Requirements struct {
+	// SeverityLevel bounds the severity level that HSS gives the image.
+	// +optional
+	SeverityLevel *SeverityRequirement `json:"severityLevel,omitempty"`
+	// Vulnerabilities bounds the number of vulnerabilities found.
+	// +optional
+	Vulnerabilities *CountRequirement `json:"vulnerabilities,omitempty"`
+	// MaliciousFiles bounds the number of malicious files found.
+	// +optional
+	MaliciousFiles *CountRequirement `json:"maliciousFiles,omitempty"`
+	// UnsafeSettings bounds the number of unsafe settings found.
+	// +optional
+	UnsafeSettings *CountRequirement `json:"unsafeSettings,omitempty"`
+	// ScanStatus lists the scan statuses that are accepted.
+	// +optional
+	ScanStatus *ScanStatusRequirement `json:"scanStatus,omitempty"`
+	// ScanAge bounds the time since the image's last scan.
+	// +optional
+	ScanAge *ScanAgeRequirement `json:"scanAge,omitempty"`
+	// Digest says whether the reference must name a digest.
+	// +optional
+	Digest DigestRequirement `json:"digest,omitempty"`
+	// Expressions are CEL expressions over image; each must be true.
+	// +optional
+	Expressions []Expression `json:"expressions,omitempty"`
+}
+
+// SeverityRequirement bounds a severity level.
+type SeverityRequirement struct {
+	// Max is the worst severity level that passes.
+	Max Severity `json:"max"`
+}
+
+// CountRequirement bounds a number of findings.
+type CountRequirement struct {
+	// Max is the highest number that passes.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	Max int32 `json:"max"`
+}
+
+// ScanStatusRequirement lists accepted scan statuses.
+type ScanStatusRequirement struct {
+	// In lists the statuses that pass.
+	// +kubebuilder:validation:MinItems=1
+	In []ScanStatus `json:"in"`
+}
+
+// ScanAgeRequirement bounds the age of a scan.
+type ScanAgeRequirement struct {
+	// Max is the longest time since the last scan that passes, as a Go
+	// duration such as 168h.
+	Max metav1.Duration `json:"max"`
+}
+
+// Expression is a rule in CEL, for what has no field of its own.
+type Expression struct {
+	// Expression is a CEL expression over image that must be true.
+	Expression string `json:"expression"`
+	// Message is shown when the expression is not true.
+	// +optional
+	Message string `json:"message,omitempty"`
+}
+
+// When says what happens if there is no completed scan to judge.
+type When struct {
+	// NotFound applies if HSS has no such image, or none with the digest that
+	// the reference names, or no configured registry claims the host.
+	// +kubebuilder:default=Deny
+	// +optional
+	NotFound Action `json:"notFound,omitempty"`
+	// NotScanned applies if HSS has not yet completed a scan of the image as it
+	// is now.
+	// +kubebuilder:default=Deny
+	// +optional
+	NotScanned Action `json:"notScanned,omitempty"`
+	// Unavailable applies if HSS cannot be asked and nothing recent enough is
+	// known.
+	// +kubebuilder:default=Deny
+	// +optional
+	Unavailable Action `json:"unavailable,omitempty"`
+}
+
+// Condition types of an ImageScanPolicy.
+const (
+	// ConditionReady is True if the policy is in force as it is written.
+	ConditionReady = "Ready"
+)
+
+// ImageScanPolicyStatus is what hssgate says of a policy.
+type ImageScanPolicyStatus struct {
+	// ObservedGeneration is the generation that Conditions speak of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Conditions: Ready tells whether the policy is in force as it is written.
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// ImageScanPolicy says which images may run, by what HSS found in them.
+type ImageScanPolicy struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec ImageScanPolicySpec `json:"spec"`
+	// +optional
+	Status ImageScanPolicyStatus `json:"status,omitzero"`
+}
+
+// ImageScanPolicyList is a list of policies.
+type ImageScanPolicyList struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []ImageScanPolicy `json:"items"`
+}
