@@ -1,0 +1,142 @@
+package config
+
+import "time"
+
+// The only version and kind that this release reads.
+const (
+	// APIVersion is the value of apiVersion.
+	APIVersion = "config.hssgate.io/v1alpha1"
+	// Kind is the value of kind.
+	Kind = "Configuration"
+)
+
+// Configuration is the whole file.
+type Configuration struct {
+	// APIVersion must be config.hssgate.io/v1alpha1.
+	APIVersion string `yaml:"apiVersion"`
+	// Kind must be Configuration.
+	Kind string `yaml:"kind"`
+	// Projects are the HSS projects that hssgate asks, at least one: each is
+	// one project in one region.
+	Projects []Project `yaml:"projects"`
+	// Registries say which registry hosts belong to which project, at least
+	// one. An image of any other host is not found, whatever its path.
+	Registries []Registry `yaml:"registries"`
+	// Cache says how long HSS's answers are kept and used.
+	Cache Cache `yaml:"cache"`
+	// Webhook says how the admission webhook listens.
+	Webhook Webhook `yaml:"webhook"`
+	// HealthBindAddress is where /healthz and /readyz are served, as
+	// host:port.
+	HealthBindAddress string `yaml:"healthBindAddress"`
+	// MetricsBindAddress is where /metrics is served in plain HTTP, as
+	// host:port; "0" switches it off.
+	MetricsBindAddress string `yaml:"metricsBindAddress"`
+	// Logging says what is logged, and how.
+	Logging Logging `yaml:"logging"`
+	// DryRun turns every denial into a warning, whatever a policy says.
+	DryRun bool `yaml:"dryRun"`
+}
+
+// Cache says how long HSS's answers are kept and used.
+type Cache struct {
+	// MaxImages bounds the images that are remembered, from 1 to 10000000.
+	MaxImages int `yaml:"maxImages"`
+	// FreshFor is how long an image's completed scan is used without asking
+	// HSS again, from 1s.
+	FreshFor Duration `yaml:"freshFor"`
+	// NotFoundFor is the same for an image that HSS does not know, so that a
+	// new push is soon seen.
+	NotFoundFor Duration `yaml:"notFoundFor"`
+	// PendingFor is the same for an image that waits to be scanned or is
+	// being scanned.
+	PendingFor Duration `yaml:"pendingFor"`
+	// ErrorFor is how long HSS is not asked again for an image after an
+	// attempt failed. If HSS says how long to wait, that counts instead.
+	ErrorFor Duration `yaml:"errorFor"`
+	// WaitWhenStale is how long a request waits for HSS if a scan result that
+	// is no longer fresh is at hand. After that the older result decides and
+	// says so, while HSS is still being asked.
+	WaitWhenStale Duration `yaml:"waitWhenStale"`
+	// MaxStaleness is the age up to which an answer is still used while HSS
+	// cannot be asked, at least freshFor. Past it, a policy's
+	// when.unavailable decides.
+	MaxStaleness Duration `yaml:"maxStaleness"`
+}
+
+// Webhook says how the admission webhook listens.
+type Webhook struct {
+	// BindAddress is where the webhook is served in HTTPS, as host:port.
+	BindAddress string `yaml:"bindAddress"`
+	// CertDir is a folder that holds tls.crt and tls.key, re-read when they
+	// change. Without it and without tlsCertFile, hssgate makes its own
+	// certificates.
+	CertDir string `yaml:"certDir"`
+	// TLSCertFile and tlsKeyFile take the place of certDir.
+	TLSCertFile string `yaml:"tlsCertFile"`
+	// TLSKeyFile is the private key of tlsCertFile.
+	TLSKeyFile string `yaml:"tlsKeyFile"`
+	// DefaultTimeout is the time for an answer if the API server's request
+	// does not tell its own, from 1s to 30s.
+	DefaultTimeout Duration `yaml:"defaultTimeout"`
+	// TimeoutMargin is how long before the API server's timeout the answer is
+	// sent, from 50ms to 5s.
+	TimeoutMargin Duration `yaml:"timeoutMargin"`
+	// MaxReviewBytes bounds one review, from 64Ki to 256Mi. A larger one is
+	// denied with a reason. The API server sends up to six bytes for each
+	// byte of an object, and old and new object in one.
+	MaxReviewBytes Bytes `yaml:"maxReviewBytes"`
+	// MaxInFlightBytes bounds all reviews that are read at one time, at
+	// least maxReviewBytes.
+	MaxInFlightBytes Bytes `yaml:"maxInFlightBytes"`
+}
+
+// Logging says what is logged, and how.
+type Logging struct {
+	// Level is debug, info, warn or error.
+	Level string `yaml:"level"`
+	// Format is json or text.
+	Format string `yaml:"format"`
+}
+
+// Default returns the configuration of an empty file: everything that has a
+// default, no projects and no registries.
+func Default() *Configuration {
+	c := &Configuration{}
+	c.setDefaults()
+	return c
+}
+
+func (c *Configuration) setDefaults() {
+	*c = Configuration{
+		APIVersion:         APIVersion,
+		Kind:               Kind,
+		HealthBindAddress:  ":8081",
+		MetricsBindAddress: ":8080",
+	}
+	c.Cache.setDefaults()
+	c.Webhook.setDefaults()
+	c.Logging = Logging{Level: "info", Format: "json"}
+}
+
+func (c *Cache) setDefaults() {
+	*c = Cache{
+		MaxImages:     20000,
+		FreshFor:      Duration(5 * time.Minute),
+		NotFoundFor:   Duration(30 * time.Second),
+		PendingFor:    Duration(15 * time.Second),
+		ErrorFor:      Duration(2 * time.Second),
+		WaitWhenStale: Duration(2 * time.Second),
+		MaxStaleness:  Duration(24 * time.Hour),
+	}
+}
+
+func (w *Webhook) setDefaults() {
+	*w = Webhook{
+		BindAddress:      ":9443",
+		DefaultTimeout:   Duration(10 * time.Second),
+		TimeoutMargin:    Duration(500 * time.Millisecond),
+		MaxReviewBytes:   16 << 20,
+		MaxInFlightBytes: 64 << 20,
+	}
+}

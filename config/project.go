@@ -1,0 +1,115 @@
+package config
+
+import "time"
+
+// Project is one HSS project in one region.
+type Project struct {
+	// Name is what registries call the project: lower-case letters, digits
+	// and dashes, at most 63.
+	Name string `yaml:"name"`
+	// Region is the project's region, such as cn-north-4. Either region or
+	// endpoint is given.
+	Region string `yaml:"region"`
+	// Endpoint is the https:// address of HSS, if the region's own will not do.
+	Endpoint string `yaml:"endpoint"`
+	// Insecure allows an http:// endpoint that is not on this host: whoever
+	// is on the way can read and forge HSS's answers.
+	Insecure bool `yaml:"insecure"`
+	// ProjectID is the project's ID, which the cloud console shows below My
+	// Credentials. It may be left out if the credentials carry it.
+	ProjectID string `yaml:"projectID"`
+	// EnterpriseProjectID is the enterprise project to ask for, 1 to 256
+	// characters: all_granted_eps is every one, 0 is only the default one.
+	EnterpriseProjectID string `yaml:"enterpriseProjectID"`
+	// Credentials say where the keys or the token come from.
+	Credentials Credentials `yaml:"credentials"`
+	// CAFile holds PEM certificates to trust for the endpoint in place of the
+	// system's.
+	CAFile string `yaml:"caFile"`
+	// RequestsPerSecond bounds the calls to HSS, above 0 and up to 1000. The
+	// API gateway allows 200 calls a second by default.
+	RequestsPerSecond float64 `yaml:"requestsPerSecond"`
+	// Burst is how many calls may go out at once after a pause, from 1 to
+	// 1000.
+	Burst int `yaml:"burst"`
+	// MaxConcurrent bounds the calls under way at one time, from 1 to 1000.
+	MaxConcurrent int `yaml:"maxConcurrent"`
+	// RequestTimeout bounds one call to HSS, from 100ms to 5m.
+	RequestTimeout Duration `yaml:"requestTimeout"`
+	// LookupTimeout bounds all that is done to learn of one image, with every
+	// page and every retry: at least requestTimeout, up to 10m.
+	LookupTimeout Duration `yaml:"lookupTimeout"`
+}
+
+// Credential sources.
+const (
+	// SourceDefault tries Environment, Profile, PodIdentity and Metadata in turn.
+	SourceDefault = "Default"
+	// SourceEnvironment reads HUAWEICLOUD_SDK_AK and its siblings.
+	SourceEnvironment = "Environment"
+	// SourceProfile reads a profile file.
+	SourceProfile = "Profile"
+	// SourceFiles reads one file for each key, as a mounted secret has them.
+	SourceFiles = "Files"
+	// SourceMetadata asks the node's metadata service.
+	SourceMetadata = "Metadata"
+	// SourcePodIdentity asks CCE's pod identity agent.
+	SourcePodIdentity = "PodIdentity"
+	// SourceTokenFile reads an X-Auth-Token from a file.
+	SourceTokenFile = "TokenFile"
+	// SourceTokenEnvironment reads an X-Auth-Token from the environment.
+	SourceTokenEnvironment = "TokenEnvironment"
+)
+
+func sources() []string {
+	return []string{
+		SourceDefault, SourceEnvironment, SourceProfile, SourceFiles,
+		SourceMetadata, SourcePodIdentity, SourceTokenFile, SourceTokenEnvironment,
+	}
+}
+
+// Credentials say where the keys or the token come from. They never hold them.
+type Credentials struct {
+	// Source is where to look. Default: the environment, the profile file, the
+	// pod's identity and the node's agency, whichever is there first.
+	// Environment: HUAWEICLOUD_SDK_AK, _SK, _SECURITY_TOKEN and _PROJECT_ID.
+	// Profile: profileFile. Files: accessKeyFile, secretKeyFile and
+	// securityTokenFile. Metadata: the node's agency. PodIdentity: CCE's pod
+	// identity. TokenFile: tokenFile. TokenEnvironment: tokenVariable.
+	Source string `yaml:"source"`
+	// AccessKeyFile holds the access key, for source Files. Files are re-read
+	// when they change.
+	AccessKeyFile string `yaml:"accessKeyFile"`
+	// SecretKeyFile holds the secret key, for source Files.
+	SecretKeyFile string `yaml:"secretKeyFile"`
+	// SecurityTokenFile holds the security token of temporary keys, for
+	// source Files. May be left out.
+	SecurityTokenFile string `yaml:"securityTokenFile"`
+	// ProfileFile is the profile file, for source Profile. Left out, it is
+	// $HUAWEICLOUD_SDK_CREDENTIALS_FILE or ~/.huaweicloud/credentials.
+	ProfileFile string `yaml:"profileFile"`
+	// TokenFile holds an X-Auth-Token, for source TokenFile.
+	TokenFile string `yaml:"tokenFile"`
+	// TokenVariable is the environment variable that holds an X-Auth-Token,
+	// for source TokenEnvironment.
+	TokenVariable string `yaml:"tokenVariable"`
+}
+
+// DefaultProject returns what a project of the file starts from.
+func DefaultProject() Project {
+	p := Project{}
+	p.setDefaults()
+	return p
+}
+
+func (p *Project) setDefaults() {
+	*p = Project{
+		EnterpriseProjectID: "all_granted_eps",
+		Credentials:         Credentials{Source: SourceDefault},
+		RequestsPerSecond:   20,
+		Burst:               40,
+		MaxConcurrent:       16,
+		RequestTimeout:      Duration(10 * time.Second),
+		LookupTimeout:       Duration(30 * time.Second),
+	}
+}

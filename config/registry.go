@@ -1,0 +1,90 @@
+package config
+
+// Spellings of a name that holds slashes, such as the a/b of host/team/a/b.
+const (
+	// NestedSlash is a/b.
+	NestedSlash = "slash"
+	// NestedDollar is a$b, as SWR's own API writes it.
+	NestedDollar = "dollar"
+)
+
+// Image types of HSS.
+const (
+	// TypePrivate and TypeShared are of SWR's shared edition.
+	TypePrivate = "private_image"
+	// TypeShared is an image that another account shares.
+	TypeShared = "shared_image"
+	// TypeInstance is of SWR Enterprise.
+	TypeInstance = "instance_image"
+	// TypeHarbor is of a Harbor registry.
+	TypeHarbor = "harbor"
+	// TypeJFrog is of a JFrog registry.
+	TypeJFrog = "jfrog"
+)
+
+func imageTypes() []string {
+	return []string{TypePrivate, TypeShared, TypeInstance, TypeHarbor, TypeJFrog}
+}
+
+func registryTypes() []string {
+	return []string{"SwrPrivate", "SwrShared", "SwrEnterprise", "Harbor", "Jfrog", "Other"}
+}
+
+// Registry says which images HSS knows under which names.
+type Registry struct {
+	// Name is what messages and metrics call the registry: lower-case letters,
+	// digits and dashes, at most 63.
+	Name string `yaml:"name"`
+	// Hosts are the exact hosts of image references that belong to the
+	// registry, lower-case, with the port if it is not 443, at least one. A
+	// host may be claimed again only by a registry whose namespaces or whose
+	// path's fixed segments tell the two apart.
+	Hosts []string `yaml:"hosts"`
+	// Project is the name of the HSS project that scans the registry. It may
+	// be left out if there is just one.
+	Project string `yaml:"project"`
+	// ImageTypes are the types that HSS gives the registry's images:
+	// private_image and shared_image (SWR), instance_image (SWR Enterprise),
+	// harbor or jfrog. Only the first two may stand together.
+	ImageTypes []string `yaml:"imageTypes"`
+	// Namespaces limits the registry to these namespaces (organisations).
+	// Empty: all. With a path that has no {namespace}, it holds the one
+	// namespace of every image.
+	Namespaces []string `yaml:"namespaces"`
+	// RegistryType, if set, must equal the registry_type that HSS gives:
+	// SwrPrivate, SwrShared, SwrEnterprise, Harbor, Jfrog or Other.
+	RegistryType string `yaml:"registryType"`
+	// RegistryName, if set, must equal the registry_name that HSS gives.
+	// Images of type harbor and jfrog need registryName or registryID, since
+	// two registries may hold the same names.
+	RegistryName string `yaml:"registryName"`
+	// RegistryID, if set, must equal the registry_id that HSS gives.
+	RegistryID string `yaml:"registryID"`
+	// InstanceID, if set, must equal the instance_id that HSS gives. Images
+	// of type instance_image need instanceID or instanceName.
+	InstanceID string `yaml:"instanceID"`
+	// InstanceName, if set, must equal the instance_name that HSS gives.
+	InstanceName string `yaml:"instanceName"`
+	// Path says how the path of a reference maps to HSS's namespace and name,
+	// segment by segment: {namespace} is one segment, {name} the rest and
+	// always last, * one segment that is ignored, anything else itself.
+	Path string `yaml:"path"`
+	// NestedNames are the spellings that HSS may use for a name that holds
+	// slashes: slash (a/b) and dollar (a$b). Each is asked for.
+	NestedNames []string `yaml:"nestedNames"`
+}
+
+// DefaultRegistry returns what a registry of the file starts from.
+func DefaultRegistry() Registry {
+	r := Registry{}
+	r.setDefaults()
+	return r
+}
+
+func (r *Registry) setDefaults() {
+	*r = Registry{
+		ImageTypes:  []string{TypePrivate, TypeShared},
+		Path:        "{namespace}/{name}",
+		NestedNames: []string{NestedSlash, NestedDollar},
+	}
+}

@@ -1,0 +1,138 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Validate reports every problem of a configuration made in a program, as an
+// [*Error] without lines. Parse has called it already.
+func (c *Configuration) Validate() error {
+	d := &decoder{}
+	if problems := d.validate(c); len(problems) > 0 {
+		return &Error{Problems: problems}
+	}
+	return nil
+}
+
+// validate returns the problems of c with the lines that decoding noted.
+func (d *decoder) validate(c *Configuration) []Problem {
+	v := &validator{lines: d.lines, failed: map[string]bool{}}
+	for _, p := range d.problems {
+		v.failed[p.Field] = true
+	}
+	v.oneOf("apiVersion", c.APIVersion, APIVersion)
+	v.oneOf("kind", c.Kind, Kind)
+	v.projects(c.Projects)
+	v.registries(c)
+	v.cache(c.Cache)
+	v.webhook(c.Webhook)
+	v.address("healthBindAddress", c.HealthBindAddress, true)
+	v.address("metricsBindAddress", c.MetricsBindAddress, true)
+	v.oneOf("logging.level", c.Logging.Level, "debug", "info", "warn", "error")
+	v.oneOf("logging.format", c.Logging.Format, "json", "text")
+	return v.problems
+}
+
+// validator collects problems.
+type validator struct {
+	lines    map[string]int
+	failed   map[string]bool
+	problems []Problem
+}
+
+// fail notes a problem, unless the field could not even be decoded.
+func (v *validator) fail(field, format string, args ...any) {
+	if v.failed[field] {
+		return
+	}
+	v.problems = append(v.problems, Problem{Line: v.line(field), Field: field, Message: fmt.Sprintf(format, args...)})
+}
+
+// line finds the line of a field or, if it was left out, of what would hold it.
+func (v *validator) line(field string) int {
+	for field != "" {
+		if line, ok := v.lines[field]; ok {
+			return line
+		}
+		field = field[:max(0, strings.LastIndexAny(field, ".["))]
+	}
+	return v.lines[""]
+}
+
+func (v *validator) oneOf(field, value string, allowed ...string) {
+	if slices.Contains(allowed, value) {
+		return
+	}
+	if len(allowed) == 1 {
+		v.fail(field, "must be %s, not %q", allowed[0], shorten(value))
+		return
+	}
+	v.fail(field, "must be one of %s, not %q", strings.Join(allowed, ", "), shorten(value))
+}
+
+func (v *validator) duration(field string, value, least, most Duration) {
+	if value < least || value > most {
+		v.fail(field, "must be from %s to %s, not %s", least, most, value)
+	}
+}
+
+func (v *validator) count(field string, value, least, most int) {
+	if value < least || value > most {
+		v.fail(field, "must be from %d to %d, not %d", least, most, value)
+	}
+}
+
+func (v *validator) name(field, value string) {
+	if !regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`).MatchString(value) {
+		v.fail(field, "must have 1 to 63 lower-case letters, digits and dashes, and begin and end with a letter or digit, not %q", shorten(value))
+	}
+}
+
+// text bounds a free text that HSS compares or that goes into a query.
+func (v *validator) text(field, value string, most int) {
+	if n := len([]rune(value)); n > most {
+		v.fail(field, "must have at most %d characters, not %d", most, n)
+	}
+	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		v.fail(field, "must hold no control characters")
+	}
+}
+
+func (v *validator) cache(c Cache) {
+	const second, day = Duration(time.Second), Duration(24 * time.Hour)
+	v.count("cache.maxImages", c.MaxImages, 1, 10_000_000)
+	v.duration("cache.freshFor", c.FreshFor, second, day)
+	v.duration("cache.notFoundFor", c.NotFoundFor, second, day)
+	v.duration("cache.pendingFor", c.PendingFor, second, day)
+	v.duration("cache.errorFor", c.ErrorFor, second/10, Duration(5*time.Minute))
+	v.duration("cache.waitWhenStale", c.WaitWhenStale, 0, Duration(30*time.Second))
+	v.duration("cache.maxStaleness", c.MaxStaleness, second, 365*day)
+	if longest := max(c.FreshFor, c.NotFoundFor, c.PendingFor); c.MaxStaleness < longest {
+		v.fail("cache.maxStaleness", "must be at least as long as freshFor, notFoundFor and pendingFor (%s), not %s", longest, c.MaxStaleness)
+	}
+}
+
+func (v *validator) webhook(w Webhook) {
+	v.address("webhook.bindAddress", w.BindAddress, false)
+	if (w.TLSCertFile == "") != (w.TLSKeyFile == "") {
+		v.fail("webhook", "tlsCertFile and tlsKeyFile belong together: give both or neither")
+	}
+	if w.CertDir != "" && w.TLSCertFile != "" {
+		v.fail("webhook.certDir", "must be left out if tlsCertFile is given")
+	}
+	v.duration("webhook.defaultTimeout", w.DefaultTimeout, Duration(time.Second), Duration(30*time.Second))
+	v.duration("webhook.timeoutMargin", w.TimeoutMargin, Duration(50*time.Millisecond), Duration(5*time.Second))
+	if w.TimeoutMargin >= w.DefaultTimeout {
+		v.fail("webhook.timeoutMargin", "must be shorter than defaultTimeout (%s), not %s", w.DefaultTimeout, w.TimeoutMargin)
+	}
+	if w.MaxReviewBytes < 64<<10 || w.MaxReviewBytes > 256<<20 {
+		v.fail("webhook.maxReviewBytes", "must be from 64Ki to 256Mi, not %s", w.MaxReviewBytes)
+	}
+	if w.MaxInFlightBytes < w.MaxReviewBytes {
+		v.fail("webhook.maxInFlightBytes", "must be at least maxReviewBytes (%s), not %s", w.MaxReviewBytes, w.MaxInFlightBytes)
+	}
+}

@@ -1,0 +1,100 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+func (v *validator) projects(projects []Project) {
+	if len(projects) == 0 {
+		v.fail("projects", "must hold at least one project")
+	}
+	seen := map[string]string{}
+	for i := range projects {
+		field := fmt.Sprintf("projects[%d]", i)
+		v.project(field, &projects[i])
+		v.unique(seen, field+".name", projects[i].Name)
+	}
+}
+
+// unique refuses a name that another field has already.
+func (v *validator) unique(seen map[string]string, field, name string) {
+	if first, twice := seen[name]; twice && name != "" {
+		v.fail(field, "must differ from %s, which is %q too", first, shorten(name))
+		return
+	}
+	seen[name] = field
+}
+
+func (v *validator) project(field string, p *Project) {
+	v.name(field+".name", p.Name)
+	v.place(field, p)
+	if p.ProjectID != "" && !regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`).MatchString(p.ProjectID) {
+		v.fail(field+".projectID", "must have up to 64 letters, digits, dashes and underscores, not %q", shorten(p.ProjectID))
+	}
+	if p.EnterpriseProjectID == "" {
+		v.fail(field+".enterpriseProjectID", "must not be empty: all_granted_eps is every enterprise project, 0 the default one")
+	}
+	v.text(field+".enterpriseProjectID", p.EnterpriseProjectID, 256)
+	v.credentials(field+".credentials", p.Credentials)
+	if !(p.RequestsPerSecond > 0 && p.RequestsPerSecond <= 1000) || math.IsNaN(p.RequestsPerSecond) {
+		v.fail(field+".requestsPerSecond", "must be above 0 and up to 1000, not %g", p.RequestsPerSecond)
+	}
+	v.count(field+".burst", p.Burst, 1, 1000)
+	v.count(field+".maxConcurrent", p.MaxConcurrent, 1, 1000)
+	v.duration(field+".requestTimeout", p.RequestTimeout, Duration(100*time.Millisecond), Duration(5*time.Minute))
+	v.duration(field+".lookupTimeout", p.LookupTimeout, Duration(100*time.Millisecond), Duration(10*time.Minute))
+	if p.LookupTimeout < p.RequestTimeout {
+		v.fail(field+".lookupTimeout", "must be at least requestTimeout (%s), not %s", p.RequestTimeout, p.LookupTimeout)
+	}
+}
+
+// place checks where a project's HSS is.
+func (v *validator) place(field string, p *Project) {
+	switch {
+	case p.Region == "" && p.Endpoint == "":
+		v.fail(field, "region or endpoint must be given")
+	case p.Region != "" && p.Endpoint != "":
+		v.fail(field+".endpoint", "must be left out if region is given")
+	case p.Endpoint != "":
+		v.endpoint(field+".endpoint", p.Endpoint, p.Insecure)
+	case !regexp.MustCompile(`^[a-z]{2}-[a-z0-9]+(-[a-z0-9]+)*$`).MatchString(p.Region) || len(p.Region) > 63:
+		v.fail(field+".region", "must be a region's ID such as cn-north-4, not %q", shorten(p.Region))
+	}
+}
+
+// credentialField is a field of Credentials, the source that it belongs to,
+// and whether that source needs it.
+type credentialField struct {
+	name, value, source string
+	needed              bool
+}
+
+func (v *validator) credentials(field string, c Credentials) {
+	if !slices.Contains(sources(), c.Source) {
+		v.fail(field+".source", "must be one of %s", strings.Join(sources(), ", "))
+		return
+	}
+	for _, f := range []credentialField{
+		{"accessKeyFile", c.AccessKeyFile, SourceFiles, true},
+		{"secretKeyFile", c.SecretKeyFile, SourceFiles, true},
+		{"securityTokenFile", c.SecurityTokenFile, SourceFiles, false},
+		{"profileFile", c.ProfileFile, SourceProfile, false},
+		{"tokenFile", c.TokenFile, SourceTokenFile, true},
+		{"tokenVariable", c.TokenVariable, SourceTokenEnvironment, true},
+	} {
+		switch {
+		case c.Source != f.source && f.value != "":
+			v.fail(field+"."+f.name, "is only used by source %s, and source is %s", f.source, c.Source)
+		case c.Source == f.source && f.needed && f.value == "":
+			v.fail(field+"."+f.name, "must be given for source %s", c.Source)
+		}
+	}
+	if c.TokenVariable != "" && !regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString(c.TokenVariable) {
+		v.fail(field+".tokenVariable", "must be the name of an environment variable, not its value")
+	}
+}
