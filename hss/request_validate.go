@@ -1,0 +1,131 @@
+package hss
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// The bounds of the reference page.
+const (
+	// MaxOffset is the largest Offset of a ListRequest, in rows.
+	MaxOffset = 2_000_000
+	// MaxLimit is the largest Limit of a ListRequest, in rows.
+	MaxLimit = 200
+	// MaxImageSize is the largest ImageSize of a ListRequest, in bytes.
+	MaxImageSize = 2_147_483_547
+)
+
+// problems gathers what is wrong with a request.
+type problems []string
+
+func (p *problems) add(format string, args ...any) {
+	*p = append(*p, fmt.Sprintf(format, args...))
+}
+
+// err joins the problems to one error of one line; nil if there are none.
+func (p problems) err() error {
+	if len(p) == 0 {
+		return nil
+	}
+	return fmt.Errorf("invalid list request: %s", strings.Join(p, "; "))
+}
+
+// Validate checks the request against the bounds that the API documents and
+// names every field that breaks one. Lengths are counted in characters.
+func (r ListRequest) Validate() error {
+	var p problems
+	r.validateLengths(&p)
+	r.validateValues(&p)
+	p.between(paramOffset, int64(r.Offset), 0, MaxOffset)
+	if r.Limit != 0 {
+		p.between(paramLimit, int64(r.Limit), 1, MaxLimit)
+	}
+	if r.ImageSize != nil {
+		p.between(paramImageSize, *r.ImageSize, 0, MaxImageSize)
+	}
+	for _, t := range r.timeRanges() {
+		t.validate(&p)
+	}
+	return p.err()
+}
+
+func (r ListRequest) validateLengths(p *problems) {
+	for _, f := range []struct {
+		name, value string
+		longest     int
+	}{
+		{paramEnterpriseProjectID, r.EnterpriseProjectID, 256},
+		{paramNamespace, r.Namespace, 128},
+		{paramImageName, r.ImageName, 128},
+		{paramImageVersion, r.ImageVersion, 64},
+		{paramRegistryName, r.RegistryName, 128},
+		{paramInstanceID, r.InstanceID, 128},
+		{paramInstanceName, r.InstanceName, 128},
+	} {
+		if !utf8.ValidString(f.value) {
+			p.add("%s is no valid UTF-8", f.name)
+			continue
+		}
+		if n := utf8.RuneCountInString(f.value); n > f.longest {
+			p.add("%s has %d characters, at most %d are allowed", f.name, n, f.longest)
+		}
+	}
+}
+
+func (r ListRequest) validateValues(p *problems) {
+	oneOf(p, paramImageType, r.ImageType,
+		ImageTypePrivate, ImageTypeShared, ImageTypeInstance, ImageTypeHarbor, ImageTypeJFrog)
+	oneOf(p, paramSortKey, r.SortKey, SortByLatestScanTime)
+	oneOf(p, paramSortDir, r.SortDir, SortAscending, SortDescending)
+	// The filter has fewer values than the rows that come back.
+	oneOf(p, paramScanStatus, r.ScanStatus,
+		ScanStatusUnscan, ScanStatusSuccess, ScanStatusScanning, ScanStatusFailed, ScanStatusWaitingForScan)
+	oneOf(p, paramSeverity, r.Severity, SeveritySecurity, SeverityLow, SeverityMedium, SeverityHigh)
+}
+
+// between checks a number that may be low to high.
+func (p *problems) between(name string, n, low, high int64) {
+	if n < low || n > high {
+		p.add("%s is %d, allowed are %d to %d", name, n, low, high)
+	}
+}
+
+// oneOf checks a value that may be empty or one of allowed.
+func oneOf[T ~string](p *problems, name string, value T, allowed ...T) {
+	if value == "" {
+		return
+	}
+	names := make([]string, 0, len(allowed))
+	for _, a := range allowed {
+		if value == a {
+			return
+		}
+		names = append(names, string(a))
+	}
+	p.add("%s is %s, allowed are %s", name, excerpt([]byte(value)), strings.Join(names, ", "))
+}
+
+// validate checks that both ends can be sent and are in order.
+func (t timeRange) validate(p *problems) {
+	startFits := t.fits(p, t.startName, t.start)
+	endFits := t.fits(p, t.endName, t.end)
+	if !startFits || !endFits || t.start.IsZero() || t.end.IsZero() {
+		return
+	}
+	if t.start.UnixMilli() > t.end.UnixMilli() {
+		p.add("%s (%s) is after %s (%s)", t.startName, t.start.UTC().Format(time.RFC3339Nano),
+			t.endName, t.end.UTC().Format(time.RFC3339Nano))
+	}
+}
+
+// fits checks that a time is a number of milliseconds from 0 on.
+func (t timeRange) fits(p *problems, name string, at time.Time) bool {
+	if at.IsZero() || (at.Unix() >= 0 && at.Unix() < math.MaxInt64/1000) {
+		return true
+	}
+	p.add("%s is %s, allowed are times from 1970-01-01 on", name, at.UTC().Format(time.RFC3339Nano))
+	return false
+}
