@@ -1,0 +1,44 @@
+// Package hsstest serves Huawei Cloud HSS's list of registry images as the
+// reference documents it, for tests, demonstrations and load tests that have
+// no HSS at hand. It is to HSS what net/http/httptest is to a web server.
+//
+// In a test:
+//
+//	server := hsstest.NewServer(hsstest.WithImages(
+//		hsstest.Image{Namespace: "prod", ImageName: "app", ImageVersion: "1.0", ScanStatus: "success"},
+//	))
+//	defer server.Close()
+//	// point a client at server.URL, with hsstest.DefaultCredential()
+//
+// For people: "hssgate simulate --inventory FILE" serves an inventory file,
+// whose format is described at [ParseInventory].
+//
+// # What it does
+//
+// It answers GET /v5/{project_id}/image/registries/images and nothing else.
+// Every request must carry an SDK-HMAC-SHA256 signature or an X-Auth-Token,
+// unless the server was made [WithoutAuthentication]. Signatures are verified
+// by an implementation of their own, so that the server can serve as an
+// oracle for clients. Each query parameter is checked for its type, range,
+// length and values. All filters, sorting and paging work; total_num counts
+// the rows before paging.
+//
+// # Where the reference is silent
+//
+// The server then takes the stricter view, so that a client that works here
+// relies on nothing undocumented:
+//   - text filters match exactly, unless [WithSubstringMatching] says otherwise;
+//   - the order of rows without sort_key is that of the inventory, unless
+//     [WithShuffledRows];
+//   - an unknown or repeated query parameter is refused, unless [WithUnknownParameters];
+//   - a security token must be signed, and a "+" in a query is not a space;
+//   - image_size matches exactly; risky means that any count is above 0; a row
+//     of several architectures has what any of them has;
+//   - a time that a row lacks is in no range, and sorts first.
+//
+// # Faults
+//
+// [Handler.Inject] scripts what goes wrong: error statuses, throttling, HTML,
+// empty and cut bodies, hanging and slow answers. Faults are consumed in
+// order. [Handler.Stats] tells what was asked.
+package hsstest
