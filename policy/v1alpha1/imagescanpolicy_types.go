@@ -92,6 +92,8 @@ const (
 )
 
 // ImageScanPolicySpec is what a policy matches and what it asks of an image.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.when) || self.when.notFound != 'Allow' || self.when.notScanned != 'Allow' || self.when.unavailable != 'Allow' || (has(self.require) && (has(self.require.severityLevel) || has(self.require.vulnerabilities) || has(self.require.maliciousFiles) || has(self.require.unsafeSettings) || has(self.require.scanStatus) || has(self.require.scanAge) || has(self.require.expressions) || (has(self.require.digest) && self.require.digest == 'Required')))",message="the policy asks for nothing: name a requirement under require, or an action other than Allow under when"
 type ImageScanPolicySpec struct {
 	// Enforcement says what a violation does: Deny, Warn or Audit.
 	// +kubebuilder:default=Deny
@@ -117,19 +119,53 @@ type ImageScanPolicySpec struct {
 // Match selects pods and images. All of its parts must fit.
 type Match struct {
 	// NamespaceSelector selects namespaces by their labels. Empty: all.
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchLabels) || self.matchLabels.size() <= 32",message="at most 32 labels"
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.size() <= 32",message="at most 32 expressions"
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, !has(e.values) || e.values.size() <= 64)",message="at most 64 values in an expression"
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn', 'Exists', 'DoesNotExist'])",message="operator must be In, NotIn, Exists or DoesNotExist"
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, (e.operator in ['In', 'NotIn']) == (has(e.values) && e.values.size() > 0))",message="In and NotIn need values, Exists and DoesNotExist take none"
 	// +optional
 	NamespaceSelector *metav1.LabelSelector `json:"namespaceSelector,omitempty"`
 	// ObjectSelector selects pods by their labels (of a workload: those of its
 	// pod template). Whoever writes the pod chooses its labels. Empty: all.
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchLabels) || self.matchLabels.size() <= 32",message="at most 32 labels"
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.size() <= 32",message="at most 32 expressions"
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, !has(e.values) || e.values.size() <= 64)",message="at most 64 values in an expression"
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn', 'Exists', 'DoesNotExist'])",message="operator must be In, NotIn, Exists or DoesNotExist"
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, (e.operator in ['In', 'NotIn']) == (has(e.values) && e.values.size() > 0))",message="In and NotIn need values, Exists and DoesNotExist take none"
 	// +optional
 	ObjectSelector *metav1.LabelSelector `json:"objectSelector,omitempty"`
 	// Images are globs over host/path of the normalised reference, without
 	// tag and digest: * stays within a path segment, ** crosses slashes.
 	// Empty: all images.
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:items:XValidation:rule="!self.contains('://')",message="leave out the scheme: a glob is matched against host/path, such as registry.example.com/team/**"
+	// +kubebuilder:validation:items:XValidation:rule="!self.contains('@')",message="leave out the digest: a glob is matched against host/path"
+	// +kubebuilder:validation:items:XValidation:rule="!self.matches(':[^/]*$')",message="leave out the tag: a glob is matched against host/path"
+	// +kubebuilder:validation:items:XValidation:rule="self.contains('/') || self.contains('**')",message="must name host and path, such as docker.io/library/nginx or registry.example.com/**"
+	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('/') && !self.endsWith('/') && !self.contains('//')",message="must not have an empty part between slashes"
+	// +kubebuilder:validation:items:XValidation:rule="!self.contains('***')",message="use * within a path segment or ** across slashes"
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^(localhost|[^/]*[.:*][^/]*)(/|$)')",message="must begin with the registry's host, such as docker.io/library/nginx"
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[]A-Za-z0-9.:_*[-]+(/[a-z0-9._*/-]*)?$')",message="may hold only letters, digits, '.', '_', '-', '/', '*' and, in the host, ':', '[' and ']'; a path is lower-case"
 	// +optional
 	Images []string `json:"images,omitempty"`
 	// ExcludeImages are globs of images that the policy leaves alone, even if
 	// Images selects them.
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:items:XValidation:rule="!self.contains('://')",message="leave out the scheme: a glob is matched against host/path, such as registry.example.com/team/**"
+	// +kubebuilder:validation:items:XValidation:rule="!self.contains('@')",message="leave out the digest: a glob is matched against host/path"
+	// +kubebuilder:validation:items:XValidation:rule="!self.matches(':[^/]*$')",message="leave out the tag: a glob is matched against host/path"
+	// +kubebuilder:validation:items:XValidation:rule="self.contains('/') || self.contains('**')",message="must name host and path, such as docker.io/library/nginx or registry.example.com/**"
+	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('/') && !self.endsWith('/') && !self.contains('//')",message="must not have an empty part between slashes"
+	// +kubebuilder:validation:items:XValidation:rule="!self.contains('***')",message="use * within a path segment or ** across slashes"
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^(localhost|[^/]*[.:*][^/]*)(/|$)')",message="must begin with the registry's host, such as docker.io/library/nginx"
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[]A-Za-z0-9.:_*[-]+(/[a-z0-9._*/-]*)?$')",message="may hold only letters, digits, '.', '_', '-', '/', '*' and, in the host, ':', '[' and ']'; a path is lower-case"
 	// +optional
 	ExcludeImages []string `json:"excludeImages,omitempty"`
 }
@@ -148,7 +184,8 @@ type Requirements struct {
 	// UnsafeSettings bounds the number of unsafe settings found.
 	// +optional
 	UnsafeSettings *CountRequirement `json:"unsafeSettings,omitempty"`
-	// ScanStatus lists the scan statuses that are accepted.
+	// ScanStatus lists the scan statuses that are accepted. A scan that has
+	// not been completed is decided by when.notScanned.
 	// +optional
 	ScanStatus *ScanStatusRequirement `json:"scanStatus,omitempty"`
 	// ScanAge bounds the time since the image's last scan.
@@ -158,6 +195,9 @@ type Requirements struct {
 	// +optional
 	Digest DigestRequirement `json:"digest,omitempty"`
 	// Expressions are CEL expressions over image; each must be true.
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
 	// +optional
 	Expressions []Expression `json:"expressions,omitempty"`
 }
@@ -178,23 +218,38 @@ type CountRequirement struct {
 
 // ScanStatusRequirement lists accepted scan statuses.
 type ScanStatusRequirement struct {
-	// In lists the statuses that pass.
+	// In lists the statuses that pass. Only success has a result, so the
+	// requirements that judge one fail for the others.
+	// +listType=set
 	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=7
+	// +kubebuilder:validation:XValidation:rule="'success' in self",message="must list success: no other status has a result"
+	// +kubebuilder:validation:XValidation:rule="!self.exists(s, s in ['unscan', 'scanning', 'waiting_for_scan'])",message="unscan, scanning and waiting_for_scan are decided by when.notScanned: leave them out"
 	In []ScanStatus `json:"in"`
 }
 
 // ScanAgeRequirement bounds the age of a scan.
 type ScanAgeRequirement struct {
 	// Max is the longest time since the last scan that passes, as a Go
-	// duration such as 168h.
+	// duration in hours, minutes and seconds such as 168h.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=48
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]{1,9})?h)?([0-9]{1,7}([.][0-9]{1,9})?m)?([0-9]{1,9}([.][0-9]{1,9})?s)?$')",message="must be a duration in hours, minutes and seconds, such as 168h for 7 days: days and weeks are no unit"
+	// +kubebuilder:validation:XValidation:rule="self.matches('[1-9]')",message="must be longer than 0s"
 	Max metav1.Duration `json:"max"`
 }
 
 // Expression is a rule in CEL, for what has no field of its own.
 type Expression struct {
-	// Expression is a CEL expression over image that must be true.
+	// Expression is a CEL expression over image and now that must be true, such
+	// as image.registryType != 'Other'.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
 	Expression string `json:"expression"`
-	// Message is shown when the expression is not true.
+	// Message is shown when the expression is not true: one line.
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[[:cntrl:]]')",message="must be one line without control characters"
 	// +optional
 	Message string `json:"message,omitempty"`
 }
@@ -232,11 +287,25 @@ type ImageScanPolicyStatus struct {
 	// Conditions: Ready tells whether the policy is in force as it is written.
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
 // ImageScanPolicy says which images may run, by what HSS found in them.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=imagescanpolicies,singular=imagescanpolicy,scope=Cluster,shortName=isp,categories={security,hssgate}
+// +kubebuilder:printcolumn:name="Enforcement",type=string,JSONPath=`.spec.enforcement`,description="What a violation does"
+// +kubebuilder:printcolumn:name="Templates",type=string,JSONPath=`.spec.templates`,description="What a violation in a workload's template does"
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="Whether the policy is in force as it is written"
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Severity",type=string,priority=1,JSONPath=`.spec.require.severityLevel.max`,description="The worst severity level that passes"
+// +kubebuilder:printcolumn:name="Vulnerabilities",type=integer,priority=1,JSONPath=`.spec.require.vulnerabilities.max`,description="The most vulnerabilities that pass"
+// +kubebuilder:printcolumn:name="Images",type=string,priority=1,JSONPath=`.spec.match.images`,description="The images that are judged"
+// +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,description="Why the policy is or isn't ready"
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="metadata.name must be no more than 63 characters"
 type ImageScanPolicy struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional
@@ -248,6 +317,8 @@ type ImageScanPolicy struct {
 }
 
 // ImageScanPolicyList is a list of policies.
+//
+// +kubebuilder:object:root=true
 type ImageScanPolicyList struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional
