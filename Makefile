@@ -1,0 +1,129 @@
+# `make` or `make help` lists what there is to do. Needed: Go (see go.mod), make and, for the race detector in
+# `make test`, a C compiler. Everything else is built from pinned Go modules into .cache.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS   += --no-print-directory
+
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.0.0)
+FUZZTIME  ?= 30s
+# Go's modules in this repository. The test modules keep their dependencies out of hssgate's go.mod.
+MODULES   := . hss/sdkoracle hack/controlplane hack/tools
+TESTED    := hss/sdkoracle
+
+ROOT      := $(CURDIR)
+TOOLS     := $(ROOT)/.cache/tools/bin
+ASSETS    := $(ROOT)/.cache/controlplane/bin
+
+# The Dockerfile and the verification below use the same flags, so the same commit gives the same file anywhere.
+GO_BUILD  := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.version=$(VERSION)"
+
+##@ Try it
+
+.PHONY: demo
+demo: build ## Judge the sample manifests with the real webhook; CLUSTER=1: through a real API server
+ifeq ($(CLUSTER),1)
+	@$(MAKE) controlplane
+	bin/hssgate demo --control-plane $(ASSETS)
+else
+	bin/hssgate demo
+endif
+
+##@ Build
+
+.PHONY: build
+build: ## Build bin/hssgate, one static file
+	$(GO_BUILD) -o bin/hssgate ./cmd/hssgate
+
+.PHONY: verify-binary
+verify-binary: build ## Check that bin/hssgate is static, under 60 MB and reproducible
+	go run ./hack/verifybinary -max-mib 57 bin/hssgate
+	@$(GO_BUILD) -o bin/hssgate.again ./cmd/hssgate
+	@cmp bin/hssgate bin/hssgate.again && rm bin/hssgate.again && echo "two builds are the same, byte for byte"
+
+.PHONY: generate
+generate: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs ## Generate deep copies, CRDs and the policy reference from the types
+	@hack/generate.sh $(TOOLS) .
+
+.PHONY: clean
+clean: ## Remove what was built, the cached control plane and tools included
+	rm -rf bin .cache coverage.out
+
+##@ Check
+
+.PHONY: test
+test: require-cc controlplane ## Run all tests under the race detector, the ones against a real API server included
+	KUBEBUILDER_ASSETS=$(ASSETS) go test -race -timeout 15m ./...
+	@for module in $(TESTED); do \
+	  echo "go -C $$module test -race -timeout 10m ./..."; \
+	  go -C $$module test -race -timeout 10m ./...; \
+	done
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz test for FUZZTIME (30s)
+	@hack/fuzz.sh $(FUZZTIME)
+
+.PHONY: lint
+lint: vet lint-format lint-golangci verify-generated verify-modules ## Run every check that reads the code instead of running it
+
+.PHONY: vet
+vet: ## go vet
+	go vet ./...
+	@for module in $(TESTED); do go -C $$module vet ./...; done
+
+.PHONY: lint-format
+lint-format: ## Check that every Go file is formatted by gofmt
+	@unformatted=$$(find . -path ./.cache -prune -o -name '*.go' -exec gofmt -l {} +); \
+	if [[ -n $$unformatted ]]; then echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; fi
+
+.PHONY: lint-golangci
+lint-golangci: $(TOOLS)/golangci-lint ## golangci-lint by .golangci.yml
+	$(TOOLS)/golangci-lint run ./...
+	@for module in $(TESTED); do (cd $$module && $(TOOLS)/golangci-lint run --config $(ROOT)/.golangci.yml ./...); done
+
+.PHONY: verify-generated
+verify-generated: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs ## Check that generated files fit the types
+	@hack/verify-generated.sh $(TOOLS)
+
+.PHONY: verify-modules
+verify-modules: ## Check that each go.mod and go.sum has just what is used
+	@for module in $(MODULES); do \
+	  go -C $$module mod tidy -diff || { echo "$$module/go.mod isn't tidy: go -C $$module mod tidy"; exit 1; }; \
+	done
+
+.PHONY: vulncheck
+vulncheck: $(TOOLS)/govulncheck ## Look for known vulnerabilities in what hssgate calls (asks vuln.go.dev)
+	@hack/vulncheck.sh $(TOOLS)/govulncheck
+
+##@ What the checks need
+
+.PHONY: controlplane
+controlplane: ## Build etcd, kube-apiserver and kubectl for the tests, once (minutes; cached in .cache)
+	@hack/controlplane/build.sh
+
+.PHONY: tools
+tools: $(addprefix $(TOOLS)/,controller-gen crd-ref-docs golangci-lint govulncheck benchstat) ## Build the pinned tools into .cache/tools/bin
+
+.PHONY: require-cc
+require-cc:
+	@command -v "$$(go env CC)" >/dev/null || { \
+	  echo "make test needs a C compiler for Go's race detector, and there's no $$(go env CC) on PATH: install gcc or clang"; exit 1; }
+
+# Every tool is rebuilt when its pinned version may have changed.
+$(TOOLS)/controller-gen: PACKAGE := sigs.k8s.io/controller-tools/cmd/controller-gen
+$(TOOLS)/crd-ref-docs:   PACKAGE := github.com/elastic/crd-ref-docs
+$(TOOLS)/golangci-lint:  PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+$(TOOLS)/govulncheck:    PACKAGE := golang.org/x/vuln/cmd/govulncheck
+$(TOOLS)/benchstat:      PACKAGE := golang.org/x/perf/cmd/benchstat
+$(TOOLS)/%: hack/tools/go.mod hack/tools/go.sum
+	@echo "building $* (only the first time) ..."
+	@mkdir -p $(TOOLS)
+	@CGO_ENABLED=0 go -C hack/tools build -trimpath -o $@ $(PACKAGE)
+	@touch $@
+
+.PHONY: help
+help: ## Show this
+	@awk 'BEGIN {FS = ":.*## "} \
+	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -1,0 +1,62 @@
+// Command verifybinary checks that a release binary is one static file below a
+// size: it may run in an image that holds nothing else.
+//
+//	go run ./hack/verifybinary -max-mib 57 bin/hssgate
+package main
+
+import (
+	"debug/elf"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+)
+
+const mebibyte = 1 << 20
+
+func main() {
+	maxMiB := flag.Int64("max-mib", 57, "largest allowed size in MiB; 57 is just under 60 MB")
+	flag.Parse()
+	for _, path := range flag.Args() {
+		size, err := verify(path, *maxMiB*mebibyte)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		fmt.Printf("%s is static and has %.1f MB\n", path, float64(size)/1e6)
+	}
+}
+
+// verify returns the size of the ELF file at path in bytes, or an error if it
+// has more than max bytes or needs a dynamic loader or a shared library.
+func verify(path string, max int64) (int64, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	if info.Size() > max {
+		return 0, fmt.Errorf("%s has %d bytes, allowed are %d", path, info.Size(), max)
+	}
+	return info.Size(), verifyStatic(path)
+}
+
+func verifyStatic(path string) (err error) {
+	file, err := elf.Open(path)
+	if err != nil {
+		return fmt.Errorf("%s is no Linux binary: %w", path, err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	for _, program := range file.Progs {
+		if program.Type == elf.PT_INTERP {
+			return fmt.Errorf("%s is dynamically linked: it names a loader", path)
+		}
+	}
+	libraries, err := file.ImportedLibraries()
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if len(libraries) > 0 {
+		return fmt.Errorf("%s is dynamically linked: it needs %q", path, libraries)
+	}
+	return nil
+}

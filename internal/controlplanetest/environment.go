@@ -1,0 +1,120 @@
+// Package controlplanetest starts a real API server and etcd for tests. The
+// binaries come from hack/controlplane: `make controlplane` builds them.
+package controlplanetest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+// assetsVariable is envtest's name for the folder that holds etcd,
+// kube-apiserver and kubectl.
+const assetsVariable = "KUBEBUILDER_ASSETS"
+
+// startTimeout leaves room for two API servers that start at once on two
+// cores under the race detector; envtest's default is 20 s.
+const startTimeout = 2 * time.Minute
+
+// Environment is a running API server with its etcd.
+type Environment struct {
+	// Config is a client configuration of a user in group system:masters.
+	Config *rest.Config
+	// KubeConfig is the same as a file for kubectl.
+	KubeConfig []byte
+	// Kubectl is the path of a kubectl of the API server's version.
+	Kubectl string
+
+	auditLog string
+	server   *envtest.Environment
+}
+
+// Start starts an API server with hssgate's CustomResourceDefinitions for the
+// time of a test, and fails the test if it can't: it never skips. Tests that can
+// share a server should be subtests of one that starts it, which takes seconds.
+//
+// The ServiceAccount admission plugin is off, so that pods need no service
+// account; nothing schedules or runs them, and no controller acts.
+func Start(t testing.TB, opts ...Option) *Environment {
+	t.Helper()
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	assets, err := findAssets(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := settings{
+		flags: map[string][]string{},
+		crds:  []string{filepath.Join(root, "charts", "hssgate", "files", "crds")},
+		dir:   t.TempDir(),
+	}
+	for _, opt := range opts {
+		if err := opt(&settings); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server := newServer(assets, settings)
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Errorf("stop the control plane: %v", err)
+		}
+	})
+	config, err := server.Start()
+	if err != nil {
+		t.Fatalf("start the control plane: %v", err)
+	}
+	return &Environment{
+		Config:     config,
+		KubeConfig: server.KubeConfig,
+		Kubectl:    filepath.Join(assets, "kubectl"),
+		auditLog:   settings.auditLog,
+		server:     server,
+	}
+}
+
+// Clientset returns a typed client of Kubernetes' own resources.
+func (e *Environment) Clientset(t testing.TB) kubernetes.Interface {
+	t.Helper()
+	clientset, err := kubernetes.NewForConfig(e.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return clientset
+}
+
+func newServer(assets string, s settings) *envtest.Environment {
+	server := &envtest.Environment{
+		BinaryAssetsDirectory:    assets,
+		ControlPlaneStartTimeout: startTimeout,
+		ErrorIfCRDPathMissing:    true,
+		CRDDirectoryPaths:        s.crds,
+	}
+	flags := server.ControlPlane.GetAPIServer().Configure()
+	for name, values := range s.flags {
+		flags.Set(name, values...)
+	}
+	return server
+}
+
+// findAssets returns the folder of the control plane's binaries, or an error
+// that says how to get them.
+func findAssets(root string) (string, error) {
+	assets := os.Getenv(assetsVariable)
+	if assets == "" {
+		assets = filepath.Join(root, ".cache", "controlplane", "bin")
+	}
+	for _, name := range []string{"etcd", "kube-apiserver", "kubectl"} {
+		if _, err := os.Stat(filepath.Join(assets, name)); err != nil {
+			return "", fmt.Errorf("the control plane isn't built: run make controlplane: %w", err)
+		}
+	}
+	return assets, nil
+}
