@@ -88,3 +88,14 @@ func (r *Registry) setDefaults() {
 		NestedNames: []string{NestedSlash, NestedDollar},
 	}
 }
+
+// ProjectOf returns the project of a registry: the one it names, or the only
+// one there is; nil if there is none such.
+func (c *Configuration) ProjectOf(r *Registry) *Project {
+	for i := range c.Projects {
+		if c.Projects[i].Name == r.Project || (r.Project == "" && len(c.Projects) == 1) {
+			return &c.Projects[i]
+		}
+	}
+	return nil
+}

@@ -30,7 +30,7 @@ func (v *validator) registry(field string, r *Registry, projects []string) {
 	v.name(field+".name", r.Name)
 	v.hosts(field+".hosts", r.Hosts)
 	switch {
-	case r.Project == "" && len(projects) > 0:
+	case r.Project == "" && len(projects) > 1:
 		v.fail(field+".project", "must be given if there are several projects: one of %s", strings.Join(projects, ", "))
 	case r.Project != "" && !slices.Contains(projects, r.Project):
 		v.fail(field+".project", "must be the name of a project (%s), not %q", strings.Join(projects, ", "), shorten(r.Project))
