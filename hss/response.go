@@ -16,6 +16,9 @@ var errNullRow = errors.New("null in place of an image")
 // errNoList is what an answer without data_list is refused with.
 var errNoList = errors.New("the answer has no data_list")
 
+// errFault is what an error object is refused with.
+var errFault = errors.New("the answer has an error_code")
+
 // ListResponse is one page of the list.
 type ListResponse struct {
 	// Total is the number of rows that the API says there are on all pages
@@ -29,6 +32,8 @@ type ListResponse struct {
 type wireList struct {
 	Total count        `json:"total_num"`
 	List  []*wireImage `json:"data_list"`
+	// Fault is there only if the answer is an error.
+	Fault text `json:"error_code"`
 }
 
 // UnmarshalJSON reads a page. A page without data_list, or with a null one, is
@@ -63,6 +68,9 @@ func decodeList(data []byte) (*ListResponse, error) {
 	var wire wireList
 	if err := json.Unmarshal(data, &wire); err != nil {
 		return nil, fmt.Errorf("decoding the list: %w", err)
+	}
+	if wire.Fault != "" {
+		return nil, errFault
 	}
 	if wire.List == nil {
 		return nil, errNoList

@@ -1,0 +1,74 @@
+package hss
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// euRegion is the one region that the official SDK lists under another domain.
+const euRegion = "eu-west-101"
+
+// maxRegion bounds the name of a region, as it becomes part of a host name.
+const maxRegion = 63
+
+// RegionEndpoint returns HSS's endpoint in a region, such as
+// https://hss.cn-north-4.myhuaweicloud.com for cn-north-4. It checks the form
+// of the name, not whether there is such a region.
+func RegionEndpoint(region string) (string, error) {
+	form := regexp.MustCompile(`^[a-z]+(-[a-z0-9]+)+$`)
+	if len(region) > maxRegion || !form.MatchString(region) {
+		return "", fmt.Errorf("region %s is not of the form cn-north-4", excerpt([]byte(region)))
+	}
+	domain := "myhuaweicloud.com"
+	if region == euRegion {
+		domain = "myhuaweicloud.eu"
+	}
+	return "https://hss." + region + "." + domain, nil
+}
+
+// parseEndpoint checks an endpoint: https, unless the host is this machine
+// itself or insecure is true, as a token would be sent in the clear.
+func parseEndpoint(endpoint string, insecure bool) (*url.URL, error) {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return nil, fmt.Errorf("endpoint: %w", err)
+	}
+	switch {
+	case u.Host == "" || u.Hostname() == "":
+		return nil, fmt.Errorf("endpoint %q has no host; it should be like https://hss.cn-north-4.myhuaweicloud.com", endpoint)
+	case u.User != nil:
+		return nil, errors.New("endpoint must not contain a user name or password")
+	case u.RawQuery != "" || u.Fragment != "":
+		return nil, fmt.Errorf("endpoint %q must not have a query or fragment", endpoint)
+	case u.Scheme == "http" && (insecure || isLoopback(u.Hostname())), u.Scheme == "https":
+		u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""
+		return u, nil
+	}
+	return nil, fmt.Errorf("endpoint %q must be https; http is allowed for this machine itself, or if insecure endpoints are", endpoint)
+}
+
+// isLoopback reports whether host is this machine, by a name or address that
+// needs no look-up.
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || (ip != nil && ip.IsLoopback())
+}
+
+// checkProjectID refuses what could not stand in the path as it is.
+func checkProjectID(id string) error {
+	if id == "" {
+		return errors.New("no project id: neither the configuration nor the credentials have one")
+	}
+	if len(id) > 64 || strings.ContainsFunc(id, notInProjectID) {
+		return fmt.Errorf("project id %s may have 1 to 64 letters, digits, - and _", excerpt([]byte(id)))
+	}
+	return nil
+}
+
+func notInProjectID(r rune) bool {
+	return r > 0x7f || (!unreserved(byte(r)) || r == '.' || r == '~')
+}

@@ -1,0 +1,140 @@
+package hss
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// More than five failed signatures in a row lock an access key for 5 minutes,
+// for everyone who uses it. The guard sees to it that this client does not:
+// credentials that never worked are tried one request at a time, others in at
+// most maxSigned requests at once, and after a refusal none is sent for a while.
+const (
+	maxSigned       = 4
+	maxRefusalPause = time.Hour
+	maxGuardedKeys  = 16
+)
+
+// guard holds what is known of the credentials in use, each set apart.
+type guard struct {
+	pause time.Duration
+	now   func() time.Time
+
+	mu   sync.Mutex
+	keys map[[sha256.Size]byte]*keyState
+}
+
+// keyState is what is known of one set of credentials.
+type keyState struct {
+	signed   bool // signed requests are limited, tokens are not
+	proven   bool
+	inFlight int
+	pauses   int // in a row, without a success between
+	until    time.Time
+	cause    error
+	changed  chan struct{} // closed when a waiter should look again
+}
+
+func newGuard(pause time.Duration, now func() time.Time) *guard {
+	return &guard{pause: pause, now: now, keys: map[[sha256.Size]byte]*keyState{}}
+}
+
+// acquire waits for a turn to send a request with c. It fails if c was refused
+// a short while ago. Each turn must be given back with release.
+func (g *guard) acquire(ctx context.Context, c Credentials) (*keyState, error) {
+	for {
+		key, wait, err := g.try(c)
+		if err != nil || wait == nil {
+			return key, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("waiting for earlier requests with these credentials: %w", context.Cause(ctx))
+		case <-wait:
+		}
+	}
+}
+
+// try takes a turn, or returns what to wait for.
+func (g *guard) try(c Credentials) (*keyState, <-chan struct{}, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	key := g.state(c)
+	if g.now().Before(key.until) {
+		return nil, nil, &RefusedError{Until: key.until, Err: key.cause}
+	}
+	if key.inFlight >= key.slots() {
+		return key, key.changed, nil
+	}
+	key.inFlight++
+	return key, nil, nil
+}
+
+// state finds the state of c, or begins one. The caller holds the lock.
+func (g *guard) state(c Credentials) *keyState {
+	fingerprint := c.fingerprint()
+	if key, ok := g.keys[fingerprint]; ok {
+		return key
+	}
+	g.forget()
+	key := &keyState{signed: c.Token.Empty(), changed: make(chan struct{})}
+	g.keys[fingerprint] = key
+	return key
+}
+
+// forget drops credentials that are neither in use nor held back, once there
+// are many: temporary keys come and go. The caller holds the lock.
+func (g *guard) forget() {
+	if len(g.keys) < maxGuardedKeys {
+		return
+	}
+	now := g.now()
+	for fingerprint, key := range g.keys {
+		if key.inFlight == 0 && !now.Before(key.until) {
+			delete(g.keys, fingerprint)
+		}
+	}
+}
+
+// slots is how many requests may be under way at once.
+func (k *keyState) slots() int {
+	switch {
+	case !k.proven:
+		return 1
+	case !k.signed:
+		return int(^uint(0) >> 1)
+	}
+	return maxSigned
+}
+
+// release gives a turn back. err is what became of the request; a refusal is
+// returned with the time until which nothing more is sent.
+func (g *guard) release(key *keyState, answer *Error, answered bool) *RefusedError {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	key.inFlight--
+	close(key.changed)
+	key.changed = make(chan struct{})
+	if answer != nil && answer.Unauthenticated() {
+		return g.refuse(key, answer)
+	}
+	if answered {
+		key.proven, key.pauses, key.cause = true, 0, nil
+	}
+	return nil
+}
+
+// refuse begins a pause, each in a row twice as long as the one before.
+// Requests that were under way when it began do not lengthen it. The caller
+// holds the lock.
+func (g *guard) refuse(key *keyState, answer *Error) *RefusedError {
+	key.proven, key.cause = false, answer
+	if now := g.now(); !now.Before(key.until) {
+		key.until = now.Add(min(g.pause<<min(key.pauses, 10), max(maxRefusalPause, g.pause)))
+		key.pauses++
+	}
+	return &RefusedError{Until: key.until, Err: answer}
+}
