@@ -28,14 +28,14 @@ func main() {
 }
 
 // verify returns the size of the ELF file at path in bytes, or an error if it
-// has more than max bytes or needs a dynamic loader or a shared library.
-func verify(path string, max int64) (int64, error) {
+// has more than limit bytes or needs a dynamic loader or a shared library.
+func verify(path string, limit int64) (int64, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return 0, err
 	}
-	if info.Size() > max {
-		return 0, fmt.Errorf("%s has %d bytes, allowed are %d", path, info.Size(), max)
+	if info.Size() > limit {
+		return 0, fmt.Errorf("%s has %d bytes, allowed are %d", path, info.Size(), limit)
 	}
 	return info.Size(), verifyStatic(path)
 }

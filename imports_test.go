@@ -1,0 +1,185 @@
+package hssgate_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/hssgate/hssgate"
+
+// direction says what the packages in a folder, and in the folders below it
+// that have no direction of their own, may import.
+type direction struct {
+	// ours are the folders of this module; "*" is all of them.
+	ours []string
+	// others are the prefixes of import paths outside of the module and of the
+	// standard library; "*" is all of them.
+	others []string
+	// never are prefixes of import paths that are not even imported by a
+	// package that they import.
+	never []string
+	// notDirectly are prefixes of import paths that others may import for them.
+	notDirectly []string
+}
+
+// directions holds the directions in which packages import each other, by
+// folder. What can decide without a cluster and without HSS must not know them.
+func directions() map[string]direction {
+	const (
+		client     = "k8s.io/client-go"
+		controller = "sigs.k8s.io/controller-runtime"
+		hss        = module + "/hss"
+	)
+	anything := []string{"*"}
+	types := []string{"k8s.io/api", "k8s.io/apimachinery"}
+	return map[string]direction{
+		"image":                     {others: append(types, "github.com/distribution/reference", "github.com/opencontainers/go-digest", "github.com/go-json-experiment/json"), never: []string{client, controller}},
+		"hss":                       {},
+		"hss/hsstest":               {ours: []string{"hss"}, others: []string{"sigs.k8s.io/yaml"}},
+		"policy":                    {ours: []string{"policy/v1alpha1"}, others: append(types, "k8s.io/apiserver/pkg/cel", "github.com/google/cel-go", "google.golang.org/protobuf"), never: []string{hss, client, controller}, notDirectly: []string{"net/http"}},
+		"policy/v1alpha1":           {others: []string{"k8s.io/apimachinery"}, never: []string{client, controller}, notDirectly: []string{"net/http"}},
+		"config":                    {others: []string{"go.yaml.in/yaml/v3", "sigs.k8s.io/yaml"}},
+		"inventory":                 {ours: []string{"image", "hss", "policy", "policy/v1alpha1", "config"}, others: anything, never: []string{client, controller}},
+		"gate":                      {ours: []string{"image", "inventory", "policy", "policy/v1alpha1"}, others: anything, notDirectly: []string{"net/http"}},
+		"webhook":                   {ours: []string{"webhook", "gate", "image", "policy", "policy/v1alpha1"}, others: anything},
+		"controller":                {ours: []string{"controller", "gate", "policy", "policy/v1alpha1"}, others: anything},
+		"cmd":                       {ours: anything, others: anything},
+		"internal/controlplanetest": {others: anything},
+		"hack":                      {},
+	}
+}
+
+// listed is what go list says of a package.
+type listed struct {
+	ImportPath, Doc, Name string
+	GoFiles               []string
+	Imports, Deps         []string
+}
+
+func TestImportDirections(t *testing.T) {
+	t.Parallel()
+	standard := standardPackages(t)
+	for _, p := range list(t, "./...") {
+		if len(p.GoFiles) == 0 {
+			continue
+		}
+		rule, ok := directionOf(p.ImportPath)
+		if !ok {
+			t.Errorf("%s has no direction: say in directions what it may import", p.ImportPath)
+			continue
+		}
+		for _, path := range p.Imports {
+			if !standard[path] && !rule.allows(path) {
+				t.Errorf("%s must not import %s", p.ImportPath, path)
+			}
+			if hasPrefix(rule.notDirectly, path) {
+				t.Errorf("%s must not import %s itself", p.ImportPath, path)
+			}
+		}
+		for _, path := range p.Deps {
+			if hasPrefix(rule.never, path) {
+				t.Errorf("%s must not depend on %s, not even through another package", p.ImportPath, path)
+			}
+		}
+	}
+}
+
+func TestEveryPackageHasAComment(t *testing.T) {
+	t.Parallel()
+	for _, p := range list(t, "./...") {
+		if len(p.GoFiles) == 0 {
+			continue
+		}
+		want := "Package " + p.Name + " "
+		if p.Name == "main" {
+			want = "Command "
+		}
+		if !strings.HasPrefix(p.Doc, want) {
+			t.Errorf("%s: its package comment is %q, want one that starts with %q", p.ImportPath, p.Doc, want)
+		}
+	}
+}
+
+// TestNoTestCodeInTheBinary keeps what only tests use out of the release. The
+// demo and the simulation serve hsstest, so that one belongs to it.
+func TestNoTestCodeInTheBinary(t *testing.T) {
+	t.Parallel()
+	unwanted := []string{"testing", "net/http/httptest", module + "/internal/controlplanetest"}
+	for _, p := range list(t, "./cmd/...") {
+		for _, path := range p.Deps {
+			if slices.Contains(unwanted, path) {
+				t.Errorf("%s must not depend on %s", p.ImportPath, path)
+			}
+		}
+	}
+}
+
+// allows says whether the direction lets a package import path directly.
+func (d direction) allows(path string) bool {
+	folder, ours := strings.CutPrefix(path, module+"/")
+	if ours {
+		return slices.Contains(d.ours, "*") || slices.Contains(d.ours, folder)
+	}
+	return slices.Contains(d.others, "*") || hasPrefix(d.others, path)
+}
+
+// directionOf returns the direction of the nearest folder that has one.
+func directionOf(path string) (direction, bool) {
+	folder := strings.TrimPrefix(path, module+"/")
+	for {
+		if rule, ok := directions()[folder]; ok {
+			return rule, true
+		}
+		slash := strings.LastIndex(folder, "/")
+		if slash < 0 {
+			return direction{}, false
+		}
+		folder = folder[:slash]
+	}
+}
+
+// hasPrefix says whether path is one of the prefixes or lies below one.
+func hasPrefix(prefixes []string, path string) bool {
+	return slices.ContainsFunc(prefixes, func(prefix string) bool {
+		return path == prefix || strings.HasPrefix(path, prefix+"/")
+	})
+}
+
+func standardPackages(t *testing.T) map[string]bool {
+	t.Helper()
+	standard := map[string]bool{"C": true}
+	for _, p := range list(t, "std") {
+		standard[p.ImportPath] = true
+	}
+	return standard
+}
+
+func list(t *testing.T, pattern string) []listed {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Doc,Name,GoFiles,Imports,Deps", pattern)
+	out, err := command.Output()
+	if err != nil {
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+			t.Fatalf("go list %s: %v\n%s", pattern, err, exit.Stderr)
+		}
+		t.Fatal(err)
+	}
+	var packages []listed
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p listed
+		err := decoder.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return packages
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+}
