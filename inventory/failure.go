@@ -1,0 +1,87 @@
+package inventory
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hssgate/hssgate/hss"
+)
+
+// errClosed is what asking after Close gives.
+var errClosed = errors.New("hssgate is shutting down")
+
+// failure is why HSS could not be asked, and until when it isn't asked again.
+type failure struct {
+	err   error
+	until time.Time
+}
+
+// maxPause bounds how long HSS can make us wait.
+const maxPause = 10 * time.Minute
+
+// remember keeps a failure for a while. If HSS says how long to wait, that
+// holds for the whole project: what it throttles is the account, not one
+// image. Refused credentials are the client's to judge: it stops asking by
+// itself, and notices when they change.
+func (i *Inventory) remember(k key, err error) {
+	if i.base.Err() != nil {
+		return // shutting down, which is no fault of HSS's
+	}
+	now := i.clock.Now()
+	i.failures.Set(k, &failure{err: err, until: now.Add(time.Duration(i.cache.ErrorFor))})
+	var e *hss.Error
+	if errors.As(err, &e) && e.RetryAfter > 0 && !e.Unauthenticated() {
+		k.registry.project.paused.Store(&failure{err: err, until: now.Add(min(e.RetryAfter, maxPause))})
+	}
+}
+
+// recentFailure returns the failure that forbids to ask for a key now.
+func (i *Inventory) recentFailure(k key) error {
+	now := i.clock.Now()
+	if f := k.registry.project.paused.Load(); f != nil && now.Before(f.until) {
+		return f.err
+	}
+	if f, ok := i.failures.GetIfPresent(k); ok && now.Before(f.until) {
+		return f.err
+	}
+	return nil
+}
+
+// timeoutError says that HSS took too long.
+type timeoutError struct{ waited time.Duration }
+
+func (e *timeoutError) Error() string {
+	return fmt.Sprintf("HSS did not answer in time (%s)", e.waited.Round(100*time.Millisecond))
+}
+
+// describe tells in one line why HSS could not be asked.
+func describe(err error) string {
+	const most = 400
+	text := strings.Join(strings.Fields(reasonOf(err)), " ")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}
+
+// reasonOf picks the error in the chain that says most to whoever reads it:
+// what HSS itself said comes first.
+func reasonOf(err error) string {
+	var refused *hss.RefusedError
+	var answered *hss.Error
+	var timeout *timeoutError
+	switch {
+	case errors.As(err, &refused):
+		return refused.Error()
+	case errors.As(err, &answered):
+		return answered.Error()
+	case errors.As(err, &timeout):
+		return timeout.Error()
+	case errors.Is(err, errClosed):
+		return errClosed.Error()
+	default:
+		return "HSS could not be asked: " + err.Error()
+	}
+}

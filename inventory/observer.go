@@ -1,0 +1,36 @@
+package inventory
+
+import "time"
+
+// Outcome is how a question for an image was answered.
+type Outcome string
+
+// The outcomes.
+const (
+	// Hit: from memory, fresh.
+	Hit Outcome = "hit"
+	// Miss: HSS was asked, or was being asked already.
+	Miss Outcome = "miss"
+	// Stale: HSS could not be asked, and what was known was used.
+	Stale Outcome = "stale"
+	// Unavailable: HSS could not be asked, and nothing recent was known.
+	Unavailable Outcome = "unavailable"
+	// Unclaimed: no configured registry claims the image.
+	Unclaimed Outcome = "unclaimed"
+)
+
+// Observer is told what happens, to count it. Its methods are called
+// concurrently and must not block.
+type Observer interface {
+	// Looked tells of each call of Facts. The registry is empty if none
+	// claims the image.
+	Looked(registry string, outcome Outcome)
+	// Asked tells of each look-up of one image at HSS, with all its pages, how
+	// long it took and what went wrong, if anything.
+	Asked(project string, took time.Duration, err error)
+}
+
+type nobody struct{}
+
+func (nobody) Looked(string, Outcome)             {}
+func (nobody) Asked(string, time.Duration, error) {}
