@@ -1,0 +1,157 @@
+package hsstest_test
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hssgate/hssgate/hss/hsstest"
+)
+
+const listPath = "/v5/p1/image/registries/images"
+
+// clock is a time that tests move.
+type clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func newClock() *clock { return &clock{at: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)} }
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+// answer is all that the server can say.
+type answer struct {
+	Status           int              `json:"-"`
+	Header           http.Header      `json:"-"`
+	Raw              string           `json:"-"`
+	ErrorCode        string           `json:"error_code"`
+	ErrorMsg         string           `json:"error_msg"`
+	ErrorDescription string           `json:"error_description"`
+	RequestID        string           `json:"request_id"`
+	TotalNum         int              `json:"total_num"`
+	DataList         []map[string]any `json:"data_list"`
+}
+
+// tags lists the rows by their version.
+func (a answer) tags() string {
+	var tags []string
+	for _, row := range a.DataList {
+		tags = append(tags, row["image_version"].(string))
+	}
+	return strings.Join(tags, " ")
+}
+
+// ask sends a GET of the list to the handler itself, changed by edits.
+func ask(t *testing.T, h http.Handler, query string, edits ...func(*http.Request)) answer {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, listPath, nil)
+	r.URL.RawQuery = query
+	for _, edit := range edits {
+		edit(r)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return read(t, w.Result())
+}
+
+func read(t *testing.T, response *http.Response) answer {
+	t.Helper()
+	raw, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatalf("read body: %v", err)
+	}
+	a := answer{Status: response.StatusCode, Header: response.Header, Raw: string(raw)}
+	if strings.HasPrefix(response.Header.Get("Content-Type"), "application/json;") {
+		if err := json.Unmarshal(raw, &a); err != nil {
+			t.Fatalf("answer %q: %v", raw, err)
+		}
+	}
+	return a
+}
+
+// signed signs the request as the scheme's description says, naively.
+func signed(c hsstest.Credential, at time.Time) func(*http.Request) {
+	return func(r *http.Request) {
+		r.Header.Set("X-Sdk-Date", at.UTC().Format("20060102T150405Z"))
+		if c.SecurityToken != "" {
+			r.Header.Set("X-Security-Token", c.SecurityToken)
+		}
+		var names []string
+		for name := range r.Header {
+			names = append(names, strings.ToLower(name))
+		}
+		signedWith(r, c, names)
+	}
+}
+
+// signedWith signs the named headers only.
+func signedWith(r *http.Request, c hsstest.Credential, names []string) {
+	slices.Sort(names)
+	var lines strings.Builder
+	for _, name := range names {
+		value := strings.TrimSpace(r.Header.Get(name))
+		if name == "host" {
+			value = r.Host
+		}
+		fmt.Fprintf(&lines, "%s:%s\n", name, value)
+	}
+	body := sha256.Sum256(nil)
+	canonical := strings.Join([]string{r.Method, r.URL.Path + "/", sortedQuery(r.URL), lines.String(),
+		strings.Join(names, ";"), hex.EncodeToString(body[:])}, "\n")
+	digest := sha256.Sum256([]byte(canonical))
+	mac := hmac.New(sha256.New, []byte(c.SecretKey))
+	mac.Write([]byte("SDK-HMAC-SHA256\n" + r.Header.Get("X-Sdk-Date") + "\n" + hex.EncodeToString(digest[:])))
+	r.Header.Set("Authorization", fmt.Sprintf("SDK-HMAC-SHA256 Access=%s, SignedHeaders=%s, Signature=%x",
+		c.AccessKey, strings.Join(names, ";"), mac.Sum(nil)))
+}
+
+func sortedQuery(u *url.URL) string {
+	var pairs []string
+	for name, values := range u.Query() {
+		for _, value := range values {
+			pairs = append(pairs, strings.ReplaceAll(url.QueryEscape(name)+"="+url.QueryEscape(value), "+", "%20"))
+		}
+	}
+	sort.Strings(pairs)
+	return strings.Join(pairs, "&")
+}
+
+// open makes a handler that lets everybody in, and closes it with the test.
+func open(t *testing.T, list ...hsstest.Option) *hsstest.Handler {
+	t.Helper()
+	h := hsstest.NewHandler(append(list, hsstest.WithoutAuthentication())...)
+	t.Cleanup(h.Close)
+	return h
+}
+
+// versions makes one image's rows, named by their versions.
+func versions(names ...string) []hsstest.Image {
+	var rows []hsstest.Image
+	for _, name := range names {
+		rows = append(rows, hsstest.Image{Namespace: "prod", ImageName: "app", ImageVersion: name})
+	}
+	return rows
+}
