@@ -79,6 +79,9 @@ func (r Reference) String() string {
 }
 
 func parserReason(err error) string {
+	if errors.Is(err, reference.ErrReferenceInvalidFormat) && err.Error() == reference.ErrReferenceInvalidFormat.Error() {
+		return "it is not of the form [host[:port]/]path[:tag][@digest]"
+	}
 	return strings.TrimPrefix(err.Error(), reference.ErrReferenceInvalidFormat.Error()+": ")
 }
 

@@ -1,0 +1,131 @@
+package gate
+
+import (
+	"slices"
+
+	"github.com/hssgate/hssgate/image"
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// Outcome is what a decision comes to. The zero value is no outcome.
+type Outcome string
+
+// The outcomes.
+const (
+	// Admitted: no policy that denies was violated.
+	Admitted Outcome = "Admitted"
+	// Denied: HSS's findings, or the lack of them, violate a policy that denies.
+	Denied Outcome = "Denied"
+	// Unavailable: denied for no other reason than that HSS can't be asked.
+	Unavailable Outcome = "Unavailable"
+)
+
+// Decision is the answer about one object, with its reasons.
+type Decision struct {
+	// Kind, Namespace and Name say which object it is about.
+	Kind      string
+	Namespace string
+	Name      string
+	Outcome   Outcome
+	// Examined is the number of images that were looked at.
+	Examined int
+	// Policies are the names of the policies that matched, in order.
+	Policies []string
+	// Violations are all of them, whatever they lead to.
+	Violations []Violation
+	// Notices are no violations but should be known, such as the age of what
+	// was used because HSS can't be asked.
+	Notices []string
+}
+
+// Violation is what one policy finds against one use of an image.
+type Violation struct {
+	Use image.Use
+	// Reference is the normalised reference, or the written one in quotes if
+	// it is invalid.
+	Reference string
+	Policy    string
+	// Effect is what the violation does to the object; PodEffect what it would
+	// do to a pod, which is stricter if the object is only a template.
+	Effect    v1alpha1.Enforcement
+	PodEffect v1alpha1.Enforcement
+	// Findings are never empty and all have this effect.
+	Findings []policy.Finding
+}
+
+// CheckReference is the check of a reference that can't be parsed.
+const CheckReference policy.Check = "reference"
+
+// WithEffect returns the violations that have the effect.
+func (d *Decision) WithEffect(effect v1alpha1.Enforcement) []Violation {
+	var some []Violation
+	for _, v := range d.Violations {
+		if v.Effect == effect {
+			some = append(some, v)
+		}
+	}
+	return some
+}
+
+func (d *Decision) addPolicy(name string) {
+	if i, found := slices.BinarySearch(d.Policies, name); !found {
+		d.Policies = slices.Insert(d.Policies, i, name)
+	}
+}
+
+// conclude sets the outcome once all violations are known.
+func (d *Decision) conclude() {
+	denials := d.WithEffect(v1alpha1.EnforcementDeny)
+	if len(denials) == 0 {
+		d.Outcome = Admitted
+		return
+	}
+	d.Outcome = Unavailable
+	for _, v := range denials {
+		if slices.ContainsFunc(v.Findings, func(f policy.Finding) bool { return f.Check != policy.CheckUnavailable }) {
+			d.Outcome = Denied
+		}
+	}
+}
+
+// violations groups findings by what they do.
+func violations(s *subject, p *policy.Policy, template bool, findings []policy.Finding) []Violation {
+	var groups []Violation
+	for _, f := range findings {
+		onPod, applies := podEffect(p, f)
+		if !applies {
+			continue
+		}
+		onObject := onPod
+		if template && p.Templates() == v1alpha1.TemplateWarn {
+			onObject = milder(onPod, v1alpha1.EnforcementWarn)
+		}
+		i := slices.IndexFunc(groups, func(v Violation) bool { return v.Effect == onObject && v.PodEffect == onPod })
+		if i < 0 {
+			i = len(groups)
+			groups = append(groups, Violation{Use: s.use, Reference: s.display(), Policy: p.Name(), Effect: onObject, PodEffect: onPod})
+		}
+		groups[i].Findings = append(groups[i].Findings, f)
+	}
+	return groups
+}
+
+// podEffect is the milder of the policy's enforcement and the finding's action.
+func podEffect(p *policy.Policy, f policy.Finding) (effect v1alpha1.Enforcement, applies bool) {
+	if f.Action == v1alpha1.ActionAllow {
+		return "", false
+	}
+	return milder(p.Enforcement(), v1alpha1.Enforcement(f.Action)), true
+}
+
+// milder returns the milder of two enforcements. What is neither Warn nor
+// Audit, even a value that we don't know, is as strict as Deny.
+func milder(a, b v1alpha1.Enforcement) v1alpha1.Enforcement {
+	for _, e := range []v1alpha1.Enforcement{v1alpha1.EnforcementAudit, v1alpha1.EnforcementWarn} {
+		if a == e || b == e {
+			return e
+		}
+	}
+	return v1alpha1.EnforcementDeny
+}

@@ -1,0 +1,153 @@
+package gate
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// Bounds of what is said: the API server, Events and terminals cut long texts,
+// and a pod can name many images.
+const (
+	maxLines          = 20
+	maxWrittenDisplay = 200
+)
+
+// String returns the violation in one line: the place, the image, each finding,
+// and the policy.
+func (v Violation) String() string {
+	findings := make([]string, len(v.Findings))
+	for i, f := range v.Findings {
+		findings[i] = f.Message
+	}
+	return fmt.Sprintf("%s: %s — %s [policy %s]", v.Use, v.Reference, strings.Join(findings, "; "), v.Policy)
+}
+
+// Message tells why the object is denied and what to do about it. It is empty
+// if the object is admitted.
+func (d *Decision) Message() string {
+	denials := d.WithEffect(v1alpha1.EnforcementDeny)
+	if len(denials) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s denied by %s:", d.object(), countPolicies(denials))
+	for _, line := range bounded(denials) {
+		b.WriteString("\n- " + line)
+	}
+	for _, advice := range advise(denials) {
+		b.WriteString("\nto do: " + advice)
+	}
+	return b.String()
+}
+
+// Warnings are what whoever sent the object should see although it is admitted:
+// one line each.
+func (d *Decision) Warnings() []string {
+	warnings := make([]string, 0, len(d.Notices))
+	for _, v := range d.WithEffect(v1alpha1.EnforcementWarn) {
+		if v.PodEffect == v1alpha1.EnforcementDeny {
+			warnings = append(warnings, "its pods will be denied: "+v.String())
+			continue
+		}
+		warnings = append(warnings, v.String())
+	}
+	if more := len(warnings) - maxLines; more > 0 {
+		warnings = append(warnings[:maxLines], fmt.Sprintf("and %d more", more))
+	}
+	return append(warnings, d.Notices...)
+}
+
+// Lines are all violations in order, one line each with its effect before it,
+// for records and logs.
+func (d *Decision) Lines() []string {
+	lines := bounded(d.Violations)
+	for i := range min(len(d.Violations), maxLines) {
+		lines[i] = string(d.Violations[i].Effect) + ": " + lines[i]
+	}
+	return lines
+}
+
+func (d *Decision) object() string {
+	return fmt.Sprintf("%s %q", strings.ToLower(d.Kind), d.Name)
+}
+
+func countPolicies(denials []Violation) string {
+	names := map[string]struct{}{}
+	for _, v := range denials {
+		names[v.Policy] = struct{}{}
+	}
+	if len(names) == 1 {
+		return "1 policy"
+	}
+	return fmt.Sprintf("%d policies", len(names))
+}
+
+func bounded(violations []Violation) []string {
+	lines := make([]string, 0, min(len(violations), maxLines+1))
+	for i, v := range violations {
+		if i == maxLines {
+			return append(lines, fmt.Sprintf("and %d more", len(violations)-maxLines))
+		}
+		lines = append(lines, v.String())
+	}
+	return lines
+}
+
+// display is the image as it is shown: normalised, since that is what a node
+// would pull, or quoted as written if it can't be read.
+func (s *subject) display() string {
+	if s.err == nil {
+		return s.ref.String()
+	}
+	written := s.use.Image
+	if len(written) > maxWrittenDisplay {
+		written = strings.ToValidUTF8(written[:maxWrittenDisplay], "") + "…"
+	}
+	return fmt.Sprintf("%q", written)
+}
+
+func staleNotice(s *subject, now time.Time) string {
+	return fmt.Sprintf("%s: %s was judged by what HSS said %s ago, since HSS cannot be asked now: %s",
+		s.use, s.display(), now.Sub(s.facts.AsOf).Round(time.Second), s.facts.StaleReason)
+}
+
+// advice says what to do about a failed check. The order is that of the advice
+// in a message: what ends the quickest comes last.
+var adviceOrder = []struct {
+	check  policy.Check
+	advice string
+}{
+	{policy.CheckMaliciousFiles, "do not run this image; find out how the files came into it"},
+	{policy.CheckSeverityLevel, fixFindings},
+	{policy.CheckVulnerabilities, fixFindings},
+	{policy.CheckUnsafeSettings, "mend the settings that HSS lists for the image, push it, and have HSS scan it"},
+	{policy.CheckScanStatus, "see in HSS why the scan did not succeed, and scan the image again"},
+	{policy.CheckScanAge, "have HSS scan the image again"},
+	{policy.CheckNotScanned, "have HSS scan the image, or wait until its scan is done, and try again"},
+	{policy.CheckNotFound, "check the image's name; if it is new, have HSS synchronise its registry, and scan it"},
+	{policy.CheckDigest, "name the image by its digest: image:tag@sha256:…"},
+	{CheckReference, "correct the image's name"},
+	{policy.CheckUnavailable, "try again shortly; if it stays so, see hssgate's log for what HSS answers"},
+}
+
+const fixFindings = "rebuild the image with fixed packages, push it, and have HSS scan it"
+
+func advise(denials []Violation) []string {
+	failed := map[policy.Check]bool{}
+	for _, v := range denials {
+		for _, f := range v.Findings {
+			failed[f.Check] = true
+		}
+	}
+	var advice []string
+	for _, a := range adviceOrder {
+		if failed[a.check] && (len(advice) == 0 || advice[len(advice)-1] != a.advice) {
+			advice = append(advice, a.advice)
+		}
+	}
+	return advice
+}
