@@ -49,6 +49,7 @@ func directions() map[string]direction {
 		"gate":                      {ours: []string{"image", "inventory", "policy", "policy/v1alpha1"}, others: anything, notDirectly: []string{"net/http"}},
 		"webhook":                   {ours: []string{"webhook", "gate", "image", "policy", "policy/v1alpha1"}, others: anything},
 		"controller":                {ours: []string{"controller", "gate", "policy", "policy/v1alpha1"}, others: anything},
+		"certificate":               {others: []string{"k8s.io/utils"}},
 		"cmd":                       {ours: anything, others: anything},
 		"internal/controlplanetest": {others: anything},
 		"hack":                      {},
