@@ -95,10 +95,14 @@ func (c Credentials) scrub(text string) string {
 // authenticate adds to header what does not depend on the request.
 func (c Credentials) authenticate(header http.Header) {
 	header.Del(headerAuthorization)
-	setOrDelete(header, headerProjectID, c.ProjectID)
+	if c.ProjectID != "" {
+		header.Set(headerProjectID, c.ProjectID)
+	}
 	setOrDelete(header, headerAuthToken, c.Token.Reveal())
 	if c.Token.Empty() {
 		setOrDelete(header, headerSecurityToken, c.SecurityToken.Reveal())
+	} else {
+		header.Del(headerSecurityToken)
 	}
 }
 
