@@ -67,7 +67,7 @@ func (i *Inventory) load(k key, known *answer) (*answer, error) {
 	defer i.underWay.Done()
 	// Between a caller's look into the cache and here, another load of the
 	// same key may have ended.
-	if a, ok := i.answers.GetIfPresent(k); ok && (known == nil || a.asOf.After(known.asOf)) {
+	if a, ok := i.answers.GetIfPresent(k); ok && a != known {
 		return a, nil
 	}
 	if err := i.recentFailure(k); err != nil {
