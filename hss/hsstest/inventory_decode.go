@@ -103,7 +103,7 @@ func text[T any](low, high int, get func(*T) *string) setter[T] {
 	return func(into *T, raw json.RawMessage) error {
 		err := json.Unmarshal(raw, get(into))
 		if n := utf8.RuneCountInString(*get(into)); err != nil || n < low || n > high {
-			return fmt.Errorf("a text of %d to %d characters (in quotes, if it looks like a number)", low, high)
+			return fmt.Errorf("a text of %d to %d characters (in quotes, if YAML reads a number or true or false)", low, high)
 		}
 		return nil
 	}
