@@ -1,0 +1,35 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Namespaces gives the labels of namespaces: from the cache, and from the API
+// server for one so new that the cache doesn't have it yet.
+type Namespaces struct {
+	Cache client.Reader
+	Live  client.Reader
+}
+
+// NamespaceLabels returns the namespace's labels, which aren't to be changed.
+func (n *Namespaces) NamespaceLabels(ctx context.Context, name string) (map[string]string, error) {
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(namespaceKind)
+	key := client.ObjectKey{Name: name}
+	err := n.Cache.Get(ctx, key, namespace)
+	if apierrors.IsNotFound(err) {
+		err = n.Live.Get(ctx, key, namespace)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read namespace %q: %w", name, err)
+	}
+	return namespace.Labels, nil
+}
+
+var namespaceKind = corev1.SchemeGroupVersion.WithKind("Namespace")

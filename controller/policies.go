@@ -1,0 +1,130 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// Policies holds the policies in force, compiled. The zero value isn't usable:
+// see NewPolicies.
+type Policies struct {
+	reader client.Reader
+	// mu spans reading a policy from the cache and storing it, so that an older
+	// one never replaces a newer.
+	mu      sync.Mutex
+	byName  map[string]*policy.Policy
+	inForce atomic.Pointer[[]*policy.Policy]
+	synced  atomic.Bool
+}
+
+// NewPolicies returns an empty set that reads from a cache.
+func NewPolicies(reader client.Reader) *Policies {
+	p := &Policies{reader: reader, byName: map[string]*policy.Policy{}}
+	p.publish()
+	return p
+}
+
+// Policies returns those in force, ordered by name. The slice is shared.
+func (p *Policies) Policies() []*policy.Policy { return *p.inForce.Load() }
+
+// ErrNotSynced says that the policies haven't been read yet.
+var ErrNotSynced = errors.New("policies have not been read yet")
+
+// Ready returns ErrNotSynced until all policies have been read once.
+func (p *Policies) Ready() error {
+	if !p.synced.Load() {
+		return ErrNotSynced
+	}
+	return nil
+}
+
+// SetupWithManager reads all policies once the manager's cache is there, and
+// follows them from then on, on every replica.
+func (p *Policies) SetupWithManager(mgr ctrl.Manager) error {
+	if err := mgr.Add(everyReplica{p.readAll}); err != nil {
+		return fmt.Errorf("add the first reading of policies: %w", err)
+	}
+	err := ctrl.NewControllerManagedBy(mgr).
+		Named("policies").
+		For(&v1alpha1.ImageScanPolicy{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WithOptions(ctrlcontroller.Options{NeedLeaderElection: ptr.To(false)}).
+		Complete(p)
+	if err != nil {
+		return fmt.Errorf("follow policies: %w", err)
+	}
+	return nil
+}
+
+// Reconcile compiles the policy as it is now, or forgets it.
+func (p *Policies) Reconcile(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
+	return ctrl.Result{}, p.refresh(ctx, r.Name)
+}
+
+func (p *Policies) readAll(ctx context.Context) error {
+	var list v1alpha1.ImageScanPolicyList
+	if err := p.reader.List(ctx, &list); err != nil {
+		return fmt.Errorf("read all policies: %w", err)
+	}
+	for i := range list.Items {
+		if err := p.refresh(ctx, list.Items[i].Name); err != nil {
+			return err
+		}
+	}
+	p.synced.Store(true)
+	return nil
+}
+
+func (p *Policies) refresh(ctx context.Context, name string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var one v1alpha1.ImageScanPolicy
+	err := p.reader.Get(ctx, client.ObjectKey{Name: name}, &one)
+	switch {
+	case apierrors.IsNotFound(err):
+		delete(p.byName, name)
+	case err != nil:
+		return fmt.Errorf("read policy %q: %w", name, err)
+	default:
+		// An error is for the status; a policy with one fails closed.
+		p.byName[name], _ = policy.Compile(&one)
+	}
+	p.publish()
+	return nil
+}
+
+func (p *Policies) publish() {
+	all := make([]*policy.Policy, 0, len(p.byName))
+	for _, one := range p.byName {
+		all = append(all, one)
+	}
+	slices.SortFunc(all, func(a, b *policy.Policy) int { return strings.Compare(a.Name(), b.Name()) })
+	p.inForce.Store(&all)
+}
+
+// everyReplica is a runnable that needs no election.
+type everyReplica struct{ run func(context.Context) error }
+
+var _ manager.LeaderElectionRunnable = everyReplica{}
+
+// Start runs it.
+func (r everyReplica) Start(ctx context.Context) error { return r.run(ctx) }
+
+// NeedLeaderElection is false.
+func (everyReplica) NeedLeaderElection() bool { return false }

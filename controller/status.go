@@ -1,0 +1,77 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// Reasons of the Ready condition.
+const (
+	ReasonInForce = "InForce"
+	ReasonInvalid = "Invalid"
+)
+
+// maxConditionMessage is the schema's bound of a condition's message.
+const maxConditionMessage = 32768
+
+// Status writes into each policy's status whether it is in force as it is
+// written. Only the leader does.
+type Status struct {
+	Client client.Client
+}
+
+// SetupWithManager follows the policies on the leader.
+func (s *Status) SetupWithManager(mgr ctrl.Manager) error {
+	err := ctrl.NewControllerManagedBy(mgr).
+		Named("policy-status").
+		For(&v1alpha1.ImageScanPolicy{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Complete(s)
+	if err != nil {
+		return fmt.Errorf("write the status of policies: %w", err)
+	}
+	return nil
+}
+
+// Reconcile writes the status if it isn't what it should be.
+func (s *Status) Reconcile(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
+	var p v1alpha1.ImageScanPolicy
+	if err := s.Client.Get(ctx, r.NamespacedName, &p); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	before := p.DeepCopy()
+	p.Status.ObservedGeneration = p.Generation
+	meta.SetStatusCondition(&p.Status.Conditions, readyCondition(&p))
+	if apiequality.Semantic.DeepEqual(before.Status, p.Status) {
+		return ctrl.Result{}, nil
+	}
+	if err := s.Client.Status().Patch(ctx, &p, client.MergeFrom(before)); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(fmt.Errorf("write status of policy %q: %w", p.Name, err))
+	}
+	return ctrl.Result{}, nil
+}
+
+func readyCondition(p *v1alpha1.ImageScanPolicy) metav1.Condition {
+	condition := metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: ReasonInForce,
+		Message: "the policy is in force as it is written", ObservedGeneration: p.Generation,
+	}
+	if _, err := policy.Compile(p); err != nil {
+		condition.Status, condition.Reason = metav1.ConditionFalse, ReasonInvalid
+		condition.Message = "what is invalid counts as violated or as matching: " + err.Error()
+	}
+	if len(condition.Message) > maxConditionMessage {
+		condition.Message = condition.Message[:maxConditionMessage]
+	}
+	return condition
+}

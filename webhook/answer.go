@@ -1,0 +1,91 @@
+package webhook
+
+import (
+	"net/http"
+	"strings"
+	"unicode"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hssgate/hssgate/gate"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// The audit annotations. The API server puts the webhook's name before them.
+const (
+	annotationDecision   = "decision"
+	annotationPolicies   = "policies"
+	annotationViolations = "violations"
+	annotationNotices    = "notices"
+	annotationDryRun     = "dry-run"
+)
+
+// conclude turns a decision into an answer.
+func (h *Handler) conclude(d *gate.Decision) answer {
+	a := answer{warnings: oneLineEach(d.Warnings()), annotations: h.annotations(d)}
+	switch d.Outcome {
+	case gate.Admitted:
+		a.allowed = true
+		return a
+	case gate.Unavailable:
+		a.code, a.reason = http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable
+	case gate.Denied:
+		a.code, a.reason = http.StatusForbidden, metav1.StatusReasonForbidden
+	default:
+		a.code, a.reason = http.StatusInternalServerError, metav1.StatusReasonInternalError
+		a.message = "hssgate came to no decision"
+		return a
+	}
+	if h.DryRun {
+		return a.asWarnings(d)
+	}
+	a.message = d.Message()
+	return a
+}
+
+// asWarnings admits what would have been denied, and says so.
+func (a answer) asWarnings(d *gate.Decision) answer {
+	var denials []string
+	for _, v := range d.WithEffect(v1alpha1.EnforcementDeny) {
+		denials = append(denials, oneLine("would be denied, but hssgate runs dry: "+v.String()))
+	}
+	return answer{allowed: true, warnings: append(denials, a.warnings...), annotations: a.annotations}
+}
+
+// annotations record the decision in the API server's audit log.
+func (h *Handler) annotations(d *gate.Decision) map[string]string {
+	if len(d.Policies) == 0 && len(d.Notices) == 0 {
+		return nil
+	}
+	annotations := map[string]string{annotationDecision: string(d.Outcome)}
+	add := func(key string, lines []string, separator string) {
+		if len(lines) > 0 {
+			annotations[key] = strings.Join(lines, separator)
+		}
+	}
+	add(annotationPolicies, d.Policies, ",")
+	add(annotationViolations, oneLineEach(d.Lines()), "\n")
+	add(annotationNotices, oneLineEach(d.Notices), "\n")
+	if h.DryRun {
+		annotations[annotationDryRun] = "true"
+	}
+	return annotations
+}
+
+// oneLine makes a text fit a warning header: the API server drops one with a
+// control character in it.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "�"))
+}
+
+func oneLineEach(lines []string) []string {
+	for i := range lines {
+		lines[i] = oneLine(lines[i])
+	}
+	return lines
+}

@@ -1,0 +1,254 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/hssgate/hssgate/gate"
+	"github.com/hssgate/hssgate/image"
+)
+
+// Defaults of Options. An object of etcd's limit of 1.5 MiB can grow sixfold in
+// a review, where "<" is written <, and an update sends it twice.
+const (
+	DefaultMaxReviewBytes   = 32 << 20
+	DefaultMaxInFlightBytes = 96 << 20
+)
+
+// headBytes is how much of a review that isn't read is read for its UID.
+const headBytes = 64 << 10
+
+// Decider makes decisions: the gate.
+type Decider interface {
+	// Decide returns by the time that ctx ends.
+	Decide(ctx context.Context, r gate.Request) gate.Decision
+	// Denies reports whether any policy in force denies in the namespace. If
+	// so, a review that can't be judged is denied.
+	Denies(namespace string) bool
+}
+
+// Options are the parts of a Handler.
+type Options struct {
+	Decider Decider
+	// Ready returns why no decision can be made yet, or nil. Nil: always ready.
+	Ready func() error
+	// DryRun turns every denial into warnings.
+	DryRun bool
+	// MaxReviewBytes bounds one review; 0 means DefaultMaxReviewBytes.
+	MaxReviewBytes int64
+	// MaxInFlightBytes bounds the reviews that are being read at once; 0 means
+	// DefaultMaxInFlightBytes.
+	MaxInFlightBytes int64
+	// DefaultTimeout is that of a review whose URL tells none; 0 means
+	// DefaultTimeout. TimeoutMargin is kept of every timeout for the way there
+	// and back; 0 means DefaultTimeoutMargin.
+	DefaultTimeout time.Duration
+	TimeoutMargin  time.Duration
+	// Metrics counts reviews; nil: nobody counts.
+	Metrics *Metrics
+	// Log gets denials and failures; nil: slog.Default().
+	Log *slog.Logger
+}
+
+func (o *Options) setDefaults() {
+	if o.Ready == nil {
+		o.Ready = func() error { return nil }
+	}
+	if o.MaxReviewBytes <= 0 {
+		o.MaxReviewBytes = DefaultMaxReviewBytes
+	}
+	if o.MaxInFlightBytes <= 0 {
+		o.MaxInFlightBytes = DefaultMaxInFlightBytes
+	}
+	if o.DefaultTimeout <= 0 {
+		o.DefaultTimeout = DefaultTimeout
+	}
+	if o.TimeoutMargin <= 0 {
+		o.TimeoutMargin = DefaultTimeoutMargin
+	}
+	o.MaxInFlightBytes = max(o.MaxInFlightBytes, o.MaxReviewBytes)
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+}
+
+// Handler answers the reviews of pods and of what makes pods.
+type Handler struct {
+	Options
+	inFlight *semaphore.Weighted
+}
+
+// NewHandler returns a handler to be registered on controller-runtime's
+// webhook server.
+func NewHandler(o Options) *Handler {
+	o.setDefaults()
+	return &Handler{Options: o, inFlight: semaphore.NewWeighted(o.MaxInFlightBytes)}
+}
+
+// ServeHTTP answers one review. It goes on when the server shuts down or the
+// caller leaves: a context that others cancel would make a denial of it.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	deadline := start.Add(h.budget(r))
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(r.Context()), deadline)
+	defer cancel()
+	// Not every ResponseWriter can; the body of one that can't is a test's.
+	_ = http.NewResponseController(w).SetReadDeadline(deadline)
+
+	var rv review
+	a := h.answer(ctx, r, &rv)
+	if err := a.write(w, rv.Request.UID); err != nil {
+		h.Log.Error("answer was not sent", "uid", rv.Request.UID, "error", err)
+	}
+	h.Metrics.observe(rv.Request.Operation, a.allowed, time.Since(start))
+}
+
+// answer never panics.
+func (h *Handler) answer(ctx context.Context, r *http.Request, rv *review) (a answer) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.Log.Error("panic while answering a review", "uid", rv.Request.UID, "panic", p, "stack", string(debug.Stack()))
+			a = h.failure(rv, http.StatusInternalServerError, metav1.StatusReasonInternalError, "internal error, see hssgate's log")
+		}
+	}()
+	if err := h.read(ctx, r, rv); err != nil {
+		code, reason := failureStatus(err)
+		return h.failure(rv, code, reason, err.Error())
+	}
+	if err := h.Ready(); err != nil {
+		return h.failure(rv, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "not ready: "+err.Error())
+	}
+	return h.decide(ctx, &rv.Request)
+}
+
+var errBusy = errors.New("too many reviews at once")
+
+// read decodes the body, within the bound of what is read at once.
+func (h *Handler) read(ctx context.Context, r *http.Request, rv *review) error {
+	size := r.ContentLength
+	if size < 0 {
+		size = h.MaxReviewBytes
+	}
+	if size > h.MaxReviewBytes {
+		return readHead(r, rv, fmt.Errorf("%w: %d bytes, at most %d are allowed", errTooLarge, size, h.MaxReviewBytes))
+	}
+	if err := h.inFlight.Acquire(ctx, size); err != nil {
+		return readHead(r, rv, errBusy)
+	}
+	defer h.inFlight.Release(size)
+	err := decode(r.Body, h.MaxReviewBytes, rv)
+	if err != nil {
+		drain(r)
+	}
+	return err
+}
+
+// readHead reads just the UID of a review that isn't to be read, and returns why.
+func readHead(r *http.Request, rv *review, why error) error {
+	// It ends in an error by design: what counts is the UID it came past.
+	_ = decode(r.Body, headBytes, rv)
+	drain(r)
+	return why
+}
+
+// drain reads the rest of the body, until the read deadline: an answer before
+// the end of the request resets the connection, which to the API server is a
+// call that failed.
+func drain(r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+}
+
+func failureStatus(err error) (int32, metav1.StatusReason) {
+	switch {
+	case errors.Is(err, errTooLarge), errors.Is(err, image.ErrTooMany):
+		return http.StatusRequestEntityTooLarge, metav1.StatusReasonRequestEntityTooLarge
+	case errors.Is(err, errBusy):
+		return http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable
+	}
+	return http.StatusBadRequest, metav1.StatusReasonBadRequest
+}
+
+// failure answers a review that can't be judged: denied if any policy denies.
+func (h *Handler) failure(rv *review, code int32, reason metav1.StatusReason, why string) answer {
+	req := &rv.Request
+	if !concernsImages(req) {
+		return allow()
+	}
+	h.Log.Error("review could not be judged", "uid", req.UID, "kind", req.Kind.Kind, "namespace", req.Namespace,
+		"name", req.Name, "user", req.UserInfo.Username, "reason", why)
+	message := oneLine("hssgate cannot judge this object: " + why)
+	annotations := map[string]string{annotationDecision: "Failed", annotationNotices: message}
+	if h.admitsUnjudged(req) {
+		return answer{allowed: true, warnings: []string{message}, annotations: annotations}
+	}
+	return answer{code: code, reason: reason, message: message, annotations: annotations}
+}
+
+// concernsImages reports whether the request may bring images in, as far as it
+// was read.
+func concernsImages(req *request) bool {
+	if req.Operation == admissionv1.Delete || req.Operation == admissionv1.Connect {
+		return false
+	}
+	return req.Kind.Kind == "" || image.HoldsImages(req.Kind.Group, req.Kind.Kind)
+}
+
+func (h *Handler) admitsUnjudged(req *request) bool {
+	if req.UID == "" {
+		return false
+	}
+	return h.DryRun || h.Ready() == nil && !h.Decider.Denies(req.Namespace)
+}
+
+func (h *Handler) decide(ctx context.Context, req *request) answer {
+	workload, toJudge := workload(req)
+	if !toJudge {
+		return allow()
+	}
+	d := h.Decider.Decide(ctx, gate.Request{Namespace: req.Namespace, Name: displayName(req), Workload: workload})
+	h.logDenial(req, &d)
+	return h.conclude(&d)
+}
+
+// workload returns the images to be judged; there may be none.
+func workload(req *request) (w image.Workload, toJudge bool) {
+	if req.Operation != admissionv1.Create && req.Operation != admissionv1.Update {
+		return image.Workload{}, false
+	}
+	w, ok := req.Object.Workload(req.Kind.Group, req.Kind.Kind)
+	if !ok || req.Operation == admissionv1.Create {
+		return w, ok
+	}
+	if req.OldObject.Metadata.DeletionTimestamp != "" {
+		return image.Workload{}, false
+	}
+	old, _ := req.OldObject.Workload(req.Kind.Group, req.Kind.Kind)
+	w.Uses = image.Missing(w.Uses, old.Uses)
+	return w, len(w.Uses) > 0
+}
+
+func displayName(req *request) string {
+	if name := req.Object.Metadata.DisplayName(); name != "" {
+		return name
+	}
+	return req.Name
+}
+
+func (h *Handler) logDenial(req *request, d *gate.Decision) {
+	if d.Outcome == gate.Admitted {
+		return
+	}
+	h.Log.Info("denied", "outcome", d.Outcome, "kind", d.Kind, "namespace", d.Namespace, "name", d.Name, "uid", types.UID(req.UID),
+		"user", req.UserInfo.Username, "dryRunRequest", req.DryRun, "dryRun", h.DryRun, "policies", d.Policies, "violations", d.Lines())
+}

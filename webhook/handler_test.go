@@ -1,0 +1,510 @@
+package webhook_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	admissionv1 "k8s.io/api/admission/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	k8sruntime "k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/hssgate/hssgate/gate"
+	"github.com/hssgate/hssgate/image"
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+	"github.com/hssgate/hssgate/webhook"
+)
+
+// decider denies every image that isn't "good", and records what it was asked.
+type decider struct {
+	asked  []gate.Request
+	decide func(ctx context.Context, r gate.Request) gate.Decision
+	milder bool
+}
+
+func (d *decider) Denies(namespace string) bool { return !d.milder && namespace != "kube-system" }
+
+func (d *decider) Decide(ctx context.Context, r gate.Request) gate.Decision {
+	d.asked = append(d.asked, r)
+	if d.decide != nil {
+		return d.decide(ctx, r)
+	}
+	decision := gate.Decision{Kind: r.Workload.Kind, Namespace: r.Namespace, Name: r.Name, Outcome: gate.Admitted, Policies: []string{"p"}}
+	for _, use := range r.Workload.Uses {
+		if use.Image != "good" {
+			decision.Outcome = gate.Denied
+			decision.Violations = append(decision.Violations, violation(use, "severity High, allowed Medium"))
+		}
+	}
+	return decision
+}
+
+func violation(use image.Use, message string) gate.Violation {
+	return gate.Violation{Use: use, Reference: use.Image, Policy: "p", Effect: "Deny", PodEffect: "Deny",
+		Findings: []policy.Finding{{Check: policy.CheckSeverityLevel, Message: message, Action: v1alpha1.ActionDeny}}}
+}
+
+func pod(images ...string) *corev1.Pod {
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "prod"}}
+	for i, img := range images {
+		p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: fmt.Sprintf("c%d", i), Image: img})
+	}
+	return p
+}
+
+func deployment(images ...string) *appsv1.Deployment {
+	return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: appsv1.DeploymentSpec{Template: corev1.PodTemplateSpec{Spec: pod(images...).Spec}}}
+}
+
+func dying(p *corev1.Pod) *corev1.Pod {
+	p.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)}
+	return p
+}
+
+// reviewOf is a review as the API server sends it.
+func reviewOf(t testing.TB, operation admissionv1.Operation, object, old any) []byte {
+	t.Helper()
+	group, kind := "", "Pod"
+	for _, o := range []any{object, old} {
+		if _, ok := o.(*appsv1.Deployment); ok {
+			group, kind = "apps", "Deployment"
+		}
+	}
+	raw := func(o any) k8sruntime.RawExtension {
+		data, err := json.Marshal(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k8sruntime.RawExtension{Raw: data}
+	}
+	data, err := json.Marshal(admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
+		Request: &admissionv1.AdmissionRequest{
+			UID: "705ab4f5", Kind: metav1.GroupVersionKind{Group: group, Version: "v1", Kind: kind}, Name: "web", Namespace: "prod",
+			Operation: operation, Object: raw(object), OldObject: raw(old),
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func newHandler(d webhook.Decider, change ...func(*webhook.Options)) *webhook.Handler {
+	o := webhook.Options{Decider: d, Log: slog.New(slog.DiscardHandler)}
+	for _, c := range change {
+		c(&o)
+	}
+	return webhook.NewHandler(o)
+}
+
+func dryRun(o *webhook.Options) { o.DryRun = true }
+
+// send posts a review and reads the complete answer to it.
+func send(t testing.TB, h http.Handler, body []byte) *admissionv1.AdmissionResponse {
+	t.Helper()
+	recorder := httptest.NewRecorder()
+	h.ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/validate?timeout=10s", bytes.NewReader(body)))
+	if recorder.Code != http.StatusOK {
+		t.Errorf("HTTP status %d, want 200", recorder.Code)
+	}
+	return readAnswer(t, recorder.Result())
+}
+
+func readAnswer(t testing.TB, r *http.Response) *admissionv1.AdmissionResponse {
+	t.Helper()
+	defer func() { _ = r.Body.Close() }()
+	var answer admissionv1.AdmissionReview
+	if err := json.NewDecoder(r.Body).Decode(&answer); err != nil {
+		t.Fatalf("the answer is no AdmissionReview: %v", err)
+	}
+	if answer.APIVersion != "admission.k8s.io/v1" || answer.Kind != "AdmissionReview" || answer.Response == nil {
+		t.Fatalf("the answer is no AdmissionReview: %+v", answer)
+	}
+	return answer.Response
+}
+
+func TestReviews(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		operation   admissionv1.Operation
+		object, old any
+		allowed     bool
+		asked       []string
+	}{
+		"a good pod is admitted":                                  {"CREATE", pod("good"), nil, true, []string{"good"}},
+		"a bad pod is denied":                                     {"CREATE", pod("good", "bad"), nil, false, []string{"good", "bad"}},
+		"a bad deployment is judged like its pods":                {"CREATE", deployment("bad"), nil, false, []string{"bad"}},
+		"an update that brings a bad image is denied":             {"UPDATE", pod("good", "bad"), pod("good"), false, []string{"bad"}},
+		"an update that changes no image asks nobody":             {"UPDATE", pod("bad"), pod("bad"), true, nil},
+		"an update that only takes an image away asks nobody":     {"UPDATE", pod("bad"), pod("bad", "worse"), true, nil},
+		"a pod that is being deleted passes":                      {"UPDATE", dying(pod("bad")), dying(pod("good")), true, nil},
+		"a pod that claims on creation to be deleted is judged":   {"CREATE", dying(pod("bad")), nil, false, []string{"bad"}},
+		"a pod that claims on an update to be deleted is judged":  {"UPDATE", dying(pod("bad")), pod("good"), false, []string{"bad"}},
+		"a deletion passes":                                       {"DELETE", nil, pod("bad"), true, nil},
+		"a connection passes":                                     {"CONNECT", pod("bad"), nil, true, nil},
+		"an update of a deployment looks only at the new image":   {"UPDATE", deployment("bad"), deployment("good"), false, []string{"bad"}},
+		"a pod without images has nothing that could be refused":  {"CREATE", pod(), nil, true, nil},
+		"an owner reference does not show that images were check": {"CREATE", owned(pod("bad")), nil, false, []string{"bad"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := &decider{}
+			got := send(t, newHandler(d), reviewOf(t, tt.operation, tt.object, tt.old))
+			if got.Allowed != tt.allowed || got.UID != "705ab4f5" {
+				t.Errorf("allowed = %t (UID %q), want %t: %+v", got.Allowed, got.UID, tt.allowed, got.Result)
+			}
+			var asked []string
+			for _, r := range d.asked {
+				for _, use := range r.Workload.Uses {
+					asked = append(asked, use.Image)
+				}
+			}
+			if diff := cmp.Diff(tt.asked, asked, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("asked (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func owned(p *corev1.Pod) *corev1.Pod {
+	p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web", UID: "1"}}
+	p.Annotations = map[string]string{"hssgate.io/checked": "true"}
+	return p
+}
+
+func TestADenialSaysWhyInOneStatus(t *testing.T) {
+	t.Parallel()
+	got := send(t, newHandler(&decider{}), reviewOf(t, "CREATE", pod("bad"), nil))
+	want := &admissionv1.AdmissionResponse{
+		UID: "705ab4f5",
+		Result: &metav1.Status{Status: "Failure", Code: 403, Reason: "Forbidden", Message: `pod "web" denied by 1 policy:
+- container "c0": bad — severity High, allowed Medium [policy p]
+to do: rebuild the image with fixed packages, push it, and have HSS scan it`},
+		AuditAnnotations: map[string]string{"decision": "Denied", "policies": "p",
+			"violations": `Deny: container "c0": bad — severity High, allowed Medium [policy p]`},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("response (-want +got):\n%s", diff)
+	}
+}
+
+func TestDryRunTurnsADenialIntoWarnings(t *testing.T) {
+	t.Parallel()
+	got := send(t, newHandler(&decider{}, dryRun), reviewOf(t, "CREATE", pod("bad"), nil))
+	want := &admissionv1.AdmissionResponse{
+		UID: "705ab4f5", Allowed: true,
+		Warnings: []string{`would be denied, but hssgate runs dry: container "c0": bad — severity High, allowed Medium [policy p]`},
+		AuditAnnotations: map[string]string{"decision": "Denied", "policies": "p", "dry-run": "true",
+			"violations": `Deny: container "c0": bad — severity High, allowed Medium [policy p]`},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("response (-want +got):\n%s", diff)
+	}
+}
+
+func TestOutcomesHaveCodesOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		outcome gate.Outcome
+		allowed bool
+		code    int32
+		reason  metav1.StatusReason
+	}{
+		"admitted":                      {gate.Admitted, true, 0, ""},
+		"denied":                        {gate.Denied, false, 403, metav1.StatusReasonForbidden},
+		"HSS can't be asked":            {gate.Unavailable, false, 503, metav1.StatusReasonServiceUnavailable},
+		"no outcome is no admission":    {"", false, 500, metav1.StatusReasonInternalError},
+		"an unknown outcome is neither": {"Perhaps", false, 500, metav1.StatusReasonInternalError},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := &decider{decide: func(context.Context, gate.Request) gate.Decision { return gate.Decision{Outcome: tt.outcome} }}
+			got := send(t, newHandler(d), reviewOf(t, "CREATE", pod("bad"), nil))
+			status := metav1.Status{}
+			if got.Result != nil {
+				status = *got.Result
+			}
+			if got.Allowed != tt.allowed || status.Code != tt.code || status.Reason != tt.reason {
+				t.Errorf("allowed %t, code %d, reason %q; want %t, %d, %q", got.Allowed, status.Code, status.Reason, tt.allowed, tt.code, tt.reason)
+			}
+		})
+	}
+}
+
+func TestWarningsAreSafeInAHeader(t *testing.T) {
+	t.Parallel()
+	d := &decider{decide: func(_ context.Context, r gate.Request) gate.Decision {
+		v := violation(r.Workload.Uses[0], "two\nlines\x00 and \xff bytes")
+		v.Effect = v1alpha1.EnforcementWarn
+		v.PodEffect = v1alpha1.EnforcementWarn
+		return gate.Decision{Outcome: gate.Admitted, Violations: []gate.Violation{v}}
+	}}
+	got := send(t, newHandler(d), reviewOf(t, "CREATE", pod("bad"), nil))
+	want := []string{`container "c0": bad — two lines  and � bytes [policy p]`}
+	if diff := cmp.Diff(want, got.Warnings); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+}
+
+func TestAReviewThatCannotBeJudged(t *testing.T) {
+	t.Parallel()
+	small := func(o *webhook.Options) { o.MaxReviewBytes = 4 << 10 }
+	notReady := func(o *webhook.Options) {
+		o.Ready = func() error { return fmt.Errorf("policies have not been read yet") }
+	}
+	bug := &decider{decide: func(context.Context, gate.Request) gate.Decision { panic("a bug") }}
+	big := pod(strings.Repeat("<", 8<<10))
+	tests := map[string]struct {
+		decider *decider
+		options []func(*webhook.Options)
+		body    []byte
+		allowed bool
+		code    int32
+		says    string
+	}{
+		"too large is denied":                     {&decider{}, with(small), reviewOf(t, "CREATE", big, nil), false, 413, "at most 4096 are allowed"},
+		"too large is let in if no policy denies": {&decider{milder: true}, with(small), reviewOf(t, "CREATE", big, nil), true, 0, "at most 4096 are allowed"},
+		"too large is let in on a dry run":        {&decider{}, with(small, dryRun), reviewOf(t, "CREATE", big, nil), true, 0, "at most 4096 are allowed"},
+		"a panic is denied":                       {bug, nil, reviewOf(t, "CREATE", pod("good"), nil), false, 500, "internal error"},
+		"not ready is denied":                     {&decider{milder: true}, with(notReady), reviewOf(t, "CREATE", pod("good"), nil), false, 503, "not been read yet"},
+		"not ready is let in on a dry run":        {&decider{}, with(notReady, dryRun), reviewOf(t, "CREATE", pod("good"), nil), true, 0, "not been read yet"},
+		"too many containers is denied":           {&decider{}, nil, reviewOf(t, "CREATE", pod(make([]string, 1001)...), nil), false, 413, "too many containers"},
+		"a wrong type is denied":                  {&decider{}, nil, bytes.Replace(reviewOf(t, "CREATE", pod("good"), nil), []byte(`"image":"good"`), []byte(`"image":7`), 1), false, 400, "decode AdmissionReview"},
+		"an end in the middle is denied":          {&decider{}, nil, reviewOf(t, "CREATE", pod("good"), nil)[:400], false, 400, "decode AdmissionReview"},
+		"an old version of reviews is denied":     {&decider{}, nil, bytes.Replace(reviewOf(t, "CREATE", pod("good"), nil), []byte(`admission.k8s.io/v1"`), []byte(`admission.k8s.io/v1beta1"`), 1), false, 400, `got apiVersion "admission.k8s.io/v1beta1"`},
+		"a panic over a deployment is denied too": {bug, nil, reviewOf(t, "CREATE", deployment("good"), nil), false, 500, "internal error"},
+		"in an exempt namespace it is let in":     {bug, nil, bytes.ReplaceAll(reviewOf(t, "CREATE", pod("good"), nil), []byte(`"prod"`), []byte(`"kube-system"`)), true, 0, "internal error"},
+		"a deletion never hangs on it":            {&decider{}, with(notReady), reviewOf(t, "DELETE", nil, pod("bad")), true, 0, ""},
+		"a kind without images never does either": {&decider{}, with(notReady), bytes.Replace(reviewOf(t, "CREATE", pod("x"), nil), []byte(`"kind":"Pod"`), []byte(`"kind":"Node"`), 1), true, 0, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := send(t, newHandler(tt.decider, tt.options...), tt.body)
+			says := strings.Join(got.Warnings, "\n")
+			var code int32
+			if got.Result != nil {
+				says, code = got.Result.Message, got.Result.Code
+			}
+			if got.UID != "705ab4f5" || got.Allowed != tt.allowed || code != tt.code || !strings.Contains(says, tt.says) {
+				t.Errorf("UID %q, allowed %t, code %d, %q; want allowed %t, code %d, %q", got.UID, got.Allowed, code, says, tt.allowed, tt.code, tt.says)
+			}
+		})
+	}
+}
+
+func with(options ...func(*webhook.Options)) []func(*webhook.Options) { return options }
+
+func TestWhatIsNoReviewIsNeverAllowed(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"", "{}", "null", "[]", "nonsense", `{"request":{"uid":""}}`, strings.Repeat("[", 100_000)} {
+		recorder := httptest.NewRecorder()
+		newHandler(&decider{milder: true}, dryRun).ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/validate", strings.NewReader(body)))
+		if got := readAnswer(t, recorder.Result()); got.Allowed || recorder.Code != http.StatusBadRequest {
+			t.Errorf("%.20q: allowed %t, HTTP status %d; want false, 400", body, got.Allowed, recorder.Code)
+		}
+	}
+}
+
+func TestTheAPIServersTimeoutIsKept(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		url  string
+		want time.Duration
+	}{
+		"a timeout leaves the margin":     {"/validate?timeout=5s", 4500 * time.Millisecond},
+		"a short one is at least halved":  {"/validate?timeout=600ms", 300 * time.Millisecond},
+		"none is the default":             {"/validate", 9500 * time.Millisecond},
+		"nonsense is the default":         {"/validate?timeout=soon", 9500 * time.Millisecond},
+		"a negative one is the default":   {"/validate?timeout=-1s", 9500 * time.Millisecond},
+		"a longer one than any is capped": {"/validate?timeout=10h", 29500 * time.Millisecond},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var left time.Duration
+			d := &decider{decide: func(ctx context.Context, _ gate.Request) gate.Decision {
+				deadline, _ := ctx.Deadline()
+				left = time.Until(deadline)
+				return gate.Decision{Outcome: gate.Admitted}
+			}}
+			newHandler(d).ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodPost, tt.url, bytes.NewReader(reviewOf(t, "CREATE", pod("good"), nil))))
+			if left > tt.want || left < tt.want-10*time.Second {
+				t.Errorf("%s were left to decide, want just under %s", left, tt.want)
+			}
+		})
+	}
+}
+
+func TestAReviewOutlivesItsCaller(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	d := &decider{decide: func(ctx context.Context, _ gate.Request) gate.Decision {
+		if ctx.Err() != nil {
+			t.Errorf("the decision's context is over: %v", ctx.Err())
+		}
+		return gate.Decision{Outcome: gate.Admitted}
+	}}
+	recorder := httptest.NewRecorder()
+	newHandler(d).ServeHTTP(recorder, httptest.NewRequestWithContext(ctx, http.MethodPost, "/validate", bytes.NewReader(reviewOf(t, "CREATE", pod("good"), nil))))
+	if got := readAnswer(t, recorder.Result()); !got.Allowed {
+		t.Errorf("denied: %+v", got.Result)
+	}
+}
+
+// The API server escapes "<" to six bytes, so a pod of 1.3 MB becomes a review
+// of nearly 8 MB.
+func TestAPodOfEscapesIsJudged(t *testing.T) {
+	t.Parallel()
+	p := pod("bad")
+	p.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "X", Value: strings.Repeat("<", 1_300_000)}}
+	body := reviewOf(t, "CREATE", p, nil)
+	if len(body) < 7_000_000 {
+		t.Fatalf("the review has only %d bytes", len(body))
+	}
+	if got := send(t, newHandler(&decider{}), body); got.Allowed || got.Result.Code != 403 {
+		t.Errorf("got %+v, want a denial with code 403", got)
+	}
+}
+
+// overTLS is a server as the API server meets it, where a body is cut off or an
+// early answer resets the connection.
+func overTLS(t *testing.T, h http.Handler) *httptest.Server {
+	t.Helper()
+	server := httptest.NewTLSServer(h)
+	t.Cleanup(server.Close)
+	return server
+}
+
+func post(t *testing.T, server *httptest.Server, query string, body io.Reader) *admissionv1.AdmissionResponse {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/validate?"+query, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := server.Client().Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return readAnswer(t, response)
+}
+
+func TestATooLargeReviewIsAnsweredOverTheWire(t *testing.T) {
+	t.Parallel()
+	body := reviewOf(t, "CREATE", pod(strings.Repeat("a", 30<<20)), nil)
+	server := overTLS(t, newHandler(&decider{}, func(o *webhook.Options) { o.MaxReviewBytes = 1 << 20 }))
+	for name, reader := range map[string]io.Reader{"with its length": bytes.NewReader(body), "in chunks": struct{ io.Reader }{bytes.NewReader(body)}} {
+		if got := post(t, server, "timeout=30s", reader); got.Allowed || got.UID != "705ab4f5" || got.Result.Code != 413 {
+			t.Errorf("%s: got %+v, want a denial with UID and code 413", name, got)
+		}
+	}
+}
+
+func TestASlowBodyIsAnsweredInTime(t *testing.T) {
+	t.Parallel()
+	body := reviewOf(t, "CREATE", pod("good"), nil)
+	reader, writer := io.Pipe()
+	go func() { _, _ = writer.Write(body[:400]) }()
+	t.Cleanup(func() { _ = writer.Close() })
+	server := overTLS(t, newHandler(&decider{}))
+	if got := post(t, server, "timeout=200ms", reader); got.Allowed || got.UID != "705ab4f5" {
+		t.Errorf("got %+v, want a denial with UID", got)
+	}
+}
+
+func TestMoreThanFitsAtOnceIsAnsweredInTime(t *testing.T) {
+	t.Parallel()
+	release, started := make(chan struct{}), make(chan struct{})
+	narrow := func(o *webhook.Options) { o.MaxReviewBytes, o.MaxInFlightBytes = 1<<20, 1<<20 }
+	server := overTLS(t, newHandler(&decider{}, narrow))
+	// A body in chunks reserves the most a review may have, until it is read.
+	reader, writer := io.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		post(t, server, "timeout=30s", reader)
+	}()
+	body := reviewOf(t, "CREATE", pod("good"), nil)
+	go func() {
+		_, _ = writer.Write(body[:400])
+		close(started)
+		<-release
+		_, _ = writer.Write(body[400:])
+		_ = writer.Close()
+	}()
+	<-started
+	// The first review's bytes are on their way; its turn may come later.
+	got := post(t, server, "timeout=200ms", bytes.NewReader(body))
+	for range 50 {
+		if !got.Allowed {
+			break
+		}
+		got = post(t, server, "timeout=200ms", bytes.NewReader(body))
+	}
+	close(release)
+	<-done
+	if got.Allowed || got.UID != "705ab4f5" || got.Result.Code != 503 {
+		t.Errorf("got %+v, want a denial with UID and code 503", got)
+	}
+}
+
+// A review of empty containers once took 3.1 GB to decode.
+func TestAReviewOfEmptyContainersTakesLittleMemory(t *testing.T) {
+	object := []byte(`{"spec":{"containers":[` + strings.Repeat("{},", 2_300_000) + `{}]}}`)
+	body := reviewOf(t, "CREATE", json.RawMessage(object), nil)
+	h := newHandler(&decider{})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	got := send(t, h, body)
+	runtime.ReadMemStats(&after)
+	if got.Allowed {
+		t.Error("allowed")
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > 64<<20 {
+		t.Errorf("it took %d MiB of memory for a review of %d MiB", took>>20, len(body)>>20)
+	}
+}
+
+func FuzzServeHTTP(f *testing.F) {
+	f.Add(reviewOf(f, "CREATE", pod("good"), nil))
+	f.Add(reviewOf(f, "UPDATE", deployment("bad"), deployment("good")))
+	f.Add([]byte(`{"request":{"uid":"1","kind":{"kind":"Pod"},"object":{"spec":{"containers":[{}]}}}}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		recorder := httptest.NewRecorder()
+		newHandler(&decider{}).ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/validate", bytes.NewReader(body)))
+		got := readAnswer(t, recorder.Result())
+		if !got.Allowed && got.Result.Message == "" {
+			t.Errorf("a denial says nothing: %+v", got)
+		}
+	})
+}
+
+func BenchmarkServeHTTP(b *testing.B) {
+	p := pod("good", "good", "good")
+	p.Annotations = map[string]string{"text": strings.Repeat("x", 4000)}
+	body := reviewOf(b, "CREATE", p, nil)
+	h := newHandler(&decider{decide: func(context.Context, gate.Request) gate.Decision { return gate.Decision{Outcome: gate.Admitted} }})
+	b.ReportAllocs()
+	b.SetBytes(int64(len(body)))
+	for b.Loop() {
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/validate", bytes.NewReader(body)))
+	}
+}

@@ -1,0 +1,45 @@
+package webhook
+
+import (
+	"context"
+
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// PolicyValidator refuses policies that the schema can't judge, such as one
+// whose expression doesn't compile. It is for admission.WithValidator.
+type PolicyValidator struct{}
+
+var _ admission.Validator[*v1alpha1.ImageScanPolicy] = PolicyValidator{}
+
+// ValidateCreate refuses an invalid policy with an Invalid status error.
+func (PolicyValidator) ValidateCreate(_ context.Context, p *v1alpha1.ImageScanPolicy) (admission.Warnings, error) {
+	return nil, invalid(p)
+}
+
+// ValidateUpdate refuses what makes a policy invalid. An update that leaves the
+// spec alone passes, so that an old policy can still be labelled or deleted.
+func (PolicyValidator) ValidateUpdate(_ context.Context, old, p *v1alpha1.ImageScanPolicy) (admission.Warnings, error) {
+	if p.DeletionTimestamp != nil || apiequality.Semantic.DeepEqual(old.Spec, p.Spec) {
+		return nil, nil
+	}
+	return nil, invalid(p)
+}
+
+// ValidateDelete lets every deletion pass.
+func (PolicyValidator) ValidateDelete(context.Context, *v1alpha1.ImageScanPolicy) (admission.Warnings, error) {
+	return nil, nil
+}
+
+func invalid(p *v1alpha1.ImageScanPolicy) error {
+	problems := policy.Validate(p)
+	if len(problems) == 0 {
+		return nil
+	}
+	return apierrors.NewInvalid(v1alpha1.GroupVersion.WithKind("ImageScanPolicy").GroupKind(), p.Name, problems)
+}
