@@ -36,6 +36,9 @@ type Configuration struct {
 	Logging Logging `yaml:"logging"`
 	// DryRun turns every denial into a warning, whatever a policy says.
 	DryRun bool `yaml:"dryRun"`
+	// ExemptNamespaces are never judged, whatever a policy says, so that a
+	// cluster can start. hssgate's own namespace is always one of them.
+	ExemptNamespaces []string `yaml:"exemptNamespaces"`
 }
 
 // Cache says how long HSS's answers are kept and used.
@@ -76,6 +79,13 @@ type Webhook struct {
 	TLSCertFile string `yaml:"tlsCertFile"`
 	// TLSKeyFile is the private key of tlsCertFile.
 	TLSKeyFile string `yaml:"tlsKeyFile"`
+	// Hosts are the DNS names and IP addresses that hssgate's own certificates
+	// are for. Left out, they are localhost, 127.0.0.1, ::1 and, in a cluster,
+	// those of a Service named hssgate in hssgate's namespace.
+	Hosts []string `yaml:"hosts"`
+	// ConfigurationName names the ValidatingWebhookConfiguration into whose
+	// webhooks hssgate writes the authority of its own certificates (caBundle).
+	ConfigurationName string `yaml:"configurationName"`
 	// DefaultTimeout is the time for an answer if the API server's request
 	// does not tell its own, from 1s to 30s.
 	DefaultTimeout Duration `yaml:"defaultTimeout"`
@@ -113,6 +123,7 @@ func (c *Configuration) setDefaults() {
 		Kind:               Kind,
 		HealthBindAddress:  ":8081",
 		MetricsBindAddress: ":8080",
+		ExemptNamespaces:   []string{"kube-system"},
 	}
 	c.Cache.setDefaults()
 	c.Webhook.setDefaults()
@@ -136,7 +147,7 @@ func (w *Webhook) setDefaults() {
 		BindAddress:      ":9443",
 		DefaultTimeout:   Duration(10 * time.Second),
 		TimeoutMargin:    Duration(500 * time.Millisecond),
-		MaxReviewBytes:   16 << 20,
-		MaxInFlightBytes: 64 << 20,
+		MaxReviewBytes:   32 << 20,
+		MaxInFlightBytes: 96 << 20,
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"regexp"
 	"slices"
 	"strings"
@@ -30,6 +31,7 @@ func (d *decoder) validate(c *Configuration) []Problem {
 	v.registries(c)
 	v.cache(c.Cache)
 	v.webhook(c.Webhook)
+	v.namespaces(c.ExemptNamespaces)
 	v.address("healthBindAddress", c.HealthBindAddress, true)
 	v.address("metricsBindAddress", c.MetricsBindAddress, true)
 	v.oneOf("logging.level", c.Logging.Level, "debug", "info", "warn", "error")
@@ -124,6 +126,7 @@ func (v *validator) webhook(w Webhook) {
 	if w.CertDir != "" && w.TLSCertFile != "" {
 		v.fail("webhook.certDir", "must be left out if tlsCertFile is given")
 	}
+	v.servingHosts(w)
 	v.duration("webhook.defaultTimeout", w.DefaultTimeout, Duration(time.Second), Duration(30*time.Second))
 	v.duration("webhook.timeoutMargin", w.TimeoutMargin, Duration(50*time.Millisecond), Duration(5*time.Second))
 	if w.TimeoutMargin >= w.DefaultTimeout {
@@ -134,5 +137,26 @@ func (v *validator) webhook(w Webhook) {
 	}
 	if w.MaxInFlightBytes < w.MaxReviewBytes {
 		v.fail("webhook.maxInFlightBytes", "must be at least maxReviewBytes (%s), not %s", w.MaxReviewBytes, w.MaxInFlightBytes)
+	}
+}
+
+func (v *validator) servingHosts(w Webhook) {
+	if len(w.Hosts) > 0 && (w.CertDir != "" || w.TLSCertFile != "") {
+		v.fail("webhook.hosts", "must be left out if certificates are given: they say what hosts they are for")
+	}
+	for i, host := range w.Hosts {
+		if net.ParseIP(host) == nil && !isHostName(host) {
+			v.fail(fmt.Sprintf("webhook.hosts[%d]", i), "must be a DNS name or an IP address, not %q", shorten(host))
+		}
+	}
+}
+
+var namespacePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
+func (v *validator) namespaces(names []string) {
+	for i, name := range names {
+		if !namespacePattern.MatchString(name) {
+			v.fail(fmt.Sprintf("exemptNamespaces[%d]", i), "must be the name of a namespace, not %q", shorten(name))
+		}
 	}
 }

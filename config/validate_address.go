@@ -59,13 +59,21 @@ func (v *validator) host(field, value string) {
 		v.fail(field, "must be a host without scheme and path, such as swr.cn-north-4.myhuaweicloud.com, not %q", shorten(value))
 	case value != strings.ToLower(value):
 		v.fail(field, "must be lower-case: %s", shorten(strings.ToLower(value)))
-	case port == "443":
+	case isHostName(name) && isFirstPathPart(name) && !hasPort:
+		v.fail(field, "must have a port, such as %s:443: without a dot or a port it is read as a path on docker.io", shorten(value))
+	case port == "443" && !isFirstPathPart(name):
 		v.fail(field, "must leave out :443, the default port: %s", shorten(name))
 	case value == "index.docker.io":
 		v.fail(field, "must be docker.io, which is how references to index.docker.io are read")
 	case hasPort && !isPort(port), !isHostName(name):
 		v.fail(field, "must be the exact host of image references, with the port if it is not 443, not %q", shorten(value))
 	}
+}
+
+// isFirstPathPart tells of a name that, at the start of a reference, isn't taken
+// for a host unless a port follows it.
+func isFirstPathPart(name string) bool {
+	return name != "localhost" && !strings.ContainsAny(name, ".[")
 }
 
 func isPort(port string) bool {
