@@ -1,0 +1,189 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// Evaluate judges an image by what is known of it at the time now, and returns
+// every reason why it does not pass, in a fixed order; none if it passes. ctx
+// bounds the evaluation of expressions: one that is cut short is a finding.
+//
+// Facts that are stale are judged like others.
+func (p *Policy) Evaluate(ctx context.Context, f Facts, now time.Time) []Finding {
+	e := evaluation{policy: p, image: f.Image, record: noRecord}
+	e.subject = subject{image: &e.image, now: now}
+	e.judge(ctx, ofReference, nil)
+	switch {
+	case f.State == StateNotFound:
+		e.state(CheckNotFound, p.when.NotFound, orElse(f.Reason, "HSS has no such image"))
+	case f.State == StateFound && len(f.Records) > 0:
+		for i := range f.Records {
+			e.record = i
+			e.judgeRecord(ctx, &f.Records[i])
+		}
+	default:
+		e.state(CheckUnavailable, p.when.Unavailable, orElse(f.Reason, "HSS's word on the image could not be had"))
+	}
+	return merge(e.notes, f.Records)
+}
+
+// orElse cleans s, and replaces it if that leaves nothing.
+func orElse(s, substitute string) string {
+	if s = clean(s); s != "" {
+		return s
+	}
+	return substitute
+}
+
+// evaluation gathers what is wrong with one image. Its subject is changed from
+// judgement to judgement, so that one allocation serves them all.
+type evaluation struct {
+	policy  *Policy
+	image   Image
+	subject subject
+	notes   []note
+	// record is the place of the record that is being judged.
+	record int
+	// suffix is added to messages, to tell two results of one record apart.
+	suffix string
+}
+
+// state notes that there is no completed scan to judge. Such notes come first.
+func (e *evaluation) state(c Check, action v1alpha1.Action, message string) {
+	if action == v1alpha1.ActionAllow {
+		return
+	}
+	e.notes = append(e.notes, note{
+		Finding: Finding{Check: c, Message: message, Action: action},
+		order:   -1,
+		record:  e.record,
+	})
+}
+
+func (e *evaluation) notScanned(message string) {
+	e.state(CheckNotScanned, e.policy.when.NotScanned, message)
+}
+
+// violation notes that the requirement at place order isn't met.
+func (e *evaluation) violation(order int, message string) {
+	if e.suffix != "" && e.noted(order, message) {
+		return
+	}
+	e.notes = append(e.notes, note{
+		Finding: Finding{
+			Check:   e.policy.requirements[order].id,
+			Message: message + e.suffix,
+			Action:  v1alpha1.ActionDeny,
+		},
+		order:  order,
+		record: e.record,
+	})
+}
+
+// noted tells whether the record already has this very finding.
+func (e *evaluation) noted(order int, message string) bool {
+	for _, n := range e.notes {
+		if n.order == order && n.record == e.record && n.Message == message {
+			return true
+		}
+	}
+	return false
+}
+
+// judge applies the requirements of one scope to the subject, whose scan is
+// that of architecture a unless that is nil.
+func (e *evaluation) judge(ctx context.Context, sc scope, a *Architecture) {
+	for i := range e.policy.requirements {
+		r := &e.policy.requirements[i]
+		if r.scope != sc || r.needsResult && stageOf(e.subject.scan.Status) != stageDone {
+			continue
+		}
+		if message := r.judge(ctx, &e.subject); message != "" {
+			e.violation(i, architecturePrefix(a)+message)
+		}
+	}
+}
+
+// judgeRecord judges one record, by its last completed scan if it is being
+// scanned again.
+func (e *evaluation) judgeRecord(ctx context.Context, r *Record) {
+	if lacksArchitectures(r) {
+		e.notScanned("HSS lists none of its architectures")
+		return
+	}
+	if stageOf(decisiveScan(r).Status) != stagePending {
+		e.judgeEnded(ctx, r)
+		return
+	}
+	results, why := lastResults(r)
+	if why != "" {
+		e.notScanned(why)
+		return
+	}
+	for i, result := range results {
+		if i > 0 {
+			e.suffix = " in its last completed scan"
+		}
+		e.judgeResult(ctx, result)
+	}
+	e.suffix = ""
+}
+
+// judgeEnded judges a record whose scan has ended, well or not.
+func (e *evaluation) judgeEnded(ctx context.Context, r *Record) {
+	late := updatedAfter(r.UpdatedAt, r.ScannedAt)
+	if late != "" {
+		e.notScanned(late)
+	}
+	if late == "" || stageOf(decisiveScan(r).Status) != stageDone {
+		e.judgeResult(ctx, r)
+	}
+}
+
+// judgeResult applies the requirements to a record and its architectures.
+func (e *evaluation) judgeResult(ctx context.Context, r *Record) {
+	e.subject.record = r
+	e.subject.scan = decisiveScan(r)
+	e.subject.judgedApart = r.MultiArch && !r.PinnedArchitecture
+	e.judge(ctx, ofRecord, nil)
+	e.judge(ctx, ofScan, nil)
+	if !e.subject.judgedApart {
+		return
+	}
+	e.subject.judgedApart = false
+	for i := range r.Architectures {
+		e.judgeArchitecture(ctx, r, &r.Architectures[i])
+	}
+}
+
+func (e *evaluation) judgeArchitecture(ctx context.Context, r *Record, a *Architecture) {
+	scan := &a.Scan
+	if stageOf(scan.Status) == stagePending {
+		scan = lastScanOf(r, a)
+	}
+	if scan == nil {
+		e.notScanned(architecturePrefix(a) + pendingText(a.Scan.Status))
+		return
+	}
+	e.subject.scan = scan
+	e.judge(ctx, ofScan, a)
+}
+
+// architecturePrefix names an architecture by the beginning of its digest; it
+// is empty for nil.
+func architecturePrefix(a *Architecture) string {
+	const short = len("sha256:") + 12
+	switch {
+	case a == nil:
+		return ""
+	case a.Digest == "":
+		return fmt.Sprintf("architecture %s: ", orElse(a.ID, "without digest"))
+	case len(a.Digest) > short:
+		return fmt.Sprintf("architecture %s…: ", clean(a.Digest[:short]))
+	}
+	return fmt.Sprintf("architecture %s: ", clean(a.Digest))
+}

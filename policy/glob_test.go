@@ -1,0 +1,171 @@
+package policy_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+func including(patterns ...string) *v1alpha1.ImageScanPolicy {
+	p := policyOf(v1alpha1.Requirements{})
+	p.Spec.Match.Images = patterns
+	return p
+}
+
+func TestGlobs(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		pattern string
+		matches string
+		misses  string // separated by spaces, like matches
+	}{
+		{"swr.*.myhuaweicloud.com/hwofficial/**",
+			"swr.cn-north-4.myhuaweicloud.com/hwofficial/x swr.a.b.myhuaweicloud.com/hwofficial/x/y",
+			"swr.cn-north-4.myhuaweicloud.com/prod/x evil.example.com/swr.cn.myhuaweicloud.com/hwofficial/x swr.cn.myhuaweicloud.com.evil.com/hwofficial/x"},
+		{"**", "docker.io/library/nginx r.example.com:5000/a/b/c", ""},
+		{"r.example.com/*", "r.example.com/a", "r.example.com/a/b xr.example.com/a r.example.comx/a"},
+		{"r.example.com/**", "r.example.com/a r.example.com/a/b/c", "r.example.com:5000/a"},
+		{"r.example.com/a/**/b", "r.example.com/a/b r.example.com/a/x/b r.example.com/a/x/y/b", "r.example.com/a/xb r.example.com/ab"},
+		{"**/app", "r.example.com/app r.example.com/a/b/app", "r.example.com/myapp r.example.com/app/x"},
+		{"r.example.com/a**z", "r.example.com/az r.example.com/a/b/z", "r.example.com/a/b"},
+		{"r.example.com/app-*", "r.example.com/app-1 r.example.com/app-", "r.example.com/app r.example.com/app-1/x"},
+		{"r.example.com/a.b", "r.example.com/a.b", "r.example.com/axb"},
+		{"*/team/app", "r.example.com/team/app localhost:5000/team/app", "r.example.com/x/team/app"},
+		{"R.Example.COM/app", "r.example.com/app", ""},
+		{"r.example.com:443/app", "r.example.com/app", "r.example.com:443/app"},
+		{"r.example.com:5000/app", "r.example.com:5000/app", "r.example.com/app"},
+		{"docker.io/nginx", "docker.io/library/nginx", "docker.io/nginx"},
+		{"index.docker.io/library/*", "docker.io/library/nginx", ""},
+		{"docker.io/**", "docker.io/library/nginx docker.io/bitnami/redis", "quay.io/a/b"},
+		{"[2001:db8::1]:5000/**", "[2001:db8::1]:5000/a/b", "2001:db8::1/a"},
+		{"localhost/app", "localhost/app", "localhostx/app"},
+	} {
+		t.Run(c.pattern, func(t *testing.T) {
+			t.Parallel()
+			p := mustCompile(t, including(c.pattern))
+			for _, repository := range strings.Fields(c.matches) {
+				if !p.MatchesImage(repository) {
+					t.Errorf("does not match %s", repository)
+				}
+			}
+			for _, repository := range strings.Fields(c.misses) {
+				if p.MatchesImage(repository) {
+					t.Errorf("matches %s", repository)
+				}
+			}
+		})
+	}
+}
+
+func TestInvalidGlobsSayWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for pattern, want := range map[string]string{
+		"":                             "must not be empty",
+		strings.Repeat("*", 600):       "has 600 bytes, allowed 512",
+		"https://r.example.com/app":    "leave out the scheme",
+		"r.example.com/app:1.4":        "leave out the tag",
+		"r.example.com/app@sha256:abc": "leave out the digest",
+		"r.example.com/***":            "use * within a path segment or ** across slashes",
+		"/r.example.com/app":           "must not have an empty part",
+		"r.example.com//app":           "must not have an empty part",
+		"r.example.com/app/":           "must not have an empty part",
+		"nginx":                        "must name host and path",
+		"*":                            "must name host and path",
+		"library/nginx":                "must begin with the registry's host",
+		"r.example.com/my app":         `holds ' '`,
+		"r.example.com/App":            `holds 'A'`,
+		"r.example.com/{a,b}":          `holds '{'`,
+		"r.example.com/a?":             `holds '?'`,
+		"r example.com/a":              `holds ' '`,
+		"r.example.com/\x00":           `holds '\x00'`,
+		"r.example.com/ü":              `holds 'ü'`,
+	} {
+		_, err := policy.Compile(including(pattern))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("glob %q: error is %v, want one with %q", pattern, err, want)
+		}
+	}
+}
+
+func TestImagesAreIncludedAndExcluded(t *testing.T) {
+	t.Parallel()
+	p := including("r.example.com/**", "s.example.com/**")
+	p.Spec.Match.ExcludeImages = []string{"*/mirror/**"}
+	compiled := mustCompile(t, p)
+	for repository, want := range map[string]bool{
+		"r.example.com/app":        true,
+		"s.example.com/app":        true,
+		"t.example.com/app":        false,
+		"r.example.com/mirror/app": false,
+	} {
+		if got := compiled.MatchesImage(repository); got != want {
+			t.Errorf("MatchesImage(%q) is %t, want %t", repository, got, want)
+		}
+	}
+}
+
+func TestNoGlobsMatchEveryImage(t *testing.T) {
+	t.Parallel()
+	if !mustCompile(t, including()).MatchesImage("r.example.com/app") {
+		t.Error("an image isn't matched")
+	}
+}
+
+// FuzzGlob compares the matcher with a slow one that follows the definition.
+func FuzzGlob(f *testing.F) {
+	f.Add("swr.*.example.com/a/**", "swr.x.example.com/a/b/c")
+	f.Add("**/a/**/b*", "r.io/a/b")
+	f.Add("*.io/**/**/x", "r.io/x")
+	f.Add("r.io/a**b**c", "r.io/a/b/c")
+	f.Fuzz(func(t *testing.T, pattern, repository string) {
+		p, err := policy.Compile(including(pattern))
+		if p == nil {
+			t.Fatal("the policy is nil")
+		}
+		host, _, _ := strings.Cut(pattern, "/")
+		if err != nil || len(repository) > 64 || strings.Count(pattern, "*") > 8 ||
+			host != strings.ToLower(host) || strings.HasSuffix(host, ":443") || strings.HasSuffix(host, "docker.io") {
+			return
+		}
+		if got, want := p.MatchesImage(repository), slowMatch(pattern, repository, true); got != want {
+			t.Errorf("glob %q matches %q: %t, want %t", pattern, repository, got, want)
+		}
+	})
+}
+
+// slowMatch tries every way to match; start says that pattern begins a segment.
+func slowMatch(pattern, s string, start bool) bool {
+	switch {
+	case pattern == "":
+		return s == ""
+	case start && strings.HasPrefix(pattern, "**/"):
+		if slowMatch(pattern[3:], s, true) {
+			return true
+		}
+		for i := range len(s) {
+			if s[i] == '/' && slowMatch(pattern[3:], s[i+1:], true) {
+				return true
+			}
+		}
+		return false
+	case strings.HasPrefix(pattern, "**"):
+		return slowStar(pattern[2:], s, "")
+	case pattern[0] == '*':
+		return slowStar(pattern[1:], s, "/")
+	}
+	return s != "" && s[0] == pattern[0] && slowMatch(pattern[1:], s[1:], pattern[0] == '/')
+}
+
+func slowStar(rest, s, stop string) bool {
+	for i := 0; i <= len(s); i++ {
+		if slowMatch(rest, s[i:], false) {
+			return true
+		}
+		if i < len(s) && stop != "" && s[i] == stop[0] {
+			return false
+		}
+	}
+	return false
+}
