@@ -33,6 +33,8 @@ type Project struct {
 	// 1000.
 	Burst int `yaml:"burst"`
 	// MaxConcurrent bounds the calls under way at one time, from 1 to 1000.
+	// Calls signed with an access key are kept to fewer, since several that
+	// fail at once lock the key.
 	MaxConcurrent int `yaml:"maxConcurrent"`
 	// RequestTimeout bounds one call to HSS, from 100ms to 5m.
 	RequestTimeout Duration `yaml:"requestTimeout"`

@@ -128,15 +128,20 @@ func (v *validator) path(field string, r *Registry) {
 
 // claims refuses two registries that could both answer for one image.
 func (v *validator) claims(registries []Registry) {
-	first := map[string][]int{}
 	for i := range registries {
-		for h, host := range registries[i].Hosts {
-			for _, j := range first[host] {
-				if j != i && !Disjoint(&registries[i], &registries[j]) {
-					v.fail(fmt.Sprintf("registries[%d].hosts[%d]", i, h), "%s is claimed by registry %q already: give both registries different namespaces, or paths that differ in a fixed segment", shorten(host), registries[j].Name)
-				}
+		for j := range i {
+			if !Disjoint(&registries[i], &registries[j]) {
+				v.claim(i, &registries[i], &registries[j])
 			}
-			first[host] = append(first[host], i)
+		}
+	}
+}
+
+// claim refuses the hosts of a registry, the i-th, that an earlier one has.
+func (v *validator) claim(i int, r, earlier *Registry) {
+	for h, host := range r.Hosts {
+		if slices.Contains(earlier.Hosts, host) {
+			v.fail(fmt.Sprintf("registries[%d].hosts[%d]", i, h), "%s is claimed by registry %q already: give both registries different namespaces, or paths that differ in a fixed segment", shorten(host), shorten(earlier.Name))
 		}
 	}
 }

@@ -3,6 +3,7 @@ package inventory
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -82,6 +83,17 @@ func reasonOf(err error) string {
 	case errors.Is(err, errClosed):
 		return errClosed.Error()
 	default:
-		return "HSS could not be asked: " + err.Error()
+		return "HSS could not be asked: " + withoutQuery(err)
 	}
+}
+
+// withoutQuery drops the long query of the URL that an error may name, to
+// leave room for what went wrong.
+func withoutQuery(err error) string {
+	var failed *url.Error
+	if !errors.As(err, &failed) {
+		return err.Error()
+	}
+	short, _, _ := strings.Cut(failed.URL, "?")
+	return strings.ReplaceAll(err.Error(), failed.URL, short)
 }

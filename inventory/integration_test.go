@@ -1,0 +1,213 @@
+package inventory_test
+
+import (
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/hss/hsstest"
+	"github.com/hssgate/hssgate/inventory"
+	"github.com/hssgate/hssgate/policy"
+)
+
+// write puts a file into a folder of the test's own.
+func write(tb testing.TB, name, content string) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return path
+}
+
+// against makes an inventory whose clients are the real ones and ask server,
+// configured by a file's text.
+func against(tb testing.TB, server *hsstest.Server, change ...func(*config.Configuration)) *inventory.Inventory {
+	tb.Helper()
+	key := hsstest.DefaultCredential()
+	c, err := config.Parse("test.yaml", fmt.Appendf(nil, `
+apiVersion: config.hssgate.io/v1alpha1
+kind: Configuration
+projects:
+- name: bj4
+  endpoint: %s
+  projectID: p1
+  credentials: {source: Files, accessKeyFile: %s, secretKeyFile: %s}
+  requestTimeout: 300ms
+  lookupTimeout: 2s
+registries:
+- name: swr
+  hosts: [swr.example.com]
+`, server.URL, write(tb, "ak", key.AccessKey), write(tb, "sk", key.SecretKey)))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, f := range change {
+		f(c)
+	}
+	clients, err := inventory.NewClients(c, "hssgate/test")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	i, err := inventory.New(inventory.Options{Config: c, Clients: clients})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(i.Close)
+	return i
+}
+
+func served(name, version string) hsstest.Image {
+	return hsstest.Image{
+		Namespace: "prod", ImageName: name, ImageVersion: version, ImageDigest: digest("a"), ImageType: "private_image",
+		ScanStatus: "success", SeverityLevel: "Low", VulNum: hsstest.Count(3), LatestScanTime: time.UnixMilli(1_000_000),
+	}
+}
+
+func TestTheRealClientAsksAServerThatMatchesLooselyAndRepeatsRows(t *testing.T) {
+	t.Parallel()
+	rows := []hsstest.Image{served("app", "1"), served("my-app", "1"), served("app", "1.1"), served("team$app", "1")}
+	for n := range 450 {
+		rows = append(rows, served("app", fmt.Sprintf("1-%d", n)))
+	}
+	dev := served("app", "1")
+	dev.Namespace = "prod-dev"
+	harbor := served("app", "1")
+	harbor.ImageType = "harbor"
+	rows = append(rows, dev, harbor)
+	server := hsstest.NewServer(hsstest.WithImages(rows...), hsstest.WithSubstringMatching(), hsstest.WithRepeatedRows(), hsstest.WithShuffledRows(7))
+	defer server.Close()
+	i := against(t, server)
+	for ref, want := range map[string]string{
+		app:                                                    "app:1",
+		app + "@" + digest("a"):                                "app:1",
+		"swr.example.com/prod/app:1-449":                       "app:1-449",
+		"swr.example.com/prod/team/app:1":                      "team$app:1",
+		"swr.example.com/prod/pp:1":                            "",
+		"swr.example.com/rod/app:1":                            "",
+		app + "@" + digest("b"):                                "",
+		"swr.example.com/prod/my-app@" + digest("a"):           "my-app:1",
+		"swr.example.com/prod/app:" + strings.Repeat("1", 100): "",
+	} {
+		got, _ := within(t, i, 10*time.Second, ref)
+		var names []string
+		for _, r := range got.Records {
+			names = append(names, r.Name+":"+r.Version)
+		}
+		if names := strings.Join(names, " "); names != want || (got.State != policy.StateFound && got.State != policy.StateNotFound) {
+			t.Errorf("%s: got %q, want %q (%v: %s)", ref, names, want, got.State, got.Reason)
+		}
+	}
+}
+
+func TestTheRealClientAndAServerInTrouble(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		fault hsstest.Fault
+		want  string
+	}{
+		"an empty 200":            {hsstest.EmptyFault(), "HSS answered 200"},
+		"a 200 without list":      {hsstest.NoDataListFault(), "HSS answered 200"},
+		"an error that's a 200":   {hsstest.ErrorFault(http.StatusOK, "HSS.0010", "denied"), "HSS answered 200 HSS.0010: denied"},
+		"no permission":           {hsstest.ErrorFault(http.StatusBadRequest, "HSS.0013", "no permission"), "HSS answered 400 HSS.0013: no permission"},
+		"a page for people":       {hsstest.HTMLFault(http.StatusNotFound), "HSS answered 404"},
+		"garbage":                 {hsstest.GarbageFault(), "HSS answered 200"},
+		"Retry-After in an hour":  {hsstest.ThrottleFault("3600"), "HSS answered 429 APIGW.0308"},
+		"answers that never come": {hsstest.HangFault(), "HSS"},
+		"broken connections":      {hsstest.ResetFault(), "HSS could not be asked: rows from 0 on: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := hsstest.NewServer(hsstest.WithImages(served("app", "1")))
+			defer server.Close()
+			i := against(t, server)
+			server.Inject(test.fault.Times(0))
+			got, took := within(t, i, 3*time.Second, app)
+			if got.State != policy.StateUnavailable || !strings.HasPrefix(got.Reason, test.want) || strings.ContainsAny(got.Reason, "\n?") {
+				t.Errorf("got %v: %s\nwant %s", got.State, got.Reason, test.want)
+			}
+			if took > 3500*time.Millisecond {
+				t.Errorf("it took %s", took)
+			}
+		})
+	}
+}
+
+func TestTheRealClientAndRefusedCredentials(t *testing.T) {
+	t.Parallel()
+	server := hsstest.NewServer(hsstest.WithCredentials(hsstest.Credential{AccessKey: "OTHER", SecretKey: "other"}))
+	defer server.Close()
+	i := against(t, server)
+	for n := range 10 {
+		got, _ := within(t, i, time.Second, fmt.Sprintf("swr.example.com/prod/app:%d", n))
+		if got.State != policy.StateUnavailable || !strings.HasPrefix(got.Reason, "HSS refused the credentials, so it is not asked again before ") {
+			t.Fatalf("got %v: %s", got.State, got.Reason)
+		}
+		if strings.Contains(got.Reason, hsstest.DefaultCredential().SecretKey) {
+			t.Error("the reason holds the secret key")
+		}
+	}
+	if n := server.Stats().Requests; n != 1 {
+		t.Errorf("%d requests were sent with credentials that were refused", n)
+	}
+}
+
+func TestTheRealClientKeepsItsBoundOfCallsAtOnce(t *testing.T) {
+	t.Parallel()
+	server := hsstest.NewServer(hsstest.WithImages(served("app", "1")), hsstest.WithTokens("t"), hsstest.WithLatency(20*time.Millisecond))
+	defer server.Close()
+	i := against(t, server, func(c *config.Configuration) {
+		p := &c.Projects[0]
+		p.MaxConcurrent, p.RequestsPerSecond, p.Burst = 2, 1000, 1000
+		p.Credentials = config.Credentials{Source: config.SourceTokenFile, TokenFile: write(t, "token", "t")}
+		p.RequestTimeout, p.LookupTimeout = config.Duration(10*time.Second), config.Duration(20*time.Second)
+	})
+	var callers sync.WaitGroup
+	for n := range 12 {
+		callers.Go(func() {
+			if got, _ := within(t, i, 20*time.Second, fmt.Sprintf("swr.example.com/prod/app:%d", n)); got.State == policy.StateUnavailable {
+				t.Error(got.Reason)
+			}
+		})
+	}
+	callers.Wait()
+	if got := server.Stats().MaxInFlight; got > 2 {
+		t.Errorf("%d calls were under way at once, 2 are allowed", got)
+	}
+}
+
+func TestNewClientsTrustsTheConfiguredCertificates(t *testing.T) {
+	t.Parallel()
+	server := hsstest.NewTLSServer(hsstest.WithImages(served("app", "1")))
+	defer server.Close()
+	if got, _ := within(t, against(t, server), 3*time.Second, app); got.State != policy.StateUnavailable || !strings.Contains(got.Reason, "certificate") {
+		t.Errorf("without caFile got %v: %s", got.State, got.Reason)
+	}
+	ca := write(t, "ca.pem", certificateOf(t, server))
+	i := against(t, server, func(c *config.Configuration) { c.Projects[0].CAFile = ca })
+	if got, _ := within(t, i, 3*time.Second, app); got.State != policy.StateFound {
+		t.Errorf("with caFile got %v: %s", got.State, got.Reason)
+	}
+}
+
+// certificateOf asks a server for its certificate, as PEM.
+func certificateOf(tb testing.TB, server *hsstest.Server) string {
+	tb.Helper()
+	r, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, server.URL, http.NoBody)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	response, err := server.Client().Do(r)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer response.Body.Close()
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: response.TLS.PeerCertificates[0].Raw}))
+}
