@@ -15,7 +15,6 @@ import (
 type Client struct {
 	config   Config
 	endpoint *url.URL
-	http     *http.Client
 	guard    *guard
 }
 
@@ -32,16 +31,14 @@ func NewClient(config Config) (*Client, error) {
 	return &Client{
 		config:   config,
 		endpoint: endpoint,
-		http:     &http.Client{Transport: config.Transport, CheckRedirect: followNone},
 		guard:    newGuard(config.RefusalPause, config.Now),
 	}, nil
 }
 
-// followNone keeps signed headers and tokens from other hosts.
-func followNone(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-
 // CloseIdleConnections closes the connections that are kept for later requests.
-func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
+func (c *Client) CloseIdleConnections() {
+	(&http.Client{Transport: c.config.Transport}).CloseIdleConnections()
+}
 
 // List returns one page of the list. It checks r first, and tries again inside
 // ctx's deadline what may pass by itself. An answer that is no list is an
@@ -102,9 +99,11 @@ func (c *Client) budgeted(ctx context.Context, query string, credentials Credent
 	if err != nil {
 		return nil, err
 	}
-	response, err := c.http.Do(request)
+	// The transport itself follows no redirects, so that signed headers and
+	// tokens reach no other host.
+	response, err := c.config.Transport.RoundTrip(request)
 	if err != nil {
-		return nil, &brokenError{err}
+		return nil, &brokenError{fmt.Errorf("%s: %w", c.endpoint.Host, err)}
 	}
 	defer func() { _ = response.Body.Close() }() // all that matters was read
 	return c.read(response, credentials)

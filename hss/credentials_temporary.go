@@ -27,6 +27,9 @@ func newKeyService(transport http.RoundTripper, timeout time.Duration) keyServic
 	return keyService{&http.Client{Transport: transport, CheckRedirect: followNone, Timeout: timeout}}
 }
 
+// followNone keeps tokens from other hosts.
+func followNone(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
 // call sends a request and returns the status and the body.
 func (s keyService) call(ctx context.Context, method, url, body string, header map[string]string) (int, []byte, error) {
 	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewBufferString(body))
