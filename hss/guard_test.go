@@ -1,0 +1,259 @@
+package hss_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hssgate/hssgate/hss"
+)
+
+// refusal is what the gateway answers a bad signature with.
+func refusal() step {
+	return step{status: 401, body: `{"error_code":"APIGW.0301","error_msg":"Incorrect IAM authentication information","request_id":"r9"}`}
+}
+
+// keys is a source whose credentials a test may change, and that counts what
+// it is told.
+type keys struct {
+	current     atomic.Pointer[hss.Credentials]
+	invalidated atomic.Int32
+}
+
+func newKeys(c hss.Credentials) *keys {
+	k := &keys{}
+	k.current.Store(&c)
+	return k
+}
+
+func (k *keys) Credentials(context.Context) (hss.Credentials, error) { return *k.current.Load(), nil }
+func (k *keys) Invalidate()                                          { k.invalidated.Add(1) }
+
+// listAll calls List from many goroutines and returns their errors.
+func listAll(t *testing.T, client *hss.Client, callers int) []error {
+	t.Helper()
+	errs := make([]error, callers)
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() { _, errs[i] = client.List(t.Context(), hss.ListRequest{}) })
+	}
+	wg.Wait()
+	return errs
+}
+
+func TestRefusedCredentialsAreNotSentAgainForAWhile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript(refusal())
+		source := newKeys(accessKey())
+		client := scripted(t, s, func(c *hss.Config) { c.Credentials = source })
+		for _, err := range listAll(t, client, 50) {
+			var refused *hss.RefusedError
+			var got *hss.Error
+			if !errors.As(err, &refused) || !errors.As(err, &got) || got.Code != "APIGW.0301" || !got.Unauthenticated() {
+				t.Fatalf("error is %v", err)
+			}
+			want := "HSS refused the credentials, so it is not asked again before 2000-01-01T00:05:00Z unless they change: " +
+				"HSS answered 401 APIGW.0301: Incorrect IAM authentication information (request r9)"
+			if diff := cmp.Diff(want, err.Error()); diff != "" {
+				t.Fatalf("error (-want +got):\n%s", diff)
+			}
+		}
+		if s.asked() != 1 || source.invalidated.Load() != 1 {
+			t.Errorf("50 callers sent %d requests and invalidated %d times, want 1 and 1", s.asked(), source.invalidated.Load())
+		}
+		time.Sleep(5*time.Minute - time.Second)
+		listAll(t, client, 1)
+		if s.asked() != 1 {
+			t.Error("asked again before the pause was over")
+		}
+	})
+}
+
+func TestPausesDoubleWhileTheCredentialsStayRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript(refusal())
+		client := scripted(t, s, nil)
+		for range 6 * 60 {
+			listAll(t, client, 3)
+			time.Sleep(time.Minute)
+		}
+		var want []time.Duration
+		for _, minutes := range []int{0, 5, 15, 35, 75, 135, 195, 255, 315} {
+			want = append(want, time.Duration(minutes)*time.Minute)
+		}
+		if diff := cmp.Diff(want, s.at); diff != "" {
+			t.Errorf("times of the requests (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestChangedCredentialsEndThePause(t *testing.T) {
+	t.Parallel()
+	changed := accessKey()
+	changed.SecretKey = hss.NewSecret("another")
+	temporary := accessKey()
+	temporary.SecurityToken = hss.NewSecret("sts")
+	for name, next := range map[string]hss.Credentials{
+		"another secret key": changed, "a security token": temporary, "a token": {Token: hss.NewSecret("T")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newScript(refusal(), list())
+				source := newKeys(accessKey())
+				client := scripted(t, s, func(c *hss.Config) { c.Credentials = source })
+				if err := listAll(t, client, 1)[0]; err == nil {
+					t.Fatal("no error")
+				}
+				source.current.Store(&next)
+				if err := listAll(t, client, 1)[0]; err != nil {
+					t.Errorf("with changed credentials: %v", err)
+				}
+				old := accessKey()
+				source.current.Store(&old)
+				if err := listAll(t, client, 1)[0]; err == nil || s.asked() != 2 {
+					t.Errorf("with the refused ones again: error %v, %d requests", err, s.asked())
+				}
+			})
+		})
+	}
+}
+
+func TestUnprovenCredentialsAreTriedOneRequestAtATime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		slow, slowList := refusal(), list()
+		slow.takes, slowList.takes = time.Second, time.Second
+		s := newScript(slowList, slow)
+		errs := listAll(t, scripted(t, s, nil), 20)
+		refused := 0
+		for _, err := range errs {
+			if err != nil {
+				refused++
+			}
+		}
+		// One that succeeds alone, then four at once that are refused.
+		if refused != 19 || s.asked() != 5 {
+			t.Errorf("%d refused after %d requests, want 19 after 5", refused, s.asked())
+		}
+		want := []time.Duration{0, time.Second, time.Second, time.Second, time.Second}
+		if diff := cmp.Diff(want, s.at); diff != "" {
+			t.Errorf("times of the requests (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestProvenCredentialsAreSentFourAtATimeAndTokensWithoutBound(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		credentials hss.Credentials
+		atOnce      int
+	}{
+		"signatures": {accessKey(), 4},
+		"tokens":     {hss.Credentials{Token: hss.NewSecret("T")}, 12},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				slow := list()
+				slow.takes = time.Second
+				s := newScript(list(), slow)
+				client := scripted(t, s, func(c *hss.Config) { c.Credentials = hss.StaticCredentials(tc.credentials) })
+				listAll(t, client, 1)
+				begun := time.Now()
+				listAll(t, client, 12)
+				if took, want := time.Since(begun), time.Duration(12/tc.atOnce)*time.Second; took != want {
+					t.Errorf("12 requests took %s, want %s", took, want)
+				}
+			})
+		})
+	}
+}
+
+func TestWaitingForATurnEndsWithTheCaller(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		slow := list()
+		slow.takes = 5 * time.Second
+		client := scripted(t, newScript(slow), nil)
+		go func() { _, _ = client.List(context.WithoutCancel(t.Context()), hss.ListRequest{}) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := client.List(ctx, hss.ListRequest{})
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "waiting for earlier requests with these credentials") {
+			t.Errorf("error is %v", err)
+		}
+		time.Sleep(10 * time.Second)
+	})
+}
+
+func TestClockSkewIsNamed(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		code, date, want string
+	}{
+		"ahead of us":        {"APIGW.0303", "Sat, 01 Jan 2000 00:17:00 GMT", "the server's clock is 17m0s ahead of this machine's"},
+		"behind us":          {"APIG.0303", "Fri, 31 Dec 1999 23:00:00 GMT", "the server's clock is 1h0m0s behind this machine's"},
+		"without a date":     {"APIC.0303", "", "APIC.0303: bad date (request"},
+		"of another service": {"HSS.0303", "Sat, 01 Jan 2000 00:17:00 GMT", "HSS.0303: bad date (request"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newScript(step{
+					status: 401, body: fmt.Sprintf(`{"error_code":%q,"error_msg":"bad date"}`, tc.code),
+					header: map[string]string{"Date": tc.date, "X-Request-Id": "r"},
+				})
+				err := listAll(t, scripted(t, s, nil), 1)[0]
+				if err == nil || !strings.Contains(err.Error(), tc.want) {
+					t.Errorf("error is %v, want %q in it", err, tc.want)
+				}
+			})
+		})
+	}
+}
+
+func TestTheGatewaysCodeCountsWhateverTheStatus(t *testing.T) {
+	t.Parallel()
+	for code, refused := range map[string]bool{"APIGW.0301": true, "APIG.0301": true, "APIC.0301": true, "HSS.0301": false, "0301": false, "APIGW.0305": false} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newScript(step{status: 400, body: fmt.Sprintf(`{"error_code":%q}`, code)})
+			client := scripted(t, s, nil)
+			listAll(t, client, 1)
+			listAll(t, client, 1)
+			if want := map[bool]int{true: 1, false: 2}[refused]; s.asked() != want {
+				t.Errorf("%s: asked %d times, want %d", code, s.asked(), want)
+			}
+		})
+	}
+}
+
+func TestManyCredentialsAreForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript(list())
+		source := newKeys(accessKey())
+		client := scripted(t, s, func(c *hss.Config) { c.Credentials = source })
+		for i := range 100 {
+			next := hss.Credentials{AccessKey: "AK", SecretKey: hss.NewSecret(fmt.Sprint("SK", i))}
+			source.current.Store(&next)
+			if err := listAll(t, client, 1)[0]; err != nil {
+				t.Fatal(err)
+			}
+		}
+		if s.asked() != 100 {
+			t.Errorf("asked %d times", s.asked())
+		}
+	})
+}

@@ -1,0 +1,181 @@
+package hss_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hssgate/hssgate/hss"
+)
+
+// servePages serves rows 0 to total-1, moved by shift(page) rows.
+func servePages(t *testing.T, total int, shift func(page int) int) (endpoint string, queries *[]string) {
+	t.Helper()
+	queries = new([]string)
+	endpoint, _ = serve(t, func(w http.ResponseWriter, r *http.Request) {
+		offset, _ := strconv.Atoi(r.URL.Query().Get("offset"))
+		limit, _ := strconv.Atoi(r.URL.Query().Get("limit"))
+		offset += shift(len(*queries))
+		*queries = append(*queries, r.URL.RawQuery)
+		page := hss.ListResponse{Total: 1}
+		for i := max(offset, 0); i < min(offset+limit, total); i++ {
+			page.Images = append(page.Images, hss.Image{ID: strconv.Itoa(i), Name: "app"})
+		}
+		if err := json.NewEncoder(w).Encode(page); err != nil {
+			t.Error(err)
+		}
+	})
+	return endpoint, queries
+}
+
+func steady(int) int { return 0 }
+
+// collect reads all rows' ids.
+func collect(t *testing.T, client *hss.Client, r hss.ListRequest) (ids []string, err error) {
+	t.Helper()
+	for image, err := range client.All(t.Context(), r) {
+		if err != nil {
+			return ids, err
+		}
+		ids = append(ids, image.ID)
+	}
+	return ids, nil
+}
+
+func numbers(from, to int) []string {
+	var ids []string
+	for i := from; i < to; i++ {
+		ids = append(ids, strconv.Itoa(i))
+	}
+	return ids
+}
+
+func TestAllReadsToTheFirstEmptyPage(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name    string
+		total   int
+		request hss.ListRequest
+		want    []string
+		queries []string
+	}{
+		{"no rows", 0, hss.ListRequest{}, nil, []string{"limit=200"}},
+		{"one short page, whatever the total says", 3, hss.ListRequest{}, numbers(0, 3), []string{"limit=200", "limit=200&offset=3"}},
+		{"full pages", 400, hss.ListRequest{}, numbers(0, 400), []string{"limit=200", "limit=200&offset=200", "limit=200&offset=400"}},
+		{"from an offset on, in small pages", 5, hss.ListRequest{Offset: 1, Limit: 2}, numbers(1, 5), []string{"limit=2&offset=1", "limit=2&offset=3", "limit=2&offset=5"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			endpoint, queries := servePages(t, tc.total, steady)
+			got, err := collect(t, newClient(t, endpoint, nil), tc.request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("ids (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tc.queries, *queries); diff != "" {
+				t.Errorf("queries (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAllDropsRowsThatComeAgain(t *testing.T) {
+	t.Parallel()
+	endpoint, _ := servePages(t, 500, func(page int) int { return -min(page, 2) * 3 })
+	got, err := collect(t, newClient(t, endpoint, nil), hss.ListRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(numbers(0, 500), got); diff != "" {
+		t.Errorf("ids (-want +got):\n%s", diff)
+	}
+}
+
+func TestAllKeepsRowsThatOnlyShareAnID(t *testing.T) {
+	t.Parallel()
+	pages := []string{
+		`{"data_list":[{"image_name":"a"},{"image_name":"b"},{"id":0,"image_version":"1"},{"id":0,"image_version":"2"},{"id":0,"image_version":"2"}]}`,
+		`{"data_list":[]}`,
+	}
+	endpoint, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(pages[0]))
+		pages = pages[1:]
+	})
+	got, err := collect(t, newClient(t, endpoint, nil), hss.ListRequest{})
+	if diff := cmp.Diff([]string{"", "", "0", "0"}, got); err != nil || diff != "" {
+		t.Errorf("error %v, ids (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestAllNeverEndsEarlyWithoutAnError(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name    string
+		total   int
+		shift   func(int) int
+		change  func(*hss.Config)
+		request hss.ListRequest
+		rows    int
+		want    string
+	}{
+		{"when there are too many pages", 100, steady, func(c *hss.Config) { c.MaxPages = 3 }, hss.ListRequest{Limit: 10}, 30,
+			"the list has more than 3 pages of 10 rows"},
+		{"when the offset is ignored", 100, func(page int) int { return -page * 10 }, nil, hss.ListRequest{Limit: 10}, 10,
+			"the list repeats itself: 3 pages before offset 40 brought nothing new"},
+		{"when the list goes on past the last offset", 2_000_100, steady, nil, hss.ListRequest{Offset: hss.MaxOffset, Limit: 10}, 10,
+			"the list goes on past offset 2000000"},
+		{"when the request is invalid", 1, steady, nil, hss.ListRequest{Limit: 201}, 0, "limit is 201"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			endpoint, _ := servePages(t, tc.total, tc.shift)
+			got, err := collect(t, newClient(t, endpoint, tc.change), tc.request)
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("error is %v, want %q in it", err, tc.want)
+			}
+			if len(got) != tc.rows {
+				t.Errorf("%d rows, want %d", len(got), tc.rows)
+			}
+		})
+	}
+}
+
+func TestAllSaysWhereItFailed(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	endpoint, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if asked++; asked > 1 {
+			answer(http.StatusBadRequest, `{"error_code":"HSS.0013"}`)(w, r)
+			return
+		}
+		_, _ = fmt.Fprint(w, `{"data_list":[{"id":1},{"id":2}]}`)
+	})
+	got, err := collect(t, newClient(t, endpoint, nil), hss.ListRequest{})
+	if err == nil || !strings.HasPrefix(err.Error(), "rows from 2 on: HSS answered 400 HSS.0013") || len(got) != 2 {
+		t.Errorf("%d rows, error %v", len(got), err)
+	}
+}
+
+func TestAllStopsWhenTheCallerDoesAndCanBeReadAgain(t *testing.T) {
+	t.Parallel()
+	endpoint, queries := servePages(t, 500, steady)
+	rows := newClient(t, endpoint, nil).All(t.Context(), hss.ListRequest{})
+	for range 2 {
+		for image, err := range rows {
+			if err != nil || image.ID != "0" {
+				t.Errorf("first row is %q, error %v", image.ID, err)
+			}
+			break
+		}
+	}
+	if len(*queries) != 2 {
+		t.Errorf("asked %d times, want 2", len(*queries))
+	}
+}
