@@ -1,0 +1,179 @@
+package sdkoracle_test
+
+import (
+	"errors"
+	"maps"
+	"net/url"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth/basic"
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/sdkerr"
+	hssv5 "github.com/huaweicloud/huaweicloud-sdk-go-v3/services/hss/v5"
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/services/hss/v5/model"
+
+	"github.com/hssgate/hssgate/hss/hsstest"
+)
+
+const project = "p1"
+
+// sdkClient is the official client, unchanged, for one server.
+func sdkClient(t *testing.T, s *hsstest.Server, c hsstest.Credential) *hssv5.HssClient {
+	t.Helper()
+	credentials, err := basic.NewCredentialsBuilder().WithAk(c.AccessKey).WithSk(c.SecretKey).
+		WithSecurityToken(c.SecurityToken).WithProjectId(project).SafeBuild()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := hssv5.HssClientBuilder().WithEndpoint(s.URL).WithCredential(credentials).SafeBuild()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hssv5.NewHssClient(client)
+}
+
+func serve(t *testing.T, list ...hsstest.Option) *hsstest.Server {
+	t.Helper()
+	s := hsstest.NewServer(list...)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// full is a row with all fields, that the request everything asks for.
+func full(now time.Time) hsstest.Image {
+	return hsstest.Image{
+		ID: 42, ProjectID: project, EnterpriseProjectID: "e p/1", Namespace: "组织 a", ImageName: "team/app", ImageVersion: "1.0+b",
+		ImageID: "i", ImageDigest: "sha256:d", ImageType: "instance_image", RegistryID: "r", RegistryName: "a&b=c",
+		RegistryType: "SwrEnterprise", LatestVersion: ptr(true), Scannable: true, MultiArch: true, ScanStatus: "success",
+		ScanFailedCode: "unknown_error", ScanFailedDesc: "未知错误", SeverityLevel: "High", VulNum: hsstest.Count(111),
+		UnsafeSettingNum: hsstest.Count(2), MaliciousFileNum: hsstest.Count(3), ImageSize: 1000, LatestUpdateTime: now.Add(-time.Hour),
+		LatestScanTime: now.Add(-2 * time.Hour), LatestSyncTime: now.Add(-3 * time.Hour), DomainName: "d", SharedStatus: "effective",
+		InstanceID: "i-1", InstanceName: "name 1", InstanceURL: "u",
+		AssociationImages: []hsstest.Architecture{{ID: 43, Namespace: "n", ImageName: "app", ImageVersion: "1", ImageID: "ai",
+			ImageDigest: "sha256:a", ImageType: "instance_image", ScanStatus: "success", VulNum: hsstest.Count(0),
+			UnsafeSettingNum: hsstest.Count(0), MaliciousFileNum: hsstest.Count(7)}},
+	}
+}
+
+// everything sets every parameter.
+func everything(now time.Time) *model.ListRegistryImagesRequest {
+	from, to := ptr(now.Add(-24*time.Hour).UnixMilli()), ptr(now.UnixMilli())
+	return &model.ListRegistryImagesRequest{
+		EnterpriseProjectId: ptr("e p/1"), Namespace: ptr("组织 a"), ImageName: ptr("team/app"), ImageVersion: ptr("1.0+b"),
+		RegistryName: ptr("a&b=c"), Offset: ptr(int32(0)), ImageType: ptr("instance_image"), SortKey: ptr("latest_scan_time"),
+		SortDir: ptr("desc"), Limit: ptr(int32(200)), LatestVersion: ptr(true), ImageSize: ptr(int64(1000)), ScanStatus: ptr("success"),
+		StartLatestUpdateTime: from, EndLatestUpdateTime: to, StartLatestScanTime: from, EndLatestScanTime: to,
+		StartLatestSyncTime: from, EndLatestSyncTime: to, HasMaliciousFile: ptr(true), HasUnsafeSetting: ptr(true), HasVul: ptr(true),
+		Risky: ptr(true), InstanceId: ptr("i-1"), InstanceName: ptr("name 1"), IsMultarch: ptr(true), SeverityLevel: ptr("High"),
+	}
+}
+
+func TestTheSDKReadsEveryField(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	s := serve(t, hsstest.WithImages(full(now), hsstest.Image{ID: 1, ImageName: "other"}))
+	got, err := sdkClient(t, s, hsstest.DefaultCredential()).ListRegistryImages(everything(now))
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := full(now)
+	want := &model.ListRegistryImagesResponse{HttpStatusCode: 200, TotalNum: ptr(int32(1)), DataList: &[]model.RegistryImagesInfo{{
+		Id: ptr(int64(42)), Namespace: ptr("组织 a"), ImageName: ptr("team/app"), ImageId: ptr("i"), ImageDigest: ptr("sha256:d"),
+		ImageVersion: ptr("1.0+b"), ImageType: ptr("instance_image"), RegistryId: ptr("r"), RegistryName: ptr("a&b=c"),
+		RegistryType: ptr("SwrEnterprise"), LatestVersion: ptr(true), ScanStatus: ptr("success"), ScanFailedDesc: ptr("未知错误"),
+		ScanFailedCode: ptr("unknown_error"), ImageSize: ptr(int64(1000)), LatestUpdateTime: ptr(image.LatestUpdateTime.UnixMilli()),
+		LatestScanTime: ptr(image.LatestScanTime.UnixMilli()), LatestSyncTime: ptr(image.LatestSyncTime.UnixMilli()),
+		VulNum: ptr(int32(111)), UnsafeSettingNum: ptr(int32(2)), MaliciousFileNum: ptr(int32(3)), DomainName: ptr("d"),
+		SharedStatus: ptr("effective"), Scannable: ptr(true), IsMultipleArch: ptr(true), InstanceName: ptr("name 1"),
+		InstanceId: ptr("i-1"), InstanceUrl: ptr("u"), SeverityLevel: ptr("High"),
+		AssociationImages: &[]model.AssociateImagesInfo{{Id: ptr(int64(43)), ImageId: ptr("ai"), ImageName: ptr("app"),
+			ImageVersion: ptr("1"), ImageType: ptr("instance_image"), Namespace: ptr("n"), ImageDigest: ptr("sha256:a"),
+			ScanStatus: ptr("success"), VulNum: ptr(int32(0)), UnsafeSettingNum: ptr(int32(0)), MaliciousFileNum: ptr(int32(7))}},
+	}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	for raw := range s.Stats().Queries {
+		values, err := url.ParseQuery(raw)
+		if err != nil || len(values) != 27 {
+			t.Errorf("the SDK sent %d parameters, want 27: %v", len(values), slices.Sorted(maps.Keys(values)))
+		}
+	}
+}
+
+func TestTheSDKPagesToTheEnd(t *testing.T) {
+	t.Parallel()
+	rows := make([]hsstest.Image, 451)
+	s := serve(t, hsstest.WithImages(rows...), hsstest.WithShuffledRows(1), hsstest.WithRepeatedRows())
+	client := sdkClient(t, s, hsstest.DefaultCredential())
+	seen := map[int64]bool{}
+	for offset := int32(0); ; {
+		page, err := client.ListRegistryImages(&model.ListRegistryImagesRequest{Limit: ptr(int32(200)), Offset: ptr(offset)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(*page.DataList) == 0 {
+			break
+		}
+		for _, row := range *page.DataList {
+			seen[*row.Id] = true
+		}
+		offset += int32(len(*page.DataList)) //nolint:gosec // at most 200
+	}
+	if len(seen) != len(rows) {
+		t.Errorf("saw %d rows, want %d", len(seen), len(rows))
+	}
+}
+
+func TestTheSDKMayUseTemporaryCredentials(t *testing.T) {
+	t.Parallel()
+	temporary := hsstest.Credential{AccessKey: "TEMP", SecretKey: "SK", SecurityToken: "to/ken+=="}
+	s := serve(t, hsstest.WithCredentials(temporary), hsstest.WithImages(hsstest.Image{ImageName: "a"}))
+	got, err := sdkClient(t, s, temporary).ListRegistryImages(&model.ListRegistryImagesRequest{})
+	if err != nil || *got.TotalNum != 1 {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+func TestTheSDKUnderstandsErrors(t *testing.T) {
+	t.Parallel()
+	key := hsstest.DefaultCredential()
+	wrong := hsstest.Credential{AccessKey: key.AccessKey, SecretKey: "no"}
+	limited := hsstest.Credential{AccessKey: "AK", SecretKey: "SK", Projects: []string{"p2"}}
+	late := func() time.Time { return time.Now().Add(16 * time.Minute) }
+	tests := map[string]struct {
+		options []hsstest.Option
+		key     hsstest.Credential
+		limit   int32
+		status  int
+		code    string
+	}{
+		"a parameter out of range":       {nil, key, 0, 400, "HSS.0001"},
+		"a wrong secret key":             {nil, wrong, 10, 401, "APIGW.0301"},
+		"an unknown access key":          {[]hsstest.Option{hsstest.WithTokens("t")}, key, 10, 401, "APIGW.0301"},
+		"a clock that is off":            {[]hsstest.Option{hsstest.WithClock(late)}, key, 10, 401, "APIGW.0303"},
+		"a project that doesn't exist":   {[]hsstest.Option{hsstest.WithProjects("p2")}, key, 10, 400, "HSS.0010"},
+		"a project that isn't the key's": {[]hsstest.Option{hsstest.WithCredentials(limited)}, limited, 10, 400, "HSS.0013"},
+		"a service that is down":         {[]hsstest.Option{hsstest.WithFaults(hsstest.StatusFault(503))}, key, 10, 503, "APIGW.0503"},
+		"too many requests":              {[]hsstest.Option{hsstest.WithFaults(hsstest.ThrottleFault("1"))}, key, 10, 429, "APIGW.0308"},
+		"a load balancer's page":         {[]hsstest.Option{hsstest.WithFaults(hsstest.HTMLFault(502))}, key, 10, 502, ""},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, tc.options...)
+			_, err := sdkClient(t, s, tc.key).ListRegistryImages(&model.ListRegistryImagesRequest{Limit: &tc.limit})
+			var got *sdkerr.ServiceResponseError
+			if !errors.As(err, &got) {
+				t.Fatalf("got %v, want an error of the service", err)
+			}
+			if got.StatusCode != tc.status || got.ErrorCode != tc.code || got.RequestId == "" || got.ErrorMessage == "" {
+				t.Errorf("got %v, want %d %s", got, tc.status, tc.code)
+			}
+		})
+	}
+}
