@@ -40,8 +40,6 @@ projects:
   endpoint: %s
   projectID: p1
   credentials: {source: Files, accessKeyFile: %s, secretKeyFile: %s}
-  requestTimeout: 300ms
-  lookupTimeout: 2s
 registries:
 - name: swr
   hosts: [swr.example.com]
@@ -127,7 +125,10 @@ func TestTheRealClientAndAServerInTrouble(t *testing.T) {
 			t.Parallel()
 			server := hsstest.NewServer(hsstest.WithImages(served("app", "1")))
 			defer server.Close()
-			i := against(t, server)
+			i := against(t, server, func(c *config.Configuration) {
+				p := &c.Projects[0]
+				p.RequestTimeout, p.LookupTimeout = config.Duration(300*time.Millisecond), config.Duration(2*time.Second)
+			})
 			server.Inject(test.fault.Times(0))
 			got, took := within(t, i, 3*time.Second, app)
 			if got.State != policy.StateUnavailable || !strings.HasPrefix(got.Reason, test.want) || strings.ContainsAny(got.Reason, "\n?") {
@@ -146,7 +147,7 @@ func TestTheRealClientAndRefusedCredentials(t *testing.T) {
 	defer server.Close()
 	i := against(t, server)
 	for n := range 10 {
-		got, _ := within(t, i, time.Second, fmt.Sprintf("swr.example.com/prod/app:%d", n))
+		got, _ := within(t, i, 10*time.Second, fmt.Sprintf("swr.example.com/prod/app:%d", n))
 		if got.State != policy.StateUnavailable || !strings.HasPrefix(got.Reason, "HSS refused the credentials, so it is not asked again before ") {
 			t.Fatalf("got %v: %s", got.State, got.Reason)
 		}
@@ -167,7 +168,6 @@ func TestTheRealClientKeepsItsBoundOfCallsAtOnce(t *testing.T) {
 		p := &c.Projects[0]
 		p.MaxConcurrent, p.RequestsPerSecond, p.Burst = 2, 1000, 1000
 		p.Credentials = config.Credentials{Source: config.SourceTokenFile, TokenFile: write(t, "token", "t")}
-		p.RequestTimeout, p.LookupTimeout = config.Duration(10*time.Second), config.Duration(20*time.Second)
 	})
 	var callers sync.WaitGroup
 	for n := range 12 {
@@ -187,12 +187,12 @@ func TestNewClientsTrustsTheConfiguredCertificates(t *testing.T) {
 	t.Parallel()
 	server := hsstest.NewTLSServer(hsstest.WithImages(served("app", "1")))
 	defer server.Close()
-	if got, _ := within(t, against(t, server), 3*time.Second, app); got.State != policy.StateUnavailable || !strings.Contains(got.Reason, "certificate") {
+	if got, _ := within(t, against(t, server), 10*time.Second, app); got.State != policy.StateUnavailable || !strings.Contains(got.Reason, "certificate") {
 		t.Errorf("without caFile got %v: %s", got.State, got.Reason)
 	}
 	ca := write(t, "ca.pem", certificateOf(t, server))
 	i := against(t, server, func(c *config.Configuration) { c.Projects[0].CAFile = ca })
-	if got, _ := within(t, i, 3*time.Second, app); got.State != policy.StateFound {
+	if got, _ := within(t, i, 10*time.Second, app); got.State != policy.StateFound {
 		t.Errorf("with caFile got %v: %s", got.State, got.Reason)
 	}
 }
