@@ -11,13 +11,18 @@ import (
 // growth with every restart.
 const maxBundle = 8
 
-// AddToBundle returns the PEM bundle with the authority in it, the newest
-// last. What has expired or can't be read is dropped, and the oldest beyond 8.
+// AddToBundle returns the PEM bundle with the authority in it. One that has it
+// is left as it is, so that replicas that share it come to rest. To others it
+// is added last; what has expired or can't be read is dropped, and the oldest
+// beyond 8.
 func AddToBundle(bundle, authority []byte, now time.Time) []byte {
 	var kept [][]byte
 	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
 		one := pem.EncodeToMemory(block)
-		if isCurrent(block, now) && !bytes.Equal(one, authority) {
+		if bytes.Equal(one, authority) {
+			return bundle
+		}
+		if isCurrent(block, now) {
 			kept = append(kept, one)
 		}
 	}

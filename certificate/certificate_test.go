@@ -88,7 +88,7 @@ func TestAddToBundle(t *testing.T) {
 	}{
 		"an empty bundle gets the authority":    {nil, start, two},
 		"another replica's authority stays":     {one, start, join(one, two)},
-		"an authority isn't added twice":        {join(two, one), start, join(one, two)},
+		"an authority isn't added twice":        {join(two, one), start, join(two, one)},
 		"an expired authority goes":             {one, start.AddDate(11, 0, 0), two},
 		"what is no certificate goes":           {join(junk, one), start, join(one, two)},
 		"text that is no PEM goes":              {[]byte("nonsense"), start, two},

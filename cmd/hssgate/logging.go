@@ -1,0 +1,34 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/hssgate/hssgate/config"
+)
+
+// newLogger makes the one logger of the process, for the libraries too.
+func newLogger(w io.Writer, c config.Logging) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		return nil, usageError{fmt.Errorf("log level must be debug, info, warn or error, not %q", c.Level)}
+	}
+	options := &slog.HandlerOptions{Level: level}
+	var handler slog.Handler
+	switch c.Format {
+	case "json":
+		handler = slog.NewJSONHandler(w, options)
+	case "text":
+		handler = slog.NewTextHandler(w, options)
+	default:
+		return nil, usageError{fmt.Errorf("log format must be json or text, not %q", c.Format)}
+	}
+	ctrl.SetLogger(logr.FromSlogHandler(handler))
+	klog.SetSlogLogger(slog.New(handler))
+	return slog.New(handler), nil
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/hssgate/hssgate/config"
+)
+
+type serveFlags struct {
+	configFile  string
+	kubeconfig  string
+	caFile      string
+	dryRun      bool
+	leaderElect bool
+	logLevel    string
+	logFormat   string
+}
+
+func newServeCommand() *cobra.Command {
+	f := &serveFlags{}
+	cmd := &cobra.Command{
+		Use:   "serve --config FILE",
+		Short: "Run the admission webhook",
+		Long: `serve answers the API server's reviews of pods and of what makes pods, by the
+ImageScanPolicies of the cluster and by what HSS says of the images.
+
+It serves HTTPS: /validate for pods and workloads, /validate-policy for the
+policies themselves; plus /healthz, /readyz and /metrics on ports of their own.
+Without certificates in the configuration it makes its own, and writes their
+authority into the ValidatingWebhookConfiguration that the configuration names
+(webhook.configurationName) and into --ca-file.`,
+		Example: `  hssgate serve --config config/samples/config.yaml
+  hssgate serve --config hssgate.yaml --dry-run --log-format text
+  hssgate serve --config hssgate.yaml --kubeconfig ~/.kube/config --ca-file ca.crt`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	inCluster := ownNamespace() != ""
+	flags := cmd.Flags()
+	flags.StringVar(&f.configFile, "config", "", "the configuration file (required); config/reference.md describes it")
+	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "how to reach the cluster; without it: $KUBECONFIG, the pod's service account, ~/.kube/config")
+	flags.StringVar(&f.caFile, "ca-file", "", "write the authority of hssgate's own certificates into this file (PEM)")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "admit everything, and warn of what would be denied")
+	flags.BoolVar(&f.leaderElect, "leader-elect", inCluster, "elect one replica that writes the status of policies; default: in a cluster")
+	flags.StringVar(&f.logLevel, "log-level", "", "debug, info, warn or error; overrides the configuration")
+	flags.StringVar(&f.logFormat, "log-format", "", "json or text; overrides the configuration")
+	return cmd
+}
+
+func (f *serveFlags) run(cmd *cobra.Command) error {
+	c, err := f.configuration()
+	if err != nil {
+		return err
+	}
+	log, err := newLogger(cmd.ErrOrStderr(), c.Logging)
+	if err != nil {
+		return err
+	}
+	cluster, err := restConfig(f.kubeconfig)
+	if err != nil {
+		return err
+	}
+	log.Info("starting", "version", version, "config", f.configFile, "apiServer", cluster.Host, "dryRun", c.DryRun)
+	g := &gateServer{
+		config: c, cluster: cluster, log: log, caFile: f.caFile, leaderElect: f.leaderElect, namespace: ownNamespace(),
+	}
+	return g.run(cmd.Context())
+}
+
+// configuration reads the file and lets flags override it.
+func (f *serveFlags) configuration() (*config.Configuration, error) {
+	if f.configFile == "" {
+		return nil, usageError{errors.New("--config is required: a file such as config/samples/config.yaml; see hssgate serve --help")}
+	}
+	c, err := config.Load(f.configFile)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	c.DryRun = c.DryRun || f.dryRun
+	if f.logLevel != "" {
+		c.Logging.Level = f.logLevel
+	}
+	if f.logFormat != "" {
+		c.Logging.Format = f.logFormat
+	}
+	return c, nil
+}
+
+func restConfig(kubeconfig string) (*rest.Config, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = kubeconfig
+	c, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("find the cluster: %w; give --kubeconfig, or run hssgate in a pod", err)
+	}
+	// Reading policies must not wait behind a limit that is meant for controllers.
+	c.QPS, c.Burst = 50, 100
+	return c, nil
+}
+
+// ownNamespace is the namespace that hssgate runs in, or empty outside a cluster.
+func ownNamespace() string {
+	if namespace := os.Getenv("POD_NAMESPACE"); namespace != "" {
+		return namespace
+	}
+	data, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(data))
+}
+
+func userAgent() string { return "hssgate/" + version }
+
+// component marks the log lines of a part of hssgate.
+func component(log *slog.Logger, name string) *slog.Logger { return log.With("component", name) }
