@@ -14,7 +14,7 @@ func BenchmarkList(b *testing.B) {
 	rows := make([]hsstest.Image, 100_000)
 	for i := range rows {
 		rows[i] = hsstest.Image{Namespace: fmt.Sprintf("team-%d", i%100), ImageName: fmt.Sprintf("app-%d", i/10),
-			ImageVersion: fmt.Sprint(i % 10), ScanStatus: "success", VulNum: hsstest.Count(i % 3)}
+			ImageVersion: fmt.Sprint(i % 10), ScanStatus: "success", VulNum: new(i % 3)}
 	}
 	h := hsstest.NewHandler(hsstest.WithoutAuthentication(), hsstest.WithImages(rows...))
 	for name, query := range map[string]string{

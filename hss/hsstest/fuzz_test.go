@@ -46,7 +46,7 @@ func FuzzParseQuery(f *testing.F) {
 		f.Add(seed)
 	}
 	known, o := parameters(), newOptions(nil)
-	rows := newSnapshot([]Image{{Namespace: "a", ImageName: "b"}, {ImageName: "c", VulNum: Count(1)}}, nil)
+	rows := newSnapshot([]Image{{Namespace: "a", ImageName: "b"}, {ImageName: "c", VulNum: new(1)}}, nil)
 	f.Fuzz(func(t *testing.T, raw string) {
 		q, err := parseQuery(raw, known, o)
 		if err != nil {

@@ -78,7 +78,7 @@ type Architecture struct {
 }
 
 // Count is a count for [Image] and [Architecture], whose counts may be missing.
-func Count(n int) *int { return &n }
+func Count(n int) *int { return new(n) }
 
 // enterpriseProject is the enterprise project that the row belongs to.
 func (i *Image) enterpriseProject() string {

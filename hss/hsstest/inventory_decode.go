@@ -172,7 +172,7 @@ func integer[T any](low, high int64, set func(*T, int64)) setter[T] {
 
 // count reads a number of findings.
 func count[T any](get func(*T) **int) setter[T] {
-	return integer(0, math.MaxInt32, func(into *T, n int64) { *get(into) = Count(int(n)) })
+	return integer(0, math.MaxInt32, func(into *T, n int64) { *get(into) = new(int(n)) })
 }
 
 // instant reads a time: milliseconds, RFC 3339, or an age.
@@ -195,7 +195,7 @@ func parseTime(value string, start time.Time) (time.Time, error) {
 		if ms == 0 {
 			return time.Time{}, nil
 		}
-		return time.UnixMilli(int64(ms)).UTC(), nil //nolint:gosec // has 63 bits
+		return time.UnixMilli(int64(ms)).UTC(), nil
 	}
 	at, err := time.Parse(time.RFC3339, value)
 	if err != nil || at.UnixMilli() <= 0 {
@@ -206,26 +206,28 @@ func parseTime(value string, start time.Time) (time.Time, error) {
 
 // parseAge reads a duration with a sign, which may have days.
 func parseAge(value string) (time.Duration, error) {
-	sign, rest := time.Duration(1), ""
-	switch {
-	case strings.HasPrefix(value, "-"):
-		sign, rest = -1, value[1:]
-	case strings.HasPrefix(value, "+"):
-		rest = value[1:]
-	default:
+	if value == "" || value[0] != '-' && value[0] != '+' {
 		return 0, errors.New("an age begins with - or +")
 	}
-	const mostDays = 36500
-	if days, ok := strings.CutSuffix(rest, "d"); ok {
+	age, err := parseUnsignedAge(value[1:])
+	if value[0] == '-' {
+		return -age, err
+	}
+	return age, err
+}
+
+func parseUnsignedAge(value string) (time.Duration, error) {
+	const day, mostDays = 24 * time.Hour, 36500
+	if days, ok := strings.CutSuffix(value, "d"); ok {
 		n, err := strconv.ParseUint(days, 10, 32)
 		if err != nil || n > mostDays {
 			return 0, fmt.Errorf("days are a whole number from 0 to %d", mostDays)
 		}
-		return sign * time.Duration(n) * 24 * time.Hour, nil //nolint:gosec // at most mostDays
+		return time.Duration(n) * day, nil
 	}
-	d, err := time.ParseDuration(rest)
-	if err != nil || d < 0 {
+	d, err := time.ParseDuration(value)
+	if err != nil || strings.ContainsAny(value, "-+") {
 		return 0, errors.New("an age has one sign, and the units d, h, m, s")
 	}
-	return sign * d, nil
+	return d, nil
 }

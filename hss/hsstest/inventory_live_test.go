@@ -68,11 +68,11 @@ func TestEveryFieldIsServed(t *testing.T) {
 		RegistryID: "r", RegistryName: "rn", RegistryType: "Harbor", LatestVersion: &yes, Scannable: true, MultiArch: true,
 		ScanStatus: "failed", ScanFailedCode: "c", ScanFailedDesc: "认证失败", ImageSize: 9,
 		LatestUpdateTime: at, LatestScanTime: at, LatestSyncTime: at,
-		VulNum: hsstest.Count(1), UnsafeSettingNum: hsstest.Count(2), MaliciousFileNum: hsstest.Count(0),
+		VulNum: new(1), UnsafeSettingNum: new(2), MaliciousFileNum: new(0),
 		DomainName: "dn", SharedStatus: "effective", InstanceID: "id", InstanceName: "in", InstanceURL: "u", SeverityLevel: "High",
 		AssociationImages: []hsstest.Architecture{{ID: 6, Namespace: "n", ImageName: "i", ImageVersion: "v", ImageID: "ai",
-			ImageDigest: "ad", ImageType: "harbor", ScanStatus: "success", VulNum: hsstest.Count(0),
-			UnsafeSettingNum: hsstest.Count(0), MaliciousFileNum: hsstest.Count(3)}},
+			ImageDigest: "ad", ImageType: "harbor", ScanStatus: "success", VulNum: new(0),
+			UnsafeSettingNum: new(0), MaliciousFileNum: new(3)}},
 	}))
 	ms := float64(at.UnixMilli())
 	want := map[string]any{

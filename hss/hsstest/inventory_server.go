@@ -70,8 +70,8 @@ func faultFields() map[string]setter[faultSpec] {
 func FaultKinds() []string { return slices.Sorted(maps.Keys(faultMakers())) }
 
 func faultMakers() map[string]func(f *faultSpec, pause time.Duration) Fault {
-	plain := func(make func() Fault) func(*faultSpec, time.Duration) Fault {
-		return func(*faultSpec, time.Duration) Fault { return make() }
+	plain := func(fault func() Fault) func(*faultSpec, time.Duration) Fault {
+		return func(*faultSpec, time.Duration) Fault { return fault() }
 	}
 	return map[string]func(*faultSpec, time.Duration) Fault{
 		"cut": plain(CutFault), "empty": plain(EmptyFault), "garbage": plain(GarbageFault),

@@ -53,14 +53,14 @@ images:
 		ID: 5, ProjectID: "p1", EnterpriseProjectID: "e1", Namespace: "ns", ImageName: "i", ImageVersion: "1.0", ImageID: "ii",
 		ImageDigest: "sha256:d", ImageType: "harbor", RegistryID: "r", RegistryName: "rn", RegistryType: "Other", LatestVersion: &no,
 		ScanStatus: "failed", ScanFailedCode: "authentication_failed", ScanFailedDesc: "认证失败", SeverityLevel: "High",
-		VulNum: hsstest.Count(1), UnsafeSettingNum: hsstest.Count(2), MaliciousFileNum: hsstest.Count(0), ImageSize: 9,
+		VulNum: new(1), UnsafeSettingNum: new(2), MaliciousFileNum: new(0), ImageSize: 9,
 		LatestUpdateTime: at, LatestScanTime: at, LatestSyncTime: at, DomainName: "dn", SharedStatus: "expired",
 		InstanceID: "id", InstanceName: "in", InstanceURL: "u",
 		AssociationImages: []hsstest.Architecture{
 			{ID: 6, Namespace: "ns", ImageName: "i", ImageVersion: "1.0", ImageID: "a", ImageDigest: "sha256:a", ImageType: "harbor",
-				ScanStatus: "success", VulNum: hsstest.Count(7)},
+				ScanStatus: "success", VulNum: new(7)},
 			{Namespace: "an", ImageName: "ai", ImageVersion: "av", ImageID: "aid", ImageType: "jfrog", ScanStatus: "failed",
-				UnsafeSettingNum: hsstest.Count(0), MaliciousFileNum: hsstest.Count(1)},
+				UnsafeSettingNum: new(0), MaliciousFileNum: new(1)},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

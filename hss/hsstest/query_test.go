@@ -77,19 +77,19 @@ func TestUnknownParametersCanBeIgnored(t *testing.T) {
 
 // fleet has rows that differ in all that can be asked for.
 func fleet(now time.Time) []hsstest.Image {
-	none := hsstest.Count(0)
+	none := new(0)
 	return []hsstest.Image{
 		{ImageVersion: "clean", Namespace: "prod", ImageName: "app", ImageType: "private_image", RegistryName: "swr", ScanStatus: "success",
 			SeverityLevel: "Low", VulNum: none, UnsafeSettingNum: none, MaliciousFileNum: none, ImageSize: 1000,
 			LatestScanTime: now.Add(-3 * time.Hour), LatestUpdateTime: now.Add(-4 * time.Hour), LatestSyncTime: now.Add(-time.Hour)},
 		{ImageVersion: "vul", Namespace: "prod", ImageName: "app", ImageType: "shared_image", RegistryName: "swr", ScanStatus: "success",
-			SeverityLevel: "High", VulNum: hsstest.Count(3), LatestScanTime: now.Add(-2 * time.Hour), LatestUpdateTime: now.Add(-2 * time.Hour)},
+			SeverityLevel: "High", VulNum: new(3), LatestScanTime: now.Add(-2 * time.Hour), LatestUpdateTime: now.Add(-2 * time.Hour)},
 		{ImageVersion: "unsafe", Namespace: "prod", ImageName: "app-server", ImageType: "harbor", RegistryName: "corp", ScanStatus: "scanning",
-			UnsafeSettingNum: hsstest.Count(1), LatestScanTime: now.Add(-time.Hour)},
+			UnsafeSettingNum: new(1), LatestScanTime: now.Add(-time.Hour)},
 		{ImageVersion: "malware", Namespace: "production", ImageName: "app", ImageType: "instance_image", InstanceID: "i-1", InstanceName: "swr-ee",
-			ScanStatus: "failed", MaliciousFileNum: hsstest.Count(1)},
+			ScanStatus: "failed", MaliciousFileNum: new(1)},
 		{ImageVersion: "arches", Namespace: "prod", ImageName: "multi", MultiArch: true, ScanStatus: "unscan",
-			AssociationImages: []hsstest.Architecture{{VulNum: none}, {VulNum: hsstest.Count(2)}}},
+			AssociationImages: []hsstest.Architecture{{VulNum: none}, {VulNum: new(2)}}},
 		{ImageVersion: "other", Namespace: "prod", ImageName: "app", EnterpriseProjectID: "e1"},
 		{ImageVersion: "elsewhere", Namespace: "prod", ImageName: "app", ProjectID: "p2"},
 	}
@@ -149,7 +149,7 @@ func TestFilters(t *testing.T) {
 			got := ask(t, h, query)
 			sortedWords := cmp.Transformer("words", func(s string) map[string]int {
 				words := map[string]int{}
-				for _, word := range strings.Fields(s) {
+				for word := range strings.FieldsSeq(s) {
 					words[word]++
 				}
 				return words

@@ -1,6 +1,7 @@
 package hsstest_test
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -83,7 +84,7 @@ func TestAClosedHandlerCutsRequestsOff(t *testing.T) {
 	h := open(t)
 	h.Close()
 	defer func() {
-		if recover() != http.ErrAbortHandler {
+		if err, ok := recover().(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
 			t.Error("want the request cut off")
 		}
 	}()

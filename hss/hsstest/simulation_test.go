@@ -160,7 +160,7 @@ func TestASimulationServesTLS(t *testing.T) {
 	}{
 		"with its files": {hsstest.Simulation{CertificateFile: certFile, KeyFile: keyFile}, &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}},
 		"of its own": {hsstest.Simulation{SelfSigned: true},
-			&tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}}, //nolint:gosec // nobody can know the certificate
+			&tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}}, // nobody can know the certificate
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -28,10 +28,10 @@ func ours(now time.Time) hss.ListRequest {
 	return hss.ListRequest{
 		EnterpriseProjectID: "e p/1", Namespace: "组织 a", ImageName: "team/app", ImageVersion: "1.0+b", RegistryName: "a&b=c",
 		ImageType: hss.ImageTypeInstance, SortKey: hss.SortByLatestScanTime, SortDir: hss.SortDescending, Limit: 200,
-		LatestVersion: ptr(true), ImageSize: ptr(int64(1000)), ScanStatus: hss.ScanStatusSuccess,
+		LatestVersion: new(true), ImageSize: new(int64(1000)), ScanStatus: hss.ScanStatusSuccess,
 		StartLatestUpdateTime: from, EndLatestUpdateTime: to, StartLatestScanTime: from, EndLatestScanTime: to,
-		StartLatestSyncTime: from, EndLatestSyncTime: to, HasMaliciousFile: ptr(true), HasUnsafeSetting: ptr(true),
-		HasVulnerability: ptr(true), Risky: ptr(true), MultiArch: ptr(true), InstanceID: "i-1", InstanceName: "name 1",
+		StartLatestSyncTime: from, EndLatestSyncTime: to, HasMaliciousFile: new(true), HasUnsafeSetting: new(true),
+		HasVulnerability: new(true), Risky: new(true), MultiArch: new(true), InstanceID: "i-1", InstanceName: "name 1",
 		Severity: hss.SeverityHigh,
 	}
 }
@@ -84,13 +84,13 @@ func TestBothClientsReadTheSame(t *testing.T) {
 		MultiArch: *sdk.IsMultipleArch, ScanStatus: hss.ScanStatus(*sdk.ScanStatus), ScanFailedCode: *sdk.ScanFailedCode,
 		ScanFailedDescription: *sdk.ScanFailedDesc, Size: *sdk.ImageSize, LatestUpdateTime: time.UnixMilli(*sdk.LatestUpdateTime),
 		LatestScanTime: time.UnixMilli(*sdk.LatestScanTime), LatestSyncTime: time.UnixMilli(*sdk.LatestSyncTime),
-		Vulnerabilities: ptr(int(*sdk.VulNum)), UnsafeSettings: ptr(int(*sdk.UnsafeSettingNum)), MaliciousFiles: ptr(int(*sdk.MaliciousFileNum)),
+		Vulnerabilities: new(int(*sdk.VulNum)), UnsafeSettings: new(int(*sdk.UnsafeSettingNum)), MaliciousFiles: new(int(*sdk.MaliciousFileNum)),
 		DomainName: *sdk.DomainName, SharedStatus: *sdk.SharedStatus, InstanceName: *sdk.InstanceName, InstanceID: *sdk.InstanceId,
 		InstanceURL: *sdk.InstanceUrl, Severity: hss.Severity(*sdk.SeverityLevel),
 		Architectures: []hss.AssociatedImage{{ID: "43", ImageID: *arch.ImageId, Name: *arch.ImageName, Version: *arch.ImageVersion,
 			Type: hss.ImageType(*arch.ImageType), Namespace: *arch.Namespace, Digest: *arch.ImageDigest,
-			ScanStatus: hss.ScanStatus(*arch.ScanStatus), Vulnerabilities: ptr(int(*arch.VulNum)),
-			UnsafeSettings: ptr(int(*arch.UnsafeSettingNum)), MaliciousFiles: ptr(int(*arch.MaliciousFileNum))}},
+			ScanStatus: hss.ScanStatus(*arch.ScanStatus), Vulnerabilities: new(int(*arch.VulNum)),
+			UnsafeSettings: new(int(*arch.UnsafeSettingNum)), MaliciousFiles: new(int(*arch.MaliciousFileNum))}},
 	}
 	if diff := cmp.Diff(want, image, cmp.Comparer(time.Time.Equal)); diff != "" {
 		t.Errorf("-SDK +ours:\n%s", diff)

@@ -41,34 +41,32 @@ func serve(t *testing.T, list ...hsstest.Option) *hsstest.Server {
 	return s
 }
 
-func ptr[T any](v T) *T { return &v }
-
 // full is a row with all fields, that the request everything asks for.
 func full(now time.Time) hsstest.Image {
 	return hsstest.Image{
 		ID: 42, ProjectID: project, EnterpriseProjectID: "e p/1", Namespace: "组织 a", ImageName: "team/app", ImageVersion: "1.0+b",
 		ImageID: "i", ImageDigest: "sha256:d", ImageType: "instance_image", RegistryID: "r", RegistryName: "a&b=c",
-		RegistryType: "SwrEnterprise", LatestVersion: ptr(true), Scannable: true, MultiArch: true, ScanStatus: "success",
-		ScanFailedCode: "unknown_error", ScanFailedDesc: "未知错误", SeverityLevel: "High", VulNum: hsstest.Count(111),
-		UnsafeSettingNum: hsstest.Count(2), MaliciousFileNum: hsstest.Count(3), ImageSize: 1000, LatestUpdateTime: now.Add(-time.Hour),
+		RegistryType: "SwrEnterprise", LatestVersion: new(true), Scannable: true, MultiArch: true, ScanStatus: "success",
+		ScanFailedCode: "unknown_error", ScanFailedDesc: "未知错误", SeverityLevel: "High", VulNum: new(111),
+		UnsafeSettingNum: new(2), MaliciousFileNum: new(3), ImageSize: 1000, LatestUpdateTime: now.Add(-time.Hour),
 		LatestScanTime: now.Add(-2 * time.Hour), LatestSyncTime: now.Add(-3 * time.Hour), DomainName: "d", SharedStatus: "effective",
 		InstanceID: "i-1", InstanceName: "name 1", InstanceURL: "u",
 		AssociationImages: []hsstest.Architecture{{ID: 43, Namespace: "n", ImageName: "app", ImageVersion: "1", ImageID: "ai",
-			ImageDigest: "sha256:a", ImageType: "instance_image", ScanStatus: "success", VulNum: hsstest.Count(0),
-			UnsafeSettingNum: hsstest.Count(0), MaliciousFileNum: hsstest.Count(7)}},
+			ImageDigest: "sha256:a", ImageType: "instance_image", ScanStatus: "success", VulNum: new(0),
+			UnsafeSettingNum: new(0), MaliciousFileNum: new(7)}},
 	}
 }
 
 // everything sets every parameter.
 func everything(now time.Time) *model.ListRegistryImagesRequest {
-	from, to := ptr(now.Add(-24*time.Hour).UnixMilli()), ptr(now.UnixMilli())
+	from, to := new(now.Add(-24*time.Hour).UnixMilli()), new(now.UnixMilli())
 	return &model.ListRegistryImagesRequest{
-		EnterpriseProjectId: ptr("e p/1"), Namespace: ptr("组织 a"), ImageName: ptr("team/app"), ImageVersion: ptr("1.0+b"),
-		RegistryName: ptr("a&b=c"), Offset: ptr(int32(0)), ImageType: ptr("instance_image"), SortKey: ptr("latest_scan_time"),
-		SortDir: ptr("desc"), Limit: ptr(int32(200)), LatestVersion: ptr(true), ImageSize: ptr(int64(1000)), ScanStatus: ptr("success"),
+		EnterpriseProjectId: new("e p/1"), Namespace: new("组织 a"), ImageName: new("team/app"), ImageVersion: new("1.0+b"),
+		RegistryName: new("a&b=c"), Offset: new(int32(0)), ImageType: new("instance_image"), SortKey: new("latest_scan_time"),
+		SortDir: new("desc"), Limit: new(int32(200)), LatestVersion: new(true), ImageSize: new(int64(1000)), ScanStatus: new("success"),
 		StartLatestUpdateTime: from, EndLatestUpdateTime: to, StartLatestScanTime: from, EndLatestScanTime: to,
-		StartLatestSyncTime: from, EndLatestSyncTime: to, HasMaliciousFile: ptr(true), HasUnsafeSetting: ptr(true), HasVul: ptr(true),
-		Risky: ptr(true), InstanceId: ptr("i-1"), InstanceName: ptr("name 1"), IsMultarch: ptr(true), SeverityLevel: ptr("High"),
+		StartLatestSyncTime: from, EndLatestSyncTime: to, HasMaliciousFile: new(true), HasUnsafeSetting: new(true), HasVul: new(true),
+		Risky: new(true), InstanceId: new("i-1"), InstanceName: new("name 1"), IsMultarch: new(true), SeverityLevel: new("High"),
 	}
 }
 
@@ -81,18 +79,18 @@ func TestTheSDKReadsEveryField(t *testing.T) {
 		t.Fatal(err)
 	}
 	image := full(now)
-	want := &model.ListRegistryImagesResponse{HttpStatusCode: 200, TotalNum: ptr(int32(1)), DataList: &[]model.RegistryImagesInfo{{
-		Id: ptr(int64(42)), Namespace: ptr("组织 a"), ImageName: ptr("team/app"), ImageId: ptr("i"), ImageDigest: ptr("sha256:d"),
-		ImageVersion: ptr("1.0+b"), ImageType: ptr("instance_image"), RegistryId: ptr("r"), RegistryName: ptr("a&b=c"),
-		RegistryType: ptr("SwrEnterprise"), LatestVersion: ptr(true), ScanStatus: ptr("success"), ScanFailedDesc: ptr("未知错误"),
-		ScanFailedCode: ptr("unknown_error"), ImageSize: ptr(int64(1000)), LatestUpdateTime: ptr(image.LatestUpdateTime.UnixMilli()),
-		LatestScanTime: ptr(image.LatestScanTime.UnixMilli()), LatestSyncTime: ptr(image.LatestSyncTime.UnixMilli()),
-		VulNum: ptr(int32(111)), UnsafeSettingNum: ptr(int32(2)), MaliciousFileNum: ptr(int32(3)), DomainName: ptr("d"),
-		SharedStatus: ptr("effective"), Scannable: ptr(true), IsMultipleArch: ptr(true), InstanceName: ptr("name 1"),
-		InstanceId: ptr("i-1"), InstanceUrl: ptr("u"), SeverityLevel: ptr("High"),
-		AssociationImages: &[]model.AssociateImagesInfo{{Id: ptr(int64(43)), ImageId: ptr("ai"), ImageName: ptr("app"),
-			ImageVersion: ptr("1"), ImageType: ptr("instance_image"), Namespace: ptr("n"), ImageDigest: ptr("sha256:a"),
-			ScanStatus: ptr("success"), VulNum: ptr(int32(0)), UnsafeSettingNum: ptr(int32(0)), MaliciousFileNum: ptr(int32(7))}},
+	want := &model.ListRegistryImagesResponse{HttpStatusCode: 200, TotalNum: new(int32(1)), DataList: &[]model.RegistryImagesInfo{{
+		Id: new(int64(42)), Namespace: new("组织 a"), ImageName: new("team/app"), ImageId: new("i"), ImageDigest: new("sha256:d"),
+		ImageVersion: new("1.0+b"), ImageType: new("instance_image"), RegistryId: new("r"), RegistryName: new("a&b=c"),
+		RegistryType: new("SwrEnterprise"), LatestVersion: new(true), ScanStatus: new("success"), ScanFailedDesc: new("未知错误"),
+		ScanFailedCode: new("unknown_error"), ImageSize: new(int64(1000)), LatestUpdateTime: new(image.LatestUpdateTime.UnixMilli()),
+		LatestScanTime: new(image.LatestScanTime.UnixMilli()), LatestSyncTime: new(image.LatestSyncTime.UnixMilli()),
+		VulNum: new(int32(111)), UnsafeSettingNum: new(int32(2)), MaliciousFileNum: new(int32(3)), DomainName: new("d"),
+		SharedStatus: new("effective"), Scannable: new(true), IsMultipleArch: new(true), InstanceName: new("name 1"),
+		InstanceId: new("i-1"), InstanceUrl: new("u"), SeverityLevel: new("High"),
+		AssociationImages: &[]model.AssociateImagesInfo{{Id: new(int64(43)), ImageId: new("ai"), ImageName: new("app"),
+			ImageVersion: new("1"), ImageType: new("instance_image"), Namespace: new("n"), ImageDigest: new("sha256:a"),
+			ScanStatus: new("success"), VulNum: new(int32(0)), UnsafeSettingNum: new(int32(0)), MaliciousFileNum: new(int32(7))}},
 	}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -112,7 +110,7 @@ func TestTheSDKPagesToTheEnd(t *testing.T) {
 	client := sdkClient(t, s, hsstest.DefaultCredential())
 	seen := map[int64]bool{}
 	for offset := int32(0); ; {
-		page, err := client.ListRegistryImages(&model.ListRegistryImagesRequest{Limit: ptr(int32(200)), Offset: ptr(offset)})
+		page, err := client.ListRegistryImages(&model.ListRegistryImagesRequest{Limit: new(int32(200)), Offset: new(offset)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +120,7 @@ func TestTheSDKPagesToTheEnd(t *testing.T) {
 		for _, row := range *page.DataList {
 			seen[*row.Id] = true
 		}
-		offset += int32(len(*page.DataList)) //nolint:gosec // at most 200
+		offset += int32(len(*page.DataList)) // at most 200
 	}
 	if len(seen) != len(rows) {
 		t.Errorf("saw %d rows, want %d", len(seen), len(rows))
