@@ -2,6 +2,7 @@ package hsstest_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
@@ -151,6 +152,43 @@ func TestAResetConnectionIsReset(t *testing.T) {
 			}
 			if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {
 				t.Errorf("got %v, want a reset", err)
+			}
+		})
+	}
+}
+
+// TestFaultsOfConnectionsWorkOverHTTP2 matters since HTTP/2 has many requests on
+// one connection: a stream fails, and the next one works.
+func TestFaultsOfConnectionsWorkOverHTTP2(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]hsstest.Fault{"a reset": hsstest.ResetFault(), "a cut": hsstest.CutFault()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := hsstest.NewTLSServer(hsstest.WithoutAuthentication(), hsstest.WithImages(numbered(5)...), hsstest.WithFaults(fault))
+			defer s.Close()
+			transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: s.CertPool(), MinVersion: tls.VersionTLS12}}
+			defer transport.CloseIdleConnections()
+			read := func() error {
+				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+listPath, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				response, err := transport.RoundTrip(r)
+				if err != nil {
+					return err
+				}
+				defer func() { _ = response.Body.Close() }()
+				if response.ProtoMajor != 2 {
+					t.Errorf("the protocol is %s", response.Proto)
+				}
+				_, err = io.ReadAll(response.Body)
+				return err
+			}
+			if err := read(); err == nil {
+				t.Error("the fault had no effect")
+			}
+			if err := read(); err != nil {
+				t.Errorf("after the fault: %v", err)
 			}
 		})
 	}
