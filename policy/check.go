@@ -53,6 +53,8 @@ type subject struct {
 	// judgedApart says that the record's architectures are judged in their own
 	// right, so that a number missing from the record itself hides nothing.
 	judgedApart bool
+	// variables are those of expressions, made for the first that asks.
+	variables map[string]any
 }
 
 // judge says in one line what is wrong with a subject, and nothing ("") if it

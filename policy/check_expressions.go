@@ -45,6 +45,10 @@ func compileExpressions(r *v1alpha1.Requirements, path *field.Path) ([]judge, fi
 	}
 	var judges []judge
 	for i, e := range r.Expressions {
+		if e.Message != clip(e.Message, maxMessageRunes) {
+			errs = append(errs, field.Invalid(path.Index(i).Child("message"), e.Message,
+				fmt.Sprintf("must be one printable line of at most %d characters", maxMessageRunes)))
+		}
 		compiled, err := compiler.compile(e.Expression)
 		if err != nil {
 			errs = append(errs, field.Invalid(path.Index(i).Child("expression"), e.Expression, err.Error()))

@@ -118,8 +118,13 @@ func TestMessagesOfExpressions(t *testing.T) {
 		{Expression: "false", Message: "second by the alphabet"},
 		{Expression: "false", Message: "a\nmessage\x1b" + strings.Repeat("!", 300)},
 	}}
+	p, err := policy.Compile(policyOf(r))
+	const want = "spec.require.expressions[1].message"
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error is %v, want one with %s", err, want)
+	}
 	wantLines(t, "expression: second by the alphabet\nexpression: a message"+strings.Repeat("!", 246)+"…",
-		evaluate(t, policyOf(r), found(cleanRecord())))
+		lines(p.Evaluate(t.Context(), found(cleanRecord()), now())))
 }
 
 func TestExpressionsThatDoNotCompile(t *testing.T) {

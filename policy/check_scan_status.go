@@ -38,7 +38,7 @@ func compileScanStatus(r *v1alpha1.Requirements, path *field.Path) ([]judge, fie
 }
 
 func validateScanStatuses(in []v1alpha1.ScanStatus, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
+	errs := duplicates(in, path)
 	if !slices.Contains(in, v1alpha1.ScanStatusSuccess) {
 		errs = append(errs, field.Invalid(path, in, "must list success: no other status has a result"))
 	}

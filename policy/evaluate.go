@@ -149,6 +149,7 @@ func (e *evaluation) judgeResult(ctx context.Context, r *Record) {
 	e.subject.record = r
 	e.subject.scan = decisiveScan(r)
 	e.subject.judgedApart = r.MultiArch && !r.PinnedArchitecture
+	e.subject.variables = nil
 	e.judge(ctx, ofRecord, nil)
 	e.judge(ctx, ofScan, nil)
 	if !e.subject.judgedApart {

@@ -113,7 +113,7 @@ type expression struct {
 }
 
 func (e *expression) eval(ctx context.Context, s *subject) (bool, error) {
-	out, _, err := e.program.ContextEval(ctx, map[string]any{"image": imageValue(s), "now": s.now})
+	out, _, err := e.program.ContextEval(ctx, variables(s))
 	if err != nil {
 		return false, err
 	}

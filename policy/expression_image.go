@@ -36,6 +36,14 @@ func objectType(name string, fields map[string]*apiservercel.DeclType) *apiserve
 	return apiservercel.NewObjectType(name, declared)
 }
 
+// variables are what expressions read of s, the same for all of them.
+func variables(s *subject) map[string]any {
+	if s.variables == nil {
+		s.variables = map[string]any{"image": imageValue(s), "now": s.now}
+	}
+	return s.variables
+}
+
 // imageValue holds the fields that imageType declares.
 func imageValue(s *subject) map[string]any {
 	image, record := s.image, s.record

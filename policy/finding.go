@@ -79,7 +79,7 @@ func owners(same []note, records []Record) string {
 
 // recordLabel tells a record from the others in as few words as it takes.
 func recordLabel(i int, records []Record) string {
-	label := clean(records[i].ImageType) + " record"
+	words := []string{clean(records[i].ImageType) + " record"}
 	alike := func(other *Record) bool { return other.ImageType == records[i].ImageType }
 	for _, trait := range traits() {
 		value, before := trait.of(&records[i]), alike
@@ -89,10 +89,10 @@ func recordLabel(i int, records []Record) string {
 		}
 		alike = both
 		if value != "" {
-			label += " of " + trait.word + " " + clean(value)
+			words = append(words, trait.word+" "+clean(value))
 		}
 	}
-	return label
+	return strings.Join(words, " of ")
 }
 
 // trait is what records of the same type can differ in.

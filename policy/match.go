@@ -89,7 +89,7 @@ func validateSelectorSize(s *metav1.LabelSelector, path *field.Path) field.Error
 func compileGlobs(patterns []string, path *field.Path) ([]glob, field.ErrorList) {
 	var (
 		globs []glob
-		errs  field.ErrorList
+		errs  = duplicates(patterns, path)
 	)
 	if n := len(patterns); n > maxGlobs {
 		errs = append(errs, field.TooMany(path, n, maxGlobs))

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -110,10 +111,8 @@ func choose[T ~string](path *field.Path, value, byDefault T, allowed ...T) (T, *
 	if value == "" {
 		return byDefault, nil
 	}
-	for _, known := range allowed {
-		if value == known {
-			return value, nil
-		}
+	if slices.Contains(allowed, value) {
+		return value, nil
 	}
 	return allowed[0], field.NotSupported(path, value, allowed)
 }

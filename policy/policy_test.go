@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -143,31 +144,36 @@ func TestValidateNamesAllowedValues(t *testing.T) {
 func TestValidateBoundsLists(t *testing.T) {
 	t.Parallel()
 	p := policyOf(v1alpha1.Requirements{})
-	p.Spec.Match.Images = make([]string, 65)
-	for i := range p.Spec.Match.Images {
-		p.Spec.Match.Images[i] = "r.example.com/**"
+	for i := range 65 {
+		p.Spec.Match.Images = append(p.Spec.Match.Images, fmt.Sprintf("r%d.example.com/**", i))
 	}
-	selector := &metav1.LabelSelector{MatchLabels: map[string]string{}}
+	p.Spec.Match.ObjectSelector = &metav1.LabelSelector{MatchLabels: map[string]string{}}
 	for i := range 33 {
-		selector.MatchLabels[strings.Repeat("a", i+1)] = ""
-		selector.MatchExpressions = append(selector.MatchExpressions,
-			metav1.LabelSelectorRequirement{Key: "a", Operator: metav1.LabelSelectorOpIn, Values: make([]string, 65)})
+		p.Spec.Match.ObjectSelector.MatchLabels[fmt.Sprint("a", i)] = ""
 	}
-	p.Spec.Match.ObjectSelector = selector
+	p.Spec.Match.NamespaceSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+		{Key: "a", Operator: metav1.LabelSelectorOpIn, Values: make([]string, 65)},
+	}}
+	for range 32 {
+		p.Spec.Match.NamespaceSelector.MatchExpressions = append(p.Spec.Match.NamespaceSelector.MatchExpressions,
+			metav1.LabelSelectorRequirement{Key: "b", Operator: metav1.LabelSelectorOpExists})
+	}
 	for range 17 {
 		p.Spec.Require.Expressions = append(p.Spec.Require.Expressions, v1alpha1.Expression{Expression: "true"})
 	}
-	counts := map[string]int{}
+	var problems []string
 	for _, err := range policy.Validate(p) {
-		counts[strings.TrimRight(err.Field, "0123456789[].values")]++
+		problems = append(problems, err.Error())
 	}
-	for _, field := range []string{"spec.match.images", "spec.require.expressions", "spec.match.objectSelector.matchLabels"} {
-		if counts[strings.TrimRight(field, "0123456789[].values")] == 0 {
-			t.Errorf("%s is not bounded: %v", field, counts)
-		}
+	want := []string{
+		"spec.match.namespaceSelector.matchExpressions: Too many: 33: must have at most 32 items",
+		"spec.match.namespaceSelector.matchExpressions[0].values: Too many: 65: must have at most 64 items",
+		"spec.match.objectSelector.matchLabels: Too many: 33: must have at most 32 items",
+		"spec.match.images: Too many: 65: must have at most 64 items",
+		"spec.require.expressions: Too many: 17: must have at most 16 items",
 	}
-	if got := counts["spec.match.objectSelector.matchExpression"]; got != 34 {
-		t.Errorf("matchExpressions has %d problems, want 34: %v", got, counts)
+	if diff := cmp.Diff(want, problems); diff != "" {
+		t.Errorf("problems differ (-want +got):\n%s", diff)
 	}
 }
 
@@ -206,24 +212,71 @@ func TestNoPolicyFailsClosed(t *testing.T) {
 	}
 }
 
-// What the schema accepts, Compile accepts; the samples are the schema's own.
-func TestSamplesOfTheSchema(t *testing.T) {
+// What the schema accepts, Validate accepts; the samples are the schema's own.
+func TestValidSamplesOfTheSchema(t *testing.T) {
 	t.Parallel()
-	paths, err := filepath.Glob("v1alpha1/testdata/valid/*.yaml")
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("no samples: %v", err)
-	}
-	for _, path := range paths {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for path, b := range samples(t, "valid") {
 		var p v1alpha1.ImageScanPolicy
 		if err := yaml.UnmarshalStrict(b, &p); err != nil {
 			t.Fatal(err)
 		}
 		if errs := policy.Validate(&p); len(errs) > 0 {
 			t.Errorf("%s: %v", path, errs.ToAggregate())
+		}
+	}
+}
+
+// What the schema refuses, Validate refuses, for policies that no API server
+// has seen.
+func TestInvalidSamplesOfTheSchema(t *testing.T) {
+	t.Parallel()
+	for path, b := range samples(t, "invalid") {
+		var p v1alpha1.ImageScanPolicy
+		if err := yaml.UnmarshalStrict(b, &p); err != nil {
+			continue // 7d is no Go duration
+		}
+		if errs := policy.Validate(&p); len(errs) == 0 {
+			t.Errorf("%s is refused by the schema and passes here", path)
+		}
+	}
+}
+
+func samples(t *testing.T, kind string) map[string][]byte {
+	t.Helper()
+	paths, err := filepath.Glob("v1alpha1/testdata/" + kind + "/*.yaml")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no samples: %v", err)
+	}
+	all := map[string][]byte{}
+	for _, path := range paths {
+		if all[path], err = os.ReadFile(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
+}
+
+func TestValidateOnlyRefusesPoliciesThatAskForNothing(t *testing.T) {
+	t.Parallel()
+	allowAll := v1alpha1.When{NotFound: "Allow", NotScanned: "Allow", Unavailable: "Allow"}
+	for _, c := range []struct {
+		name    string
+		when    v1alpha1.When
+		require v1alpha1.Requirements
+		valid   bool
+	}{
+		{"nothing at all", allowAll, v1alpha1.Requirements{}, false},
+		{"an optional digest", allowAll, v1alpha1.Requirements{Digest: v1alpha1.DigestOptional}, false},
+		{"that HSS knows the image", v1alpha1.When{NotScanned: "Allow", Unavailable: "Allow"}, v1alpha1.Requirements{}, true},
+		{"a digest", allowAll, v1alpha1.Requirements{Digest: v1alpha1.DigestRequired}, true},
+		{"an expression", allowAll, expressions("image.tag != 'latest'"), true},
+		{"a scan status", allowAll, v1alpha1.Requirements{ScanStatus: statuses("success")}, true},
+		{"a number", allowAll, v1alpha1.Requirements{MaliciousFiles: &v1alpha1.CountRequirement{}}, true},
+	} {
+		p := policyOf(c.require)
+		p.Spec.When = c.when
+		if errs := policy.Validate(p); (len(errs) == 0) != c.valid {
+			t.Errorf("%s: problems are %v, valid should be %t", c.name, errs, c.valid)
 		}
 	}
 }

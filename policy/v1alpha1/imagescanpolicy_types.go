@@ -241,6 +241,18 @@ type ScanAgeRequirement struct {
 }
 
 // Expression is a rule in CEL, for what has no field of its own.
+//
+// It reads now, a timestamp, and image with these fields. Of the reference:
+// reference, host, path, repository (host/path), tag, digest. Of HSS's record:
+// namespace, name, version, scannedDigest, imageType, registryType,
+// registryName, instanceID, instanceName, multiArch, scanStatus, and, only if
+// HSS tells them, scannedAt and updatedAt (timestamps). Of a scan that
+// succeeded: severityLevel, vulnerabilities, unsafeSettings, maliciousFiles.
+// And architectures, a list of digest, scanStatus and the three numbers.
+//
+// An expression that reads a field which is absent fails; has(image.scannedAt)
+// asks first. Beyond CEL's own functions there are those of Kubernetes for
+// lists, strings, sets, regular expressions, URLs and semantic versions.
 type Expression struct {
 	// Expression is a CEL expression over image and now that must be true, such
 	// as image.registryType != 'Other'.
