@@ -137,6 +137,9 @@ func scalar(data []byte) (string, error) {
 	}
 	switch data[0] {
 	case '"':
+		if plain := data[1 : len(data)-1]; utf8.Valid(plain) && bytes.IndexByte(plain, '\\') < 0 {
+			return string(plain), nil // nothing to unescape, which is the rule
+		}
 		var s string
 		err := json.Unmarshal(data, &s)
 		return s, err
