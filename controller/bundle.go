@@ -31,11 +31,10 @@ type Bundle struct {
 // SetupWithManager follows the configuration on every replica.
 func (b *Bundle) SetupWithManager(mgr ctrl.Manager) error {
 	named := predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetName() == b.ConfigurationName })
-	everywhere := false
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("ca-bundle").
 		For(&admissionregistrationv1.ValidatingWebhookConfiguration{}, builder.WithPredicates(named)).
-		WithOptions(ctrlcontroller.Options{NeedLeaderElection: &everywhere}).
+		WithOptions(ctrlcontroller.Options{NeedLeaderElection: new(false)}).
 		Complete(b)
 	if err != nil {
 		return fmt.Errorf("follow the webhook configuration: %w", err)

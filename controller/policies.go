@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -64,7 +63,7 @@ func (p *Policies) SetupWithManager(mgr ctrl.Manager) error {
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("policies").
 		For(&v1alpha1.ImageScanPolicy{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		WithOptions(ctrlcontroller.Options{NeedLeaderElection: ptr.To(false)}).
+		WithOptions(ctrlcontroller.Options{NeedLeaderElection: new(false)}).
 		Complete(p)
 	if err != nil {
 		return fmt.Errorf("follow policies: %w", err)

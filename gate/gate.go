@@ -180,12 +180,7 @@ func (g *Gate) facts(ctx context.Context, ref image.Reference) (facts policy.Fac
 }
 
 func matchesAny(s *subject, policies []*policy.Policy) bool {
-	for _, p := range policies {
-		if s.matches(p) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(policies, s.matches)
 }
 
 func (g *Gate) judge(ctx context.Context, s *subject, policies []*policy.Policy, template bool, d *Decision) {

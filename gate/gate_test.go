@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clocktesting "k8s.io/utils/clock/testing"
-	"k8s.io/utils/ptr"
 
 	"github.com/hssgate/hssgate/gate"
 	"github.com/hssgate/hssgate/image"
@@ -65,7 +64,7 @@ func (i *inventory) Facts(_ context.Context, ref image.Reference) policy.Facts {
 func scanned(severity v1alpha1.Severity, vulnerabilities int) policy.Facts {
 	return policy.Facts{State: policy.StateFound, AsOf: now, Records: []policy.Record{{
 		ID: "1", ImageType: "private_image", Severity: severity, ScannedAt: now.Add(-time.Hour), UpdatedAt: now.Add(-2 * time.Hour),
-		Scan: policy.Scan{Status: v1alpha1.ScanStatusSuccess, Vulnerabilities: &vulnerabilities, UnsafeSettings: ptr.To(0), MaliciousFiles: ptr.To(0)},
+		Scan: policy.Scan{Status: v1alpha1.ScanStatusSuccess, Vulnerabilities: &vulnerabilities, UnsafeSettings: new(0), MaliciousFiles: new(0)},
 	}}}
 }
 

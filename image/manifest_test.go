@@ -254,7 +254,7 @@ func FuzzManifestMeansWhatTheAPIServerMeans(f *testing.F) {
 		if diff := cmp.Diff(image.InPodSpec(&typed.Spec), w.Uses, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("uses (-typed +selective):\n%s", diff)
 		}
-		if diff := cmp.Diff(typed.Labels, map[string]string(w.Labels), cmpopts.EquateEmpty()); diff != "" {
+		if diff := cmp.Diff(typed.Labels, w.Labels, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("labels (-typed +selective):\n%s", diff)
 		}
 	})

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sync/semaphore"
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/hssgate/hssgate/gate"
 	"github.com/hssgate/hssgate/image"
@@ -249,6 +248,6 @@ func (h *Handler) logDenial(req *request, d *gate.Decision) {
 	if d.Outcome == gate.Admitted {
 		return
 	}
-	h.Log.Info("denied", "outcome", d.Outcome, "kind", d.Kind, "namespace", d.Namespace, "name", d.Name, "uid", types.UID(req.UID),
+	h.Log.Info("denied", "outcome", d.Outcome, "kind", d.Kind, "namespace", d.Namespace, "name", d.Name, "uid", req.UID,
 		"user", req.UserInfo.Username, "dryRunRequest", req.DryRun, "dryRun", h.DryRun, "policies", d.Policies, "violations", d.Lines())
 }

@@ -404,6 +404,7 @@ func post(t *testing.T, server *httptest.Server, query string, body io.Reader) *
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer func() { _ = response.Body.Close() }()
 	return readAnswer(t, response)
 }
 
