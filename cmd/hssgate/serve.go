@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"strings"
 
@@ -12,6 +11,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/server"
 )
 
 type serveFlags struct {
@@ -69,10 +69,11 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	log.Info("starting", "version", version, "config", f.configFile, "apiServer", cluster.Host, "dryRun", c.DryRun)
-	g := &gateServer{
-		config: c, cluster: cluster, log: log, caFile: f.caFile, leaderElect: f.leaderElect, namespace: ownNamespace(),
+	g := &server.Server{
+		Config: c, Cluster: cluster, Log: log, UserAgent: userAgent(),
+		CAFile: f.caFile, LeaderElect: f.leaderElect, Namespace: ownNamespace(),
 	}
-	return g.run(cmd.Context())
+	return g.Run(cmd.Context())
 }
 
 // configuration reads the file and lets flags override it.
@@ -119,6 +120,3 @@ func ownNamespace() string {
 }
 
 func userAgent() string { return "hssgate/" + version }
-
-// component marks the log lines of a part of hssgate.
-func component(log *slog.Logger, name string) *slog.Logger { return log.With("component", name) }
