@@ -18,7 +18,7 @@ while IFS=: read -r file line; do
   name=${name%%(*}
   found=$((found + 1))
   echo "fuzzing $name in $package for $time"
-  go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" -timeout 10m "$package" || failed+=("$package $name")
+  go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" -fuzzminimizetime 1s -timeout 10m "$package" || failed+=("$package $name")
 done < <(go list -f '{{$dir := .Dir}}{{range .TestGoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}' ./... |
   sed "s#^$PWD/##" | sort -u | xargs grep -HoE '^func Fuzz[A-Z0-9_][A-Za-z0-9_]*\(')
 

@@ -27,8 +27,11 @@ type Action string
 
 // The actions, from the strictest to the mildest.
 const (
-	ActionDeny  Action = "Deny"
-	ActionWarn  Action = "Warn"
+	// ActionDeny refuses the object, as far as the policy's enforcement does.
+	ActionDeny Action = "Deny"
+	// ActionWarn admits the object with a warning to whoever sent it.
+	ActionWarn Action = "Warn"
+	// ActionAudit admits the object and only records the violation.
 	ActionAudit Action = "Audit"
 	// ActionAllow lets the image past and records nothing.
 	ActionAllow Action = "Allow"
@@ -88,6 +91,7 @@ const (
 	// DigestRequired refuses references that name only a tag: a tag can move
 	// after the scan, a digest cannot.
 	DigestRequired DigestRequirement = "Required"
+	// DigestOptional accepts tags, and what HSS scanned under them.
 	DigestOptional DigestRequirement = "Optional"
 )
 
