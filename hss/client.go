@@ -2,7 +2,6 @@ package hss
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -54,7 +53,7 @@ func (c *Client) List(ctx context.Context, r ListRequest) (*ListResponse, error)
 }
 
 // attempt sends the request once.
-func (c *Client) attempt(ctx context.Context, query string) (*ListResponse, error) {
+func (c *Client) attempt(ctx context.Context, query string) (list *ListResponse, err error) {
 	credentials, err := c.credentials(ctx)
 	if err != nil {
 		return nil, err
@@ -63,14 +62,13 @@ func (c *Client) attempt(ctx context.Context, query string) (*ListResponse, erro
 	if err != nil {
 		return nil, err
 	}
-	list, err := c.budgeted(ctx, query, credentials)
-	var answer *Error
-	answered := err == nil || (errors.As(err, &answer) && !answer.Retryable)
-	if refusal := c.guard.release(turn, answer, answered); refusal != nil {
-		invalidate(c.config.Credentials)
-		return nil, refusal
-	}
-	return list, err
+	defer func() {
+		if refusal := c.guard.release(turn, list != nil, err); refusal != nil {
+			invalidate(c.config.Credentials)
+			err = refusal
+		}
+	}()
+	return c.budgeted(ctx, query, credentials)
 }
 
 // credentials gets the credentials, and settles which project they are for.

@@ -119,6 +119,7 @@ func defaultTransport() http.RoundTripper {
 		return http.DefaultTransport
 	}
 	transport := base.Clone()
+	transport.MaxIdleConnsPerHost = maxSigned
 	if transport.TLSClientConfig == nil {
 		transport.TLSClientConfig = &tls.Config{}
 	}

@@ -163,7 +163,7 @@ func readAll(paths []string) ([]string, error) {
 }
 
 func readFile(path string) (string, error) {
-	file, err := os.Open(path) //nolint:gosec // the operator names the path
+	file, err := os.Open(path)
 	if err != nil {
 		return "", err
 	}

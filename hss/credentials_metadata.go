@@ -17,7 +17,7 @@ const (
 
 	metadataTokenPath    = "/meta-data/latest/api/token" //nolint:gosec // a path
 	metadataKeyPath      = "/openstack/latest/securitykey"
-	headerMetadataToken  = "X-Metadata-Token"
+	headerMetadataAuth   = "X-Metadata-Token"
 	headerMetadataTTL    = "X-Metadata-Token-Ttl-Seconds"
 	metadataTokenSeconds = 6 * 60 * 60
 	metadataTimeout      = 3 * time.Second
@@ -106,7 +106,7 @@ func (s *metadataCredentials) newToken(ctx context.Context) (Secret, error) {
 func (s *metadataCredentials) ask(ctx context.Context, token Secret) (int, []byte, error) {
 	header := map[string]string{}
 	if !token.Empty() {
-		header[headerMetadataToken] = token.Reveal()
+		header[headerMetadataAuth] = token.Reveal()
 	}
 	return s.service.call(ctx, http.MethodGet, s.base+metadataKeyPath, "", header)
 }

@@ -70,5 +70,5 @@ func checkProjectID(id string) error {
 }
 
 func notInProjectID(r rune) bool {
-	return r > 0x7f || (!unreserved(byte(r)) || r == '.' || r == '~')
+	return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_", r)
 }

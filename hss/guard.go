@@ -3,6 +3,7 @@ package hss
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -110,18 +111,19 @@ func (k *keyState) slots() int {
 	return maxSigned
 }
 
-// release gives a turn back. err is what became of the request; a refusal is
-// returned with the time until which nothing more is sent.
-func (g *guard) release(key *keyState, answer *Error, answered bool) *RefusedError {
+// release gives a turn back. answered says that a list came, err what came in
+// its place; a refusal is returned with the time until which nothing is sent.
+func (g *guard) release(key *keyState, answered bool, err error) *RefusedError {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	key.inFlight--
 	close(key.changed)
 	key.changed = make(chan struct{})
-	if answer != nil && answer.Unauthenticated() {
+	var answer *Error
+	if errors.As(err, &answer) && answer.Unauthenticated() {
 		return g.refuse(key, answer)
 	}
-	if answered {
+	if answered || (answer != nil && !answer.Retryable) {
 		key.proven, key.pauses, key.cause = true, 0, nil
 	}
 	return nil

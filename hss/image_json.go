@@ -101,7 +101,7 @@ func (w *wireImage) image() (Image, error) {
 
 // wire converts a row that is to be written.
 func (i Image) wire() *wireImage {
-	var architectures []*wireScan
+	architectures := make([]*wireScan, 0, len(i.Architectures))
 	for _, a := range i.Architectures {
 		architectures = append(architectures, a.wire())
 	}

@@ -21,7 +21,7 @@ const (
 // problems gathers what is wrong with a request.
 type problems []string
 
-func (p *problems) add(format string, args ...any) {
+func (p *problems) addf(format string, args ...any) {
 	*p = append(*p, fmt.Sprintf(format, args...))
 }
 
@@ -66,11 +66,11 @@ func (r ListRequest) validateLengths(p *problems) {
 		{paramInstanceName, r.InstanceName, 128},
 	} {
 		if !utf8.ValidString(f.value) {
-			p.add("%s is no valid UTF-8", f.name)
+			p.addf("%s is no valid UTF-8", f.name)
 			continue
 		}
 		if n := utf8.RuneCountInString(f.value); n > f.longest {
-			p.add("%s has %d characters, at most %d are allowed", f.name, n, f.longest)
+			p.addf("%s has %d characters, at most %d are allowed", f.name, n, f.longest)
 		}
 	}
 }
@@ -89,7 +89,7 @@ func (r ListRequest) validateValues(p *problems) {
 // between checks a number that may be low to high.
 func (p *problems) between(name string, n, low, high int64) {
 	if n < low || n > high {
-		p.add("%s is %d, allowed are %d to %d", name, n, low, high)
+		p.addf("%s is %d, allowed are %d to %d", name, n, low, high)
 	}
 }
 
@@ -105,7 +105,7 @@ func oneOf[T ~string](p *problems, name string, value T, allowed ...T) {
 		}
 		names = append(names, string(a))
 	}
-	p.add("%s is %s, allowed are %s", name, excerpt([]byte(value)), strings.Join(names, ", "))
+	p.addf("%s is %s, allowed are %s", name, excerpt([]byte(value)), strings.Join(names, ", "))
 }
 
 // validate checks that both ends can be sent and are in order.
@@ -116,7 +116,7 @@ func (t timeRange) validate(p *problems) {
 		return
 	}
 	if t.start.UnixMilli() > t.end.UnixMilli() {
-		p.add("%s (%s) is after %s (%s)", t.startName, t.start.UTC().Format(time.RFC3339Nano),
+		p.addf("%s (%s) is after %s (%s)", t.startName, t.start.UTC().Format(time.RFC3339Nano),
 			t.endName, t.end.UTC().Format(time.RFC3339Nano))
 	}
 }
@@ -126,6 +126,6 @@ func (t timeRange) fits(p *problems, name string, at time.Time) bool {
 	if at.IsZero() || (at.Unix() >= 0 && at.Unix() < math.MaxInt64/1000) {
 		return true
 	}
-	p.add("%s is %s, allowed are times from 1970-01-01 on", name, at.UTC().Format(time.RFC3339Nano))
+	p.addf("%s is %s, allowed are times from 1970-01-01 on", name, at.UTC().Format(time.RFC3339Nano))
 	return false
 }

@@ -22,7 +22,7 @@ const (
 	headerAuthorization = "Authorization"
 	headerDate          = "X-Sdk-Date"
 	headerProjectID     = "X-Project-Id"
-	headerSecurityToken = "X-Security-Token"     //nolint:gosec // the name of a header
+	headerSecurityToken = "X-Security-Token"
 	headerAuthToken     = "X-Auth-Token"         //nolint:gosec // the name of a header
 	headerContentHash   = "X-Sdk-Content-Sha256" // in place of the body's own hash
 )
