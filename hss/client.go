@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 // Client asks for the image list of one project in one region. It is safe for
@@ -46,7 +47,8 @@ func (c *Client) List(ctx context.Context, r ListRequest) (*ListResponse, error)
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
-	query := r.Query().Encode()
+	// Like the official SDK: a gateway might take "+" for itself, not a space.
+	query := strings.ReplaceAll(r.Query().Encode(), "+", "%20")
 	return withRetries(ctx, c.config.Retry, func(ctx context.Context) (*ListResponse, error) {
 		return c.attempt(ctx, query)
 	})

@@ -76,7 +76,7 @@ func TestListSendsASignedRequest(t *testing.T) {
 	if diff := cmp.Diff(&hss.ListResponse{Total: 1, Images: []hss.Image{{ID: "1", Name: "app"}}}, list); diff != "" {
 		t.Errorf("list (-want +got):\n%s", diff)
 	}
-	if got.Method != http.MethodGet || got.URL.Path != listPath || got.URL.RawQuery != "limit=200&namespace=my+team" {
+	if got.Method != http.MethodGet || got.URL.Path != listPath || got.URL.RawQuery != "limit=200&namespace=my%20team" {
 		t.Errorf("asked %s %s?%s", got.Method, got.URL.Path, got.URL.RawQuery)
 	}
 	for name, want := range map[string]string{

@@ -65,8 +65,7 @@ func ExampleError() {
 		return
 	}
 	_, err = client.List(context.Background(), hss.ListRequest{Namespace: "forbidden"})
-	var answer *hss.Error
-	if errors.As(err, &answer) {
+	if answer, ok := errors.AsType[*hss.Error](err); ok {
 		fmt.Println(answer.StatusCode, answer.Code, answer.Description, answer.Retryable)
 	}
 	// Output:
