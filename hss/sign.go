@@ -33,7 +33,8 @@ const (
 //
 // Signed are all headers that r has, except for Authorization, those that
 // begin with Content-Type, and those with an underscore in their names. A
-// signature is valid for 15 minutes before and after at.
+// signature is valid for 15 minutes before and after at. A space in the query
+// is better sent as %20: a gateway might take "+" for itself.
 func Sign(r *http.Request, body []byte, c Credentials, at time.Time) error {
 	if err := c.check(); err != nil {
 		return err
