@@ -32,6 +32,11 @@ type Configuration struct {
 	// MetricsBindAddress is where /metrics is served in plain HTTP, as
 	// host:port; "0" switches it off.
 	MetricsBindAddress string `yaml:"metricsBindAddress"`
+	// ShutdownDelay is how long a replica that is to stop goes on answering,
+	// while it says that it isn't ready, so that nobody asks it any more when it
+	// closes; from 0s to 5m. Outside a cluster, where nobody reads its readiness,
+	// it doesn't wait, unless hssgate serve --shutdown-delay says so.
+	ShutdownDelay Duration `yaml:"shutdownDelay"`
 	// Logging says what is logged, and how.
 	Logging Logging `yaml:"logging"`
 	// DryRun turns every denial into a warning, whatever a policy says.
@@ -86,6 +91,27 @@ type Webhook struct {
 	// ConfigurationName names the ValidatingWebhookConfiguration into whose
 	// webhooks hssgate writes the authority of its own certificates (caBundle).
 	ConfigurationName string `yaml:"configurationName"`
+	// AuthoritySecret names the Secret in hssgate's own namespace that keeps the
+	// authority of hssgate's own certificates, so that all replicas serve by one
+	// authority, and it is renewed without a request being refused. It needs
+	// configurationName. Left out, each replica has an authority of its own, in
+	// memory.
+	AuthoritySecret string `yaml:"authoritySecret"`
+	// AuthorityLifetime is how long the authority in authoritySecret is valid,
+	// from 10m to 87600h. A new one is made when a third of it is left.
+	AuthorityLifetime Duration `yaml:"authorityLifetime"`
+	// AuthorityPropagation is how long the API server is given to learn of a new
+	// authority before certificates come from it, from 0s to a tenth of
+	// authorityLifetime.
+	AuthorityPropagation Duration `yaml:"authorityPropagation"`
+	// ClientCAFile is a file of the authorities (PEM) of clients, re-read when it
+	// changes. With it, only a client with a certificate of theirs may ask: the
+	// API server, if its AdmissionConfiguration says so. Without it, whoever can
+	// connect may.
+	ClientCAFile string `yaml:"clientCAFile"`
+	// ClientNames are the clients that may ask, by the common name or a DNS name
+	// of their certificate. Left out, it's all that clientCAFile vouches for.
+	ClientNames []string `yaml:"clientNames"`
 	// DefaultTimeout is the time for an answer if the API server's request
 	// does not tell its own, from 1s to 30s.
 	DefaultTimeout Duration `yaml:"defaultTimeout"`
@@ -100,6 +126,10 @@ type Webhook struct {
 	// least maxReviewBytes.
 	MaxInFlightBytes Bytes `yaml:"maxInFlightBytes"`
 }
+
+// OwnCertificates reports whether hssgate makes its own certificates, since it
+// is given none.
+func (w *Webhook) OwnCertificates() bool { return w.CertDir == "" && w.TLSCertFile == "" }
 
 // Logging says what is logged, and how.
 type Logging struct {
@@ -123,6 +153,7 @@ func (c *Configuration) setDefaults() {
 		Kind:               Kind,
 		HealthBindAddress:  ":8081",
 		MetricsBindAddress: ":8080",
+		ShutdownDelay:      Duration(10 * time.Second),
 		ExemptNamespaces:   []string{"kube-system"},
 	}
 	c.Cache.setDefaults()
@@ -144,10 +175,12 @@ func (c *Cache) setDefaults() {
 
 func (w *Webhook) setDefaults() {
 	*w = Webhook{
-		BindAddress:      ":9443",
-		DefaultTimeout:   Duration(10 * time.Second),
-		TimeoutMargin:    Duration(500 * time.Millisecond),
-		MaxReviewBytes:   32 << 20,
-		MaxInFlightBytes: 96 << 20,
+		BindAddress:          ":9443",
+		AuthorityLifetime:    Duration(365 * 24 * time.Hour),
+		AuthorityPropagation: Duration(time.Minute),
+		DefaultTimeout:       Duration(10 * time.Second),
+		TimeoutMargin:        Duration(500 * time.Millisecond),
+		MaxReviewBytes:       32 << 20,
+		MaxInFlightBytes:     96 << 20,
 	}
 }

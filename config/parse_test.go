@@ -79,12 +79,15 @@ func TestEveryFieldIsRead(t *testing.T) {
 		Webhook: config.Webhook{
 			BindAddress: "127.0.0.1:1", TLSCertFile: "/c", TLSKeyFile: "/k",
 			ConfigurationName: "hssgate",
-			DefaultTimeout:    config.Duration(5 * time.Second), TimeoutMargin: config.Duration(time.Second),
+			AuthorityLifetime: config.Duration(24 * time.Hour), AuthorityPropagation: config.Duration(2 * time.Second),
+			ClientCAFile: "/ca", ClientNames: []string{"kube-apiserver"},
+			DefaultTimeout: config.Duration(5 * time.Second), TimeoutMargin: config.Duration(time.Second),
 			MaxReviewBytes: 1 << 20, MaxInFlightBytes: 2 << 30,
 		},
 		HealthBindAddress: ":2", MetricsBindAddress: "0",
-		Logging: config.Logging{Level: "debug", Format: "text"},
-		DryRun:  true, ExemptNamespaces: []string{"kube-system", "cni"},
+		ShutdownDelay: config.Duration(12 * time.Second),
+		Logging:       config.Logging{Level: "debug", Format: "text"},
+		DryRun:        true, ExemptNamespaces: []string{"kube-system", "cni"},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
@@ -136,7 +139,7 @@ func TestWrongFieldsNameTheirLine(t *testing.T) {
 	for name, test := range map[string]struct{ add, want string }{
 		"an unknown field that resembles one": {"loging: {}", `c.yaml:9: unknown field "loging"; did you mean "logging"?`},
 		"an unknown field that resembles none": {
-			"webhook:\n  xyzzy: 1", `c.yaml:10: unknown field "xyzzy" in webhook; allowed are bindAddress, certDir, configurationName, defaultTimeout, hosts, maxInFlightBytes, maxReviewBytes, timeoutMargin, tlsCertFile, tlsKeyFile`,
+			"webhook:\n  xyzzy: 1", `c.yaml:10: unknown field "xyzzy" in webhook; allowed are authorityLifetime, authorityPropagation, authoritySecret, bindAddress, certDir, clientCAFile, clientNames, configurationName, defaultTimeout, hosts, maxInFlightBytes, maxReviewBytes, timeoutMargin, tlsCertFile, tlsKeyFile`,
 		},
 		"an unknown field in another case": {"DryRun: true", `c.yaml:9: unknown field "DryRun"; did you mean "dryRun"?`},
 		"a field that is given twice":      {"dryRun: true\ndryRun: true", `c.yaml:10: field "dryRun" is given twice, first in line 9`},

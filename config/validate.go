@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"net"
 	"regexp"
 	"slices"
 	"strings"
@@ -34,6 +33,7 @@ func (d *decoder) validate(c *Configuration) []Problem {
 	v.namespaces(c.ExemptNamespaces)
 	v.address("healthBindAddress", c.HealthBindAddress, true)
 	v.address("metricsBindAddress", c.MetricsBindAddress, true)
+	v.duration("shutdownDelay", c.ShutdownDelay, 0, Duration(5*time.Minute))
 	v.oneOf("logging.level", c.Logging.Level, "debug", "info", "warn", "error")
 	v.oneOf("logging.format", c.Logging.Format, "json", "text")
 	return v.problems
@@ -115,39 +115,6 @@ func (v *validator) cache(c Cache) {
 	v.duration("cache.maxStaleness", c.MaxStaleness, second, 365*day)
 	if longest := max(c.FreshFor, c.NotFoundFor, c.PendingFor); c.MaxStaleness < longest {
 		v.fail("cache.maxStaleness", "must be at least as long as freshFor, notFoundFor and pendingFor (%s), not %s", longest, c.MaxStaleness)
-	}
-}
-
-func (v *validator) webhook(w Webhook) {
-	v.address("webhook.bindAddress", w.BindAddress, false)
-	if (w.TLSCertFile == "") != (w.TLSKeyFile == "") {
-		v.fail("webhook", "tlsCertFile and tlsKeyFile belong together: give both or neither")
-	}
-	if w.CertDir != "" && w.TLSCertFile != "" {
-		v.fail("webhook.certDir", "must be left out if tlsCertFile is given")
-	}
-	v.servingHosts(w)
-	v.duration("webhook.defaultTimeout", w.DefaultTimeout, Duration(time.Second), Duration(30*time.Second))
-	v.duration("webhook.timeoutMargin", w.TimeoutMargin, Duration(50*time.Millisecond), Duration(5*time.Second))
-	if w.TimeoutMargin >= w.DefaultTimeout {
-		v.fail("webhook.timeoutMargin", "must be shorter than defaultTimeout (%s), not %s", w.DefaultTimeout, w.TimeoutMargin)
-	}
-	if w.MaxReviewBytes < 64<<10 || w.MaxReviewBytes > 256<<20 {
-		v.fail("webhook.maxReviewBytes", "must be from 64Ki to 256Mi, not %s", w.MaxReviewBytes)
-	}
-	if w.MaxInFlightBytes < w.MaxReviewBytes {
-		v.fail("webhook.maxInFlightBytes", "must be at least maxReviewBytes (%s), not %s", w.MaxReviewBytes, w.MaxInFlightBytes)
-	}
-}
-
-func (v *validator) servingHosts(w Webhook) {
-	if len(w.Hosts) > 0 && (w.CertDir != "" || w.TLSCertFile != "") {
-		v.fail("webhook.hosts", "must be left out if certificates are given: they say what hosts they are for")
-	}
-	for i, host := range w.Hosts {
-		if net.ParseIP(host) == nil && !isHostName(host) {
-			v.fail(fmt.Sprintf("webhook.hosts[%d]", i), "must be a DNS name or an IP address, not %q", shorten(host))
-		}
 	}
 }
 

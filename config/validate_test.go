@@ -347,6 +347,35 @@ func TestCacheAndWebhook(t *testing.T) {
 	})
 }
 
+func TestAuthorityAndClients(t *testing.T) {
+	t.Parallel()
+	webhook := func(change func(*config.Webhook)) func(*config.Configuration) {
+		return func(c *config.Configuration) { change(&c.Webhook) }
+	}
+	check(t, map[string]validation{
+		"an authority in a Secret": {webhook(func(w *config.Webhook) {
+			w.AuthoritySecret, w.ConfigurationName = "hssgate-authority", "hssgate"
+		}), nil},
+		"an authority that nobody is told of": {webhook(func(w *config.Webhook) {
+			w.AuthoritySecret = "hssgate-authority"
+		}), []string{"webhook.authoritySecret"}},
+		"an authority that isn't needed": {webhook(func(w *config.Webhook) {
+			w.AuthoritySecret, w.ConfigurationName, w.CertDir = "hssgate-authority", "hssgate", "/certs"
+		}), []string{"webhook.authoritySecret"}},
+		"no name of a Secret": {webhook(func(w *config.Webhook) {
+			w.AuthoritySecret, w.ConfigurationName = "namespace/name", "hssgate"
+		}), []string{"webhook.authoritySecret"}},
+		"a propagation beyond the lifetime's tenth": {webhook(func(w *config.Webhook) {
+			w.AuthorityLifetime, w.AuthorityPropagation = config.Duration(10*time.Minute), config.Duration(61*time.Second)
+		}), []string{"webhook.authorityPropagation"}},
+		"clients that any authority vouches for": {webhook(func(w *config.Webhook) {
+			w.ClientNames = []string{"kube-apiserver"}
+		}), []string{"webhook.clientNames"}},
+		"clients of an authority, whatever their names": {webhook(func(w *config.Webhook) { w.ClientCAFile = "/ca" }), nil},
+		"no delay": {func(c *config.Configuration) { c.ShutdownDelay = 0 }, nil},
+	})
+}
+
 func TestProjectOf(t *testing.T) {
 	t.Parallel()
 	c := valid(func(*config.Configuration) {})
