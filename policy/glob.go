@@ -18,6 +18,12 @@ const maxGlobLength = 512
 //
 // It matches in time linear in its subject.
 type glob struct {
+	// literal is what every match begins with: the pattern up to its first
+	// wildcard. Most patterns are that and no more, or that and a final **,
+	// and need no regular expression.
+	literal    string
+	whole      bool
+	open       bool
 	expression *regexp.Regexp
 }
 
@@ -26,14 +32,28 @@ func compileGlob(pattern string) (glob, error) {
 	if err := validateGlob(pattern); err != nil {
 		return glob{}, err
 	}
-	expression, err := regexp.Compile(globExpression(normalizeGlob(pattern)))
-	if err != nil {
+	pattern = normalizeGlob(pattern)
+	literal, rest, wild := strings.Cut(pattern, "*")
+	g := glob{literal: literal, whole: !wild, open: rest == "*"}
+	if g.whole || g.open {
+		return g, nil
+	}
+	var err error
+	if g.expression, err = regexp.Compile(globExpression(pattern)); err != nil {
 		return glob{}, fmt.Errorf("cannot be compiled: %w", err)
 	}
-	return glob{expression: expression}, nil
+	return g, nil
 }
 
 func (g glob) matches(repository string) bool {
+	switch {
+	case !strings.HasPrefix(repository, g.literal):
+		return false
+	case g.whole:
+		return len(repository) == len(g.literal)
+	case g.open:
+		return true
+	}
 	return g.expression.MatchString(repository)
 }
 
@@ -86,7 +106,10 @@ func isGlobRune(r rune) bool {
 // reference: a lower-case host, no default port, Docker Hub's library.
 func normalizeGlob(pattern string) string {
 	host, path, found := strings.Cut(pattern, "/")
-	host = strings.TrimSuffix(strings.ToLower(host), ":443")
+	host = strings.ToLower(host)
+	if host == "localhost:443" || strings.ContainsAny(host, ".[*") {
+		host = strings.TrimSuffix(host, ":443")
+	}
 	if !found {
 		return host
 	}

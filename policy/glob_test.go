@@ -41,6 +41,8 @@ func TestGlobs(t *testing.T) {
 		{"docker.io/**", "docker.io/library/nginx docker.io/bitnami/redis", "quay.io/a/b"},
 		{"[2001:db8::1]:5000/**", "[2001:db8::1]:5000/a/b", "2001:db8::1/a"},
 		{"localhost/app", "localhost/app", "localhostx/app"},
+		{"localhost:443/app", "localhost/app", "localhost:443/app"},
+		{"registry:443/app", "registry:443/app", "registry/app"},
 	} {
 		t.Run(c.pattern, func(t *testing.T) {
 			t.Parallel()
