@@ -108,7 +108,7 @@ type Webhook struct {
 	// changes. With it, only a client with a certificate of theirs may ask: the
 	// API server, if its AdmissionConfiguration says so. Without it, whoever can
 	// connect may.
-	ClientCAFile string `yaml:"clientCAFile"`
+	ClientCAFile string `yaml:"clientCAFile"` //nolint:tagliatelle // as Kubernetes spells clientCAFile
 	// ClientNames are the clients that may ask, by the common name or a DNS name
 	// of their certificate. Left out, it's all that clientCAFile vouches for.
 	ClientNames []string `yaml:"clientNames"`

@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -15,6 +16,17 @@ import (
 type Namespaces struct {
 	Cache client.Reader
 	Live  client.Reader
+}
+
+// SetupWithManager follows the namespaces from the manager's start, so that the
+// first review needn't wait for all of them.
+func (n *Namespaces) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(namespaceKind)
+	if _, err := mgr.GetCache().GetInformer(ctx, namespace); err != nil {
+		return fmt.Errorf("follow namespaces: %w", err)
+	}
+	return nil
 }
 
 // NamespaceLabels returns the namespace's labels, which aren't to be changed.

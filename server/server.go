@@ -4,21 +4,16 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"slices"
+	"sync/atomic"
+	"time"
 
-	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/hssgate/hssgate/config"
@@ -49,64 +44,46 @@ type Server struct {
 	// written, in PEM.
 	CAFile string
 	// LeaderElect elects one of several replicas, which writes the status of
-	// policies.
+	// policies and renews certificates.
 	LeaderElect bool
+	// ShutdownDelay is how long reviews are still answered when Run's context
+	// has ended.
+	ShutdownDelay time.Duration
 	// Namespace is the one that hssgate runs in, which is never judged; empty
 	// outside a cluster.
 	Namespace string
 
-	manager  ctrl.Manager
-	policies *controller.Policies
+	scheme *runtime.Scheme
+	// manager runs what every replica does, elected what one does for all.
+	manager, elected ctrl.Manager
+	policies         *controller.Policies
+	stopping         atomic.Bool
 }
 
 // Run serves until ctx ends, which is no error.
 func (g *Server) Run(ctx context.Context) error {
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, admissionregistrationv1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			return fmt.Errorf("make the scheme: %w", err)
-		}
-	}
 	var err error
-	if g.manager, err = g.newManager(scheme); err != nil {
+	if g.scheme, err = newScheme(); err != nil {
+		return err
+	}
+	if g.manager, err = g.newManager(); err != nil {
+		return err
+	}
+	if g.elected, err = g.newElected(); err != nil {
 		return err
 	}
 	known, err := g.newInventory()
 	if err != nil {
 		return err
 	}
+	// Last: until the webhook has closed, reviews ask it.
 	defer known.Close()
-	for _, step := range []func() error{g.requireCRD, g.followPolicies, func() error { return g.register(scheme, known) }, g.addChecks} {
+	for _, step := range []func() error{g.requireCRD, g.followPolicies, func() error { return g.register(ctx, known) }, g.addChecks} {
 		if err := step(); err != nil {
 			return err
 		}
 	}
-	if err := g.manager.Start(ctx); err != nil {
-		return fmt.Errorf("serve: %w", err)
-	}
-	return nil
-}
-
-func (g *Server) newManager(scheme *runtime.Scheme) (ctrl.Manager, error) {
-	server, err := g.newWebhookServer()
-	if err != nil {
-		return nil, err
-	}
-	onlyOwn := cache.ByObject{Field: fields.OneTermEqualSelector("metadata.name", g.Config.Webhook.ConfigurationName)}
-	manager, err := ctrl.NewManager(g.Cluster, ctrl.Options{
-		Scheme:                        scheme,
-		Cache:                         cache.Options{ByObject: map[client.Object]cache.ByObject{&admissionregistrationv1.ValidatingWebhookConfiguration{}: onlyOwn}},
-		Metrics:                       metricsserver.Options{BindAddress: g.Config.MetricsBindAddress},
-		HealthProbeBindAddress:        g.Config.HealthBindAddress,
-		WebhookServer:                 server.Server,
-		LeaderElection:                g.LeaderElect,
-		LeaderElectionID:              "hssgate",
-		LeaderElectionReleaseOnCancel: true,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reach the cluster: %w", err)
-	}
-	return manager, server.attach(manager, g)
+	return g.serve(ctx)
 }
 
 // requireCRD tells at once what would otherwise show as a cache that never
@@ -137,44 +114,29 @@ func (g *Server) newInventory() (*inventory.Inventory, error) {
 
 func (g *Server) followPolicies() error {
 	g.policies = controller.NewPolicies(g.manager.GetCache())
-	if err := g.policies.SetupWithManager(g.manager); err != nil {
-		return err
-	}
-	return (&controller.Status{Client: g.manager.GetClient()}).SetupWithManager(g.manager)
+	return g.policies.SetupWithManager(g.manager)
 }
 
-func (g *Server) register(scheme *runtime.Scheme, known gate.Facts) error {
+func (g *Server) register(ctx context.Context, known gate.Facts) error {
+	namespaces := &controller.Namespaces{Cache: g.manager.GetCache(), Live: g.manager.GetAPIReader()}
+	if err := namespaces.SetupWithManager(ctx, g.manager); err != nil {
+		return err
+	}
 	exempt := slices.Clone(g.Config.ExemptNamespaces)
 	if g.Namespace != "" {
 		exempt = append(exempt, g.Namespace)
 	}
 	handler := NewHandler(g.Config, Reviews{
 		Decider: &gate.Gate{
-			Policies: g.policies, Facts: known, Clock: clock.RealClock{}, ExemptNamespaces: exempt,
-			Namespaces: &controller.Namespaces{Cache: g.manager.GetCache(), Live: g.manager.GetAPIReader()},
+			Policies: g.policies, Facts: known, Clock: clock.RealClock{}, ExemptNamespaces: exempt, Namespaces: namespaces,
 		},
 		Ready:   g.policies.Ready,
 		Metrics: webhook.NewMetrics(metrics.Registry),
 		Log:     g.Log.With("component", "webhook"),
 	})
 	server := g.manager.GetWebhookServer()
-	server.Register(ValidatePath, handler)
-	server.Register(ValidatePolicyPath, admission.WithValidator[*v1alpha1.ImageScanPolicy](scheme, webhook.PolicyValidator{}))
-	return nil
-}
-
-func (g *Server) addChecks() error {
-	ready := map[string]healthz.Checker{
-		"policies": func(*http.Request) error { return g.policies.Ready() },
-		"webhook":  g.manager.GetWebhookServer().StartedChecker(),
-	}
-	for name, check := range ready {
-		if err := g.manager.AddReadyzCheck(name, check); err != nil {
-			return fmt.Errorf("add readiness check: %w", err)
-		}
-	}
-	if err := g.manager.AddHealthzCheck("ping", healthz.Ping); err != nil {
-		return fmt.Errorf("add health check: %w", err)
-	}
+	server.Register(ValidatePath, g.moveOn(handler))
+	policies := admission.WithValidator[*v1alpha1.ImageScanPolicy](g.scheme, webhook.PolicyValidator{})
+	server.Register(ValidatePolicyPath, g.moveOn(policies))
 	return nil
 }

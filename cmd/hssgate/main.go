@@ -25,7 +25,8 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	// A second signal finds no handler, and ends the process at once.
+	defer context.AfterFunc(ctx, stop)()
 	if err := newRootCommand().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "hssgate:", err)
 		os.Exit(exitCode(err))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
@@ -20,6 +21,7 @@ type serveFlags struct {
 	caFile      string
 	dryRun      bool
 	leaderElect bool
+	delay       time.Duration
 	logLevel    string
 	logFormat   string
 }
@@ -49,14 +51,15 @@ authority into the ValidatingWebhookConfiguration that the configuration names
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "how to reach the cluster; without it: $KUBECONFIG, the pod's service account, ~/.kube/config")
 	flags.StringVar(&f.caFile, "ca-file", "", "write the authority of hssgate's own certificates into this file (PEM)")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "admit everything, and warn of what would be denied")
-	flags.BoolVar(&f.leaderElect, "leader-elect", inCluster, "elect one replica that writes the status of policies; default: in a cluster")
+	flags.BoolVar(&f.leaderElect, "leader-elect", inCluster, "elect one replica that writes the status of policies and renews certificates; default: in a cluster")
+	flags.DurationVar(&f.delay, "shutdown-delay", 0, "how long to go on answering when told to stop; default: in a cluster the configuration's shutdownDelay, else 0s")
 	flags.StringVar(&f.logLevel, "log-level", "", "debug, info, warn or error; overrides the configuration")
 	flags.StringVar(&f.logFormat, "log-format", "", "json or text; overrides the configuration")
 	return cmd
 }
 
 func (f *serveFlags) run(cmd *cobra.Command) error {
-	c, err := f.configuration()
+	c, err := f.configuration(cmd.Flags().Changed("shutdown-delay"))
 	if err != nil {
 		return err
 	}
@@ -71,19 +74,22 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	log.Info("starting", "version", version, "config", f.configFile, "apiServer", cluster.Host, "dryRun", c.DryRun)
 	g := &server.Server{
 		Config: c, Cluster: cluster, Log: log, UserAgent: userAgent(),
-		CAFile: f.caFile, LeaderElect: f.leaderElect, Namespace: ownNamespace(),
+		CAFile: f.caFile, LeaderElect: f.leaderElect, Namespace: ownNamespace(), ShutdownDelay: f.delay,
 	}
 	return g.Run(cmd.Context())
 }
 
 // configuration reads the file and lets flags override it.
-func (f *serveFlags) configuration() (*config.Configuration, error) {
+func (f *serveFlags) configuration(delayGiven bool) (*config.Configuration, error) {
 	if f.configFile == "" {
 		return nil, usageError{errors.New("--config is required: a file such as config/samples/config.yaml; see hssgate serve --help")}
 	}
 	c, err := config.Load(f.configFile)
 	if err != nil {
 		return nil, usageError{err}
+	}
+	if ownNamespace() != "" && !delayGiven {
+		f.delay = time.Duration(c.ShutdownDelay)
 	}
 	c.DryRun = c.DryRun || f.dryRun
 	if f.logLevel != "" {

@@ -1,0 +1,42 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"sync/atomic"
+
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+)
+
+// addChecks makes the replica ready once it can decide and be reached, and until
+// it is to stop.
+func (g *Server) addChecks() error {
+	ready := map[string]healthz.Checker{
+		"policies": func(*http.Request) error { return g.policies.Ready() },
+		"webhook":  once(g.manager.GetWebhookServer().StartedChecker()),
+		"stopping": g.notStopping,
+	}
+	for name, check := range ready {
+		if err := g.manager.AddReadyzCheck(name, check); err != nil {
+			return fmt.Errorf("add readiness check: %w", err)
+		}
+	}
+	if err := g.manager.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("add health check: %w", err)
+	}
+	return nil
+}
+
+// once asks check until it has succeeded: what listens goes on listening until
+// the end, and each question is a TLS connection.
+func once(check healthz.Checker) healthz.Checker {
+	var succeeded atomic.Bool
+	return func(r *http.Request) error {
+		if succeeded.Load() {
+			return nil
+		}
+		err := check(r)
+		succeeded.Store(err == nil)
+		return err
+	}
+}
