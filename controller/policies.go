@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
+	"github.com/hssgate/hssgate/gate"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -29,7 +30,7 @@ type Policies struct {
 	// one never replaces a newer.
 	mu      sync.Mutex
 	byName  map[string]*policy.Policy
-	inForce atomic.Pointer[[]*policy.Policy]
+	inForce atomic.Pointer[gate.Index]
 	synced  atomic.Bool
 }
 
@@ -40,8 +41,8 @@ func NewPolicies(reader client.Reader) *Policies {
 	return p
 }
 
-// Policies returns those in force, ordered by name. The slice is shared.
-func (p *Policies) Policies() []*policy.Policy { return *p.inForce.Load() }
+// Index returns those in force.
+func (p *Policies) Index() *gate.Index { return p.inForce.Load() }
 
 // ErrNotSynced says that the policies haven't been read yet.
 var ErrNotSynced = errors.New("policies have not been read yet")
@@ -109,12 +110,7 @@ func (p *Policies) refresh(ctx context.Context, name string) error {
 }
 
 func (p *Policies) publish() {
-	all := make([]*policy.Policy, 0, len(p.byName))
-	for _, one := range p.byName {
-		all = append(all, one)
-	}
-	slices.SortFunc(all, func(a, b *policy.Policy) int { return strings.Compare(a.Name(), b.Name()) })
-	p.inForce.Store(&all)
+	p.inForce.Store(gate.NewIndex(slices.Collect(maps.Values(p.byName))))
 }
 
 // everyReplica is a runnable that needs no election.

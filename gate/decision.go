@@ -68,12 +68,6 @@ func (d *Decision) WithEffect(effect v1alpha1.Enforcement) []Violation {
 	return some
 }
 
-func (d *Decision) addPolicy(name string) {
-	if i, found := slices.BinarySearch(d.Policies, name); !found {
-		d.Policies = slices.Insert(d.Policies, i, name)
-	}
-}
-
 // conclude sets the outcome once all violations are known.
 func (d *Decision) conclude() {
 	denials := d.WithEffect(v1alpha1.EnforcementDeny)

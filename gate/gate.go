@@ -18,18 +18,21 @@ import (
 // bound of its own for all of them together.
 const maxParallelLookups = 16
 
-// Policies gives the policies in force. The slice is shared: it isn't changed.
+// Policies gives the policies in force.
 type Policies interface {
-	Policies() []*policy.Policy
+	Index() *Index
 }
 
-// Namespaces gives a namespace's labels.
+// Namespaces gives a namespace's labels, which aren't to be changed.
 type Namespaces interface {
 	NamespaceLabels(ctx context.Context, name string) (map[string]string, error)
 }
 
-// Facts gives what HSS knows of an image, by the time that ctx ends.
+// Facts gives what HSS knows of an image.
 type Facts interface {
+	// Known returns what is known and fresh, at once.
+	Known(ref image.Reference) (facts policy.Facts, ok bool)
+	// Facts asks if it must, and returns by the time that ctx ends.
 	Facts(ctx context.Context, ref image.Reference) policy.Facts
 }
 
@@ -44,6 +47,8 @@ type Gate struct {
 	// must be able to start, and hssgate too. No one can choose a namespace's
 	// name who may not create pods in it.
 	ExemptNamespaces []string
+
+	references parser
 }
 
 // Request is an object to decide about.
@@ -69,108 +74,121 @@ func (g *Gate) examine(ctx context.Context, r Request, d *Decision) {
 	if len(r.Workload.Uses) == 0 || g.exempts(r.Namespace) {
 		return
 	}
-	policies, err := g.matching(ctx, r)
+	judged, err := g.scope(ctx, r.Namespace)
 	if err != nil {
 		d.Notices = append(d.Notices, err.Error())
 	}
+	if len(judged.policies) == 0 {
+		return
+	}
+	subjects := g.parse(r.Workload.Uses)
+	policies := matching(judged.candidates(r.Workload.Labels, subjects), r.Workload)
 	if len(policies) == 0 {
 		return
 	}
-	subjects := parse(r.Workload.Uses)
 	g.lookUp(ctx, subjects, policies)
 	d.Examined = len(subjects)
-	for _, s := range subjects {
-		g.judge(ctx, s, policies, r.Workload.Template, d)
-	}
+	g.judge(ctx, subjects, policies, r.Workload.Template, d)
 }
 
-// matching returns the policies that match the object. If the namespace's
-// labels can't be read, a policy that selects by them is taken to match: not
-// knowing must not be a way past it.
-func (g *Gate) matching(ctx context.Context, r Request) ([]*policy.Policy, error) {
-	var labels map[string]string
-	var labelsErr error
-	var asked bool
-	var matching []*policy.Policy
-	for _, p := range g.Policies.Policies() {
-		if r.Workload.Template && p.Templates() == v1alpha1.TemplateIgnore || !p.MatchesPod(r.Workload.Labels) {
-			continue
-		}
-		if p.SelectsNamespaces() {
-			if !asked {
-				labels, labelsErr = g.Namespaces.NamespaceLabels(ctx, r.Namespace)
-				asked = true
-			}
-			if labelsErr == nil && !p.MatchesNamespace(labels) {
-				continue
-			}
-		}
-		matching = append(matching, p)
+// scope returns the policies of a namespace. If its labels can't be read, a
+// policy that selects by them is taken to match: not knowing must not be a way
+// past it.
+func (g *Gate) scope(ctx context.Context, namespace string) (*scope, error) {
+	index := g.Policies.Index()
+	if !index.selects {
+		return index.inNamespace(nil), nil
 	}
-	if labelsErr != nil {
-		labelsErr = fmt.Errorf("labels of namespace %q cannot be read, so every policy that selects by them applies: %w", r.Namespace, labelsErr)
+	labels, err := g.Namespaces.NamespaceLabels(ctx, namespace)
+	if err != nil {
+		return index.everywhere(), fmt.Errorf("labels of namespace %q cannot be read, so every policy that selects by them applies: %w", namespace, err)
 	}
-	return matching, labelsErr
+	return index.inNamespace(labels), nil
+}
+
+func matching(candidates []*policy.Policy, w image.Workload) []*policy.Policy {
+	judges := func(p *policy.Policy) bool {
+		return p.MatchesPod(w.Labels) && (!w.Template || p.Templates() != v1alpha1.TemplateIgnore)
+	}
+	rejects := func(p *policy.Policy) bool { return !judges(p) }
+	if !slices.ContainsFunc(candidates, rejects) {
+		return candidates
+	}
+	// Candidates may be the index's own slice.
+	return slices.DeleteFunc(slices.Clone(candidates), rejects)
 }
 
 // subject is one image of the object on its way to a verdict.
 type subject struct {
-	use   image.Use
-	ref   image.Reference
-	err   error
+	use image.Use
+	parsed
 	facts policy.Facts
-}
-
-func parse(uses []image.Use) []*subject {
-	subjects := make([]*subject, len(uses))
-	for i, use := range uses {
-		ref, err := image.Parse(use.Image)
-		subjects[i] = &subject{use: use, ref: ref, err: err}
-	}
-	return subjects
+	// same is the place of an earlier subject with the same reference, or its own.
+	same int
 }
 
 func (s *subject) matches(p *policy.Policy) bool {
-	return s.err != nil || p.MatchesImage(s.ref.Repository())
+	return s.err != nil || p.MatchesImage(s.repository)
 }
 
-// lookUp asks for the facts of every image that a policy matches, each once,
-// side by side.
-func (g *Gate) lookUp(ctx context.Context, subjects []*subject, policies []*policy.Policy) {
-	byReference := make(map[image.Reference][]*subject, len(subjects))
-	for _, s := range subjects {
-		if s.err == nil && matchesAny(s, policies) {
-			byReference[s.ref] = append(byReference[s.ref], s)
+// lookUp gets the facts of every image that a policy matches, each once: from
+// memory if they are fresh, else side by side.
+func (g *Gate) lookUp(ctx context.Context, subjects []subject, policies []*policy.Policy) {
+	var missing []int
+	first := make(map[image.Reference]int, len(subjects))
+	for i := range subjects {
+		s := &subjects[i]
+		s.same = i
+		if s.err != nil || !slices.ContainsFunc(policies, s.matches) {
+			continue
+		}
+		if earlier, ok := first[s.ref]; ok {
+			s.same = earlier
+			continue
+		}
+		first[s.ref] = i
+		var known bool
+		if s.facts, known = g.known(s.ref); !known {
+			missing = append(missing, i)
 		}
 	}
-	if len(byReference) == 1 {
-		for ref, same := range byReference {
-			g.ask(ctx, ref, same)
-		}
+	g.ask(ctx, subjects, missing)
+	for i := range subjects {
+		subjects[i].facts = subjects[subjects[i].same].facts
+	}
+}
+
+func (g *Gate) ask(ctx context.Context, subjects []subject, missing []int) {
+	if len(missing) == 1 {
+		s := &subjects[missing[0]]
+		s.facts = g.asked(ctx, s.ref)
 		return
 	}
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, maxParallelLookups)
-	for ref, same := range byReference {
+	for _, i := range missing {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			g.ask(ctx, ref, same)
+			subjects[i].facts = g.asked(ctx, subjects[i].ref)
 		})
 	}
 	wg.Wait()
 }
 
-func (g *Gate) ask(ctx context.Context, ref image.Reference, same []*subject) {
-	facts := g.facts(ctx, ref)
-	for _, s := range same {
-		s.facts = facts
-	}
+// known turns a panic into not knowing.
+func (g *Gate) known(ref image.Reference) (facts policy.Facts, ok bool) {
+	defer func() {
+		if recover() != nil {
+			ok = false
+		}
+	}()
+	return g.Facts.Known(ref)
 }
 
-// facts turns a panic into facts that nobody can be admitted by: in a goroutine
+// asked turns a panic into facts that nobody can be admitted by: in a goroutine
 // of its own it would end the process.
-func (g *Gate) facts(ctx context.Context, ref image.Reference) (facts policy.Facts) {
+func (g *Gate) asked(ctx context.Context, ref image.Reference) (facts policy.Facts) {
 	defer func() {
 		if r := recover(); r != nil {
 			facts = policy.Facts{State: policy.StateUnavailable, Reason: fmt.Sprintf("internal error: %v", r)}
@@ -179,23 +197,30 @@ func (g *Gate) facts(ctx context.Context, ref image.Reference) (facts policy.Fac
 	return g.Facts.Facts(ctx, ref)
 }
 
-func matchesAny(s *subject, policies []*policy.Policy) bool {
-	return slices.ContainsFunc(policies, s.matches)
-}
-
-func (g *Gate) judge(ctx context.Context, s *subject, policies []*policy.Policy, template bool, d *Decision) {
+func (g *Gate) judge(ctx context.Context, subjects []subject, policies []*policy.Policy, template bool, d *Decision) {
 	now := g.Clock.Now()
-	matched := false
-	for _, p := range policies {
-		if !s.matches(p) {
-			continue
+	judging := make([]bool, len(policies))
+	for i := range subjects {
+		s := &subjects[i]
+		matched := false
+		for j, p := range policies {
+			if !s.matches(p) {
+				continue
+			}
+			matched, judging[j] = true, true
+			if findings := s.findings(ctx, p, now); len(findings) > 0 {
+				d.Violations = append(d.Violations, violations(s, p, template, findings)...)
+			}
 		}
-		matched = true
-		d.addPolicy(p.Name())
-		d.Violations = append(d.Violations, violations(s, p, template, s.findings(ctx, p, now))...)
+		if matched && s.facts.Stale {
+			d.Notices = append(d.Notices, staleNotice(s, now))
+		}
 	}
-	if matched && s.facts.Stale {
-		d.Notices = append(d.Notices, staleNotice(s, now))
+	d.Policies = make([]string, 0, len(policies))
+	for j, p := range policies {
+		if judging[j] {
+			d.Policies = append(d.Policies, p.Name())
+		}
 	}
 }
 
@@ -210,9 +235,7 @@ func (s *subject) findings(ctx context.Context, p *policy.Policy, now time.Time)
 // object there that can't be judged must not pass. An empty namespace is one
 // that isn't known.
 func (g *Gate) Denies(namespace string) bool {
-	return !g.exempts(namespace) && slices.ContainsFunc(g.Policies.Policies(), func(p *policy.Policy) bool {
-		return p.Enforcement() == v1alpha1.EnforcementDeny
-	})
+	return !g.exempts(namespace) && g.Policies.Index().denies
 }
 
 func (g *Gate) exempts(namespace string) bool {

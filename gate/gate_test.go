@@ -27,9 +27,9 @@ var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 const swr = "swr.cn-north-4.myhuaweicloud.com/prod/"
 
 // policies are those that a test puts in force.
-type policies []*policy.Policy
+type policies struct{ index *gate.Index }
 
-func (p policies) Policies() []*policy.Policy { return p }
+func (p policies) Index() *gate.Index { return p.index }
 
 // namespaces are labels by namespace; any other can't be read.
 type namespaces map[string]map[string]string
@@ -60,6 +60,9 @@ func (i *inventory) Facts(_ context.Context, ref image.Reference) policy.Facts {
 	f.Image = policy.Image{Reference: ref.String(), Host: ref.Host, Path: ref.Path, Tag: ref.Tag, Digest: ref.Digest}
 	return f
 }
+
+// Known knows nothing: what is fresh is told by Facts too.
+func (i *inventory) Known(image.Reference) (policy.Facts, bool) { return policy.Facts{}, false }
 
 func scanned(severity v1alpha1.Severity, vulnerabilities int) policy.Facts {
 	return policy.Facts{State: policy.StateFound, AsOf: now, Records: []policy.Record{{
@@ -99,7 +102,7 @@ func onlyInProd(s *v1alpha1.ImageScanPolicySpec) {
 
 func newGate(t *testing.T, all ...*v1alpha1.ImageScanPolicy) (*gate.Gate, *inventory) {
 	t.Helper()
-	var inForce policies
+	var inForce []*policy.Policy
 	for _, p := range all {
 		compiled, err := policy.Compile(p)
 		if err != nil {
@@ -109,7 +112,7 @@ func newGate(t *testing.T, all ...*v1alpha1.ImageScanPolicy) (*gate.Gate, *inven
 	}
 	inv := &inventory{facts: known()}
 	return &gate.Gate{
-		Policies: inForce, Facts: inv, Clock: clocktesting.NewFakePassiveClock(now),
+		Policies: policies{gate.NewIndex(inForce)}, Facts: inv, Clock: clocktesting.NewFakePassiveClock(now),
 		Namespaces:       namespaces{"prod": {"env": "prod"}, "dev": {"env": "dev"}},
 		ExemptNamespaces: []string{"kube-system"},
 	}, inv
@@ -291,6 +294,8 @@ func TestImagesAreAskedForSideBySide(t *testing.T) {
 // panicking is an inventory with a bug.
 type panicking struct{}
 
+func (panicking) Known(image.Reference) (policy.Facts, bool) { panic("a bug") }
+
 func (panicking) Facts(context.Context, image.Reference) policy.Facts { panic("a bug") }
 
 func TestAPanicWhileLookingUpDeniesAndDoesNotSpread(t *testing.T) {
@@ -334,28 +339,88 @@ func TestTheZeroDecisionIsNoAdmission(t *testing.T) {
 	}
 }
 
+func TestWhatIsFreshIsNotAskedFor(t *testing.T) {
+	t.Parallel()
+	g, inv := newGate(t, strict("p"))
+	g.Facts = &fresh{inventory: inv, known: swr + "clean"}
+	if d := g.Decide(t.Context(), pod(swr+"clean:1", swr+"high:1", swr+"clean:1")); d.Outcome != gate.Denied || len(d.Violations) != 1 {
+		t.Errorf("Outcome = %q with %d violations, want Denied with 1", d.Outcome, len(d.Violations))
+	}
+	if diff := cmp.Diff([]string{swr + "high:1"}, inv.asked); diff != "" {
+		t.Errorf("asked (-want +got):\n%s", diff)
+	}
+}
+
+// fresh is an inventory that has one repository in memory.
+type fresh struct {
+	*inventory
+	known string
+}
+
+func (f *fresh) Known(ref image.Reference) (policy.Facts, bool) {
+	return scanned("Low", 0), ref.Repository() == f.known
+}
+
 func BenchmarkDecide(b *testing.B) {
-	for _, n := range []int{1, 10, 100} {
-		b.Run(fmt.Sprintf("images=%d", n), func(b *testing.B) {
-			compiled, err := policy.Compile(strict("p"))
-			if err != nil {
-				b.Fatal(err)
+	for _, n := range []int{1, 3, 10, 100} {
+		for _, matching := range []int{1, 10} {
+			for _, others := range []int{0, 1000} {
+				b.Run(fmt.Sprintf("images=%d/policies=%d/others=%d", n, matching, others), func(b *testing.B) {
+					benchmarkDecide(b, n, matching, others)
+				})
 			}
-			g := &gate.Gate{Policies: policies{compiled}, Facts: constant{scanned("Low", 0)}, Clock: clocktesting.NewFakePassiveClock(now), Namespaces: namespaces{}}
-			images := make([]string, n)
-			for i := range images {
-				images[i] = fmt.Sprintf("%sclean:%d", swr, i)
-			}
-			r := pod(images...)
-			b.ReportAllocs()
-			for b.Loop() {
-				g.Decide(b.Context(), r)
-			}
-		})
+		}
+	}
+}
+
+// benchmarkDecide decides about n clean images by some policies that match
+// and others that don't: half by the namespace, the rest by image and by label.
+func benchmarkDecide(b *testing.B, n, matching, others int) {
+	var all []*policy.Policy
+	add := func(p *v1alpha1.ImageScanPolicy) {
+		compiled, err := policy.Compile(p)
+		if err != nil {
+			b.Fatal(err)
+		}
+		all = append(all, compiled)
+	}
+	for i := range matching {
+		add(strict(fmt.Sprintf("p%d", i), onlyInProd))
+	}
+	for i := range others {
+		add(strict(fmt.Sprintf("other%d", i), elsewhere(i)))
+	}
+	g := &gate.Gate{Policies: policies{gate.NewIndex(all)}, Facts: constant{scanned("Low", 0)},
+		Clock: clocktesting.NewFakePassiveClock(now), Namespaces: namespaces{"prod": {"env": "prod"}}}
+	images := make([]string, n)
+	for i := range images {
+		images[i] = fmt.Sprintf("%sclean:%d", swr, i)
+	}
+	r := pod(images...)
+	b.ReportAllocs()
+	for b.Loop() {
+		if d := g.Decide(b.Context(), r); d.Outcome != gate.Admitted || len(d.Policies) != matching {
+			b.Fatalf("%+v", d)
+		}
+	}
+}
+
+func elsewhere(i int) func(*v1alpha1.ImageScanPolicySpec) {
+	return func(s *v1alpha1.ImageScanPolicySpec) {
+		switch i % 4 {
+		case 0:
+			s.Match.Images = []string{fmt.Sprintf("swr.cn-north-4.myhuaweicloud.com/team-%d/**", i)}
+		case 1:
+			s.Match.ObjectSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": fmt.Sprint(i)}}
+		default:
+			s.Match.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"env": fmt.Sprint(i)}}
+		}
 	}
 }
 
 // constant knows the same of every image.
 type constant struct{ facts policy.Facts }
+
+func (c constant) Known(image.Reference) (policy.Facts, bool) { return c.facts, true }
 
 func (c constant) Facts(context.Context, image.Reference) policy.Facts { return c.facts }
