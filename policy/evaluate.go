@@ -14,8 +14,9 @@ import (
 //
 // Facts that are stale are judged like others.
 func (p *Policy) Evaluate(ctx context.Context, f Facts, now time.Time) []Finding {
-	e := evaluation{policy: p, image: f.Image, record: noRecord}
-	e.subject = subject{image: &e.image, now: now}
+	e := p.newEvaluation()
+	defer p.evaluations.Put(e)
+	e.begin(f.Image, now)
 	e.judge(ctx, ofReference, nil)
 	switch {
 	case f.State == StateNotFound:
@@ -50,6 +51,20 @@ type evaluation struct {
 	record int
 	// suffix is added to messages, to tell two results of one record apart.
 	suffix string
+}
+
+// newEvaluation takes one that was used before, if there is one: most images
+// are clean, and judging them should leave nothing to clear away.
+func (p *Policy) newEvaluation() *evaluation {
+	if e, ok := p.evaluations.Get().(*evaluation); ok {
+		return e
+	}
+	return &evaluation{policy: p}
+}
+
+func (e *evaluation) begin(image Image, now time.Time) {
+	*e = evaluation{policy: e.policy, image: image, record: noRecord}
+	e.subject = subject{image: &e.image, now: now}
 }
 
 // state notes that there is no completed scan to judge. Such notes come first.

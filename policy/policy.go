@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -20,6 +21,8 @@ type Policy struct {
 	when         v1alpha1.When
 	matcher      matcher
 	requirements []requirement
+	// evaluations are scratch space, reused.
+	evaluations sync.Pool
 }
 
 // Compile prepares p. The policy is never nil and fails closed where p is
