@@ -68,7 +68,7 @@ Exit codes: 0 success, 1 failure (for demo: a verdict is not as expected),
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServeCommand(), newSimulateCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(), newDemoCommand(), newSimulateCommand(), newVersionCommand())
 	return root
 }
 

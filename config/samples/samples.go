@@ -1,0 +1,13 @@
+// Package samples holds the samples of the demonstration, so that the binary
+// shows them anywhere: an inventory of what HSS knows, a configuration, policies,
+// and manifests that say which verdict they expect.
+package samples
+
+import "embed"
+
+//go:embed config.yaml inventory.yaml policies/*.yaml manifests/*.yaml
+var files embed.FS
+
+// Files returns config.yaml, inventory.yaml, policies/*.yaml and
+// manifests/*.yaml.
+func Files() embed.FS { return files }
