@@ -154,8 +154,10 @@ func (c *cluster) waitUntilAsked(ctx context.Context, ended <-chan error) error 
 		default:
 		}
 		out := c.kubectl.run(ctx, probe, "create", "--dry-run=server", "-f", "-")
-		last = out.stderr
-		return out.err != nil && strings.Contains(out.stderr, "denied the request") && strings.Contains(out.stderr, policiesWebhook), nil
+		if ctx.Err() == nil {
+			last = out.stderr
+		}
+		return out.err != nil && strings.Contains(out.stderr, probeName+`" is invalid`), nil
 	}
 	if err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, startTimeout, true, asked); err != nil {
 		return fmt.Errorf("start hssgate's webhook: %w; at last: %s", err, last)
@@ -163,11 +165,13 @@ func (c *cluster) waitUntilAsked(ctx context.Context, ended <-chan error) error 
 	return nil
 }
 
+const probeName = "hssgate-demo-probe"
+
 // invalidPolicy has an expression that no schema can judge.
 func invalidPolicy() *v1alpha1.ImageScanPolicy {
 	return &v1alpha1.ImageScanPolicy{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "ImageScanPolicy"},
-		ObjectMeta: metav1.ObjectMeta{Name: "hssgate-demo-probe"},
+		ObjectMeta: metav1.ObjectMeta{Name: probeName},
 		Spec:       v1alpha1.ImageScanPolicySpec{Require: v1alpha1.Requirements{Expressions: []v1alpha1.Expression{{Expression: "image."}}}},
 	}
 }

@@ -29,6 +29,8 @@ func newLogger(w io.Writer, c config.Logging) (*slog.Logger, error) {
 		return nil, usageError{fmt.Errorf("log format must be json or text, not %q", c.Format)}
 	}
 	ctrl.SetLogger(logr.FromSlogHandler(handler))
-	klog.SetSlogLogger(slog.New(handler))
-	return slog.New(handler), nil
+	log := slog.New(handler)
+	klog.SetSlogLogger(log)
+	slog.SetDefault(log) // and of package log, which net/http uses
+	return log, nil
 }
