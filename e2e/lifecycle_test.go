@@ -1,0 +1,188 @@
+package e2e_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	"k8s.io/utils/clock"
+
+	"github.com/hssgate/hssgate/certificate"
+	"github.com/hssgate/hssgate/hss/hsstest"
+)
+
+// testProcesses starts and stops gates.
+func testProcesses(t *testing.T, f *fixture) {
+	t.Run("a gate that is told to stop answers what it has been asked", func(t *testing.T) {
+		t.Parallel()
+		testTermination(t, f.cluster)
+	})
+	t.Run("certificates from files are followed", func(t *testing.T) {
+		t.Parallel()
+		testCertificateFiles(t, f.cluster)
+	})
+	t.Run("mistakes are told", func(t *testing.T) {
+		t.Parallel()
+		testMistakes(t, f)
+	})
+}
+
+// testTermination stops a gate while pods are created, and starts it again.
+func testTermination(t *testing.T, c *cluster) {
+	server := newHSS(t)
+	add(server, row("app"))
+	for n := range 8 {
+		add(server, row(fmt.Sprintf("waits-%d", n)))
+	}
+	g := newGate(t, c, setup{name: "leaving", projects: map[string]*hsstest.Server{"main": server}})
+	s := g.newSpace(t)
+	s.enforce(t, "p")
+	s.admitted(t, s.run(t, newPod("web", "main.example.com/prod/app:1")))
+	first := g.caFile(t)
+
+	server.SetLatency(time.Second)
+	var all sync.WaitGroup
+	answers := make(chan error, 8)
+	for n := range cap(answers) {
+		all.Go(func() {
+			answers <- s.try(t, newPod(fmt.Sprintf("waits-%d", n), fmt.Sprintf("main.example.com/prod/waits-%d:1", n)))
+		})
+	}
+	eventually(t, func() error {
+		if server.Stats().InFlight == 0 {
+			return errors.New("HSS isn't asked yet")
+		}
+		return nil
+	})
+	for range 4 {
+		all.Go(func() { keepTrying(t, s) })
+	}
+	g.terminate(t)
+	all.Wait()
+	close(answers)
+	checkAnswers(t, answers)
+	<-g.exited
+
+	t.Log("the next one takes its place")
+	server.SetLatency(0)
+	g.process = c.start(t, g.args...)
+	g.awaitReady(t)
+	eventually(t, func() error { return s.try(t, newPod("web", "main.example.com/prod/app:1")) })
+	second := g.caFile(t)
+	if bundle := c.bundle(t, g.name); bytes.Equal(first, second) || !bytes.Equal(bundle, append(first, second...)) {
+		t.Errorf("the caBundle isn't that of both:\n%s", bundle)
+	}
+}
+
+// keepTrying creates a pod whose image is known, until nobody listens any more.
+func keepTrying(t *testing.T, s *space) {
+	for {
+		err := s.try(t, newPod("web", "main.example.com/prod/app:1"))
+		if refused(err) {
+			return
+		}
+		if err != nil {
+			t.Errorf("a review failed: %v", err)
+			return
+		}
+	}
+}
+
+func refused(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "connection refused")
+}
+
+// checkAnswers checks that no review failed. Some may have come too late, but
+// not all of them.
+func checkAnswers(t *testing.T, answers <-chan error) {
+	t.Helper()
+	late, total := 0, 0
+	for err := range answers {
+		total++
+		switch {
+		case refused(err):
+			late++
+		case err != nil && !strings.Contains(err.Error(), " denied by 1 policy:"):
+			t.Errorf("a review failed: %v", err)
+		}
+	}
+	if late == total {
+		t.Error("no review was under way")
+	}
+}
+
+// testCertificateFiles swaps the certificate of a running gate.
+func testCertificateFiles(t *testing.T, c *cluster) {
+	dir := t.TempDir()
+	first, second := newAuthority(t), newAuthority(t)
+	install(t, first, dir)
+	server := newHSS(t)
+	add(server, row("app"))
+	g := newGate(t, c, setup{
+		name: "files", projects: map[string]*hsstest.Server{"main": server}, webhook: "certDir: " + dir,
+		change: func(configuration *admissionregistrationv1.ValidatingWebhookConfiguration) {
+			configuration.Webhooks[0].ClientConfig.CABundle = append(first.PEM(), second.PEM()...)
+		},
+	})
+	s := g.newSpace(t)
+	s.enforce(t, "p")
+	s.admitted(t, s.run(t, newPod("before", "main.example.com/prod/app:1")))
+	if err := presents(g, first); err != nil {
+		t.Error(err)
+	}
+	install(t, second, dir)
+	eventually(t, func() error { return presents(g, second) })
+	s.admitted(t, s.run(t, newPod("after", "main.example.com/prod/app:1")))
+}
+
+func newAuthority(t *testing.T) *certificate.Authority {
+	t.Helper()
+	a, err := certificate.NewAuthority(clock.RealClock{}, "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// install puts a certificate and its key into a folder, each at once.
+func install(t *testing.T, a *certificate.Authority, dir string) {
+	t.Helper()
+	serving, err := a.GetCertificate(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(serving.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{
+		"tls.crt": {Type: "CERTIFICATE", Bytes: serving.Certificate[0]},
+		"tls.key": {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		path := write(t, name, string(pem.EncodeToMemory(block)))
+		if err := os.Rename(path, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// presents checks that the gate's certificate is of the authority.
+func presents(g *gate, a *certificate.Authority) error {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(a.PEM())
+	connection, err := tls.Dial("tcp", g.webhook, &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}) //nolint:noctx // it is on this host
+	if err != nil {
+		return err
+	}
+	return connection.Close()
+}

@@ -1,0 +1,43 @@
+package e2e_test
+
+import (
+	"flag"
+	"os"
+	"testing"
+)
+
+// TestMain lets many tests run at a time, however few cores there are: they
+// mostly wait for one another's servers.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "24"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
+// TestHssgate holds all tests that share an API server and gates.
+func TestHssgate(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	main := newMainGate(t, c)
+	groups := map[string]func(*testing.T, *fixture){
+		"verdicts":    testVerdicts,
+		"places":      testPlaces,
+		"updates":     testUpdates,
+		"rescans":     testRescans,
+		"trouble":     testTrouble,
+		"enforcement": testEnforcement,
+		"templates":   testTemplates,
+		"policies":    testPolicies,
+		"reviews":     testReviews,
+		"operation":   testOperation,
+		"processes":   testProcesses,
+	}
+	for name, group := range groups {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			group(t, main)
+		})
+	}
+}

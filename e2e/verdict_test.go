@@ -1,0 +1,173 @@
+package e2e_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hssgate/hssgate/hss/hsstest"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// verdict is what becomes of a pod with one image.
+type verdict struct {
+	// rows are what HSS has under the image's name.
+	rows []hsstest.Image
+	// image is the reference, in which NAME stands for a name of the case's
+	// own; empty: main.example.com/prod/NAME:1.
+	image string
+	// want are the findings; none: the pod is admitted.
+	want   []string
+	advice []string
+	// shown is the reference as the message shows it, if not as written.
+	shown string
+}
+
+// testVerdicts creates a pod for every state in which HSS can have an image.
+func testVerdicts(t *testing.T, f *fixture) {
+	s := f.newSpace(t)
+	s.enforce(t, "p", func(spec *v1alpha1.ImageScanPolicySpec) {
+		spec.Require.Expressions = []v1alpha1.Expression{
+			{Expression: "image.registryType != 'Other'", Message: "only known registries"},
+		}
+	})
+	n := 0
+	for name, test := range verdicts() {
+		n++
+		pod := fmt.Sprintf("pod-%d", n)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			checkVerdict(t, f, s.with(t), pod, test)
+		})
+	}
+}
+
+func checkVerdict(t *testing.T, f *fixture, s *space, pod string, test verdict) {
+	t.Helper()
+	for i := range test.rows {
+		test.rows[i].ImageName = strings.ReplaceAll(test.rows[i].ImageName, "NAME", pod)
+	}
+	add(f.hss["main"], test.rows...)
+	named := func(text string) string { return strings.ReplaceAll(text, "NAME", pod) }
+	if test.image == "" {
+		test.image = "main.example.com/prod/NAME:1"
+	}
+	if test.shown == "" {
+		test.shown = test.image
+	}
+	err := s.run(t, newPod(pod, named(test.image)))
+	if len(test.want) == 0 {
+		s.admitted(t, err)
+		return
+	}
+	line := fmt.Sprintf(`container "app": %s — %s [policy %s-p]`, named(test.shown), named(strings.Join(test.want, "; ")), s.name)
+	s.denied(t, err, fmt.Sprintf("pod %q", pod), []string{line}, test.advice...)
+	s.warned(t)
+}
+
+func verdicts() map[string]verdict {
+	one := func(changes ...func(*hsstest.Image)) []hsstest.Image { return []hsstest.Image{row("NAME", changes...)} }
+	all := map[string]verdict{
+		"a clean image is admitted":           {rows: one()},
+		"a High severity is denied":           {rows: one(func(i *hsstest.Image) { i.SeverityLevel = "High" }), want: []string{"severity High, allowed Medium"}, advice: []string{adviseRebuild}},
+		"an unknown severity is denied":       {rows: one(func(i *hsstest.Image) { i.SeverityLevel = "Critical" }), want: []string{`unknown severity "Critical", allowed Medium`}, advice: []string{adviseRebuild}},
+		"a vulnerable image is denied":        {rows: one(func(i *hsstest.Image) { i.VulNum = hsstest.Count(111) }), want: []string{"111 vulnerabilities, allowed 0"}, advice: []string{adviseRebuild}},
+		"every finding is told":               {rows: one(high), want: []string{"severity High, allowed Medium", "111 vulnerabilities, allowed 0"}, advice: []string{adviseRebuild}},
+		"a malicious file is denied":          {rows: one(func(i *hsstest.Image) { i.MaliciousFileNum = hsstest.Count(1) }), want: []string{"1 malicious file, allowed 0"}, advice: []string{"do not run this image; find out how the files came into it"}},
+		"too many unsafe settings are denied": {rows: one(func(i *hsstest.Image) { i.UnsafeSettingNum = hsstest.Count(11) }), want: []string{"11 unsafe settings, allowed 10"}, advice: []string{"mend the settings that HSS lists for the image, push it, and have HSS scan it"}},
+		"an expression decides": {
+			rows: one(func(i *hsstest.Image) { i.RegistryType = "Other" }), want: []string{"only known registries"},
+		},
+		"an unknown image is denied": {
+			want: []string{`HSS project "main" has no image prod/NAME:1 in registry "main"`}, advice: []string{adviseName},
+		},
+		"another version is another image": {
+			rows: one(func(i *hsstest.Image) { i.ImageVersion = "10" }), want: []string{`HSS project "main" has no image prod/NAME:1 in registry "main"`}, advice: []string{adviseName},
+		},
+		"an unknown registry host is denied": {
+			rows: one(), image: "evil.example.com/prod/NAME:1", want: []string{`no configured registry claims host "evil.example.com"`}, advice: []string{adviseName},
+		},
+		"what is no reference is denied": {
+			image: "main.example.com/Prod/NAME:1", shown: `"main.example.com/Prod/NAME:1"`,
+			want: []string{"invalid image reference: repository name (Prod/NAME) must be lowercase"}, advice: []string{"correct the image's name"},
+		},
+		"a nested name is found":           {rows: []hsstest.Image{row("a$NAME")}, image: "main.example.com/prod/a/NAME:1"},
+		"a host in capitals is the same":   {rows: one(high), image: "MAIN.example.com:443/prod/NAME:1", shown: "main.example.com/prod/NAME:1", want: []string{"severity High, allowed Medium", "111 vulnerabilities, allowed 0"}, advice: []string{adviseRebuild}},
+		"of two records the worst decides": {rows: append(one(), row("NAME", high, func(i *hsstest.Image) { i.ImageType = "shared_image" })), want: []string{"severity High, allowed Medium (shared_image record)", "111 vulnerabilities, allowed 0 (shared_image record)"}, advice: []string{adviseRebuild}},
+	}
+	for name, test := range scanVerdicts(one) {
+		all[name] = test
+	}
+	for name, test := range digestVerdicts(one) {
+		all[name] = test
+	}
+	return all
+}
+
+// scanVerdicts are those about whether and when an image was scanned.
+func scanVerdicts(one func(...func(*hsstest.Image)) []hsstest.Image) map[string]verdict {
+	never := func(status string) func(*hsstest.Image) {
+		return func(i *hsstest.Image) {
+			i.ScanStatus, i.SeverityLevel, i.VulNum, i.UnsafeSettingNum, i.MaliciousFileNum = status, "", nil, nil, nil
+			i.LatestScanTime = time.Time{}
+		}
+	}
+	return map[string]verdict{
+		"an unscanned image is denied":                {rows: one(never("unscan")), want: []string{"never scanned"}, advice: []string{adviseScan}},
+		"an image in its first scan is denied":        {rows: one(never("scanning")), want: []string{"being scanned, and no completed scan is known"}, advice: []string{adviseScan}},
+		"an image that waits for a scan is denied":    {rows: one(never("waiting_for_scan")), want: []string{"waiting to be scanned, and no completed scan is known"}, advice: []string{adviseScan}},
+		"a good image in a further scan is admitted":  {rows: one(func(i *hsstest.Image) { i.ScanStatus = "scanning" })},
+		"a bad image in a further scan is denied":     {rows: one(high, func(i *hsstest.Image) { i.ScanStatus = "scanning" }), want: []string{"severity High, allowed Medium", "111 vulnerabilities, allowed 0"}, advice: []string{adviseRebuild}},
+		"a tag updated after its last scan is denied": {rows: one(func(i *hsstest.Image) { i.LatestUpdateTime = i.LatestScanTime.Add(30 * time.Minute) }), want: []string{"updated 30m after its last scan"}, advice: []string{adviseScan}},
+		"an old scan is denied": {
+			rows: one(func(i *hsstest.Image) {
+				i.LatestScanTime, i.LatestUpdateTime = time.Now().AddDate(0, 0, -60), time.Now().AddDate(0, 0, -90)
+			}),
+			want: []string{"scanned 60 days ago, allowed 7 days"}, advice: []string{"have HSS scan the image again"},
+		},
+		"a failed scan is denied with HSS's reason": {
+			rows: one(func(i *hsstest.Image) {
+				i.ScanStatus, i.ScanFailedCode, i.ScanFailedDesc = "failed", "authentication_failed", "认证失败"
+			}),
+			want:   []string{"scan failed (authentication_failed: 认证失败), allowed success"},
+			advice: []string{"see in HSS why the scan did not succeed, and scan the image again"},
+		},
+		"an unknown scan status is denied": {
+			rows: one(func(i *hsstest.Image) { i.ScanStatus = "paused" }), want: []string{`unknown scan status "paused", allowed success`},
+			advice: []string{"see in HSS why the scan did not succeed, and scan the image again"},
+		},
+	}
+}
+
+// digestVerdicts are those about references with digests and images of several
+// architectures.
+func digestVerdicts(one func(...func(*hsstest.Image)) []hsstest.Image) map[string]verdict {
+	arch := func(digit string, vulnerabilities int) hsstest.Architecture {
+		return hsstest.Architecture{
+			ImageDigest: digest(digit), ScanStatus: "success", VulNum: hsstest.Count(vulnerabilities),
+			UnsafeSettingNum: hsstest.Count(0), MaliciousFileNum: hsstest.Count(0),
+		}
+	}
+	several := func(bad int) []hsstest.Image {
+		return one(func(i *hsstest.Image) {
+			i.MultiArch, i.AssociationImages = true, []hsstest.Architecture{arch("b", 0), arch("c", bad)}
+		})
+	}
+	const image = "main.example.com/prod/NAME:1@"
+	badArchitecture := []string{"architecture sha256:cccccccccccc…: 7 vulnerabilities, allowed 0"}
+	return map[string]verdict{
+		"a digest that matches is admitted": {rows: one(), image: image + digest("a")},
+		"a digest without a tag is found":   {rows: one(), image: "main.example.com/prod/NAME@" + digest("a")},
+		"a digest that doesn't match is denied": {
+			rows: one(), image: image + digest("d"),
+			want:   []string{"HSS knows prod/NAME:1 with digest " + digest("a") + " only, not with " + digest("d")},
+			advice: []string{adviseName},
+		},
+		"good architectures are admitted":                 {rows: several(0)},
+		"one bad architecture of many is denied":          {rows: several(7), want: badArchitecture, advice: []string{adviseRebuild}},
+		"the digest of a good architecture is admitted":   {rows: several(7), image: image + digest("b")},
+		"the digest of the bad architecture is denied":    {rows: several(7), image: image + digest("c"), want: []string{"7 vulnerabilities, allowed 0"}, advice: []string{adviseRebuild}},
+		"the digest of the index judges all of its parts": {rows: several(7), image: image + digest("a"), want: badArchitecture, advice: []string{adviseRebuild}},
+	}
+}
