@@ -33,14 +33,46 @@ type Project struct {
 	// 1000.
 	Burst int `yaml:"burst"`
 	// MaxConcurrent bounds the calls under way at one time, from 1 to 1000.
-	// Calls signed with an access key are kept to fewer, since several that
-	// fail at once lock the key.
+	// Keys that HSS has not accepted yet are tried one call at a time, since
+	// several that fail in a row lock the key.
 	MaxConcurrent int `yaml:"maxConcurrent"`
+	// BackgroundPercent is the part of requestsPerSecond and maxConcurrent
+	// that refreshing and synchronising may take, from 1 to 100. Admissions
+	// come first all the same.
+	BackgroundPercent int `yaml:"backgroundPercent"`
+	// MaxWaiting bounds the images that wait for their turn to be asked for,
+	// from 1 to 100000. Past it, an image that is not known is unavailable at
+	// once.
+	MaxWaiting int `yaml:"maxWaiting"`
 	// RequestTimeout bounds one call to HSS, from 100ms to 5m.
 	RequestTimeout Duration `yaml:"requestTimeout"`
 	// LookupTimeout bounds all that is done to learn of one image, with every
 	// page and every retry: at least requestTimeout, up to 10m.
 	LookupTimeout Duration `yaml:"lookupTimeout"`
+	// Sync lists the whole project ahead of any request.
+	Sync Sync `yaml:"sync"`
+}
+
+// Sync lists the whole project ahead of any request, 200 images a call, and
+// then asks for what changed. An image that is named by tag, with a digest or
+// without, then costs no call. It suits clusters that use a good part of the
+// project's images; where a few of very many are used, the calls are wasted.
+// Every replica synchronises for itself.
+type Sync struct {
+	// Enabled switches it on.
+	Enabled bool `yaml:"enabled"`
+	// FullInterval is how often everything is listed anew, which is when
+	// deletions show, from 5m to 24h. What the whole list did not confirm for
+	// twice as long is asked for singly again.
+	FullInterval Duration `yaml:"fullInterval"`
+	// Interval is how often HSS is asked for what changed, from 5s to
+	// fullInterval. Up to then an answer is used without asking again; with
+	// more than freshFor, most images are asked for singly after all.
+	Interval Duration `yaml:"interval"`
+	// Overlap is how far back each question for changes reaches behind the
+	// last, at least lookupTimeout, up to 24h: clocks differ, and rows show
+	// late.
+	Overlap Duration `yaml:"overlap"`
 }
 
 // Credential sources.
@@ -111,7 +143,14 @@ func (p *Project) setDefaults() {
 		RequestsPerSecond:   20,
 		Burst:               40,
 		MaxConcurrent:       16,
+		BackgroundPercent:   30,
+		MaxWaiting:          1000,
 		RequestTimeout:      Duration(10 * time.Second),
 		LookupTimeout:       Duration(30 * time.Second),
+		Sync: Sync{
+			FullInterval: Duration(time.Hour),
+			Interval:     Duration(time.Minute),
+			Overlap:      Duration(15 * time.Minute),
+		},
 	}
 }

@@ -107,12 +107,16 @@ func (v *validator) text(field, value string, most int) {
 func (v *validator) cache(c Cache) {
 	const second, day = Duration(time.Second), Duration(24 * time.Hour)
 	v.count("cache.maxImages", c.MaxImages, 1, 10_000_000)
+	if c.MaxBytes < 1<<20 || c.MaxBytes > 4<<30 {
+		v.fail("cache.maxBytes", "must be from 1Mi to 4Gi, not %s", c.MaxBytes)
+	}
 	v.duration("cache.freshFor", c.FreshFor, second, day)
 	v.duration("cache.notFoundFor", c.NotFoundFor, second, day)
 	v.duration("cache.pendingFor", c.PendingFor, second, day)
 	v.duration("cache.errorFor", c.ErrorFor, second/10, Duration(5*time.Minute))
 	v.duration("cache.waitWhenStale", c.WaitWhenStale, 0, Duration(30*time.Second))
 	v.duration("cache.maxStaleness", c.MaxStaleness, second, 365*day)
+	v.duration("cache.warmUpTimeout", c.WarmUpTimeout, 0, Duration(5*time.Minute))
 	if longest := max(c.FreshFor, c.NotFoundFor, c.PendingFor); c.MaxStaleness < longest {
 		v.fail("cache.maxStaleness", "must be at least as long as freshFor, notFoundFor and pendingFor (%s), not %s", longest, c.MaxStaleness)
 	}

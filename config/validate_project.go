@@ -46,10 +46,29 @@ func (v *validator) project(field string, p *Project) {
 	}
 	v.count(field+".burst", p.Burst, 1, 1000)
 	v.count(field+".maxConcurrent", p.MaxConcurrent, 1, 1000)
+	v.count(field+".backgroundPercent", p.BackgroundPercent, 1, 100)
+	v.count(field+".maxWaiting", p.MaxWaiting, 1, 100_000)
 	v.duration(field+".requestTimeout", p.RequestTimeout, Duration(100*time.Millisecond), Duration(5*time.Minute))
 	v.duration(field+".lookupTimeout", p.LookupTimeout, Duration(100*time.Millisecond), Duration(10*time.Minute))
 	if p.LookupTimeout < p.RequestTimeout {
 		v.fail(field+".lookupTimeout", "must be at least requestTimeout (%s), not %s", p.RequestTimeout, p.LookupTimeout)
+	}
+	v.sync(field+".sync", p)
+}
+
+// sync checks the times of a synchronisation. They are checked while it is off
+// too, or switching it on would be when mistakes show.
+func (v *validator) sync(field string, p *Project) {
+	const day = Duration(24 * time.Hour)
+	s := p.Sync
+	v.duration(field+".fullInterval", s.FullInterval, Duration(5*time.Minute), day)
+	v.duration(field+".interval", s.Interval, Duration(5*time.Second), day)
+	if s.Interval > s.FullInterval {
+		v.fail(field+".interval", "must be at most fullInterval (%s), not %s", s.FullInterval, s.Interval)
+	}
+	v.duration(field+".overlap", s.Overlap, 0, day)
+	if s.Overlap < p.LookupTimeout {
+		v.fail(field+".overlap", "must be at least lookupTimeout (%s), not %s", p.LookupTimeout, s.Overlap)
 	}
 }
 

@@ -323,11 +323,41 @@ func TestRegistriesMayShareAHostOnlyIfTheyCanBeToldApart(t *testing.T) {
 	}
 }
 
+func TestSynchronisationAndShares(t *testing.T) {
+	t.Parallel()
+	check(t, map[string]validation{
+		"switched on":              {project(func(p *config.Project) { p.Sync.Enabled = true }), nil},
+		"an interval of the whole": {project(func(p *config.Project) { p.Sync.Interval = p.Sync.FullInterval }), nil},
+		"an interval beyond it": {
+			project(func(p *config.Project) { p.Sync.Interval = p.Sync.FullInterval + 1 }), []string{"projects[0].sync.interval"},
+		},
+		"whole lists too often": {
+			project(func(p *config.Project) { p.Sync.FullInterval = config.Duration(4 * time.Minute) }), []string{"projects[0].sync.fullInterval"},
+		},
+		"an overlap of one look-up": {project(func(p *config.Project) { p.Sync.Overlap = p.LookupTimeout }), nil},
+		"an overlap below that": {
+			project(func(p *config.Project) { p.Sync.Overlap = p.LookupTimeout - 1 }), []string{"projects[0].sync.overlap"},
+		},
+		"wrong even while it is off": {
+			project(func(p *config.Project) { p.Sync = config.Sync{} }),
+			[]string{"projects[0].sync.fullInterval", "projects[0].sync.interval", "projects[0].sync.overlap"},
+		},
+		"all for the background":     {project(func(p *config.Project) { p.BackgroundPercent = 100 }), nil},
+		"nothing for the background": {project(func(p *config.Project) { p.BackgroundPercent = 0 }), []string{"projects[0].backgroundPercent"}},
+		"more than all":              {project(func(p *config.Project) { p.BackgroundPercent = 101 }), []string{"projects[0].backgroundPercent"}},
+		"nobody may wait":            {project(func(p *config.Project) { p.MaxWaiting = 0 }), []string{"projects[0].maxWaiting"}},
+	})
+}
+
 func TestCacheAndWebhook(t *testing.T) {
 	t.Parallel()
 	check(t, map[string]validation{
 		"no wait for HSS if stale": {func(c *config.Configuration) { c.Cache.WaitWhenStale = 0 }, nil},
 		"one image":                {func(c *config.Configuration) { c.Cache.MaxImages = 1 }, nil},
+		"a cache of 4Gi":           {func(c *config.Configuration) { c.Cache.MaxBytes = 4 << 30 }, nil},
+		"a cache beyond 4Gi":       {func(c *config.Configuration) { c.Cache.MaxBytes = 4<<30 + 1 }, []string{"cache.maxBytes"}},
+		"no warm-up":               {func(c *config.Configuration) { c.Cache.WarmUpTimeout = 0 }, nil},
+		"an endless warm-up":       {func(c *config.Configuration) { c.Cache.WarmUpTimeout = config.Duration(time.Hour) }, []string{"cache.warmUpTimeout"}},
 		"stale before it's fresh":  {func(c *config.Configuration) { c.Cache.MaxStaleness = c.Cache.FreshFor - 1 }, []string{"cache.maxStaleness"}},
 		"staleness of freshness":   {func(c *config.Configuration) { c.Cache.MaxStaleness = c.Cache.FreshFor }, nil},
 		"pending beyond staleness": {
