@@ -48,7 +48,7 @@ func directions() map[string]direction {
 		"inventory":                 {ours: []string{"image", "hss", "policy", "policy/v1alpha1", "config"}, others: anything, never: []string{client, controller}},
 		"gate":                      {ours: []string{"image", "inventory", "policy", "policy/v1alpha1"}, others: anything, notDirectly: []string{"net/http"}},
 		"webhook":                   {ours: []string{"webhook", "gate", "image", "policy", "policy/v1alpha1"}, others: anything},
-		"controller":                {ours: []string{"controller", "gate", "policy", "policy/v1alpha1"}, others: anything},
+		"controller":                {ours: []string{"controller", "certificate", "gate", "policy", "policy/v1alpha1"}, others: anything},
 		"server":                    {ours: anything, others: anything},
 		"demo":                      {ours: anything, others: anything},
 		"charts":                    {},

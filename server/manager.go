@@ -6,13 +6,11 @@ import (
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -28,7 +26,7 @@ const electionID = "hssgate"
 
 func newScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, admissionregistrationv1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, admissionregistrationv1.AddToScheme, corev1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			return nil, fmt.Errorf("make the scheme: %w", err)
 		}
@@ -47,13 +45,18 @@ func (g *Server) newManager() (ctrl.Manager, error) {
 		Cache:                   g.cacheOptions(),
 		Metrics:                 metricsserver.Options{BindAddress: g.Config.MetricsBindAddress},
 		HealthProbeBindAddress:  g.Config.HealthBindAddress,
-		WebhookServer:           server.Server,
+		WebhookServer:           server,
 		GracefulShutdownTimeout: new(drainTimeout),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reach the cluster: %w", err)
 	}
-	return manager, server.attach(manager, g)
+	if g.clients != nil {
+		if err := manager.Add(g.clients); err != nil {
+			return nil, fmt.Errorf("follow the authorities of clients: %w", err)
+		}
+	}
+	return manager, g.certificates.follow(manager)
 }
 
 // newElected returns the manager of what one replica does for all. It is one of
@@ -76,11 +79,8 @@ func (g *Server) newElected() (ctrl.Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare the election: %w", err)
 	}
+	if err := g.certificates.lead(manager); err != nil {
+		return nil, err
+	}
 	return manager, (&controller.Status{Client: manager.GetClient()}).SetupWithManager(manager)
-}
-
-// cacheOptions keeps the caches to what may be read.
-func (g *Server) cacheOptions() cache.Options {
-	onlyOwn := cache.ByObject{Field: fields.OneTermEqualSelector("metadata.name", g.Config.Webhook.ConfigurationName)}
-	return cache.Options{ByObject: map[client.Object]cache.ByObject{&admissionregistrationv1.ValidatingWebhookConfiguration{}: onlyOwn}}
 }

@@ -12,9 +12,10 @@ import (
 // it is to stop.
 func (g *Server) addChecks() error {
 	ready := map[string]healthz.Checker{
-		"policies": func(*http.Request) error { return g.policies.Ready() },
-		"webhook":  once(g.manager.GetWebhookServer().StartedChecker()),
-		"stopping": g.notStopping,
+		"policies":    func(*http.Request) error { return g.policies.Ready() },
+		"certificate": func(*http.Request) error { return g.certificates.ready() },
+		"webhook":     once(g.listening),
+		"stopping":    g.notStopping,
 	}
 	for name, check := range ready {
 		if err := g.manager.AddReadyzCheck(name, check); err != nil {
@@ -25,6 +26,15 @@ func (g *Server) addChecks() error {
 		return fmt.Errorf("add health check: %w", err)
 	}
 	return nil
+}
+
+// listening is asked for only when there's a certificate: without one each
+// question is a failed handshake in the log.
+func (g *Server) listening(r *http.Request) error {
+	if _, err := g.certificates.source(nil); err != nil {
+		return err
+	}
+	return g.manager.GetWebhookServer().StartedChecker()(r)
 }
 
 // once asks check until it has succeeded: what listens goes on listening until

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
+	"github.com/hssgate/hssgate/certificate"
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/controller"
 	"github.com/hssgate/hssgate/gate"
@@ -53,7 +54,9 @@ type Server struct {
 	// outside a cluster.
 	Namespace string
 
-	scheme *runtime.Scheme
+	scheme       *runtime.Scheme
+	certificates *certificates
+	clients      *certificate.Clients
 	// manager runs what every replica does, elected what one does for all.
 	manager, elected ctrl.Manager
 	policies         *controller.Policies
@@ -64,6 +67,12 @@ type Server struct {
 func (g *Server) Run(ctx context.Context) error {
 	var err error
 	if g.scheme, err = newScheme(); err != nil {
+		return err
+	}
+	if g.certificates, err = g.newCertificates(); err != nil {
+		return err
+	}
+	if g.clients, err = g.newClients(); err != nil {
 		return err
 	}
 	if g.manager, err = g.newManager(); err != nil {

@@ -5,19 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
-	"k8s.io/utils/clock"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/hssgate/hssgate/certificate"
 	"github.com/hssgate/hssgate/config"
-	"github.com/hssgate/hssgate/controller"
 	"github.com/hssgate/hssgate/webhook"
 )
 
@@ -47,33 +41,34 @@ func NewHandler(c *config.Configuration, r Reviews) *webhook.Handler {
 	})
 }
 
-// webhookServer is controller-runtime's, with whatever keeps its certificate.
-type webhookServer struct {
-	ctrlwebhook.Server
-	watcher   *certwatcher.CertWatcher
-	authority *certificate.Authority
-}
-
-func (g *Server) newWebhookServer() (*webhookServer, error) {
-	s := &webhookServer{}
-	source, err := s.certificates(g)
-	if err != nil {
-		return nil, err
-	}
-	s.Server, err = NewWebhookServer(g.Config.Webhook.BindAddress, source)
+// newWebhookServer returns the server, which serves once the manager starts it.
+func (g *Server) newWebhookServer() (ctrlwebhook.Server, error) {
+	server, err := NewWebhookServer(g.Config.Webhook.BindAddress, g.certificates.source, g.requireClients)
 	if err != nil {
 		return nil, fmt.Errorf("webhook.bindAddress: %w", err)
 	}
-	return s, nil
+	return server, nil
 }
 
-// CertificateSource gives a server its certificate, as tls.Config's
-// GetCertificate.
-type CertificateSource = func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+// requireClients lets in only the clients that the configuration names, if it
+// names any.
+func (g *Server) requireClients(c *tls.Config) {
+	if g.clients != nil {
+		g.clients.Require(c)
+	}
+}
+
+func (g *Server) newClients() (*certificate.Clients, error) {
+	w := &g.Config.Webhook
+	if w.ClientCAFile == "" {
+		return nil, nil //nolint:nilnil // whoever can connect may ask
+	}
+	return certificate.NewClients(w.ClientCAFile, w.ClientNames, g.Log.With("component", "clients"))
+}
 
 // NewWebhookServer returns controller-runtime's webhook server for address, a
-// host:port, over HTTPS only.
-func NewWebhookServer(address string, source CertificateSource) (ctrlwebhook.Server, error) {
+// host:port, over HTTPS only. Options change its TLS configuration at the end.
+func NewWebhookServer(address string, source CertificateSource, options ...func(*tls.Config)) (ctrlwebhook.Server, error) {
 	host, portText, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
@@ -82,9 +77,9 @@ func NewWebhookServer(address string, source CertificateSource) (ctrlwebhook.Ser
 	if err != nil {
 		return nil, fmt.Errorf("address %s: %w", address, err)
 	}
-	return ctrlwebhook.NewServer(ctrlwebhook.Options{Host: host, Port: port, TLSOpts: []func(*tls.Config){harden, func(c *tls.Config) {
-		c.GetCertificate = source
-	}}}), nil
+	serve := func(c *tls.Config) { c.GetCertificate = source }
+	options = append([]func(*tls.Config){harden, serve}, options...)
+	return ctrlwebhook.NewServer(ctrlwebhook.Options{Host: host, Port: port, TLSOpts: options}), nil
 }
 
 // harden allows TLS 1.2 with forward secrecy and TLS 1.3. HTTP/2 is off: the
@@ -97,60 +92,4 @@ func harden(c *tls.Config) {
 		tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 	}
 	c.NextProtos = []string{"http/1.1"}
-}
-
-// certificates returns the source of the serving certificate: files that are
-// followed as they change, or an authority of hssgate's own.
-func (s *webhookServer) certificates(g *Server) (CertificateSource, error) {
-	w := g.Config.Webhook
-	certFile, keyFile := w.TLSCertFile, w.TLSKeyFile
-	if w.CertDir != "" {
-		certFile, keyFile = filepath.Join(w.CertDir, "tls.crt"), filepath.Join(w.CertDir, "tls.key")
-	}
-	var err error
-	if certFile != "" {
-		if s.watcher, err = certwatcher.New(certFile, keyFile); err != nil {
-			return nil, fmt.Errorf("read the serving certificate: %w", err)
-		}
-		return s.watcher.GetCertificate, nil
-	}
-	if s.authority, err = certificate.NewAuthority(clock.RealClock{}, g.servingHosts()...); err != nil {
-		return nil, err
-	}
-	if g.CAFile != "" {
-		if err := os.WriteFile(g.CAFile, s.authority.PEM(), 0o600); err != nil {
-			return nil, fmt.Errorf("write the authority: %w", err)
-		}
-	}
-	return s.authority.GetCertificate, nil
-}
-
-func (g *Server) servingHosts() []string {
-	if len(g.Config.Webhook.Hosts) > 0 {
-		return g.Config.Webhook.Hosts
-	}
-	hosts := []string{"localhost", "127.0.0.1", "::1"}
-	if g.Namespace != "" {
-		service := "hssgate." + g.Namespace + ".svc"
-		hosts = append([]string{service, service + ".cluster.local"}, hosts...)
-	}
-	return hosts
-}
-
-// attach has the manager run what keeps the certificate.
-func (s *webhookServer) attach(manager ctrl.Manager, g *Server) error {
-	if s.watcher != nil {
-		if err := manager.Add(s.watcher); err != nil {
-			return fmt.Errorf("follow the serving certificate: %w", err)
-		}
-		return nil
-	}
-	if g.Config.Webhook.ConfigurationName == "" {
-		return nil
-	}
-	bundle := &controller.Bundle{
-		Client: manager.GetClient(), ConfigurationName: g.Config.Webhook.ConfigurationName,
-		Authority: s.authority.PEM(), Clock: clock.RealClock{},
-	}
-	return bundle.SetupWithManager(manager)
 }

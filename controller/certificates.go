@@ -1,0 +1,171 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/hssgate/hssgate/certificate"
+)
+
+// Certificates has a replica serve by the authority that all replicas share, and
+// keeps the authorities in the caBundle of the webhooks. Authority, which one
+// replica runs, makes and renews what is shared.
+type Certificates struct {
+	Client client.Client
+	// Secret keeps the authorities.
+	Secret client.ObjectKey
+	// ConfigurationName is that of the ValidatingWebhookConfiguration.
+	ConfigurationName string
+	// Issuer makes the serving certificate.
+	Issuer *certificate.Issuer
+	// Propagation is how long API servers are given to learn of an authority
+	// before certificates come from it.
+	Propagation time.Duration
+	Clock       clock.PassiveClock
+	Log         *slog.Logger
+
+	trust   certificate.Trust
+	trusted atomic.Bool
+}
+
+// Ready returns why the replica can't serve yet, or nil: from when it has a
+// certificate that the API server trusts. Without a webhook configuration nobody
+// asks, and the certificate is enough.
+func (c *Certificates) Ready() error {
+	if c.Issuer.Root() == nil {
+		return fmt.Errorf("%w: Secret %q holds none", certificate.ErrNoAuthority, c.Secret)
+	}
+	return trusted(&c.trusted, c.ConfigurationName)
+}
+
+// SetupWithManager follows the Secret and the webhook configuration on every
+// replica.
+func (c *Certificates) SetupWithManager(mgr ctrl.Manager) error {
+	err := followCertificates(mgr, "certificates", c.Secret, c.ConfigurationName).
+		WithOptions(ctrlcontroller.Options{NeedLeaderElection: new(false)}).
+		Complete(c)
+	if err != nil {
+		return fmt.Errorf("follow the certificates' authority: %w", err)
+	}
+	return nil
+}
+
+// followCertificates asks for one key, the Secret's, whatever changes.
+func followCertificates(mgr ctrl.Manager, name string, secret client.ObjectKey, configuration string) *builder.Builder {
+	own := predicate.NewPredicateFuncs(func(o client.Object) bool { return client.ObjectKeyFromObject(o) == secret })
+	toSecret := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
+		return []reconcile.Request{{NamespacedName: secret}}
+	})
+	return ctrl.NewControllerManagedBy(mgr).
+		Named(name).
+		For(&corev1.Secret{}, builder.WithPredicates(own)).
+		Watches(&admissionregistrationv1.ValidatingWebhookConfiguration{}, toSecret, builder.WithPredicates(named(configuration))).
+		WatchesRawSource(atStart(secret))
+}
+
+// atStart asks for key once, also if nothing of that name is there.
+func atStart(key client.ObjectKey) source.Source {
+	return source.Func(func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		queue.Add(reconcile.Request{NamespacedName: key})
+		return nil
+	})
+}
+
+// Reconcile takes over what the Secret holds, as far as it is trusted.
+func (c *Certificates) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, error) {
+	secret, err := readSecret(ctx, c.Client, c.Secret)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	configuration, err := readConfiguration(ctx, c.Client, c.ConfigurationName)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	now := c.Clock.Now()
+	c.trust.Observe(now, bundles(configuration)...)
+	roots, err := certificate.ParseRoots(secret.Data)
+	if err != nil {
+		c.Log.Warn("the Secret of the authority is damaged: serving by the last good one, until it is repaired", "secret", c.Secret, "error", err)
+	}
+	wait, err := c.adopt(now, roots.Current)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	err = writeBundles(ctx, c.Client, configuration, func(bundle []byte) []byte {
+		return certificate.MergeBundle(bundle, roots.PEMs(), now, nil)
+	})
+	if apierrors.IsConflict(err) {
+		// Another replica was faster: its change comes along soon.
+		return ctrl.Result{RequeueAfter: conflictRetry}, nil
+	}
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	c.note(configuration)
+	return ctrl.Result{RequeueAfter: wait}, nil
+}
+
+// adopt serves by current if it may, and otherwise returns when to try again; 0
+// means once something changes. What isn't trusted yet may only be served if
+// nothing better is there.
+func (c *Certificates) adopt(now time.Time, current *certificate.Root) (time.Duration, error) {
+	serving := c.Issuer.Root()
+	if current == nil || !current.ValidAt(now) || current.Equal(serving) {
+		return 0, nil
+	}
+	if serving != nil && serving.ValidAt(now) {
+		since, isTrusted := c.trust.Since(current)
+		if !isTrusted {
+			return 0, nil
+		}
+		if wait := since.Add(c.Propagation).Sub(now); wait > 0 {
+			return wait, nil
+		}
+	}
+	if err := c.Issuer.Use(current); err != nil {
+		return 0, fmt.Errorf("serve by the authority of Secret %q: %w", c.Secret, err)
+	}
+	c.Log.Info("serving by another authority", "authority", current, "before", serving)
+	return 0, nil
+}
+
+// note notes that the authority in use is in the webhook configuration as it
+// was read or has just been written.
+func (c *Certificates) note(configuration *admissionregistrationv1.ValidatingWebhookConfiguration) {
+	c.trust.Observe(c.Clock.Now(), bundles(configuration)...)
+	root := c.Issuer.Root()
+	_, isTrusted := c.trust.Since(root)
+	if isTrusted || root != nil && configuration == nil {
+		c.trusted.Store(true)
+	}
+}
+
+// readSecret returns one without data if there's none.
+func readSecret(ctx context.Context, c client.Reader, key client.ObjectKey) (*corev1.Secret, error) {
+	secret := &corev1.Secret{}
+	err := c.Get(ctx, key, secret)
+	if apierrors.IsNotFound(err) {
+		return &corev1.Secret{}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read Secret %q: %w", key, err)
+	}
+	return secret, nil
+}
