@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"time"
 
@@ -131,7 +132,10 @@ func (h *Handler) answer(ctx context.Context, r *http.Request, rv *review) (a an
 	return h.decide(ctx, &rv.Request)
 }
 
-var errBusy = errors.New("too many reviews at once")
+var (
+	errBusy = errors.New("too many reviews at once")
+	errLate = errors.New("review did not arrive in time")
+)
 
 // read decodes the body, within the bound of what is read at once.
 func (h *Handler) read(ctx context.Context, r *http.Request, rv *review) error {
@@ -147,6 +151,9 @@ func (h *Handler) read(ctx context.Context, r *http.Request, rv *review) error {
 	}
 	defer h.inFlight.Release(size)
 	err := decode(r.Body, h.MaxReviewBytes, rv)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errLate
+	}
 	if err != nil {
 		drain(r)
 	}
@@ -172,7 +179,7 @@ func failureStatus(err error) (int32, metav1.StatusReason) {
 	switch {
 	case errors.Is(err, errTooLarge), errors.Is(err, image.ErrTooMany):
 		return http.StatusRequestEntityTooLarge, metav1.StatusReasonRequestEntityTooLarge
-	case errors.Is(err, errBusy):
+	case errors.Is(err, errBusy), errors.Is(err, errLate):
 		return http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable
 	}
 	return http.StatusBadRequest, metav1.StatusReasonBadRequest
