@@ -26,7 +26,7 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal finds no handler, and ends the process at once.
-	defer context.AfterFunc(ctx, stop)()
+	context.AfterFunc(ctx, stop)
 	if err := newRootCommand().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "hssgate:", err)
 		os.Exit(exitCode(err))
@@ -77,11 +77,13 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	message := fmt.Sprintf("there is no command %q", args[0])
+	// Cobra sets its default for its own message only.
+	cmd.SuggestionsMinimumDistance = 2
+	hint := ""
 	if suggestions := cmd.SuggestionsFor(args[0]); len(suggestions) > 0 {
-		message += "; did you mean " + strings.Join(suggestions, " or ") + "?"
+		hint = fmt.Sprintf(" (did you mean %s?)", strings.Join(suggestions, " or "))
 	}
-	return usageError{fmt.Errorf("%s see %s --help", strings.TrimSuffix(message, "?")+";", cmd.CommandPath())}
+	return usageError{fmt.Errorf("there is no command %q%s; see %s --help", args[0], hint, cmd.CommandPath())}
 }
 
 // noArguments refuses arguments as wrong usage.
