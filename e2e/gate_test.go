@@ -13,7 +13,6 @@ import (
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/hssgate/hssgate/hss/hsstest"
 )
@@ -58,16 +57,8 @@ func newGate(t *testing.T, c *cluster, s setup) *gate {
 		"--kubeconfig", c.kubeconfig, "--ca-file", filepath.Join(t.TempDir(), "ca.crt"),
 	}, s.args...)
 	g.process = c.start(t, g.args...)
+	g.installWebhooks(t, s)
 	g.awaitReady(t)
-	configuration := g.webhookConfiguration()
-	if s.change != nil {
-		s.change(configuration)
-	}
-	webhooks := c.Clientset(t).AdmissionregistrationV1().ValidatingWebhookConfigurations()
-	if _, err := webhooks.Create(t.Context(), configuration, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { removeWebhooks(t, c.Clientset(t), s.name) })
 	if !strings.Contains(s.webhook, "certDir") && !contains(s.args, "--dry-run") {
 		g.awaitJudgement(t)
 	}
@@ -84,13 +75,22 @@ func (g *gate) awaitJudgement(t *testing.T) {
 	s.awaitFence(t, fence)
 }
 
-// removeWebhooks keeps a gate that is gone from being asked.
-func removeWebhooks(t *testing.T, k kubernetes.Interface, name string) {
+// installWebhooks has the API server ask the gate as long as the test runs.
+func (g *gate) installWebhooks(t *testing.T, s setup) {
 	t.Helper()
-	webhooks := k.AdmissionregistrationV1().ValidatingWebhookConfigurations()
-	if err := webhooks.Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil { //nolint:usetesting // the test's context has ended
-		t.Error(err)
+	configuration := g.webhookConfiguration()
+	if s.change != nil {
+		s.change(configuration)
 	}
+	webhooks := g.cluster.Clientset(t).AdmissionregistrationV1().ValidatingWebhookConfigurations()
+	if _, err := webhooks.Create(t.Context(), configuration, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := webhooks.Delete(context.WithoutCancel(t.Context()), s.name, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func contains(list []string, one string) bool {

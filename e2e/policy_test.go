@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -192,22 +193,23 @@ func testKubeSystem(t *testing.T, f *fixture) {
 	s := f.newSpace(t)
 	everywhere := func(spec *v1alpha1.ImageScanPolicySpec) {
 		spec.Match.NamespaceSelector = nil
-		spec.Match.Images = []string{"system.example.com/**"}
+		spec.Match.ObjectSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"test": "system"}}
 	}
 	s.enforce(t, "p", everywhere)
 	const image = "system.example.com/prod/system:1"
-	says(t, s.try(t, newPod("system", image)), `pod "system" denied by 1 policy:`)
+	labelled := func(p *corev1.Pod) { p.Labels = map[string]string{"test": "system"} }
+	says(t, s.try(t, newPod("system", image, labelled)), `pod "system" denied by 1 policy:`)
 	patch := fmt.Appendf(nil, `{"metadata":{"labels":{%q:%q}}}`, gateLabel, f.name)
 	if _, err := s.client.CoreV1().Namespaces().Patch(t.Context(), metav1.NamespaceSystem, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	system := s.with(t)
 	system.name = metav1.NamespaceSystem
-	system.admitted(t, system.try(t, newPod("system", image)))
+	system.admitted(t, system.try(t, newPod("system", image, labelled)))
 
 	t.Log("asked for sure, not only perhaps")
 	for namespace, want := range map[string]bool{s.name: false, metav1.NamespaceSystem: true} {
-		if got := f.ask(t, namespace, newPod("system", image)); got.Allowed != want {
+		if got := f.ask(t, namespace, newPod("system", image, labelled)); got.Allowed != want {
 			t.Errorf("in %s: got allowed %v, want %v", namespace, got.Allowed, want)
 		}
 	}

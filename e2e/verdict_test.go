@@ -41,6 +41,13 @@ func testVerdicts(t *testing.T, f *fixture) {
 			checkVerdict(t, f, s.with(t), pod, test)
 		})
 	}
+	t.Run("what is no reference is denied by every policy", func(t *testing.T) {
+		t.Parallel()
+		const image = "main.example.com/Prod/app:1"
+		says(t, s.with(t).run(t, newPod("invalid", image)), `pod "invalid" denied by 2 policies:`,
+			fmt.Sprintf(`- container "app": %q — invalid image reference: repository name (Prod/app) must be lowercase [policy %s-p]`, image, s.name),
+			"\nto do: correct the image's name")
+	})
 }
 
 func checkVerdict(t *testing.T, f *fixture, s *space, pod string, test verdict) {
@@ -87,10 +94,6 @@ func verdicts() map[string]verdict {
 		},
 		"an unknown registry host is denied": {
 			rows: one(), image: "evil.example.com/prod/NAME:1", want: []string{`no configured registry claims host "evil.example.com"`}, advice: []string{adviseName},
-		},
-		"what is no reference is denied": {
-			image: "main.example.com/Prod/NAME:1", shown: `"main.example.com/Prod/NAME:1"`,
-			want: []string{"invalid image reference: repository name (Prod/NAME) must be lowercase"}, advice: []string{"correct the image's name"},
 		},
 		"a nested name is found":           {rows: []hsstest.Image{row("a$NAME")}, image: "main.example.com/prod/a/NAME:1"},
 		"a host in capitals is the same":   {rows: one(high), image: "MAIN.example.com:443/prod/NAME:1", shown: "main.example.com/prod/NAME:1", want: []string{"severity High, allowed Medium", "111 vulnerabilities, allowed 0"}, advice: []string{adviseRebuild}},
