@@ -1,0 +1,77 @@
+{{/*
+hssgate's configuration file: what values say, and what only the chart knows.
+*/}}
+{{- define "hssgate.config" -}}
+{{- $credentials := include "hssgate.configCredentials" . | fromYaml -}}
+{{- $projects := list -}}
+{{- range .Values.config.projects -}}
+{{- $projects = append $projects (ternary . (merge (dict "credentials" $credentials) .) (hasKey . "credentials")) -}}
+{{- end -}}
+{{- $registries := .Values.config.registries -}}
+{{- with .Values.hss.region -}}
+{{- $project := dict "name" "default" "region" . "credentials" $credentials -}}
+{{- with $.Values.hss.projectID -}}{{- $_ := set $project "projectID" . -}}{{- end -}}
+{{- $projects = list $project -}}
+{{- $registries = list (dict "name" "swr" "hosts" (list (printf "swr.%s.myhuaweicloud.com" .))) -}}
+{{- end -}}
+{{- $config := dict
+  "apiVersion" "config.hssgate.io/v1alpha1"
+  "kind" "Configuration"
+  "projects" $projects
+  "registries" $registries
+  "webhook" (include "hssgate.configWebhook" . | fromYaml)
+  "healthBindAddress" (printf ":%d" (int .Values.ports.health))
+  "metricsBindAddress" (printf ":%d" (int .Values.ports.metrics))
+  "dryRun" (eq (include "hssgate.dryRun" .) "true")
+  "exemptNamespaces" (include "hssgate.exemptNamespaces" . | fromJsonArray) -}}
+{{- range $key, $value := .Values.config -}}
+{{- if and (not (hasKey $config $key)) (not (empty $value)) -}}
+{{- $_ := set $config $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $config -}}
+{{- end }}
+
+{{- define "hssgate.configWebhook" -}}
+{{- $webhook := deepCopy .Values.config.webhook -}}
+{{- $_ := set $webhook "bindAddress" (printf ":%d" (int .Values.ports.webhook)) -}}
+{{- if not (hasKey $webhook "defaultTimeout") -}}
+{{- $_ := set $webhook "defaultTimeout" (printf "%ds" (int .Values.webhook.timeoutSeconds)) -}}
+{{- end -}}
+{{- if include "hssgate.ownCertificates" . -}}
+{{- $service := printf "%s.%s.svc" (include "hssgate.fullname" .) .Release.Namespace -}}
+{{- $_ := set $webhook "hosts" (concat (list $service (printf "%s.%s" $service .Values.clusterDomain)) .Values.certificates.extraHosts) -}}
+{{- $_ := set $webhook "configurationName" (include "hssgate.fullname" .) -}}
+{{- $_ := set $webhook "authoritySecret" (include "hssgate.authoritySecret" .) -}}
+{{- with .Values.certificates.authorityLifetime -}}{{- $_ := set $webhook "authorityLifetime" . -}}{{- end -}}
+{{- else -}}
+{{- $_ := set $webhook "certDir" "/etc/hssgate/tls" -}}
+{{- end -}}
+{{- if .Values.clientCertificates.enabled -}}
+{{- $_ := set $webhook "clientCAFile" (printf "/etc/hssgate/client-ca/%s" .Values.clientCertificates.key) -}}
+{{- with .Values.clientCertificates.names -}}{{- $_ := set $webhook "clientNames" . -}}{{- end -}}
+{{- end -}}
+{{- toYaml $webhook -}}
+{{- end }}
+
+{{/* Where a project's keys come from if it doesn't say so itself. */}}
+{{- define "hssgate.configCredentials" -}}
+{{- $keys := .Values.credentials.keys -}}
+{{- if include "hssgate.hasCredentials" . -}}
+{{- $keys = dict "accessKey" "access-key" "secretKey" "secret-key" "securityToken" (ternary "security-token" "" (not (empty .Values.credentials.securityToken))) "token" "token" -}}
+{{- end -}}
+{{- $source := include "hssgate.credentialsSource" . -}}
+{{- $folder := "/etc/hssgate/credentials/" -}}
+source: {{ $source }}
+{{- if eq $source "Files" }}
+accessKeyFile: {{ $folder }}{{ $keys.accessKey }}
+secretKeyFile: {{ $folder }}{{ $keys.secretKey }}
+{{- with $keys.securityToken }}
+securityTokenFile: {{ $folder }}{{ . }}
+{{- end }}
+{{- else if eq $source "TokenFile" }}
+tokenFile: {{ $folder }}{{ $keys.token }}
+{{- else if and (eq $source "Profile") .Values.credentials.existingSecret }}
+profileFile: {{ $folder }}{{ $keys.profile }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,61 @@
+{{- define "hssgate.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
+{{- end }}
+
+{{/* What objects are called: at most 50 characters, so that suffixes fit. */}}
+{{- define "hssgate.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := include "hssgate.name" . -}}
+{{- ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end }}
+
+{{- define "hssgate.serviceAccountName" -}}
+{{- default (ternary (include "hssgate.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name -}}
+{{- end }}
+
+{{- define "hssgate.authoritySecret" -}}
+{{- printf "%s-authority" (include "hssgate.fullname" .) -}}
+{{- end }}
+
+{{- define "hssgate.certificateSecret" -}}
+{{- default (printf "%s-tls" (include "hssgate.fullname" .)) .Values.certificates.existingSecret -}}
+{{- end }}
+
+{{- define "hssgate.credentialsSecret" -}}
+{{- default (printf "%s-credentials" (include "hssgate.fullname" .)) .Values.credentials.existingSecret -}}
+{{- end }}
+
+{{/* The lease of leader election, by the name that hssgate knows it. */}}
+{{- define "hssgate.lease" -}}hssgate{{- end }}
+
+{{/* Who selects pods: never changes in the life of a release. */}}
+{{- define "hssgate.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "hssgate.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: gate
+{{- end }}
+
+{{/* Labels of every object. */}}
+{{- define "hssgate.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/name: {{ include "hssgate.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: hssgate
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "hssgate.image" -}}
+{{- $image := .Values.image -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $image.repository $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $image.repository (default .Chart.AppVersion $image.tag) -}}
+{{- end -}}
+{{- end }}

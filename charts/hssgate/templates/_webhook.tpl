@@ -1,0 +1,50 @@
+{{/* Where the API server asks, for a path of the webhook. */}}
+{{- define "hssgate.clientConfig" -}}
+{{- $root := .root -}}
+{{- with $root.Values.webhook.url -}}
+url: {{ . | trimSuffix "/" }}{{ $.path }}
+{{- else -}}
+service:
+  name: {{ include "hssgate.fullname" $root }}
+  namespace: {{ $root.Release.Namespace }}
+  port: {{ $root.Values.service.port }}
+  path: {{ $.path }}
+{{- end }}
+{{- with $root.Values.webhook.caBundle }}
+caBundle: {{ . | b64enc }}
+{{- end }}
+{{- end }}
+
+{{/*
+What the webhooks for pods and for workloads have in common, apart from when
+an update needs a call: only one that may bring an image in. All else (labels,
+finalizers, scaling, a restart) never waits for HSS, and goes on while hssgate
+is away.
+*/}}
+{{- define "hssgate.judgement" -}}
+clientConfig:
+  {{- include "hssgate.clientConfig" (dict "root" . "path" "/validate") | nindent 2 }}
+admissionReviewVersions: [v1]
+sideEffects: None
+failurePolicy: {{ include "hssgate.failurePolicy" . }}
+timeoutSeconds: {{ .Values.webhook.timeoutSeconds }}
+# A pod that comes in by another version of the API is a pod too.
+matchPolicy: Equivalent
+# By name, which the API server keeps in this label and nobody can forge. hssgate and what a cluster needs to come up must
+# start while hssgate is away.
+namespaceSelector:
+  matchExpressions:
+  - key: kubernetes.io/metadata.name
+    operator: NotIn
+    values: {{ include "hssgate.exemptNamespaces" . }}
+  {{- with .Values.exemptions.label }}
+  - key: {{ . }}
+    operator: DoesNotExist
+  {{- end }}
+{{- end }}
+
+{{- define "hssgate.matchConditions" -}}
+{{- with .Values.webhook.matchConditions }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
