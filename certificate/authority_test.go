@@ -1,13 +1,11 @@
 package certificate_test
 
 import (
-	"bytes"
 	"crypto/x509"
-	"encoding/pem"
+	"errors"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/hssgate/hssgate/certificate"
@@ -22,6 +20,15 @@ func newAuthority(t *testing.T, clk *clocktesting.FakePassiveClock, hosts ...str
 		t.Fatal(err)
 	}
 	return a
+}
+
+func newIssuer(t *testing.T) *certificate.Issuer {
+	t.Helper()
+	issuer, err := certificate.NewIssuer(clocktesting.NewFakePassiveClock(start), "localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return issuer
 }
 
 func TestACertificateIsTrustedForItsHosts(t *testing.T) {
@@ -75,32 +82,52 @@ func TestNewAuthorityNeedsAHost(t *testing.T) {
 	}
 }
 
-func TestAddToBundle(t *testing.T) {
+func TestACertificateDoesNotOutliveItsAuthority(t *testing.T) {
 	t.Parallel()
 	clk := clocktesting.NewFakePassiveClock(start)
-	one, two := newAuthority(t, clk, "a").PEM(), newAuthority(t, clk, "a").PEM()
-	junk := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("junk")})
-	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
-	tests := map[string]struct {
-		bundle []byte
-		now    time.Time
-		want   []byte
-	}{
-		"an empty bundle gets the authority":    {nil, start, two},
-		"another replica's authority stays":     {one, start, join(one, two)},
-		"an authority isn't added twice":        {join(two, one), start, join(two, one)},
-		"an expired authority goes":             {one, start.AddDate(11, 0, 0), two},
-		"what is no certificate goes":           {join(junk, one), start, join(one, two)},
-		"text that is no PEM goes":              {[]byte("nonsense"), start, two},
-		"no more than eight stay, the youngest": {bytes.Repeat(one, 9), start, join(bytes.Repeat(one, 7), two)},
+	issuer, err := certificate.NewIssuer(clk, "localhost")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			got := certificate.AddToBundle(tt.bundle, two, tt.now)
-			if diff := cmp.Diff(string(tt.want), string(got)); diff != "" {
-				t.Errorf("AddToBundle (-want +got):\n%s", diff)
-			}
-		})
+	if _, err := issuer.GetCertificate(nil); !errors.Is(err, certificate.ErrNoAuthority) {
+		t.Fatalf("without an authority: %v", err)
+	}
+	root := newRoot(t, start, 24*time.Hour)
+	if err := issuer.Use(root); err != nil {
+		t.Fatal(err)
+	}
+	first, err := issuer.GetCertificate(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := first.Leaf.NotAfter, root.Expires(); !got.Equal(want) {
+		t.Errorf("it is valid until %s, want %s", got, want)
+	}
+	clk.SetTime(start.Add(23 * time.Hour))
+	if again, err := issuer.GetCertificate(nil); err != nil || again != first {
+		t.Errorf("one that can't live longer was made: %v", err)
+	}
+}
+
+func TestTheIssuerChangesItsAuthority(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t)
+	for range 2 {
+		root := newRoot(t, start, time.Hour)
+		if err := issuer.Use(root); err != nil {
+			t.Fatal(err)
+		}
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(root.PEM())
+		serving, err := issuer.GetCertificate(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := serving.Leaf.Verify(x509.VerifyOptions{Roots: roots, DNSName: "localhost", CurrentTime: start}); err != nil {
+			t.Error(err)
+		}
+		if !issuer.Root().Equal(root) {
+			t.Error("it names another authority")
+		}
 	}
 }
