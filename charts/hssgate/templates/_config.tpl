@@ -5,7 +5,9 @@ hssgate's configuration file: what values say, and what only the chart knows.
 {{- $credentials := include "hssgate.configCredentials" . | fromYaml -}}
 {{- $projects := list -}}
 {{- range .Values.config.projects -}}
-{{- $projects = append $projects (ternary . (merge (dict "credentials" $credentials) .) (hasKey . "credentials")) -}}
+{{- $project := deepCopy . -}}
+{{- if not (hasKey $project "credentials") -}}{{- $_ := set $project "credentials" $credentials -}}{{- end -}}
+{{- $projects = append $projects $project -}}
 {{- end -}}
 {{- $registries := .Values.config.registries -}}
 {{- with .Values.hss.region -}}

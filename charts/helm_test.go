@@ -1,0 +1,158 @@
+package charts_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+)
+
+const (
+	chart = "hssgate"
+	// release and namespace are those of every rendering.
+	release   = "hssgate"
+	namespace = "hssgate-system"
+)
+
+// tool returns the path of a tool that `make tools` builds.
+func tool(t testing.TB, name string) string {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join("..", ".cache", "tools", "bin", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("%s isn't built: run make tools: %v", name, err)
+	}
+	return path
+}
+
+// run runs a command and returns what it printed, and whether it succeeded.
+func run(t testing.TB, command *exec.Cmd) (stdout, stderr string, err error) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	command.Stdout, command.Stderr = &out, &errs
+	err = command.Run()
+	return out.String(), errs.String(), err
+}
+
+// helm returns a call of the real Helm that knows nothing of the user's own.
+func helm(t testing.TB, args ...string) *exec.Cmd {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), tool(t, "helm"), args...)
+	home := t.TempDir()
+	command.Env = append(os.Environ(),
+		"HELM_CACHE_HOME="+filepath.Join(home, "cache"), "HELM_CONFIG_HOME="+filepath.Join(home, "config"),
+		"HELM_DATA_HOME="+filepath.Join(home, "data"), "KUBECONFIG="+filepath.Join(home, "none"))
+	return command
+}
+
+// template renders the chart.
+func template(t testing.TB, args ...string) (manifests string, err error) {
+	t.Helper()
+	out, stderr, err := run(t, helm(t, append([]string{"template", release, chart, "--namespace", namespace}, args...)...))
+	if err != nil {
+		return "", fmt.Errorf("%w: %s", err, stderr)
+	}
+	return out, nil
+}
+
+// render is template for values that are right.
+func render(t testing.TB, args ...string) objects {
+	t.Helper()
+	manifests, err := template(t, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parse(t, manifests)
+}
+
+// set makes --set arguments.
+func set(values ...string) []string {
+	args := make([]string, 0, 2*len(values))
+	for _, value := range values {
+		args = append(args, "--set", value)
+	}
+	return args
+}
+
+// working are the least values that render.
+func working(values ...string) []string {
+	return set(append([]string{"hss.region=cn-north-4"}, values...)...)
+}
+
+// valuesFiles are the examples that every check of the chart renders.
+func valuesFiles(t testing.TB) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(chart, "ci", "*-values.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("got %d values files, %v", len(files), err)
+	}
+	return files
+}
+
+// objects are what was rendered, in its order.
+type objects []*unstructured.Unstructured
+
+func parse(t testing.TB, manifests string) objects {
+	t.Helper()
+	var all objects
+	for document := range strings.SplitSeq("\n"+manifests, "\n---") {
+		object := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte(document), &object.Object); err != nil {
+			t.Fatalf("%v in:\n%s", err, document)
+		}
+		if len(object.Object) > 0 {
+			all = append(all, object)
+		}
+	}
+	return all
+}
+
+// ofKind returns the objects of a kind.
+func (o objects) ofKind(kind string) objects {
+	return slices.DeleteFunc(slices.Clone(o), func(u *unstructured.Unstructured) bool { return u.GetKind() != kind })
+}
+
+// one returns the only object of a kind.
+func (o objects) one(t testing.TB, kind string) *unstructured.Unstructured {
+	t.Helper()
+	found := o.ofKind(kind)
+	if len(found) != 1 {
+		t.Fatalf("got %d objects of kind %s, want 1", len(found), kind)
+	}
+	return found[0]
+}
+
+// named returns the object of a kind with a name.
+func (o objects) named(t testing.TB, kind, name string) *unstructured.Unstructured {
+	t.Helper()
+	for _, object := range o.ofKind(kind) {
+		if object.GetName() == name {
+			return object
+		}
+	}
+	t.Fatalf("there's no %s %q", kind, name)
+	return nil
+}
+
+// decode reads an object into its type, strictly.
+func decode[T any](t testing.TB, object *unstructured.Unstructured) *T {
+	t.Helper()
+	data, err := yaml.Marshal(object.Object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	into := new(T)
+	if err := yaml.UnmarshalStrict(data, into); err != nil {
+		t.Fatalf("%s %q: %v", object.GetKind(), object.GetName(), err)
+	}
+	return into
+}
