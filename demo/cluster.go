@@ -12,6 +12,7 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
 
@@ -34,8 +35,12 @@ type cluster struct {
 // startCluster starts the API server, gives it the samples' policies and
 // namespaces, and has it ask hssgate.
 func startCluster(ctx context.Context, o *Options, set *sampleSet, dir string) (_ judge, err error) {
+	binaries, err := filepath.Abs(o.ControlPlane)
+	if err != nil {
+		return nil, fmt.Errorf("find the control plane: %w", err)
+	}
 	c := &cluster{
-		kubectl: kubectl{path: filepath.Join(o.ControlPlane, "kubectl"), kubeconfig: filepath.Join(dir, "kubeconfig")},
+		kubectl: kubectl{path: filepath.Join(binaries, "kubectl"), kubeconfig: filepath.Join(dir, "kubeconfig"), cache: filepath.Join(dir, "cache")},
 		audit:   auditLog{path: filepath.Join(dir, "audit.log")},
 	}
 	defer func() {
@@ -44,7 +49,7 @@ func startCluster(ctx context.Context, o *Options, set *sampleSet, dir string) (
 		}
 	}()
 	o.Progress("starting etcd and kube-apiserver …")
-	api, err := c.startAPIServer(o.ControlPlane, dir)
+	api, err := c.startAPIServer(binaries, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +80,10 @@ func (c *cluster) startAPIServer(binaries, dir string) (*envtest.Environment, er
 	if err := os.WriteFile(policyFile, []byte(auditPolicy), 0o600); err != nil {
 		return nil, fmt.Errorf("write the audit policy: %w", err)
 	}
-	api := &envtest.Environment{BinaryAssetsDirectory: binaries, ControlPlaneStartTimeout: controlPlaneTimeout, CRDs: crds}
+	api := &envtest.Environment{
+		BinaryAssetsDirectory: binaries, ControlPlaneStartTimeout: controlPlaneTimeout, CRDs: crds,
+		UseExistingCluster: ptr.To(false), // whatever the environment says: never someone's cluster
+	}
 	api.ControlPlane.GetAPIServer().Configure().
 		Set("audit-policy-file", policyFile).Set("audit-log-path", c.audit.path).Set("audit-log-mode", "blocking")
 	c.stops = append(c.stops, api.Stop)

@@ -16,6 +16,8 @@ import (
 // kubectl runs the real kubectl against the demonstration's API server.
 type kubectl struct {
 	path, kubeconfig string
+	// cache is where it keeps what it has learned of the API server.
+	cache string
 }
 
 // output is what a command printed. It failed if err is set.
@@ -25,7 +27,7 @@ type output struct {
 }
 
 func (k *kubectl) run(ctx context.Context, input []byte, args ...string) output {
-	command := exec.CommandContext(ctx, k.path, append([]string{"--kubeconfig", k.kubeconfig}, args...)...) //nolint:gosec // the caller's own control plane
+	command := exec.CommandContext(ctx, k.path, append([]string{"--kubeconfig", k.kubeconfig, "--cache-dir", k.cache}, args...)...) //nolint:gosec // the caller's own control plane
 	command.Stdin = bytes.NewReader(input)
 	var stderr bytes.Buffer
 	command.Stderr = &stderr

@@ -18,10 +18,11 @@ const (
 	columnCount
 )
 
-// defaultWidth is that of a table that goes to no terminal, and gap is what
-// stands between two columns.
+// defaultWidth is that of a table that goes to no terminal; leastWidth is the
+// narrowest one. The gap is what stands between two columns.
 const (
 	defaultWidth = 100
+	leastWidth   = 60
 	gap          = "  "
 )
 
@@ -54,7 +55,7 @@ func newTable(r *Report, f Format, wide bool) *table {
 	if width <= 0 {
 		width = defaultWidth
 	}
-	t.fit(width)
+	t.fit(max(width, leastWidth))
 	return t
 }
 
@@ -159,11 +160,12 @@ func (t *table) fit(width int) {
 	if t.wide {
 		return
 	}
-	t.widths[columnPod] = min(t.widths[columnPod], max(10, width/5))
-	t.widths[columnImage] = min(t.widths[columnImage], max(12, width/4))
+	t.widths[columnPod] = min(t.widths[columnPod], width/5)
+	t.widths[columnImage] = min(t.widths[columnImage], width/4)
 	left := width - (columnCount-1)*len(gap) - t.widths[columnPod] - t.widths[columnImage] - t.widths[columnVerdict]
-	t.widths[columnKnown] = min(t.widths[columnKnown], max(len("vulnerabilities,"), left*2/5))
-	t.widths[columnWhy] = min(t.widths[columnWhy], max(14, left-t.widths[columnKnown]))
+	longest := len("vulnerabilities,") // the longest word of what is known
+	t.widths[columnKnown] = min(t.widths[columnKnown], max(left*2/5, min(left/2, longest)))
+	t.widths[columnWhy] = min(t.widths[columnWhy], left-t.widths[columnKnown])
 }
 
 func titles() [columnCount]string {
@@ -175,7 +177,7 @@ func (t *table) String() string {
 	var b strings.Builder
 	var header [columnCount][]string
 	for i, title := range titles() {
-		header[i] = []string{title}
+		header[i] = wrap(title, t.widths[i])
 	}
 	t.draw(&b, header, func(_ int, text string) string { return t.paint(bold, text) })
 	for i := range t.rows {

@@ -71,7 +71,7 @@ func cut(word string, width int) string {
 		}
 		end = i + utf8.RuneLen(r)
 	}
-	if i := strings.LastIndexAny(word[:end], "/:@-"); i > 0 {
+	if i := strings.LastIndexAny(word[:end], "/:@-_"); i > 0 {
 		return word[:i+1]
 	}
 	return word[:end]

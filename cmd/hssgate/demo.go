@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -53,7 +54,20 @@ Exit code 1: a verdict is not as its sample expects.`,
 	flags.StringVar(&f.controlPlane, "control-plane", "", "a folder with etcd, kube-apiserver and kubectl: send the samples through a real API server")
 	flags.StringVarP(&f.output, "output", "o", string(demo.Table), "table, wide, json or yaml")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "show what hssgate logs meanwhile")
+	completeFlags(cmd)
 	return cmd
+}
+
+// completeFlags tells shells what the flags of demo take.
+func completeFlags(cmd *cobra.Command) {
+	outputs := make([]string, 0, len(demo.Outputs()))
+	for _, output := range demo.Outputs() {
+		outputs = append(outputs, string(output))
+	}
+	// Errors would be of flags that don't exist, which a test would notice.
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputs, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.MarkFlagDirname("samples")
+	_ = cmd.MarkFlagDirname("control-plane")
 }
 
 func (f *demoFlags) run(cmd *cobra.Command) error {
@@ -77,7 +91,10 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 		Samples: samples, ControlPlane: f.controlPlane, UserAgent: userAgent(), Log: log,
 		Progress: func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) },
 	})
-	if err != nil {
+	switch {
+	case err != nil && cmd.Context().Err() != nil:
+		return errors.New("demo: interrupted")
+	case err != nil:
 		return fmt.Errorf("demo: %w", err)
 	}
 	if err := report.Write(cmd.OutOrStdout(), formatFor(cmd.OutOrStdout(), output)); err != nil {
