@@ -56,6 +56,7 @@ func directions() map[string]direction {
 		"certificate":               {others: []string{"k8s.io/utils"}},
 		"cmd":                       {ours: anything, others: anything},
 		"internal/controlplanetest": {others: anything},
+		"e2e":                       {},
 		"hack":                      {},
 	}
 }

@@ -62,6 +62,7 @@ func newCluster(t *testing.T) *cluster {
 // buildBinary builds the program and returns its path, or "" with the test
 // marked as failed.
 func buildBinary(t *testing.T) string {
+	t.Helper()
 	binary := filepath.Join(t.TempDir(), "hssgate")
 	command := exec.CommandContext(t.Context(), "go", "build", raceFlag, "-o", binary, "../cmd/hssgate")
 	if out, err := command.CombinedOutput(); err != nil {

@@ -25,6 +25,7 @@ func testEnforcement(t *testing.T, f *fixture) {
 		s.denied(t, s.try(t, newPod("dry", enforcedImage)), `pod "dry"`, []string{highLine(s, enforcedImage)}, adviseRebuild)
 		s.denied(t, s.run(t, newPod("web", enforcedImage)), `pod "web"`, []string{highLine(s, enforcedImage)}, adviseRebuild)
 		s.audited(t, "web", "Denied", "Deny: "+highLine(s, enforcedImage))
+		says(t, s.run(t, newPod("", enforcedImage, func(p *corev1.Pod) { p.GenerateName = "web-" })), `denied the request: pod "web-`)
 		s.admitted(t, s.try(t, newPod("clean", "main.example.com/prod/enforced-clean:1")))
 		s.admitted(t, s.run(t, newPod("clean", "main.example.com/prod/enforced-clean:1")))
 		s.audited(t, "clean", "Admitted", "")

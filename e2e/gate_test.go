@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,7 +60,7 @@ func newGate(t *testing.T, c *cluster, s setup) *gate {
 	g.process = c.start(t, g.args...)
 	g.installWebhooks(t, s)
 	g.awaitReady(t)
-	if !strings.Contains(s.webhook, "certDir") && !contains(s.args, "--dry-run") {
+	if !strings.Contains(s.webhook, "certDir") && !slices.Contains(s.args, "--dry-run") {
 		g.awaitJudgement(t)
 	}
 	return g
@@ -91,15 +92,6 @@ func (g *gate) installWebhooks(t *testing.T, s setup) {
 			t.Error(err)
 		}
 	})
-}
-
-func contains(list []string, one string) bool {
-	for _, s := range list {
-		if s == one {
-			return true
-		}
-	}
-	return false
 }
 
 // freeAddresses returns addresses on this host that nobody listens on.

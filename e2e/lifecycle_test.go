@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,7 +44,7 @@ func testTermination(t *testing.T, c *cluster) {
 		add(server, row(fmt.Sprintf("waits-%d", n)))
 	}
 	g := newGate(t, c, setup{
-		name: "leaving", projects: map[string]*hsstest.Server{"main": server}, args: []string{"--shutdown-delay", "3s"},
+		name: "leaving", projects: map[string]*hsstest.Server{"main": server}, args: []string{"--shutdown-delay", "5s"},
 	})
 	s := g.newSpace(t)
 	s.enforce(t, "p")
@@ -63,10 +64,14 @@ func testTermination(t *testing.T, c *cluster) {
 		}
 		return nil
 	})
+	leaving := make(chan struct{})
 	for range 4 {
-		all.Go(func() { keepTrying(t, s) })
+		all.Go(func() { keepTrying(t, s, leaving) })
 	}
 	g.terminate(t)
+	g.awaitUnready(t)
+	// By now no one sends it reviews any more, in a cluster.
+	close(leaving)
 	all.Wait()
 	close(answers)
 	checkAnswers(t, answers)
@@ -82,40 +87,42 @@ func testTermination(t *testing.T, c *cluster) {
 	}
 }
 
-// keepTrying creates a pod whose image is known, until nobody listens any more.
-func keepTrying(t *testing.T, s *space) {
-	for {
-		err := s.try(t, newPod("again", "main.example.com/prod/app:1"))
-		if refused(err) {
-			return
+// awaitUnready waits until the gate says that it wants no more reviews.
+func (g *gate) awaitUnready(t *testing.T) {
+	t.Helper()
+	eventually(t, func() error {
+		code, _, err := get(t, "http://"+g.health+"/readyz")
+		if err == nil && code == http.StatusOK {
+			return errors.New("still ready")
 		}
-		if err != nil {
+		return err
+	})
+}
+
+// keepTrying creates a pod whose image is known, until it is told to stop.
+func keepTrying(t *testing.T, s *space, stop <-chan struct{}) {
+	t.Helper()
+	for {
+		if err := s.try(t, newPod("again", "main.example.com/prod/app:1")); err != nil {
 			t.Errorf("a review failed: %v", err)
 			return
+		}
+		select {
+		case <-stop:
+			return
+		default:
 		}
 	}
 }
 
-func refused(err error) bool {
-	return err != nil && strings.Contains(err.Error(), "connection refused")
-}
-
-// checkAnswers checks that no review failed. Some may have come too late, but
-// not all of them.
+// checkAnswers checks that no review failed. HSS may have been too slow for
+// some, which is an answer.
 func checkAnswers(t *testing.T, answers <-chan error) {
 	t.Helper()
-	late, total := 0, 0
 	for err := range answers {
-		total++
-		switch {
-		case refused(err):
-			late++
-		case err != nil && !strings.Contains(err.Error(), " denied by 1 policy:"):
+		if err != nil && !strings.Contains(err.Error(), " denied by 1 policy:") {
 			t.Errorf("a review failed: %v", err)
 		}
-	}
-	if late == total {
-		t.Error("no review was under way")
 	}
 }
 
@@ -177,7 +184,7 @@ func install(t *testing.T, c tls.Certificate, dir string) {
 func presents(g *gate, c tls.Certificate) error {
 	roots := x509.NewCertPool()
 	roots.AddCert(c.Leaf)
-	connection, err := tls.Dial("tcp", g.webhook, &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}) //nolint:noctx // it is on this host
+	connection, err := tls.Dial("tcp", g.webhook, &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func (c *cluster) start(t *testing.T, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.command = exec.Command(c.binary, args...) //nolint:noctx // it is told to stop, not killed
+	p.command = exec.Command(c.binary, args...)
 	p.command.Stdout, p.command.Stderr = log, log
 	p.command.Env = append(os.Environ(), "GORACE=halt_on_error=1")
 	if err := p.command.Start(); err != nil {

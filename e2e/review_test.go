@@ -49,6 +49,16 @@ func testReviews(t *testing.T, f *fixture) {
 		says(t, s.post(t, escapes("large-clean", 2_500_000)), `admission webhook "pods.hssgate.io" denied the request: `+
 			"hssgate cannot judge this object: review is too large: ", "at most 12582912 are allowed")
 	})
+	t.Run("a pod with too many containers is denied with the reason", func(t *testing.T) {
+		t.Parallel()
+		s := calm.newSpace(t)
+		s.enforce(t, "p")
+		says(t, s.try(t, newPod("many", "main.example.com/prod/large-clean:1", func(p *corev1.Pod) {
+			for n := range 1000 {
+				p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: fmt.Sprintf("c%d", n), Image: p.Spec.Containers[0].Image})
+			}
+		})), "hssgate cannot judge this object: ", "too many containers: at most 1000 are allowed")
+	})
 	t.Run("a pod with a spec of 2 MB is judged", func(t *testing.T) {
 		t.Parallel()
 		testLargeSpec(t, calm.newSpace(t))

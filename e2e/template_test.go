@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -28,8 +29,8 @@ func testTemplates(t *testing.T, f *fixture) {
 				t.Run(kind, func(t *testing.T) {
 					t.Parallel()
 					s := s.with(t)
-					s.checkTemplate(t, templates, kind, create(t, s, "bad", templateImage))
-					s.admitted(t, create(t, s, "clean", "main.example.com/prod/template-clean:1"))
+					s.checkTemplate(t, templates, kind, create(t.Context(), s, "bad", templateImage))
+					s.admitted(t, create(t.Context(), s, "clean", "main.example.com/prod/template-clean:1"))
 				})
 			}
 		})
@@ -56,54 +57,54 @@ func (s *space) checkTemplate(t *testing.T, templates v1alpha1.TemplateAction, k
 	}
 }
 
-type creation = func(t *testing.T, s *space, name, image string) error
+type creation = func(ctx context.Context, s *space, name, image string) error
 
 // workloads create one object of each kind that holds a pod template.
 func workloads() map[string]creation {
 	return map[string]creation{
-		"Deployment": func(t *testing.T, s *space, name, image string) error {
-			_, err := s.client.AppsV1().Deployments(s.name).Create(t.Context(), newDeployment(name, image), metav1.CreateOptions{})
+		"Deployment": func(ctx context.Context, s *space, name, image string) error {
+			_, err := s.client.AppsV1().Deployments(s.name).Create(ctx, newDeployment(name, image), metav1.CreateOptions{})
 			return err
 		},
-		"StatefulSet": func(t *testing.T, s *space, name, image string) error {
+		"StatefulSet": func(ctx context.Context, s *space, name, image string) error {
 			o := &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: name}}
 			o.Spec.Selector, o.Spec.Template = selector(), template(image)
-			_, err := s.client.AppsV1().StatefulSets(s.name).Create(t.Context(), o, metav1.CreateOptions{})
+			_, err := s.client.AppsV1().StatefulSets(s.name).Create(ctx, o, metav1.CreateOptions{})
 			return err
 		},
-		"DaemonSet": func(t *testing.T, s *space, name, image string) error {
+		"DaemonSet": func(ctx context.Context, s *space, name, image string) error {
 			o := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Name: name}}
 			o.Spec.Selector, o.Spec.Template = selector(), template(image)
-			_, err := s.client.AppsV1().DaemonSets(s.name).Create(t.Context(), o, metav1.CreateOptions{})
+			_, err := s.client.AppsV1().DaemonSets(s.name).Create(ctx, o, metav1.CreateOptions{})
 			return err
 		},
-		"ReplicaSet": func(t *testing.T, s *space, name, image string) error {
+		"ReplicaSet": func(ctx context.Context, s *space, name, image string) error {
 			o := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Name: name}}
 			o.Spec.Selector, o.Spec.Template = selector(), template(image)
-			_, err := s.client.AppsV1().ReplicaSets(s.name).Create(t.Context(), o, metav1.CreateOptions{})
+			_, err := s.client.AppsV1().ReplicaSets(s.name).Create(ctx, o, metav1.CreateOptions{})
 			return err
 		},
-		"ReplicationController": func(t *testing.T, s *space, name, image string) error {
+		"ReplicationController": func(ctx context.Context, s *space, name, image string) error {
 			pods := template(image)
 			o := &corev1.ReplicationController{ObjectMeta: metav1.ObjectMeta{Name: name}}
 			o.Spec.Selector, o.Spec.Template = pods.Labels, &pods
-			_, err := s.client.CoreV1().ReplicationControllers(s.name).Create(t.Context(), o, metav1.CreateOptions{})
+			_, err := s.client.CoreV1().ReplicationControllers(s.name).Create(ctx, o, metav1.CreateOptions{})
 			return err
 		},
-		"PodTemplate": func(t *testing.T, s *space, name, image string) error {
+		"PodTemplate": func(ctx context.Context, s *space, name, image string) error {
 			o := &corev1.PodTemplate{ObjectMeta: metav1.ObjectMeta{Name: name}, Template: template(image)}
-			_, err := s.client.CoreV1().PodTemplates(s.name).Create(t.Context(), o, metav1.CreateOptions{})
+			_, err := s.client.CoreV1().PodTemplates(s.name).Create(ctx, o, metav1.CreateOptions{})
 			return err
 		},
-		"Job": func(t *testing.T, s *space, name, image string) error {
+		"Job": func(ctx context.Context, s *space, name, image string) error {
 			o := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: jobSpec(image)}
-			_, err := s.client.BatchV1().Jobs(s.name).Create(t.Context(), o, metav1.CreateOptions{})
+			_, err := s.client.BatchV1().Jobs(s.name).Create(ctx, o, metav1.CreateOptions{})
 			return err
 		},
-		"CronJob": func(t *testing.T, s *space, name, image string) error {
+		"CronJob": func(ctx context.Context, s *space, name, image string) error {
 			o := &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Name: name}}
 			o.Spec.Schedule, o.Spec.JobTemplate.Spec = "0 0 * * *", jobSpec(image)
-			_, err := s.client.BatchV1().CronJobs(s.name).Create(t.Context(), o, metav1.CreateOptions{})
+			_, err := s.client.BatchV1().CronJobs(s.name).Create(ctx, o, metav1.CreateOptions{})
 			return err
 		},
 	}

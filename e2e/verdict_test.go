@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -99,12 +100,8 @@ func verdicts() map[string]verdict {
 		"a host in capitals is the same":   {rows: one(high), image: "MAIN.example.com:443/prod/NAME:1", shown: "main.example.com/prod/NAME:1", want: []string{"severity High, allowed Medium", "111 vulnerabilities, allowed 0"}, advice: []string{adviseRebuild}},
 		"of two records the worst decides": {rows: append(one(), row("NAME", high, func(i *hsstest.Image) { i.ImageType = "shared_image" })), want: []string{"severity High, allowed Medium (shared_image record)", "111 vulnerabilities, allowed 0 (shared_image record)"}, advice: []string{adviseRebuild}},
 	}
-	for name, test := range scanVerdicts(one) {
-		all[name] = test
-	}
-	for name, test := range digestVerdicts(one) {
-		all[name] = test
-	}
+	maps.Copy(all, scanVerdicts(one))
+	maps.Copy(all, digestVerdicts(one))
 	return all
 }
 
