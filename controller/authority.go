@@ -138,7 +138,8 @@ func (a *Authority) step(ctx context.Context, now time.Time, secret *corev1.Secr
 	if err != nil {
 		return nil, 0, fmt.Errorf("renew the certificates' authority: %w", err)
 	}
-	if step != certificate.StepNone || roots != found || problem != nil {
+	unnoted := len(roots.Previous) > 0 && secret.Annotations[AnnotationPromotedAt] != note(state.PromotedAt)
+	if step != certificate.StepNone || roots != found || problem != nil || unnoted {
 		if step == certificate.StepCreate || step == certificate.StepPromote {
 			state.PromotedAt = now
 		}
@@ -182,7 +183,7 @@ func (a *Authority) write(ctx context.Context, secret *corev1.Secret, roots *cer
 	if err := fill(updated, roots); err != nil {
 		return err
 	}
-	metav1.SetMetaDataAnnotation(&updated.ObjectMeta, AnnotationPromotedAt, promotedAt.UTC().Format(time.RFC3339))
+	metav1.SetMetaDataAnnotation(&updated.ObjectMeta, AnnotationPromotedAt, note(promotedAt))
 	delete(updated.Annotations, AnnotationRotate)
 	write := func() error { return a.Client.Update(ctx, updated) }
 	if secret.ResourceVersion == "" {
@@ -193,6 +194,8 @@ func (a *Authority) write(ctx context.Context, secret *corev1.Secret, roots *cer
 	}
 	return nil
 }
+
+func note(at time.Time) string { return at.UTC().Format(time.RFC3339) }
 
 // fill puts the roots into a Secret, and leaves what else it holds.
 func fill(secret *corev1.Secret, roots *certificate.Roots) error {
