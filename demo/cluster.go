@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
 
@@ -82,7 +82,7 @@ func (c *cluster) startAPIServer(binaries, dir string) (*envtest.Environment, er
 	}
 	api := &envtest.Environment{
 		BinaryAssetsDirectory: binaries, ControlPlaneStartTimeout: controlPlaneTimeout, CRDs: crds,
-		UseExistingCluster: ptr.To(false), // whatever the environment says: never someone's cluster
+		UseExistingCluster: new(false), // whatever the environment says: never someone's cluster
 	}
 	api.ControlPlane.GetAPIServer().Configure().
 		Set("audit-policy-file", policyFile).Set("audit-log-path", c.audit.path).Set("audit-log-mode", "blocking")
@@ -201,8 +201,8 @@ func (c *cluster) judge(ctx context.Context, s *sample) (answer, error) {
 // close stops what was started, the youngest first.
 func (c *cluster) close() error {
 	var errs []error
-	for i := len(c.stops) - 1; i >= 0; i-- {
-		errs = append(errs, c.stops[i]())
+	for _, stop := range slices.Backward(c.stops) {
+		errs = append(errs, stop())
 	}
 	c.stops = nil
 	return errors.Join(errs...)

@@ -13,7 +13,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admission/v1"
-	"k8s.io/utils/ptr"
 
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
@@ -100,7 +99,7 @@ func TestWhatKubectlPrintsIsUnderstood(t *testing.T) {
 func TestWhy(t *testing.T) {
 	t.Parallel()
 	one := []Image{{Name: "app"}}
-	two := append(one, Image{Name: "setup"})
+	two := []Image{{Name: "app"}, {Name: "setup"}}
 	const denial = "pod \"web\" denied by 1 policy:\n- container \"app\": host/a:1 — severity High, allowed Low [policy p]\nto do: mend it"
 	tests := map[string]struct {
 		result Result
@@ -151,7 +150,7 @@ func TestDescribe(t *testing.T) {
 		"without a severity": {scanned(func(r *policy.Record) { r.Severity = "" }), "no severity, scanned 6h ago"},
 		"every count": {
 			scanned(func(r *policy.Record) {
-				r.Scan.Vulnerabilities, r.Scan.MaliciousFiles, r.Scan.UnsafeSettings = ptr.To(1), ptr.To(1), ptr.To(2)
+				r.Scan.Vulnerabilities, r.Scan.MaliciousFiles, r.Scan.UnsafeSettings = new(1), new(1), new(2)
 			}),
 			"severity Low, 1 vulnerability, 1 malicious file, 2 unsafe settings, scanned 6h ago",
 		},

@@ -80,7 +80,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 		return nil, fmt.Errorf("make a folder for the demonstration: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	hss, err := startHSS(set.inventory, o.Clock)
+	hss, err := startHSS(set.inventory, o.Clock) //nolint:contextcheck // like httptest, hsstest ends with Close
 	if err != nil {
 		return nil, err
 	}

@@ -66,10 +66,14 @@ func summary(r *Report) string {
 			bad++
 		}
 	}
-	if bad == 0 {
-		return fmt.Sprintf("%d verdicts, all as the samples expect.", len(r.Results))
+	verdicts := fmt.Sprintf("%d verdicts", len(r.Results))
+	if len(r.Results) == 1 {
+		verdicts = "1 verdict"
 	}
-	return fmt.Sprintf("%d verdicts, %d of them (marked !) not as the samples expect.", len(r.Results), bad)
+	if bad == 0 {
+		return verdicts + ", all as the samples expect."
+	}
+	return fmt.Sprintf("%s, %d of them (marked !) not as the samples expect.", verdicts, bad)
 }
 
 // commonHost is the host of most images, which a narrow table leaves out.

@@ -3,7 +3,6 @@ package demo
 import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 	"github.com/hssgate/hssgate/server"
@@ -29,11 +28,11 @@ func webhookConfiguration(address string) *admissionregistrationv1.ValidatingWeb
 	webhook := func(name, path string, rules ...admissionregistrationv1.RuleWithOperations) admissionregistrationv1.ValidatingWebhook {
 		return admissionregistrationv1.ValidatingWebhook{
 			Name:                    name,
-			ClientConfig:            admissionregistrationv1.WebhookClientConfig{URL: ptr.To("https://" + address + path)},
+			ClientConfig:            admissionregistrationv1.WebhookClientConfig{URL: new("https://" + address + path)},
 			Rules:                   rules,
-			FailurePolicy:           ptr.To(admissionregistrationv1.Fail),
-			SideEffects:             ptr.To(admissionregistrationv1.SideEffectClassNone),
-			TimeoutSeconds:          ptr.To(int32(reviewTimeout.Seconds())),
+			FailurePolicy:           new(admissionregistrationv1.Fail),
+			SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
+			TimeoutSeconds:          new(int32(reviewTimeout.Seconds())),
 			AdmissionReviewVersions: []string{"v1"},
 		}
 	}

@@ -22,7 +22,7 @@ func run(t *testing.T, args ...string) (stdout, stderr string, err error) {
 
 func runWith(ctx context.Context, args ...string) (stdout, stderr string, err error) {
 	var out, errors bytes.Buffer
-	root := newRootCommand()
+	root := newRootCommand() //nolint:contextcheck // ExecuteContext passes it on
 	root.SetArgs(args)
 	root.SetOut(&out)
 	root.SetErr(&errors)
