@@ -39,7 +39,7 @@ func testMistakes(t *testing.T, f *fixture) {
 		"an argument too many":   {[]string{"serve", good}, 3, "serve takes no argument, got "},
 		"an unknown command":     {[]string{"server"}, 3, `there is no command "server" (did you mean serve?); see hssgate --help`},
 		"an unknown log level":   {[]string{"serve", "--config", good, "--log-level", "loud"}, 3, `log level must be debug, info, warn or error, not "loud"`},
-		"no kubeconfig":          {[]string{"serve", "--config", good}, 1, "find the cluster: "},
+		"no kubeconfig":          {[]string{"serve", "--config", good}, 1, "find the cluster: none is named; give --kubeconfig, set $KUBECONFIG, or run hssgate in a pod"},
 		"a missing kubeconfig":   {[]string{"serve", "--config", good, "--kubeconfig", missing}, 1, "…find the cluster: "},
 		"a broken kubeconfig":    {[]string{"serve", "--config", good, "--kubeconfig", kubeconfig}, 1, "…find the cluster: "},
 		"no API server":          {[]string{"serve", "--config", good, "--kubeconfig", away}, 1, "…reach the cluster: "},

@@ -105,6 +105,10 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = kubeconfig
 	c, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	// The library's own words advise a variable that this command doesn't read.
+	if clientcmd.IsEmptyConfig(err) {
+		return nil, errors.New("find the cluster: none is named; give --kubeconfig, set $KUBECONFIG, or run hssgate in a pod")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("find the cluster: %w; give --kubeconfig, or run hssgate in a pod", err)
 	}
