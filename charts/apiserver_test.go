@@ -1,0 +1,100 @@
+package charts_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/hssgate/hssgate/internal/controlplanetest"
+)
+
+// TestOnAPIServer holds the tests that share a real API server, which starts
+// without hssgate's CustomResourceDefinitions: the chart brings them.
+func TestOnAPIServer(t *testing.T) {
+	t.Parallel()
+	env := controlplanetest.Start(t, controlplanetest.WithoutCRDs())
+	c := &cluster{config: env.Config, kubectlPath: env.Kubectl, kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
+	if err := os.WriteFile(c.kubeconfig, env.KubeConfig, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if c.client, err = client.New(env.Config, client.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		name string
+		test func(*testing.T, *cluster)
+	}{
+		{"a release in its life", testRelease},
+		{"a first install that is taken back", testFirstInstallTakenBack},
+		{"what is rendered fits the API server", testManifests},
+		{"which requests are asked about", testWebhookConfiguration},
+		{"who may exempt namespaces", testExemptions},
+	} {
+		if !t.Run(step.name, func(t *testing.T) { step.test(t, c) }) {
+			return
+		}
+	}
+}
+
+// cluster is the API server and ways to reach it.
+type cluster struct {
+	config      *rest.Config
+	client      client.Client
+	kubeconfig  string
+	kubectlPath string
+}
+
+// kubectl runs kubectl with stdin from a file, if one is given.
+func (c *cluster) kubectl(t testing.TB, args ...string) string {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), c.kubectlPath, append([]string{"--kubeconfig", c.kubeconfig}, args...)...)
+	out, stderr, err := run(t, command)
+	if err != nil {
+		t.Fatalf("kubectl %q: %v\n%s%s", args, err, out, stderr)
+	}
+	return out
+}
+
+// helm runs a command of Helm on the cluster.
+func (c *cluster) helm(t testing.TB, args ...string) {
+	t.Helper()
+	command := helm(t, append(args, "--namespace", namespace)...)
+	command.Env = append(command.Env, "KUBECONFIG="+c.kubeconfig)
+	if out, stderr, err := run(t, command); err != nil {
+		t.Fatalf("helm %q: %v\n%s%s", args, err, out, stderr)
+	}
+}
+
+// as returns a client of a user in groups.
+func (c *cluster) as(t testing.TB, user string, groups ...string) client.Client {
+	t.Helper()
+	config := rest.CopyConfig(c.config)
+	config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: append(groups, "system:authenticated")}
+	impersonating, err := client.New(config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return impersonating
+}
+
+// eventually waits until a condition holds. The condition returns what is still
+// wrong, or an empty string.
+func eventually(t testing.TB, condition func(context.Context) string) {
+	t.Helper()
+	var wrong string
+	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		wrong = condition(ctx)
+		return wrong == "", nil
+	})
+	if err != nil {
+		t.Fatalf("%v: %s", err, wrong)
+	}
+}

@@ -1,0 +1,194 @@
+package charts_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// state is what hssgate and its users have a right to find unchanged.
+type state struct {
+	FailurePolicy   string
+	CABundle        string
+	Authority       map[string][]byte
+	Leader          string
+	Preset          string
+	PolicyUID       types.UID
+	PolicyCondition string
+}
+
+// testRelease installs the chart, runs the real gate with no other rights than
+// the chart's, and takes the release through its life.
+func testRelease(t *testing.T, c *cluster) {
+	g := newTestGate(t)
+	// The API server of a test reaches the gate by its address, and no pods.
+	values := append(working("deployment.enabled=true", "webhook.timeoutSeconds=2"), g.values()...)
+	c.helm(t, append([]string{"install", release, chart, "--create-namespace"}, values...)...)
+	g.start(t, c, configuration(t, values...))
+	eventually(t, func(ctx context.Context) string { return c.state(ctx, t).missing() })
+	installed := c.state(t.Context(), t)
+	if installed.Preset != "audit" || installed.FailurePolicy != "Ignore" {
+		t.Errorf("got %+v, want preset audit and failurePolicy Ignore", installed)
+	}
+	testRights(t, c)
+
+	enforce := append(values, set("mode=enforce", "policies.preset=baseline", "replicas=3")...)
+	enforced := installed
+	enforced.FailurePolicy, enforced.Preset = "Fail", "baseline"
+	steps := []struct {
+		name string
+		args []string
+		want state
+	}{
+		{"an upgrade leaves alone what hssgate wrote, and replaces no policy", append([]string{"upgrade", release, chart}, enforce...), enforced},
+		{"another upgrade too", append([]string{"upgrade", release, chart}, enforce...), enforced},
+		{"an upgrade back too", append([]string{"upgrade", release, chart}, values...), installed},
+		{"a rollback too", []string{"rollback", release, "3"}, enforced},
+	}
+	for _, step := range steps {
+		c.helm(t, step.args...)
+		eventually(t, func(ctx context.Context) string {
+			if diff := cmp.Diff(step.want, c.state(ctx, t)); diff != "" {
+				return step.name + ": -want +got:\n" + diff
+			}
+			return ""
+		})
+	}
+	c.helm(t, "rollback", release, "1")
+	if got := c.state(t.Context(), t); got.Preset != "audit" || got.CABundle != installed.CABundle {
+		t.Errorf("after a rollback to the first revision: got %+v, want preset audit and the caBundle as it was", got)
+	}
+	c.helm(t, append([]string{"upgrade", release, chart}, append(values, set("policies.preset=none")...)...)...)
+	if got := c.state(t.Context(), t); got.Preset != "" {
+		t.Errorf("without a preset its policy is still there: %+v", got)
+	}
+	c.helm(t, append([]string{"upgrade", release, chart}, append(values, set("policies.preset=strict")...)...)...)
+	if got := c.state(t.Context(), t); got.Preset != "strict" {
+		t.Errorf("got %+v, want preset strict", got)
+	}
+	g.stop(t)
+	g.verify(t)
+	c.helm(t, "uninstall", release)
+	c.leaves(t, "CustomResourceDefinition imagescanpolicies.hssgate.io")
+}
+
+// testFirstInstallTakenBack starts with the CRDs that the last release kept, and
+// with none.
+func testFirstInstallTakenBack(t *testing.T, c *cluster) {
+	t.Run("with CRDs that were kept", func(t *testing.T) {
+		c.helm(t, append([]string{"install", release, chart}, working()...)...)
+		c.helm(t, "uninstall", release)
+		c.leaves(t, "CustomResourceDefinition imagescanpolicies.hssgate.io")
+	})
+	c.kubectl(t, "delete", "crd", "imagescanpolicies.hssgate.io", "--wait")
+	t.Run("with CRDs of its own", func(t *testing.T) {
+		c.helm(t, append([]string{"install", release, chart}, working()...)...)
+		c.helm(t, "uninstall", release)
+		c.leaves(t, "CustomResourceDefinition imagescanpolicies.hssgate.io")
+	})
+	t.Run("with CRDs that aren't kept", func(t *testing.T) {
+		c.kubectl(t, "delete", "crd", "imagescanpolicies.hssgate.io", "--wait")
+		c.helm(t, append([]string{"install", release, chart}, working("crds.keep=false")...)...)
+		c.helm(t, "uninstall", release, "--wait")
+		c.leaves(t)
+	})
+	c.helm(t, append([]string{"install", release, chart}, working()...)...)
+	c.helm(t, "uninstall", release)
+}
+
+// missing says what a gate that has just been started has still to write.
+func (s state) missing() string {
+	if s.CABundle == "" || len(s.Authority["ca.crt"]) == 0 || s.Leader == "" || s.PolicyCondition != "True" {
+		return fmt.Sprintf("hssgate hasn't yet written all: %+v", s)
+	}
+	return ""
+}
+
+// state reads it from the cluster.
+func (c *cluster) state(ctx context.Context, t testing.TB) state {
+	t.Helper()
+	var s state
+	var webhooks admissionregistrationv1.ValidatingWebhookConfiguration
+	c.get(ctx, t, client.ObjectKey{Name: release}, &webhooks)
+	for _, webhook := range webhooks.Webhooks {
+		if s.CABundle != "" && s.CABundle != string(webhook.ClientConfig.CABundle) {
+			t.Errorf("webhook %s has another caBundle than the first", webhook.Name)
+		}
+		s.CABundle = string(webhook.ClientConfig.CABundle)
+	}
+	s.FailurePolicy = string(*webhooks.Webhooks[0].FailurePolicy)
+	var authority corev1.Secret
+	c.get(ctx, t, client.ObjectKey{Namespace: namespace, Name: release + "-authority"}, &authority)
+	s.Authority = authority.Data
+	var lease coordinationv1.Lease
+	c.get(ctx, t, client.ObjectKey{Namespace: namespace, Name: "hssgate"}, &lease)
+	if lease.Spec.HolderIdentity != nil {
+		s.Leader = *lease.Spec.HolderIdentity
+	}
+	policy := &unstructured.Unstructured{}
+	policy.SetGroupVersionKind(schema.GroupVersionKind{Group: "hssgate.io", Version: "v1alpha1", Kind: "ImageScanPolicy"})
+	err := c.client.Get(ctx, client.ObjectKey{Name: release + "-default"}, policy)
+	if apierrors.IsNotFound(err) {
+		return s
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Preset, s.PolicyUID = policy.GetAnnotations()["hssgate.io/preset"], policy.GetUID()
+	conditions, _, err := unstructured.NestedSlice(policy.Object, "status", "conditions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, condition := range conditions {
+		s.PolicyCondition, _ = condition.(map[string]any)["status"].(string)
+	}
+	return s
+}
+
+func (c *cluster) get(ctx context.Context, t testing.TB, key client.ObjectKey, into client.Object) {
+	t.Helper()
+	if err := c.client.Get(ctx, key, into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// leaves checks that nothing of any kind is left of the release, or of hssgate,
+// but the wanted.
+func (c *cluster) leaves(t testing.TB, want ...string) {
+	t.Helper()
+	eventually(t, func(ctx context.Context) string {
+		return cmp.Diff(append([]string{}, want...), c.leftOvers(ctx, t))
+	})
+}
+
+func (c *cluster) leftOvers(ctx context.Context, t testing.TB) []string {
+	t.Helper()
+	found := []string{}
+	kinds := strings.Fields(c.kubectl(t, "api-resources", "--verbs=list", "-o", "name"))
+	for _, kind := range kinds {
+		// Events expire, the namespace is the user's, and an APIService comes and goes with its CRD.
+		if slices.Contains([]string{"events", "events.events.k8s.io", "namespaces", "apiservices.apiregistration.k8s.io"}, kind) {
+			continue
+		}
+		out := c.kubectl(t, "get", kind, "--all-namespaces", "--ignore-not-found", "-o",
+			`jsonpath={range .items[*]}{.kind} {.metadata.name}{"\n"}{end}`)
+		for line := range strings.Lines(out) {
+			if strings.Contains(line, "hssgate") {
+				found = append(found, strings.TrimSpace(line))
+			}
+		}
+	}
+	return found
+}

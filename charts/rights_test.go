@@ -1,0 +1,75 @@
+package charts_test
+
+import (
+	"testing"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+)
+
+// testRights asks the API server what the gate's service account may not do.
+func testRights(t *testing.T, c *cluster) {
+	type attributes = authorizationv1.ResourceAttributes
+	tests := map[string]struct {
+		may   bool
+		whats []attributes
+	}{
+		"it may read policies, and say whether they are in force": {true, []attributes{
+			{Group: "hssgate.io", Resource: "imagescanpolicies", Verb: "watch"},
+			{Group: "hssgate.io", Resource: "imagescanpolicies", Subresource: "status", Verb: "patch"},
+		}},
+		"it may keep its own authority": {true, []attributes{
+			{Resource: "secrets", Verb: "update", Namespace: namespace, Name: release + "-authority"},
+			{Group: "admissionregistration.k8s.io", Resource: "validatingwebhookconfigurations", Verb: "patch", Name: release},
+		}},
+		"it can't read other Secrets": {false, []attributes{
+			{Resource: "secrets", Verb: "get", Namespace: namespace, Name: "hss-keys"},
+			{Resource: "secrets", Verb: "list", Namespace: namespace},
+			{Resource: "secrets", Verb: "watch", Namespace: namespace},
+			{Resource: "secrets", Verb: "get", Namespace: "kube-system", Name: release + "-authority"},
+			{Resource: "secrets", Verb: "list"},
+		}},
+		"it can't make objects that could hold more rights": {false, []attributes{
+			{Resource: "secrets", Verb: "create", Namespace: namespace},
+			{Resource: "serviceaccounts", Subresource: "token", Verb: "create", Namespace: namespace},
+			{Group: "rbac.authorization.k8s.io", Resource: "clusterrolebindings", Verb: "create"},
+			{Group: "coordination.k8s.io", Resource: "leases", Verb: "create", Namespace: namespace},
+		}},
+		"it can't change pods or what makes them": {false, []attributes{
+			{Resource: "pods", Verb: "create", Namespace: namespace},
+			{Resource: "pods", Verb: "delete", Namespace: "default"},
+			{Resource: "pods", Verb: "get", Namespace: "default"},
+			{Group: "apps", Resource: "deployments", Verb: "patch", Namespace: namespace},
+			{Resource: "namespaces", Verb: "update", Name: "default"},
+		}},
+		"it can't change what is asked of images": {false, []attributes{
+			{Group: "hssgate.io", Resource: "imagescanpolicies", Verb: "create"},
+			{Group: "hssgate.io", Resource: "imagescanpolicies", Verb: "update"},
+			{Group: "hssgate.io", Resource: "imagescanpolicies", Verb: "delete"},
+			{Group: "hssgate.io", Resource: "exemptions", Verb: "grant"},
+		}},
+		"it can't touch other webhooks": {false, []attributes{
+			{Group: "admissionregistration.k8s.io", Resource: "validatingwebhookconfigurations", Verb: "patch", Name: "other"},
+			{Group: "admissionregistration.k8s.io", Resource: "validatingwebhookconfigurations", Verb: "list"},
+			{Group: "admissionregistration.k8s.io", Resource: "validatingwebhookconfigurations", Verb: "delete", Name: release},
+			{Group: "admissionregistration.k8s.io", Resource: "mutatingwebhookconfigurations", Verb: "get", Name: release},
+			{Group: "admissionregistration.k8s.io", Resource: "validatingadmissionpolicies", Verb: "delete", Name: release + "-exemptions"},
+		}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			for _, what := range test.whats {
+				review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+					User:               "system:serviceaccount:" + namespace + ":" + release,
+					Groups:             []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
+					ResourceAttributes: &what,
+				}}
+				if err := c.client.Create(t.Context(), review); err != nil {
+					t.Fatal(err)
+				}
+				if review.Status.Allowed != test.may {
+					t.Errorf("%+v: allowed is %t, want %t", what, review.Status.Allowed, test.may)
+				}
+			}
+		})
+	}
+}
