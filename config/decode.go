@@ -17,7 +17,7 @@ type decoder struct {
 	problems []Problem
 }
 
-func (d *decoder) fail(n *yaml.Node, field, format string, args ...any) {
+func (d *decoder) failf(n *yaml.Node, field, format string, args ...any) {
 	d.problems = append(d.problems, Problem{Line: n.Line, Field: field, Message: fmt.Sprintf(format, args...)})
 }
 
@@ -25,7 +25,7 @@ func (d *decoder) fail(n *yaml.Node, field, format string, args ...any) {
 func (d *decoder) decode(field string, n *yaml.Node, v reflect.Value) {
 	d.lines[field] = n.Line
 	if n.Kind == yaml.AliasNode || n.Anchor != "" {
-		d.fail(n, field, "anchors and aliases are not allowed: write the value out")
+		d.failf(n, field, "anchors and aliases are not allowed: write the value out")
 		return
 	}
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
@@ -44,28 +44,28 @@ func (d *decoder) decode(field string, n *yaml.Node, v reflect.Value) {
 }
 
 func isText(v reflect.Value) bool {
-	_, ok := v.Addr().Interface().(encoding.TextUnmarshaler)
+	_, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr())
 	return ok
 }
 
 // text decodes a value that has a spelling of its own.
 func (d *decoder) text(field string, n *yaml.Node, v reflect.Value) {
 	if n.Kind != yaml.ScalarNode {
-		d.fail(n, field, "must be a single value, not %s", kindOf(n))
+		d.failf(n, field, "must be a single value, not %s", kindOf(n))
 		return
 	}
-	u, ok := v.Addr().Interface().(encoding.TextUnmarshaler)
+	u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr())
 	if !ok {
 		return
 	}
 	if err := u.UnmarshalText([]byte(n.Value)); err != nil {
-		d.fail(n, field, "%s", err.Error())
+		d.failf(n, field, "%s", err.Error())
 	}
 }
 
 func (d *decoder) mapping(field string, n *yaml.Node, v reflect.Value) {
 	if n.Kind != yaml.MappingNode {
-		d.fail(n, field, "must be a mapping of fields, not %s", kindOf(n))
+		d.failf(n, field, "must be a mapping of fields, not %s", kindOf(n))
 		return
 	}
 	fields := fieldsOf(v.Type())
@@ -73,13 +73,13 @@ func (d *decoder) mapping(field string, n *yaml.Node, v reflect.Value) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if line, twice := seen[key.Value]; twice {
-			d.fail(key, field, "field %q is given twice, first in line %d", key.Value, line)
+			d.failf(key, field, "field %q is given twice, first in line %d", key.Value, line)
 			continue
 		}
 		seen[key.Value] = key.Line
 		index, known := fields[key.Value]
 		if !known {
-			d.fail(key, "", "%s", unknownField(key.Value, field, v.Type(), fields))
+			d.failf(key, "", "%s", unknownField(key.Value, field, v.Type(), fields))
 			continue
 		}
 		d.decode(join(field, key.Value), value, v.Field(index))
@@ -100,12 +100,12 @@ type defaulter interface{ setDefaults() }
 
 func (d *decoder) sequence(field string, n *yaml.Node, v reflect.Value) {
 	if n.Kind != yaml.SequenceNode {
-		d.fail(n, field, "must be a list, not %s", kindOf(n))
+		d.failf(n, field, "must be a list, not %s", kindOf(n))
 		return
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
 	for i, item := range n.Content {
-		if p, ok := v.Index(i).Addr().Interface().(defaulter); ok {
+		if p, ok := reflect.TypeAssert[defaulter](v.Index(i).Addr()); ok {
 			p.setDefaults()
 		}
 		d.decode(field+"["+strconv.Itoa(i)+"]", item, v.Index(i))
@@ -116,7 +116,7 @@ func (d *decoder) sequence(field string, n *yaml.Node, v reflect.Value) {
 // number, since identifiers often do; its text is kept as it stands.
 func (d *decoder) scalar(field string, n *yaml.Node, v reflect.Value) {
 	if n.Kind != yaml.ScalarNode {
-		d.fail(n, field, "must be %s, not %s", wanted(v), kindOf(n))
+		d.failf(n, field, "must be %s, not %s", wanted(v), kindOf(n))
 		return
 	}
 	var err error
@@ -129,10 +129,10 @@ func (d *decoder) scalar(field string, n *yaml.Node, v reflect.Value) {
 		v.Kind() == reflect.Float64 && (tag == "!!int" || tag == "!!float"):
 		err = n.Decode(v.Addr().Interface())
 	default:
-		d.fail(n, field, "must be %s, not %s", wanted(v), kindOf(n))
+		d.failf(n, field, "must be %s, not %s", wanted(v), kindOf(n))
 	}
 	if err != nil {
-		d.fail(n, field, "must be %s, and %s is out of range", wanted(v), n.Value)
+		d.failf(n, field, "must be %s, and %s is out of range", wanted(v), n.Value)
 	}
 }
 
@@ -152,10 +152,10 @@ func wanted(v reflect.Value) string {
 // kindOf names what a node holds without repeating it: it may be a secret
 // that stands in the wrong place.
 func kindOf(n *yaml.Node) string {
-	switch {
-	case n.Kind == yaml.MappingNode:
+	switch n.Kind {
+	case yaml.MappingNode:
 		return "a mapping"
-	case n.Kind == yaml.SequenceNode:
+	case yaml.SequenceNode:
 		return "a list"
 	}
 	switch n.ShortTag() {

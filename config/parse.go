@@ -21,7 +21,7 @@ const maxFileBytes = 4 << 20
 
 // Load reads, defaults and validates the file at path.
 func Load(path string) (*Configuration, error) {
-	f, err := os.Open(path) //nolint:gosec // the path is the operator's own choice
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
@@ -44,7 +44,7 @@ func Parse(name string, data []byte) (*Configuration, error) {
 	d := &decoder{lines: map[string]int{}}
 	d.decode("", root, reflect.ValueOf(c).Elem())
 	c.complete()
-	problems := append(d.problems, d.validate(c)...)
+	problems := slices.Concat(d.problems, d.validate(c))
 	if len(problems) > 0 {
 		slices.SortStableFunc(problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 		return nil, &Error{Name: name, Problems: problems}

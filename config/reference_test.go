@@ -178,8 +178,8 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 	docs := docComments(t)
 	for _, v := range []any{config.Configuration{}, config.Project{}, config.Sync{}, config.Credentials{}, config.Registry{}, config.Cache{}, config.Webhook{}, config.Logging{}} {
 		typ := reflect.TypeOf(v)
-		for i := range typ.NumField() {
-			if key := typ.Name() + "." + typ.Field(i).Name; docs[key] == "" || typ.Field(i).Tag.Get("yaml") == "" {
+		for field := range typ.Fields() {
+			if key := typ.Name() + "." + field.Name; docs[key] == "" || field.Tag.Get("yaml") == "" {
 				t.Errorf("%s lacks a doc comment or a name in the file", key)
 			}
 		}

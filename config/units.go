@@ -59,8 +59,8 @@ func (b *Bytes) UnmarshalText(text []byte) error {
 			break
 		}
 	}
-	v, err := strconv.ParseUint(digits, 10, 63)
-	if err != nil || v > uint64(math.MaxInt64/unit) {
+	v, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || v < 0 || digits[0] == '+' || v > int64(math.MaxInt64/unit) {
 		return fmt.Errorf("must be a size in bytes such as 65536, 64Ki or 16Mi, not %q", text)
 	}
 	*b = Bytes(v) * unit

@@ -46,8 +46,8 @@ type validator struct {
 	problems []Problem
 }
 
-// fail notes a problem, unless the field could not even be decoded.
-func (v *validator) fail(field, format string, args ...any) {
+// failf notes a problem, unless the field could not even be decoded.
+func (v *validator) failf(field, format string, args ...any) {
 	if v.failed[field] {
 		return
 	}
@@ -70,45 +70,45 @@ func (v *validator) oneOf(field, value string, allowed ...string) {
 		return
 	}
 	if len(allowed) == 1 {
-		v.fail(field, "must be %s, not %q", allowed[0], shorten(value))
+		v.failf(field, "must be %s, not %q", allowed[0], shorten(value))
 		return
 	}
-	v.fail(field, "must be one of %s, not %q", strings.Join(allowed, ", "), shorten(value))
+	v.failf(field, "must be one of %s, not %q", strings.Join(allowed, ", "), shorten(value))
 }
 
 func (v *validator) duration(field string, value, least, most Duration) {
 	if value < least || value > most {
-		v.fail(field, "must be from %s to %s, not %s", least, most, value)
+		v.failf(field, "must be from %s to %s, not %s", least, most, value)
 	}
 }
 
-func (v *validator) count(field string, value, least, most int) {
-	if value < least || value > most {
-		v.fail(field, "must be from %d to %d, not %d", least, most, value)
+func (v *validator) count(field string, value, most int) {
+	if value < 1 || value > most {
+		v.failf(field, "must be from 1 to %d, not %d", most, value)
 	}
 }
 
 func (v *validator) name(field, value string) {
 	if !regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`).MatchString(value) {
-		v.fail(field, "must have 1 to 63 lower-case letters, digits and dashes, and begin and end with a letter or digit, not %q", shorten(value))
+		v.failf(field, "must have 1 to 63 lower-case letters, digits and dashes, and begin and end with a letter or digit, not %q", shorten(value))
 	}
 }
 
 // text bounds a free text that HSS compares or that goes into a query.
 func (v *validator) text(field, value string, most int) {
 	if n := len([]rune(value)); n > most {
-		v.fail(field, "must have at most %d characters, not %d", most, n)
+		v.failf(field, "must have at most %d characters, not %d", most, n)
 	}
 	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		v.fail(field, "must hold no control characters")
+		v.failf(field, "must hold no control characters")
 	}
 }
 
 func (v *validator) cache(c Cache) {
 	const second, day = Duration(time.Second), Duration(24 * time.Hour)
-	v.count("cache.maxImages", c.MaxImages, 1, 10_000_000)
+	v.count("cache.maxImages", c.MaxImages, 10_000_000)
 	if c.MaxBytes < 1<<20 || c.MaxBytes > 4<<30 {
-		v.fail("cache.maxBytes", "must be from 1Mi to 4Gi, not %s", c.MaxBytes)
+		v.failf("cache.maxBytes", "must be from 1Mi to 4Gi, not %s", c.MaxBytes)
 	}
 	v.duration("cache.freshFor", c.FreshFor, second, day)
 	v.duration("cache.notFoundFor", c.NotFoundFor, second, day)
@@ -118,7 +118,7 @@ func (v *validator) cache(c Cache) {
 	v.duration("cache.maxStaleness", c.MaxStaleness, second, 365*day)
 	v.duration("cache.warmUpTimeout", c.WarmUpTimeout, 0, Duration(5*time.Minute))
 	if longest := max(c.FreshFor, c.NotFoundFor, c.PendingFor); c.MaxStaleness < longest {
-		v.fail("cache.maxStaleness", "must be at least as long as freshFor, notFoundFor and pendingFor (%s), not %s", longest, c.MaxStaleness)
+		v.failf("cache.maxStaleness", "must be at least as long as freshFor, notFoundFor and pendingFor (%s), not %s", longest, c.MaxStaleness)
 	}
 }
 
@@ -127,7 +127,7 @@ var namespacePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`
 func (v *validator) namespaces(names []string) {
 	for i, name := range names {
 		if !namespacePattern.MatchString(name) {
-			v.fail(fmt.Sprintf("exemptNamespaces[%d]", i), "must be the name of a namespace, not %q", shorten(name))
+			v.failf(fmt.Sprintf("exemptNamespaces[%d]", i), "must be the name of a namespace, not %q", shorten(name))
 		}
 	}
 }

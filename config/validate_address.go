@@ -17,7 +17,7 @@ func (v *validator) address(field, value string, optional bool) {
 	}
 	host, port, err := net.SplitHostPort(value)
 	if err != nil || (port != "0" && !isPort(port)) || strings.ContainsAny(host, " /") {
-		v.fail(field, `must be host:port or :port with a port from 0 to 65535, such as ":9443", not %q`, shorten(value))
+		v.failf(field, `must be host:port or :port with a port from 0 to 65535, such as ":9443", not %q`, shorten(value))
 	}
 }
 
@@ -25,18 +25,18 @@ func (v *validator) address(field, value string, optional bool) {
 func (v *validator) endpoint(field, value string, insecure bool) {
 	u, err := url.Parse(value)
 	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
-		v.fail(field, "must be an https:// address such as https://hss.cn-north-4.myhuaweicloud.com")
+		v.failf(field, "must be an https:// address such as https://hss.cn-north-4.myhuaweicloud.com")
 		return
 	}
 	if u.User != nil {
-		v.fail(field, "must hold no user and no password: credentials say where those are")
+		v.failf(field, "must hold no user and no password: credentials say where those are")
 		return
 	}
 	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-		v.fail(field, "must end after the host: %s://%s", u.Scheme, u.Host)
+		v.failf(field, "must end after the host: %s://%s", u.Scheme, u.Host)
 	}
 	if u.Scheme == "http" && !insecure && !isLoopback(u.Hostname()) {
-		v.fail(field, "must use https, not http; to trust the network all the same, set insecure: true")
+		v.failf(field, "must use https, not http; to trust the network all the same, set insecure: true")
 	}
 }
 
@@ -56,17 +56,17 @@ func (v *validator) host(field, value string) {
 	}
 	switch {
 	case strings.Contains(value, "://") || strings.Contains(value, "/"):
-		v.fail(field, "must be a host without scheme and path, such as swr.cn-north-4.myhuaweicloud.com, not %q", shorten(value))
+		v.failf(field, "must be a host without scheme and path, such as swr.cn-north-4.myhuaweicloud.com, not %q", shorten(value))
 	case value != strings.ToLower(value):
-		v.fail(field, "must be lower-case: %s", shorten(strings.ToLower(value)))
+		v.failf(field, "must be lower-case: %s", shorten(strings.ToLower(value)))
 	case isHostName(name) && isFirstPathPart(name) && !hasPort:
-		v.fail(field, "must have a port, such as %s:443: without a dot or a port it is read as a path on docker.io", shorten(value))
+		v.failf(field, "must have a port, such as %s:443: without a dot or a port it is read as a path on docker.io", shorten(value))
 	case port == "443" && !isFirstPathPart(name):
-		v.fail(field, "must leave out :443, the default port: %s", shorten(name))
+		v.failf(field, "must leave out :443, the default port: %s", shorten(name))
 	case value == "index.docker.io":
-		v.fail(field, "must be docker.io, which is how references to index.docker.io are read")
+		v.failf(field, "must be docker.io, which is how references to index.docker.io are read")
 	case hasPort && !isPort(port), !isHostName(name):
-		v.fail(field, "must be the exact host of image references, with the port if it is not 443, not %q", shorten(value))
+		v.failf(field, "must be the exact host of image references, with the port if it is not 443, not %q", shorten(value))
 	}
 }
 

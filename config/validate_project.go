@@ -11,7 +11,7 @@ import (
 
 func (v *validator) projects(projects []Project) {
 	if len(projects) == 0 {
-		v.fail("projects", "must hold at least one project")
+		v.failf("projects", "must hold at least one project")
 	}
 	seen := map[string]string{}
 	for i := range projects {
@@ -24,7 +24,7 @@ func (v *validator) projects(projects []Project) {
 // unique refuses a name that another field has already.
 func (v *validator) unique(seen map[string]string, field, name string) {
 	if first, twice := seen[name]; twice && name != "" {
-		v.fail(field, "must differ from %s, which is %q too", first, shorten(name))
+		v.failf(field, "must differ from %s, which is %q too", first, shorten(name))
 		return
 	}
 	seen[name] = field
@@ -34,24 +34,24 @@ func (v *validator) project(field string, p *Project) {
 	v.name(field+".name", p.Name)
 	v.place(field, p)
 	if p.ProjectID != "" && !regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`).MatchString(p.ProjectID) {
-		v.fail(field+".projectID", "must have up to 64 letters, digits, dashes and underscores, not %q", shorten(p.ProjectID))
+		v.failf(field+".projectID", "must have up to 64 letters, digits, dashes and underscores, not %q", shorten(p.ProjectID))
 	}
 	if p.EnterpriseProjectID == "" {
-		v.fail(field+".enterpriseProjectID", "must not be empty: all_granted_eps is every enterprise project, 0 the default one")
+		v.failf(field+".enterpriseProjectID", "must not be empty: all_granted_eps is every enterprise project, 0 the default one")
 	}
 	v.text(field+".enterpriseProjectID", p.EnterpriseProjectID, 256)
 	v.credentials(field+".credentials", p.Credentials)
 	if !(p.RequestsPerSecond > 0 && p.RequestsPerSecond <= 1000) || math.IsNaN(p.RequestsPerSecond) {
-		v.fail(field+".requestsPerSecond", "must be above 0 and up to 1000, not %g", p.RequestsPerSecond)
+		v.failf(field+".requestsPerSecond", "must be above 0 and up to 1000, not %g", p.RequestsPerSecond)
 	}
-	v.count(field+".burst", p.Burst, 1, 1000)
-	v.count(field+".maxConcurrent", p.MaxConcurrent, 1, 1000)
-	v.count(field+".backgroundPercent", p.BackgroundPercent, 1, 100)
-	v.count(field+".maxWaiting", p.MaxWaiting, 1, 100_000)
+	v.count(field+".burst", p.Burst, 1000)
+	v.count(field+".maxConcurrent", p.MaxConcurrent, 1000)
+	v.count(field+".backgroundPercent", p.BackgroundPercent, 100)
+	v.count(field+".maxWaiting", p.MaxWaiting, 100_000)
 	v.duration(field+".requestTimeout", p.RequestTimeout, Duration(100*time.Millisecond), Duration(5*time.Minute))
 	v.duration(field+".lookupTimeout", p.LookupTimeout, Duration(100*time.Millisecond), Duration(10*time.Minute))
 	if p.LookupTimeout < p.RequestTimeout {
-		v.fail(field+".lookupTimeout", "must be at least requestTimeout (%s), not %s", p.RequestTimeout, p.LookupTimeout)
+		v.failf(field+".lookupTimeout", "must be at least requestTimeout (%s), not %s", p.RequestTimeout, p.LookupTimeout)
 	}
 	v.sync(field+".sync", p)
 }
@@ -64,11 +64,11 @@ func (v *validator) sync(field string, p *Project) {
 	v.duration(field+".fullInterval", s.FullInterval, Duration(5*time.Minute), day)
 	v.duration(field+".interval", s.Interval, Duration(5*time.Second), day)
 	if s.Interval > s.FullInterval {
-		v.fail(field+".interval", "must be at most fullInterval (%s), not %s", s.FullInterval, s.Interval)
+		v.failf(field+".interval", "must be at most fullInterval (%s), not %s", s.FullInterval, s.Interval)
 	}
 	v.duration(field+".overlap", s.Overlap, 0, day)
 	if s.Overlap < p.LookupTimeout {
-		v.fail(field+".overlap", "must be at least lookupTimeout (%s), not %s", p.LookupTimeout, s.Overlap)
+		v.failf(field+".overlap", "must be at least lookupTimeout (%s), not %s", p.LookupTimeout, s.Overlap)
 	}
 }
 
@@ -76,13 +76,13 @@ func (v *validator) sync(field string, p *Project) {
 func (v *validator) place(field string, p *Project) {
 	switch {
 	case p.Region == "" && p.Endpoint == "":
-		v.fail(field, "region or endpoint must be given")
+		v.failf(field, "region or endpoint must be given")
 	case p.Region != "" && p.Endpoint != "":
-		v.fail(field+".endpoint", "must be left out if region is given")
+		v.failf(field+".endpoint", "must be left out if region is given")
 	case p.Endpoint != "":
 		v.endpoint(field+".endpoint", p.Endpoint, p.Insecure)
 	case !regexp.MustCompile(`^[a-z]{2}-[a-z0-9]+(-[a-z0-9]+)*$`).MatchString(p.Region) || len(p.Region) > 63:
-		v.fail(field+".region", "must be a region's ID such as cn-north-4, not %q", shorten(p.Region))
+		v.failf(field+".region", "must be a region's ID such as cn-north-4, not %q", shorten(p.Region))
 	}
 }
 
@@ -95,7 +95,7 @@ type credentialField struct {
 
 func (v *validator) credentials(field string, c Credentials) {
 	if !slices.Contains(sources(), c.Source) {
-		v.fail(field+".source", "must be one of %s", strings.Join(sources(), ", "))
+		v.failf(field+".source", "must be one of %s", strings.Join(sources(), ", "))
 		return
 	}
 	for _, f := range []credentialField{
@@ -108,12 +108,12 @@ func (v *validator) credentials(field string, c Credentials) {
 	} {
 		switch {
 		case c.Source != f.source && f.value != "":
-			v.fail(field+"."+f.name, "is only used by source %s, and source is %s", f.source, c.Source)
+			v.failf(field+"."+f.name, "is only used by source %s, and source is %s", f.source, c.Source)
 		case c.Source == f.source && f.needed && f.value == "":
-			v.fail(field+"."+f.name, "must be given for source %s", c.Source)
+			v.failf(field+"."+f.name, "must be given for source %s", c.Source)
 		}
 	}
 	if c.TokenVariable != "" && !regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString(c.TokenVariable) {
-		v.fail(field+".tokenVariable", "must be the name of an environment variable, not its value")
+		v.failf(field+".tokenVariable", "must be the name of an environment variable, not its value")
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 func (v *validator) registries(c *Configuration) {
 	if len(c.Registries) == 0 {
-		v.fail("registries", "must hold at least one registry")
+		v.failf("registries", "must hold at least one registry")
 	}
 	var projects []string
 	for i := range c.Projects {
@@ -31,9 +31,9 @@ func (v *validator) registry(field string, r *Registry, projects []string) {
 	v.hosts(field+".hosts", r.Hosts)
 	switch {
 	case r.Project == "" && len(projects) > 1:
-		v.fail(field+".project", "must be given if there are several projects: one of %s", strings.Join(projects, ", "))
+		v.failf(field+".project", "must be given if there are several projects: one of %s", strings.Join(projects, ", "))
 	case r.Project != "" && !slices.Contains(projects, r.Project):
-		v.fail(field+".project", "must be the name of a project (%s), not %q", strings.Join(projects, ", "), shorten(r.Project))
+		v.failf(field+".project", "must be the name of a project (%s), not %q", strings.Join(projects, ", "), shorten(r.Project))
 	}
 	v.types(field, r)
 	v.path(field, r)
@@ -49,7 +49,7 @@ func (v *validator) registry(field string, r *Registry, projects []string) {
 
 func (v *validator) hosts(field string, hosts []string) {
 	if len(hosts) == 0 {
-		v.fail(field, "must hold at least one host, such as swr.cn-north-4.myhuaweicloud.com")
+		v.failf(field, "must hold at least one host, such as swr.cn-north-4.myhuaweicloud.com")
 	}
 	seen := map[string]string{}
 	for i, host := range hosts {
@@ -62,7 +62,7 @@ func (v *validator) hosts(field string, hosts []string) {
 // list checks a list of enumerated values: some, known, and none twice.
 func (v *validator) list(field string, values []string, allowed ...string) {
 	if len(values) == 0 {
-		v.fail(field, "must hold at least one of %s", strings.Join(allowed, ", "))
+		v.failf(field, "must hold at least one of %s", strings.Join(allowed, ", "))
 	}
 	seen := map[string]string{}
 	for i, value := range values {
@@ -84,20 +84,20 @@ func (v *validator) types(field string, r *Registry) {
 			continue
 		}
 		if len(r.ImageTypes) > 1 {
-			v.fail(field+".imageTypes", "%s must stand alone, not among %s: make it a registry of its own", t, strings.Join(r.ImageTypes, ", "))
+			v.failf(field+".imageTypes", "%s must stand alone, not among %s: make it a registry of its own", t, strings.Join(r.ImageTypes, ", "))
 		}
 		if t == TypeInstance && r.InstanceID == "" && r.InstanceName == "" {
-			v.fail(field, "instanceID or instanceName must be given for image type %s: two instances may hold the same names", t)
+			v.failf(field, "instanceID or instanceName must be given for image type %s: two instances may hold the same names", t)
 		}
 		if t != TypeInstance && r.RegistryID == "" && r.RegistryName == "" {
-			v.fail(field, "registryName or registryID must be given for image type %s: two registries may hold the same names", t)
+			v.failf(field, "registryName or registryID must be given for image type %s: two registries may hold the same names", t)
 		}
 	}
 }
 
 func (v *validator) namespace(field, value string) {
 	if value == "" || strings.ContainsAny(value, "/ {}*") {
-		v.fail(field, "must be one whole namespace, without slashes and wildcards, not %q", shorten(value))
+		v.failf(field, "must be one whole namespace, without slashes and wildcards, not %q", shorten(value))
 	}
 	v.text(field, value, 128)
 }
@@ -112,17 +112,17 @@ func (v *validator) path(field string, r *Registry) {
 			spaces++
 		case s == "{name}" && i == len(segments)-1, s == "*":
 		case !regexp.MustCompile(`^[a-z0-9]+([._-]+[a-z0-9]+)*$`).MatchString(s):
-			v.fail(field+".path", "must consist of {namespace}, *, fixed segments and, as the last, {name}; %q is none of these", shorten(s))
+			v.failf(field+".path", "must consist of {namespace}, *, fixed segments and, as the last, {name}; %q is none of these", shorten(s))
 			return
 		}
 	}
 	switch {
 	case segments[len(segments)-1] != "{name}":
-		v.fail(field+".path", "must end with {name}, not with %q", shorten(segments[len(segments)-1]))
+		v.failf(field+".path", "must end with {name}, not with %q", shorten(segments[len(segments)-1]))
 	case spaces > 1:
-		v.fail(field+".path", "must hold {namespace} once, not %d times", spaces)
+		v.failf(field+".path", "must hold {namespace} once, not %d times", spaces)
 	case spaces == 0 && len(r.Namespaces) != 1:
-		v.fail(field+".namespaces", "must hold just one namespace, since path has no {namespace}, not %d", len(r.Namespaces))
+		v.failf(field+".namespaces", "must hold just one namespace, since path has no {namespace}, not %d", len(r.Namespaces))
 	}
 }
 
@@ -141,7 +141,7 @@ func (v *validator) claims(registries []Registry) {
 func (v *validator) claim(i int, r, earlier *Registry) {
 	for h, host := range r.Hosts {
 		if slices.Contains(earlier.Hosts, host) {
-			v.fail(fmt.Sprintf("registries[%d].hosts[%d]", i, h), "%s is claimed by registry %q already: give both registries different namespaces, or paths that differ in a fixed segment", shorten(host), shorten(earlier.Name))
+			v.failf(fmt.Sprintf("registries[%d].hosts[%d]", i, h), "%s is claimed by registry %q already: give both registries different namespaces, or paths that differ in a fixed segment", shorten(host), shorten(earlier.Name))
 		}
 	}
 }

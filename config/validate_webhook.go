@@ -16,32 +16,32 @@ func (v *validator) webhook(w Webhook) {
 	v.duration("webhook.defaultTimeout", w.DefaultTimeout, Duration(time.Second), Duration(30*time.Second))
 	v.duration("webhook.timeoutMargin", w.TimeoutMargin, Duration(50*time.Millisecond), Duration(5*time.Second))
 	if w.TimeoutMargin >= w.DefaultTimeout {
-		v.fail("webhook.timeoutMargin", "must be shorter than defaultTimeout (%s), not %s", w.DefaultTimeout, w.TimeoutMargin)
+		v.failf("webhook.timeoutMargin", "must be shorter than defaultTimeout (%s), not %s", w.DefaultTimeout, w.TimeoutMargin)
 	}
 	if w.MaxReviewBytes < 64<<10 || w.MaxReviewBytes > 256<<20 {
-		v.fail("webhook.maxReviewBytes", "must be from 64Ki to 256Mi, not %s", w.MaxReviewBytes)
+		v.failf("webhook.maxReviewBytes", "must be from 64Ki to 256Mi, not %s", w.MaxReviewBytes)
 	}
 	if w.MaxInFlightBytes < w.MaxReviewBytes {
-		v.fail("webhook.maxInFlightBytes", "must be at least maxReviewBytes (%s), not %s", w.MaxReviewBytes, w.MaxInFlightBytes)
+		v.failf("webhook.maxInFlightBytes", "must be at least maxReviewBytes (%s), not %s", w.MaxReviewBytes, w.MaxInFlightBytes)
 	}
 }
 
 func (v *validator) certificates(w Webhook) {
 	if (w.TLSCertFile == "") != (w.TLSKeyFile == "") {
-		v.fail("webhook", "tlsCertFile and tlsKeyFile belong together: give both or neither")
+		v.failf("webhook", "tlsCertFile and tlsKeyFile belong together: give both or neither")
 	}
 	if w.CertDir != "" && w.TLSCertFile != "" {
-		v.fail("webhook.certDir", "must be left out if tlsCertFile is given")
+		v.failf("webhook.certDir", "must be left out if tlsCertFile is given")
 	}
 }
 
 func (v *validator) servingHosts(w Webhook) {
 	if len(w.Hosts) > 0 && !w.OwnCertificates() {
-		v.fail("webhook.hosts", "must be left out if certificates are given: they say what hosts they are for")
+		v.failf("webhook.hosts", "must be left out if certificates are given: they say what hosts they are for")
 	}
 	for i, host := range w.Hosts {
 		if net.ParseIP(host) == nil && !isHostName(host) {
-			v.fail(fmt.Sprintf("webhook.hosts[%d]", i), "must be a DNS name or an IP address, not %q", shorten(host))
+			v.failf(fmt.Sprintf("webhook.hosts[%d]", i), "must be a DNS name or an IP address, not %q", shorten(host))
 		}
 	}
 }
@@ -56,22 +56,22 @@ func (v *validator) authority(w Webhook) {
 	switch name := w.AuthoritySecret; {
 	case name == "":
 	case len(name) > 253 || !secretPattern.MatchString(name):
-		v.fail(field, "must be the name of a Secret, not %q", shorten(name))
+		v.failf(field, "must be the name of a Secret, not %q", shorten(name))
 	case !w.OwnCertificates():
-		v.fail(field, "must be left out if certificates are given: then hssgate makes none")
+		v.failf(field, "must be left out if certificates are given: then hssgate makes none")
 	case w.ConfigurationName == "":
-		v.fail(field, "needs configurationName: the API server learns of a new authority from there")
+		v.failf(field, "needs configurationName: the API server learns of a new authority from there")
 	}
 }
 
 func (v *validator) clients(w Webhook) {
 	if len(w.ClientNames) > 0 && w.ClientCAFile == "" {
-		v.fail("webhook.clientNames", "needs clientCAFile: without it clients have no names")
+		v.failf("webhook.clientNames", "needs clientCAFile: without it clients have no names")
 	}
 	for i, name := range w.ClientNames {
 		field := fmt.Sprintf("webhook.clientNames[%d]", i)
 		if name == "" {
-			v.fail(field, "must be the common name or a DNS name of a client's certificate, not empty")
+			v.failf(field, "must be the common name or a DNS name of a client's certificate, not empty")
 		}
 		v.text(field, name, 253)
 	}
