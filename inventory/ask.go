@@ -7,84 +7,97 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/hssgate/hssgate/hss"
-	"github.com/hssgate/hssgate/policy"
 )
 
 // ask returns what HSS says now. However many callers ask for a key at one
 // time, HSS is asked once; a caller whose ctx ends leaves the question running
 // for whoever asks next. The known answer is what was not fresh any more.
-func (i *Inventory) ask(ctx context.Context, k key, known *answer) (*answer, error) {
+func (i *Inventory) ask(ctx context.Context, k key, known *answer, l level) (*answer, error) {
 	if err := i.recentFailure(k); err != nil {
 		return nil, err
 	}
-	started := i.clock.Now()
-	result := i.flights.DoChan(k.flight(), func() (any, error) { return i.load(k, known) })
-	impatient, stop := i.patience(known)
+	begun := i.clock.Now()
+	under, isNew := i.flights.join(k, l)
+	if isNew {
+		go i.fly(k, known, under)
+	}
+	impatient, stop := i.patience(known, l)
 	defer stop()
 	select {
-	case r := <-result:
-		return outcome(r)
+	case <-under.done:
+		return under.answer, under.err
 	case <-impatient:
 	case <-ctx.Done():
 	}
 	select {
-	case r := <-result: // both came at once
-		return outcome(r)
+	case <-under.done: // both came at once
+		return under.answer, under.err
 	default:
-		return nil, &timeoutError{waited: i.clock.Since(started)}
+		return nil, &timeoutError{waited: i.clock.Since(begun)}
 	}
-}
-
-// outcome gives a flight's result its type back.
-func outcome(r singleflight.Result) (*answer, error) {
-	a, ok := r.Val.(*answer)
-	if r.Err == nil && !ok {
-		return nil, fmt.Errorf("internal error: a look-up ended with %T", r.Val)
-	}
-	return a, r.Err
 }
 
 // patience bounds the wait if a scan's result is at hand, though not fresh:
 // while HSS hangs, pods should start on what is known, not wait for it.
-func (i *Inventory) patience(known *answer) (expired <-chan time.Time, stop func()) {
-	if known == nil || len(known.records) == 0 || anyPending(known.records) ||
-		i.clock.Since(known.asOf) > time.Duration(i.cache.MaxStaleness) {
+func (i *Inventory) patience(known *answer, l level) (expired <-chan time.Time, stop func()) {
+	if l != forAdmission || known == nil || !known.found || known.isPending("") || !i.isUsable(known) {
 		return nil, func() {}
 	}
-	t := i.clock.NewTimer(time.Duration(i.cache.WaitWhenStale))
+	t := i.clock.NewTimer(time.Duration(i.cfg.WaitWhenStale))
 	return t.C(), func() { t.Stop() }
+}
+
+// fly asks HSS, and lands whatever happens.
+func (i *Inventory) fly(k key, known *answer, under *flight) {
+	var a *answer
+	err := errors.New("internal error: a look-up ended without an answer")
+	defer func() { i.flights.land(k, under, a, err) }()
+	defer recovered(&err)
+	a, err = i.load(k, known, under.urgency)
+}
+
+// recovered makes an error of a panic: one image's trouble must not be the end
+// of the process.
+func recovered(err *error) {
+	if r := recover(); r != nil {
+		*err = &panicError{value: r}
+	}
+}
+
+// panicError is a panic that was stopped.
+type panicError struct{ value any }
+
+func (e *panicError) Error() string {
+	return fmt.Sprintf("internal error while asking HSS: panic: %v", e.value)
 }
 
 // load asks HSS on behalf of every caller and stores the answer, or how long
 // not to ask again.
-func (i *Inventory) load(k key, known *answer) (*answer, error) {
+func (i *Inventory) load(k key, known *answer, u *urgency) (*answer, error) {
 	if !i.begin() {
 		return nil, errClosed
 	}
 	defer i.underWay.Done()
 	// Between a caller's look into the cache and here, another load of the
 	// same key may have ended.
-	if a, ok := i.answers.GetIfPresent(k); ok && a != known {
+	if a := i.cache.get(k); a != nil && a != known && !a.doubtful && i.age(a) < i.shortest() {
 		return a, nil
 	}
 	if err := i.recentFailure(k); err != nil {
 		return nil, err
 	}
-	started := i.clock.Now()
-	records, err := i.list(k)
-	i.observer.Asked(k.registry.project.name, i.clock.Since(started), err)
+	records, begun, err := i.list(k, u)
 	if err != nil {
 		i.remember(k, err)
 		return nil, err
 	}
 	if known != nil {
-		keepCompleted(records, known.records)
+		keepCompleted(records, known.records())
 	}
-	a := &answer{records: records, asOf: started}
-	i.answers.Set(k, a)
+	a := newAnswer(k, records, begun, i.clock.Now())
+	i.cache.put(a)
 	i.failures.Invalidate(k)
 	return a, nil
 }
@@ -100,45 +113,50 @@ func (i *Inventory) begin() bool {
 	return true
 }
 
-// list asks for every spelling of the name at one time. If one of them fails
-// the answer is not whole, and an answer that is not whole is none.
-func (i *Inventory) list(k key) ([]policy.Record, error) {
+// list asks for every spelling of the name, side by side if the turn allows
+// it, and tells when it began. If one of them fails the answer is not whole,
+// and an answer that is not whole is none.
+func (i *Inventory) list(k key, u *urgency) (records []record, begun time.Time, err error) {
 	p := k.registry.project
-	ctx, cancel := context.WithTimeoutCause(i.base, p.lookupTimeout, &timeoutError{waited: p.lookupTimeout})
-	defer cancel()
 	names := k.spellings()
-	found := make([][]policy.Record, len(names))
-	group, groupCtx := errgroup.WithContext(ctx)
-	for n, name := range names {
-		group.Go(func() (err error) {
-			found[n], err = i.listName(groupCtx, k, name)
-			return err
-		})
-	}
-	err := group.Wait()
-	if err != nil && errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
+	found := make([][]record, len(names))
+	err = i.call(i.base, p, u, len(names), func(ctx context.Context, sideBySide int) error {
+		begun = i.clock.Now()
+		defer func() { i.observer.Asked(p.name, i.clock.Since(begun), err) }()
+		group, groupCtx := errgroup.WithContext(ctx)
+		group.SetLimit(sideBySide)
+		for n, name := range names {
+			group.Go(func() (err error) {
+				defer recovered(&err)
+				found[n], err = k.registry.list(groupCtx, k, name)
+				return err
+			})
+		}
+		err = whyEnded(ctx, group.Wait())
+		return err
+	})
 	if err != nil {
-		return nil, err
+		return nil, begun, err
 	}
-	var records []policy.Record
 	for _, f := range found {
 		records = append(records, f...)
 	}
-	return records, nil
+	return records, begun, nil
 }
 
-// listName asks for one spelling and keeps the rows that fit. A panic below it
-// is an error of this image, not the end of the process.
-func (i *Inventory) listName(ctx context.Context, k key, name string) (records []policy.Record, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			records, err = nil, fmt.Errorf("internal error while asking HSS: panic: %v", r)
-		}
-	}()
+// whyEnded says that time was up where the error says only that its context
+// ended.
+func whyEnded(ctx context.Context, err error) error {
+	if err != nil && errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// list asks for one spelling and keeps the rows that fit.
+func (r *registry) list(ctx context.Context, k key, name string) ([]record, error) {
 	var rows []hss.Image
-	for row, err := range k.registry.project.lister.All(ctx, k.request(name)) {
+	for row, err := range r.project.lister.All(ctx, k.request(name)) {
 		if err != nil {
 			return nil, err
 		}
@@ -146,15 +164,29 @@ func (i *Inventory) listName(ctx context.Context, k key, name string) (records [
 			continue
 		}
 		if rows = addRow(rows, row); len(rows) > maxRecords {
-			return nil, fmt.Errorf("HSS lists more than %d rows for %s", maxRecords, k)
+			return nil, &rowsError{fmt.Errorf("HSS lists more than %d rows for %s", maxRecords, k)}
 		}
 	}
-	for r := range rows {
-		records = append(records, recordOf(&rows[r]))
-	}
 	// A list that ends without an error because its time was up isn't whole.
-	return records, ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	records := make([]record, 0, len(rows))
+	for n := range rows {
+		packed, err := pack(&rows[n])
+		if err != nil {
+			return nil, &rowsError{err}
+		}
+		records = append(records, packed)
+	}
+	return records, nil
 }
+
+// rowsError says that rows can't be true, though HSS is well.
+type rowsError struct{ err error }
+
+func (e *rowsError) Error() string { return e.err.Error() }
+func (e *rowsError) Unwrap() error { return e.err }
 
 // addRow adds a row, in the place of an earlier one with the same ID: the list
 // may change between two pages, and then the later word counts.

@@ -143,7 +143,7 @@ func TestDifferentImagesAreAskedForAtTheSameTime(t *testing.T) {
 		if took := time.Since(begun); took != time.Second || f.calls() != 40 {
 			t.Errorf("%d questions took %s", f.calls(), took)
 		}
-	})
+	}, func(c *config.Configuration) { c.Projects[0].MaxConcurrent = 40 })
 }
 
 func TestAnImpatientCallerFailsNobodyAndTheNextFindsTheAnswer(t *testing.T) {

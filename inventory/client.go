@@ -5,14 +5,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
-	"sync"
 	"time"
-
-	"golang.org/x/sync/semaphore"
-	"golang.org/x/time/rate"
 
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss"
@@ -20,6 +15,8 @@ import (
 
 // NewClients makes the HSS client of every project of a configuration, by the
 // project's name. It reads certificates, but no credentials, and asks nothing.
+// The clients keep to the projects' budgets of requests; how many requests are
+// under way at one time, an [Inventory] bounds.
 func NewClients(c *config.Configuration, userAgent string) (map[string]Lister, error) {
 	clients := map[string]Lister{}
 	var failed []error
@@ -46,7 +43,7 @@ func newClient(p *config.Project, userAgent string) (*hss.Client, error) {
 			return nil, err
 		}
 	}
-	transport, err := newTransport(p.CAFile)
+	transport, err := newTransport(p.CAFile, p.MaxConcurrent)
 	if err != nil {
 		return nil, err
 	}
@@ -59,21 +56,23 @@ func newClient(p *config.Project, userAgent string) (*hss.Client, error) {
 		AllowInsecure:  p.Insecure,
 		ProjectID:      p.ProjectID,
 		Credentials:    credentials,
-		Transport:      &boundedTransport{base: transport, slots: semaphore.NewWeighted(int64(p.MaxConcurrent))},
+		Transport:      transport,
 		UserAgent:      userAgent,
 		AttemptTimeout: time.Duration(p.RequestTimeout),
-		Budget:         rate.NewLimiter(rate.Limit(p.RequestsPerSecond), p.Burst),
+		Budget:         newBudget(p),
 	})
 }
 
 // newTransport is a transport of the project's own, which trusts the
-// certificates in caFile or, without one, the system's.
-func newTransport(caFile string) (http.RoundTripper, error) {
+// certificates in caFile or, without one, the system's, and keeps as many
+// connections as there are calls at one time.
+func newTransport(caFile string, connections int) (http.RoundTripper, error) {
 	base, ok := http.DefaultTransport.(*http.Transport)
 	if !ok {
 		return nil, fmt.Errorf("http.DefaultTransport is a %T, not an *http.Transport", http.DefaultTransport)
 	}
 	t := base.Clone()
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = connections, connections
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	if caFile == "" {
 		return t, nil
@@ -87,40 +86,6 @@ func newTransport(caFile string) (http.RoundTripper, error) {
 		return nil, fmt.Errorf("caFile %s holds no PEM certificate", caFile)
 	}
 	return t, nil
-}
-
-// boundedTransport bounds the calls under way at one time, each until its
-// answer has been read.
-type boundedTransport struct {
-	base  http.RoundTripper
-	slots *semaphore.Weighted
-}
-
-// RoundTrip waits for a slot and sends the request.
-func (t *boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := t.slots.Acquire(r.Context(), 1); err != nil {
-		return nil, fmt.Errorf("waiting for an earlier call to HSS to end: %w", err)
-	}
-	release := sync.OnceFunc(func() { t.slots.Release(1) })
-	response, err := t.base.RoundTrip(r)
-	if err != nil {
-		release()
-		return nil, err
-	}
-	response.Body = &boundedBody{ReadCloser: response.Body, release: release}
-	return response, nil
-}
-
-// boundedBody gives the slot back when it is closed.
-type boundedBody struct {
-	io.ReadCloser
-	release func()
-}
-
-// Close closes the body.
-func (b *boundedBody) Close() error {
-	defer b.release()
-	return b.ReadCloser.Close()
 }
 
 // newCredentials makes the source that the configuration names.

@@ -22,27 +22,23 @@ type failure struct {
 // maxPause bounds how long HSS can make us wait.
 const maxPause = 10 * time.Minute
 
-// remember keeps a failure for a while. If HSS says how long to wait, that
-// holds for the whole project: what it throttles is the account, not one
-// image. Refused credentials are the client's to judge: it stops asking by
-// itself, and notices when they change.
+// remember keeps a failure for a while, unless HSS was not even asked. Refused
+// credentials are the client's to judge: it stops asking by itself, and
+// notices when they change.
 func (i *Inventory) remember(k key, err error) {
-	if i.base.Err() != nil {
-		return // shutting down, which is no fault of HSS's
+	var busy *busyError
+	var open *openError
+	if i.base.Err() != nil || errors.As(err, &busy) || errors.As(err, &open) {
+		return
 	}
-	now := i.clock.Now()
-	i.failures.Set(k, &failure{err: err, until: now.Add(time.Duration(i.cache.ErrorFor))})
-	var e *hss.Error
-	if errors.As(err, &e) && e.RetryAfter > 0 && !e.Unauthenticated() {
-		k.registry.project.paused.Store(&failure{err: err, until: now.Add(min(e.RetryAfter, maxPause))})
-	}
+	i.failures.Set(k.clone(), &failure{err: err, until: i.clock.Now().Add(time.Duration(i.cfg.ErrorFor))})
 }
 
 // recentFailure returns the failure that forbids to ask for a key now.
 func (i *Inventory) recentFailure(k key) error {
 	now := i.clock.Now()
-	if f := k.registry.project.paused.Load(); f != nil && now.Before(f.until) {
-		return f.err
+	if err := k.registry.project.pause(now); err != nil {
+		return err
 	}
 	if f, ok := i.failures.GetIfPresent(k); ok && now.Before(f.until) {
 		return f.err
@@ -73,7 +69,13 @@ func reasonOf(err error) string {
 	var refused *hss.RefusedError
 	var answered *hss.Error
 	var timeout *timeoutError
+	var open *openError
+	var busy *busyError
 	switch {
+	case errors.As(err, &open):
+		return open.Error()
+	case errors.As(err, &busy):
+		return busy.Error()
 	case errors.As(err, &refused):
 		return refused.Error()
 	case errors.As(err, &answered):

@@ -5,21 +5,33 @@ import (
 	"github.com/hssgate/hssgate/policy"
 )
 
-// Known returns the facts of an image if they are in memory and fresh, without
-// asking anyone. An image that no registry claims is known not to be found.
-func (i *Inventory) Known(ref image.Reference) (f policy.Facts, ok bool) {
-	f.Image = policy.Image{Reference: ref.String(), Host: ref.Host, Path: ref.Path, Tag: ref.Tag, Digest: ref.Digest}
+// Known returns the facts of an image if they are in memory and fresh: Facts
+// would return the same. It asks nobody and never waits. An image that no
+// registry claims is known not to be found.
+func (i *Inventory) Known(ref image.Reference) (policy.Facts, bool) {
+	_, _, f, ok := i.recall(&ref)
+	return f, ok
+}
+
+// recall finds what is known of a reference: the facts, if they are fresh, or
+// else its key and whatever is known of that.
+func (i *Inventory) recall(ref *image.Reference) (key, *answer, policy.Facts, bool) {
 	k, reason := i.locate(ref)
 	if reason != "" {
 		i.observer.Looked("", Unclaimed)
-		f.State, f.Reason, f.AsOf = policy.StateNotFound, reason, i.clock.Now()
-		return f, true
+		f := policy.Facts{Image: imageOf(ref), State: policy.StateNotFound, Reason: reason, AsOf: i.clock.Now()}
+		return key{}, nil, f, true
 	}
-	known, _ := i.answers.GetIfPresent(k)
-	if known == nil || !i.isFresh(known, ref.Digest) {
-		return policy.Facts{}, false
+	known := i.cache.get(k)
+	if known == nil {
+		return k, nil, policy.Facts{}, false
+	}
+	asOf, now := i.vouchedAt(known), i.clock.Now().UnixNano()
+	lasts := i.lasts(known, ref.Digest)
+	if known.doubtful || now-asOf >= int64(lasts) {
+		return k, known, policy.Facts{}, false
 	}
 	i.observer.Looked(k.registry.Name, Hit)
-	known.fill(&f, k)
-	return f, true
+	i.refreshLater(known, asOf, lasts, ref.Digest)
+	return k, known, known.facts(ref, asOf), true
 }

@@ -97,6 +97,14 @@ func (n *notes) Asked(project string, took time.Duration, err error) {
 	n.add(fmt.Sprintf("asked %s %s failed=%t", project, took, err != nil))
 }
 
+func (n *notes) Breaker(project string, state inventory.BreakerState) {
+	n.add("breaker " + project + " " + string(state))
+}
+
+func (n *notes) Synced(project string, s inventory.Synchronisation) {
+	n.add(fmt.Sprintf("synced %s full=%t rows=%d failed=%t", project, s.Full, s.Rows, s.Err != nil))
+}
+
 func (n *notes) add(s string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -20,17 +20,37 @@ const (
 )
 
 // Observer is told what happens, to count it. Its methods are called
-// concurrently and must not block.
+// concurrently and must not block. [Inventory.Stats] tells what can be
+// measured at any time.
 type Observer interface {
-	// Looked tells of each call of Facts. The registry is empty if none
-	// claims the image.
+	// Looked tells of each call of Facts, and of each of Known that knew. The
+	// registry is empty if none claims the image.
 	Looked(registry string, outcome Outcome)
 	// Asked tells of each look-up of one image at HSS, with all its pages, how
 	// long it took and what went wrong, if anything.
 	Asked(project string, took time.Duration, err error)
+	// Breaker tells of each change of a project's breaker.
+	Breaker(project string, state BreakerState)
+	// Synced tells of each synchronisation that ended.
+	Synced(project string, s Synchronisation)
+}
+
+// Synchronisation is what came of asking for a whole project, or for what
+// changed in it.
+type Synchronisation struct {
+	// Full says that everything was listed, not only what changed.
+	Full bool
+	// Rows is how many rows HSS sent.
+	Rows int
+	// Took is how long it took.
+	Took time.Duration
+	// Err is why it is not complete, or nil.
+	Err error
 }
 
 type nobody struct{}
 
 func (nobody) Looked(string, Outcome)             {}
 func (nobody) Asked(string, time.Duration, error) {}
+func (nobody) Breaker(string, BreakerState)       {}
+func (nobody) Synced(string, Synchronisation)     {}

@@ -25,8 +25,16 @@ type project struct {
 	enterpriseProject string
 	lookupTimeout     time.Duration
 	lister            Lister
+	registries        []*registry
+	turns             *turnstile
+	breaker           *breaker
+	refresher         *refresher
+	// syncer is nil unless the project is synchronised.
+	syncer *syncer
 	// paused is set while HSS has told us to wait.
 	paused atomic.Pointer[failure]
+	// lastSuccess is when HSS last answered, in nanoseconds since the epoch.
+	lastSuccess atomic.Int64
 }
 
 // key names what one look-up asks for. The digest is empty unless the
@@ -41,9 +49,11 @@ type key struct {
 	digest    string
 }
 
-// flight is the key as a string that is unique among all keys.
-func (k key) flight() string {
-	return strings.Join([]string{k.registry.Name, k.namespace, k.name, k.version, k.digest}, "\x00")
+// clone copies the texts, which may be a part of a whole request.
+func (k key) clone() key {
+	k.namespace, k.name = strings.Clone(k.namespace), strings.Clone(k.name)
+	k.version, k.digest = strings.Clone(k.version), strings.Clone(k.digest)
+	return k
 }
 
 // String is the image as HSS names it, for messages.
@@ -58,34 +68,53 @@ func (k key) String() string {
 	return s
 }
 
-// compile maps hosts to the registries that claim them.
-func compile(c *config.Configuration, clients map[string]Lister) (map[string][]*registry, error) {
-	projects := map[string]*project{}
-	for i := range c.Projects {
-		p := &c.Projects[i]
-		lister := clients[p.Name]
-		if lister == nil {
-			return nil, fmt.Errorf("project %q has no client", p.Name)
+// compile makes the projects, and maps hosts to the registries that claim them.
+func (i *Inventory) compile(c *config.Configuration, clients map[string]Lister) error {
+	byName := map[string]*project{}
+	for n := range c.Projects {
+		p, err := i.newProject(&c.Projects[n], clients[c.Projects[n].Name])
+		if err != nil {
+			return err
 		}
-		projects[p.Name] = &project{
-			name: p.Name, enterpriseProject: p.EnterpriseProjectID,
-			lookupTimeout: time.Duration(p.LookupTimeout), lister: lister,
-		}
+		byName[p.name] = p
+		i.projects = append(i.projects, p)
 	}
-	claims := map[string][]*registry{}
-	for i := range c.Registries {
-		r := &registry{Registry: c.Registries[i], template: newTemplate(&c.Registries[i])}
-		r.project = projects[c.ProjectOf(&r.Registry).Name]
+	for n := range c.Registries {
+		r := &registry{Registry: c.Registries[n], template: newTemplate(&c.Registries[n])}
+		r.project = byName[c.ProjectOf(&r.Registry).Name]
+		r.project.registries = append(r.project.registries, r)
 		for _, host := range r.Hosts {
-			claims[host] = append(claims[host], r)
+			i.claims[host] = append(i.claims[host], r)
 		}
 	}
-	return claims, nil
+	return nil
+}
+
+func (i *Inventory) newProject(c *config.Project, lister Lister) (*project, error) {
+	if lister == nil {
+		return nil, fmt.Errorf("project %q has no client", c.Name)
+	}
+	p := &project{
+		name: c.Name, enterpriseProject: c.EnterpriseProjectID,
+		lookupTimeout: time.Duration(c.LookupTimeout), lister: lister,
+		turns:     newTurnstile(c.MaxConcurrent, c.BackgroundPercent, c.MaxWaiting),
+		breaker:   &breaker{project: c.Name, random: i.random, changed: i.observer.Breaker, state: BreakerClosed},
+		refresher: newRefresher(),
+	}
+	if !c.Sync.Enabled {
+		return p, nil
+	}
+	pager, ok := lister.(Pager)
+	if !ok {
+		return nil, fmt.Errorf("project %q is to be synchronised, and its client %T cannot list pages", c.Name, lister)
+	}
+	p.syncer = newSyncer(i, p, c.Sync, pager)
+	return p, nil
 }
 
 // locate finds the registry that claims a reference and what HSS calls the
 // image there, or says why there is none.
-func (i *Inventory) locate(ref image.Reference) (key, string) {
+func (i *Inventory) locate(ref *image.Reference) (key, string) {
 	registries := i.claims[ref.Host]
 	if len(registries) == 0 {
 		return key{}, fmt.Sprintf("no configured registry claims host %q", ref.Host)
@@ -105,7 +134,7 @@ func (i *Inventory) locate(ref image.Reference) (key, string) {
 }
 
 // refusal says why none of the registries of a host takes a path.
-func refusal(registries []*registry, ref image.Reference) string {
+func refusal(registries []*registry, ref *image.Reference) string {
 	reasons := make([]string, 0, len(registries))
 	for _, r := range registries {
 		if namespace, _, fits := r.template.split(ref.Path); fits {
@@ -122,7 +151,7 @@ func refusal(registries []*registry, ref image.Reference) string {
 const maxNameLength = 128
 
 // unaskable says why HSS cannot know an image.
-func unaskable(k key, ref image.Reference) string {
+func unaskable(k key, ref *image.Reference) string {
 	switch {
 	case len(k.namespace) > maxNameLength:
 		return fmt.Sprintf("HSS holds namespaces of up to %d characters, and this one has %d", maxNameLength, len(k.namespace))

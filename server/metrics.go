@@ -1,6 +1,7 @@
 package server
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -8,27 +9,40 @@ import (
 	"github.com/hssgate/hssgate/inventory"
 )
 
-// lookupMetrics counts what the inventory does.
+// lookupMetrics counts what the inventory does, and logs what an operator
+// should know of it. Its labels are names of the configuration and a few
+// words, never an image's.
 type lookupMetrics struct {
+	log     *slog.Logger
 	lookups *prometheus.CounterVec
 	asked   *prometheus.HistogramVec
+	breaker *prometheus.CounterVec
+	synced  *prometheus.CounterVec
+	rows    *prometheus.CounterVec
 }
 
 var _ inventory.Observer = (*lookupMetrics)(nil)
 
-func newLookupMetrics(registry prometheus.Registerer) *lookupMetrics {
+func newLookupMetrics(registry prometheus.Registerer, log *slog.Logger) *lookupMetrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
 	m := &lookupMetrics{
-		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "hssgate_image_lookups_total",
-			Help: "Images looked up, by registry and by where the answer came from.",
-		}, []string{"registry", "outcome"}),
+		log: log,
+		lookups: counter("hssgate_image_lookups_total",
+			"Images looked up, by registry and by where the answer came from.", "registry", "outcome"),
 		asked: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "hssgate_hss_lookup_duration_seconds",
 			Help:    "Time of each look-up of one image at HSS, all pages and retries included.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}, []string{"project", "outcome"}),
+		breaker: counter("hssgate_hss_breaker_changes_total",
+			"How often a project's circuit breaker became open, half-open or closed.", "project", "state"),
+		synced: counter("hssgate_hss_syncs_total",
+			"Synchronisations of a project, whole (full) or of what changed (changes).", "project", "kind", "outcome"),
+		rows: counter("hssgate_hss_synced_rows_total", "Rows that HSS sent for synchronisations.", "project"),
 	}
-	registry.MustRegister(m.lookups, m.asked)
+	registry.MustRegister(m.lookups, m.asked, m.breaker, m.synced, m.rows)
 	return m
 }
 
@@ -39,9 +53,37 @@ func (m *lookupMetrics) Looked(registry string, outcome inventory.Outcome) {
 
 // Asked counts a look-up that went to HSS.
 func (m *lookupMetrics) Asked(project string, took time.Duration, err error) {
-	outcome := "success"
-	if err != nil {
-		outcome = "failure"
+	m.asked.WithLabelValues(project, outcomeOf(err)).Observe(took.Seconds())
+}
+
+// Breaker counts a change, and logs the ones between well and not.
+func (m *lookupMetrics) Breaker(project string, state inventory.BreakerState) {
+	m.breaker.WithLabelValues(project, string(state)).Inc()
+	switch state {
+	case inventory.BreakerOpen:
+		m.log.Warn("HSS fails, so it is not asked for a while", "project", project)
+	case inventory.BreakerClosed:
+		m.log.Info("HSS answers again", "project", project)
+	case inventory.BreakerHalfOpen:
 	}
-	m.asked.WithLabelValues(project, outcome).Observe(took.Seconds())
+}
+
+// Synced counts a synchronisation, and logs what failed.
+func (m *lookupMetrics) Synced(project string, s inventory.Synchronisation) {
+	kind := "changes"
+	if s.Full {
+		kind = "full"
+	}
+	m.synced.WithLabelValues(project, kind, outcomeOf(s.Err)).Inc()
+	m.rows.WithLabelValues(project).Add(float64(s.Rows))
+	if s.Err != nil {
+		m.log.Warn("the project was not synchronised in full", "project", project, "kind", kind, "rows", s.Rows, "error", s.Err)
+	}
+}
+
+func outcomeOf(err error) string {
+	if err != nil {
+		return "failure"
+	}
+	return "success"
 }

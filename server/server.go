@@ -114,10 +114,12 @@ func (g *Server) newInventory() (*inventory.Inventory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare to ask HSS: %w", err)
 	}
-	known, err := inventory.New(inventory.Options{Config: g.Config, Clients: clients, Observer: newLookupMetrics(metrics.Registry)})
+	observer := newLookupMetrics(metrics.Registry, g.Log.With("component", "inventory"))
+	known, err := inventory.New(inventory.Options{Config: g.Config, Clients: clients, Observer: observer})
 	if err != nil {
 		return nil, fmt.Errorf("prepare to ask HSS: %w", err)
 	}
+	metrics.Registry.MustRegister(newInventoryMetrics(known.Stats))
 	return known, nil
 }
 

@@ -1,0 +1,44 @@
+package inventory
+
+import (
+	"time"
+)
+
+// vouchedAt is when HSS last said what an answer says, in nanoseconds since
+// the epoch: when it was asked, or later if a synchronisation has seen since
+// that nothing changed.
+func (i *Inventory) vouchedAt(a *answer) int64 {
+	s := a.registry.project.syncer
+	if s == nil || !a.found {
+		return a.asOf // that HSS does not know an image, only asking for it shows
+	}
+	return s.vouchedAt(a)
+}
+
+// age is how long ago HSS last said what an answer says.
+func (i *Inventory) age(a *answer) time.Duration {
+	return time.Duration(i.clock.Now().UnixNano() - i.vouchedAt(a))
+}
+
+// isUsable tells whether an answer may be used while HSS can't be asked.
+func (i *Inventory) isUsable(a *answer) bool {
+	return i.age(a) <= time.Duration(i.cfg.MaxStaleness)
+}
+
+// lasts is how long an answer may be used without asking again. It depends on
+// what it says of the digest that is asked for.
+func (i *Inventory) lasts(a *answer, digest string) time.Duration {
+	switch {
+	case !a.isFound(digest):
+		return time.Duration(i.cfg.NotFoundFor)
+	case a.isPending(digest):
+		return time.Duration(i.cfg.PendingFor)
+	default:
+		return time.Duration(i.cfg.FreshFor)
+	}
+}
+
+// shortest is the time for which any answer is fresh.
+func (i *Inventory) shortest() time.Duration {
+	return time.Duration(min(i.cfg.FreshFor, i.cfg.NotFoundFor, i.cfg.PendingFor))
+}

@@ -1,0 +1,163 @@
+package inventory
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/hss"
+)
+
+// syncer keeps up with a whole project. It lists everything from time to time,
+// and in between asks for what changed. From both follows for which answers of
+// the cache HSS need not be asked: those that were whole when, or after, the
+// list was begun, and into which every change since was worked. An answer that
+// isn't vouched for ages as any other, and is asked for singly; so a row that
+// a list missed, or that was deleted, costs a call and never a verdict.
+type syncer struct {
+	i        *Inventory
+	p        *project
+	cfg      config.Sync
+	pager    Pager
+	coverage atomic.Pointer[coverage]
+	touched  touched
+	// first is closed when the first list has ended, well or not.
+	first     chan struct{}
+	closeOnce sync.Once
+
+	// What follows is the loop's own.
+	begun    time.Time // of the last complete list; zero: there is none
+	since    time.Time // up to when changes were asked for
+	nextFull time.Time
+	nextPoll time.Time
+	failed   int // lists in a row
+}
+
+// coverage is the time for which a synchronisation speaks: it began with a
+// complete list, and every change until its end is known. In nanoseconds since
+// the epoch.
+type coverage struct{ begun, until int64 }
+
+func newSyncer(i *Inventory, p *project, c config.Sync, pager Pager) *syncer {
+	return &syncer{i: i, p: p, cfg: c, pager: pager, first: make(chan struct{})}
+}
+
+// vouchedAt is when HSS last said what an answer says. The coverage counts
+// only if it reaches past the moment at which the answer was stored: an answer
+// that was under way while changes were asked for may miss one of them, which
+// the next question for changes shows, as it reaches back that far.
+func (s *syncer) vouchedAt(a *answer) int64 {
+	c := s.coverage.Load()
+	if c == nil || a.doubtful || a.asOf < c.begun || a.stored >= c.until {
+		return a.asOf
+	}
+	if a.digest() != "" && s.touched.since(s.i.cache.nameHash(a.key()), a.asOf) {
+		return a.asOf
+	}
+	return max(a.asOf, c.until)
+}
+
+// run synchronises until ctx ends.
+func (s *syncer) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := guarded(func() error { return s.round(ctx) }); err != nil {
+			s.report(Synchronisation{Err: err}, s.i.clock.Now())
+			s.nextFull = s.i.clock.Now().Add(time.Duration(s.cfg.Interval))
+		}
+		s.i.sleep(ctx, s.wait())
+	}
+}
+
+// wait is how long there is nothing to do.
+func (s *syncer) wait() time.Duration {
+	next := s.nextFull
+	if !s.begun.IsZero() && s.nextPoll.Before(next) {
+		next = s.nextPoll
+	}
+	return max(next.Sub(s.i.clock.Now()), time.Second)
+}
+
+// round does what is due.
+func (s *syncer) round(ctx context.Context) error {
+	if !s.i.clock.Now().Before(s.nextFull) {
+		defer s.closeOnce.Do(func() { close(s.first) })
+		s.full(ctx)
+		return nil
+	}
+	s.pollIfDue(ctx)
+	return nil
+}
+
+// full lists everything.
+func (s *syncer) full(ctx context.Context) {
+	begun, all := s.i.clock.Now(), newStage(s)
+	l := forBackground
+	if s.begun.IsZero() {
+		l = forWarmUp // nobody is served better by waiting longer
+	}
+	err := s.pages(ctx, newUrgency(l), hss.ListRequest{}, listTries, func(page *hss.ListResponse) {
+		all.addPage(page)
+		s.pollIfDue(ctx)
+	})
+	if err == nil {
+		err = all.apply(begun)
+		s.begun, s.since, s.failed = begun, begun, 0
+		s.nextFull = begun.Add(s.i.jitter(time.Duration(s.cfg.FullInterval)))
+		s.report(Synchronisation{Full: true, Rows: all.received, Err: err}, begun)
+		s.touched.forget(begun.UnixNano())
+		s.poll(ctx)
+		return
+	}
+	s.failed++
+	pause := min(time.Duration(s.cfg.Interval)<<min(s.failed-1, 10), time.Duration(s.cfg.FullInterval))
+	s.nextFull = s.i.clock.Now().Add(s.i.jitter(pause))
+	s.report(Synchronisation{Full: true, Rows: all.received, Err: err}, begun)
+}
+
+func (s *syncer) pollIfDue(ctx context.Context) {
+	if !s.begun.IsZero() && !s.i.clock.Now().Before(s.nextPoll) {
+		s.poll(ctx)
+	}
+}
+
+// poll asks for what changed: scanned, pushed, or only now known to HSS, which
+// may learn of a push long after it. A list of one kind need not hold the
+// others' rows. Changes that were seen before it broke off stay worked in, but
+// only a whole one vouches for anything.
+func (s *syncer) poll(ctx context.Context) {
+	begun := s.i.clock.Now()
+	s.nextPoll = begun.Add(s.i.jitter(time.Duration(s.cfg.Interval)))
+	from := s.since.Add(-time.Duration(s.cfg.Overlap))
+	rows := 0
+	for _, r := range []hss.ListRequest{
+		{StartLatestScanTime: from}, {StartLatestUpdateTime: from}, {StartLatestSyncTime: from},
+	} {
+		err := s.pages(ctx, newUrgency(forBackground), r, pollTries, func(page *hss.ListResponse) {
+			rows += len(page.Images)
+			for n := range page.Images {
+				s.change(&page.Images[n], begun)
+			}
+		})
+		if err != nil {
+			s.report(Synchronisation{Rows: rows, Err: err}, begun)
+			return
+		}
+	}
+	s.since = begun
+	// What no list has confirmed for long is not vouched for: there may be
+	// changes that no filter shows.
+	longest := s.begun.Add(2 * time.Duration(s.cfg.FullInterval))
+	s.coverage.Store(&coverage{begun: s.begun.UnixNano(), until: min(begun.UnixNano(), longest.UnixNano())})
+	s.report(Synchronisation{Rows: rows}, begun)
+}
+
+// report tells the observer what came of a synchronisation.
+func (s *syncer) report(r Synchronisation, begun time.Time) {
+	if s.i.base.Err() != nil {
+		return // shutting down
+	}
+	r.Took = s.i.clock.Since(begun)
+	s.i.observer.Synced(s.p.name, r)
+}

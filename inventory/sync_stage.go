@@ -1,0 +1,181 @@
+package inventory
+
+import (
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"time"
+
+	"github.com/hssgate/hssgate/hss"
+)
+
+// stage gathers the rows of a whole list until it is complete: an image may
+// have several, far apart, and an answer that lacks one of them is none. Of a
+// row that the cache holds already, only its hashes are kept.
+type stage struct {
+	s        *syncer
+	images   map[uint64]*stagedRow
+	rows     map[uint64]struct{} // every row's identity
+	received int
+	total    int // as HSS counts
+	bytes    int
+	dropped  int // images that found no room
+}
+
+// stagedRow is one row of an image.
+type stagedRow struct {
+	registry *registry
+	// record is nil if the cache's answer holds it.
+	record            *record
+	identity, content uint64
+	// unreadable says that the row can't be kept, and so the image can't.
+	unreadable bool
+	next       *stagedRow
+}
+
+func newStage(s *syncer) *stage {
+	return &stage{s: s, images: map[uint64]*stagedRow{}, rows: map[uint64]struct{}{}}
+}
+
+func (g *stage) addPage(page *hss.ListResponse) {
+	g.total = page.Total
+	g.received += len(page.Images)
+	for n := range page.Images {
+		g.add(&page.Images[n])
+	}
+}
+
+// add notes a row for every registry that holds it.
+func (g *stage) add(row *hss.Image) {
+	type identity struct{ id, digest, imageType, namespace, name, version string }
+	seed := g.s.i.cache.seed
+	id := maphash.Comparable(seed, identity{row.ID, row.Digest, string(row.Type), row.Namespace, row.Name, row.Version})
+	g.rows[id] = struct{}{}
+	for _, r := range g.s.p.registries {
+		k, ok := r.keyOf(row)
+		if !ok {
+			continue
+		}
+		packed, err := pack(row)
+		staged := &stagedRow{registry: r, record: &packed, identity: id, content: packed.content(seed), unreadable: err != nil}
+		g.put(k, staged)
+	}
+}
+
+func (g *stage) put(k key, staged *stagedRow) {
+	h := g.s.i.cache.hash(k)
+	known, _ := g.s.i.cache.images.GetIfPresent(h)
+	if known != nil && !staged.unreadable && known.has(staged.record.isSame) {
+		staged.record = nil
+	}
+	first, ok := g.images[h]
+	if !ok && known == nil && g.isFull() {
+		g.dropped++
+		return
+	}
+	if staged.record != nil {
+		g.bytes += recordBytes + staged.record.bytes()
+	}
+	for at := first; at != nil; at = at.next {
+		if at.identity == staged.identity { // the later word counts
+			staged.next = at.next
+			*at = *staged
+			return
+		}
+	}
+	staged.next = first
+	g.images[h] = staged
+}
+
+// isFull tells whether no further image finds room, as the cache would not
+// hold it either.
+func (g *stage) isFull() bool {
+	return len(g.images) >= g.s.i.cfg.MaxImages || g.bytes >= int(g.s.i.cfg.MaxBytes)
+}
+
+// apply stores what a complete list says, for every image that it shows whole.
+// It fails if that is not all of them.
+func (g *stage) apply(begun time.Time) error {
+	now := g.s.i.clock.Now()
+	whole := g.total <= len(g.rows)
+	for h, first := range g.images {
+		g.settle(h, first, whole, begun, now)
+	}
+	switch {
+	case g.dropped > 0:
+		return fmt.Errorf("the cache has no room for %d images of the project (cache.maxImages, cache.maxBytes)", g.dropped)
+	case !whole:
+		return fmt.Errorf("the list showed %d of %d rows: only what was known before and has not changed is confirmed", len(g.rows), g.total)
+	default:
+		return nil
+	}
+}
+
+// settle stores the answer for one image, unless a later one is known or the
+// list does not show all of it. A row that is missing may have been deleted or
+// missed: asking for the image alone will tell.
+func (g *stage) settle(h uint64, first *stagedRow, whole bool, begun, now time.Time) {
+	c := g.s.i.cache
+	known, _ := c.images.GetIfPresent(h)
+	missing, _ := c.missing.GetIfPresent(h)
+	if isLater(known, begun) || isLater(missing, begun) {
+		return
+	}
+	records, ok := g.recordsOf(first, known)
+	if !ok || (!whole && known == nil) {
+		return
+	}
+	k := newAnswer(key{registry: first.registry}, records, begun, now).key()
+	if known != nil {
+		before := known.records()
+		if !known.isOf(k) || !isPartOf(before, records) || (!whole && !isPartOf(records, before)) {
+			return
+		}
+		keepCompleted(records, before)
+	}
+	for n := range records {
+		if !newAnswer(key{registry: first.registry}, records[n:n+1], begun, now).isOf(k) {
+			return // two images have one hash
+		}
+	}
+	if c.swap(h, known, newAnswer(k, records, begun, now)) {
+		c.missing.Invalidate(h)
+	}
+}
+
+func isLater(a *answer, begun time.Time) bool {
+	return a != nil && a.asOf >= begun.UnixNano()
+}
+
+// recordsOf gathers the records of an image.
+func (g *stage) recordsOf(first *stagedRow, known *answer) (records []record, ok bool) {
+	for at := first; at != nil; at = at.next {
+		switch {
+		case at.unreadable, at.registry != first.registry:
+			return nil, false
+		case at.record != nil:
+			records = append(records, *at.record)
+			continue
+		case known == nil:
+			return nil, false
+		}
+		n := len(records)
+		known.each(func(r *record) bool {
+			if r.content(g.s.i.cache.seed) == at.content {
+				records = append(records, *r)
+			}
+			return len(records) == n
+		})
+		if len(records) == n {
+			return nil, false
+		}
+	}
+	return records, true
+}
+
+// isPartOf tells whether every one of the records is also a row of others.
+func isPartOf(records, others []record) bool {
+	return !slices.ContainsFunc(records, func(r record) bool {
+		return !slices.ContainsFunc(others, func(o record) bool { return o.isSameRow(&r) })
+	})
+}
