@@ -16,6 +16,12 @@ const maxReferenceLength = 1024
 
 const defaultPort = "443"
 
+// Docker Hub's host, and the one that it had before.
+const (
+	hubHost    = "docker.io"
+	oldHubHost = "index.docker.io"
+)
+
 // Reference is an image reference as a container runtime resolves it.
 type Reference struct {
 	// Host is the registry's host in lower case, with its port unless that is
@@ -48,9 +54,15 @@ func Parse(s string) (Reference, error) {
 	if err != nil {
 		return Reference{}, fmt.Errorf("%w: %s", ErrInvalidReference, parserReason(err))
 	}
-	host, err := normaliseHost(reference.Domain(named))
+	domain := reference.Domain(named)
+	host, err := normaliseHost(domain)
 	if err != nil {
 		return Reference{}, fmt.Errorf("%w: %w", ErrInvalidReference, err)
+	}
+	// The parser knows Docker Hub's old host and its library only by their
+	// plain spelling, not in capitals or with a port.
+	if (host == hubHost || host == oldHubHost) && domain != hubHost {
+		return Parse(hubHost + strings.TrimPrefix(s, domain))
 	}
 	r := Reference{Host: host, Path: reference.Path(named)}
 	named = reference.TagNameOnly(named)
@@ -102,7 +114,7 @@ func normaliseHost(domain string) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("host %s is no IPv6 address", host)
 		}
-		host = "[" + addr.String() + "]"
+		host = addressHost(addr)
 	}
 	if port == "" {
 		port = defaultPort
@@ -111,6 +123,15 @@ func normaliseHost(domain string) (string, error) {
 		return host, nil
 	}
 	return host + ":" + port, nil
+}
+
+// addressHost is an address as a host. An IPv4 address that is written as an
+// IPv6 one, such as [::ffff:102:304], is connected to as IPv4.
+func addressHost(addr netip.Addr) string {
+	if addr = addr.Unmap(); addr.Is4() {
+		return addr.String()
+	}
+	return "[" + addr.String() + "]"
 }
 
 // isHostWithoutPort reports whether "host/path" is read as a host at all: a

@@ -22,6 +22,11 @@ func TestParse(t *testing.T) {
 		"a bare name with a tag":                      {"nginx:1.27", image.Reference{Host: "docker.io", Path: "library/nginx", Tag: "1.27"}},
 		"a user's image on Docker Hub":                {"grafana/grafana:11", image.Reference{Host: "docker.io", Path: "grafana/grafana", Tag: "11"}},
 		"Docker Hub's old host is its new one":        {"index.docker.io/nginx", image.Reference{Host: "docker.io", Path: "library/nginx", Tag: "latest"}},
+		"Docker Hub in capitals has its library":      {"Docker.IO/nginx", image.Reference{Host: "docker.io", Path: "library/nginx", Tag: "latest"}},
+		"Docker Hub with a port has its library":      {"docker.io:443/nginx:1", image.Reference{Host: "docker.io", Path: "library/nginx", Tag: "1"}},
+		"Docker Hub's old host in capitals, too":      {"INDEX.docker.io:0443/nginx", image.Reference{Host: "docker.io", Path: "library/nginx", Tag: "latest"}},
+		"another port of Docker Hub is another host":  {"docker.io:5000/nginx:1", image.Reference{Host: "docker.io:5000", Path: "nginx", Tag: "1"}},
+		"an IPv4 host in IPv6 is the IPv4 host":       {"[::ffff:102:304]:443/prod/app:1", image.Reference{Host: "1.2.3.4", Path: "prod/app", Tag: "1"}},
 		"a host with a dot":                           {"swr.cn-north-4.myhuaweicloud.com/prod/app:1.4", image.Reference{Host: "swr.cn-north-4.myhuaweicloud.com", Path: "prod/app", Tag: "1.4"}},
 		"a host with a port":                          {"harbor.corp:8443/shop/web:2", image.Reference{Host: "harbor.corp:8443", Path: "shop/web", Tag: "2"}},
 		"a port and no tag":                           {"harbor.corp:8443/shop/web", image.Reference{Host: "harbor.corp:8443", Path: "shop/web", Tag: "latest"}},
@@ -108,7 +113,7 @@ func TestReferenceString(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"nginx", "a/b:c", "h:443/a@" + digest, "[::1]:5000/a/b:1", "H.X/a__b/c.d:T", "localhost/a", "x.y:0443/p", ""} {
+	for _, s := range []string{"nginx", "a/b:c", "h:443/a@" + digest, "[::1]:5000/a/b:1", "H.X/a__b/c.d:T", "localhost/a", "x.y:0443/p", "", "Docker.io/a", "INDEX.docker.io:443/a", "[::ffff:102:304]/a"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
