@@ -47,6 +47,8 @@ func directions() map[string]direction {
 		"config":                    {others: []string{"go.yaml.in/yaml/v3", "sigs.k8s.io/yaml"}},
 		"inventory":                 {ours: []string{"image", "hss", "policy", "policy/v1alpha1", "config"}, others: anything, never: []string{client, controller}},
 		"gate":                      {ours: []string{"image", "inventory", "policy", "policy/v1alpha1"}, others: anything, notDirectly: []string{"net/http"}},
+		"report":                    {ours: []string{"gate", "image", "policy", "policy/v1alpha1"}, others: anything, never: []string{client, controller}, notDirectly: []string{"net/http"}},
+		"check":                     {ours: []string{"gate", "policy", "policy/v1alpha1", "image", "inventory", "config", "config/samples", "config/presets", "hss/hsstest", "report"}, others: anything, never: []string{controller}},
 		"webhook":                   {ours: []string{"webhook", "gate", "image", "policy", "policy/v1alpha1"}, others: anything},
 		"controller":                {ours: []string{"controller", "certificate", "gate", "policy", "policy/v1alpha1"}, others: anything},
 		"server":                    {ours: anything, others: anything},

@@ -9,53 +9,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admission/v1"
-
-	"github.com/hssgate/hssgate/policy"
-	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
-
-func TestWrap(t *testing.T) {
-	t.Parallel()
-	tests := map[string]struct {
-		text  string
-		width int
-		want  []string
-	}{
-		"nothing is one empty line":            {"", 10, []string{""}},
-		"what fits stays":                      {"one two", 7, []string{"one two"}},
-		"it breaks between words":              {"one two three", 7, []string{"one two", "three"}},
-		"a long word breaks after a slash":     {"host.example.com/path/name", 20, []string{"host.example.com/", "path/name"}},
-		"or anywhere":                          {"abcdefghij", 4, []string{"abcd", "efgh", "ij"}},
-		"wide characters count twice":          {"认证失败", 4, []string{"认证", "失败"}},
-		"combining ones don't count":           {"e\u0301e\u0301", 2, []string{"e\u0301e\u0301"}},
-		"what would steer a terminal is gone":  {"a\x1b[31mb\nc\u202ed", 20, []string{"a[31mb cd"}},
-		"the least width is that of one glyph": {"认ab", 0, []string{"认", "ab"}},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			if diff := cmp.Diff(tt.want, wrap(tt.text, tt.width)); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-func FuzzWrap(f *testing.F) {
-	f.Add("one two/three 认证失败", 5)
-	f.Fuzz(func(t *testing.T, text string, width int) {
-		width = 2 + max(width, -width)%200
-		for _, line := range wrap(text, max(2, width)) {
-			if columns(line) > max(2, width) || strings.ContainsAny(line, "\x1b\n\r") {
-				t.Errorf("at %d columns: %q", width, line)
-			}
-		}
-	})
-}
 
 func TestWhatKubectlPrintsIsUnderstood(t *testing.T) {
 	t.Parallel()
@@ -126,46 +83,6 @@ func TestWhy(t *testing.T) {
 			t.Parallel()
 			if diff := cmp.Diff(tt.want, tt.result.why()); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-func TestDescribe(t *testing.T) {
-	t.Parallel()
-	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	scanned := func(change func(*policy.Record)) policy.Facts {
-		r := policy.Record{Severity: "Low", Scan: policy.Scan{Status: v1alpha1.ScanStatusSuccess}, ScannedAt: now.Add(-6 * time.Hour), UpdatedAt: now.Add(-48 * time.Hour)}
-		change(&r)
-		return policy.Facts{State: policy.StateFound, Records: []policy.Record{r}}
-	}
-	tests := map[string]struct {
-		facts policy.Facts
-		want  string
-	}{
-		"not found":          {policy.Facts{State: policy.StateNotFound}, "nothing"},
-		"unavailable":        {policy.Facts{State: policy.StateUnavailable}, "HSS cannot be asked"},
-		"the zero value":     {policy.Facts{}, "HSS cannot be asked"},
-		"clean":              {scanned(func(*policy.Record) {}), "severity Low, scanned 6h ago"},
-		"without a severity": {scanned(func(r *policy.Record) { r.Severity = "" }), "no severity, scanned 6h ago"},
-		"every count": {
-			scanned(func(r *policy.Record) {
-				r.Scan.Vulnerabilities, r.Scan.MaliciousFiles, r.Scan.UnsafeSettings = new(1), new(1), new(2)
-			}),
-			"severity Low, 1 vulnerability, 1 malicious file, 2 unsafe settings, scanned 6h ago",
-		},
-		"a waiting rescan": {scanned(func(r *policy.Record) { r.Scan.Status = v1alpha1.ScanStatusWaitingForScan }), "waiting for a scan again; last severity Low, scanned 6h ago"},
-		"an unknown status": {
-			scanned(func(r *policy.Record) { r.Scan.Status, r.ScannedAt = "paused", time.Time{} }), "scan paused",
-		},
-		"scanned just now": {scanned(func(r *policy.Record) { r.ScannedAt = now.Add(-5 * time.Second) }), "severity Low, scanned 5s ago"},
-		"minutes ago":      {scanned(func(r *policy.Record) { r.ScannedAt = now.Add(-5 * time.Minute) }), "severity Low, scanned 5m ago"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			if got := describe(&tt.facts, now); got != tt.want {
-				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
 	}

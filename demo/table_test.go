@@ -89,6 +89,7 @@ shop: Pod/web  debug: h.io/b@sha256:0123456789abcdef0123456789abcdef0123456789ab
 
 func TestColoursTellVerdictsApart(t *testing.T) {
 	t.Parallel()
+	const red, green, yellow, bold, plain = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[1m", "\x1b[0m"
 	for verdict, want := range map[Verdict]string{Admitted: green, Warned: yellow, Denied: red, Failed: red} {
 		r := reportOf()
 		r.Results[0].Verdict = verdict
