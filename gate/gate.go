@@ -71,7 +71,7 @@ func (g *Gate) Decide(ctx context.Context, r Request) Decision {
 }
 
 func (g *Gate) examine(ctx context.Context, r Request, d *Decision) {
-	if len(r.Workload.Uses) == 0 || g.exempts(r.Namespace) {
+	if len(r.Workload.Uses) == 0 || g.Exempts(r.Namespace) {
 		return
 	}
 	judged, err := g.scope(ctx, r.Namespace)
@@ -235,9 +235,10 @@ func (s *subject) findings(ctx context.Context, p *policy.Policy, now time.Time)
 // object there that can't be judged must not pass. An empty namespace is one
 // that isn't known.
 func (g *Gate) Denies(namespace string) bool {
-	return !g.exempts(namespace) && g.Policies.Index().denies
+	return !g.Exempts(namespace) && g.Policies.Index().denies
 }
 
-func (g *Gate) exempts(namespace string) bool {
+// Exempts reports whether the namespace is never judged.
+func (g *Gate) Exempts(namespace string) bool {
 	return slices.Contains(g.ExemptNamespaces, namespace)
 }

@@ -328,6 +328,9 @@ func TestDenies(t *testing.T) {
 			if got := g.Denies(tt.namespace); got != tt.want {
 				t.Errorf("Denies(%q) = %t, want %t", tt.namespace, got, tt.want)
 			}
+			if got, want := g.Exempts(tt.namespace), tt.namespace == "kube-system"; got != want {
+				t.Errorf("Exempts(%q) = %t, want %t", tt.namespace, got, want)
+			}
 		})
 	}
 }

@@ -36,6 +36,8 @@ type Decider interface {
 	// Denies reports whether any policy in force denies in the namespace. If
 	// so, a review that can't be judged is denied.
 	Denies(namespace string) bool
+	// Exempts reports whether nothing is ever judged in the namespace.
+	Exempts(namespace string) bool
 }
 
 // Options are the parts of a Handler.
@@ -126,10 +128,15 @@ func (h *Handler) answer(ctx context.Context, r *http.Request, rv *review) (a an
 		code, reason := failureStatus(err)
 		return h.failure(rv, code, reason, err.Error())
 	}
+	// Before anything that may be lacking: a finalizer or a status needs none.
+	workload, toJudge := workload(&rv.Request)
+	if !toJudge {
+		return allow()
+	}
 	if err := h.Ready(); err != nil {
 		return h.failure(rv, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "not ready: "+err.Error())
 	}
-	return h.decide(ctx, &rv.Request)
+	return h.decide(ctx, &rv.Request, workload)
 }
 
 var (
@@ -214,14 +221,13 @@ func (h *Handler) admitsUnjudged(req *request) bool {
 	if req.UID == "" {
 		return false
 	}
-	return h.DryRun || h.Ready() == nil && !h.Decider.Denies(req.Namespace)
+	if h.DryRun || h.Decider.Exempts(req.Namespace) {
+		return true
+	}
+	return h.Ready() == nil && !h.Decider.Denies(req.Namespace)
 }
 
-func (h *Handler) decide(ctx context.Context, req *request) answer {
-	workload, toJudge := workload(req)
-	if !toJudge {
-		return allow()
-	}
+func (h *Handler) decide(ctx context.Context, req *request, workload image.Workload) answer {
 	d := h.Decider.Decide(ctx, gate.Request{Namespace: req.Namespace, Name: displayName(req), Workload: workload})
 	h.logDenial(req, &d)
 	return h.conclude(&d)

@@ -36,7 +36,8 @@ type decider struct {
 	milder bool
 }
 
-func (d *decider) Denies(namespace string) bool { return !d.milder && namespace != "kube-system" }
+func (d *decider) Denies(namespace string) bool  { return !d.milder && !d.Exempts(namespace) }
+func (d *decider) Exempts(namespace string) bool { return namespace == "kube-system" }
 
 func (d *decider) Decide(ctx context.Context, r gate.Request) gate.Decision {
 	d.asked = append(d.asked, r)
@@ -291,6 +292,9 @@ func TestAReviewThatCannotBeJudged(t *testing.T) {
 		"an old version of reviews is denied":     {&decider{}, nil, bytes.Replace(reviewOf(t, "CREATE", pod("good"), nil), []byte(`admission.k8s.io/v1"`), []byte(`admission.k8s.io/v1beta1"`), 1), false, 400, `got apiVersion "admission.k8s.io/v1beta1"`},
 		"a panic over a deployment is denied too": {bug, nil, reviewOf(t, "CREATE", deployment("good"), nil), false, 500, "internal error"},
 		"in an exempt namespace it is let in":     {bug, nil, bytes.ReplaceAll(reviewOf(t, "CREATE", pod("good"), nil), []byte(`"prod"`), []byte(`"kube-system"`)), true, 0, "internal error"},
+		"not ready, but exempt, is let in":        {&decider{}, with(notReady), bytes.ReplaceAll(reviewOf(t, "CREATE", pod("good"), nil), []byte(`"prod"`), []byte(`"kube-system"`)), true, 0, "not been read yet"},
+		"the same images never hang on it":        {&decider{}, with(notReady), reviewOf(t, "UPDATE", pod("bad"), pod("bad")), true, 0, ""},
+		"what is being deleted never does":        {&decider{}, with(notReady), reviewOf(t, "UPDATE", dying(pod("new")), dying(pod("bad"))), true, 0, ""},
 		"a deletion never hangs on it":            {&decider{}, with(notReady), reviewOf(t, "DELETE", nil, pod("bad")), true, 0, ""},
 		"a kind without images never does either": {&decider{}, with(notReady), bytes.Replace(reviewOf(t, "CREATE", pod("x"), nil), []byte(`"kind":"Pod"`), []byte(`"kind":"Node"`), 1), true, 0, ""},
 	}
