@@ -2,6 +2,7 @@ package hss
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 )
@@ -10,13 +11,28 @@ import (
 // rows move between pages while the list changes.
 const maxRepeats = 3
 
-// rowKey tells rows apart. The id alone would do, were it always there.
+// rowKey tells rows apart. The id alone would do, were it always there and
+// known to be unique among images of all types.
 type rowKey struct {
-	id, registry, instance, namespace, name, version, digest string
+	id                                                   string
+	kind                                                 ImageType
+	registry, instance, namespace, name, version, digest string
+	// content is the whole row if it has no id: two rows that differ in
+	// anything, in what their scans found say, are then two rows.
+	content string
 }
 
-func keyOf(i Image) rowKey {
-	return rowKey{i.ID, i.RegistryID, i.InstanceID, i.Namespace, i.Name, i.Version, i.Digest}
+func keyOf(i Image) (rowKey, error) {
+	key := rowKey{
+		id: i.ID, kind: i.Type, registry: i.RegistryID, instance: i.InstanceID,
+		namespace: i.Namespace, name: i.Name, version: i.Version, digest: i.Digest,
+	}
+	if i.ID != "" && i.ID != "0" {
+		return key, nil
+	}
+	content, err := json.Marshal(i)
+	key.content = string(content)
+	return key, err
 }
 
 // All returns the rows of all pages from r.Offset on, each once. It asks for
@@ -75,7 +91,11 @@ func (w *pageWalk) page(ctx context.Context, c *Client) (fresh []Image, more boo
 	}
 	w.request.Offset += len(list.Images)
 	for _, image := range list.Images {
-		if key := keyOf(image); !w.seen[key] {
+		key, err := keyOf(image)
+		if err != nil {
+			return nil, false, fmt.Errorf("telling rows apart: %w", err)
+		}
+		if !w.seen[key] {
 			w.seen[key] = true
 			fresh = append(fresh, image)
 		}

@@ -100,17 +100,31 @@ func TestAllDropsRowsThatComeAgain(t *testing.T) {
 
 func TestAllKeepsRowsThatOnlyShareAnID(t *testing.T) {
 	t.Parallel()
-	pages := []string{
-		`{"data_list":[{"image_name":"a"},{"image_name":"b"},{"id":0,"image_version":"1"},{"id":0,"image_version":"2"},{"id":0,"image_version":"2"}]}`,
-		`{"data_list":[]}`,
-	}
-	endpoint, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte(pages[0]))
-		pages = pages[1:]
-	})
-	got, err := collect(t, newClient(t, endpoint, nil), hss.ListRequest{})
-	if diff := cmp.Diff([]string{"", "", "0", "0"}, got); err != nil || diff != "" {
-		t.Errorf("error %v, ids (-want +got):\n%s", err, diff)
+	for _, tc := range []struct {
+		name, rows string
+		want       int
+	}{
+		{"no ids, and other names", `{"image_name":"a"},{"image_name":"b"}`, 2},
+		{"no ids, and other results", `{"image_name":"a","vul_num":0},{"image_name":"a","vul_num":9}`, 2},
+		{"no ids, and other scans", `{"id":null,"scan_status":"success"},{"id":null,"scan_status":"failed"}`, 2},
+		{"no ids, and nothing else either", `{"image_name":"a"},{"image_name":"a"}`, 1},
+		{"zero for an id, and other versions", `{"id":0,"image_version":"1"},{"id":0,"image_version":"2"},{"id":0,"image_version":"2"}`, 2},
+		{"zero for an id, and other results", `{"id":0,"malicious_file_num":0},{"id":0,"malicious_file_num":1}`, 2},
+		{"the id of another type of image", `{"id":7,"image_type":"shared_image"},{"id":7,"image_type":"private_image"}`, 2},
+		{"the same id, digest and all", `{"id":7,"image_digest":"x"},{"id":7,"image_digest":"x"}`, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			pages := []string{`{"data_list":[` + tc.rows + `]}`, `{"data_list":[]}`}
+			endpoint, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				_, _ = w.Write([]byte(pages[0]))
+				pages = pages[1:]
+			})
+			got, err := collect(t, newClient(t, endpoint, nil), hss.ListRequest{})
+			if err != nil || len(got) != tc.want {
+				t.Errorf("%d rows, error %v; want %d", len(got), err, tc.want)
+			}
+		})
 	}
 }
 
