@@ -33,9 +33,9 @@ func (s *fileCredentials) Credentials(context.Context) (Credentials, error) {
 	if err != nil {
 		return Credentials{}, fmt.Errorf("credential files: %w", err)
 	}
-	c := Credentials{AccessKey: contents[0], SecretKey: NewSecret(contents[1])}
+	c := Credentials{AccessKey: contents[0].Reveal(), SecretKey: contents[1]}
 	if len(contents) > 2 {
-		c.SecurityToken = NewSecret(contents[2])
+		c.SecurityToken = contents[2]
 	}
 	return c, nil
 }
@@ -58,7 +58,7 @@ func (s *tokenFile) Credentials(context.Context) (Credentials, error) {
 	if err != nil {
 		return Credentials{}, fmt.Errorf("token file: %w", err)
 	}
-	return tokenCredentials(contents[0])
+	return tokenCredentials(contents[0].Reveal())
 }
 
 // Invalidate has the file read again even if it seems unchanged.
@@ -71,7 +71,7 @@ type watched struct {
 
 	mu       sync.Mutex
 	stamps   []fs.FileInfo
-	contents []string
+	contents []Secret // whatever prints a source must not print them
 }
 
 // invalidate forgets what was read.
@@ -82,13 +82,13 @@ func (w *watched) invalidate() {
 }
 
 // values returns the contents of the files; none may be empty.
-func (w *watched) values() ([]string, error) {
+func (w *watched) values() ([]Secret, error) {
 	contents, err := w.read()
 	if err != nil {
 		return nil, err
 	}
 	for i, content := range contents {
-		if content == "" {
+		if content.Empty() {
 			return nil, fmt.Errorf("%s is empty", w.paths[i])
 		}
 	}
@@ -96,7 +96,7 @@ func (w *watched) values() ([]string, error) {
 }
 
 // read returns the contents of the files, without the space around them.
-func (w *watched) read() ([]string, error) {
+func (w *watched) read() ([]Secret, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	stamps, err := stampAll(w.paths)
@@ -150,14 +150,14 @@ func sameFiles(a, b []fs.FileInfo) bool {
 }
 
 // readAll reads the files, each bounded.
-func readAll(paths []string) ([]string, error) {
-	contents := make([]string, 0, len(paths))
+func readAll(paths []string) ([]Secret, error) {
+	contents := make([]Secret, 0, len(paths))
 	for _, path := range paths {
 		content, err := readFile(path)
 		if err != nil {
 			return nil, err
 		}
-		contents = append(contents, strings.TrimSpace(content))
+		contents = append(contents, NewSecret(strings.TrimSpace(content)))
 	}
 	return contents, nil
 }

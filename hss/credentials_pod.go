@@ -59,7 +59,7 @@ func (s *podIdentity) fetch(ctx context.Context, uri, path string) (Credentials,
 		return Credentials{}, fmt.Errorf("token: %w", err)
 	}
 	status, body, err := s.service.call(ctx, http.MethodPost, uri, "{}", map[string]string{
-		headerAuthorization: token[0], "Content-Type": "application/json; charset=utf-8",
+		headerAuthorization: token[0].Reveal(), "Content-Type": "application/json; charset=utf-8",
 	})
 	if err != nil {
 		return Credentials{}, err

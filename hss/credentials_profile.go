@@ -59,7 +59,7 @@ func (s *profileCredentials) Credentials(context.Context) (Credentials, error) {
 	if err != nil {
 		return Credentials{}, fmt.Errorf("profile: %w", err)
 	}
-	c, err := parseProfile(contents[0])
+	c, err := parseProfile(contents[0].Reveal())
 	if err != nil {
 		return Credentials{}, fmt.Errorf("profile %s: %w", path, err)
 	}
