@@ -56,6 +56,12 @@ func TestEveryArchitectureMustPass(t *testing.T) {
 		{"one being scanned again after a bad result",
 			with(architectures(scan(0, 0, 0), pending()), before(architectures(scan(0, 0, 0), scan(8, 0, 0)))),
 			"vulnerabilities: architecture sha256:bbbbbbbbbbbb…: 8 vulnerabilities, allowed 0"},
+		{"one of them vulnerable in a row that does not call itself one of several",
+			with(architectures(scan(0, 0, 0), scan(7, 0, 0)), func(r *policy.Record) { r.MultiArch = false }),
+			"vulnerabilities: architecture sha256:bbbbbbbbbbbb…: 7 vulnerabilities, allowed 0"},
+		{"numbers that such a row lacks",
+			with(architectures(scan(0, 0, 0), scan(0, 0, 0)), func(r *policy.Record) { r.MultiArch, r.Scan.MaliciousFiles = false, nil }),
+			"maliciousFiles: number of malicious files unknown, allowed 0"},
 		{"none listed", with(func(r *policy.Record) { r.MultiArch = true }), "notScanned: HSS lists none of its architectures"},
 	})
 }

@@ -167,9 +167,10 @@ func (e *evaluation) judgeResult(ctx context.Context, r *Record) {
 	e.subject.variables = nil
 	e.judge(ctx, ofRecord, nil)
 	e.judge(ctx, ofScan, nil)
-	if !e.subject.judgedApart {
+	if r.PinnedArchitecture {
 		return
 	}
+	// Those of a row that does not call itself one of several are judged too.
 	e.subject.judgedApart = false
 	for i := range r.Architectures {
 		e.judgeArchitecture(ctx, r, &r.Architectures[i])
