@@ -9,12 +9,14 @@ MAKEFLAGS   += --no-print-directory
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.0.0)
 FUZZTIME  ?= 30s
 # Go's modules in this repository. The test modules keep their dependencies out of hssgate's go.mod.
-MODULES   := . hss/sdkoracle hack/controlplane hack/tools
-TESTED    := hss/sdkoracle
+MODULES   := . hss/sdkoracle hack/controlplane hack/tools hack/chart hack/kubescore
+TESTED    := hss/sdkoracle hack/chart
 
 ROOT      := $(CURDIR)
 TOOLS     := $(ROOT)/.cache/tools/bin
 ASSETS    := $(ROOT)/.cache/controlplane/bin
+# The tools that are built from hack/chart.
+FOR_CHART := $(addprefix $(TOOLS)/,helm kubeconform helm-docs actionlint promcheck)
 
 # The Dockerfile and the verification below use the same flags, so the same commit gives the same file anywhere.
 GO_BUILD  := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.version=$(VERSION)"
@@ -46,6 +48,10 @@ verify-binary: build ## Check that bin/hssgate is static, under 60 MB and reprod
 generate: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs ## Generate deep copies, CRDs and the policy reference from the types
 	@hack/generate.sh $(TOOLS) .
 
+.PHONY: chart-docs
+chart-docs: $(TOOLS)/helm-docs ## Write the chart's README from its values
+	@$(TOOLS)/helm-docs --chart-search-root charts/hssgate --sort-values-order file --log-level warning
+
 .PHONY: clean
 clean: ## Remove what was built, the cached control plane and tools included
 	rm -rf bin .cache coverage.out
@@ -53,7 +59,7 @@ clean: ## Remove what was built, the cached control plane and tools included
 ##@ Check
 
 .PHONY: test
-test: require-cc controlplane ## Run all tests under the race detector, the ones against a real API server included
+test: require-cc controlplane $(FOR_CHART) ## Run all tests under the race detector, the ones against a real API server included
 	KUBEBUILDER_ASSETS=$(ASSETS) go test -race -timeout 15m ./...
 	@for module in $(TESTED); do \
 	  echo "go -C $$module test -race -timeout 10m ./..."; \
@@ -65,7 +71,7 @@ fuzz: ## Run every fuzz test for FUZZTIME (30s)
 	@hack/fuzz.sh $(FUZZTIME)
 
 .PHONY: lint
-lint: vet lint-format lint-golangci verify-generated verify-modules ## Run every check that reads the code instead of running it
+lint: vet lint-format lint-golangci chart-lint verify-generated verify-modules ## Run every check that reads the code instead of running it
 
 .PHONY: vet
 vet: ## go vet
@@ -81,6 +87,10 @@ lint-format: ## Check that every Go file is formatted by gofmt
 lint-golangci: $(TOOLS)/golangci-lint ## golangci-lint by .golangci.yml
 	$(TOOLS)/golangci-lint run ./...
 	@for module in $(TESTED); do (cd $$module && $(TOOLS)/golangci-lint run --config $(ROOT)/.golangci.yml ./...); done
+
+.PHONY: chart-lint
+chart-lint: $(FOR_CHART) $(TOOLS)/kube-score ## helm lint, kube-score, actionlint, and whether the chart's README is up to date
+	@hack/chart/lint.sh $(TOOLS)
 
 .PHONY: verify-generated
 verify-generated: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs ## Check that generated files fit the types
@@ -103,7 +113,7 @@ controlplane: ## Build etcd, kube-apiserver and kubectl for the tests, once (min
 	@hack/controlplane/build.sh
 
 .PHONY: tools
-tools: $(addprefix $(TOOLS)/,controller-gen crd-ref-docs golangci-lint govulncheck benchstat) ## Build the pinned tools into .cache/tools/bin
+tools: $(addprefix $(TOOLS)/,controller-gen crd-ref-docs golangci-lint govulncheck benchstat kube-score) $(FOR_CHART) ## Build the pinned tools into .cache/tools/bin
 
 .PHONY: require-cc
 require-cc:
@@ -116,11 +126,32 @@ $(TOOLS)/crd-ref-docs:   PACKAGE := github.com/elastic/crd-ref-docs
 $(TOOLS)/golangci-lint:  PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 $(TOOLS)/govulncheck:    PACKAGE := golang.org/x/vuln/cmd/govulncheck
 $(TOOLS)/benchstat:      PACKAGE := golang.org/x/perf/cmd/benchstat
-$(TOOLS)/%: hack/tools/go.mod hack/tools/go.sum
-	@echo "building $* (only the first time) ..."
+$(TOOLS)/helm:           PACKAGE := helm.sh/helm/v4/cmd/helm
+$(TOOLS)/kubeconform:    PACKAGE := github.com/yannh/kubeconform/cmd/kubeconform
+$(TOOLS)/helm-docs:      PACKAGE := github.com/norwoodj/helm-docs/cmd/helm-docs
+$(TOOLS)/actionlint:     PACKAGE := github.com/rhysd/actionlint/cmd/actionlint
+$(TOOLS)/promcheck:      PACKAGE := ./promcheck
+$(TOOLS)/kube-score:     PACKAGE := github.com/zegl/kube-score/cmd/kube-score
+
+# The module of each tool: those of the chart need other versions than the rest, and kube-score others still.
+$(TOOLS)/%:          MODULE := hack/tools
+$(FOR_CHART):        MODULE := hack/chart
+$(TOOLS)/kube-score: MODULE := hack/kubescore
+
+define build_tool
+	@echo "building $(@F) (only the first time) ..."
 	@mkdir -p $(TOOLS)
-	@CGO_ENABLED=0 go -C hack/tools build -trimpath -o $@ $(PACKAGE)
+	@CGO_ENABLED=0 go -C $(MODULE) build -trimpath -ldflags '-s -w' -o $@ $(PACKAGE)
 	@touch $@
+endef
+
+$(FOR_CHART): hack/chart/go.mod hack/chart/go.sum
+	$(build_tool)
+$(TOOLS)/promcheck: hack/chart/promcheck/main.go
+$(TOOLS)/kube-score: hack/kubescore/go.mod hack/kubescore/go.sum
+	$(build_tool)
+$(TOOLS)/%: hack/tools/go.mod hack/tools/go.sum
+	$(build_tool)
 
 .PHONY: help
 help: ## Show this

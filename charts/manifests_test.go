@@ -140,10 +140,11 @@ func strict(schema any) {
 	case map[string]any:
 		_, hasProperties := schema["properties"].(map[string]any)
 		_, hasOthers := schema["additionalProperties"]
-		if hasProperties && !hasOthers && schema["type"] == "object" && schema["x-kubernetes-preserve-unknown-fields"] != true {
+		keepsOthers, _ := schema["x-kubernetes-preserve-unknown-fields"].(bool)
+		if hasProperties && !hasOthers && !keepsOthers && schema["type"] == "object" {
 			schema["additionalProperties"] = false
 		}
-		if schema["x-kubernetes-int-or-string"] == true {
+		if either, _ := schema["x-kubernetes-int-or-string"].(bool); either {
 			delete(schema, "type")
 		}
 		for value := range maps.Values(schema) {

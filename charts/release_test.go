@@ -44,7 +44,7 @@ func testRelease(t *testing.T, c *cluster) {
 	}
 	testRights(t, c)
 
-	enforce := append(values, set("mode=enforce", "policies.preset=baseline", "replicas=3")...)
+	enforce := slices.Concat(values, set("mode=enforce", "policies.preset=baseline", "replicas=3"))
 	enforced := installed
 	enforced.FailurePolicy, enforced.Preset = "Fail", "baseline"
 	steps := []struct {
@@ -70,11 +70,11 @@ func testRelease(t *testing.T, c *cluster) {
 	if got := c.state(t.Context(), t); got.Preset != "audit" || got.CABundle != installed.CABundle {
 		t.Errorf("after a rollback to the first revision: got %+v, want preset audit and the caBundle as it was", got)
 	}
-	c.helm(t, append([]string{"upgrade", release, chart}, append(values, set("policies.preset=none")...)...)...)
+	c.helm(t, slices.Concat([]string{"upgrade", release, chart}, values, set("policies.preset=none"))...)
 	if got := c.state(t.Context(), t); got.Preset != "" {
 		t.Errorf("without a preset its policy is still there: %+v", got)
 	}
-	c.helm(t, append([]string{"upgrade", release, chart}, append(values, set("policies.preset=strict")...)...)...)
+	c.helm(t, slices.Concat([]string{"upgrade", release, chart}, values, set("policies.preset=strict"))...)
 	if got := c.state(t.Context(), t); got.Preset != "strict" {
 		t.Errorf("got %+v, want preset strict", got)
 	}
@@ -168,12 +168,12 @@ func (c *cluster) get(ctx context.Context, t testing.TB, key client.ObjectKey, i
 // but the wanted.
 func (c *cluster) leaves(t testing.TB, want ...string) {
 	t.Helper()
-	eventually(t, func(ctx context.Context) string {
-		return cmp.Diff(append([]string{}, want...), c.leftOvers(ctx, t))
+	eventually(t, func(context.Context) string {
+		return cmp.Diff(append([]string{}, want...), c.leftOvers(t))
 	})
 }
 
-func (c *cluster) leftOvers(ctx context.Context, t testing.TB) []string {
+func (c *cluster) leftOvers(t testing.TB) []string {
 	t.Helper()
 	found := []string{}
 	kinds := strings.Fields(c.kubectl(t, "api-resources", "--verbs=list", "-o", "name"))
