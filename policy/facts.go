@@ -98,6 +98,9 @@ type Scan struct {
 	Vulnerabilities *int
 	UnsafeSettings  *int
 	MaliciousFiles  *int
+	// Found are the vulnerabilities that Vulnerabilities counts, one by one. It
+	// is nil unless all of them are known; then the count alone decides.
+	Found []Vulnerability
 }
 
 // Architecture is one architecture of a multi-architecture image. HSS gives

@@ -78,7 +78,7 @@ func TestCRDIsClusterScopedWithStatusAndShortName(t *testing.T) {
 			columns = append(columns, c.Name)
 		}
 	}
-	if diff := cmp.Diff([]string{"Enforcement", "Templates", "Ready", "Age"}, columns); diff != "" {
+	if diff := cmp.Diff([]string{"Enforcement", "Templates", "Ready", "Violations", "Age"}, columns); diff != "" {
 		t.Errorf("columns differ:\n%s", diff)
 	}
 }
@@ -89,7 +89,7 @@ func TestSchemeKnowsTheKinds(t *testing.T) {
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	for _, kind := range []string{"ImageScanPolicy", "ImageScanPolicyList"} {
+	for _, kind := range []string{"ImageScanPolicy", "ImageScanPolicyList", "ImageScanException", "ImageScanExceptionList"} {
 		if !scheme.Recognizes(v1alpha1.GroupVersion.WithKind(kind)) {
 			t.Errorf("the scheme does not know %s", kind)
 		}

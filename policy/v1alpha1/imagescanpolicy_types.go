@@ -118,6 +118,17 @@ type ImageScanPolicySpec struct {
 	// +kubebuilder:default={}
 	// +optional
 	When When `json:"when,omitzero"`
+	// Exceptions says whether an ImageScanException can let an image past the
+	// policy: Allow or Forbid.
+	// +kubebuilder:default=Allow
+	// +optional
+	Exceptions Permission `json:"exceptions,omitempty"`
+	// BreakGlass says whether a user with the right to break the glass (the verb
+	// breakglass on this policy) can get a pod past the policy by the annotation
+	// hssgate.io/break-glass: Allow or Forbid.
+	// +kubebuilder:default=Forbid
+	// +optional
+	BreakGlass Permission `json:"breakGlass,omitempty"`
 }
 
 // Match selects pods and images. All of its parts must fit.
@@ -306,6 +317,46 @@ type ImageScanPolicyStatus struct {
 	// +kubebuilder:validation:MaxItems=16
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// LastAudit is what the last background audit found among the pods that run.
+	// +optional
+	LastAudit *AuditStatus `json:"lastAudit,omitempty"`
+}
+
+// AuditStatus is what an audit found for one policy.
+type AuditStatus struct {
+	// Time is when the audit ended.
+	Time metav1.Time `json:"time"`
+	// Examined is how many pods the policy judged.
+	Examined int32 `json:"examined"`
+	// Violations is how many of these violate the policy, whatever its
+	// enforcement.
+	Violations int32 `json:"violations"`
+	// Unjudged is how many of these could not be judged, since HSS could not be
+	// asked and nothing recent enough is known.
+	// +optional
+	Unjudged int32 `json:"unjudged,omitempty"`
+	// FirstViolations are the first workloads that violate the policy, in the
+	// order of their namespaces and names.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=20
+	// +optional
+	FirstViolations []AuditViolation `json:"firstViolations,omitempty"`
+}
+
+// AuditViolation is a workload whose pods violate a policy.
+type AuditViolation struct {
+	// Namespace is the workload's.
+	Namespace string `json:"namespace"`
+	// Kind is the workload's, such as Deployment, or Pod for a pod that
+	// belongs to none.
+	Kind string `json:"kind"`
+	// Name is the workload's.
+	Name string `json:"name"`
+	// Pods is how many of its pods violate the policy.
+	Pods int32 `json:"pods"`
+	// Message says which images, and why, in one line each.
+	// +kubebuilder:validation:MaxLength=4096
+	Message string `json:"message"`
 }
 
 // ImageScanPolicy says which images may run, by what HSS found in them.
@@ -316,11 +367,13 @@ type ImageScanPolicyStatus struct {
 // +kubebuilder:printcolumn:name="Enforcement",type=string,JSONPath=`.spec.enforcement`,description="What a violation does"
 // +kubebuilder:printcolumn:name="Templates",type=string,JSONPath=`.spec.templates`,description="What a violation in a workload's template does"
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="Whether the policy is in force as it is written"
+// +kubebuilder:printcolumn:name="Violations",type=integer,JSONPath=`.status.lastAudit.violations`,description="How many running pods violate it, by the last audit"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Severity",type=string,priority=1,JSONPath=`.spec.require.severityLevel.max`,description="The worst severity level that passes"
 // +kubebuilder:printcolumn:name="Vulnerabilities",type=integer,priority=1,JSONPath=`.spec.require.vulnerabilities.max`,description="The most vulnerabilities that pass"
 // +kubebuilder:printcolumn:name="Images",type=string,priority=1,JSONPath=`.spec.match.images`,description="The images that are judged"
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,description="Why the policy is or isn't ready"
+// +kubebuilder:printcolumn:name="Audited",type=date,priority=1,JSONPath=`.status.lastAudit.time`,description="When the running pods were last audited"
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="metadata.name must be no more than 63 characters"
 type ImageScanPolicy struct {
 	metav1.TypeMeta `json:",inline"`

@@ -1,0 +1,146 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Permission says whether a policy lets someone past it in an orderly way.
+//
+// +kubebuilder:validation:Enum=Allow;Forbid
+type Permission string
+
+// The permissions.
+const (
+	// PermissionAllow lets those past who may.
+	PermissionAllow Permission = "Allow"
+	// PermissionForbid lets nobody past, whoever it is.
+	PermissionForbid Permission = "Forbid"
+)
+
+// BreakGlassAnnotation, on a pod or a pod template, asks for the pod to be
+// admitted although policies deny it, for the reason that is its value. It
+// counts only for a user who may do so, and where policies allow it.
+const BreakGlassAnnotation = "hssgate.io/break-glass"
+
+// BreakGlassVerb is the right that the annotation needs, on each denying policy
+// among the imagescanpolicies of this API group.
+const BreakGlassVerb = "breakglass"
+
+// ImageScanExceptionSpec says what is let past which policies, why, and until
+// when.
+type ImageScanExceptionSpec struct {
+	// Images are what is let past: globs over host/path of the normalised
+	// reference (* stays within a path segment, ** crosses slashes), or digests
+	// (sha256:…), which fit only references that name this digest.
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:items:XValidation:rule="!self.contains('://')",message="leave out the scheme: a glob is matched against host/path, such as registry.example.com/team/**"
+	// +kubebuilder:validation:items:XValidation:rule="!self.contains('@')",message="name either a glob over host/path or a digest, sha256:…, not both in one"
+	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('sha256:') || self.matches('^sha256:[0-9a-f]{64}$')",message="a digest must be sha256: and 64 hexadecimal digits in lower case"
+	// +kubebuilder:validation:items:XValidation:rule="self.startsWith('sha256:') || !self.matches(':[^/]*$')",message="leave out the tag: a glob is matched against host/path"
+	// +kubebuilder:validation:items:XValidation:rule="self.startsWith('sha256:') || self.contains('/') || self.contains('**')",message="must name host and path, such as docker.io/library/nginx or registry.example.com/**, or a digest, sha256:…"
+	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('/') && !self.endsWith('/') && !self.contains('//')",message="must not have an empty part between slashes"
+	// +kubebuilder:validation:items:XValidation:rule="!self.contains('***')",message="use * within a path segment or ** across slashes"
+	// +kubebuilder:validation:items:XValidation:rule="self.startsWith('sha256:') || self.matches('^(localhost|[^/]*[.:*][^/]*)(/|$)')",message="must begin with the registry's host, such as docker.io/library/nginx"
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[]A-Za-z0-9.:_*[-]+(/[a-z0-9._*/-]*)?$')",message="may hold only letters, digits, '.', '_', '-', '/', '*' and, in the host, ':', '[' and ']'; a path is lower-case"
+	Images []string `json:"images"`
+	// Policies are the names of the ImageScanPolicies that the images are let
+	// past. A policy that says exceptions: Forbid isn't moved by it.
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="must be the name of an ImageScanPolicy, such as production: there are no wildcards"
+	Policies []string `json:"policies"`
+	// Vulnerabilities narrows the exception to findings that are explained by
+	// these vulnerabilities alone: an image with another one on top, or with
+	// malicious files, still fails. Where HSS doesn't tell which vulnerabilities
+	// an image has, nothing is explained. Empty: every finding.
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=32
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^CVE-[0-9]{4}-[0-9]{4,19}$')",message="must be the identifier of a vulnerability, such as CVE-2024-1234"
+	// +optional
+	Vulnerabilities []string `json:"vulnerabilities,omitempty"`
+	// Reason says why, in one line for whoever reads an audit log.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="self.matches('[^[:space:]]')",message="must say why"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[[:cntrl:]]')",message="must be one line without control characters"
+	Reason string `json:"reason"`
+	// ExpiresAt is when the exception ends, such as 2027-01-31T18:00:00Z. It ends
+	// sooner if that is later than the longest lifetime which hssgate's
+	// configuration grants, counted from its creation: to prolong an exception,
+	// someone has to grant a new one.
+	ExpiresAt metav1.Time `json:"expiresAt"`
+}
+
+// Condition types of an ImageScanException, besides Ready.
+const (
+	// ConditionExpiring is True from some time before an exception's end.
+	ConditionExpiring = "Expiring"
+)
+
+// ImageScanExceptionStatus is what hssgate says of an exception.
+type ImageScanExceptionStatus struct {
+	// ObservedGeneration is the generation that Conditions speak of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Conditions: Ready tells whether the exception lets anything past, with
+	// reason Active, Expired or Invalid; Expiring, whether it soon won't.
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// ActiveUntil is when the exception ends: expiresAt, or the end of the
+	// longest lifetime that hssgate's configuration grants.
+	// +optional
+	ActiveUntil *metav1.Time `json:"activeUntil,omitempty"`
+	// Uses is how often an object was let past a policy by the exception. It is
+	// written once a minute, and what a replica counted before a crash is lost.
+	// +optional
+	Uses int64 `json:"uses,omitempty"`
+	// LastUsed is when that happened last.
+	// +optional
+	LastUsed *metav1.Time `json:"lastUsed,omitempty"`
+}
+
+// ImageScanException lets named images in its namespace past named policies,
+// for a reason, until a time.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=imagescanexceptions,singular=imagescanexception,scope=Namespaced,shortName=ise,categories={security,hssgate}
+// +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Whether the exception lets anything past: Active, Expired or Invalid"
+// +kubebuilder:printcolumn:name="Until",type=string,JSONPath=`.status.activeUntil`,description="When the exception ends"
+// +kubebuilder:printcolumn:name="Uses",type=integer,JSONPath=`.status.uses`,description="How often an object was let past a policy"
+// +kubebuilder:printcolumn:name="Last used",type=date,JSONPath=`.status.lastUsed`,description="Time since that happened last"
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Policies",type=string,priority=1,JSONPath=`.spec.policies`,description="The policies that images are let past"
+// +kubebuilder:printcolumn:name="Images",type=string,priority=1,JSONPath=`.spec.images`,description="The images that are let past"
+// +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.spec.reason`,description="Why"
+type ImageScanException struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec ImageScanExceptionSpec `json:"spec"`
+	// +optional
+	Status ImageScanExceptionStatus `json:"status,omitzero"`
+}
+
+// ImageScanExceptionList is a list of exceptions.
+//
+// +kubebuilder:object:root=true
+type ImageScanExceptionList struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []ImageScanException `json:"items"`
+}
