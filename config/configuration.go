@@ -26,6 +26,8 @@ type Configuration struct {
 	Cache Cache `yaml:"cache"`
 	// Webhook says how the admission webhook listens.
 	Webhook Webhook `yaml:"webhook"`
+	// Audit says how the pods that already run are judged.
+	Audit Audit `yaml:"audit"`
 	// HealthBindAddress is where /healthz and /readyz are served, as
 	// host:port.
 	HealthBindAddress string `yaml:"healthBindAddress"`
@@ -143,9 +145,29 @@ type Webhook struct {
 // is given none.
 func (w *Webhook) OwnCertificates() bool { return w.CertDir == "" && w.TLSCertFile == "" }
 
+// Audit says how the pods that already run are judged: by the same policies as
+// new ones, in the background, by one of the replicas.
+type Audit struct {
+	// Enabled switches it on.
+	Enabled bool `yaml:"enabled"`
+	// Interval is the time from one audit to the next, from 5s to 24h. One that
+	// a change of policies or of scan results calls for comes sooner, though
+	// not sooner after the last one than a fifth of it, and no audits take more
+	// than a fifth of the time.
+	Interval Duration `yaml:"interval"`
+	// Events says whether workloads get Events that tell what is wrong.
+	Events bool `yaml:"events"`
+	// Reports says which reports are written, one for each namespace in which
+	// something is wrong: OpenReports (openreports.io), PolicyReports
+	// (wgpolicyk8s.io), Auto or None. Auto writes OpenReports where their
+	// CustomResourceDefinition is installed, else PolicyReports where theirs is.
+	Reports string `yaml:"reports"`
+}
+
 // Logging says what is logged, and how.
 type Logging struct {
-	// Level is debug, info, warn or error.
+	// Level is debug, info, warn or error. It is read again when the file
+	// changes; all else is read at the start only.
 	Level string `yaml:"level"`
 	// Format is json or text.
 	Format string `yaml:"format"`
@@ -170,6 +192,7 @@ func (c *Configuration) setDefaults() {
 	}
 	c.Cache.setDefaults()
 	c.Webhook.setDefaults()
+	c.Audit = Audit{Enabled: true, Interval: Duration(10 * time.Minute), Events: true, Reports: "Auto"}
 	c.Logging = Logging{Level: "info", Format: "json"}
 }
 
