@@ -147,7 +147,8 @@ func TestEqual(t *testing.T) {
 	t.Parallel()
 	var none *certificate.Root
 	root := newRoot(t, start, time.Hour)
-	if root.Equal(none) || none.Equal(root) || !none.Equal(none) || !root.Equal(root) || root.Equal(newRoot(t, start, time.Hour)) {
+	same := root
+	if root.Equal(none) || none.Equal(root) || !none.Equal(nil) || !root.Equal(same) || root.Equal(newRoot(t, start, time.Hour)) {
 		t.Error("Equal mistakes one for another")
 	}
 }

@@ -120,7 +120,7 @@ func (a *Authority) mayReturn(now time.Time, secret *corev1.Secret) time.Duratio
 	}
 	wait := a.missing.Add(restoreDelay).Sub(now)
 	if wait <= 0 {
-		a.Log.Warn("the Secret of the authority is gone, and is put back", "secret", a.Secret)
+		a.Log.Warn("the Secret of the authority is gone, and is put back", "secret", a.Secret.String())
 	}
 	return wait
 }
@@ -130,7 +130,7 @@ func (a *Authority) mayReturn(now time.Time, secret *corev1.Secret) time.Duratio
 func (a *Authority) step(ctx context.Context, now time.Time, secret *corev1.Secret) (*certificate.Roots, time.Duration, error) {
 	found, problem := certificate.ParseRoots(secret.Data)
 	if problem != nil {
-		a.Log.Warn("the Secret of the authority is damaged, and is repaired", "secret", a.Secret, "error", problem)
+		a.Log.Warn("the Secret of the authority is damaged, and is repaired", "secret", a.Secret.String(), "error", problem)
 	}
 	before := a.restore(found, problem)
 	state := a.state(now, before, secret.Annotations)
@@ -146,7 +146,7 @@ func (a *Authority) step(ctx context.Context, now time.Time, secret *corev1.Secr
 		if err := a.write(ctx, secret, roots, state.PromotedAt); err != nil {
 			return nil, 0, err
 		}
-		a.Log.Info("the Secret of the authority was written", "step", step, "secret", a.Secret, "current", roots.Current, "next", roots.Next)
+		a.Log.Info("the Secret of the authority was written", "step", step, "secret", a.Secret.String(), "current", roots.Current, "next", roots.Next)
 	}
 	a.last = roots
 	return roots, wait, nil

@@ -102,7 +102,7 @@ func (c *Certificates) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Resu
 	c.trust.Observe(now, bundles(configuration)...)
 	roots, err := certificate.ParseRoots(secret.Data)
 	if err != nil {
-		c.Log.Warn("the Secret of the authority is damaged: serving by the last good one, until it is repaired", "secret", c.Secret, "error", err)
+		c.Log.Warn("the Secret of the authority is damaged: serving by the last good one, until it is repaired", "secret", c.Secret.String(), "error", err)
 	}
 	wait, err := c.adopt(now, roots.Current)
 	if err != nil {

@@ -190,9 +190,11 @@ func (p *replica) serve(t *testing.T, issuer *certificate.Issuer) {
 // keepConnecting trusts what the webhook configuration holds before it connects,
 // as an API server does.
 func (r *rotating) keepConnecting(ctx context.Context, t *testing.T, p *replica) {
+	// The end of the test cuts none off.
+	whole := context.WithoutCancel(ctx)
 	for ctx.Err() == nil {
 		var configuration admissionregistrationv1.ValidatingWebhookConfiguration
-		if err := r.Get(t.Context(), client.ObjectKey{Name: configurationName}, &configuration); err != nil {
+		if err := r.Get(whole, client.ObjectKey{Name: configurationName}, &configuration); err != nil {
 			t.Error(err)
 			return
 		}
@@ -200,7 +202,7 @@ func (r *rotating) keepConnecting(ctx context.Context, t *testing.T, p *replica)
 			roots := x509.NewCertPool()
 			roots.AppendCertsFromPEM(configuration.Webhooks[i].ClientConfig.CABundle)
 			dialer := &tls.Dialer{Config: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}}
-			c, err := dialer.DialContext(t.Context(), "tcp", p.address)
+			c, err := dialer.DialContext(whole, "tcp", p.address)
 			if err != nil {
 				t.Errorf("a handshake with %s failed: %v", p.address, err)
 				return

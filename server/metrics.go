@@ -46,6 +46,20 @@ func newLookupMetrics(registry prometheus.Registerer, log *slog.Logger) *lookupM
 	return m
 }
 
+// measureCertificate tells the end of the certificate that is served.
+func measureCertificate(registry prometheus.Registerer, source CertificateSource) {
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "hssgate_serving_certificate_not_after_timestamp_seconds",
+		Help: "End of the certificate that the webhook serves by, in seconds since 1970; 0: there's none.",
+	}, func() float64 {
+		c, err := source(nil)
+		if err != nil || c == nil || c.Leaf == nil {
+			return 0
+		}
+		return float64(c.Leaf.NotAfter.Unix())
+	}))
+}
+
 // Looked counts a look-up.
 func (m *lookupMetrics) Looked(registry string, outcome inventory.Outcome) {
 	m.lookups.WithLabelValues(registry, string(outcome)).Inc()

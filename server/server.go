@@ -72,6 +72,7 @@ func (g *Server) Run(ctx context.Context) error {
 	if g.certificates, err = g.newCertificates(); err != nil {
 		return err
 	}
+	measureCertificate(metrics.Registry, g.certificates.source)
 	if g.clients, err = g.newClients(); err != nil {
 		return err
 	}
