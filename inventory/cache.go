@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math"
+	"sync/atomic"
 
 	"github.com/maypok86/otter/v2"
 
@@ -18,6 +19,9 @@ type cache struct {
 	seed    maphash.Seed
 	images  *otter.Cache[uint64, *answer]
 	missing *otter.Cache[uint64, *answer]
+	// changes counts the answers whose place was taken by one that says
+	// something else.
+	changes atomic.Uint64
 }
 
 // maxMissing bounds the images that are kept as unknown to HSS.
@@ -45,8 +49,10 @@ func newCache(c config.Cache) (*cache, error) {
 func (c *cache) hash(k key) uint64 { return maphash.Comparable(c.seed, k) }
 
 // get returns the answer for a key, or nil.
-func (c *cache) get(k key) *answer {
-	h := c.hash(k)
+func (c *cache) get(k key) *answer { return c.at(c.hash(k), k) }
+
+// at returns the answer for a key with a hash, or nil.
+func (c *cache) at(h uint64, k key) *answer {
 	if a, ok := c.images.GetIfPresent(h); ok && a.isOf(k) {
 		return a
 	}
@@ -58,7 +64,11 @@ func (c *cache) get(k key) *answer {
 
 // put stores an answer in the place of any other for its key.
 func (c *cache) put(a *answer) {
-	h := c.hash(a.key())
+	k := a.key()
+	h := c.hash(k)
+	if was := c.at(h, k); was != nil && !was.saysWhat(a) {
+		c.changes.Add(1)
+	}
 	if a.found {
 		c.images.Set(h, a)
 		c.missing.Invalidate(h)
@@ -80,6 +90,9 @@ func (c *cache) swap(h uint64, was, becomes *answer) bool {
 		}
 		return is, otter.CancelOp
 	})
+	if swapped && was != nil && !was.saysWhat(becomes) {
+		c.changes.Add(1)
+	}
 	return swapped
 }
 

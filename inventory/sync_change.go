@@ -67,6 +67,9 @@ func (c *cache) change(k key, row *hss.Image, at int64) (changed *answer) {
 		}
 		return changed, otter.WriteOp
 	})
+	if changed != nil {
+		c.changes.Add(1)
+	}
 	return changed
 }
 

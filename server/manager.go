@@ -82,5 +82,10 @@ func (g *Server) newElected() (ctrl.Manager, error) {
 	if err := g.certificates.lead(manager); err != nil {
 		return nil, err
 	}
+	if g.audit != nil {
+		if err := g.audit(manager); err != nil {
+			return nil, err
+		}
+	}
 	return manager, (&controller.Status{Client: manager.GetClient()}).SetupWithManager(manager)
 }

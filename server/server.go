@@ -60,7 +60,10 @@ type Server struct {
 	// manager runs what every replica does, elected what one does for all.
 	manager, elected ctrl.Manager
 	policies         *controller.Policies
-	stopping         atomic.Bool
+	namespaces       *controller.Namespaces
+	// audit adds the audit of running pods to the elected one's manager.
+	audit    func(ctrl.Manager) error
+	stopping atomic.Bool
 }
 
 // Run serves until ctx ends, which is no error.
@@ -79,16 +82,14 @@ func (g *Server) Run(ctx context.Context) error {
 	if g.manager, err = g.newManager(); err != nil {
 		return err
 	}
-	if g.elected, err = g.newElected(); err != nil {
-		return err
-	}
 	known, err := g.newInventory()
 	if err != nil {
 		return err
 	}
 	// Last: until the webhook has closed, reviews ask it.
 	defer known.Close()
-	for _, step := range []func() error{g.requireCRD, g.followPolicies, func() error { return g.register(ctx, known) }, g.addChecks} {
+	steps := []func() error{g.requireCRD, g.followPolicies, func() error { return g.register(ctx, known) }, g.addChecks, g.elect}
+	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
 		}
@@ -129,19 +130,13 @@ func (g *Server) followPolicies() error {
 	return g.policies.SetupWithManager(g.manager)
 }
 
-func (g *Server) register(ctx context.Context, known gate.Facts) error {
-	namespaces := &controller.Namespaces{Cache: g.manager.GetCache(), Live: g.manager.GetAPIReader()}
-	if err := namespaces.SetupWithManager(ctx, g.manager); err != nil {
+func (g *Server) register(ctx context.Context, known *inventory.Inventory) error {
+	g.namespaces = &controller.Namespaces{Cache: g.manager.GetCache(), Live: g.manager.GetAPIReader()}
+	if err := g.namespaces.SetupWithManager(ctx, g.manager); err != nil {
 		return err
 	}
-	exempt := slices.Clone(g.Config.ExemptNamespaces)
-	if g.Namespace != "" {
-		exempt = append(exempt, g.Namespace)
-	}
 	handler := NewHandler(g.Config, Reviews{
-		Decider: &gate.Gate{
-			Policies: g.policies, Facts: known, Clock: clock.RealClock{}, ExemptNamespaces: exempt, Namespaces: namespaces,
-		},
+		Decider: g.newGate(known),
 		Ready:   g.policies.Ready,
 		Metrics: webhook.NewMetrics(metrics.Registry),
 		Log:     g.Log.With("component", "webhook"),
@@ -150,5 +145,28 @@ func (g *Server) register(ctx context.Context, known gate.Facts) error {
 	server.Register(ValidatePath, g.moveOn(handler))
 	policies := admission.WithValidator[*v1alpha1.ImageScanPolicy](g.scheme, webhook.PolicyValidator{})
 	server.Register(ValidatePolicyPath, g.moveOn(policies))
+	g.prepareAudit(known)
 	return nil
+}
+
+// newGate returns the gate that asks for facts what HSS knows.
+func (g *Server) newGate(facts gate.Facts) *gate.Gate {
+	return &gate.Gate{
+		Policies: g.policies, Facts: facts, Clock: clock.RealClock{}, ExemptNamespaces: g.exemptNamespaces(), Namespaces: g.namespaces,
+	}
+}
+
+// exemptNamespaces are those that are never judged.
+func (g *Server) exemptNamespaces() []string {
+	exempt := slices.Clone(g.Config.ExemptNamespaces)
+	if g.Namespace != "" {
+		exempt = append(exempt, g.Namespace)
+	}
+	return exempt
+}
+
+// elect makes the replica stand for election once it serves.
+func (g *Server) elect() (err error) {
+	g.elected, err = g.newElected()
+	return err
 }

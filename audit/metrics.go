@@ -1,0 +1,97 @@
+package audit
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics tell what audits found. Its labels are the names of policies, never
+// those of pods or images. A nil *Metrics tells nothing.
+type Metrics struct {
+	audits *prometheus.CounterVec
+	took   prometheus.Histogram
+
+	last                               *atomic.Pointer[Summary]
+	examined, violations, unjudged, at *prometheus.Desc
+}
+
+var _ prometheus.Collector = (*Metrics)(nil)
+
+// NewMetrics registers the metrics.
+func NewMetrics(registry prometheus.Registerer) *Metrics {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, labels, nil)
+	}
+	m := &Metrics{
+		audits: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "hssgate_audits_total", Help: "Audits of the running pods, by why they were made and whether they are complete.",
+		}, []string{"why", "outcome"}),
+		took: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "hssgate_audit_duration_seconds", Help: "Time that an audit of all running pods took.",
+			Buckets: []float64{.1, .5, 1, 5, 15, 60, 300, 900, 3600},
+		}),
+		last:       &atomic.Pointer[Summary]{},
+		examined:   desc("hssgate_audit_examined_pods", "Running pods that the policy judged in the last audit.", "policy"),
+		violations: desc("hssgate_audit_violations", "Running pods that violate the policy, by the last audit.", "policy"),
+		unjudged:   desc("hssgate_audit_unjudged_pods", "Running pods that the last audit could not judge, since HSS could not be asked.", "policy"),
+		at:         desc("hssgate_audit_last_success_timestamp_seconds", "When the last complete audit ended."),
+	}
+	registry.MustRegister(m)
+	return m
+}
+
+// Describe sends the descriptions of all metrics.
+func (m *Metrics) Describe(to chan<- *prometheus.Desc) {
+	m.audits.Describe(to)
+	m.took.Describe(to)
+	for _, d := range []*prometheus.Desc{m.examined, m.violations, m.unjudged, m.at} {
+		to <- d
+	}
+}
+
+// Collect sends the metrics: of what was found, only the replica that audits
+// has any.
+func (m *Metrics) Collect(to chan<- prometheus.Metric) {
+	m.audits.Collect(to)
+	m.took.Collect(to)
+	s := m.last.Load()
+	if s == nil {
+		return
+	}
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	gauge(m.at, float64(s.Time.UnixMilli())/1000)
+	for name, p := range s.policies {
+		gauge(m.examined, float64(p.examined), name)
+		gauge(m.violations, float64(p.violations), name)
+		gauge(m.unjudged, float64(p.unjudged), name)
+	}
+}
+
+func (m *Metrics) audited(why string, took time.Duration, err error) {
+	if m == nil {
+		return
+	}
+	outcome := "success"
+	if err != nil {
+		outcome = "failure"
+	}
+	m.audits.WithLabelValues(why, outcome).Inc()
+	m.took.Observe(took.Seconds())
+}
+
+func (m *Metrics) found(s *Summary) {
+	if m != nil {
+		m.last.Store(s)
+	}
+}
+
+// forget is for the end of a leadership: another replica tells from now on.
+func (m *Metrics) forget() {
+	if m != nil {
+		m.last.Store(nil)
+	}
+}
