@@ -86,9 +86,23 @@ func (g *Gate) examine(ctx context.Context, r Request, d *Decision) {
 	if len(policies) == 0 {
 		return
 	}
-	g.lookUp(ctx, subjects, policies)
+	lookingUp, done := leaveTime(ctx)
+	g.lookUp(lookingUp, subjects, policies)
+	done()
 	d.Examined = len(subjects)
 	g.judge(ctx, subjects, policies, r.Workload.Template, d)
+}
+
+// leaveTime returns a context that ends a little before ctx does: what HSS has
+// said by then, and what it has not, is still to be judged, and expressions stop
+// with ctx.
+func leaveTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	const part, most = 8, 250 * time.Millisecond
+	return context.WithDeadline(ctx, deadline.Add(-min(time.Until(deadline)/part, most)))
 }
 
 // scope returns the policies of a namespace. If its labels can't be read, a

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -297,6 +299,57 @@ type panicking struct{}
 func (panicking) Known(image.Reference) (policy.Facts, bool) { panic("a bug") }
 
 func (panicking) Facts(context.Context, image.Reference) policy.Facts { panic("a bug") }
+
+// slow answers when ctx ends, and only of what is gone.
+type slow struct{ *inventory }
+
+func (s slow) Facts(ctx context.Context, ref image.Reference) policy.Facts {
+	if ref.Path == "prod/gone" {
+		<-ctx.Done()
+	}
+	return s.inventory.Facts(ctx, ref)
+}
+
+func TestExpressionsAreEvaluatedThoughHSSTakesAllTheTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g, inv := newGate(t, strict("a", func(s *v1alpha1.ImageScanPolicySpec) {
+			s.Require.Expressions = []v1alpha1.Expression{{Expression: "image.scanStatus == 'success'"}}
+			s.When.Unavailable = v1alpha1.ActionWarn
+		}))
+		g.Facts = slow{inv}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		d := g.Decide(ctx, pod(swr+"clean:1", swr+"gone:1"))
+		if d.Outcome != gate.Admitted || ctx.Err() != nil {
+			t.Errorf("Outcome = %q, ctx: %v, message %q", d.Outcome, ctx.Err(), d.Message())
+		}
+	})
+}
+
+func TestManyImagesOfManyExpressionsTakeNoMoreThanTheirTime(t *testing.T) {
+	t.Parallel()
+	g, inv := newGate(t, strict("a", func(s *v1alpha1.ImageScanPolicySpec) {
+		for n := range 16 {
+			source := fmt.Sprintf("image.architectures.all(a, a.digest.contains('%d') || a.digest.contains('b') || a.digest.contains('a'))", n)
+			s.Require.Expressions = append(s.Require.Expressions, v1alpha1.Expression{Expression: source})
+		}
+	}))
+	large := scanned("Low", 0)
+	for range 60 {
+		large.Records[0].Architectures = append(large.Records[0].Architectures, policy.Architecture{
+			Digest: strings.Repeat("x", 1000) + "a", Scan: large.Records[0].Scan,
+		})
+	}
+	inv.facts["prod/large"] = large
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	// All of it would take seconds.
+	d := g.Decide(ctx, pod(slices.Repeat([]string{swr + "large:1"}, 200)...))
+	if d.Outcome != gate.Denied || !strings.Contains(d.Violations[len(d.Violations)-1].String(), "interrupted, as the time for the review is up") {
+		t.Errorf("Outcome = %q, message %q; want a denial for lack of time", d.Outcome, d.Message())
+	}
+}
 
 func TestAPanicWhileLookingUpDeniesAndDoesNotSpread(t *testing.T) {
 	t.Parallel()

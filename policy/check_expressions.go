@@ -73,6 +73,10 @@ func judgeExpression(compiled *expression, e v1alpha1.Expression) judge {
 		message = fmt.Sprintf("expression `%s` is not true", source)
 	}
 	return func(ctx context.Context, s *subject) string {
+		// Short loops never look at the context, and there may be many images.
+		if ctx.Err() != nil {
+			return fmt.Sprintf("expression `%s` could not be evaluated: interrupted, as the time for the review is up", source)
+		}
 		ok, err := compiled.eval(ctx, s)
 		switch {
 		case err != nil:
