@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"context"
 	"slices"
 
 	"github.com/hssgate/hssgate/image"
@@ -34,6 +35,9 @@ type Decision struct {
 	Policies []string
 	// Violations are all of them, whatever they lead to.
 	Violations []Violation
+	// BreakGlass is what became of a request to break the glass; nil if there was
+	// none, or nothing to break it for.
+	BreakGlass *BreakGlass
 	// Notices are no violations but should be known, such as the age of what
 	// was used because HSS can't be asked.
 	Notices []string
@@ -50,6 +54,11 @@ type Violation struct {
 	// do to a pod, which is stricter if the object is only a template.
 	Effect    v1alpha1.Enforcement
 	PodEffect v1alpha1.Enforcement
+	// Otherwise is what Effect would be if nothing let the image past; empty if
+	// nothing does.
+	Otherwise v1alpha1.Enforcement
+	// Exception is what lets the image past, if Effect is EffectExcepted.
+	Exception *policy.Exception
 	// Findings are never empty and all have this effect.
 	Findings []policy.Finding
 }
@@ -83,26 +92,34 @@ func (d *Decision) conclude() {
 	}
 }
 
-// violations groups findings by what they do.
-func violations(s *subject, p *policy.Policy, template bool, findings []policy.Finding) []Violation {
+// violations groups findings by what they do, and by what lets them past.
+func (j *judgement) violations(ctx context.Context, s *subject, p *policy.Policy, findings []policy.Finding) []Violation {
 	var groups []Violation
+	excuses := j.excuses(ctx, s, p)
 	for _, f := range findings {
 		onPod, applies := podEffect(p, f)
 		if !applies {
 			continue
 		}
-		onObject := onPod
-		if template && p.Templates() == v1alpha1.TemplateWarn {
-			onObject = milder(onPod, v1alpha1.EnforcementWarn)
+		v := Violation{Use: s.use, Reference: s.display(), Policy: p.Name(), Effect: onPod, PodEffect: onPod}
+		if j.template && p.Templates() == v1alpha1.TemplateWarn {
+			v.Effect = milder(onPod, v1alpha1.EnforcementWarn)
 		}
-		i := slices.IndexFunc(groups, func(v Violation) bool { return v.Effect == onObject && v.PodEffect == onPod })
+		if e := excuses.forCheck(f.Check); e != nil {
+			v.Effect, v.PodEffect, v.Otherwise, v.Exception = EffectExcepted, EffectExcepted, v.Effect, e
+		}
+		i := slices.IndexFunc(groups, v.sameFate)
 		if i < 0 {
 			i = len(groups)
-			groups = append(groups, Violation{Use: s.use, Reference: s.display(), Policy: p.Name(), Effect: onObject, PodEffect: onPod})
+			groups = append(groups, v)
 		}
 		groups[i].Findings = append(groups[i].Findings, f)
 	}
 	return groups
+}
+
+func (v *Violation) sameFate(other Violation) bool {
+	return v.Effect == other.Effect && v.PodEffect == other.PodEffect && v.Otherwise == other.Otherwise && v.Exception == other.Exception
 }
 
 // podEffect is the milder of the policy's enforcement and the finding's action.

@@ -37,12 +37,15 @@ type Facts interface {
 }
 
 // Gate decides about objects that name images. It is safe for concurrent use.
-// All of its fields but ExemptNamespaces are required.
 type Gate struct {
 	Policies   Policies
 	Namespaces Namespaces
 	Facts      Facts
 	Clock      clock.PassiveClock
+	// Exceptions gives those in force; nil: there are none.
+	Exceptions Exceptions
+	// Rights tells who may break the glass; nil: nobody may.
+	Rights Rights
 	// ExemptNamespaces are never judged, whatever the policies say: a cluster
 	// must be able to start, and hssgate too. No one can choose a namespace's
 	// name who may not create pods in it.
@@ -58,6 +61,8 @@ type Request struct {
 	Name      string
 	// Workload holds its images; on an update, only the new ones.
 	Workload image.Workload
+	// User is who asks, whose right to break the glass counts.
+	User User
 }
 
 // Decide judges every image of the object by every policy that matches it. It
@@ -86,23 +91,29 @@ func (g *Gate) examine(ctx context.Context, r Request, d *Decision) {
 	if len(policies) == 0 {
 		return
 	}
-	lookingUp, done := leaveTime(ctx)
+	lookingUp, done := leaveTime(ctx, r)
 	g.lookUp(lookingUp, subjects, policies)
 	done()
 	d.Examined = len(subjects)
 	g.judge(ctx, subjects, policies, r.Workload.Template, d)
+	g.breakGlass(ctx, r, policies, d)
 }
 
 // leaveTime returns a context that ends a little before ctx does: what HSS has
 // said by then, and what it has not, is still to be judged, and expressions stop
-// with ctx.
-func leaveTime(ctx context.Context) (context.Context, context.CancelFunc) {
+// with ctx. If the glass may have to be broken, it leaves time for that, too.
+func leaveTime(ctx context.Context, r Request) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return context.WithCancel(ctx)
 	}
 	const part, most = 8, 250 * time.Millisecond
-	return context.WithDeadline(ctx, deadline.Add(-min(time.Until(deadline)/part, most)))
+	left := time.Until(deadline)
+	kept := min(left/part, most)
+	if r.Workload.BreakGlass != nil {
+		kept += min(left/rightsPart, rightsTime)
+	}
+	return context.WithDeadline(ctx, deadline.Add(-kept))
 }
 
 // scope returns the policies of a namespace. If its labels can't be read, a
@@ -211,28 +222,39 @@ func (g *Gate) asked(ctx context.Context, ref image.Reference) (facts policy.Fac
 	return g.Facts.Facts(ctx, ref)
 }
 
+// judgement is what the judging of one object's images has in common.
+type judgement struct {
+	gate      *Gate
+	namespace string
+	template  bool
+	now       time.Time
+	// active are the namespace's exceptions, once exceptions has been called.
+	active []*policy.Exception
+	looked bool
+}
+
 func (g *Gate) judge(ctx context.Context, subjects []subject, policies []*policy.Policy, template bool, d *Decision) {
-	now := g.Clock.Now()
+	j := &judgement{gate: g, namespace: d.Namespace, template: template, now: g.Clock.Now()}
 	judging := make([]bool, len(policies))
 	for i := range subjects {
 		s := &subjects[i]
 		matched := false
-		for j, p := range policies {
+		for k, p := range policies {
 			if !s.matches(p) {
 				continue
 			}
-			matched, judging[j] = true, true
-			if findings := s.findings(ctx, p, now); len(findings) > 0 {
-				d.Violations = append(d.Violations, violations(s, p, template, findings)...)
+			matched, judging[k] = true, true
+			if findings := s.findings(ctx, p, j.now); len(findings) > 0 {
+				d.Violations = append(d.Violations, j.violations(ctx, s, p, findings)...)
 			}
 		}
 		if matched && s.facts.Stale {
-			d.Notices = append(d.Notices, staleNotice(s, now))
+			d.Notices = append(d.Notices, staleNotice(s, j.now))
 		}
 	}
 	d.Policies = make([]string, 0, len(policies))
-	for j, p := range policies {
-		if judging[j] {
+	for k, p := range policies {
+		if judging[k] {
 			d.Policies = append(d.Policies, p.Name())
 		}
 	}

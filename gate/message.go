@@ -41,6 +41,9 @@ func (d *Decision) Message() string {
 	for _, advice := range advise(denials) {
 		b.WriteString("\nto do: " + advice)
 	}
+	if d.BreakGlass != nil && d.BreakGlass.Refused != "" {
+		b.WriteString("\n" + d.BreakGlass.Refused)
+	}
 	return b.String()
 }
 
@@ -48,17 +51,30 @@ func (d *Decision) Message() string {
 // one line each.
 func (d *Decision) Warnings() []string {
 	warnings := make([]string, 0, len(d.Notices))
-	for _, v := range d.WithEffect(v1alpha1.EnforcementWarn) {
-		if v.PodEffect == v1alpha1.EnforcementDeny {
-			warnings = append(warnings, "its pods will be denied: "+v.String())
-			continue
+	for i := range d.Violations {
+		if warning := d.Violations[i].warning(); warning != "" {
+			warnings = append(warnings, warning)
 		}
-		warnings = append(warnings, v.String())
 	}
 	if more := len(warnings) - maxLines; more > 0 {
 		warnings = append(warnings[:maxLines], fmt.Sprintf("and %d more", more))
 	}
 	return append(warnings, d.Notices...)
+}
+
+// warning is empty for a violation that nobody is to be warned of.
+func (v *Violation) warning() string {
+	switch {
+	case v.Effect == EffectExcepted && v.Otherwise != v1alpha1.EnforcementAudit:
+		return v.exceptionLine()
+	case v.Effect == EffectBreakGlass:
+		return "let in by break-glass: " + v.String()
+	case v.Effect != v1alpha1.EnforcementWarn:
+		return ""
+	case v.PodEffect == v1alpha1.EnforcementDeny:
+		return "its pods will be denied: " + v.String()
+	}
+	return v.String()
 }
 
 // Lines are all violations in order, one line each with its effect before it,

@@ -31,16 +31,25 @@ type Manifest struct {
 
 // Metadata is the part of an object's metadata that matters here.
 type Metadata struct {
-	Name         string `json:"name"`
-	GenerateName string `json:"generateName"`
-	Namespace    string `json:"namespace"`
-	Labels       Labels `json:"labels"`
+	Name         string      `json:"name"`
+	GenerateName string      `json:"generateName"`
+	Namespace    string      `json:"namespace"`
+	UID          string      `json:"uid"`
+	Labels       Labels      `json:"labels"`
+	Annotations  Annotations `json:"annotations"`
 	// DeletionTimestamp is set once the object is being deleted.
 	DeletionTimestamp string `json:"deletionTimestamp"`
 }
 
 // Labels are an object's labels.
 type Labels map[string]string
+
+// Annotations are those that matter here; all others are skipped.
+type Annotations struct {
+	// BreakGlass is the reason why the pod should be admitted although policies
+	// deny it; nil without the annotation.
+	BreakGlass *string `json:"hssgate.io/break-glass"`
+}
 
 // Spec is a pod's spec, or that of a workload with a pod template in it.
 type Spec struct {
@@ -55,10 +64,14 @@ type Spec struct {
 
 // PodTemplate is the part of a pod template that matters here.
 type PodTemplate struct {
-	Metadata struct {
-		Labels Labels `json:"labels"`
-	} `json:"metadata"`
-	Spec PodSpec `json:"spec"`
+	Metadata PodMetadata `json:"metadata"`
+	Spec     PodSpec     `json:"spec"`
+}
+
+// PodMetadata is the part of a pod's metadata that matters here.
+type PodMetadata struct {
+	Labels      Labels      `json:"labels"`
+	Annotations Annotations `json:"annotations"`
 }
 
 // PodSpec is the part of a pod's spec that names images.

@@ -1,0 +1,177 @@
+package gate_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hssgate/hssgate/gate"
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// exceptions are those that a test puts in force, wherever they are looked for:
+// that they count only in their own namespace is for the gate to see to.
+type exceptions []*policy.Exception
+
+func (e exceptions) InNamespace(string) []*policy.Exception { return e }
+
+// exception lets prod/high past policy p for an hour, unless it is changed.
+func exception(change ...func(*v1alpha1.ImageScanException)) *v1alpha1.ImageScanException {
+	e := &v1alpha1.ImageScanException{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "base-image", CreationTimestamp: metav1.NewTime(now.Add(-time.Hour))},
+		Spec: v1alpha1.ImageScanExceptionSpec{
+			Images: []string{swr + "high"}, Policies: []string{"p"}, Reason: "waits for the base image, PLAT-217", ExpiresAt: metav1.NewTime(now.Add(time.Hour)),
+		},
+	}
+	for _, f := range change {
+		f(e)
+	}
+	return e
+}
+
+func named(name string, until time.Duration) func(*v1alpha1.ImageScanException) {
+	return func(e *v1alpha1.ImageScanException) {
+		e.Name, e.Spec.ExpiresAt = name, metav1.NewTime(now.Add(until))
+	}
+}
+
+func withExceptions(t *testing.T, g *gate.Gate, all ...*v1alpha1.ImageScanException) {
+	t.Helper()
+	var inForce exceptions
+	for _, e := range all {
+		compiled, err := policy.CompileException(e, 24*time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inForce = append(inForce, compiled)
+	}
+	g.Exceptions = inForce
+}
+
+func TestExceptionsLetPast(t *testing.T) {
+	t.Parallel()
+	const digest = "sha256:7cc4b5aefd1d0cadf8d97d4350462ba51c694ebca145b08d7d41b41acc8db5aa"
+	forbids := func(s *v1alpha1.ImageScanPolicySpec) { s.Exceptions = v1alpha1.PermissionForbid }
+	elsewhere := func(e *v1alpha1.ImageScanException) { e.Namespace = "dev" }
+	expired := func(e *v1alpha1.ImageScanException) { e.Spec.ExpiresAt = metav1.NewTime(now) }
+	old := func(e *v1alpha1.ImageScanException) {
+		e.CreationTimestamp, e.Spec.ExpiresAt = metav1.NewTime(now.Add(-24*time.Hour)), metav1.NewTime(now.Add(1000*time.Hour))
+	}
+	everything := func(e *v1alpha1.ImageScanException) { e.Spec.Images = []string{"**"} }
+	onlyDigest := func(e *v1alpha1.ImageScanException) { e.Spec.Images = []string{digest} }
+	ofOther := func(e *v1alpha1.ImageScanException) { e.Spec.Policies = []string{"other"} }
+	oneCVE := func(e *v1alpha1.ImageScanException) { e.Spec.Vulnerabilities = []string{"CVE-2024-1234"} }
+	all := func(p ...*v1alpha1.ImageScanPolicy) []*v1alpha1.ImageScanPolicy { return p }
+	denyTemplates := func(s *v1alpha1.ImageScanPolicySpec) { s.Templates = v1alpha1.TemplateDeny }
+	tests := map[string]struct {
+		policies  []*v1alpha1.ImageScanPolicy
+		exception *v1alpha1.ImageScanException
+		request   gate.Request
+		want      gate.Outcome
+		effects   []v1alpha1.Enforcement
+	}{
+		"a bad image":                                       {all(strict("p")), exception(), pod(swr + "high:1"), gate.Admitted, effects("Excepted")},
+		"a bad image in a template":                         {all(strict("p", denyTemplates)), exception(), template(swr + "high:1"), gate.Admitted, effects("Excepted")},
+		"an image that is warned of":                        {all(strict("p", enforcement("Warn"))), exception(), pod(swr + "high:1"), gate.Admitted, effects("Excepted")},
+		"an image that HSS doesn't know":                    {all(strict("p")), exception(everything), pod(swr + "unknown:1"), gate.Admitted, effects("Excepted")},
+		"an image while HSS can't be asked":                 {all(strict("p")), exception(everything), pod(swr + "gone:1"), gate.Admitted, effects("Excepted")},
+		"an image by its digest":                            {all(strict("p")), exception(onlyDigest), pod(swr + "high:1@" + digest), gate.Admitted, effects("Excepted")},
+		"but no image by tag if it names a digest":          {all(strict("p")), exception(onlyDigest), pod(swr + "high:1"), gate.Denied, effects("Deny")},
+		"but no other image of the pod":                     {all(strict("p")), exception(), pod(swr+"high:1", swr+"unknown:1"), gate.Denied, effects("Excepted", "Deny")},
+		"but not past another policy":                       {all(strict("p"), strict("q")), exception(), pod(swr + "high:1"), gate.Denied, effects("Excepted", "Deny")},
+		"but not past a policy that it doesn't name":        {all(strict("p")), exception(ofOther), pod(swr + "high:1"), gate.Denied, effects("Deny")},
+		"but not past a policy that forbids it":             {all(strict("p", forbids)), exception(), pod(swr + "high:1"), gate.Denied, effects("Deny")},
+		"but not once it has expired":                       {all(strict("p")), exception(expired), pod(swr + "high:1"), gate.Denied, effects("Deny")},
+		"but not for longer than the longest lifetime":      {all(strict("p")), exception(old), pod(swr + "high:1"), gate.Denied, effects("Deny")},
+		"but not in another namespace":                      {all(strict("p")), exception(elsewhere), pod(swr + "high:1"), gate.Denied, effects("Deny")},
+		"but no reference that can't be read":               {all(strict("p")), exception(everything), pod("Not/An:Image"), gate.Denied, effects("Deny")},
+		"but no numbers if it names vulnerabilities":        {all(strict("p")), exception(oneCVE), pod(swr + "high:1"), gate.Denied, effects("Deny")},
+		"and is no use to an image that passes":             {all(strict("p")), exception(everything), pod(swr + "clean:1"), gate.Admitted, nil},
+		"and matters nothing where nobody would be stopped": {all(strict("p", enforcement("Audit"))), exception(), pod(swr + "high:1"), gate.Admitted, effects("Excepted")},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g, _ := newGate(t, tt.policies...)
+			withExceptions(t, g, tt.exception)
+			d := g.Decide(t.Context(), tt.request)
+			if d.Outcome != tt.want {
+				t.Errorf("Outcome = %q, want %q; lines:\n%s", d.Outcome, tt.want, strings.Join(d.Lines(), "\n"))
+			}
+			var got []v1alpha1.Enforcement
+			for _, v := range d.Violations {
+				got = append(got, v.Effect)
+			}
+			if diff := cmp.Diff(tt.effects, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("effects (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestTheExceptionThatLastsTheLongestIsUsed(t *testing.T) {
+	t.Parallel()
+	g, _ := newGate(t, strict("p"), strict("q"))
+	both := func(e *v1alpha1.ImageScanException) { e.Spec.Policies = []string{"q", "p"} }
+	withExceptions(t, g, exception(named("short", time.Minute)), exception(named("long", 2*time.Hour), both), exception(named("a-little-less", time.Hour)))
+	d := g.Decide(t.Context(), pod(swr+"high:1", swr+"high:2"))
+	var got []string
+	for _, use := range d.ExceptionUses() {
+		got = append(got, use.String())
+	}
+	want := []string{
+		"prod/long: policy p until 2026-11-23T14:00:00Z: waits for the base image, PLAT-217",
+		"prod/long: policy q until 2026-11-23T14:00:00Z: waits for the base image, PLAT-217",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("uses (-want +got):\n%s", diff)
+	}
+}
+
+// Only what the vulnerability explains is excused; the rest still denies.
+func TestAnExceptionForOneVulnerability(t *testing.T) {
+	t.Parallel()
+	g, inv := newGate(t, strict("p"))
+	facts := scanned("High", 1)
+	facts.Records[0].Scan.Found = []policy.Vulnerability{{ID: "CVE-2024-1234"}}
+	inv.facts["prod/high"] = facts
+	withExceptions(t, g, exception(func(e *v1alpha1.ImageScanException) { e.Spec.Vulnerabilities = []string{"CVE-2024-1234"} }))
+	d := g.Decide(t.Context(), pod(swr+"high:1"))
+	var got []string
+	for _, v := range d.Violations {
+		for _, f := range v.Findings {
+			got = append(got, fmt.Sprintf("%s: %s", v.Effect, f.Message))
+		}
+	}
+	if diff := cmp.Diff([]string{"Deny: severity High, allowed Medium", "Excepted: 1 vulnerability, allowed 0"}, got); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+}
+
+func TestMessagesOfExceptions(t *testing.T) {
+	t.Parallel()
+	wordy := func(e *v1alpha1.ImageScanException) { e.Spec.Reason = strings.Repeat("very ", 100) + "long" }
+	tests := map[string]struct {
+		policy    *v1alpha1.ImageScanPolicy
+		exception *v1alpha1.ImageScanException
+	}{
+		"excepted":         {strict("p"), exception()},
+		"excepted-wordy":   {strict("p"), exception(wordy)},
+		"excepted-audited": {strict("p", enforcement("Audit")), exception()},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g, _ := newGate(t, tt.policy)
+			withExceptions(t, g, tt.exception)
+			d := g.Decide(t.Context(), pod(swr+"high:1.4"))
+			golden(t, name, fmt.Sprintf("message:\n%s\n\nwarnings:\n%s\n\nlines:\n%s\n", d.Message(), strings.Join(d.Warnings(), "\n"), strings.Join(d.Lines(), "\n")))
+		})
+	}
+}
