@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -40,8 +41,9 @@ type setup struct {
 	// projects are the HSS servers by the names of their projects; each has
 	// the registry host NAME.example.com.
 	projects map[string]*hsstest.Server
-	// cache and webhook are lines of YAML for the configuration.
-	cache, webhook string
+	// cache, webhook and audit are lines of YAML for the configuration. Without
+	// the last, running pods are not audited.
+	cache, webhook, audit string
 	args           []string
 	// change may change the webhook configuration before it is created.
 	change func(*admissionregistrationv1.ValidatingWebhookConfiguration)
@@ -124,7 +126,9 @@ webhook:
 %s
 cache:
 %s
-`, g.health, g.metrics, g.webhook, g.name, indent(s.webhook), indent(s.cache))
+audit:
+%s
+`, g.health, g.metrics, g.webhook, g.name, indent(s.webhook), indent(s.cache), indent(cmp.Or(s.audit, "enabled: false")))
 	access, secret := write(t, "access-key", accessKey), write(t, "secret-key", secretKey)
 	b.WriteString("projects:\n")
 	for name, server := range s.projects {

@@ -1,0 +1,275 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/hssgate/hssgate/hss/hsstest"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// The cluster that is audited: namespaces × deployments × pods.
+const (
+	auditedNamespaces  = 10
+	auditedDeployments = 4
+	auditedPods        = 50
+	auditInterval      = 15 * time.Second
+)
+
+// TestAudit audits 2,000 running pods while an image turns bad and good again.
+func TestAudit(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	if _, stderr, err := c.kubectl(t, "", "apply", "--server-side", "-f", "testdata/openreports.yaml"); err != nil {
+		t.Fatal(stderr)
+	}
+	a := &audited{cluster: c, hss: newHSS(t), client: c.Clientset(t)}
+	a.fill(t)
+	a.gate = newGate(t, c, setup{
+		name: "auditing", projects: map[string]*hsstest.Server{"main": a.hss}, cache: "freshFor: 1s\nnotFoundFor: 1s\npendingFor: 1s",
+		audit: "interval: " + auditInterval.String(),
+	})
+	p := &v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: "audited"}, Spec: strict()}
+	p.Spec.Match.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"audited": "yes"}}
+	p.Spec.Enforcement = v1alpha1.EnforcementAudit
+	if err := c.policies.Create(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+
+	t.Log("all is well")
+	a.awaitStatus(t, 0)
+	a.checkTold(t, nil)
+
+	t.Log("an image turns bad")
+	began := time.Now()
+	change(a.hss, "app-3", high)
+	status := a.awaitStatus(t, auditedPods)
+	a.checkInTime(t, began, status)
+	a.checkViolation(t, status)
+
+	t.Log("it turns good")
+	began = time.Now()
+	change(a.hss, "app-3", func(i *hsstest.Image) { *i = row("app-3") })
+	a.checkInTime(t, began, a.awaitStatus(t, 0))
+	a.checkTold(t, nil)
+}
+
+// audited is a cluster full of pods, and the gate that audits them.
+type audited struct {
+	*gate
+	cluster *cluster
+	hss     *hsstest.Server
+	client  kubernetes.Interface
+}
+
+// fill creates the pods as controllers would, and has them run. Deployment N of
+// each namespace runs an image of its own.
+func (a *audited) fill(t *testing.T) {
+	t.Helper()
+	for n := range auditedNamespaces * auditedDeployments {
+		add(a.hss, row(fmt.Sprintf("app-%d", n)))
+	}
+	var wg sync.WaitGroup
+	for n := range auditedNamespaces {
+		namespace := fmt.Sprintf("team-%d", n)
+		a.cluster.newNamespace(t, namespace, map[string]string{"audited": "yes"})
+		for d := range auditedDeployments {
+			wg.Go(func() {
+				if err := a.deploy(t.Context(), namespace, n*auditedDeployments+d); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+}
+
+func (a *audited) deploy(ctx context.Context, namespace string, n int) error {
+	name, labels := fmt.Sprintf("web-%d", n), map[string]string{"app": fmt.Sprintf("web-%d", n)}
+	template := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: podSpec(fmt.Sprintf("main.example.com/prod/app-%d:1", n))}
+	selector := &metav1.LabelSelector{MatchLabels: labels}
+	deployment, err := a.client.AppsV1().Deployments(namespace).Create(ctx, &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: appsv1.DeploymentSpec{Selector: selector, Template: template},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	set, err := a.client.AppsV1().ReplicaSets(namespace).Create(ctx, &appsv1.ReplicaSet{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: name + "-5d4f", OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(deployment, appsv1.SchemeGroupVersion.WithKind("Deployment"))},
+		},
+		Spec: appsv1.ReplicaSetSpec{Selector: selector, Template: template},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	owner := *metav1.NewControllerRef(set, appsv1.SchemeGroupVersion.WithKind("ReplicaSet"))
+	for i := range auditedPods {
+		pod := newPod(fmt.Sprintf("%s-%d", set.Name, i), template.Spec.Containers[0].Image)
+		pod.Labels, pod.OwnerReferences = labels, []metav1.OwnerReference{owner}
+		created, err := a.client.CoreV1().Pods(namespace).Create(ctx, pod, metav1.CreateOptions{})
+		if err != nil {
+			return err
+		}
+		created.Status.Phase = corev1.PodRunning
+		if _, err := a.client.CoreV1().Pods(namespace).UpdateStatus(ctx, created, metav1.UpdateOptions{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// awaitStatus waits until the policy's status says that so many pods violate
+// it, and returns what else it says.
+func (a *audited) awaitStatus(t *testing.T, violations int32) *v1alpha1.AuditStatus {
+	t.Helper()
+	var p v1alpha1.ImageScanPolicy
+	eventually(t, func() error {
+		if err := a.cluster.policies.Get(t.Context(), client.ObjectKey{Name: "audited"}, &p); err != nil {
+			return err
+		}
+		last := p.Status.LastAudit
+		if last == nil || last.Examined != auditedNamespaces*auditedDeployments*auditedPods || last.Violations != violations {
+			return fmt.Errorf("the last audit is %+v", last)
+		}
+		return nil
+	})
+	return p.Status.LastAudit
+}
+
+// checkInTime checks that a change showed at the end of the next audit. The
+// time in a status has no fractions of a second.
+func (a *audited) checkInTime(t *testing.T, began time.Time, status *v1alpha1.AuditStatus) {
+	t.Helper()
+	took := status.Time.Sub(began)
+	t.Logf("told %s after the change", took.Round(time.Second))
+	longest := regexp.MustCompile(`hssgate_audit_duration_seconds_sum (\S+)`).FindStringSubmatch(a.scrape(t))
+	if longest == nil {
+		t.Fatal("no audit was measured")
+	}
+	all, err := time.ParseDuration(longest[1] + "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// No audit took longer than all of them together.
+	if most := auditInterval + all + 2*time.Second; took > most {
+		t.Errorf("it took %s, more than %s", took, most)
+	}
+}
+
+func (a *audited) scrape(t *testing.T) string {
+	t.Helper()
+	code, body, err := get(t, "http://"+a.metrics+"/metrics")
+	if err != nil || code != 200 {
+		t.Fatal(code, err)
+	}
+	return body
+}
+
+// told is what is told of violations besides the status.
+type told struct {
+	Events  []string
+	Reports []string
+	Metric  string
+}
+
+const nothingTold = `hssgate_audit_violations{policy="audited"} 0`
+
+// checkTold waits until Events, reports and metrics tell what they should, and
+// nothing besides.
+func (a *audited) checkTold(t *testing.T, want *told) {
+	t.Helper()
+	if want == nil {
+		want = &told{Metric: nothingTold}
+	}
+	eventually(t, func() error {
+		got, err := a.told(t)
+		if err != nil {
+			return err
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			return errors.New(diff)
+		}
+		return nil
+	})
+}
+
+func (a *audited) told(t *testing.T) (*told, error) {
+	t.Helper()
+	got := &told{}
+	events, err := a.client.CoreV1().Events(metav1.NamespaceAll).List(t.Context(), metav1.ListOptions{FieldSelector: "type=Warning,source=hssgate"})
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range events.Items {
+		got.Events = append(got.Events, fmt.Sprintf("%s/%s/%s %s: %s", e.Namespace, e.InvolvedObject.Kind, e.InvolvedObject.Name, e.Reason, e.Message))
+	}
+	reports := &unstructured.UnstructuredList{}
+	reports.SetGroupVersionKind(schema.GroupVersionKind{Group: "openreports.io", Version: "v1alpha1", Kind: "ReportList"})
+	reader, err := client.New(a.cluster.Config, client.Options{Scheme: runtime.NewScheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := reader.List(t.Context(), reports); err != nil {
+		return nil, err
+	}
+	for i := range reports.Items {
+		summary, _, _ := unstructured.NestedMap(reports.Items[i].Object, "summary")
+		got.Reports = append(got.Reports, fmt.Sprintf("%s/%s %v %s", reports.Items[i].GetNamespace(), reports.Items[i].GetName(), summary, results(&reports.Items[i])))
+	}
+	for line := range strings.Lines(a.scrape(t)) {
+		if strings.HasPrefix(line, "hssgate_audit_violations{") {
+			got.Metric = strings.TrimSpace(line)
+		}
+	}
+	slices.Sort(got.Events)
+	return got, nil
+}
+
+func results(report *unstructured.Unstructured) string {
+	all, _, _ := unstructured.NestedSlice(report.Object, "results")
+	var lines []string
+	for _, one := range all {
+		result, _ := one.(map[string]any)
+		resources, _, _ := unstructured.NestedSlice(result, "resources")
+		resource, _ := resources[0].(map[string]any)
+		pods, _, _ := unstructured.NestedString(result, "properties", "pods")
+		lines = append(lines, fmt.Sprintf("%v %v: %v/%v, %s pods: %v", result["policy"], result["result"], resource["kind"], resource["name"], pods, result["message"]))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// checkViolation checks that everything that tells names the image.
+func (a *audited) checkViolation(t *testing.T, status *v1alpha1.AuditStatus) {
+	t.Helper()
+	const line = `container "app": main.example.com/prod/app-3:1 — severity High, allowed Medium; 111 vulnerabilities, allowed 0`
+	first := []v1alpha1.AuditViolation{{Namespace: "team-0", Kind: "Deployment", Name: "web-3", Pods: auditedPods, Message: line}}
+	if diff := cmp.Diff(first, status.FirstViolations); diff != "" {
+		t.Errorf("the first violations differ:\n%s", diff)
+	}
+	a.checkTold(t, &told{
+		Events:  []string{"team-0/Deployment/web-3 ImageViolation: 50 pods violate policy audited (Audit): " + line},
+		Reports: []string{"team-0/hssgate map[error:0 fail:50 pass:150 skip:0 warn:0] audited fail: Deployment/web-3, 50 pods: " + line},
+		Metric:  fmt.Sprintf(`hssgate_audit_violations{policy="audited"} %d`, auditedPods),
+	})
+}
