@@ -44,7 +44,7 @@ type setup struct {
 	// cache, webhook and audit are lines of YAML for the configuration. Without
 	// the last, running pods are not audited.
 	cache, webhook, audit string
-	args           []string
+	args                  []string
 	// change may change the webhook configuration before it is created.
 	change func(*admissionregistrationv1.ValidatingWebhookConfiguration)
 }
