@@ -33,6 +33,10 @@ func RegionEndpoint(region string) (string, error) {
 // parseEndpoint checks an endpoint: https, unless the host is this machine
 // itself or insecure is true, as a token would be sent in the clear.
 func parseEndpoint(endpoint string, insecure bool) (*url.URL, error) {
+	// Before anything repeats the endpoint, which may hold a password.
+	if strings.Contains(endpoint, "@") {
+		return nil, errors.New("endpoint must not contain a user name or password")
+	}
 	u, err := url.Parse(endpoint)
 	if err != nil {
 		return nil, fmt.Errorf("endpoint: %w", err)
@@ -40,8 +44,6 @@ func parseEndpoint(endpoint string, insecure bool) (*url.URL, error) {
 	switch {
 	case u.Host == "" || u.Hostname() == "":
 		return nil, fmt.Errorf("endpoint %q has no host; it should be like https://hss.cn-north-4.myhuaweicloud.com", endpoint)
-	case u.User != nil:
-		return nil, errors.New("endpoint must not contain a user name or password")
 	case u.RawQuery != "" || u.Fragment != "":
 		return nil, fmt.Errorf("endpoint %q must not have a query or fragment", endpoint)
 	case u.Scheme == "http" && (insecure || isLoopback(u.Hostname())), u.Scheme == "https":
