@@ -33,12 +33,13 @@ type findings struct {
 }
 
 // count is what was found for one policy, in pods.
-type count struct{ examined, violations, unjudged int }
+type count struct{ examined, violations, unjudged, excepted int }
 
 func (c *count) add(more *count) {
 	c.examined += more.examined
 	c.violations += more.violations
 	c.unjudged += more.unjudged
+	c.excepted += more.excepted
 }
 
 type groupKey struct {
@@ -65,29 +66,40 @@ func newFindings(namespace string) *findings {
 
 // add adds what was decided of one pod.
 func (f *findings) add(o owner, d *gate.Decision) {
-	byPolicy := map[string][]*gate.Violation{}
+	violations, excepted := map[string][]*gate.Violation{}, map[string]bool{}
 	for i := range d.Violations {
 		v := &d.Violations[i]
-		byPolicy[v.Policy] = append(byPolicy[v.Policy], v)
+		if v.PodEffect == gate.EffectExcepted {
+			excepted[v.Policy] = true
+			continue
+		}
+		violations[v.Policy] = append(violations[v.Policy], v)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.pods++
 	for _, name := range d.Policies {
-		c := f.count(name)
-		c.examined++
-		violations := byPolicy[name]
-		if len(violations) == 0 {
-			continue
-		}
-		unjudged := !slices.ContainsFunc(violations, isJudged)
-		if unjudged {
-			c.unjudged++
-		} else {
-			c.violations++
-		}
-		f.group(groupKey{o, name}).add(violations, unjudged)
+		f.addVerdict(groupKey{o, name}, violations[name], excepted[name])
 	}
+}
+
+// addVerdict adds what one policy says of a pod.
+func (f *findings) addVerdict(key groupKey, violations []*gate.Violation, excepted bool) {
+	c := f.count(key.policy)
+	c.examined++
+	judged := slices.ContainsFunc(violations, isJudged)
+	switch {
+	case judged:
+		c.violations++
+	case len(violations) > 0:
+		c.unjudged++
+	case excepted:
+		c.excepted++
+		return
+	default:
+		return
+	}
+	f.group(key).add(violations, !judged)
 }
 
 func (f *findings) count(policy string) *count {

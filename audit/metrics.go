@@ -13,8 +13,8 @@ type Metrics struct {
 	audits *prometheus.CounterVec
 	took   prometheus.Histogram
 
-	last                               *atomic.Pointer[Summary]
-	examined, violations, unjudged, at *prometheus.Desc
+	last                                         *atomic.Pointer[Summary]
+	examined, violations, unjudged, excepted, at *prometheus.Desc
 }
 
 var _ prometheus.Collector = (*Metrics)(nil)
@@ -36,6 +36,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		examined:   desc("hssgate_audit_examined_pods", "Running pods that the policy judged in the last audit.", "policy"),
 		violations: desc("hssgate_audit_violations", "Running pods that violate the policy, by the last audit.", "policy"),
 		unjudged:   desc("hssgate_audit_unjudged_pods", "Running pods that the last audit could not judge, since HSS could not be asked.", "policy"),
+		excepted:   desc("hssgate_audit_excepted_pods", "Running pods that an exception lets past the policy, by the last audit.", "policy"),
 		at:         desc("hssgate_audit_last_success_timestamp_seconds", "When the last complete audit ended."),
 	}
 	registry.MustRegister(m)
@@ -46,7 +47,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 func (m *Metrics) Describe(to chan<- *prometheus.Desc) {
 	m.audits.Describe(to)
 	m.took.Describe(to)
-	for _, d := range []*prometheus.Desc{m.examined, m.violations, m.unjudged, m.at} {
+	for _, d := range []*prometheus.Desc{m.examined, m.violations, m.unjudged, m.excepted, m.at} {
 		to <- d
 	}
 }
@@ -68,6 +69,7 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 		gauge(m.examined, float64(p.examined), name)
 		gauge(m.violations, float64(p.violations), name)
 		gauge(m.unjudged, float64(p.unjudged), name)
+		gauge(m.excepted, float64(p.excepted), name)
 	}
 }
 

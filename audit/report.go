@@ -100,8 +100,8 @@ func (f *findings) reportSummary() map[string]any {
 		}
 	}
 	return map[string]any{
-		"pass": int64(all.examined - all.violations - all.unjudged), "fail": int64(all.violations - warned),
-		"warn": int64(warned), "error": int64(all.unjudged), "skip": int64(0),
+		"pass": int64(all.examined - all.violations - all.unjudged - all.excepted), "fail": int64(all.violations - warned),
+		"warn": int64(warned), "error": int64(all.unjudged), "skip": int64(all.excepted),
 	}
 }
 

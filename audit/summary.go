@@ -61,6 +61,7 @@ func (s *Summary) Status(policy string) v1alpha1.AuditStatus {
 		return status
 	}
 	status.Examined, status.Violations, status.Unjudged = int32Of(p.examined), int32Of(p.violations), int32Of(p.unjudged)
+	status.Excepted = int32Of(p.excepted)
 	room := maxFirst - len(p.first)
 	status.FirstViolations = slices.Concat(p.first, p.others[:min(room, len(p.others))])
 	slices.SortFunc(status.FirstViolations, compareViolations)

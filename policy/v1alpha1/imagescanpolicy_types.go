@@ -335,6 +335,10 @@ type AuditStatus struct {
 	// asked and nothing recent enough is known.
 	// +optional
 	Unjudged int32 `json:"unjudged,omitempty"`
+	// Excepted is how many of these would violate the policy, were there no
+	// exceptions for them.
+	// +optional
+	Excepted int32 `json:"excepted,omitempty"`
 	// FirstViolations are the first workloads that violate the policy, in the
 	// order of their namespaces and names.
 	// +listType=atomic
