@@ -3,7 +3,9 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -94,6 +96,36 @@ func validateGlobCharacters(host, path string) error {
 		if r != '/' && !isGlobRune(r) {
 			return fmt.Errorf("holds %q, allowed in a path are lower-case letters, digits and . _ - / *", r)
 		}
+	}
+	return validateGlobHost(host)
+}
+
+// validateGlobHost refuses a port or an address that no normalised reference
+// spells so: the glob would match nothing, and leave its images unjudged.
+func validateGlobHost(host string) error {
+	if strings.Contains(host, "*") {
+		return nil
+	}
+	name, port := host, ""
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+		name, port = host[:i], host[i+1:]
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || strconv.FormatUint(n, 10) != port {
+			return fmt.Errorf("has port %q, allowed are 1 to 65535 without leading zeros", port)
+		}
+	}
+	if !strings.ContainsAny(name, "[]") {
+		return nil
+	}
+	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(name, "["), "]"))
+	if err != nil {
+		return fmt.Errorf("has host %q, which is no IPv6 address", name)
+	}
+	spelled := "[" + addr.String() + "]"
+	if addr.Is4In6() {
+		spelled = addr.Unmap().String()
+	}
+	if strings.ToLower(name) != spelled {
+		return fmt.Errorf("has host %q: write %s, as references are normalised", name, spelled)
 	}
 	return nil
 }

@@ -83,6 +83,13 @@ func TestInvalidGlobsSayWhatIsWrong(t *testing.T) {
 		"r example.com/a":              `holds ' '`,
 		"r.example.com/\x00":           `holds '\x00'`,
 		"r.example.com/ü":              `holds 'ü'`,
+		"r.example.com:0443/a":         `has port "0443", allowed are 1 to 65535`,
+		"r.example.com:/a":             `has port "", allowed are 1 to 65535`,
+		"r.example.com:99999/**":       `has port "99999", allowed are 1 to 65535`,
+		"[2001:db8:0:0::1]:5000/a":     "write [2001:db8::1], as references are normalised",
+		"[::ffff:102:304]/**":          "write 1.2.3.4, as references are normalised",
+		"[::g.]/**":                    "has host \"[::g.]\", which is no IPv6 address",
+		"2001:db8::1]/a":               "write [2001:db8::1], as references are normalised",
 	} {
 		_, err := policy.Compile(including(pattern))
 		if err == nil || !strings.Contains(err.Error(), want) {
