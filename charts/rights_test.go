@@ -21,6 +21,29 @@ func testRights(t *testing.T, c *cluster) {
 			{Resource: "secrets", Verb: "update", Namespace: namespace, Name: release + "-authority"},
 			{Group: "admissionregistration.k8s.io", Resource: "validatingwebhookconfigurations", Verb: "patch", Name: release},
 		}},
+		"it may audit what runs": {true, []attributes{
+			{Resource: "pods", Verb: "list", Namespace: "default"},
+			{Group: "apps", Resource: "replicasets", Verb: "get", Namespace: "default"},
+			{Resource: "events", Verb: "create", Namespace: "default"},
+			{Group: "openreports.io", Resource: "reports", Verb: "list"},
+			{Group: "openreports.io", Resource: "reports", Verb: "patch", Namespace: "default", Name: "hssgate"},
+			{Group: "wgpolicyk8s.io", Resource: "policyreports", Verb: "delete", Namespace: "default", Name: "hssgate"},
+		}},
+		"it can't touch the reports of others, and what events say of them": {false, []attributes{
+			{Group: "openreports.io", Resource: "reports", Verb: "patch", Namespace: "default", Name: "kyverno"},
+			{Group: "wgpolicyk8s.io", Resource: "policyreports", Verb: "delete", Namespace: "default", Name: "kyverno"},
+			{Resource: "events", Verb: "delete", Namespace: "default"},
+			{Resource: "events", Verb: "list", Namespace: "default"},
+		}},
+		"it may judge the pods that run, and report on them": {true, []attributes{
+			{Resource: "pods", Verb: "list"},
+			{Resource: "events", Verb: "create", Namespace: "default"},
+			{Group: "openreports.io", Resource: "reports", Verb: "patch", Namespace: "default", Name: "hssgate"},
+		}},
+		"it can't touch the reports of others": {false, []attributes{
+			{Group: "openreports.io", Resource: "reports", Verb: "patch", Namespace: "default", Name: "other"},
+			{Group: "wgpolicyk8s.io", Resource: "policyreports", Verb: "delete", Namespace: "default", Name: "other"},
+		}},
 		"it can't read other Secrets": {false, []attributes{
 			{Resource: "secrets", Verb: "get", Namespace: namespace, Name: "hss-keys"},
 			{Resource: "secrets", Verb: "list", Namespace: namespace},
@@ -38,6 +61,8 @@ func testRights(t *testing.T, c *cluster) {
 			{Resource: "pods", Verb: "create", Namespace: namespace},
 			{Resource: "pods", Verb: "delete", Namespace: "default"},
 			{Resource: "pods", Verb: "get", Namespace: "default"},
+			{Resource: "pods", Subresource: "exec", Verb: "create", Namespace: "default"},
+			{Resource: "pods", Subresource: "log", Verb: "get", Namespace: "default"},
 			{Group: "apps", Resource: "deployments", Verb: "patch", Namespace: namespace},
 			{Resource: "namespaces", Verb: "update", Name: "default"},
 		}},
