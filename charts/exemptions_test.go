@@ -17,7 +17,7 @@ const exemptLabel = "hssgate.io/exempt"
 // testExemptions applies the guard of values/ci/enforce-values.yaml and tries to
 // get past it as one who may do everything with namespaces but that.
 func testExemptions(t *testing.T, c *cluster) {
-	c.helm(t, "install", release, chart, "--values", "hssgate/ci/enforce-values.yaml", "--set", "policies.preset=none")
+	c.install(t, "--values", "hssgate/ci/enforce-values.yaml", "--set", "policies.preset=none")
 	defer c.helm(t, "uninstall", release)
 	c.allowNamespaces(t)
 	bob := c.as(t, "bob", "namespace-owners")

@@ -68,7 +68,7 @@ func metricsInCode(t *testing.T) []string {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, match := range regexp.MustCompile(`Name:\s+"(hssgate_[a-z_]+)"`).FindAllSubmatch(content, -1) {
+			for _, match := range regexp.MustCompile(`"(hssgate_[a-z_]+)"`).FindAllSubmatch(content, -1) {
 				names = append(names, string(match[1]))
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
@@ -34,8 +35,8 @@ type state struct {
 func testRelease(t *testing.T, c *cluster) {
 	g := newTestGate(t)
 	// The API server of a test reaches the gate by its address, and no pods.
-	values := append(working("deployment.enabled=true", "webhook.timeoutSeconds=2"), g.values()...)
-	c.helm(t, append([]string{"install", release, chart, "--create-namespace"}, values...)...)
+	values := append(working("deployment.enabled=true", "webhook.timeoutSeconds=2", "policies.preset=audit"), g.values()...)
+	c.install(t, values...)
 	g.start(t, c, configuration(t, values...))
 	eventually(t, func(ctx context.Context) string { return c.state(ctx, t).missing() })
 	installed := c.state(t.Context(), t)
@@ -81,31 +82,41 @@ func testRelease(t *testing.T, c *cluster) {
 	g.stop(t)
 	g.verify(t)
 	c.helm(t, "uninstall", release)
-	c.leaves(t, "CustomResourceDefinition imagescanpolicies.hssgate.io")
+	c.leaves(t, definitions(t)...)
 }
 
 // testFirstInstallTakenBack starts with the CRDs that the last release kept, and
 // with none.
 func testFirstInstallTakenBack(t *testing.T, c *cluster) {
 	t.Run("with CRDs that were kept", func(t *testing.T) {
-		c.helm(t, append([]string{"install", release, chart}, working()...)...)
+		c.install(t, working("policies.preset=audit")...)
 		c.helm(t, "uninstall", release)
-		c.leaves(t, "CustomResourceDefinition imagescanpolicies.hssgate.io")
+		c.leaves(t, definitions(t)...)
 	})
-	c.kubectl(t, "delete", "crd", "imagescanpolicies.hssgate.io", "--wait")
+	c.kubectl(t, "delete", "--wait", "-f", chart+"/files/crds")
 	t.Run("with CRDs of its own", func(t *testing.T) {
-		c.helm(t, append([]string{"install", release, chart}, working()...)...)
+		c.install(t, working("policies.preset=audit")...)
 		c.helm(t, "uninstall", release)
-		c.leaves(t, "CustomResourceDefinition imagescanpolicies.hssgate.io")
+		c.leaves(t, definitions(t)...)
 	})
 	t.Run("with CRDs that aren't kept", func(t *testing.T) {
-		c.kubectl(t, "delete", "crd", "imagescanpolicies.hssgate.io", "--wait")
-		c.helm(t, append([]string{"install", release, chart}, working("crds.keep=false")...)...)
+		c.kubectl(t, "delete", "--wait", "-f", chart+"/files/crds")
+		c.install(t, working("policies.preset=audit", "crds.keep=false")...)
 		c.helm(t, "uninstall", release, "--wait")
 		c.leaves(t)
 	})
-	c.helm(t, append([]string{"install", release, chart}, working()...)...)
+	c.install(t, working()...)
 	c.helm(t, "uninstall", release)
+}
+
+// definitions are the CustomResourceDefinitions, which are kept.
+func definitions(t testing.TB) []string {
+	t.Helper()
+	names := []string{}
+	for _, crd := range render(t, working()...).ofKind("CustomResourceDefinition") {
+		names = append(names, "CustomResourceDefinition "+crd.GetName())
+	}
+	return slices.Sorted(slices.Values(names))
 }
 
 // missing says what a gate that has just been started has still to write.
@@ -168,16 +179,22 @@ func (c *cluster) get(ctx context.Context, t testing.TB, key client.ObjectKey, i
 // but the wanted.
 func (c *cluster) leaves(t testing.TB, want ...string) {
 	t.Helper()
-	eventually(t, func(context.Context) string {
-		return cmp.Diff(append([]string{}, want...), c.leftOvers(t))
-	})
+	deadline := time.Now().Add(time.Minute)
+	for {
+		diff := cmp.Diff(append([]string{}, want...), c.leftOvers(t))
+		if diff == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("what is left behind: -want +got:\n%s", diff)
+		}
+	}
 }
 
 func (c *cluster) leftOvers(t testing.TB) []string {
 	t.Helper()
 	found := []string{}
-	kinds := strings.Fields(c.kubectl(t, "api-resources", "--verbs=list", "-o", "name"))
-	for _, kind := range kinds {
+	for kind := range strings.FieldsSeq(c.kubectl(t, "api-resources", "--verbs=list", "-o", "name")) {
 		// Events expire, the namespace is the user's, and an APIService comes and goes with its CRD.
 		if slices.Contains([]string{"events", "events.events.k8s.io", "namespaces", "apiservices.apiregistration.k8s.io"}, kind) {
 			continue

@@ -243,8 +243,10 @@ func TestCustomResourceDefinitions(t *testing.T) {
 			t.Errorf("%s isn't kept when the release is uninstalled", want.Name)
 		}
 	}
-	if found := render(t, working("crds.keep=false")...).one(t, "CustomResourceDefinition"); found.GetAnnotations()["helm.sh/resource-policy"] != "" {
-		t.Error("with crds.keep=false it is kept all the same")
+	for _, found := range render(t, working("crds.keep=false")...).ofKind("CustomResourceDefinition") {
+		if found.GetAnnotations()["helm.sh/resource-policy"] != "" {
+			t.Errorf("with crds.keep=false %s is kept all the same", found.GetName())
+		}
 	}
 	if found := render(t, working("crds.enabled=false")...).ofKind("CustomResourceDefinition"); len(found) != 0 {
 		t.Errorf("with crds.enabled=false: got %d CRDs", len(found))

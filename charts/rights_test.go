@@ -1,9 +1,15 @@
 package charts_test
 
 import (
+	"context"
 	"testing"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // testRights asks the API server what the gate's service account may not do.
@@ -96,5 +102,35 @@ func testRights(t *testing.T, c *cluster) {
 				}
 			}
 		})
+	}
+}
+
+// testCreateByName shows what the rights to write reports rest upon: server-side
+// apply may create an object under a right that is limited to its name.
+func testCreateByName(t *testing.T, c *cluster) {
+	rules := []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"mine"}, Verbs: []string{"create", "patch"}}}
+	meta := metav1.ObjectMeta{Name: "by-name", Namespace: "default"}
+	role := &rbacv1.Role{ObjectMeta: meta, Rules: rules}
+	binding := &rbacv1.RoleBinding{
+		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: meta.Name},
+		Subjects: []rbacv1.Subject{{APIGroup: "rbac.authorization.k8s.io", Kind: "User", Name: "dave"}},
+	}
+	for _, object := range []client.Object{role, binding} {
+		if err := c.client.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dave := c.as(t, "dave")
+	apply := func(ctx context.Context, name string) error {
+		return dave.Apply(ctx, applycorev1.ConfigMap(name, "default"), client.FieldOwner("dave"))
+	}
+	eventually(t, func(ctx context.Context) string {
+		if err := apply(ctx, "mine"); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	if err := apply(t.Context(), "other"); !apierrors.IsForbidden(err) {
+		t.Errorf("another name: got %v, want Forbidden", err)
 	}
 }

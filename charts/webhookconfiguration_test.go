@@ -26,7 +26,7 @@ import (
 // notes which requests the API server asks about.
 func testWebhookConfiguration(t *testing.T, c *cluster) {
 	asked := newReviewer(t)
-	c.helm(t, append([]string{"install", release, chart, "--set-file", "webhook.caBundle=" + asked.caFile(t)},
+	c.install(t, append([]string{"--set-file", "webhook.caBundle=" + asked.caFile(t)},
 		set("mode=enforce", "policies.preset=none", "webhook.url="+asked.server.URL, "exemptions.namespaces={spared}", "exemptions.label="+exemptLabel)...)...)
 	defer c.helm(t, "uninstall", release)
 	for name, labels := range map[string]map[string]string{"team": nil, "spared": nil, "labelled": {exemptLabel: ""}} {
