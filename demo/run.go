@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/utils/clock"
 
+	"github.com/hssgate/hssgate/check"
 	"github.com/hssgate/hssgate/config/samples"
 	"github.com/hssgate/hssgate/gate"
 	"github.com/hssgate/hssgate/inventory"
@@ -80,15 +81,15 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 		return nil, fmt.Errorf("make a folder for the demonstration: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	hss, err := startHSS(set.inventory, o.Clock) //nolint:contextcheck // like httptest, hsstest ends with Close
+	hss, err := check.StartHSS(set.inventory, o.Clock) //nolint:contextcheck // like httptest, hsstest ends with Close
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("samples: %s: %w", inventoryFile, err)
 	}
 	defer hss.Close()
-	if err := pointAt(hss.URL, set.config, dir); err != nil {
+	if err := check.PointAt(hss.URL, set.config, dir); err != nil {
 		return nil, err
 	}
-	known, err := newInventory(set.config, o.UserAgent, o.Clock)
+	known, err := check.NewInventory(set.config, o.UserAgent, o.Clock)
 	if err != nil {
 		return nil, err
 	}

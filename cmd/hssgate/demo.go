@@ -6,10 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/demo"
@@ -118,17 +116,8 @@ func (f *demoFlags) folder() (fs.FS, error) {
 	return os.DirFS(f.samples), nil
 }
 
-// formatFor fits the output to where it goes. Colours are for terminals only,
-// and not for who sets NO_COLOR (no-color.org).
+// formatFor fits the output to where it goes.
 func formatFor(w io.Writer, output demo.Output) demo.Format {
-	format := demo.Format{Output: output}
-	file, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
-		return format
-	}
-	format.Colour = os.Getenv("NO_COLOR") == "" && !strings.EqualFold(os.Getenv("TERM"), "dumb")
-	if width, _, err := term.GetSize(int(file.Fd())); err == nil {
-		format.Width = width
-	}
-	return format
+	t := terminalOf(w)
+	return demo.Format{Output: output, Colour: t.colour, Width: t.width}
 }

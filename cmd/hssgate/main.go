@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -20,6 +21,7 @@ var version = "unknown"
 // Exit codes, for scripts.
 const (
 	exitFailure = 1
+	exitUnknown = 2
 	exitUsage   = 3
 )
 
@@ -27,10 +29,24 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal finds no handler, and ends the process at once.
 	context.AfterFunc(ctx, stop)
-	if err := newRootCommand().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "hssgate:", err)
+	root := newRootCommand()
+	root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: displayName(os.Args[0])}
+	if err := root.ExecuteContext(ctx); err != nil {
+		if message := err.Error(); message != "" {
+			fmt.Fprintln(os.Stderr, "hssgate:", message)
+		}
 		os.Exit(exitCode(err))
 	}
+}
+
+// displayName is how the command was called: kubectl finds a plug-in by its
+// file's name.
+func displayName(path string) string {
+	name := strings.TrimSuffix(filepath.Base(path), ".exe")
+	if rest, found := strings.CutPrefix(name, "kubectl-"); found {
+		return "kubectl " + rest
+	}
+	return "hssgate"
 }
 
 // usageError is a mistake in the call: its exit code differs from a failure's.
@@ -39,11 +55,21 @@ type usageError struct{ error }
 // Unwrap returns the mistake.
 func (e usageError) Unwrap() error { return e.error }
 
+// unknownError is one that leaves it open whether objects would be admitted.
+type unknownError struct{ error }
+
+// Unwrap returns the error.
+func (e unknownError) Unwrap() error { return e.error }
+
 func exitCode(err error) int {
-	if errors.As(err, new(usageError)) {
+	switch {
+	case errors.As(err, new(usageError)):
 		return exitUsage
+	case errors.As(err, new(unknownError)):
+		return exitUnknown
+	default:
+		return exitFailure
 	}
-	return exitFailure
 }
 
 func newRootCommand() *cobra.Command {
@@ -58,8 +84,12 @@ To see it at work without a cluster and without HSS:
 
   hssgate demo
 
-Exit codes: 0 success, 1 failure (for demo: a verdict is not as expected),
-3 wrong usage.`,
+To see what it would do to your manifests or your cluster, before it does:
+
+  hssgate check -f manifests/ --preset baseline --config hssgate.yaml
+
+Exit codes: 0 success, 1 failure (for demo: a verdict is not as expected; for
+check: something would be denied), 2 it can't be told (check), 3 wrong usage.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          unknownCommand,
@@ -68,7 +98,7 @@ Exit codes: 0 success, 1 failure (for demo: a verdict is not as expected),
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServeCommand(), newDemoCommand(), newSimulateCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(), newCheckCommand(), newDemoCommand(), newSimulateCommand(), newVersionCommand())
 	return root
 }
 

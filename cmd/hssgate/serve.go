@@ -101,10 +101,14 @@ func (f *serveFlags) configuration(delayGiven bool) (*config.Configuration, erro
 	return c, nil
 }
 
-func restConfig(kubeconfig string) (*rest.Config, error) {
+func restConfig(kubeconfig string) (*rest.Config, error) { return restConfigOf(kubeconfig, "") }
+
+// restConfigOf takes a context of the kubeconfig; empty: its current one.
+func restConfigOf(kubeconfig, context string) (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = kubeconfig
-	c, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	overrides := &clientcmd.ConfigOverrides{CurrentContext: context}
+	c, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
 	// The library's own words advise a variable that this command doesn't read.
 	if clientcmd.IsEmptyConfig(err) {
 		return nil, errors.New("find the cluster: none is named; give --kubeconfig, set $KUBECONFIG, or run hssgate in a pod")

@@ -1,4 +1,4 @@
-package demo
+package check
 
 import (
 	"fmt"
@@ -12,18 +12,20 @@ import (
 	"github.com/hssgate/hssgate/inventory"
 )
 
-// startHSS serves an inventory whose ages count from now.
-func startHSS(data []byte, clk clock.PassiveClock) (*hsstest.Server, error) {
+// StartHSS serves an inventory file's content as HSS would, on a port of this
+// host. Its ages count from clk's now. Close it when done.
+func StartHSS(data []byte, clk clock.PassiveClock) (*hsstest.Server, error) {
 	rows, err := hsstest.ParseInventory(data, clk.Now())
 	if err != nil {
-		return nil, fmt.Errorf("samples: %s: %w", inventoryFile, err)
+		return nil, err
 	}
 	return hsstest.NewServer(hsstest.WithInventory(rows), hsstest.WithCredentials(hsstest.DefaultCredential())), nil
 }
 
-// pointAt has every project of a configuration ask the HSS at url, with
-// credentials from files in dir, as hssgate reads a mounted secret.
-func pointAt(url string, c *config.Configuration, dir string) error {
+// PointAt has every project of a configuration ask the HSS that StartHSS
+// serves at url, with credentials from files in dir, as hssgate reads a mounted
+// secret.
+func PointAt(url string, c *config.Configuration, dir string) error {
 	known := hsstest.DefaultCredential()
 	credentials := config.Credentials{
 		Source:        config.SourceFiles,
@@ -42,8 +44,8 @@ func pointAt(url string, c *config.Configuration, dir string) error {
 	return nil
 }
 
-// newInventory asks the projects of a configuration with real clients.
-func newInventory(c *config.Configuration, userAgent string, clk clock.Clock) (*inventory.Inventory, error) {
+// NewInventory asks the projects of a configuration with real clients.
+func NewInventory(c *config.Configuration, userAgent string, clk clock.Clock) (*inventory.Inventory, error) {
 	clients, err := inventory.NewClients(c, userAgent)
 	if err != nil {
 		return nil, fmt.Errorf("prepare to ask HSS: %w", err)

@@ -1,0 +1,123 @@
+package check
+
+import (
+	"cmp"
+	"context"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/utils/clock"
+
+	"github.com/hssgate/hssgate/gate"
+	"github.com/hssgate/hssgate/image"
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/report"
+)
+
+// maxParallel bounds the objects that are judged at one time. The inventory
+// bounds the calls to HSS.
+const maxParallel = 16
+
+// Options are what a Checker is made of. All of them are required but where it
+// says otherwise.
+type Options struct {
+	Policies   gate.Policies
+	Namespaces gate.Namespaces
+	// Facts is who knows what HSS says of an image.
+	Facts gate.Facts
+	Clock clock.PassiveClock
+	// Namespace is where objects go that name none; empty: DefaultNamespace.
+	Namespace string
+	// ExemptNamespaces are never judged; see gate.Gate.
+	ExemptNamespaces []string
+	// Explain tells how it comes to each verdict; nil: nobody wants to know.
+	Explain *Explainer
+	// Progress hears how many objects have been judged; nil: nobody. It is
+	// called by one goroutine at a time.
+	Progress func(done int)
+}
+
+// Checker judges objects. What HSS said of an image once, it remembers.
+type Checker struct {
+	Options
+
+	gate   *gate.Gate
+	memory *memory
+	done   int
+}
+
+// NewChecker returns a Checker that has judged nothing yet.
+func NewChecker(o Options) *Checker {
+	o.Namespace = cmp.Or(o.Namespace, DefaultNamespace)
+	c := &Checker{Options: o, memory: newMemory(o.Facts)}
+	c.gate = &gate.Gate{
+		Policies: o.Policies, Namespaces: o.Namespaces, Facts: c.memory, Clock: o.Clock, ExemptNamespaces: o.ExemptNamespaces,
+	}
+	return c
+}
+
+// Check judges objects and adds what came of it to the report, in order. The
+// error is that of ctx.
+func (c *Checker) Check(ctx context.Context, objects []Object, r *report.Report) error {
+	for len(objects) > 0 {
+		some := objects[:min(len(objects), maxParallel)]
+		objects = objects[len(some):]
+		results := make([]report.Result, len(some))
+		group, groupCtx := errgroup.WithContext(ctx)
+		for i := range some {
+			group.Go(func() error {
+				results[i] = c.judge(groupCtx, &some[i])
+				return groupCtx.Err()
+			})
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+		for _, result := range results {
+			r.Add(result)
+		}
+		c.progress(len(some))
+	}
+	return nil
+}
+
+func (c *Checker) progress(more int) {
+	c.done += more
+	if c.Progress != nil {
+		c.Progress(c.done)
+	}
+}
+
+func (c *Checker) judge(ctx context.Context, o *Object) report.Result {
+	request := gate.Request{Namespace: cmp.Or(o.Namespace, c.Namespace), Name: o.Name, Workload: o.Workload}
+	decision := c.gate.Decide(ctx, request)
+	result := report.NewResult(&decision, c.images(o))
+	result.Source, result.Line, result.Owner = o.Source, o.Line, o.Owner
+	if c.Explain != nil {
+		result.Explanation = c.Explain.explain(ctx, c, o, &request, &result)
+	}
+	return result
+}
+
+// images tells what HSS said of the object's images.
+func (c *Checker) images(o *Object) []report.Image {
+	now := c.Clock.Now()
+	images := make([]report.Image, len(o.Workload.Uses))
+	for i, use := range o.Workload.Uses {
+		images[i] = report.NewImage(use, c.said(use.Image), now)
+		images[i].Line = o.lines[use.Image]
+	}
+	return images
+}
+
+// said is what HSS said of an image; nil if nobody asked.
+func (c *Checker) said(written string) *policy.Facts {
+	ref, err := image.Parse(written)
+	if err != nil {
+		return nil
+	}
+	f, ok := c.memory.said(ref)
+	if !ok {
+		return nil
+	}
+	return &f
+}

@@ -1,0 +1,118 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/pager"
+
+	"github.com/hssgate/hssgate/image"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// pageSize is how many objects are read at a time, which bounds the memory
+// that a large cluster takes, here and in its API server.
+const pageSize = 500
+
+// Cluster reads pods, namespaces and policies from an API server.
+type Cluster struct {
+	typed   kubernetes.Interface
+	dynamic dynamic.Interface
+}
+
+// NewCluster returns the cluster that c reaches. It asks nothing yet.
+func NewCluster(c *rest.Config) (*Cluster, error) {
+	typed, err := kubernetes.NewForConfig(c)
+	if err != nil {
+		return nil, fmt.Errorf("reach the cluster: %w", err)
+	}
+	untyped, err := dynamic.NewForConfig(c)
+	if err != nil {
+		return nil, fmt.Errorf("reach the cluster: %w", err)
+	}
+	return &Cluster{typed: typed, dynamic: untyped}, nil
+}
+
+// Selection says which pods are read.
+type Selection struct {
+	// Namespace is theirs; empty: all.
+	Namespace string
+	// Labels is a label selector, such as "app=web"; empty: all.
+	Labels string
+}
+
+// running leaves out the pods that will never run again.
+const running = "status.phase!=Succeeded,status.phase!=Failed"
+
+// Pods gives the running pods, some at a time. An error of give ends it and is
+// returned.
+func (c *Cluster) Pods(ctx context.Context, s Selection, give func([]Object) error) error {
+	list := func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+		return c.typed.CoreV1().Pods(s.Namespace).List(ctx, o)
+	}
+	var some []Object
+	p := pager.New(list)
+	p.PageSize, p.PageBufferSize = pageSize, 1
+	err := p.EachListItem(ctx, metav1.ListOptions{LabelSelector: s.Labels, FieldSelector: running}, func(o runtime.Object) error {
+		pod, ok := o.(*corev1.Pod)
+		if !ok {
+			return fmt.Errorf("the API server lists a %T among pods", o)
+		}
+		if some = append(some, podObject(pod)); len(some) < pageSize {
+			return nil
+		}
+		full := some
+		some = nil
+		return give(full)
+	})
+	if err == nil && len(some) > 0 {
+		err = give(some)
+	}
+	return err
+}
+
+func podObject(pod *corev1.Pod) Object {
+	return Object{
+		Namespace: pod.Namespace, Name: pod.Name, Owner: controllerOf(pod.OwnerReferences),
+		Workload: image.Workload{Kind: "Pod", Labels: pod.Labels, Uses: image.InPodSpec(&pod.Spec)},
+	}
+}
+
+// NamespaceLabels returns the labels of a namespace.
+func (c *Cluster) NamespaceLabels(ctx context.Context, name string) (map[string]string, error) {
+	namespace, err := c.typed.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return namespace.Labels, nil
+}
+
+// ErrNoCRD says that the cluster has no policies because hssgate isn't
+// installed in it.
+var ErrNoCRD = errors.New("the cluster knows no ImageScanPolicy, so hssgate is not installed in it: give --policies or --preset")
+
+// Policies returns the policies in force.
+func (c *Cluster) Policies(ctx context.Context) ([]v1alpha1.ImageScanPolicy, error) {
+	found, err := c.dynamic.Resource(v1alpha1.GroupVersion.WithResource("imagescanpolicies")).List(ctx, metav1.ListOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, ErrNoCRD
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the policies in force: %w", err)
+	}
+	policies := make([]v1alpha1.ImageScanPolicy, len(found.Items))
+	for i := range found.Items {
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(found.Items[i].Object, &policies[i]); err != nil {
+			return nil, fmt.Errorf("read policy %q: %w", found.Items[i].GetName(), err)
+		}
+	}
+	return policies, nil
+}

@@ -1,0 +1,100 @@
+package check
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+)
+
+// document is one YAML document of a file.
+type document struct {
+	text []byte
+	// line is that of its first line, from 1.
+	line int
+}
+
+// split takes a file apart at its lines of three dashes.
+func split(data []byte) []document {
+	var documents []document
+	begin, line, first := 0, 1, 1
+	for at := 0; at < len(data); {
+		end := at + lineLength(data[at:])
+		if isSeparator(data[at:end]) {
+			documents = append(documents, document{data[begin:at], first})
+			begin, first = end, line+1
+		}
+		at = end
+		line++
+	}
+	return append(documents, document{data[begin:], first})
+}
+
+func lineLength(data []byte) int {
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return i + 1
+	}
+	return len(data)
+}
+
+// isSeparator tells whether a line ends a document. Behind the dashes only a
+// comment may stand.
+func isSeparator(line []byte) bool {
+	rest, dashes := bytes.CutPrefix(line, []byte("---"))
+	rest = bytes.TrimSpace(rest)
+	return dashes && (len(rest) == 0 || rest[0] == '#')
+}
+
+// json returns the document as JSON; nil if there is nothing in it. Keys that
+// stand in it twice are an error: readers differ in which of them they take.
+func (d *document) json() ([]byte, error) {
+	data, err := yaml.YAMLToJSONStrict(d.text)
+	if err != nil {
+		return nil, fmt.Errorf("read the YAML: %w", err)
+	}
+	if string(data) == "null" {
+		return nil, nil
+	}
+	return data, nil
+}
+
+// start is the line of the first text that is no comment.
+func (d *document) start() int {
+	line := d.line
+	for text := range strings.Lines(string(d.text)) {
+		if trimmed := strings.TrimSpace(text); trimmed != "" && trimmed[0] != '#' {
+			return line
+		}
+		line++
+	}
+	return d.line
+}
+
+// imageLines are the lines that name images, by what stands behind the colon.
+func (d *document) imageLines() map[string]int {
+	lines := map[string]int{}
+	line := d.line - 1
+	for text := range strings.Lines(string(d.text)) {
+		line++
+		value, named := imageOn(text)
+		if _, known := lines[value]; named && !known {
+			lines[value] = line
+		}
+	}
+	return lines
+}
+
+// imageOn returns the image that a line of YAML or JSON names.
+func imageOn(text string) (value string, ok bool) {
+	for _, key := range []string{"image", "reference"} {
+		for _, quoted := range []string{key + ":", `"` + key + `":`} {
+			before, after, found := strings.Cut(text, quoted)
+			if found && strings.Trim(before, " -{\t") == "" {
+				value, _, _ = strings.Cut(strings.TrimSpace(after), " ")
+				return strings.Trim(value, `"',}`), true
+			}
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,147 @@
+package check
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hssgate/hssgate/image"
+)
+
+// Object is something that names images: a pod, a workload, or an image itself.
+type Object struct {
+	// Source is the file that it stands in, and Line where, from 1; both are
+	// empty for what doesn't come from a file.
+	Source string
+	Line   int
+	// Namespace is empty if the object names none; it is then in the default one.
+	Namespace string
+	Name      string
+	// Owner is the kind and name of what controls it; empty: nothing.
+	Owner    string
+	Workload image.Workload
+
+	// lines are where its images stand in Source, by how they are written.
+	lines map[string]int
+}
+
+// ImageObject returns an object for an image that is to be judged by itself, as
+// the only container of a pod in a namespace.
+func ImageObject(reference, namespace string) Object {
+	return Object{
+		Namespace: namespace, Name: reference,
+		Workload: image.Workload{Kind: "Image", Uses: []image.Use{{Place: image.PlaceContainer, Name: "image", Image: reference}}},
+	}
+}
+
+// Namespace is a namespace among the objects.
+type Namespace struct {
+	Name   string
+	Labels map[string]string
+}
+
+// head is what tells what a document is.
+type head struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Metadata   struct {
+		OwnerReferences []metav1.OwnerReference `json:"ownerReferences"`
+	} `json:"metadata"`
+	Items []jsontext.Value `json:"items"`
+}
+
+// maxListDepth bounds lists within lists, of which kubectl makes none.
+const maxListDepth = 4
+
+// content is what the documents hold that a check needs.
+type content struct {
+	objects    []Object
+	namespaces []Namespace
+	// others counts the objects that name no images, such as Services.
+	others int
+}
+
+// errNoObject says that a document is no Kubernetes object.
+var errNoObject = errors.New("it is no Kubernetes object: it has no apiVersion or no kind")
+
+// read adds what a document holds, which is one object, or a list of them.
+func (c *content) read(document []byte, at Object) error {
+	return c.readValue(document, at, "", "", 0)
+}
+
+// readValue reads an object; if it doesn't say its kind, as the items of some
+// lists don't, it is of the version and kind that its list says.
+func (c *content) readValue(value []byte, at Object, version, kind string, depth int) error {
+	var h head
+	if err := json.Unmarshal(value, &h); err != nil {
+		return fmt.Errorf("read the object: %w", err)
+	}
+	if h.Kind == "" && h.APIVersion == "" {
+		h.APIVersion, h.Kind = version, kind
+	}
+	if h.Kind == "" || h.APIVersion == "" {
+		return errNoObject
+	}
+	if strings.HasSuffix(h.Kind, "List") && h.Items != nil {
+		return c.readItems(&h, at, depth+1)
+	}
+	return c.readObject(value, &h, at)
+}
+
+func (c *content) readItems(list *head, at Object, depth int) error {
+	if depth > maxListDepth {
+		return fmt.Errorf("lists stand within lists more than %d deep", maxListDepth)
+	}
+	version, kind := list.APIVersion, strings.TrimSuffix(list.Kind, "List")
+	if kind == "" {
+		version = "" // a v1 List is of anything
+	}
+	for i, item := range list.Items {
+		if err := c.readValue(item, at, version, kind, depth); err != nil {
+			return fmt.Errorf("items[%d]: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func (c *content) readObject(value []byte, h *head, at Object) error {
+	group, _, hasGroup := strings.Cut(h.APIVersion, "/")
+	if !hasGroup {
+		group = ""
+	}
+	var m image.Manifest
+	if err := json.Unmarshal(value, &m); err != nil {
+		if !image.HoldsImages(group, h.Kind) {
+			c.others++ // other kinds may have any form
+			return nil
+		}
+		return fmt.Errorf("read %s: %w", h.Kind, err)
+	}
+	if group == "" && h.Kind == "Namespace" {
+		c.namespaces = append(c.namespaces, Namespace{Name: m.Metadata.Name, Labels: m.Metadata.Labels})
+		return nil
+	}
+	workload, ok := m.Workload(group, h.Kind)
+	if !ok {
+		c.others++
+		return nil
+	}
+	at.Namespace, at.Name = m.Metadata.Namespace, m.Metadata.DisplayName()
+	at.Owner, at.Workload = controllerOf(h.Metadata.OwnerReferences), workload
+	c.objects = append(c.objects, at)
+	return nil
+}
+
+// controllerOf is the kind and name of the owner that controls an object.
+func controllerOf(owners []metav1.OwnerReference) string {
+	i := slices.IndexFunc(owners, func(o metav1.OwnerReference) bool { return o.Controller != nil && *o.Controller })
+	if i < 0 {
+		return ""
+	}
+	return owners[i].Kind + "/" + owners[i].Name
+}

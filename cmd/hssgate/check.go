@@ -1,0 +1,179 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"k8s.io/utils/clock"
+
+	"github.com/hssgate/hssgate/check"
+	"github.com/hssgate/hssgate/report"
+)
+
+type checkFlags struct {
+	targetFlags
+	policyFlags
+	hssFlags
+	outputFlags
+
+	explain bool
+}
+
+func newCheckCommand() *cobra.Command {
+	f := &checkFlags{}
+	cmd := &cobra.Command{
+		Use:   "check [IMAGE ...] [-f FILE ...] [-A | -n NAMESPACE]",
+		Short: "Tell what the webhook would say of images, manifests or a cluster",
+		Long: `check judges images, manifests, or the running pods of a cluster as the webhook
+would: by the same policies, and by what HSS says of the images. Nothing is
+changed anywhere.
+
+What to check: images by name; -f for files, folders and - (standard input, such
+as what helm template or kustomize build print); -A or -n for running pods.
+By which policies: those of the cluster, or --policies, or --preset.
+Who knows the images: HSS (--config), or a file in its place (--inventory).
+For images and files no cluster is needed if policies are given too.
+
+Policies select namespaces by labels: these are read from the Namespaces among
+the files, or from the cluster; --namespace-labels gives those of all others.
+Without any, every policy counts that might select a namespace.
+
+Exit codes: 0 all would be admitted, 1 something would be denied, 2 it can't be
+told (HSS can't be asked, or something can't be read), 3 wrong usage.
+
+As a kubectl plug-in, call the file kubectl-hssgate: kubectl hssgate check`,
+		Example: `  hssgate check -f manifests/ --preset baseline --config hssgate.yaml
+  hssgate check -f - --policies policies/ --config hssgate.yaml < rendered.yaml
+  hssgate check swr.cn-north-4.myhuaweicloud.com/prod/app:1.4 --preset strict --config hssgate.yaml --explain
+  hssgate check -A --config hssgate.yaml -o html --output-file report.html
+  hssgate check -n shop -l app=web --config hssgate.yaml
+  hssgate check -f config/samples/manifests --policies config/samples/policies --inventory config/samples/inventory.yaml`,
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+	}
+	flags := cmd.Flags()
+	f.targetFlags.add(flags)
+	f.policyFlags.add(flags)
+	f.hssFlags.add(flags)
+	f.outputFlags.add(flags)
+	flags.BoolVar(&f.explain, "explain", false, "tell step by step how it comes to each verdict")
+	completeCheckFlags(cmd)
+	return cmd
+}
+
+// completeCheckFlags tells shells what the flags take.
+func completeCheckFlags(cmd *cobra.Command) {
+	outputs := make([]string, 0, len(report.Outputs()))
+	for _, output := range report.Outputs() {
+		outputs = append(outputs, string(output))
+	}
+	// Errors would be of flags that don't exist, which a test would notice.
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputs, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("preset", cobra.FixedCompletions(presetNames(), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("namespace", cobra.NoFileCompletions)
+}
+
+func (f *checkFlags) run(cmd *cobra.Command, images []string) error {
+	format, err := f.format(cmd)
+	if err != nil {
+		return err
+	}
+	if err := f.validate(cmd, images); err != nil {
+		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+	}
+	r := &report.Report{Subject: f.subject(images), Time: clock.RealClock{}.Now().UTC(), Version: version}
+	if err := f.fill(cmd, images, r); err != nil {
+		return checkError(cmd, err)
+	}
+	if err := f.write(cmd, r, format); err != nil {
+		return err
+	}
+	return verdictError(r)
+}
+
+// validate says what of the flags doesn't go together.
+func (f *checkFlags) validate(cmd *cobra.Command, images []string) error {
+	return errors.Join(f.targetFlags.validate(cmd, images), f.policyFlags.validate(), f.hssFlags.validate())
+}
+
+// fill does the work.
+func (f *checkFlags) fill(cmd *cobra.Command, images []string, r *report.Report) (err error) {
+	ctx := cmd.Context()
+	asked, err := f.open(cmd)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, asked.end()) }()
+	target, err := f.read(cmd, images)
+	if err != nil {
+		return err
+	}
+	r.Problems = target.problems
+	policies, err := f.policies(ctx, target)
+	if policies == nil {
+		return err
+	}
+	if err != nil { // they fail closed, as in the webhook
+		r.Problems = append(r.Problems, report.Problem{Message: err.Error()})
+	}
+	r.Policies = policies.Names
+	progress, wipe := progressOn(cmd, "objects judged")
+	defer wipe()
+	o := check.Options{
+		Policies: policies, Namespaces: target.namespaces, Facts: asked.known, Clock: clock.RealClock{},
+		Namespace: f.namespace, ExemptNamespaces: asked.config.ExemptNamespaces, Progress: progress,
+	}
+	if f.explain {
+		o.Explain = newExplainer(asked, policies)
+	}
+	checker := check.NewChecker(o)
+	if err := target.each(ctx, func(objects []check.Object) error { return checker.Check(ctx, objects, r) }); err != nil {
+		return err
+	}
+	r.Finish()
+	return nil
+}
+
+// progressOn counts on standard error, if that is a terminal.
+func progressOn(cmd *cobra.Command, what string) (show func(int), wipe func()) {
+	w := cmd.ErrOrStderr()
+	if !terminalOf(w).isTerminal {
+		return nil, func() {}
+	}
+	c := newCounter(w, what)
+	return c.show, c.wipe
+}
+
+// checkError says that what went wrong leaves the verdicts open.
+func checkError(cmd *cobra.Command, err error) error {
+	if errors.As(err, new(usageError)) {
+		return err
+	}
+	if cmd.Context().Err() != nil {
+		return unknownError{errors.New(cmd.Name() + ": interrupted")}
+	}
+	return unknownError{err}
+}
+
+// verdictError makes the exit code of a report.
+func verdictError(r *report.Report) error {
+	switch s := r.Summary; r.Outcome() {
+	case report.Denied:
+		return fmt.Errorf("%d of %d would be denied", s.Denied, s.Objects)
+	case report.Unknown:
+		return unknownError{errors.New(unknownReason(r))}
+	default:
+		return nil
+	}
+}
+
+func unknownReason(r *report.Report) string {
+	if n := r.Summary.Unknown; n > 0 {
+		return fmt.Sprintf("whether %d of %d would be admitted can't be told: HSS can't be asked", n, r.Summary.Objects)
+	}
+	more := ""
+	if n := len(r.Problems) - 1; n > 0 {
+		more = fmt.Sprintf(" (and %d more)", n)
+	}
+	return "not everything can be told: " + r.Problems[0].String() + more
+}

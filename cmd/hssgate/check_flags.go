@@ -1,0 +1,325 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/utils/clock"
+
+	"github.com/hssgate/hssgate/check"
+	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/config/presets"
+	"github.com/hssgate/hssgate/inventory"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+	"github.com/hssgate/hssgate/report"
+)
+
+func presetNames() []string { return presets.Names() }
+
+// targetFlags say what is judged.
+type targetFlags struct {
+	files           []string
+	recursive       bool
+	allNamespaces   bool
+	namespace       string
+	selector        string
+	namespaceLabels string
+	labelsGiven     bool
+	kubeconfig      string
+	context         string
+}
+
+func (f *targetFlags) add(flags *pflag.FlagSet) {
+	flags.StringArrayVarP(&f.files, "filename", "f", nil, "a file or folder of manifests, or - for standard input; may be repeated")
+	flags.BoolVarP(&f.recursive, "recursive", "R", false, "read the folders in folders, too")
+	f.addCluster(flags)
+}
+
+func (f *targetFlags) addCluster(flags *pflag.FlagSet) {
+	flags.BoolVarP(&f.allNamespaces, "all-namespaces", "A", false, "judge the running pods of all namespaces of the cluster")
+	flags.StringVarP(&f.namespace, "namespace", "n", "", "judge the running pods of this namespace; with images or files: where they go that name no namespace")
+	flags.StringVarP(&f.selector, "selector", "l", "", "only pods with these labels, such as app=web")
+	flags.StringVar(&f.namespaceLabels, "namespace-labels", "", "labels of the namespaces that no file holds, such as env=prod; empty: none")
+	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "how to reach the cluster; default: $KUBECONFIG, the pod's service account, ~/.kube/config")
+	flags.StringVar(&f.context, "context", "", "the context of the kubeconfig to use")
+}
+
+// validate says which flags don't go together.
+func (f *targetFlags) validate(cmd *cobra.Command, images []string) error {
+	f.labelsGiven = cmd.Flags().Changed("namespace-labels")
+	if _, err := parseLabels(f.namespaceLabels); err != nil {
+		return fmt.Errorf("--namespace-labels: %w", err)
+	}
+	if _, err := labels.Parse(f.selector); err != nil {
+		return fmt.Errorf("--selector: %w", err)
+	}
+	given := len(images) > 0 || len(f.files) > 0
+	switch {
+	case given && f.allNamespaces:
+		return errors.New("--all-namespaces is for a cluster, not for images and files")
+	case given && f.selector != "":
+		return errors.New("--selector is for a cluster, not for images and files")
+	case f.allNamespaces && f.namespace != "":
+		return errors.New("--all-namespaces and --namespace exclude each other")
+	case !given && !f.allNamespaces && f.namespace == "":
+		return errors.New("nothing to judge: name images, or give -f FILE, -A or -n NAMESPACE")
+	}
+	return nil
+}
+
+// parseLabels reads key=value pairs; nil if there are none.
+func parseLabels(text string) (map[string]string, error) {
+	set, err := labels.ConvertSelectorToLabelsMap(text)
+	return set, err
+}
+
+// subject says what is judged.
+func (f *targetFlags) subject(images []string) string {
+	switch {
+	case len(images)+len(f.files) > 0:
+		return strings.Join(append(append([]string{}, images...), f.files...), ", ")
+	case f.allNamespaces:
+		return "running pods of all namespaces"
+	default:
+		return "running pods of namespace " + f.namespace
+	}
+}
+
+// target is what is judged.
+type target struct {
+	objects    []check.Object
+	namespaces *check.Namespaces
+	problems   []report.Problem
+	// cluster is nil if it isn't needed to know the objects.
+	cluster   *check.Cluster
+	connect   func() (*check.Cluster, error)
+	selection *check.Selection
+}
+
+// read reads what doesn't come from a cluster.
+func (f *targetFlags) read(cmd *cobra.Command, images []string) (*target, error) {
+	t := &target{namespaces: &check.Namespaces{}, connect: f.connect}
+	if f.labelsGiven {
+		t.namespaces.Others, _ = parseLabels(f.namespaceLabels) // validate has read it
+		if t.namespaces.Others == nil {
+			t.namespaces.Others = map[string]string{}
+		}
+	}
+	for _, reference := range images {
+		t.objects = append(t.objects, check.ImageObject(reference, ""))
+	}
+	files := check.Files{Paths: f.files, Recursive: f.recursive, Stdin: cmd.InOrStdin()}
+	manifests, err := files.Read(cmd.Context())
+	if err != nil {
+		return nil, err
+	}
+	t.objects, t.problems = append(t.objects, manifests.Objects...), manifests.Problems
+	t.namespaces.Add(manifests.Namespaces)
+	if len(images)+len(f.files) > 0 {
+		return t, nil
+	}
+	t.selection = &check.Selection{Namespace: f.namespace, Labels: f.selector}
+	return t, t.useCluster()
+}
+
+// connect reaches the cluster.
+func (f *targetFlags) connect() (*check.Cluster, error) {
+	c, err := restConfigOf(f.kubeconfig, f.context)
+	if err != nil {
+		return nil, err
+	}
+	c.UserAgent = userAgent()
+	return check.NewCluster(c)
+}
+
+// useCluster reaches the cluster unless that is done, and has it tell the
+// labels of namespaces.
+func (t *target) useCluster() error {
+	if t.cluster != nil {
+		return nil
+	}
+	var err error
+	if t.cluster, err = t.connect(); err != nil {
+		return err
+	}
+	t.namespaces.Live = t.cluster.NamespaceLabels
+	return nil
+}
+
+// each gives all objects, some at a time.
+func (t *target) each(ctx context.Context, give func([]check.Object) error) error {
+	if t.selection == nil {
+		return give(t.objects)
+	}
+	if err := t.cluster.Pods(ctx, *t.selection, give); err != nil {
+		return fmt.Errorf("read the pods: %w", err)
+	}
+	return nil
+}
+
+// policyFlags say by which policies.
+type policyFlags struct {
+	policyFiles []string
+	preset      string
+}
+
+func (f *policyFlags) add(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&f.policyFiles, "policies", nil, "a file or folder of ImageScanPolicies; may be repeated; default: those of the cluster")
+	flags.StringVar(&f.preset, "preset", "", "a policy that comes with hssgate: audit, baseline or strict")
+}
+
+func (f *policyFlags) validate() error {
+	if len(f.policyFiles) > 0 && f.preset != "" {
+		return errors.New("--policies and --preset exclude each other")
+	}
+	if f.preset != "" {
+		if _, err := check.Preset(f.preset); err != nil {
+			return fmt.Errorf("--preset: %w", err)
+		}
+	}
+	return nil
+}
+
+// policies reads the policies. If some of them are invalid there is an error
+// besides.
+func (f *policyFlags) policies(ctx context.Context, t *target) (*check.Policies, error) {
+	list, err := f.list(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	return check.Compile(list)
+}
+
+func (f *policyFlags) list(ctx context.Context, t *target) ([]v1alpha1.ImageScanPolicy, error) {
+	switch {
+	case f.preset != "":
+		p, err := check.Preset(f.preset)
+		return []v1alpha1.ImageScanPolicy{p}, err
+	case len(f.policyFiles) > 0:
+		list, err := check.LoadPolicies(ctx, check.Files{Paths: f.policyFiles})
+		if err != nil {
+			return nil, fmt.Errorf("--policies: %w", err)
+		}
+		return list, nil
+	}
+	if err := t.useCluster(); err != nil {
+		return nil, err
+	}
+	return t.cluster.Policies(ctx)
+}
+
+// hssFlags say who knows the images.
+type hssFlags struct {
+	configFile string
+	inventory  string
+}
+
+func (f *hssFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.configFile, "config", "", "the configuration file, which names registries and HSS projects; default with --inventory: that of the samples")
+	flags.StringVar(&f.inventory, "inventory", "", "a file of images to take for what HSS knows, instead of asking it")
+}
+
+func (f *hssFlags) validate() error {
+	if f.configFile == "" && f.inventory == "" {
+		return errors.New("--config is required, to ask HSS, or --inventory, to ask a file")
+	}
+	return nil
+}
+
+// hss is who knows the images.
+type hss struct {
+	config *config.Configuration
+	known  *inventory.Inventory
+	end    func() error
+}
+
+// open reads configuration and inventory, and asks nothing yet.
+func (f *hssFlags) open(cmd *cobra.Command) (*hss, error) {
+	if _, err := newLogger(io.Discard, config.Logging{Level: "error", Format: "text"}); err != nil {
+		return nil, err
+	}
+	c, err := f.configuration()
+	if err != nil {
+		return nil, usageError{err}
+	}
+	if f.inventory == "" {
+		known, err := check.NewInventory(c, userAgent(), clock.RealClock{})
+		if err != nil {
+			return nil, err
+		}
+		return &hss{config: c, known: known, end: func() error { known.Close(); return nil }}, nil
+	}
+	data, err := os.ReadFile(filepath.Clean(f.inventory))
+	if err != nil {
+		return nil, fmt.Errorf("--inventory: %w", err)
+	}
+	known, end, err := check.Simulate(data, c, userAgent(), clock.RealClock{}) //nolint:contextcheck // like httptest, it ends with end
+	if err != nil {
+		return nil, fmt.Errorf("--inventory: %s: %w", f.inventory, err)
+	}
+	return &hss{config: c, known: known, end: end}, nil
+}
+
+func (f *hssFlags) configuration() (*config.Configuration, error) {
+	if f.configFile == "" {
+		return check.SampleRegistries()
+	}
+	return config.Load(f.configFile)
+}
+
+// outputFlags say how the report is written, and where.
+type outputFlags struct {
+	output     string
+	outputFile string
+}
+
+func (f *outputFlags) add(flags *pflag.FlagSet) {
+	names := make([]string, 0, len(report.Outputs()))
+	for _, o := range report.Outputs() {
+		names = append(names, string(o))
+	}
+	flags.StringVarP(&f.output, "output", "o", string(report.TableOutput), strings.Join(names, ", "))
+	flags.StringVar(&f.outputFile, "output-file", "", "write the report into this file instead of printing it")
+}
+
+func (f *outputFlags) format(cmd *cobra.Command) (report.Format, error) {
+	output, err := report.ParseOutput(f.output)
+	if err != nil {
+		return report.Format{}, usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+	}
+	if f.outputFile != "" {
+		return report.Format{Output: output}, nil
+	}
+	t := terminalOf(cmd.OutOrStdout())
+	return report.Format{Output: output, Width: t.width, Colour: t.colour}, nil
+}
+
+// write writes the report. A file is replaced as a whole or not at all.
+func (f *outputFlags) write(cmd *cobra.Command, r interface {
+	Write(w io.Writer, f report.Format) error
+}, format report.Format) error {
+	if f.outputFile == "" {
+		return r.Write(cmd.OutOrStdout(), format)
+	}
+	file, err := os.CreateTemp(filepath.Dir(f.outputFile), ".hssgate-*")
+	if err != nil {
+		return unknownError{fmt.Errorf("--output-file: %w", err)}
+	}
+	// Only others than the file itself may be in the way of any of it.
+	err = errors.Join(r.Write(file, format), file.Chmod(0o644), file.Close())
+	if err == nil {
+		err = os.Rename(file.Name(), f.outputFile)
+	}
+	if err != nil {
+		return unknownError{errors.Join(fmt.Errorf("--output-file: %w", err), os.Remove(file.Name()))}
+	}
+	return nil
+}

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/hssgate/hssgate/report"
+)
+
+const (
+	sampleManifests = "../../config/samples/manifests"
+	samplePolicies  = "../../config/samples/policies"
+	sampleInventory = "../../config/samples/inventory.yaml"
+	sampleHost      = "swr.cn-north-4.myhuaweicloud.com"
+)
+
+// checked runs check on arguments, against the samples' inventory.
+func checked(t *testing.T, args ...string) (stdout string, code int) {
+	t.Helper()
+	stdout, _, err := run(t, append([]string{"check", "--inventory", sampleInventory}, args...)...)
+	if err == nil {
+		return stdout, 0
+	}
+	t.Log(err)
+	return stdout, exitCode(err)
+}
+
+func TestTheExitCodeTellsTheVerdict(t *testing.T) {
+	clean, high := sampleHost+"/prod/clean:1.0", sampleHost+"/prod/high:1.0"
+	unread := write(t, "bad.yaml", "{]")
+	away := write(t, "config.yaml", strings.Replace(readFile(t, "../../config/samples/config.yaml"), "region: cn-north-4", "endpoint: http://127.0.0.1:1\n  insecure: true", 1))
+	policy := write(t, "policy.yaml", "apiVersion: hssgate.io/v1alpha1\nkind: ImageScanPolicy\nmetadata: {name: bad}\nspec: {require: {expressions: [{expression: 'image.'}]}}\n")
+	tests := map[string]struct {
+		args []string
+		want int
+	}{
+		"a clean image":                     {[]string{clean, "--preset", "baseline"}, 0},
+		"a bad image":                       {[]string{high, "--preset", "baseline"}, exitFailure},
+		"a bad image among clean ones":      {[]string{clean, high, "--preset", "baseline"}, exitFailure},
+		"a bad image that is only audited":  {[]string{high, "--preset", "audit"}, 0},
+		"all samples":                       {[]string{"-f", sampleManifests, "--policies", samplePolicies}, exitFailure},
+		"a file that can't be read":         {[]string{"-f", unread, "--preset", "audit"}, exitUnknown},
+		"a policy that's invalid":           {[]string{clean, "--policies", policy}, exitFailure},
+		"an inventory that's missing":       {[]string{clean, "--preset", "audit", "--inventory", "no-such.yaml"}, exitUnknown},
+		"an inventory that's none":          {[]string{clean, "--preset", "audit", "--inventory", unread}, exitUnknown},
+		"manifests that are missing":        {[]string{"-f", "no-such.yaml", "--preset", "audit"}, exitUnknown},
+		"policies that are missing":         {[]string{clean, "--policies", "no-such.yaml"}, exitUnknown},
+		"a cluster that can't be found":     {[]string{"-A", "--kubeconfig", "no-such-kubeconfig"}, exitUnknown},
+		"policies of a cluster that's away": {[]string{clean, "--kubeconfig", "no-such-kubeconfig"}, exitUnknown},
+		"an output file nowhere":            {[]string{clean, "--preset", "audit", "--output-file", "no-such-folder/x"}, exitUnknown},
+		"HSS away":                          {[]string{clean, "--preset", "baseline", "--config", away, "--inventory", ""}, exitUnknown},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if _, got := checked(t, tt.args...); got != tt.want {
+				t.Errorf("got exit code %d, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func TestAWrongCheckIsToldSo(t *testing.T) {
+	tests := map[string]struct {
+		args []string
+		want string
+	}{
+		"nothing to judge":          {[]string{"--preset", "audit", "--inventory", "x"}, "nothing to judge"},
+		"nobody to ask":             {[]string{"a", "--preset", "audit"}, "--config is required"},
+		"two kinds of policies":     {[]string{"a", "--preset", "audit", "--policies", "x", "--inventory", "x"}, "exclude each other"},
+		"an unknown preset":         {[]string{"a", "--preset", "lax", "--inventory", "x"}, `not "lax"`},
+		"an unknown output":         {[]string{"a", "-o", "xml"}, `not "xml"`},
+		"images and a cluster":      {[]string{"a", "-A", "--inventory", "x"}, "--all-namespaces is for a cluster"},
+		"images and a selector":     {[]string{"a", "-l", "a=b", "--inventory", "x"}, "--selector is for a cluster"},
+		"all namespaces and one":    {[]string{"-A", "-n", "shop", "--inventory", "x"}, "exclude each other"},
+		"labels that are none":      {[]string{"a", "--namespace-labels", "a in b", "--inventory", "x"}, "--namespace-labels"},
+		"a selector that is none":   {[]string{"-A", "-l", "a==b==c", "--inventory", "x"}, "--selector"},
+		"a configuration that's no": {[]string{"a", "--preset", "audit", "--config", "no-such.yaml"}, "no-such.yaml"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			stdout, _, err := run(t, append([]string{"check"}, tt.args...)...)
+			if err == nil || !strings.Contains(err.Error(), tt.want) || exitCode(err) != exitUsage {
+				t.Errorf("got error %v, want one of usage with %q", err, tt.want)
+			}
+			if stdout != "" {
+				t.Errorf("it printed %q", stdout)
+			}
+		})
+	}
+}
+
+func TestCheckPrintsWhatProgramsRead(t *testing.T) {
+	for format, read := range map[string]func([]byte, any) error{
+		"json": json.Unmarshal,
+		"yaml": func(data []byte, v any) error { return yaml.UnmarshalStrict(data, v) },
+	} {
+		stdout, _ := checked(t, "-f", sampleManifests, "--policies", samplePolicies, "-o", format)
+		var r report.Report
+		if err := read([]byte(stdout), &r); err != nil {
+			t.Fatalf("%s: %v in %s", format, err, stdout)
+		}
+		if r.Summary.Objects != 33 || len(r.Results) != 33 || len(r.Policies) != 3 || r.Subject != sampleManifests {
+			t.Errorf("%s: got %+v of %q by %q", format, r.Summary, r.Subject, r.Policies)
+		}
+	}
+}
+
+func TestCheckReadsStandardInput(t *testing.T) {
+	root := newRootCommand()
+	var out strings.Builder
+	root.SetOut(&out)
+	root.SetIn(strings.NewReader("apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: a, image: " + sampleHost + "/prod/high:1.0}]}\n"))
+	root.SetArgs([]string{"check", "-f", "-", "--preset", "baseline", "--inventory", sampleInventory, "-n", "shop"})
+	err := root.ExecuteContext(t.Context())
+	if err == nil || err.Error() != "1 of 1 would be denied" || !strings.Contains(out.String(), "Pod/web") {
+		t.Errorf("got %v and %s", err, out.String())
+	}
+}
+
+func TestNamespaceLabelsDecide(t *testing.T) {
+	high := sampleHost + "/prod/high:1.0"
+	for labels, want := range map[string]int{"env=prod": exitFailure, "env=dev": 0, "": 0} {
+		if _, got := checked(t, high, "--policies", samplePolicies, "--namespace-labels", labels); got != want {
+			t.Errorf("%q: got exit code %d, want %d", labels, got, want)
+		}
+	}
+	stdout, code := checked(t, high, "--policies", samplePolicies)
+	if code != exitFailure || !strings.Contains(strings.Join(strings.Fields(stdout), " "), "no labels were given for it") {
+		t.Errorf("without labels: got exit code %d and %s", code, stdout)
+	}
+}
+
+func TestAnOutputFileIsWhole(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "report.json")
+	stdout, code := checked(t, sampleHost+"/prod/clean:1.0", "--preset", "baseline", "-o", "json", "--output-file", path)
+	var r report.Report
+	if err := json.Unmarshal([]byte(readFile(t, path)), &r); err != nil || code != 0 || stdout != "" {
+		t.Errorf("got %v, exit code %d and %q", err, code, stdout)
+	}
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(entries) != 1 {
+		t.Errorf("there are %v beside it, %v", entries, err)
+	}
+}
+
+func TestTheNameIsThatOfTheCall(t *testing.T) {
+	for path, want := range map[string]string{
+		"/usr/bin/hssgate": "hssgate", "bin/kubectl-hssgate": "kubectl hssgate", "kubectl-hssgate.exe": "kubectl hssgate", "": "hssgate",
+	} {
+		if got := displayName(path); got != want {
+			t.Errorf("%q: got %q, want %q", path, got, want)
+		}
+	}
+}
+
+func TestACounterShowsWhatTakesLong(t *testing.T) {
+	now := time.Now()
+	var out strings.Builder
+	c := newCounter(&out, "objects judged")
+	c.begun, c.now = now, func() time.Time { return now }
+	c.wipe()
+	for done, after := range []time.Duration{0, time.Second, 10 * time.Millisecond, time.Second} {
+		now = now.Add(after)
+		c.show(done)
+	}
+	c.wipe()
+	if got, want := out.String(), "\r1 objects judged …\r3 objects judged …\r\x1b[K"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

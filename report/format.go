@@ -1,0 +1,91 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+)
+
+// Output is how a report is written.
+type Output string
+
+// The outputs.
+const (
+	// TableOutput fits a terminal.
+	TableOutput Output = "table"
+	// WideOutput is a table with whole names and messages, however wide.
+	WideOutput Output = "wide"
+	// JSON and YAML hold everything.
+	JSON Output = "json"
+	YAML Output = "yaml"
+)
+
+// Outputs are all of them.
+func Outputs() []Output { return []Output{TableOutput, WideOutput, JSON, YAML} }
+
+// ParseOutput reads the name of an output; empty is TableOutput.
+func ParseOutput(name string) (Output, error) {
+	if name == "" {
+		return TableOutput, nil
+	}
+	if !slices.Contains(Outputs(), Output(name)) {
+		return "", fmt.Errorf("output must be %s, not %q", oneOf(Outputs()), name)
+	}
+	return Output(name), nil
+}
+
+func oneOf(outputs []Output) string {
+	names := make([]string, len(outputs))
+	for i, o := range outputs {
+		names[i] = string(o)
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
+
+// Format says how a report is written.
+type Format struct {
+	// Output is TableOutput if it is empty.
+	Output Output
+	// Width is that of a table in columns; 0: 100.
+	Width int
+	// Colour marks verdicts by colours, in a table.
+	Colour bool
+}
+
+// Write writes the report.
+func (r *Report) Write(w io.Writer, f Format) error {
+	if err := r.write(w, f); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}
+
+func (r *Report) write(w io.Writer, f Format) error {
+	switch f.Output {
+	case JSON:
+		return writeJSON(w, r)
+	case YAML:
+		data, err := yaml.Marshal(r)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(data)
+		return err
+	default:
+		_, err := io.WriteString(w, r.text(f))
+		return err
+	}
+}
+
+// writeJSON leaves < and > as they are: nobody puts it into a page unquoted.
+func writeJSON(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(v)
+}

@@ -1,0 +1,120 @@
+package report
+
+import (
+	"slices"
+	"time"
+)
+
+// Report is what came of checking objects and images.
+type Report struct {
+	// Subject says in a few words what was checked.
+	Subject string `json:"subject"`
+	// Time is when, and Version that of hssgate.
+	Time    time.Time `json:"time"`
+	Version string    `json:"version,omitempty"`
+	// Policies are the names of those in force, in order.
+	Policies []string `json:"policies"`
+	Summary  Summary  `json:"summary"`
+	Results  []Result `json:"results"`
+	// Problems are what could not be read, and so was not checked.
+	Problems []Problem `json:"problems,omitempty"`
+
+	alike map[string]int
+}
+
+// Summary counts objects by verdict.
+type Summary struct {
+	// Objects are the pods and workloads that were checked.
+	Objects int `json:"objects"`
+	// Images are the different images that they name.
+	Images   int `json:"images"`
+	Admitted int `json:"admitted"`
+	// Warned are those that are admitted with a warning.
+	Warned  int `json:"warned"`
+	Denied  int `json:"denied"`
+	Unknown int `json:"unknown"`
+	// Audited are those of the admitted that violate a policy which only audits.
+	Audited int `json:"audited"`
+}
+
+// Problem is something that could not be read.
+type Problem struct {
+	Source string `json:"source,omitempty"`
+	// Line is where in the source, from 1; 0: as a whole.
+	Line    int    `json:"line,omitempty"`
+	Message string `json:"message"`
+}
+
+// Add adds a result. One of a pod that has an owner joins that of its siblings
+// if nothing else tells them apart.
+func (r *Report) Add(one Result) {
+	r.Summary.count(&one)
+	if one.Owner == "" {
+		r.Results = append(r.Results, one)
+		return
+	}
+	key := one.likeness()
+	if place, known := r.alike[key]; known {
+		r.Results[place].Alike = append(r.Results[place].Alike, one.Name)
+		return
+	}
+	if r.alike == nil {
+		r.alike = map[string]int{}
+	}
+	r.alike[key] = len(r.Results)
+	r.Results = append(r.Results, one)
+}
+
+func (s *Summary) count(r *Result) {
+	s.Objects++
+	switch r.Verdict {
+	case Admitted:
+		s.Admitted++
+		if len(r.Violations) > 0 {
+			s.Audited++
+		}
+	case Warned:
+		s.Warned++
+	case Denied:
+		s.Denied++
+	default:
+		s.Unknown++
+	}
+}
+
+// Finish counts the images. Call it once all results are in.
+func (r *Report) Finish() { r.Summary.Images = len(r.images()) }
+
+// Outcome is what all of it comes to: Denied if anything is, else Unknown if
+// there is anything that can't be told, else the best that is left.
+func (r *Report) Outcome() Verdict {
+	switch s := r.Summary; {
+	case s.Denied > 0:
+		return Denied
+	case s.Unknown > 0 || len(r.Problems) > 0:
+		return Unknown
+	case s.Warned > 0:
+		return Warned
+	default:
+		return Admitted
+	}
+}
+
+// images are the different images, by their references.
+func (r *Report) images() map[string]*Image {
+	images := map[string]*Image{}
+	for i := range r.Results {
+		for j := range r.Results[i].Images {
+			one := &r.Results[i].Images[j]
+			if known, ok := images[one.Reference]; !ok || known.State == NotAsked {
+				images[one.Reference] = one
+			}
+		}
+	}
+	return images
+}
+
+// objects are the names of the objects that a result is of.
+func (r *Result) objects() []string {
+	return slices.Concat([]string{r.Name}, r.Alike)
+}
