@@ -154,11 +154,12 @@ func (r *reviewer) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	}
 }
 
-// take returns what was asked since the last call.
+// take returns what was asked since the last call. The API server asks twice if
+// it has begun an update from an older object.
 func (r *reviewer) take() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	asked := slices.Clone(r.asked)
+	asked := slices.Compact(slices.Clone(r.asked))
 	r.asked = nil
 	return asked
 }
