@@ -32,17 +32,23 @@ type testGate struct {
 
 func newTestGate(t *testing.T) *testGate {
 	t.Helper()
-	return &testGate{webhook: freePort(t), health: freePort(t), metrics: freePort(t), done: make(chan error, 1)}
+	ports := freePorts(t, 3)
+	return &testGate{webhook: ports[0], health: ports[1], metrics: ports[2], done: make(chan error, 1)}
 }
 
-func freePort(t *testing.T) int {
+// freePorts returns ports that differ, since all are taken until all are known.
+func freePorts(t *testing.T, n int) []int {
 	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	ports := make([]int, n)
+	for i := range ports {
+		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close()
+		ports[i] = listener.Addr().(*net.TCPAddr).Port
 	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+	return ports
 }
 
 // values are those by which the chart sends the API server here.

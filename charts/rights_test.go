@@ -41,15 +41,6 @@ func testRights(t *testing.T, c *cluster) {
 			{Resource: "events", Verb: "delete", Namespace: "default"},
 			{Resource: "events", Verb: "list", Namespace: "default"},
 		}},
-		"it may judge the pods that run, and report on them": {true, []attributes{
-			{Resource: "pods", Verb: "list"},
-			{Resource: "events", Verb: "create", Namespace: "default"},
-			{Group: "openreports.io", Resource: "reports", Verb: "patch", Namespace: "default", Name: "hssgate"},
-		}},
-		"it can't touch the reports of others": {false, []attributes{
-			{Group: "openreports.io", Resource: "reports", Verb: "patch", Namespace: "default", Name: "other"},
-			{Group: "wgpolicyk8s.io", Resource: "policyreports", Verb: "delete", Namespace: "default", Name: "other"},
-		}},
 		"it can't read other Secrets": {false, []attributes{
 			{Resource: "secrets", Verb: "get", Namespace: namespace, Name: "hss-keys"},
 			{Resource: "secrets", Verb: "list", Namespace: namespace},
