@@ -11,23 +11,52 @@ import (
 // is known. HSS's filters are not trusted: they may match by substring, and
 // other registries hold the same names.
 func (k key) fits(row *hss.Image, name string) bool {
-	if row.Namespace != k.namespace || row.Name != name {
-		return false
+	return k.misfit(row, name) == misfit{}
+}
+
+// misfit is the part in which a row is another than was asked for. The zero
+// value is that of a row that fits.
+type misfit struct{ part, sent, wanted string }
+
+// misfit returns the first part in which a row does not fit.
+func (k key) misfit(row *hss.Image, name string) misfit {
+	switch {
+	case row.Namespace != k.namespace:
+		return misfit{"namespace", row.Namespace, k.namespace}
+	case row.Name != name:
+		return misfit{"image name", row.Name, name}
+	case k.version != "" && row.Version != k.version:
+		return misfit{"version", row.Version, k.version}
 	}
-	if k.version != "" && row.Version != k.version {
-		return false
+	if m := k.registry.misfit(row); m != (misfit{}) {
+		return m
 	}
-	return k.registry.holds(row) && (k.digest == "" || hasDigest(row, k.digest))
+	if k.digest != "" && !hasDigest(row, k.digest) {
+		return misfit{"digest", row.Digest, k.digest}
+	}
+	return misfit{}
 }
 
 // holds tells whether a row is of this registry.
-func (r *registry) holds(row *hss.Image) bool {
-	return slices.Contains(r.ImageTypes, string(row.Type)) &&
-		same(r.RegistryType, string(row.RegistryType)) &&
-		same(r.RegistryName, row.RegistryName) &&
-		same(r.RegistryID, row.RegistryID) &&
-		same(r.InstanceID, row.InstanceID) &&
-		same(r.InstanceName, row.InstanceName)
+func (r *registry) holds(row *hss.Image) bool { return r.misfit(row) == misfit{} }
+
+// misfit returns the first part that shows a row to be of another registry.
+func (r *registry) misfit(row *hss.Image) misfit {
+	switch {
+	case !slices.Contains(r.ImageTypes, string(row.Type)):
+		return misfit{"image type", string(row.Type), strings.Join(r.ImageTypes, " or ")}
+	case !same(r.RegistryType, string(row.RegistryType)):
+		return misfit{"registry type", string(row.RegistryType), r.RegistryType}
+	case !same(r.RegistryName, row.RegistryName):
+		return misfit{"registry name", row.RegistryName, r.RegistryName}
+	case !same(r.RegistryID, row.RegistryID):
+		return misfit{"registry id", row.RegistryID, r.RegistryID}
+	case !same(r.InstanceID, row.InstanceID):
+		return misfit{"instance id", row.InstanceID, r.InstanceID}
+	case !same(r.InstanceName, row.InstanceName):
+		return misfit{"instance name", row.InstanceName, r.InstanceName}
+	}
+	return misfit{}
 }
 
 // same compares what is configured; what is not may be anything.
