@@ -83,6 +83,11 @@ func simulated(t *testing.T) check.Options {
 
 func checkSamples(t *testing.T) *report.Report {
 	t.Helper()
+	return checkSamplesBy(t, simulated(t), func(*check.Policies) *check.Explainer { return nil })
+}
+
+func checkSamplesBy(t *testing.T, o check.Options, explainer func(*check.Policies) *check.Explainer) *report.Report {
+	t.Helper()
 	dir := sampleFolder(t)
 	list, err := check.LoadPolicies(t.Context(), check.Files{Paths: []string{filepath.Join(dir, "policies")}})
 	if err != nil {
@@ -94,11 +99,11 @@ func checkSamples(t *testing.T) *report.Report {
 	}
 	namespaces := &check.Namespaces{}
 	namespaces.Add(manifests.Namespaces)
-	o := simulated(t)
-	o.Namespaces = namespaces
-	if o.Policies, err = check.Compile(list); err != nil {
+	policies, err := check.Compile(list)
+	if err != nil {
 		t.Fatal(err)
 	}
+	o.Namespaces, o.Policies, o.Explain = namespaces, policies, explainer(policies)
 	r := &report.Report{}
 	if err := check.NewChecker(o).Check(t.Context(), manifests.Objects, r); err != nil {
 		t.Fatal(err)

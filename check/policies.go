@@ -15,7 +15,9 @@ import (
 
 // Policies are policies that don't change.
 type Policies struct {
-	index *gate.Index
+	index    *gate.Index
+	compiled []*policy.Policy
+	specs    []v1alpha1.ImageScanPolicy
 	// Names are theirs, in the order in which they were given.
 	Names []string
 }
@@ -36,7 +38,7 @@ func Compile(policies []v1alpha1.ImageScanPolicy) (*Policies, error) {
 		}
 		names[i] = policies[i].Name
 	}
-	return &Policies{index: gate.NewIndex(compiled), Names: names}, errors.Join(errs...)
+	return &Policies{index: gate.NewIndex(compiled), compiled: compiled, specs: policies, Names: names}, errors.Join(errs...)
 }
 
 // LoadPolicies reads the ImageScanPolicies in files and folders, and in the

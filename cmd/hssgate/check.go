@@ -124,7 +124,7 @@ func (f *checkFlags) fill(cmd *cobra.Command, images []string, r *report.Report)
 		Namespace: f.namespace, ExemptNamespaces: asked.config.ExemptNamespaces, Progress: progress,
 	}
 	if f.explain {
-		o.Explain = newExplainer(asked, policies)
+		o.Explain = &check.Explainer{Lookups: asked.known, Policies: policies}
 	}
 	checker := check.NewChecker(o)
 	if err := target.each(ctx, func(objects []check.Object) error { return checker.Check(ctx, objects, r) }); err != nil {

@@ -1,0 +1,77 @@
+package check_test
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hssgate/hssgate/check"
+	"github.com/hssgate/hssgate/inventory"
+	"github.com/hssgate/hssgate/report"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// TestEverySampleIsExplained compares the explanation of every sample with what
+// a person has read and found right.
+func TestEverySampleIsExplained(t *testing.T) {
+	t.Parallel()
+	o := simulated(t)
+	known, ok := o.Facts.(*inventory.Inventory)
+	if !ok {
+		t.Fatalf("facts are a %T", o.Facts)
+	}
+	r := checkSamplesBy(t, o, func(p *check.Policies) *check.Explainer { return &check.Explainer{Lookups: known, Policies: p} })
+	var got strings.Builder
+	if err := r.Write(&got, report.Format{Width: 120}); err != nil {
+		t.Fatal(err)
+	}
+	golden := filepath.Join("testdata", "explain.txt")
+	if *update {
+		if err := os.WriteFile(golden, []byte(got.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got.String()); diff != "" {
+		t.Errorf("(-want +got; -update writes it anew):\n%s", diff)
+	}
+}
+
+func TestWhatIsOddIsExplained(t *testing.T) {
+	t.Parallel()
+	policies := compile(t, noVulnerabilities("prod"))
+	tests := map[string]struct {
+		object check.Object
+		exempt []string
+		labels map[string]string
+		want   string
+	}{
+		"an image that is none":        {check.ImageObject("Upper/x", "shop"), nil, map[string]string{"env": "prod"}, "no node could pull it"},
+		"an exempt namespace":          {check.ImageObject("a", "kube-system"), []string{"kube-system"}, nil, `namespace "kube-system" is exempt`},
+		"labels that nobody knows":     {check.ImageObject("a", "shop"), nil, nil, "its labels are not known"},
+		"a namespace without labels":   {check.ImageObject("a", "shop"), nil, map[string]string{}, `namespace "shop" has no labels`},
+		"a pod without containers":     {check.Object{Name: "empty"}, nil, map[string]string{}, "it names no image"},
+		"a policy that doesn't select": {check.ImageObject("a", "shop"), nil, map[string]string{"env": "dev"}, "does not select the namespace"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := simulated(t)
+			known, _ := o.Facts.(*inventory.Inventory)
+			o.Policies, o.ExemptNamespaces, o.Namespaces = policies, tt.exempt, &check.Namespaces{Others: tt.labels}
+			o.Explain = &check.Explainer{Lookups: known, Policies: policies}
+			r := checkObjects(t, o, []check.Object{tt.object})
+			if got := strings.Join(r.Results[0].Explanation, "\n"); !strings.Contains(got, tt.want) {
+				t.Errorf("no %q in it:\n%s", tt.want, got)
+			}
+		})
+	}
+}
