@@ -182,8 +182,8 @@ func TestWebhooksAskAboutEveryKindThatHoldsImages(t *testing.T) {
 				}
 			}
 		}
-		if webhook := all[name]; *webhook.MatchPolicy != "Equivalent" || *webhook.SideEffects != "None" || webhook.ObjectSelector != nil {
-			t.Errorf("%s: got %+v, want matchPolicy Equivalent, sideEffects None and no objectSelector, which users could choose", name, webhook)
+		if webhook := all[name]; *webhook.MatchPolicy != "Equivalent" || *webhook.SideEffects != "NoneOnDryRun" || webhook.ObjectSelector != nil {
+			t.Errorf("%s: got %+v, want matchPolicy Equivalent, sideEffects NoneOnDryRun and no objectSelector, which users could choose", name, webhook)
 		}
 	}
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(kinds)), slices.Sorted(maps.Keys(asked))); diff != "" {

@@ -22,6 +22,11 @@ func testRights(t *testing.T, c *cluster) {
 		"it may read policies, and say whether they are in force": {true, []attributes{
 			{Group: "hssgate.io", Resource: "imagescanpolicies", Verb: "watch"},
 			{Group: "hssgate.io", Resource: "imagescanpolicies", Subresource: "status", Verb: "patch"},
+			{Group: "hssgate.io", Resource: "imagescanexceptions", Verb: "watch"},
+			{Group: "hssgate.io", Resource: "imagescanexceptions", Verb: "get", Namespace: "default"},
+			{Group: "hssgate.io", Resource: "imagescanexceptions", Subresource: "status", Verb: "patch", Namespace: "default"},
+			{Group: "authorization.k8s.io", Resource: "subjectaccessreviews", Verb: "create"},
+			{Group: "events.k8s.io", Resource: "events", Verb: "create", Namespace: "default"},
 		}},
 		"it may keep its own authority": {true, []attributes{
 			{Resource: "secrets", Verb: "update", Namespace: namespace, Name: release + "-authority"},
@@ -64,6 +69,9 @@ func testRights(t *testing.T, c *cluster) {
 			{Resource: "namespaces", Verb: "update", Name: "default"},
 		}},
 		"it can't change what is asked of images": {false, []attributes{
+			{Group: "hssgate.io", Resource: "imagescanexceptions", Verb: "create", Namespace: "default"},
+			{Group: "hssgate.io", Resource: "imagescanexceptions", Verb: "patch", Namespace: "default"},
+			{Group: "hssgate.io", Resource: "imagescanpolicies", Verb: "breakglass"},
 			{Group: "hssgate.io", Resource: "imagescanpolicies", Verb: "create"},
 			{Group: "hssgate.io", Resource: "imagescanpolicies", Verb: "update"},
 			{Group: "hssgate.io", Resource: "imagescanpolicies", Verb: "delete"},

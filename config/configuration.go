@@ -26,6 +26,8 @@ type Configuration struct {
 	Cache Cache `yaml:"cache"`
 	// Webhook says how the admission webhook listens.
 	Webhook Webhook `yaml:"webhook"`
+	// Exceptions says what ImageScanExceptions may do.
+	Exceptions Exceptions `yaml:"exceptions"`
 	// Audit says how the pods that already run are judged.
 	Audit Audit `yaml:"audit"`
 	// HealthBindAddress is where /healthz and /readyz are served, as
@@ -145,6 +147,14 @@ type Webhook struct {
 // is given none.
 func (w *Webhook) OwnCertificates() bool { return w.CertDir == "" && w.TLSCertFile == "" }
 
+// Exceptions says what ImageScanExceptions may do.
+type Exceptions struct {
+	// MaxLifetime is the longest that an exception lasts from its creation, from
+	// 1m to 87600h. One that claims more is refused, and ends then if it is
+	// there all the same.
+	MaxLifetime Duration `yaml:"maxLifetime"`
+}
+
 // Audit says how the pods that already run are judged: by the same policies as
 // new ones, in the background, by one of the replicas.
 type Audit struct {
@@ -192,6 +202,7 @@ func (c *Configuration) setDefaults() {
 	}
 	c.Cache.setDefaults()
 	c.Webhook.setDefaults()
+	c.Exceptions = Exceptions{MaxLifetime: Duration(30 * 24 * time.Hour)}
 	c.Audit = Audit{Enabled: true, Interval: Duration(10 * time.Minute), Events: true, Reports: "Auto"}
 	c.Logging = Logging{Level: "info", Format: "json"}
 }

@@ -94,6 +94,7 @@ func TestEveryFieldIsRead(t *testing.T) {
 		},
 		HealthBindAddress: ":2", MetricsBindAddress: "0",
 		ShutdownDelay: config.Duration(12 * time.Second),
+		Exceptions:    config.Exceptions{MaxLifetime: config.Duration(168 * time.Hour)},
 		Audit:         config.Audit{Interval: config.Duration(7 * time.Minute), Reports: "PolicyReports"},
 		Logging:       config.Logging{Level: "debug", Format: "text"},
 		DryRun:        true, ExemptNamespaces: []string{"kube-system", "cni"},

@@ -30,6 +30,7 @@ func (d *decoder) validate(c *Configuration) []Problem {
 	v.registries(c)
 	v.cache(c.Cache)
 	v.webhook(c.Webhook)
+	v.duration("exceptions.maxLifetime", c.Exceptions.MaxLifetime, Duration(time.Minute), Duration(87600*time.Hour))
 	v.duration("audit.interval", c.Audit.Interval, Duration(5*time.Second), Duration(24*time.Hour))
 	v.oneOf("audit.reports", c.Audit.Reports, "Auto", "OpenReports", "PolicyReports", "None")
 	v.namespaces(c.ExemptNamespaces)

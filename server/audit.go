@@ -27,7 +27,7 @@ func (g *Server) prepareAudit(known *inventory.Inventory) {
 		err := manager.Add(&audit.Auditor{
 			Decider: judge, Live: manager.GetAPIReader(), Client: manager.GetClient(), ExemptNamespaces: g.exemptNamespaces(),
 			Interval: time.Duration(g.Config.Audit.Interval), Events: g.Config.Audit.Events, Reports: audit.Reports(g.Config.Audit.Reports),
-			Triggers: triggers, Ready: g.policies.Ready, Metrics: counts, Clock: clock.RealClock{}, Log: g.Log.With("component", "audit"),
+			Triggers: triggers, Ready: g.canDecide, Metrics: counts, Clock: clock.RealClock{}, Log: g.Log.With("component", "audit"),
 		})
 		if err != nil {
 			return fmt.Errorf("audit the running pods: %w", err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -26,7 +27,7 @@ const electionID = "hssgate"
 
 func newScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, admissionregistrationv1.AddToScheme, corev1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, admissionregistrationv1.AddToScheme, authorizationv1.AddToScheme, corev1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			return nil, fmt.Errorf("make the scheme: %w", err)
 		}
@@ -80,6 +81,9 @@ func (g *Server) newElected() (ctrl.Manager, error) {
 		return nil, fmt.Errorf("prepare the election: %w", err)
 	}
 	if err := g.certificates.lead(manager); err != nil {
+		return nil, err
+	}
+	if err := g.newExceptionStatus(manager).SetupWithManager(manager); err != nil {
 		return nil, err
 	}
 	if g.audit != nil {

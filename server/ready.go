@@ -13,6 +13,7 @@ import (
 func (g *Server) addChecks() error {
 	ready := map[string]healthz.Checker{
 		"policies":    func(*http.Request) error { return g.policies.Ready() },
+		"exceptions":  func(*http.Request) error { return g.exceptions.Ready() },
 		"certificate": func(*http.Request) error { return g.certificates.ready() },
 		"webhook":     once(g.listening),
 		"stopping":    g.notStopping,

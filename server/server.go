@@ -31,6 +31,8 @@ const (
 	ValidatePath = "/validate"
 	// ValidatePolicyPath is for the policies themselves.
 	ValidatePolicyPath = "/validate-policy"
+	// ValidateExceptionPath is for the exceptions from them.
+	ValidateExceptionPath = "/validate-exception"
 )
 
 // Server is a gate before a cluster. Run it once.
@@ -61,6 +63,7 @@ type Server struct {
 	manager, elected ctrl.Manager
 	policies         *controller.Policies
 	namespaces       *controller.Namespaces
+	exceptions       *controller.Exceptions
 	// audit adds the audit of running pods to the elected one's manager.
 	audit    func(ctrl.Manager) error
 	stopping atomic.Bool
@@ -88,7 +91,7 @@ func (g *Server) Run(ctx context.Context) error {
 	}
 	// Last: until the webhook has closed, reviews ask it.
 	defer known.Close()
-	steps := []func() error{g.requireCRD, g.followPolicies, func() error { return g.register(ctx, known) }, g.addChecks, g.elect}
+	steps := []func() error{g.requireCRDs, g.followPolicies, g.followExceptions, func() error { return g.register(ctx, known) }, g.addChecks, g.elect}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
@@ -97,16 +100,18 @@ func (g *Server) Run(ctx context.Context) error {
 	return g.serve(ctx)
 }
 
-// requireCRD tells at once what would otherwise show as a cache that never
+// requireCRDs tells at once what would otherwise show as a cache that never
 // fills.
-func (g *Server) requireCRD() error {
-	kind := v1alpha1.GroupVersion.WithKind("ImageScanPolicy")
-	_, err := g.manager.GetRESTMapper().RESTMapping(kind.GroupKind(), kind.Version)
-	if meta.IsNoMatchError(err) {
-		return fmt.Errorf("the cluster has no %s: apply charts/hssgate/files/crds first", kind)
-	}
-	if err != nil {
-		return fmt.Errorf("reach the cluster: %w", err)
+func (g *Server) requireCRDs() error {
+	for _, name := range []string{"ImageScanPolicy", "ImageScanException"} {
+		kind := v1alpha1.GroupVersion.WithKind(name)
+		_, err := g.manager.GetRESTMapper().RESTMapping(kind.GroupKind(), kind.Version)
+		if meta.IsNoMatchError(err) {
+			return fmt.Errorf("the cluster has no %s: apply charts/hssgate/files/crds first", kind)
+		}
+		if err != nil {
+			return fmt.Errorf("reach the cluster: %w", err)
+		}
 	}
 	return nil
 }
@@ -135,16 +140,23 @@ func (g *Server) register(ctx context.Context, known *inventory.Inventory) error
 	if err := g.namespaces.SetupWithManager(ctx, g.manager); err != nil {
 		return err
 	}
+	recorder, err := g.newRecorder()
+	if err != nil {
+		return err
+	}
 	handler := NewHandler(g.Config, Reviews{
-		Decider: g.newGate(known),
-		Ready:   g.policies.Ready,
-		Metrics: webhook.NewMetrics(metrics.Registry),
-		Log:     g.Log.With("component", "webhook"),
+		Decider:  g.newGate(known),
+		Ready:    g.canDecide,
+		Metrics:  webhook.NewMetrics(metrics.Registry),
+		Recorder: recorder,
+		Log:      g.Log.With("component", "webhook"),
 	})
 	server := g.manager.GetWebhookServer()
 	server.Register(ValidatePath, g.moveOn(handler))
 	policies := admission.WithValidator[*v1alpha1.ImageScanPolicy](g.scheme, webhook.PolicyValidator{})
 	server.Register(ValidatePolicyPath, g.moveOn(policies))
+	exceptions := admission.WithValidator[*v1alpha1.ImageScanException](g.scheme, g.exceptionValidator())
+	server.Register(ValidateExceptionPath, g.moveOn(exceptions))
 	g.prepareAudit(known)
 	return nil
 }
@@ -153,6 +165,7 @@ func (g *Server) register(ctx context.Context, known *inventory.Inventory) error
 func (g *Server) newGate(facts gate.Facts) *gate.Gate {
 	return &gate.Gate{
 		Policies: g.policies, Facts: facts, Clock: clock.RealClock{}, ExemptNamespaces: g.exemptNamespaces(), Namespaces: g.namespaces,
+		Exceptions: g.exceptions, Rights: controller.Rights{Client: g.manager.GetClient()},
 	}
 }
 

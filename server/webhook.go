@@ -22,7 +22,9 @@ type Reviews struct {
 	Ready func() error
 	// Metrics counts reviews; nil: nobody counts.
 	Metrics *webhook.Metrics
-	Log     *slog.Logger
+	// Recorder hears of what was let past policies; nil: nobody does.
+	Recorder webhook.Recorder
+	Log      *slog.Logger
 }
 
 // NewHandler returns the handler of ValidatePath within the bounds of a
@@ -37,6 +39,7 @@ func NewHandler(c *config.Configuration, r Reviews) *webhook.Handler {
 		DefaultTimeout:   time.Duration(c.Webhook.DefaultTimeout),
 		TimeoutMargin:    time.Duration(c.Webhook.TimeoutMargin),
 		Metrics:          r.Metrics,
+		Recorder:         r.Recorder,
 		Log:              r.Log,
 	})
 }

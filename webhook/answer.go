@@ -18,6 +18,10 @@ const (
 	annotationViolations = "violations"
 	annotationNotices    = "notices"
 	annotationDryRun     = "dry-run"
+	// Who broke the glass, and why, as USER:REASON; or why it isn't honoured.
+	annotationBreakGlass        = "break-glass"
+	annotationBreakGlassRefused = "break-glass-refused"
+	annotationExceptions        = "exceptions"
 )
 
 // conclude turns a decision into an answer.
@@ -66,6 +70,14 @@ func (h *Handler) annotations(d *gate.Decision) map[string]string {
 	add(annotationPolicies, d.Policies, ",")
 	add(annotationViolations, oneLineEach(d.Lines()), "\n")
 	add(annotationNotices, oneLineEach(d.Notices), "\n")
+	add(annotationExceptions, exceptionLines(d), "\n")
+	switch b := d.BreakGlass; {
+	case b == nil:
+	case b.Refused != "":
+		annotations[annotationBreakGlassRefused] = oneLine(b.Refused)
+	default:
+		annotations[annotationBreakGlass] = oneLine(b.User + ":" + b.Reason)
+	}
 	if h.DryRun {
 		annotations[annotationDryRun] = "true"
 	}

@@ -59,6 +59,8 @@ type Options struct {
 	TimeoutMargin  time.Duration
 	// Metrics counts reviews; nil: nobody counts.
 	Metrics *Metrics
+	// Recorder hears of what was let past policies; nil: nobody does.
+	Recorder Recorder
 	// Log gets denials and failures; nil: slog.Default().
 	Log *slog.Logger
 }
@@ -228,8 +230,16 @@ func (h *Handler) admitsUnjudged(req *request) bool {
 }
 
 func (h *Handler) decide(ctx context.Context, req *request, workload image.Workload) answer {
-	d := h.Decider.Decide(ctx, gate.Request{Namespace: req.Namespace, Name: displayName(req), Workload: workload})
+	r := gate.Request{Namespace: req.Namespace, Name: displayName(req), Workload: workload}
+	if workload.BreakGlass != nil {
+		var err error
+		if r.User, err = req.UserInfo.user(); err != nil {
+			h.Log.Error("user could not be read, so they may break no glass", "uid", req.UID, "error", err)
+		}
+	}
+	d := h.Decider.Decide(ctx, r)
 	h.logDenial(req, &d)
+	h.recordLetPast(req, &d)
 	return h.conclude(&d)
 }
 

@@ -9,13 +9,23 @@ import (
 
 // Metrics counts reviews.
 type Metrics struct {
-	reviews *prometheus.CounterVec
-	latency *prometheus.HistogramVec
+	exceptions *prometheus.CounterVec
+	breakGlass *prometheus.CounterVec
+	reviews    *prometheus.CounterVec
+	latency    *prometheus.HistogramVec
 }
 
 // NewMetrics registers the webhook's metrics.
 func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
+		exceptions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "hssgate_exceptions_used_total",
+			Help: "Objects that an ImageScanException let past a policy, by policy; dry-run requests are left out.",
+		}, []string{"policy"}),
+		breakGlass: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "hssgate_breakglass_total",
+			Help: "Objects that a user with the right to break the glass got past a policy, by policy; dry-run requests are left out.",
+		}, []string{"policy"}),
 		reviews: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "hssgate_admission_reviews_total",
 			Help: "Reviews answered, by operation and by whether the object was admitted.",
@@ -26,7 +36,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}, []string{"operation"}),
 	}
-	registry.MustRegister(m.reviews, m.latency)
+	registry.MustRegister(m.reviews, m.latency, m.exceptions, m.breakGlass)
 	return m
 }
 

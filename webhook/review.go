@@ -10,10 +10,12 @@ import (
 	"strconv"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/hssgate/hssgate/gate"
 	"github.com/hssgate/hssgate/image"
 )
 
@@ -28,19 +30,43 @@ type review struct {
 type request struct {
 	UID  types.UID `json:"uid"`
 	Kind struct {
-		Group string `json:"group"`
-		Kind  string `json:"kind"`
+		Group   string `json:"group"`
+		Version string `json:"version"`
+		Kind    string `json:"kind"`
 	} `json:"kind"`
 	SubResource string                `json:"subResource"`
 	Name        string                `json:"name"`
 	Namespace   string                `json:"namespace"`
 	Operation   admissionv1.Operation `json:"operation"`
-	UserInfo    struct {
-		Username string `json:"username"`
-	} `json:"userInfo"`
-	DryRun    bool           `json:"dryRun"`
-	Object    image.Manifest `json:"object"`
-	OldObject image.Manifest `json:"oldObject"`
+	UserInfo    userInfo              `json:"userInfo"`
+	DryRun      bool                  `json:"dryRun"`
+	Object      image.Manifest        `json:"object"`
+	OldObject   image.Manifest        `json:"oldObject"`
+}
+
+// userInfo is who sent the object. All but the name is read only if it matters:
+// a user may have many groups.
+type userInfo struct {
+	Username string         `json:"username"`
+	UID      string         `json:"uid"`
+	Groups   jsontext.Value `json:"groups"`
+	Extra    jsontext.Value `json:"extra"`
+}
+
+// user returns the user, whose right to something is to be asked for.
+func (u *userInfo) user() (gate.User, error) {
+	user := gate.User{Name: u.Username, UID: u.UID}
+	if len(u.Groups) > 0 {
+		if err := json.Unmarshal(u.Groups, &user.Groups); err != nil {
+			return gate.User{}, fmt.Errorf("decode userInfo.groups: %w", err)
+		}
+	}
+	if len(u.Extra) > 0 {
+		if err := json.Unmarshal(u.Extra, &user.Extra); err != nil {
+			return gate.User{}, fmt.Errorf("decode userInfo.extra: %w", err)
+		}
+	}
+	return user, nil
 }
 
 var errTooLarge = errors.New("review is too large")

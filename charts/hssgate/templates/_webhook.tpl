@@ -25,7 +25,8 @@ is away.
 clientConfig:
   {{- include "hssgate.clientConfig" (dict "root" . "path" "/validate") | nindent 2 }}
 admissionReviewVersions: [v1]
-sideEffects: None
+# Uses of exceptions are counted and broken glass is told of, but not of requests that are only tried.
+sideEffects: NoneOnDryRun
 failurePolicy: {{ include "hssgate.failurePolicy" . }}
 timeoutSeconds: {{ .Values.webhook.timeoutSeconds }}
 # A pod that comes in by another version of the API is a pod too.

@@ -1,0 +1,60 @@
+package server
+
+import (
+	"time"
+
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/hssgate/hssgate/controller"
+	"github.com/hssgate/hssgate/gate"
+	"github.com/hssgate/hssgate/webhook"
+)
+
+// eventSource is what Events say that they come from.
+const eventSource = "hssgate"
+
+func (g *Server) followExceptions() error {
+	g.exceptions = controller.NewExceptions(g.manager.GetCache(), g.maxLifetime())
+	return g.exceptions.SetupWithManager(g.manager)
+}
+
+func (g *Server) maxLifetime() time.Duration { return time.Duration(g.Config.Exceptions.MaxLifetime) }
+
+// canDecide returns what reviews still wait for. Exceptions count, too: without
+// them pods would be denied that are let past.
+func (g *Server) canDecide() error {
+	if err := g.policies.Ready(); err != nil {
+		return err
+	}
+	return g.exceptions.Ready()
+}
+
+func (g *Server) exceptionValidator() webhook.ExceptionValidator {
+	return webhook.ExceptionValidator{MaxLifetime: g.maxLifetime(), Clock: clock.RealClock{}}
+}
+
+func (g *Server) newExceptionStatus(manager ctrl.Manager) *controller.ExceptionStatus {
+	return &controller.ExceptionStatus{
+		Client: manager.GetClient(), Events: manager.GetEventRecorder(eventSource), Clock: clock.RealClock{}, MaxLifetime: g.maxLifetime(),
+	}
+}
+
+// recorder writes down what was let past policies.
+type recorder struct {
+	*controller.ExceptionUses
+	events controller.BreakGlassEvents
+}
+
+var _ webhook.Recorder = recorder{}
+
+// BrokeGlass tells of an object that was admitted by break-glass.
+func (r recorder) BrokeGlass(object webhook.Object, b gate.BreakGlass) {
+	r.events.BrokeGlass(object.GroupVersionKind, object.NamespacedName, object.UID, b)
+}
+
+func (g *Server) newRecorder() (webhook.Recorder, error) {
+	uses := controller.NewExceptionUses(g.manager.GetAPIReader(), g.manager.GetClient(), clock.RealClock{}, g.Log.With("component", "exceptions"))
+	events := controller.BreakGlassEvents{Events: g.manager.GetEventRecorder(eventSource)}
+	return recorder{uses, events}, uses.SetupWithManager(g.manager)
+}
