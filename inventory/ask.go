@@ -120,7 +120,7 @@ func (i *Inventory) list(k key, u *urgency) (records []record, begun time.Time, 
 	p := k.registry.project
 	names := k.spellings()
 	found := make([][]record, len(names))
-	err = i.call(i.base, p, u, len(names), func(ctx context.Context, sideBySide int) error {
+	err = i.call(i.base, question{project: p, urgency: u, calls: len(names)}, func(ctx context.Context, sideBySide int) error {
 		begun = i.clock.Now()
 		defer func() { i.observer.Asked(p.name, i.clock.Since(begun), err) }()
 		group, groupCtx := errgroup.WithContext(ctx)

@@ -74,32 +74,41 @@ func (e *openError) Error() string {
 }
 
 // allow asks whether HSS may be asked now. It returns the era, with which the
-// outcome must be reported.
-func (b *breaker) allow(now time.Time) (int, error) {
+// outcome must be reported. A deep question is none to try HSS with.
+func (b *breaker) allow(now time.Time, deep bool) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	switch {
-	case b.state == BreakerClosed:
-		return b.era, nil
-	case b.state == BreakerOpen && now.Before(b.until):
-		return 0, &openError{b.project, b.until, b.last}
-	case b.state == BreakerHalfOpen && b.probing:
-		return 0, &openError{b.project, time.Time{}, b.last}
-	case b.state == BreakerOpen:
-		b.become(BreakerHalfOpen)
+	if err := b.refusal(now, deep); err != nil {
+		return 0, err
 	}
-	b.probing = true
+	switch b.state {
+	case BreakerOpen:
+		b.become(BreakerHalfOpen)
+		b.probing = true
+	case BreakerHalfOpen:
+		b.probing = true
+	case BreakerClosed:
+	}
 	return b.era, nil
 }
 
-// forbids tells without asking why HSS may not be asked now.
-func (b *breaker) forbids(now time.Time) error {
+// forbids tells why HSS may not be asked now, and changes nothing.
+func (b *breaker) forbids(now time.Time, deep bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.state == BreakerOpen && now.Before(b.until) {
+	return b.refusal(now, deep)
+}
+
+// refusal is why HSS may not be asked now, or nil. The caller holds the lock.
+func (b *breaker) refusal(now time.Time, deep bool) error {
+	switch {
+	case b.state == BreakerOpen && now.Before(b.until):
 		return &openError{b.project, b.until, b.last}
+	case b.state == BreakerHalfOpen && b.probing, b.state != BreakerClosed && deep:
+		return &openError{b.project, time.Time{}, b.last}
+	default:
+		return nil
 	}
-	return nil
 }
 
 // report tells how a question ended. What was asked in an earlier era says

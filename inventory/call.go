@@ -8,15 +8,26 @@ import (
 	"github.com/hssgate/hssgate/hss"
 )
 
-// call lets f ask a project's HSS once that may be, and judges by its error
-// how HSS is. f makes up to calls calls side by side, and is told how many of
-// these it may. It has the project's time for a look-up, which begins when it
-// does.
-func (i *Inventory) call(ctx context.Context, p *project, u *urgency, calls int, f func(ctx context.Context, sideBySide int) error) (err error) {
-	if err := p.breaker.forbids(i.clock.Now()); err != nil {
+// question is what a project's HSS is asked.
+type question struct {
+	project *project
+	urgency *urgency
+	// calls is how many calls it makes side by side, if it may.
+	calls int
+	// deep marks a page far down a list, which HSS may be slow to find or fail
+	// at, though it is well: it is asked for only while HSS is known to be.
+	deep bool
+}
+
+// call lets f ask HSS once that may be, and judges by its error how HSS is. f
+// is told how many calls it may make side by side. It has the project's time
+// for a look-up, which begins when it does.
+func (i *Inventory) call(ctx context.Context, q question, f func(ctx context.Context, sideBySide int) error) (err error) {
+	p := q.project
+	if err := p.breaker.forbids(i.clock.Now(), q.deep); err != nil {
 		return err // without standing in the queue for it
 	}
-	own, err := i.turn(ctx, p, u, calls)
+	own, err := i.turn(ctx, q)
 	if err != nil {
 		return err
 	}
@@ -24,22 +35,22 @@ func (i *Inventory) call(ctx context.Context, p *project, u *urgency, calls int,
 	if err := p.pause(i.clock.Now()); err != nil {
 		return err
 	}
-	era, err := p.breaker.allow(i.clock.Now())
+	era, err := p.breaker.allow(i.clock.Now(), q.deep)
 	if err != nil {
 		return err
 	}
-	defer func() { i.settle(p, era, err) }()
+	defer func() { i.settle(q, era, err) }()
 	defer recovered(&err)
-	ctx, cancel := context.WithTimeoutCause(withUrgency(ctx, u), p.lookupTimeout, &timeoutError{waited: p.lookupTimeout})
+	ctx, cancel := context.WithTimeoutCause(withUrgency(ctx, q.urgency), p.lookupTimeout, &timeoutError{waited: p.lookupTimeout})
 	defer cancel()
 	return f(ctx, own.calls)
 }
 
 // turn waits for a turn, for as long as a look-up may take.
-func (i *Inventory) turn(ctx context.Context, p *project, u *urgency, calls int) (*turn, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, p.lookupTimeout, &timeoutError{waited: p.lookupTimeout})
+func (i *Inventory) turn(ctx context.Context, q question) (*turn, error) {
+	ctx, cancel := context.WithTimeout(ctx, q.project.lookupTimeout)
 	defer cancel()
-	own, err := p.turns.acquire(ctx, u, calls)
+	own, err := q.project.turns.acquire(ctx, q.urgency, q.calls)
 	if err != nil && i.base.Err() != nil {
 		return nil, errClosed
 	}
@@ -47,12 +58,14 @@ func (i *Inventory) turn(ctx context.Context, p *project, u *urgency, calls int)
 }
 
 // settle draws from the end of a call what follows for the next ones.
-func (i *Inventory) settle(p *project, era int, err error) {
+func (i *Inventory) settle(q question, era int, err error) {
 	if i.base.Err() != nil && err != nil {
 		err = errClosed // no fault of HSS's
 	}
-	now := i.clock.Now()
-	p.breaker.report(era, now, err)
+	p, now := q.project, i.clock.Now()
+	if !q.deep || err == nil {
+		p.breaker.report(era, now, err)
+	}
 	if err == nil {
 		p.lastSuccess.Store(now.UnixNano())
 		return

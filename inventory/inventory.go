@@ -57,6 +57,7 @@ type Inventory struct {
 	projects []*project
 	claims   map[string][]*registry
 	cache    *cache
+	hot      hotFacts
 	failures *otter.Cache[key, *failure]
 	flights  flights
 	started  atomic.Bool
@@ -116,6 +117,8 @@ func New(o Options) (*Inventory, error) {
 
 // Facts returns what HSS knows of the image now. It never fails: State says
 // whether HSS's word could be had. It returns when ctx ends, if not before.
+//
+// The records are shared between callers and must not be changed.
 func (i *Inventory) Facts(ctx context.Context, ref image.Reference) policy.Facts {
 	k, known, f, ok := i.recall(&ref)
 	if ok {

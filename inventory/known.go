@@ -1,6 +1,8 @@
 package inventory
 
 import (
+	"time"
+
 	"github.com/hssgate/hssgate/image"
 	"github.com/hssgate/hssgate/policy"
 )
@@ -8,6 +10,8 @@ import (
 // Known returns the facts of an image if they are in memory and fresh: Facts
 // would return the same. It asks nobody and never waits. An image that no
 // registry claims is known not to be found.
+//
+// The records are shared between callers and must not be changed.
 func (i *Inventory) Known(ref image.Reference) (policy.Facts, bool) {
 	_, _, f, ok := i.recall(&ref)
 	return f, ok
@@ -22,16 +26,27 @@ func (i *Inventory) recall(ref *image.Reference) (key, *answer, policy.Facts, bo
 		f := policy.Facts{Image: imageOf(ref), State: policy.StateNotFound, Reason: reason, AsOf: i.clock.Now()}
 		return key{}, nil, f, true
 	}
-	known := i.cache.get(k)
-	if known == nil {
-		return k, nil, policy.Facts{}, false
-	}
-	asOf, now := i.vouchedAt(known), i.clock.Now().UnixNano()
-	lasts := i.lasts(known, ref.Digest)
-	if known.doubtful || now-asOf >= int64(lasts) {
+	h := i.cache.hash(k)
+	known := i.cache.at(h, k)
+	if known == nil || known.doubtful {
 		return k, known, policy.Facts{}, false
+	}
+	asOf, lasts := i.vouchedAt(known), time.Duration(0)
+	ready := i.hot.find(h, known, ref)
+	if ready != nil {
+		lasts = ready.lasts
+	} else {
+		lasts = i.lasts(known, ref.Digest)
+	}
+	if i.clock.Now().UnixNano()-asOf >= int64(lasts) {
+		return k, known, policy.Facts{}, false
+	}
+	if ready == nil {
+		ready = i.hot.keep(h, known, ref, lasts)
 	}
 	i.observer.Looked(k.registry.Name, Hit)
 	i.refreshLater(known, asOf, lasts, ref.Digest)
-	return k, known, known.facts(ref, asOf), true
+	f := ready.facts
+	f.AsOf = time.Unix(0, asOf)
+	return k, known, f, true
 }

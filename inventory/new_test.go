@@ -105,6 +105,18 @@ func (n *notes) Synced(project string, s inventory.Synchronisation) {
 	n.add(fmt.Sprintf("synced %s full=%t rows=%d failed=%t", project, s.Full, s.Rows, s.Err != nil))
 }
 
+// only is what was seen of one kind.
+func (n *notes) only(kind string) (seen []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, s := range n.seen {
+		if strings.HasPrefix(s, kind+" ") {
+			seen = append(seen, s)
+		}
+	}
+	return seen
+}
+
 func (n *notes) add(s string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -97,16 +97,14 @@ func (s *syncer) full(ctx context.Context) {
 	if s.begun.IsZero() {
 		l = forWarmUp // nobody is served better by waiting longer
 	}
-	err := s.pages(ctx, newUrgency(l), hss.ListRequest{}, listTries, func(page *hss.ListResponse) {
-		all.addPage(page)
-		s.pollIfDue(ctx)
+	err := s.pages(ctx, listing{
+		urgency: newUrgency(l), tries: listTries, each: all.addPage, between: func() { s.pollIfDue(ctx) },
 	})
 	if err == nil {
 		err = all.apply(begun)
 		s.begun, s.since, s.failed = begun, begun, 0
 		s.nextFull = begun.Add(s.i.jitter(time.Duration(s.cfg.FullInterval)))
 		s.report(Synchronisation{Full: true, Rows: all.received, Err: err}, begun)
-		s.touched.forget(begun.UnixNano())
 		s.poll(ctx)
 		return
 	}
@@ -134,11 +132,14 @@ func (s *syncer) poll(ctx context.Context) {
 	for _, r := range []hss.ListRequest{
 		{StartLatestScanTime: from}, {StartLatestUpdateTime: from}, {StartLatestSyncTime: from},
 	} {
-		err := s.pages(ctx, newUrgency(forBackground), r, pollTries, func(page *hss.ListResponse) {
-			rows += len(page.Images)
-			for n := range page.Images {
-				s.change(&page.Images[n], begun)
-			}
+		err := s.pages(ctx, listing{
+			request: r, urgency: newUrgency(forBackground), tries: pollTries, between: func() {},
+			each: func(page *hss.ListResponse) {
+				rows += len(page.Images)
+				for n := range page.Images {
+					s.change(&page.Images[n], begun)
+				}
+			},
 		})
 		if err != nil {
 			s.report(Synchronisation{Rows: rows, Err: err}, begun)
@@ -150,6 +151,7 @@ func (s *syncer) poll(ctx context.Context) {
 	// changes that no filter shows.
 	longest := s.begun.Add(2 * time.Duration(s.cfg.FullInterval))
 	s.coverage.Store(&coverage{begun: s.begun.UnixNano(), until: min(begun.UnixNano(), longest.UnixNano())})
+	s.touched.forget(s.begun.UnixNano()) // older answers aren't vouched for any more
 	s.report(Synchronisation{Rows: rows}, begun)
 }
 

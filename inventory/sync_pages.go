@@ -22,16 +22,28 @@ const (
 // taken for one that doesn't end.
 const maxSamePages = 3
 
-// pages asks for page after page of a list, until one is empty, and calls f
-// with each. Rows that were scanned lately come first, since a row that is
-// scanned meanwhile then moves to where it was seen already, and pushes others
-// back, to be seen twice: nothing is missed.
-func (s *syncer) pages(ctx context.Context, u *urgency, r hss.ListRequest, tries int, f func(*hss.ListResponse)) error {
+// listing is how a list is asked for.
+type listing struct {
+	request hss.ListRequest
+	urgency *urgency
+	tries   int // for each page
+	// each is called with every page.
+	each func(*hss.ListResponse)
+	// between is called after every page and before each further try.
+	between func()
+}
+
+// pages asks for page after page of a list, until one is empty. Rows that were
+// scanned lately come first, since a row that is scanned meanwhile then moves
+// to where it was seen already, and pushes others back, to be seen twice:
+// nothing is missed.
+func (s *syncer) pages(ctx context.Context, l listing) error {
+	r := &l.request
 	r.EnterpriseProjectID, r.Limit = s.p.enterpriseProject, hss.MaxLimit
 	r.SortKey, r.SortDir = hss.SortByLatestScanTime, hss.SortDescending
 	var before []string
 	for same := 0; r.Offset <= hss.MaxOffset; {
-		page, err := s.page(ctx, u, r, tries)
+		page, err := s.page(ctx, &l)
 		if err != nil {
 			return fmt.Errorf("rows from %d on: %w", r.Offset, err)
 		}
@@ -39,17 +51,16 @@ func (s *syncer) pages(ctx context.Context, u *urgency, r hss.ListRequest, tries
 			return nil
 		}
 		ids := idsOf(page)
-		if slices.Equal(ids, before) {
-			same++
-		} else {
-			same = 0
+		if same++; !slices.Equal(ids, before) {
+			same = 1
 		}
 		if same >= maxSamePages {
-			return fmt.Errorf("the list repeats itself: %d pages before offset %d are the same", same+1, r.Offset)
+			return fmt.Errorf("the list repeats itself: %d pages up to offset %d are the same", same, r.Offset)
 		}
 		before = ids
-		f(page)
 		r.Offset += len(page.Images)
+		l.each(page)
+		l.between()
 	}
 	return fmt.Errorf("the list goes on past offset %d, which the API does not allow", hss.MaxOffset)
 }
@@ -63,16 +74,18 @@ func idsOf(page *hss.ListResponse) []string {
 }
 
 // page asks for one page, and again if what went wrong may pass.
-func (s *syncer) page(ctx context.Context, u *urgency, r hss.ListRequest, tries int) (page *hss.ListResponse, err error) {
-	for try := range tries {
+func (s *syncer) page(ctx context.Context, l *listing) (page *hss.ListResponse, err error) {
+	for try := range l.tries {
 		if try > 0 {
 			s.i.sleep(ctx, s.i.jitter(firstWait<<(try-1)))
+			l.between()
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		err = s.i.call(ctx, s.p, u, 1, func(ctx context.Context, _ int) (err error) {
-			page, err = s.pager.List(ctx, r)
+		q := question{project: s.p, urgency: l.urgency, calls: 1, deep: l.request.Offset > 0}
+		err = s.i.call(ctx, q, func(ctx context.Context, _ int) (err error) {
+			page, err = s.pager.List(ctx, l.request)
 			return whyEnded(ctx, err)
 		})
 		if err == nil || isFinal(err) {
