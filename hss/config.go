@@ -112,6 +112,9 @@ func (p RetryPolicy) withDefaults() (RetryPolicy, error) {
 	return p, nil
 }
 
+// maxIdleConnections is how many connections to HSS are kept for later requests.
+const maxIdleConnections = 16
+
 // defaultTransport is a transport of the client's own, with TLS 1.2 or newer.
 func defaultTransport() http.RoundTripper {
 	base, ok := http.DefaultTransport.(*http.Transport)
@@ -119,7 +122,7 @@ func defaultTransport() http.RoundTripper {
 		return http.DefaultTransport
 	}
 	transport := base.Clone()
-	transport.MaxIdleConnsPerHost = maxSigned
+	transport.MaxIdleConnsPerHost = maxIdleConnections
 	if transport.TLSClientConfig == nil {
 		transport.TLSClientConfig = &tls.Config{}
 	}

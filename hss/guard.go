@@ -5,16 +5,26 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 )
 
 // More than five failed signatures in a row lock an access key for 5 minutes,
-// for everyone who uses it. The guard sees to it that this client does not:
-// credentials that never worked are tried one request at a time, others in at
-// most maxSigned requests at once, and after a refusal none is sent for a while.
+// for everyone who uses it. The guard sees to it that this client does not lock
+// a key that never worked, such as a mistyped one: it is tried one request at a
+// time, and after a refusal none is sent for a while.
+//
+// A key that has worked is sent in as many requests at once as the caller
+// makes: were they fewer, every pod with several new images would wait for it.
+// The price is that a key which stops working, because it was disabled or a
+// clock jumped, is refused in all the requests that are under way at that
+// moment, and is locked if these are more than five. Then it is of no use to
+// anyone with these settings, and a lock changes nothing for them; but someone
+// else's programs with the same key and a right clock are locked out for five
+// minutes. Who can't have that gives hssgate a key of its own, which is wise
+// anyway, or bounds its requests at one time to five.
 const (
-	maxSigned       = 4
 	maxRefusalPause = time.Hour
 	maxGuardedKeys  = 16
 )
@@ -30,7 +40,6 @@ type guard struct {
 
 // keyState is what is known of one set of credentials.
 type keyState struct {
-	signed   bool // signed requests are limited, tokens are not
 	proven   bool
 	inFlight int
 	pauses   int // in a row, without a success between
@@ -81,7 +90,7 @@ func (g *guard) state(c Credentials) *keyState {
 		return key
 	}
 	g.forget()
-	key := &keyState{signed: c.Token.Empty(), changed: make(chan struct{})}
+	key := &keyState{changed: make(chan struct{})}
 	g.keys[fingerprint] = key
 	return key
 }
@@ -102,13 +111,10 @@ func (g *guard) forget() {
 
 // slots is how many requests may be under way at once.
 func (k *keyState) slots() int {
-	switch {
-	case !k.proven:
+	if !k.proven {
 		return 1
-	case !k.signed:
-		return int(^uint(0) >> 1)
 	}
-	return maxSigned
+	return math.MaxInt
 }
 
 // release gives a turn back. answered says that a list came, err what came in

@@ -129,38 +129,59 @@ func TestChangedCredentialsEndThePause(t *testing.T) {
 	}
 }
 
-func TestUnprovenCredentialsAreTriedOneRequestAtATime(t *testing.T) {
+func TestCredentialsAreTriedOneRequestAtATimeUntilTheyWork(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		slow, slowList := refusal(), list()
-		slow.takes, slowList.takes = time.Second, time.Second
-		s := newScript(slowList, slow)
-		errs := listAll(t, scripted(t, s, nil), 20)
-		refused := 0
-		for _, err := range errs {
+		unwell, works, refused := step{status: 503}, list(), refusal()
+		unwell.takes, works.takes, refused.takes = time.Second, time.Second, time.Second
+		s := newScript(unwell, unwell, works, refused)
+		client := scripted(t, s, func(c *hss.Config) { c.Retry.MaxAttempts = 1 })
+		failed := 0
+		for _, err := range listAll(t, client, 20) {
 			if err != nil {
-				refused++
+				failed++
 			}
 		}
-		// One that succeeds alone, then four at once that are refused.
-		if refused != 19 || s.asked() != 5 {
-			t.Errorf("%d refused after %d requests, want 19 after 5", refused, s.asked())
+		if failed != 19 || s.asked() != 20 {
+			t.Errorf("%d failed after %d requests, want 19 after 20", failed, s.asked())
 		}
-		want := []time.Duration{0, time.Second, time.Second, time.Second, time.Second}
+		// Two tell nothing of the credentials, the third that they work; then
+		// all the others are under way at once.
+		want := []time.Duration{0, time.Second, 2 * time.Second}
+		for range 17 {
+			want = append(want, 3*time.Second)
+		}
 		if diff := cmp.Diff(want, s.at); diff != "" {
 			t.Errorf("times of the requests (-want +got):\n%s", diff)
+		}
+		listAll(t, client, 20)
+		if s.asked() != 20 {
+			t.Errorf("%d requests were sent with refused credentials", s.asked()-20)
 		}
 	})
 }
 
-func TestProvenCredentialsAreSentFourAtATimeAndTokensWithoutBound(t *testing.T) {
+func TestCredentialsThatNeverWorkedAreSentOnce(t *testing.T) {
 	t.Parallel()
-	for name, tc := range map[string]struct {
-		credentials hss.Credentials
-		atOnce      int
-	}{
-		"signatures": {accessKey(), 4},
-		"tokens":     {hss.Credentials{Token: hss.NewSecret("T")}, 12},
+	synctest.Test(t, func(t *testing.T) {
+		slow := refusal()
+		slow.takes = time.Second
+		s := newScript(slow)
+		for _, err := range listAll(t, scripted(t, s, nil), 20) {
+			if err == nil {
+				t.Error("no error")
+			}
+		}
+		if s.asked() != 1 {
+			t.Errorf("%d requests were sent", s.asked())
+		}
+	})
+}
+
+func TestProvenCredentialsAreSentInAsManyRequestsAsThereAre(t *testing.T) {
+	t.Parallel()
+	for name, credentials := range map[string]hss.Credentials{
+		"signatures": accessKey(), "tokens": {Token: hss.NewSecret("T")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -168,12 +189,12 @@ func TestProvenCredentialsAreSentFourAtATimeAndTokensWithoutBound(t *testing.T) 
 				slow := list()
 				slow.takes = time.Second
 				s := newScript(list(), slow)
-				client := scripted(t, s, func(c *hss.Config) { c.Credentials = hss.StaticCredentials(tc.credentials) })
+				client := scripted(t, s, func(c *hss.Config) { c.Credentials = hss.StaticCredentials(credentials) })
 				listAll(t, client, 1)
 				begun := time.Now()
 				listAll(t, client, 12)
-				if took, want := time.Since(begun), time.Duration(12/tc.atOnce)*time.Second; took != want {
-					t.Errorf("12 requests took %s, want %s", took, want)
+				if took := time.Since(begun); took != time.Second {
+					t.Errorf("12 requests took %s", took)
 				}
 			})
 		})
