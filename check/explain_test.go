@@ -54,7 +54,7 @@ func TestWhatIsOddIsExplained(t *testing.T) {
 		labels map[string]string
 		want   string
 	}{
-		"an image that is none":        {check.ImageObject("Upper/x", "shop"), nil, map[string]string{"env": "prod"}, "no node could pull it"},
+		"an image that is none":        {check.ImageObject("h.io/Upper", "shop"), nil, map[string]string{"env": "prod"}, "no node could pull it"},
 		"an exempt namespace":          {check.ImageObject("a", "kube-system"), []string{"kube-system"}, nil, `namespace "kube-system" is exempt`},
 		"labels that nobody knows":     {check.ImageObject("a", "shop"), nil, nil, "its labels are not known"},
 		"a namespace without labels":   {check.ImageObject("a", "shop"), nil, map[string]string{}, `namespace "shop" has no labels`},

@@ -22,10 +22,16 @@ const (
 	// JSON and YAML hold everything.
 	JSON Output = "json"
 	YAML Output = "yaml"
+	// SARIF is version 2.1.0, for code hosts.
+	SARIF Output = "sarif"
+	// JUnit is for pipelines that show tests.
+	JUnit Output = "junit"
+	// Markdown is for comments on pull requests.
+	Markdown Output = "markdown"
 )
 
 // Outputs are all of them.
-func Outputs() []Output { return []Output{TableOutput, WideOutput, JSON, YAML} }
+func Outputs() []Output { return []Output{TableOutput, WideOutput, JSON, YAML, SARIF, JUnit, Markdown} }
 
 // ParseOutput reads the name of an output; empty is TableOutput.
 func ParseOutput(name string) (Output, error) {
@@ -76,6 +82,12 @@ func (r *Report) write(w io.Writer, f Format) error {
 		}
 		_, err = w.Write(data)
 		return err
+	case SARIF:
+		return r.writeSARIF(w)
+	case JUnit:
+		return r.writeJUnit(w)
+	case Markdown:
+		return r.writeMarkdown(w)
 	default:
 		_, err := io.WriteString(w, r.text(f))
 		return err

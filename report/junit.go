@@ -1,0 +1,136 @@
+package report
+
+import (
+	"encoding/xml"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// The parts of JUnit's XML (Jenkins' junit-4.xsd) that are written here.
+type (
+	// junitSuites is a whole file.
+	junitSuites struct {
+		XMLName  xml.Name     `xml:"testsuites"`
+		Name     string       `xml:"name,attr"`
+		Tests    int          `xml:"tests,attr"`
+		Failures int          `xml:"failures,attr"`
+		Errors   int          `xml:"errors,attr"`
+		Suites   []junitSuite `xml:"testsuite"`
+	}
+	junitSuite struct {
+		Name      string      `xml:"name,attr"`
+		Tests     int         `xml:"tests,attr"`
+		Failures  int         `xml:"failures,attr"`
+		Errors    int         `xml:"errors,attr"`
+		Timestamp string      `xml:"timestamp,attr,omitempty"`
+		Cases     []junitCase `xml:"testcase"`
+	}
+	junitCase struct {
+		Name      string        `xml:"name,attr"`
+		ClassName string        `xml:"classname,attr"`
+		Error     *junitFailure `xml:"error,omitempty"`
+		Failure   *junitFailure `xml:"failure,omitempty"`
+		Output    string        `xml:"system-out,omitempty"`
+	}
+	junitFailure struct {
+		Type    string `xml:"type,attr"`
+		Message string `xml:"message,attr"`
+		Text    string `xml:",chardata"`
+	}
+)
+
+// writeJUnit writes a suite for each namespace, or for each file, and a case
+// for each object. A denial is a failure; what can't be told is an error.
+func (r *Report) writeJUnit(w io.Writer) error {
+	all := junitSuites{Name: "hssgate check"}
+	for i := range r.Results {
+		one := &r.Results[i]
+		all.suite(one.suiteName(), r).add(one.junit())
+	}
+	for _, p := range r.Problems {
+		name := p.Source
+		if name == "" {
+			name = "input"
+		}
+		all.suite(name, r).add(junitCase{Name: "is read", ClassName: name, Error: &junitFailure{Type: "unreadable", Message: clean(p.Message), Text: clean(p.String())}})
+	}
+	for i := range all.Suites {
+		s := &all.Suites[i]
+		all.Tests, all.Failures, all.Errors = all.Tests+s.Tests, all.Failures+s.Failures, all.Errors+s.Errors
+	}
+	return writeXML(w, all)
+}
+
+func writeXML(w io.Writer, v any) error {
+	if _, err := io.WriteString(w, xml.Header); err != nil {
+		return err
+	}
+	encoder := xml.NewEncoder(w)
+	encoder.Indent("", "  ")
+	if err := encoder.Encode(v); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "\n")
+	return err
+}
+
+func (r *Result) suiteName() string {
+	switch {
+	case r.Source != "":
+		return r.Source
+	case r.Namespace != "":
+		return r.Namespace
+	default:
+		return "images"
+	}
+}
+
+func (a *junitSuites) suite(name string, r *Report) *junitSuite {
+	for i := range a.Suites {
+		if a.Suites[i].Name == name {
+			return &a.Suites[i]
+		}
+	}
+	s := junitSuite{Name: name}
+	if !r.Time.IsZero() {
+		s.Timestamp = r.Time.UTC().Format("2006-01-02T15:04:05")
+	}
+	a.Suites = append(a.Suites, s)
+	return &a.Suites[len(a.Suites)-1]
+}
+
+func (s *junitSuite) add(c junitCase) {
+	s.Tests++
+	if c.Failure != nil {
+		s.Failures++
+	}
+	if c.Error != nil {
+		s.Errors++
+	}
+	s.Cases = append(s.Cases, c)
+}
+
+func (r *Result) junit() junitCase {
+	c := junitCase{Name: clean(r.Title()), ClassName: clean(strings.TrimPrefix(r.Namespace+"."+r.Kind, "."))}
+	why := strings.Join(r.Why(), "\n")
+	switch r.Verdict {
+	case Denied:
+		c.Failure = &junitFailure{Type: string(r.Verdict), Message: clean(r.Why()[0]), Text: clean(r.Message)}
+	case Unknown:
+		c.Error = &junitFailure{Type: string(r.Verdict), Message: clean(r.Why()[0]), Text: clean(why)}
+	default:
+		c.Output = clean(string(r.Verdict) + ": " + why)
+	}
+	return c
+}
+
+// clean leaves out what XML can't hold, and what steers a terminal.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || strconv.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, text)
+}

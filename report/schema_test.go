@@ -1,0 +1,170 @@
+package report_test
+
+import (
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/hssgate/hssgate/report"
+)
+
+// The parts of XML Schema that junit-4.xsd uses: global elements that are a
+// text, or a sequence of others with attributes.
+type (
+	xsd struct {
+		Elements []xsdElement `xml:"element"`
+	}
+	xsdElement struct {
+		Name     string   `xml:"name,attr"`
+		Type     string   `xml:"type,attr"`
+		Ref      string   `xml:"ref,attr"`
+		Min      string   `xml:"minOccurs,attr"`
+		Max      string   `xml:"maxOccurs,attr"`
+		Contents *xsdType `xml:"complexType"`
+	}
+	xsdType struct {
+		Mixed      bool           `xml:"mixed,attr"`
+		Sequence   []xsdElement   `xml:"sequence>element"`
+		Attributes []xsdAttribute `xml:"attribute"`
+	}
+	xsdAttribute struct {
+		Name string `xml:"name,attr"`
+		Use  string `xml:"use,attr"`
+	}
+	// node is any element of a document.
+	node struct {
+		XMLName    xml.Name
+		Attributes []xml.Attr `xml:",any,attr"`
+		Children   []node     `xml:",any"`
+		Text       string     `xml:",chardata"`
+	}
+)
+
+func loadXSD(t *testing.T) map[string]xsdElement {
+	t.Helper()
+	data, err := os.ReadFile("testdata/junit-4.xsd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema xsd
+	if err := xml.Unmarshal(data, &schema); err != nil {
+		t.Fatal(err)
+	}
+	elements := map[string]xsdElement{}
+	for _, e := range schema.Elements {
+		elements[e.Name] = e
+	}
+	if len(elements) != 10 {
+		t.Fatalf("the schema has %d elements, want 10", len(elements))
+	}
+	return elements
+}
+
+// validate returns what is wrong with a node by the schema.
+func validate(schema map[string]xsdElement, n *node) error {
+	e, known := schema[n.XMLName.Local]
+	if !known {
+		return fmt.Errorf("there is no element %s", n.XMLName.Local)
+	}
+	contents := e.Contents
+	if contents == nil {
+		contents = &xsdType{Mixed: true} // xs:string
+	}
+	errs := []error{validateAttributes(n, contents.Attributes), validateSequence(n, contents.Sequence)}
+	if !contents.Mixed && strings.TrimSpace(n.Text) != "" {
+		errs = append(errs, fmt.Errorf("%s holds the text %q", n.XMLName.Local, n.Text))
+	}
+	for i := range n.Children {
+		errs = append(errs, validate(schema, &n.Children[i]))
+	}
+	return errors.Join(errs...)
+}
+
+func validateAttributes(n *node, allowed []xsdAttribute) error {
+	given := map[string]bool{}
+	for _, a := range n.Attributes {
+		given[a.Name.Local] = true
+	}
+	var errs []error
+	for _, a := range allowed {
+		if a.Use == "required" && !given[a.Name] {
+			errs = append(errs, fmt.Errorf("%s has no %s", n.XMLName.Local, a.Name))
+		}
+		delete(given, a.Name)
+	}
+	for name := range given {
+		errs = append(errs, fmt.Errorf("%s has the attribute %s", n.XMLName.Local, name))
+	}
+	return errors.Join(errs...)
+}
+
+func validateSequence(n *node, sequence []xsdElement) error {
+	children := n.Children
+	for _, e := range sequence {
+		count := 0
+		for len(children) > 0 && children[0].XMLName.Local == e.Ref {
+			children, count = children[1:], count+1
+		}
+		least, most := 1, 1
+		if e.Min != "" {
+			least, _ = strconv.Atoi(e.Min)
+		}
+		if e.Max != "" {
+			most, _ = strconv.Atoi(strings.ReplaceAll(e.Max, "unbounded", "1000000"))
+		}
+		if count < least || count > most {
+			return fmt.Errorf("%s has %d %s", n.XMLName.Local, count, e.Ref)
+		}
+	}
+	if len(children) > 0 {
+		return fmt.Errorf("%s is out of place in %s", children[0].XMLName.Local, n.XMLName.Local)
+	}
+	return nil
+}
+
+func parseXML(t *testing.T, text string) *node {
+	t.Helper()
+	var n node
+	decoder := xml.NewDecoder(strings.NewReader(text))
+	if err := decoder.Decode(&n); err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+	if _, err := decoder.Token(); err != nil && !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	return &n
+}
+
+func TestJUnitIsValid(t *testing.T) {
+	t.Parallel()
+	schema := loadXSD(t)
+	for name, r := range map[string]*report.Report{"nothing": {}, "everything": everything()} {
+		text := written(t, r, report.Format{Output: report.JUnit})
+		if err := validate(schema, parseXML(t, text)); err != nil {
+			t.Errorf("%s: %v in\n%s", name, err, text)
+		}
+	}
+}
+
+// TestTheSchemaOfJUnitIsStrict shows that the validator finds what is wrong.
+func TestTheSchemaOfJUnitIsStrict(t *testing.T) {
+	t.Parallel()
+	schema := loadXSD(t)
+	for name, text := range map[string]string{
+		"an unknown element":   `<testsuites><suite/></testsuites>`,
+		"a missing attribute":  `<testsuites><testsuite name="a"/></testsuites>`,
+		"an unknown attribute": `<testsuites kind="a"/>`,
+		"elements out of turn": `<testsuites><testsuite name="a" tests="1"><testcase name="b"><failure/><error/></testcase></testsuite></testsuites>`,
+		"one too many":         `<testsuites><testsuite name="a" tests="0"><system-out/><system-out/></testsuite></testsuites>`,
+		"a text":               `<testsuites>text</testsuites>`,
+	} {
+		if err := validate(schema, parseXML(t, text)); err == nil {
+			t.Errorf("%s was found valid", name)
+		}
+	}
+}
