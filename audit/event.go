@@ -38,10 +38,11 @@ func (a *Auditor) writeEvents(ctx context.Context, f *findings) {
 	}
 	budget := maxEventsOfOne
 	for _, g := range f.sorted() {
+		key := eventKey{f.namespace, g.owner.uid, g.policy}
 		if g.violations == 0 {
+			a.events.hold(key)
 			continue
 		}
-		key := eventKey{f.namespace, g.owner.uid, g.policy}
 		write, isNew := a.events.see(key, g, budget > 0)
 		if !write {
 			continue

@@ -91,6 +91,16 @@ func (e *events) see(key eventKey, g *group, mayWrite bool) (write, isNew bool) 
 	return true, true
 }
 
+// hold leaves an Event as it is, since it isn't known whether its violation
+// still is.
+func (e *events) hold(key eventKey) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if w, ok := e.stand[key]; ok {
+		w.current = true
+	}
+}
+
 func (e *events) forget(key eventKey) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

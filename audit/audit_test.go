@@ -1,0 +1,242 @@
+package audit_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hssgate/hssgate/gate"
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+func TestAuditCountsWhatRuns(t *testing.T) {
+	t.Parallel()
+	excepted := gate.Violation{Policy: "p", Effect: gate.EffectExcepted, PodEffect: gate.EffectExcepted, Findings: []policy.Finding{{Message: "excepted"}}}
+	tests := map[string]struct {
+		verdict *gate.Violation
+		change  func(*corev1.Pod)
+		want    v1alpha1.AuditStatus
+	}{
+		"a pod that passes":                   {nil, nil, v1alpha1.AuditStatus{Examined: 1}},
+		"a pod that would be denied":          {new(verdict(v1alpha1.EnforcementDeny, policy.CheckSeverityLevel, "High")), nil, v1alpha1.AuditStatus{Examined: 1, Violations: 1}},
+		"a pod that is only recorded":         {new(verdict(v1alpha1.EnforcementAudit, policy.CheckNotFound, "not found")), nil, v1alpha1.AuditStatus{Examined: 1, Violations: 1}},
+		"a pod that HSS can't be asked about": {new(verdict(v1alpha1.EnforcementDeny, policy.CheckUnavailable, "no answer")), nil, v1alpha1.AuditStatus{Examined: 1, Unjudged: 1}},
+		"a pod that an exception lets past":   {&excepted, nil, v1alpha1.AuditStatus{Examined: 1, Excepted: 1}},
+		"a pod that is being deleted":         {new(verdict(v1alpha1.EnforcementDeny, policy.CheckSeverityLevel, "High")), leaving, v1alpha1.AuditStatus{}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCluster(t)
+			if test.verdict != nil {
+				c.verdicts["app:1"] = *test.verdict
+			}
+			c.run("a", "web", "app:1", func(p *corev1.Pod) {
+				if test.change != nil {
+					test.change(p)
+				}
+			})
+			got := *c.audits(t)
+			got.FirstViolations = nil
+			if !got.Time.Time.Equal(now) {
+				t.Errorf("the time is %s, want %s", got.Time, now)
+			}
+			got.Time = metav1.Time{}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func leaving(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: now} }
+
+func TestAuditReadsPagesAndLeavesOutExemptNamespaces(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.verdicts["bad:1"] = c.high()
+	for n := range 600 {
+		c.run("a", fmt.Sprintf("pod-%d", n), "good:1")
+	}
+	c.run("kube-system", "dns", "bad:1")
+	if got := c.audits(t); got.Examined != 600 || got.Violations != 0 {
+		t.Errorf("got %+v, want 600 examined", got)
+	}
+	slices.Sort(c.pages)
+	if diff := cmp.Diff([]int{0, 100, 250, 250}, c.pages); diff != "" {
+		t.Errorf("pages differ:\n%s", diff)
+	}
+}
+
+func TestAuditNamesWorkloads(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.verdicts["bad:1"] = c.high()
+	for _, set := range []string{"web-1", "web-2"} {
+		rs := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{
+			Namespace: "a", Name: set, UID: controller("", "ReplicaSet", set).UID, OwnerReferences: []metav1.OwnerReference{controller("apps/v1", "Deployment", "web")},
+		}}
+		if err := c.Create(t.Context(), rs); err != nil {
+			t.Fatal(err)
+		}
+		c.run("a", set+"-x", "bad:1", ownedBy("apps/v1", "ReplicaSet", set))
+	}
+	c.run("a", "agent-x", "bad:1", ownedBy("apps/v1", "DaemonSet", "agent"))
+	c.run("a", "orphan-x", "bad:1", ownedBy("apps/v1", "ReplicaSet", "gone"))
+	c.run("a", "static", "bad:1", ownedBy("v1", "Node", "node-1"))
+	c.run("b", "alone", "bad:1")
+	status := c.audits(t)
+	const message = `container "app": bad:1 — severity High, allowed Medium`
+	want := []v1alpha1.AuditViolation{
+		{Namespace: "a", Kind: "DaemonSet", Name: "agent", Pods: 1, Message: message},
+		{Namespace: "a", Kind: "Deployment", Name: "web", Pods: 2, Message: message},
+		{Namespace: "a", Kind: "Pod", Name: "static", Pods: 1, Message: message},
+		{Namespace: "a", Kind: "ReplicaSet", Name: "gone", Pods: 1, Message: message},
+		{Namespace: "b", Kind: "Pod", Name: "alone", Pods: 1, Message: message},
+	}
+	if diff := cmp.Diff(want, status.FirstViolations); diff != "" {
+		t.Errorf("the first violations differ:\n%s", diff)
+	}
+}
+
+func TestStatusIsBoundedAndFair(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.verdicts["bad:1"] = c.high()
+	for n := range 100 {
+		c.run("a", fmt.Sprintf("pod-%03d", n), "bad:1")
+	}
+	for n := range 3 {
+		c.run("b", fmt.Sprintf("pod-%d", n), "bad:1")
+	}
+	status := c.audits(t)
+	if len(status.FirstViolations) != 20 || status.Violations != 103 {
+		t.Fatalf("got %d of %d violations, want 20 of 103", len(status.FirstViolations), status.Violations)
+	}
+	if last := status.FirstViolations[19]; last.Namespace != "b" || last.Name != "pod-2" {
+		t.Errorf("the last one is %+v, want the last of namespace b", last)
+	}
+	if first := status.FirstViolations[16]; first.Namespace != "a" || first.Name != "pod-016" {
+		t.Errorf("the last one of namespace a is %+v, want its 17th", first)
+	}
+}
+
+func TestMessagesAreBounded(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	for n := range 9 {
+		image := fmt.Sprintf("bad:%d", n)
+		c.verdicts[image] = verdict(v1alpha1.EnforcementDeny, policy.CheckDigest, strings.Repeat("ü", 2000))
+		c.run("a", fmt.Sprintf("web-%d", n), image, ownedBy("apps/v1", "DaemonSet", "web"))
+	}
+	violations := c.audits(t).FirstViolations
+	if len(violations) != 1 || violations[0].Pods != 9 {
+		t.Fatalf("got %+v, want one workload with 9 pods", violations)
+	}
+	message := violations[0].Message
+	if lines := strings.Split(message, "\n"); len(lines) != 6 || lines[5] != "and more" || len(message) > 4096 {
+		t.Errorf("got %d lines, %d bytes: %s", len(lines), len(message), message)
+	}
+	if strings.ToValidUTF8(message, "?") != message {
+		t.Error("a character was cut")
+	}
+}
+
+func TestAnIncompleteAuditLeavesTheStatusAlone(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, openReport)
+	c.verdicts["bad:1"] = c.high()
+	c.run("a", "web", "bad:1")
+	c.run("b", "web", "bad:1")
+	before := c.audits(t)
+	events := c.events(t)
+	c.written()
+	c.fail = func(verb, object string) error {
+		if verb == "list" && strings.HasPrefix(object, "*v1.PodList b/") {
+			return errors.New("connection refused")
+		}
+		return nil
+	}
+	c.clock.Step(time.Hour)
+	_, err := c.Audit(t.Context(), "test")
+	if err == nil || !strings.Contains(err.Error(), `namespace "b": list pods: connection refused`) {
+		t.Errorf("got error %v", err)
+	}
+	if diff := cmp.Diff(before, c.status(t)); diff != "" {
+		t.Errorf("the status changed:\n%s", diff)
+	}
+	for _, write := range c.written() {
+		if strings.Contains(write, " b/") || strings.HasPrefix(write, "delete") {
+			t.Errorf("nothing is known of namespace b, but: %s", write)
+		}
+	}
+	if diff := cmp.Diff(events, c.events(t)); diff != "" {
+		t.Errorf("Events changed:\n%s", diff)
+	}
+}
+
+func TestAForgottenSnapshotIsReadAnew(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	for n := range 300 {
+		c.run("a", fmt.Sprintf("pod-%d", n), "good:1")
+	}
+	expired := 0
+	c.fail = func(verb, object string) error {
+		if verb == "list" && object == "*v1.PodList a/250" && expired < 2 {
+			expired++
+			return apierrors.NewResourceExpired("too old")
+		}
+		return nil
+	}
+	if got := c.audits(t); got.Examined != 300 {
+		t.Errorf("examined %d pods, want 300: none twice", got.Examined)
+	}
+}
+
+func TestAnAuditThatIsStoppedTellsNothing(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.verdicts["bad:1"] = c.high()
+	c.run("a", "web", "bad:1")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.Audit(ctx, "test"); !errors.Is(err, context.Canceled) {
+		t.Errorf("got error %v, want that it was cancelled", err)
+	}
+	if got := c.status(t); got != nil {
+		t.Errorf("the status became %+v", got)
+	}
+}
+
+func TestMetricsTellTheLastAudit(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	if got := c.measured(t, "hssgate_audit_violations"); got != nil {
+		t.Errorf("before the first audit: %v", got)
+	}
+	c.verdicts["bad:1"] = c.high()
+	c.run("a", "web", "bad:1")
+	c.audits(t)
+	want := []string{"hssgate_audit_violations p 1"}
+	if diff := cmp.Diff(want, c.measured(t, "hssgate_audit_violations")); diff != "" {
+		t.Error(diff)
+	}
+	if got := c.measured(t, "hssgate_audits_total"); len(got) != 1 || got[0] != "hssgate_audits_total success test 1" {
+		t.Errorf("got %v", got)
+	}
+	if got := c.measured(t, "hssgate_audit_last_success_timestamp_seconds"); len(got) != 1 {
+		t.Errorf("got %v", got)
+	}
+}
