@@ -57,14 +57,15 @@ func (a answer) asWarnings(d *gate.Decision) answer {
 }
 
 // annotations record the decision in the API server's audit log.
-func (h *Handler) annotations(d *gate.Decision) map[string]string {
+func (h *Handler) annotations(d *gate.Decision) []annotation {
 	if len(d.Policies) == 0 && len(d.Notices) == 0 {
 		return nil
 	}
-	annotations := map[string]string{annotationDecision: string(d.Outcome)}
+	annotations := make([]annotation, 1, 5)
+	annotations[0] = annotation{annotationDecision, string(d.Outcome)}
 	add := func(key string, lines []string, separator string) {
 		if len(lines) > 0 {
-			annotations[key] = strings.Join(lines, separator)
+			annotations = append(annotations, annotation{key, strings.Join(lines, separator)})
 		}
 	}
 	add(annotationPolicies, d.Policies, ",")
@@ -74,12 +75,12 @@ func (h *Handler) annotations(d *gate.Decision) map[string]string {
 	switch b := d.BreakGlass; {
 	case b == nil:
 	case b.Refused != "":
-		annotations[annotationBreakGlassRefused] = oneLine(b.Refused)
+		annotations = append(annotations, annotation{annotationBreakGlassRefused, oneLine(b.Refused)})
 	default:
-		annotations[annotationBreakGlass] = oneLine(b.User + ":" + b.Reason)
+		annotations = append(annotations, annotation{annotationBreakGlass, oneLine(b.User + ":" + b.Reason)})
 	}
 	if h.DryRun {
-		annotations[annotationDryRun] = "true"
+		annotations = append(annotations, annotation{annotationDryRun, "true"})
 	}
 	return annotations
 }

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -16,10 +17,20 @@ const (
 // which it puts into the URL, less the margin for the way there and back. Of a
 // very short timeout at least half is used.
 func (o *Options) budget(r *http.Request) time.Duration {
-	timeout, err := time.ParseDuration(r.URL.Query().Get("timeout"))
+	timeout, err := time.ParseDuration(timeoutOf(r))
 	if err != nil || timeout <= 0 {
 		timeout = o.DefaultTimeout
 	}
 	timeout = min(timeout, maxTimeout)
 	return max(timeout-o.TimeoutMargin, timeout/2)
+}
+
+// timeoutOf is the URL's timeout as it is written. The API server writes
+// nothing else into the query, and letters and digits only.
+func timeoutOf(r *http.Request) string {
+	timeout, ok := strings.CutPrefix(r.URL.RawQuery, "timeout=")
+	if ok && !strings.ContainsAny(timeout, "&;%+=") {
+		return timeout
+	}
+	return r.URL.Query().Get("timeout")
 }

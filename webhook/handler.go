@@ -81,7 +81,7 @@ func (o *Options) setDefaults() {
 	if o.TimeoutMargin <= 0 {
 		o.TimeoutMargin = DefaultTimeoutMargin
 	}
-	o.MaxInFlightBytes = max(o.MaxInFlightBytes, o.MaxReviewBytes)
+	o.MaxInFlightBytes = max(o.MaxInFlightBytes, o.MaxReviewBytes, bufferBytes)
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
@@ -91,6 +91,7 @@ func (o *Options) setDefaults() {
 type Handler struct {
 	Options
 	inFlight *semaphore.Weighted
+	buffers  buffers
 }
 
 // NewHandler returns a handler to be registered on controller-runtime's
@@ -104,15 +105,14 @@ func NewHandler(o Options) *Handler {
 // caller leaves: a context that others cancel would make a denial of it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	deadline := start.Add(h.budget(r))
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(r.Context()), deadline)
-	defer cancel()
+	ctx := &deadline{at: start.Add(h.budget(r))}
+	defer ctx.end()
 	// Not every ResponseWriter can; the body of one that can't is a test's.
-	_ = http.NewResponseController(w).SetReadDeadline(deadline)
+	_ = http.NewResponseController(w).SetReadDeadline(ctx.at)
 
 	var rv review
-	a := h.answer(ctx, r, &rv)
-	if err := a.write(w, rv.Request.UID); err != nil {
+	a := h.answer(ctx, r, &rv) //nolint:contextcheck // it must not end with the request's
+	if err := a.write(w, rv.Request.UID, &h.buffers); err != nil {
 		h.Log.Error("answer was not sent", "uid", rv.Request.UID, "error", err)
 	}
 	h.Metrics.observe(rv.Request.Operation, a.allowed, time.Since(start))
@@ -155,11 +155,13 @@ func (h *Handler) read(ctx context.Context, r *http.Request, rv *review) error {
 	if size > h.MaxReviewBytes {
 		return readHead(r, rv, fmt.Errorf("%w: %d bytes, at most %d are allowed", errTooLarge, size, h.MaxReviewBytes))
 	}
-	if err := h.inFlight.Acquire(ctx, size); err != nil {
+	// A small one takes a whole buffer.
+	weight := max(size, bufferBytes)
+	if !h.inFlight.TryAcquire(weight) && h.inFlight.Acquire(ctx, weight) != nil {
 		return readHead(r, rv, errBusy)
 	}
-	defer h.inFlight.Release(size)
-	err := decode(r.Body, h.MaxReviewBytes, rv)
+	defer h.inFlight.Release(weight)
+	err := h.decode(r, size, rv)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return errLate
 	}
@@ -167,6 +169,16 @@ func (h *Handler) read(ctx context.Context, r *http.Request, rv *review) error {
 		drain(r)
 	}
 	return err
+}
+
+// decode reads the body at once if it fits into a buffer, or else bit by bit.
+func (h *Handler) decode(r *http.Request, size int64, rv *review) error {
+	if r.ContentLength < 0 || size > bufferBytes {
+		return decode(r.Body, h.MaxReviewBytes, rv)
+	}
+	buffer := h.buffers.get()
+	defer h.buffers.put(buffer)
+	return decodeInto((*buffer)[:size], r.Body, rv)
 }
 
 // readHead reads just the UID of a review that isn't to be read, and returns why.
@@ -203,7 +215,7 @@ func (h *Handler) failure(rv *review, code int32, reason metav1.StatusReason, wh
 	h.Log.Error("review could not be judged", "uid", req.UID, "kind", req.Kind.Kind, "namespace", req.Namespace,
 		"name", req.Name, "user", req.UserInfo.Username, "reason", why)
 	message := oneLine("hssgate cannot judge this object: " + why)
-	annotations := map[string]string{annotationDecision: "Failed", annotationNotices: message}
+	annotations := []annotation{{annotationDecision, "Failed"}, {annotationNotices, message}}
 	if h.admitsUnjudged(req) {
 		return answer{allowed: true, warnings: []string{message}, annotations: annotations}
 	}
@@ -252,11 +264,13 @@ func workload(req *request) (w image.Workload, toJudge bool) {
 	if !ok || req.Operation == admissionv1.Create {
 		return w, ok
 	}
-	if req.OldObject.Metadata.DeletionTimestamp != "" {
-		return image.Workload{}, false
+	if req.OldObject != nil {
+		if req.OldObject.Metadata.DeletionTimestamp != "" {
+			return image.Workload{}, false
+		}
+		old, _ := req.OldObject.Workload(req.Kind.Group, req.Kind.Kind)
+		w.Uses = image.Missing(w.Uses, old.Uses)
 	}
-	old, _ := req.OldObject.Workload(req.Kind.Group, req.Kind.Kind)
-	w.Uses = image.Missing(w.Uses, old.Uses)
 	return w, len(w.Uses) > 0
 }
 

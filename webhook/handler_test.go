@@ -338,6 +338,8 @@ func TestTheAPIServersTimeoutIsKept(t *testing.T) {
 		"none is the default":             {"/validate", 9500 * time.Millisecond},
 		"nonsense is the default":         {"/validate?timeout=soon", 9500 * time.Millisecond},
 		"a negative one is the default":   {"/validate?timeout=-1s", 9500 * time.Millisecond},
+		"one among others is found":       {"/validate?a=b&timeout=5s", 4500 * time.Millisecond},
+		"an escaped one is read":          {"/validate?timeout=%35s", 4500 * time.Millisecond},
 		"a longer one than any is capped": {"/validate?timeout=10h", 29500 * time.Millisecond},
 	}
 	for name, tt := range tests {

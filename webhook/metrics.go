@@ -9,11 +9,19 @@ import (
 
 // Metrics counts reviews.
 type Metrics struct {
-	exceptions *prometheus.CounterVec
-	breakGlass *prometheus.CounterVec
-	reviews    *prometheus.CounterVec
-	latency    *prometheus.HistogramVec
+	exceptions  *prometheus.CounterVec
+	breakGlass  *prometheus.CounterVec
+	byOperation map[string]operationMetrics
 }
+
+// operationMetrics are those of one operation, found ahead of any review.
+type operationMetrics struct {
+	admitted, denied prometheus.Counter
+	latency          prometheus.Observer
+}
+
+// unknownOperation stands for every operation that the API server doesn't have.
+const unknownOperation = "unknown"
 
 // NewMetrics registers the webhook's metrics.
 func NewMetrics(registry prometheus.Registerer) *Metrics {
@@ -26,34 +34,47 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Name: "hssgate_breakglass_total",
 			Help: "Objects that a user with the right to break the glass got past a policy, by policy; dry-run requests are left out.",
 		}, []string{"policy"}),
-		reviews: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "hssgate_admission_reviews_total",
-			Help: "Reviews answered, by operation and by whether the object was admitted.",
-		}, []string{"operation", "allowed"}),
-		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "hssgate_admission_duration_seconds",
-			Help:    "Time from the first byte of a review to its answer.",
-			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
-		}, []string{"operation"}),
 	}
-	registry.MustRegister(m.reviews, m.latency, m.exceptions, m.breakGlass)
+	registry.MustRegister(m.exceptions, m.breakGlass)
+	m.byOperation = newOperationMetrics(registry)
 	return m
+}
+
+func newOperationMetrics(registry prometheus.Registerer) map[string]operationMetrics {
+	reviews := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "hssgate_admission_reviews_total",
+		Help: "Reviews answered, by operation and by whether the object was admitted.",
+	}, []string{"operation", "allowed"})
+	latency := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "hssgate_admission_duration_seconds",
+		Help:    "Time from the first byte of a review to its answer.",
+		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+	}, []string{"operation"})
+	registry.MustRegister(reviews, latency)
+	metrics := map[string]operationMetrics{}
+	for _, operation := range []admissionv1.Operation{admissionv1.Create, admissionv1.Update, admissionv1.Delete, admissionv1.Connect, unknownOperation} {
+		label := string(operation)
+		metrics[label] = operationMetrics{
+			admitted: reviews.WithLabelValues(label, "true"), denied: reviews.WithLabelValues(label, "false"),
+			latency: latency.WithLabelValues(label),
+		}
+	}
+	return metrics
 }
 
 func (m *Metrics) observe(operation admissionv1.Operation, allowed bool, took time.Duration) {
 	if m == nil {
 		return
 	}
-	label := operationLabel(operation)
-	m.reviews.WithLabelValues(label, map[bool]string{true: "true", false: "false"}[allowed]).Inc()
-	m.latency.WithLabelValues(label).Observe(took.Seconds())
-}
-
-// operationLabel keeps the number of time series bounded, whoever asks.
-func operationLabel(operation admissionv1.Operation) string {
-	switch operation {
-	case admissionv1.Create, admissionv1.Update, admissionv1.Delete, admissionv1.Connect:
-		return string(operation)
+	// The number of time series is bounded, whoever asks.
+	metrics, ok := m.byOperation[string(operation)]
+	if !ok {
+		metrics = m.byOperation[unknownOperation]
 	}
-	return "unknown"
+	if allowed {
+		metrics.admitted.Inc()
+	} else {
+		metrics.denied.Inc()
+	}
+	metrics.latency.Observe(took.Seconds())
 }

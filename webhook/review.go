@@ -1,18 +1,13 @@
 package webhook
 
 import (
-	"bytes"
-	stdjson "encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"strconv"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	admissionv1 "k8s.io/api/admission/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/hssgate/hssgate/gate"
@@ -41,7 +36,8 @@ type request struct {
 	UserInfo    userInfo              `json:"userInfo"`
 	DryRun      bool                  `json:"dryRun"`
 	Object      image.Manifest        `json:"object"`
-	OldObject   image.Manifest        `json:"oldObject"`
+	// OldObject is nil unless the object is updated or deleted.
+	OldObject *image.Manifest `json:"oldObject"`
 }
 
 // userInfo is who sent the object. All but the name is read only if it matters:
@@ -69,17 +65,41 @@ func (u *userInfo) user() (gate.User, error) {
 	return user, nil
 }
 
+const reviewKind = "AdmissionReview"
+
 var errTooLarge = errors.New("review is too large")
 
 // decode reads a review of at most limit bytes. What it read before an error
 // stays in rv.
 func decode(body io.Reader, limit int64, rv *review) error {
 	if err := json.UnmarshalRead(&limitedReader{body, limit, limit}, rv); err != nil {
-		return fmt.Errorf("decode AdmissionReview: %w", err)
+		return undecodable(err)
 	}
-	if rv.APIVersion != admissionv1.SchemeGroupVersion.String() || rv.Kind != "AdmissionReview" {
-		return fmt.Errorf("decode AdmissionReview: got apiVersion %q and kind %q, want %q and \"AdmissionReview\"",
-			rv.APIVersion, rv.Kind, admissionv1.SchemeGroupVersion)
+	return rv.check()
+}
+
+// decodeInto reads a review of a known size into a buffer of just that size.
+// What it read before an error stays in rv.
+func decodeInto(buffer []byte, body io.Reader, rv *review) error {
+	n, cut := io.ReadFull(body, buffer)
+	// Strings are copied: the review doesn't refer to the buffer.
+	err := json.Unmarshal(buffer[:n], rv)
+	switch {
+	case cut != nil:
+		return undecodable(cut)
+	case err != nil:
+		return undecodable(err)
+	}
+	return rv.check()
+}
+
+func undecodable(err error) error { return fmt.Errorf("decode AdmissionReview: %w", err) }
+
+// check refuses what is no review that can be answered.
+func (rv *review) check() error {
+	if rv.APIVersion != admissionv1.SchemeGroupVersion.String() || rv.Kind != reviewKind {
+		return fmt.Errorf("decode AdmissionReview: got apiVersion %q and kind %q, want %q and %q",
+			rv.APIVersion, rv.Kind, admissionv1.SchemeGroupVersion, reviewKind)
 	}
 	if rv.Request.UID == "" {
 		return errors.New("decode AdmissionReview: it has no request.uid")
@@ -104,43 +124,4 @@ func (l *limitedReader) Read(p []byte) (int, error) {
 	n, err := l.reader.Read(p)
 	l.left -= int64(n)
 	return n, err
-}
-
-// answer is a response in the making; UID and the envelope are added on writing.
-type answer struct {
-	allowed     bool
-	code        int32
-	reason      metav1.StatusReason
-	message     string
-	warnings    []string
-	annotations map[string]string
-}
-
-func allow() answer { return answer{allowed: true} }
-
-// write sends the one complete AdmissionReview that every review gets. Without
-// a UID there was no review to answer, which the HTTP status says too.
-func (a answer) write(w http.ResponseWriter, uid types.UID) error {
-	response := &admissionv1.AdmissionResponse{
-		UID: uid, Allowed: a.allowed, Warnings: a.warnings, AuditAnnotations: a.annotations,
-	}
-	if !a.allowed {
-		response.Result = &metav1.Status{Status: metav1.StatusFailure, Code: a.code, Reason: a.reason, Message: a.message}
-	}
-	var body bytes.Buffer
-	if err := stdjson.NewEncoder(&body).Encode(admissionv1.AdmissionReview{
-		TypeMeta: metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"},
-		Response: response,
-	}); err != nil {
-		return fmt.Errorf("encode AdmissionReview: %w", err)
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(body.Len()))
-	if uid == "" {
-		w.WriteHeader(http.StatusBadRequest)
-	}
-	if _, err := w.Write(body.Bytes()); err != nil {
-		return fmt.Errorf("send AdmissionReview: %w", err)
-	}
-	return nil
 }
