@@ -37,6 +37,9 @@ type Metadata struct {
 	UID          string      `json:"uid"`
 	Labels       Labels      `json:"labels"`
 	Annotations  Annotations `json:"annotations"`
+	// Controller is what the object says it belongs to. Nothing must be
+	// decided by it: whoever writes the object may say so.
+	Controller Controller `json:"ownerReferences"`
 	// DeletionTimestamp is set once the object is being deleted.
 	DeletionTimestamp string `json:"deletionTimestamp"`
 }

@@ -92,6 +92,7 @@ type Handler struct {
 	Options
 	inFlight *semaphore.Weighted
 	buffers  buffers
+	denials  denials
 }
 
 // NewHandler returns a handler to be registered on controller-runtime's
@@ -249,7 +250,9 @@ func (h *Handler) decide(ctx context.Context, req *request, workload image.Workl
 			h.Log.Error("user could not be read, so they may break no glass", "uid", req.UID, "error", err)
 		}
 	}
+	began := time.Now()
 	d := h.Decider.Decide(ctx, r)
+	h.Metrics.decided(&d, time.Since(began))
 	h.logDenial(req, &d)
 	h.recordLetPast(req, &d)
 	return h.conclude(&d)
@@ -279,12 +282,4 @@ func displayName(req *request) string {
 		return name
 	}
 	return req.Name
-}
-
-func (h *Handler) logDenial(req *request, d *gate.Decision) {
-	if d.Outcome == gate.Admitted {
-		return
-	}
-	h.Log.Info("denied", "outcome", d.Outcome, "kind", d.Kind, "namespace", d.Namespace, "name", d.Name, "uid", req.UID,
-		"user", req.UserInfo.Username, "dryRunRequest", req.DryRun, "dryRun", h.DryRun, "policies", d.Policies, "violations", d.Lines())
 }

@@ -9,6 +9,7 @@ import (
 
 // Metrics counts reviews.
 type Metrics struct {
+	decisions   *decisionMetrics
 	exceptions  *prometheus.CounterVec
 	breakGlass  *prometheus.CounterVec
 	byOperation map[string]operationMetrics
@@ -26,6 +27,7 @@ const unknownOperation = "unknown"
 // NewMetrics registers the webhook's metrics.
 func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
+		decisions: newDecisionMetrics(registry),
 		exceptions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "hssgate_exceptions_used_total",
 			Help: "Objects that an ImageScanException let past a policy, by policy; dry-run requests are left out.",
