@@ -24,7 +24,7 @@ func TestFindAssets(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(assetsVariable, test.variable)
-			got, err := findAssets(test.root)
+			got, err := findAssets(test.root, new(settings).binaries()...)
 			if test.wantErr != "" {
 				if err == nil || !strings.Contains(err.Error(), test.wantErr) {
 					t.Fatalf("got error %v, want one with %q", err, test.wantErr)
@@ -35,6 +35,20 @@ func TestFindAssets(t *testing.T) {
 				t.Errorf("got %q, %v, want %q", got, err, test.want)
 			}
 		})
+	}
+}
+
+func TestControllersNeedMore(t *testing.T) {
+	t.Setenv(assetsVariable, "")
+	root := t.TempDir()
+	writeAssets(t, filepath.Join(root, ".cache", "controlplane", "bin"))
+	withControllers := settings{flags: map[string][]string{}}
+	if err := WithControllers()(&withControllers); err != nil {
+		t.Fatal(err)
+	}
+	_, err := findAssets(root, withControllers.binaries()...)
+	if err == nil || !strings.Contains(err.Error(), "make cluster") || !strings.Contains(err.Error(), "kube-controller-manager") {
+		t.Errorf("got error %v, want one that names kube-controller-manager and make cluster", err)
 	}
 }
 

@@ -39,15 +39,12 @@ type Environment struct {
 // time of a test, and fails the test if it can't: it never skips. Tests that can
 // share a server should be subtests of one that starts it, which takes seconds.
 //
-// The ServiceAccount admission plugin is off, so that pods need no service
-// account; nothing schedules or runs them, and no controller acts.
+// Without WithControllers the ServiceAccount admission plugin is off, so that
+// pods need no service account; nothing schedules or runs them, and no
+// controller acts.
 func Start(t testing.TB, opts ...Option) *Environment {
 	t.Helper()
 	root, err := moduleRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	assets, err := findAssets(root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,6 +58,10 @@ func Start(t testing.TB, opts ...Option) *Environment {
 			t.Fatal(err)
 		}
 	}
+	assets, err := findAssets(root, settings.binaries()...)
+	if err != nil {
+		t.Fatal(err)
+	}
 	server := newServer(assets, settings)
 	t.Cleanup(func() {
 		if err := server.Stop(); err != nil {
@@ -71,13 +72,17 @@ func Start(t testing.TB, opts ...Option) *Environment {
 	if err != nil {
 		t.Fatalf("start the control plane: %v", err)
 	}
-	return &Environment{
+	e := &Environment{
 		Config:     config,
 		KubeConfig: server.KubeConfig,
 		Kubectl:    filepath.Join(assets, "kubectl"),
 		auditLog:   settings.auditLog,
 		server:     server,
 	}
+	if settings.controllers {
+		e.startControllers(t, assets, settings.dir)
+	}
+	return e
 }
 
 // Clientset returns a typed client of Kubernetes' own resources.
@@ -106,14 +111,14 @@ func newServer(assets string, s settings) *envtest.Environment {
 
 // findAssets returns the folder of the control plane's binaries, or an error
 // that says how to get them.
-func findAssets(root string) (string, error) {
+func findAssets(root string, names ...string) (string, error) {
 	assets := os.Getenv(assetsVariable)
 	if assets == "" {
 		assets = filepath.Join(root, ".cache", "controlplane", "bin")
 	}
-	for _, name := range []string{"etcd", "kube-apiserver", "kubectl"} {
+	for _, name := range names {
 		if _, err := os.Stat(filepath.Join(assets, name)); err != nil {
-			return "", fmt.Errorf("the control plane isn't built: run make controlplane: %w", err)
+			return "", fmt.Errorf("the control plane isn't built: run make controlplane, for the controllers make cluster: %w", err)
 		}
 	}
 	return assets, nil

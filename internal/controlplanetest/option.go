@@ -15,6 +15,17 @@ type settings struct {
 	crds     []string
 	auditLog string
 	dir      string
+	// controllers says that they are to run too.
+	controllers bool
+}
+
+// binaries are the names of what Start starts, and of what it offers.
+func (s *settings) binaries() []string {
+	names := []string{"etcd", "kube-apiserver", "kubectl"}
+	if s.controllers {
+		names = append(names, "kube-controller-manager", "kube-scheduler")
+	}
+	return names
 }
 
 // WithFlag sets a flag of kube-apiserver, named without its dashes, in place of
