@@ -52,7 +52,7 @@ func NewExceptionUses(live client.Reader, c client.Client, cl clock.WithTicker, 
 }
 
 // SetupWithManager writes the uses on every replica.
-func (u *ExceptionUses) SetupWithManager(mgr ctrl.Manager) error { return mgr.Add(everyReplica{u.run}) }
+func (u *ExceptionUses) SetupWithManager(mgr ctrl.Manager) error { return mgr.Add(everyReplica{u.Run}) }
 
 // Excepted counts a use. It returns at once.
 func (u *ExceptionUses) Excepted(use gate.ExceptionUse) {
@@ -78,9 +78,9 @@ func (u *ExceptionUses) add(key types.NamespacedName, more uses) {
 	u.pending[key] = sum
 }
 
-// run writes the first use at once, and those that follow when their time has
+// Run writes the first use at once, and those that follow when their time has
 // come, until ctx ends; then what is left.
-func (u *ExceptionUses) run(ctx context.Context) error {
+func (u *ExceptionUses) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():

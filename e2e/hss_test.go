@@ -27,24 +27,32 @@ const unvalidated = "unvalidated"
 func newMainGate(t *testing.T, c *cluster) *fixture {
 	t.Helper()
 	f := &fixture{hss: map[string]*hsstest.Server{}}
-	for _, name := range append([]string{"main", "rescan", "known", "slow"}, troubled()...) {
+	for _, name := range append([]string{"main", "rescan", "known", "slow", "glass"}, troubled()...) {
 		f.hss[name] = newHSS(t)
 	}
 	f.gate = newGate(t, c, setup{
 		name: "main", projects: f.hss, cache: "freshFor: 1s\nnotFoundFor: 1s\npendingFor: 1s\nerrorFor: 1s",
 		change: func(configuration *admissionregistrationv1.ValidatingWebhookConfiguration) {
-			policies := (&gate{webhook: strings.TrimSuffix(strings.TrimPrefix(*configuration.Webhooks[0].ClientConfig.URL, "https://"), "/validate")}).
-				newWebhook("policies.hssgate.io", "/validate-policy", admissionregistrationv1.RuleWithOperations{
-					Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create, admissionregistrationv1.Update},
-					Rule:       admissionregistrationv1.Rule{APIGroups: []string{"hssgate.io"}, APIVersions: []string{"*"}, Resources: []string{"imagescanpolicies"}},
-				})
-			policies.ObjectSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
-				{Key: unvalidated, Operator: metav1.LabelSelectorOpDoesNotExist},
-			}}
-			configuration.Webhooks = append(configuration.Webhooks, policies)
+			address := strings.TrimSuffix(strings.TrimPrefix(*configuration.Webhooks[0].ClientConfig.URL, "https://"), "/validate")
+			configuration.Webhooks = append(configuration.Webhooks,
+				newResourceWebhook(address, "policies.hssgate.io", "/validate-policy", "imagescanpolicies"),
+				newResourceWebhook(address, "exceptions.hssgate.io", "/validate-exception", "imagescanexceptions"))
 		},
 	})
 	return f
+}
+
+// newResourceWebhook has the gate asked about policies or exceptions, unless they
+// are labelled to get past it.
+func newResourceWebhook(address, name, path, resource string) admissionregistrationv1.ValidatingWebhook {
+	webhook := (&gate{webhook: address}).newWebhook(name, path, admissionregistrationv1.RuleWithOperations{
+		Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create, admissionregistrationv1.Update},
+		Rule:       admissionregistrationv1.Rule{APIGroups: []string{"hssgate.io"}, APIVersions: []string{"*"}, Resources: []string{resource}},
+	})
+	webhook.ObjectSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+		{Key: unvalidated, Operator: metav1.LabelSelectorOpDoesNotExist},
+	}}
+	return webhook
 }
 
 // newHSS starts a server that knows the gate's credentials.

@@ -30,6 +30,8 @@ func TestHssgate(t *testing.T) {
 		"enforcement": testEnforcement,
 		"templates":   testTemplates,
 		"policies":    testPolicies,
+		"exceptions":  testExceptions,
+		"break-glass": testBreakGlass,
 		"reviews":     testReviews,
 		"operation":   testOperation,
 		"processes":   testProcesses,
