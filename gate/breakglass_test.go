@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -28,12 +29,7 @@ func (r rights) MayBreakGlass(ctx context.Context, user gate.User, name string) 
 	if user.Name == "broken" {
 		return false, errors.New("connection refused")
 	}
-	for _, one := range r[user.Name] {
-		if one == name {
-			return true, nil
-		}
-	}
-	return false, nil
+	return slices.Contains(r[user.Name], name), nil
 }
 
 const controllerUser = "system:serviceaccount:kube-system:replicaset-controller"

@@ -17,9 +17,9 @@ const (
 	PermissionForbid Permission = "Forbid"
 )
 
-// BreakGlassAnnotation, on a pod or a pod template, asks for the pod to be
-// admitted although policies deny it, for the reason that is its value. It
-// counts only for a user who may do so, and where policies allow it.
+// BreakGlassAnnotation is the annotation of a pod or a pod template that asks for
+// the pod to be admitted although policies deny it, for the reason that is its
+// value. It counts only for a user who may do so, and where policies allow it.
 const BreakGlassAnnotation = "hssgate.io/break-glass"
 
 // BreakGlassVerb is the right that the annotation needs, on each denying policy
