@@ -60,11 +60,23 @@ clean: ## Remove what was built, the cached control plane and tools included
 
 .PHONY: test
 test: require-cc controlplane $(FOR_CHART) ## Run all tests under the race detector, the ones against a real API server included
-	KUBEBUILDER_ASSETS=$(ASSETS) go test -race -timeout 15m ./...
+	KUBEBUILDER_ASSETS=$(ASSETS) go test -race -timeout 15m $$(go list ./... | grep -v '/e2e/cluster$$')
 	@for module in $(TESTED); do \
 	  echo "go -C $$module test -race -timeout 10m ./..."; \
 	  go -C $$module test -race -timeout 10m ./...; \
 	done
+
+# Not part of `make test`: what they need takes minutes more to build, and their load wants the machine for itself.
+.PHONY: e2e
+e2e: cluster $(TOOLS)/helm ## Install the chart in a cluster of real controllers and simulated nodes, and take it through its life
+	KUBEBUILDER_ASSETS=$(ASSETS) go test -count=1 -timeout 20m ./e2e/cluster
+
+.PHONY: test-browser
+test-browser: ## Open the HTML report in a real headless Chromium, which must be installed (hack/browser.sh installs it)
+	@command -v "$${CHROMIUM:-chromium}" >/dev/null || { \
+	  echo "make test-browser needs Chromium: install it, run hack/browser.sh as root, or set CHROMIUM"; exit 1; }
+	go vet -tags browser ./report
+	go test -race -tags browser -run 'ThePage' -timeout 5m ./report
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz test for FUZZTIME (30s)
@@ -112,6 +124,10 @@ vulncheck: $(TOOLS)/govulncheck ## Look for known vulnerabilities in what hssgat
 controlplane: ## Build etcd, kube-apiserver and kubectl for the tests, once (minutes; cached in .cache)
 	@hack/controlplane/build.sh
 
+.PHONY: cluster
+cluster: $(TOOLS)/kwok ## Build the rest of a cluster for `make e2e`: controllers, scheduler and kwok, once (minutes; cached in .cache)
+	@hack/controlplane/build.sh etcd kube-apiserver kubectl kube-controller-manager kube-scheduler
+
 .PHONY: tools
 tools: $(addprefix $(TOOLS)/,controller-gen crd-ref-docs golangci-lint govulncheck benchstat kube-score) $(FOR_CHART) ## Build the pinned tools into .cache/tools/bin
 
@@ -132,11 +148,13 @@ $(TOOLS)/helm-docs:      PACKAGE := github.com/norwoodj/helm-docs/cmd/helm-docs
 $(TOOLS)/actionlint:     PACKAGE := github.com/rhysd/actionlint/cmd/actionlint
 $(TOOLS)/promcheck:      PACKAGE := ./promcheck
 $(TOOLS)/kube-score:     PACKAGE := github.com/zegl/kube-score/cmd/kube-score
+$(TOOLS)/kwok:           PACKAGE := sigs.k8s.io/kwok/cmd/kwok
 
-# The module of each tool: those of the chart need other versions than the rest, and kube-score others still.
+# The module of each tool: those of the chart need other versions than the rest, and kube-score and kwok others still.
 $(TOOLS)/%:          MODULE := hack/tools
 $(FOR_CHART):        MODULE := hack/chart
 $(TOOLS)/kube-score: MODULE := hack/kubescore
+$(TOOLS)/kwok:       MODULE := hack/kwok
 
 define build_tool
 	@echo "building $(@F) (only the first time) ..."
@@ -150,6 +168,8 @@ $(FOR_CHART): hack/chart/go.mod hack/chart/go.sum
 $(TOOLS)/promcheck: hack/chart/promcheck/main.go
 $(TOOLS)/kube-score: hack/kubescore/go.mod hack/kubescore/go.sum
 	$(build_tool)
+$(TOOLS)/kwok: hack/kwok/go.mod hack/kwok/go.sum
+	$(build_tool)
 $(TOOLS)/%: hack/tools/go.mod hack/tools/go.sum
 	$(build_tool)
 
@@ -157,4 +177,4 @@ $(TOOLS)/%: hack/tools/go.mod hack/tools/go.sum
 help: ## Show this
 	@awk 'BEGIN {FS = ":.*## "} \
 	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
