@@ -16,8 +16,8 @@ func BenchmarkKnown(b *testing.B) {
 	multi := func(r *hss.Image) {
 		r.MultiArch = true
 		r.Architectures = []hss.AssociatedImage{
-			{ID: "2", Digest: digest("c"), ScanStatus: "success", Vulnerabilities: count(1)},
-			{ID: "3", Digest: digest("d"), ScanStatus: "success", Vulnerabilities: count(2)},
+			{ID: "2", Digest: digest("c"), ScanStatus: "success", Vulnerabilities: new(1)},
+			{ID: "3", Digest: digest("d"), ScanStatus: "success", Vulnerabilities: new(2)},
 		}
 	}
 	for name, test := range map[string]struct {

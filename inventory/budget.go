@@ -36,7 +36,7 @@ func newBudget(p *config.Project) *budget {
 	return &budget{
 		all:        rate.NewLimiter(rate.Limit(p.RequestsPerSecond), p.Burst),
 		background: rate.NewLimiter(rate.Limit(p.RequestsPerSecond*share), max(1, int(float64(p.Burst)*share))),
-		reserve:    float64(p.Burst / 2), //nolint:gosec // half of a small number
+		reserve:    float64(p.Burst / 2),
 		interval:   min(max(interval, minBudgetInterval), maxBudgetInterval),
 	}
 }

@@ -124,7 +124,7 @@ func TestNoTimeForTheBudgetSaysNothingOfHSS(t *testing.T) {
 
 func TestASmallBudgetLetsEveryLevelThrough(t *testing.T) {
 	t.Parallel()
-	for l := forAdmission; l < levels; l++ {
+	for l := range levels {
 		synctest.Test(t, func(t *testing.T) {
 			p := config.DefaultProject()
 			p.RequestsPerSecond, p.Burst, p.BackgroundPercent = 0.5, 1, 1

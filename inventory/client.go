@@ -77,7 +77,7 @@ func newTransport(caFile string, connections int) (http.RoundTripper, error) {
 	if caFile == "" {
 		return t, nil
 	}
-	pem, err := os.ReadFile(caFile) //nolint:gosec // the operator names the file
+	pem, err := os.ReadFile(caFile)
 	if err != nil {
 		return nil, fmt.Errorf("reading caFile: %w", err)
 	}

@@ -15,7 +15,7 @@ func TestKnownSaysWhatFactsSays(t *testing.T) {
 	t.Parallel()
 	multi := func(r *hss.Image) {
 		r.MultiArch = true
-		r.Architectures = []hss.AssociatedImage{{ID: "x", Digest: digest("c"), ScanStatus: "success", Vulnerabilities: count(1)}}
+		r.Architectures = []hss.AssociatedImage{{ID: "x", Digest: digest("c"), ScanStatus: "success", Vulnerabilities: new(1)}}
 	}
 	for name, test := range map[string]struct {
 		ref  string

@@ -65,15 +65,13 @@ func (f *fake) calls() int {
 
 func digest(c string) string { return "sha256:" + strings.Repeat(c, 64) }
 
-func count(n int) *int { return &n }
-
 // row is a scanned row of swr.example.com/prod/app:1, changed as told.
 func row(change ...func(*hss.Image)) hss.Image {
 	r := hss.Image{
 		ID: "1", Namespace: "prod", Name: "app", Version: "1", Digest: digest("a"),
 		Type: hss.ImageTypePrivate, RegistryType: hss.RegistryTypeSWRPrivate,
 		ScanStatus: hss.ScanStatusSuccess, Severity: hss.SeverityLow,
-		Vulnerabilities: count(3), LatestScanTime: time.Unix(1000, 0),
+		Vulnerabilities: new(3), LatestScanTime: time.Unix(1000, 0),
 	}
 	for _, c := range change {
 		c(&r)
@@ -218,8 +216,8 @@ func TestADigestInTheReferenceIsCompared(t *testing.T) {
 	multi := func(r *hss.Image) {
 		r.MultiArch = true
 		r.Architectures = []hss.AssociatedImage{
-			{ID: "x", Digest: digest("c"), ScanStatus: "success", Vulnerabilities: count(1)},
-			{ID: "y", Digest: digest("d"), ScanStatus: "success", Vulnerabilities: count(2)},
+			{ID: "x", Digest: digest("c"), ScanStatus: "success", Vulnerabilities: new(1)},
+			{ID: "y", Digest: digest("d"), ScanStatus: "success", Vulnerabilities: new(2)},
 		}
 	}
 	with := func(d string) func(*hss.Image) { return func(r *hss.Image) { r.ID, r.Digest = d, d } }
@@ -272,13 +270,13 @@ func TestAPinnedArchitectureIsTheOnlyOne(t *testing.T) {
 	f.set(nil, row(func(r *hss.Image) {
 		r.MultiArch = true
 		r.Architectures = []hss.AssociatedImage{
-			{ID: "x", Digest: digest("c"), ScanStatus: "success", Vulnerabilities: count(1)},
+			{ID: "x", Digest: digest("c"), ScanStatus: "success", Vulnerabilities: new(1)},
 			{ID: "y", Digest: digest("d"), ScanStatus: "failed"},
 		}
 	}))
 	i, _ := newInventory(t, f)
 	got := i.Facts(t.Context(), reference(t, "swr.example.com/prod/app:1@"+digest("c"))).Records[0]
-	want := []policy.Architecture{{ID: "x", Digest: digest("c"), Scan: policy.Scan{Status: "success", Vulnerabilities: count(1)}}}
+	want := []policy.Architecture{{ID: "x", Digest: digest("c"), Scan: policy.Scan{Status: "success", Vulnerabilities: new(1)}}}
 	if d := cmp.Diff(want, got.Architectures); d != "" || !got.PinnedArchitecture {
 		t.Errorf("pinned: %v\n%s", got.PinnedArchitecture, d)
 	}
@@ -298,9 +296,9 @@ func TestARowIsReducedWithoutLoss(t *testing.T) {
 		ID: "17", Namespace: "prod", Name: "app", Version: "1", Digest: digest("a"), Type: "shared_image",
 		RegistryID: "3", RegistryName: "reg", RegistryType: "SwrShared", MultiArch: true, InstanceID: "i", InstanceName: "n",
 		ScanStatus: "failed", ScanFailedCode: "unknown_error", ScanFailedDescription: "why", Severity: "Odd",
-		Vulnerabilities: count(0), UnsafeSettings: nil, MaliciousFiles: count(2),
+		Vulnerabilities: new(0), UnsafeSettings: nil, MaliciousFiles: new(2),
 		LatestUpdateTime: time.Unix(5, 0), LatestScanTime: time.Unix(6, 0),
-		Architectures: []hss.AssociatedImage{{ID: "x", Digest: digest("b"), ScanStatus: "success", UnsafeSettings: count(4)}},
+		Architectures: []hss.AssociatedImage{{ID: "x", Digest: digest("b"), ScanStatus: "success", UnsafeSettings: new(4)}},
 	})
 	i, clock := newInventory(t, f)
 	got := i.Facts(t.Context(), reference(t, "swr.example.com/prod/app:1"))
@@ -311,10 +309,10 @@ func TestARowIsReducedWithoutLoss(t *testing.T) {
 			ID: "17", ImageType: "shared_image", RegistryType: "SwrShared", RegistryName: "reg", InstanceID: "i", InstanceName: "n",
 			Namespace: "prod", Name: "app", Version: "1", Digest: digest("a"),
 			Scan: policy.Scan{
-				Status: "failed", FailedCode: "unknown_error", FailedDescription: "why", Vulnerabilities: count(0), MaliciousFiles: count(2),
+				Status: "failed", FailedCode: "unknown_error", FailedDescription: "why", Vulnerabilities: new(0), MaliciousFiles: new(2),
 			},
 			Severity: "Odd", ScannedAt: time.Unix(6, 0), UpdatedAt: time.Unix(5, 0), MultiArch: true,
-			Architectures: []policy.Architecture{{ID: "x", Digest: digest("b"), Scan: policy.Scan{Status: "success", UnsafeSettings: count(4)}}},
+			Architectures: []policy.Architecture{{ID: "x", Digest: digest("b"), Scan: policy.Scan{Status: "success", UnsafeSettings: new(4)}}},
 		}},
 	}
 	if d := cmp.Diff(want, got); d != "" {
@@ -334,6 +332,8 @@ func TestRowsThatRepeatCountOnceAndTheLaterWordCounts(t *testing.T) {
 		"two rows of one image":              {[]hss.Image{row(), row(high, func(r *hss.Image) { r.ID = "2" })}, "Low High"},
 		"rows without an id":                 {[]hss.Image{row(func(r *hss.Image) { r.ID = "" }), row(high, func(r *hss.Image) { r.ID = "" })}, "Low High"},
 		"one id with another digest":         {[]hss.Image{row(), row(high, func(r *hss.Image) { r.Digest = digest("b") })}, "Low High"},
+		"one id of two types of image":       {[]hss.Image{row(high), row(func(r *hss.Image) { r.Type = "shared_image" })}, "High Low"},
+		"an id that is none":                 {[]hss.Image{row(high, func(r *hss.Image) { r.ID = "0" }), row(func(r *hss.Image) { r.ID = "0" })}, "High Low"},
 		"the same id in a row that fits not": {[]hss.Image{row(), row(high, func(r *hss.Image) { r.Namespace = "dev" })}, "Low"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -20,7 +20,7 @@ func typical(n int) hss.Image {
 		Version: fmt.Sprintf("v1.%d.%d-%07x", n%50, n%7, n), Digest: fmt.Sprintf("sha256:%064x", n+1),
 		Type: hss.ImageTypePrivate, RegistryType: hss.RegistryTypeSWRPrivate, RegistryName: "SWR",
 		ScanStatus: hss.ScanStatusSuccess, Severity: hss.SeverityMedium,
-		Vulnerabilities: count(n % 300), UnsafeSettings: count(n % 9), MaliciousFiles: count(0),
+		Vulnerabilities: new(n % 300), UnsafeSettings: new(n % 9), MaliciousFiles: new(0),
 		LatestScanTime: time.UnixMilli(1_700_000_000_000 + int64(n)), LatestUpdateTime: time.UnixMilli(1_690_000_000_000 + int64(n)),
 	}
 }

@@ -106,7 +106,7 @@ func (o *oracle) step() {
 	default:
 		r.ScanStatus, r.LatestScanTime = hss.ScanStatusSuccess, now
 		r.Severity = []hss.Severity{hss.SeveritySecurity, hss.SeverityLow, hss.SeverityMedium, hss.SeverityHigh}[o.random.IntN(4)]
-		r.Vulnerabilities = count(o.random.IntN(50))
+		r.Vulnerabilities = new(o.random.IntN(50))
 	}
 	o.commit(rows)
 }

@@ -71,8 +71,8 @@ func TestCallsAtOneTimeAreBounded(t *testing.T) {
 				callers.Go(func() { within(t, i, time.Minute, fmt.Sprintf("swr.example.com/prod/a/b:%d", n)) })
 			}
 			callers.Wait()
-			if w.most > most || w.singly() != 24 {
-				t.Errorf("%d calls, %d at one time, %d are allowed", w.singly(), w.most, most)
+			if w.atOnce() > most || w.singly() != 24 {
+				t.Errorf("%d calls, %d at one time, %d are allowed", w.singly(), w.atOnce(), most)
 			}
 		}, func(c *config.Configuration) { c.Projects[0].MaxConcurrent = most })
 	}

@@ -111,8 +111,8 @@ func TestRefreshingKeepsToTheBackgroundsShare(t *testing.T) {
 		w.slow(time.Second)
 		w.forget()
 		time.Sleep(4*time.Minute + 30*time.Second)
-		if w.singly() != 60 || w.most != 3 {
-			t.Errorf("HSS was asked %d times, %d at a time; want 60 and 3", w.singly(), w.most)
+		if w.singly() != 60 || w.atOnce() != 3 {
+			t.Errorf("HSS was asked %d times, %d at a time; want 60 and 3", w.singly(), w.atOnce())
 		}
 	}, func(c *config.Configuration) { c.Projects[0].MaxConcurrent = 10 })
 }

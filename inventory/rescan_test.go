@@ -55,14 +55,47 @@ func TestAnImageThatIsScannedAgainKeepsItsLastResult(t *testing.T) {
 	}
 }
 
+// A push while the row is being scanned again: what it still shows may be the
+// result of the image before.
+func TestAPushDuringAScanLeavesNoResult(t *testing.T) {
+	t.Parallel()
+	scanning := status(hss.ScanStatusScanning)
+	pushed := func(r *hss.Image) { r.Digest = digest("b") }
+	for name, test := range map[string]struct {
+		history [][]hss.Image
+		want    string
+	}{
+		"another digest shows nothing":        {[][]hss.Image{{row()}, {row(scanning, pushed)}}, ""},
+		"and nothing later":                   {[][]hss.Image{{row()}, {row(scanning, pushed)}, {row(scanning, pushed)}}, ""},
+		"until its scan is done":              {[][]hss.Image{{row()}, {row(scanning, pushed)}, {row(pushed)}}, "Low"},
+		"the same digest goes on showing its": {[][]hss.Image{{row()}, {row(scanning)}, {row(scanning)}}, "Low"},
+		"what was never seen is believed":     {[][]hss.Image{{row(scanning)}}, "Low"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := &fake{}
+			i, clock := newInventory(t, f)
+			var got policy.Facts
+			for _, rows := range test.history {
+				clock.Step(10 * time.Minute)
+				f.set(nil, rows...)
+				got = i.Facts(t.Context(), reference(t, app))
+			}
+			if severity := string(got.Records[0].Severity); severity != test.want {
+				t.Errorf("shows %q, want %q", severity, test.want)
+			}
+		})
+	}
+}
+
 func TestAPinnedArchitectureKeepsItsOwnLastResult(t *testing.T) {
 	t.Parallel()
 	multi := func(s hss.ScanStatus) hss.Image {
 		return row(status(s), func(r *hss.Image) {
 			r.MultiArch = true
 			r.Architectures = []hss.AssociatedImage{
-				{ID: "x", Digest: digest("c"), ScanStatus: s, Vulnerabilities: count(1)},
-				{ID: "y", Digest: digest("d"), ScanStatus: s, Vulnerabilities: count(2)},
+				{ID: "x", Digest: digest("c"), ScanStatus: s, Vulnerabilities: new(1)},
+				{ID: "y", Digest: digest("d"), ScanStatus: s, Vulnerabilities: new(2)},
 			}
 		})
 	}
@@ -77,7 +110,7 @@ func TestAPinnedArchitectureKeepsItsOwnLastResult(t *testing.T) {
 	if !got.PinnedArchitecture || got.LastCompleted == nil || !got.LastCompleted.PinnedArchitecture {
 		t.Fatalf("got %+v", got)
 	}
-	want := []policy.Architecture{{ID: "y", Digest: digest("d"), Scan: policy.Scan{Status: "success", Vulnerabilities: count(2)}}}
+	want := []policy.Architecture{{ID: "y", Digest: digest("d"), Scan: policy.Scan{Status: "success", Vulnerabilities: new(2)}}}
 	if d := cmp.Diff(want, got.LastCompleted.Architectures); d != "" {
 		t.Error(d)
 	}

@@ -24,7 +24,7 @@ func (i *Inventory) Start(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(i.base, cancel)()
+	defer context.AfterFunc(i.base, cancel)() //nolint:contextcheck // it ends with either
 	var loops sync.WaitGroup
 	for _, p := range i.projects {
 		loops.Go(func() { i.keepUp(ctx, func() { p.refresher.run(ctx, i, p) }) })

@@ -47,9 +47,7 @@ func (g *stage) addPage(page *hss.ListResponse) {
 
 // add notes a row for every registry that holds it.
 func (g *stage) add(row *hss.Image) {
-	type identity struct{ id, digest, imageType, namespace, name, version string }
-	seed := g.s.i.cache.seed
-	id := maphash.Comparable(seed, identity{row.ID, row.Digest, string(row.Type), row.Namespace, row.Name, row.Version})
+	id := g.identify(row)
 	g.rows[id] = struct{}{}
 	for _, r := range g.s.p.registries {
 		k, ok := r.keyOf(row)
@@ -57,9 +55,25 @@ func (g *stage) add(row *hss.Image) {
 			continue
 		}
 		packed, err := pack(row)
-		staged := &stagedRow{registry: r, record: &packed, identity: id, content: packed.content(seed), unreadable: err != nil}
+		staged := &stagedRow{registry: r, record: &packed, identity: id, content: packed.content(g.s.i.cache.seed), unreadable: err != nil}
 		g.put(k, staged)
 	}
+}
+
+// identify tells rows apart: by all that names them, and if they have no ID, by
+// what they say.
+func (g *stage) identify(row *hss.Image) uint64 {
+	type identity struct {
+		entry                    entry
+		namespace, name, version string
+		content                  uint64
+	}
+	seed := g.s.i.cache.seed
+	id := identity{entry: entryOf(row), namespace: row.Namespace, name: row.Name, version: row.Version}
+	if packed, err := pack(row); err == nil && !hasID(row.ID) {
+		id.content = packed.content(seed)
+	}
+	return maphash.Comparable(seed, id)
 }
 
 func (g *stage) put(k key, staged *stagedRow) {

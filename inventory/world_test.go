@@ -21,7 +21,6 @@ type world struct {
 	mu      sync.Mutex
 	rows    []hss.Image
 	asked   []hss.ListRequest
-	at      []time.Time // when it was asked
 	latency time.Duration
 	// trouble, if set, is called with each question and may fail it.
 	trouble func(hss.ListRequest) error
@@ -66,7 +65,7 @@ func (w *world) List(ctx context.Context, r hss.ListRequest) (*hss.ListResponse,
 // enter counts a question, and takes its time for it.
 func (w *world) enter(ctx context.Context, r hss.ListRequest) error {
 	w.mu.Lock()
-	w.asked, w.at = append(w.asked, r), append(w.at, time.Now())
+	w.asked = append(w.asked, r)
 	w.underWay++
 	w.most = max(w.most, w.underWay)
 	latency, trouble := w.latency, w.trouble
@@ -159,11 +158,25 @@ func (w *world) count(what func(hss.ListRequest) bool) int {
 	return n
 }
 
+// questions is what HSS was asked, in order.
+func (w *world) questions() []hss.ListRequest {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.asked)
+}
+
+// atOnce is how many questions were under way at one time at most.
+func (w *world) atOnce() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.most
+}
+
 // forget forgets what was asked.
 func (w *world) forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.asked, w.at, w.most = nil, nil, 0
+	w.asked, w.most = nil, 0
 }
 
 // images makes n rows, team-0/app:0 and so on.

@@ -1,0 +1,87 @@
+package inventory
+
+import (
+	"slices"
+	"unique"
+
+	"github.com/hssgate/hssgate/hss"
+)
+
+// holds tells whether a digest is the record's, or that of one of its
+// architectures.
+func (r *record) holds(digest string) bool {
+	return r.digest() == digest || slices.ContainsFunc(r.architectures(), func(a architecture) bool { return a.digest() == digest })
+}
+
+// is tells whether what is asked of scan statuses is true of the row's own or
+// of that of an architecture. With a digest that is an architecture's, the
+// other architectures don't matter.
+func (r *record) is(what func(hss.ScanStatus) bool, digest string) bool {
+	if what(hss.ScanStatus(r.attributes.Value().status)) {
+		return true
+	}
+	whole := digest == "" || digest == r.digest()
+	for _, a := range r.architectures() {
+		if (whole || a.digest() == digest) && what(hss.ScanStatus(a.status.Value())) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *record) isRunning() bool   { return r.is(running, "") }
+func (r *record) isCompleted() bool { return !r.is(uncompleted, "") }
+
+func pending(s hss.ScanStatus) bool     { return s.Pending() }
+func running(s hss.ScanStatus) bool     { return s.Running() }
+func uncompleted(s hss.ScanStatus) bool { return !s.Completed() }
+
+// keepCompleted gives records that are being scanned again the last result
+// that was seen of the same row with the same digest. Another digest is
+// another image, and a digest that is none proves nothing. What such a row
+// still shows may then be the other image's result, and doesn't count.
+func keepCompleted(records, previous []record) {
+	for i := range records {
+		r := &records[i]
+		at := slices.IndexFunc(previous, func(p record) bool { return p.isSameEntry(r) })
+		if at < 0 || !r.isRunning() {
+			continue
+		}
+		if same := slices.IndexFunc(previous, func(p record) bool { return p.isSameRow(r) }); same >= 0 {
+			at = same
+		}
+		before := &previous[at]
+		if before.digest() != r.digest() || before.isRunning() && before.showsNothing() {
+			*r = r.withoutResult()
+		}
+		if before.digest() == r.digest() && isDigest(r.digest()) {
+			*r = r.withLast(before.completed())
+		}
+	}
+}
+
+// showsNothing tells of a record that is being scanned without the severity of
+// an earlier scan.
+func (r *record) showsNothing() bool { return r.attributes.Value().severity == "" }
+
+// withoutResult is the record of an image that was never scanned as it is now.
+func (r *record) withoutResult() record {
+	a := r.attributes.Value()
+	a.severity = ""
+	bare := *r
+	bare.attributes = unique.Make(a)
+	return bare
+}
+
+// completed returns a record's last completed result: itself, or what it kept.
+func (r *record) completed() *record {
+	switch {
+	case r.isCompleted():
+		last := r.withLast(nil)
+		return &last
+	case r.isRunning():
+		return r.last()
+	default:
+		return nil
+	}
+}
