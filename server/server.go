@@ -132,6 +132,7 @@ func (g *Server) newInventory() (*inventory.Inventory, error) {
 
 func (g *Server) followPolicies() error {
 	g.policies = controller.NewPolicies(g.manager.GetCache())
+	metrics.Registry.MustRegister(newPolicyMetrics(g.policies.Index), newBuildInfo(g.UserAgent))
 	return g.policies.SetupWithManager(g.manager)
 }
 

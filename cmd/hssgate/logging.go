@@ -14,7 +14,11 @@ import (
 
 // newLogger makes the one logger of the process, for the libraries too.
 func newLogger(w io.Writer, c config.Logging) (*slog.Logger, error) {
-	var level slog.Level
+	return newLoggerAt(w, c, &slog.LevelVar{})
+}
+
+// newLoggerAt makes it with a level that can be changed, and that it sets.
+func newLoggerAt(w io.Writer, c config.Logging, level *slog.LevelVar) (*slog.Logger, error) {
 	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
 		return nil, usageError{fmt.Errorf("log level must be debug, info, warn or error, not %q", c.Level)}
 	}

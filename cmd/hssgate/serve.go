@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -53,7 +54,7 @@ authority into the ValidatingWebhookConfiguration that the configuration names
 	flags.BoolVar(&f.dryRun, "dry-run", false, "admit everything, and warn of what would be denied")
 	flags.BoolVar(&f.leaderElect, "leader-elect", inCluster, "elect one replica that writes the status of policies and renews certificates; default: in a cluster")
 	flags.DurationVar(&f.delay, "shutdown-delay", 0, "how long to go on answering when told to stop; default: in a cluster the configuration's shutdownDelay, else 0s")
-	flags.StringVar(&f.logLevel, "log-level", "", "debug, info, warn or error; overrides the configuration")
+	flags.StringVar(&f.logLevel, "log-level", "", "debug, info, warn or error; overrides the configuration, which is otherwise followed while hssgate runs")
 	flags.StringVar(&f.logFormat, "log-format", "", "json or text; overrides the configuration")
 	return cmd
 }
@@ -63,13 +64,17 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	log, err := newLogger(cmd.ErrOrStderr(), c.Logging)
+	var level slog.LevelVar
+	log, err := newLoggerAt(cmd.ErrOrStderr(), c.Logging, &level)
 	if err != nil {
 		return err
 	}
 	cluster, err := restConfig(f.kubeconfig)
 	if err != nil {
 		return err
+	}
+	if f.logLevel == "" {
+		go followLevel(cmd.Context(), f.configFile, &level, log)
 	}
 	log.Info("starting", "version", version, "config", f.configFile, "apiServer", cluster.Host, "dryRun", c.DryRun)
 	g := &server.Server{
