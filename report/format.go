@@ -28,10 +28,14 @@ const (
 	JUnit Output = "junit"
 	// Markdown is for comments on pull requests.
 	Markdown Output = "markdown"
+	// HTML is one file for people, which loads nothing from anywhere.
+	HTML Output = "html"
 )
 
 // Outputs are all of them.
-func Outputs() []Output { return []Output{TableOutput, WideOutput, JSON, YAML, SARIF, JUnit, Markdown} }
+func Outputs() []Output {
+	return []Output{TableOutput, WideOutput, JSON, YAML, SARIF, JUnit, Markdown, HTML}
+}
 
 // ParseOutput reads the name of an output; empty is TableOutput.
 func ParseOutput(name string) (Output, error) {
@@ -88,6 +92,8 @@ func (r *Report) write(w io.Writer, f Format) error {
 		return r.writeJUnit(w)
 	case Markdown:
 		return r.writeMarkdown(w)
+	case HTML:
+		return r.writeHTML(w)
 	default:
 		_, err := io.WriteString(w, r.text(f))
 		return err
