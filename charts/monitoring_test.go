@@ -58,7 +58,7 @@ func TestMetricsExist(t *testing.T) {
 func metricsInCode(t *testing.T) []string {
 	t.Helper()
 	var names []string
-	for _, dir := range []string{"webhook", "server", "inventory", "controller"} {
+	for _, dir := range []string{"webhook", "server", "inventory", "controller", "audit"} {
 		paths, err := filepath.Glob(filepath.Join("..", dir, "*.go"))
 		if err != nil {
 			t.Fatal(err)
