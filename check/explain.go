@@ -30,7 +30,7 @@ type Explainer struct {
 // steps are lines of text. Spaces before them show what belongs to what.
 type steps []string
 
-func (s *steps) add(depth int, format string, args ...any) {
+func (s *steps) addf(depth int, format string, args ...any) {
 	*s = append(*s, strings.Repeat("  ", depth)+fmt.Sprintf(format, args...))
 }
 
@@ -38,23 +38,23 @@ func (s *steps) add(depth int, format string, args ...any) {
 func (e *Explainer) explain(ctx context.Context, c *Checker, o *Object, r *gate.Request, result *report.Result) []string {
 	var s steps
 	if slices.Contains(c.ExemptNamespaces, r.Namespace) {
-		s.add(0, "namespace %q is exempt by the configuration: nothing in it is judged", r.Namespace)
+		s.addf(0, "namespace %q is exempt by the configuration: nothing in it is judged", r.Namespace)
 		return s
 	}
 	labels, err := c.Namespaces.NamespaceLabels(ctx, r.Namespace)
 	if err != nil {
-		s.add(0, "namespace %q: its labels are not known, so that every policy counts that may select it: %s", r.Namespace, err)
+		s.addf(0, "namespace %q: its labels are not known, so that every policy counts that may select it: %s", r.Namespace, err)
 	} else {
-		s.add(0, "namespace %q has %s", r.Namespace, inWords(labels))
+		s.addf(0, "namespace %q has %s", r.Namespace, inWords(labels))
 	}
 	if o.Workload.Template {
-		s.add(0, "%s is a template: a policy's spec.templates says whether it counts before a pod is made", o.Workload.Kind)
+		s.addf(0, "%s is a template: a policy's spec.templates says whether it counts before a pod is made", o.Workload.Kind)
 	}
 	if len(o.Workload.Uses) == 0 {
-		s.add(0, "it names no image")
+		s.addf(0, "it names no image")
 	}
 	for i, use := range o.Workload.Uses {
-		s.add(0, "%s: %s", use, use.Image)
+		s.addf(0, "%s: %s", use, use.Image)
 		j := judged{explainer: e, object: o, labels: labels, unknown: err != nil, use: use, known: &result.Images[i], result: result}
 		j.explain(ctx, &s)
 	}
@@ -87,18 +87,18 @@ type judged struct {
 func (j *judged) explain(ctx context.Context, s *steps) {
 	ref, err := image.Parse(j.use.Image)
 	if err != nil {
-		s.add(1, "reference: %s; no node could pull it", err)
+		s.addf(1, "reference: %s; no node could pull it", err)
 		j.explainPolicies(s, nil)
 		return
 	}
-	s.add(1, "reference: %s", parts(&ref))
+	s.addf(1, "reference: %s", parts(&ref))
 	if j.known.State == report.NotAsked {
 		j.explainPolicies(s, &ref)
-		s.add(1, "HSS: not asked, since no policy judges the image")
+		s.addf(1, "HSS: not asked, since no policy judges the image")
 		return
 	}
 	explainLookup(s, j.explainer.Lookups.Explain(ctx, ref))
-	s.add(1, "so HSS knows of it: %s", j.known.Known)
+	s.addf(1, "so HSS knows of it: %s", j.known.Known)
 	j.explainPolicies(s, &ref)
 }
 
@@ -116,23 +116,23 @@ func parts(r *image.Reference) string {
 
 func explainLookup(s *steps, e inventory.Explanation) {
 	if e.Unclaimed != "" {
-		s.add(1, "registry: none: %s", e.Unclaimed)
+		s.addf(1, "registry: none: %s", e.Unclaimed)
 		return
 	}
-	s.add(1, "registry: %q of HSS project %q, where the image is %s", e.Registry, e.Project, e.Image)
+	s.addf(1, "registry: %q of HSS project %q, where the image is %s", e.Registry, e.Project, e.Image)
 	for _, q := range e.Queries {
-		s.add(1, "HSS query: %s", strings.ReplaceAll(q.Parameters, "&", " & "))
+		s.addf(1, "HSS query: %s", strings.ReplaceAll(q.Parameters, "&", " & "))
 		if q.Failed != "" {
-			s.add(2, "no whole answer: %s", q.Failed)
+			s.addf(2, "no whole answer: %s", q.Failed)
 		}
 		if len(q.Rows) == 0 && q.Failed == "" {
-			s.add(2, "no row came back")
+			s.addf(2, "no row came back")
 		}
 		for i, row := range q.Rows {
-			s.add(2, "row %d: %s: %s", i+1, rowInWords(&row), fitInWords(row.Misfit))
+			s.addf(2, "row %d: %s: %s", i+1, rowInWords(&row), fitInWords(row.Misfit))
 		}
 		if q.More > 0 {
-			s.add(2, "and %d more rows", q.More)
+			s.addf(2, "and %d more rows", q.More)
 		}
 	}
 }
@@ -162,10 +162,10 @@ func fitInWords(misfit string) string {
 func (j *judged) explainPolicies(s *steps, ref *image.Reference) {
 	for i, p := range j.explainer.Policies.compiled {
 		if why := j.passesBy(p, ref); why != "" {
-			s.add(1, "policy %s does not judge it: %s", p.Name(), why)
+			s.addf(1, "policy %s does not judge it: %s", p.Name(), why)
 			continue
 		}
-		s.add(1, "policy %s judges it, and does what %s says:", p.Name(), p.Enforcement())
+		s.addf(1, "policy %s judges it, and does what %s says:", p.Name(), p.Enforcement())
 		j.explainChecks(s, &j.explainer.Policies.specs[i])
 	}
 }
@@ -200,15 +200,15 @@ func (j *judged) explainChecks(s *steps, p *v1alpha1.ImageScanPolicy) {
 		case undecided && one.check != policy.CheckDigest:
 			outcome = "not judged without a scan's result"
 		}
-		s.add(2, "%s: %s", one.text, outcome)
+		s.addf(2, "%s: %s", one.text, outcome)
 	}
 	for _, f := range failed {
 		if !shown[f.check] {
-			s.add(2, "%s: %s → %s", f.check, f.message, f.effect)
+			s.addf(2, "%s: %s → %s", f.check, f.message, f.effect)
 		}
 	}
 	if len(failed) == 0 {
-		s.add(2, "the image passes")
+		s.addf(2, "the image passes")
 	}
 }
 
@@ -263,11 +263,14 @@ func requirements(r *v1alpha1.Requirements) []stated {
 	if r.SeverityLevel != nil {
 		add(policy.CheckSeverityLevel, "at most %s", r.SeverityLevel.Max)
 	}
+	if r.Vulnerabilities != nil {
+		add(policy.CheckVulnerabilities, "at most %d%s", r.Vulnerabilities.Max, countedOnly(r))
+	}
 	for _, c := range []struct {
 		check policy.Check
 		bound *v1alpha1.CountRequirement
 	}{
-		{policy.CheckVulnerabilities, r.Vulnerabilities}, {policy.CheckMaliciousFiles, r.MaliciousFiles}, {policy.CheckUnsafeSettings, r.UnsafeSettings},
+		{policy.CheckMaliciousFiles, r.MaliciousFiles}, {policy.CheckUnsafeSettings, r.UnsafeSettings},
 	} {
 		if c.bound != nil {
 			add(c.check, "at most %d", c.bound.Max)
@@ -286,4 +289,22 @@ func requirements(r *v1alpha1.Requirements) []stated {
 		add(policy.CheckExpression, "%s", e.Expression)
 	}
 	return all
+}
+
+// countedOnly tells which vulnerabilities count, if not all do.
+func countedOnly(r *v1alpha1.Requirements) string {
+	var words []string
+	if r.Vulnerabilities.MinSeverity != "" {
+		words = append(words, "of severity "+string(r.Vulnerabilities.MinSeverity)+" or worse")
+	}
+	if r.Vulnerabilities.FixableOnly {
+		words = append(words, "with a fix")
+	}
+	if len(r.IgnoreVulnerabilities) > 0 {
+		words = append(words, "except "+strings.Join(r.IgnoreVulnerabilities, ", "))
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(words, ", ") + ")"
 }
