@@ -69,6 +69,9 @@ func TestAudit(t *testing.T) {
 	change(a.hss, "app-3", func(i *hsstest.Image) { *i = row("app-3") })
 	a.checkInTime(t, began, a.awaitStatus(t, 0))
 	a.checkTold(t, nil)
+
+	t.Log("what dashboard and alerts measure is measured")
+	a.checkMetrics(t)
 }
 
 // audited is a cluster full of pods, and the gate that audits them.

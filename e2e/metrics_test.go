@@ -1,0 +1,76 @@
+package e2e_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hssgate/hssgate/hss/hsstest"
+)
+
+// checkMetrics has everything happen that the chart's dashboard and alerts
+// measure, and then looks in a scrape for every metric that they name. To be in
+// the code is not enough: it could be registered nowhere.
+func (a *audited) checkMetrics(t *testing.T) {
+	t.Helper()
+	s := a.newSpace(t)
+	add(a.hss, row("let-past", func(i *hsstest.Image) { high(i) }), row("broken-glass", func(i *hsstest.Image) { high(i) }))
+	s.enforce(t, "p", breakable)
+	if err := s.run(t, newPod("denied", "main.example.com/prod/let-past:1")); err == nil {
+		t.Error("a bad image was admitted")
+	}
+	s.grant(t, "e", excepting("main.example.com/prod/let-past"))
+	if err := s.run(t, newPod("let-past", "main.example.com/prod/let-past:1")); err != nil {
+		t.Error(err)
+	}
+	if err := s.run(t, newPod("broken-glass", "main.example.com/prod/broken-glass:1", breaking("a test"))); err != nil {
+		t.Error(err)
+	}
+	used := metricsInChart(t)
+	eventually(t, func() error {
+		scraped := a.scrape(t)
+		var missing []string
+		for _, name := range used {
+			if !regexp.MustCompile(`(?m)^` + name + `[ {]`).MatchString(scraped) {
+				missing = append(missing, name)
+			}
+		}
+		if len(missing) > 0 {
+			return fmt.Errorf("missing in the scrape: %s", strings.Join(missing, ", "))
+		}
+		return bounded(scraped)
+	})
+}
+
+// metricsInChart returns hssgate's metrics that dashboard and alerts name.
+func metricsInChart(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	for _, path := range []string{"../charts/hssgate/files/dashboards/hssgate.json", "../charts/hssgate/templates/prometheusrule.yaml"} {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, regexp.MustCompile(`hssgate_[a-z_]+`).FindAllString(string(content), -1)...)
+	}
+	slices.Sort(names)
+	if names = slices.Compact(names); len(names) < 15 {
+		t.Fatalf("dashboard and alerts name only %v", names)
+	}
+	return names
+}
+
+// bounded checks that no metric of ours names what users choose without bound.
+func bounded(scraped string) error {
+	var problems []error
+	for line := range strings.Lines(scraped) {
+		if strings.HasPrefix(line, "hssgate_") && regexp.MustCompile(`prod/|web-\d|let-past|broken-glass|sha256`).MatchString(line) {
+			problems = append(problems, fmt.Errorf("an image or a pod is a label: %s", line))
+		}
+	}
+	return errors.Join(problems...)
+}
