@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -188,7 +189,8 @@ func judge(err error) health {
 	switch {
 	case err == nil, errors.As(err, &rows):
 		return healthGood
-	case errors.As(err, &refused), errors.As(err, &unsent), errors.As(err, &panicked), errors.Is(err, errClosed):
+	case errors.As(err, &refused), errors.As(err, &unsent), errors.As(err, &panicked),
+		errors.Is(err, errClosed), errors.Is(err, context.Canceled): // nobody waited for it any more
 		return healthNone
 	case errors.As(err, &answered):
 		return judgeAnswer(answered)

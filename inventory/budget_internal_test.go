@@ -67,7 +67,7 @@ func TestABusyBackgroundDelaysNoAdmission(t *testing.T) {
 		b := smallBudget()
 		var background sync.WaitGroup
 		for _, l := range []level{forBackground, forWarmUp} {
-			background.Go(func() { rush(t.Context(), b, l, 1000, 20*time.Second) })
+			background.Go(func() { rush(t.Context(), b, l, 100, 20*time.Second) })
 		}
 		time.Sleep(10 * time.Second)
 		begun := time.Now()
@@ -76,7 +76,7 @@ func TestABusyBackgroundDelaysNoAdmission(t *testing.T) {
 				t.Errorf("an admission waited %s: %v", time.Since(begun), err)
 			}
 		}
-		if got := rush(t.Context(), b, forAdmission, 1000, 5*time.Second); got < 49 {
+		if got := rush(t.Context(), b, forAdmission, 100, 5*time.Second); got < 49 {
 			t.Errorf("admissions got %d calls in 5 s, want 50", got)
 		}
 		background.Wait()

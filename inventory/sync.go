@@ -108,6 +108,9 @@ func (s *syncer) full(ctx context.Context) {
 		s.poll(ctx)
 		return
 	}
+	if ctx.Err() != nil {
+		return
+	}
 	s.failed++
 	pause := min(time.Duration(s.cfg.Interval)<<min(s.failed-1, 10), time.Duration(s.cfg.FullInterval))
 	s.nextFull = s.i.clock.Now().Add(s.i.jitter(pause))
@@ -141,6 +144,9 @@ func (s *syncer) poll(ctx context.Context) {
 				}
 			},
 		})
+		if ctx.Err() != nil {
+			return
+		}
 		if err != nil {
 			s.report(Synchronisation{Rows: rows, Err: err}, begun)
 			return
@@ -157,9 +163,6 @@ func (s *syncer) poll(ctx context.Context) {
 
 // report tells the observer what came of a synchronisation.
 func (s *syncer) report(r Synchronisation, begun time.Time) {
-	if s.i.base.Err() != nil {
-		return // shutting down
-	}
 	r.Took = s.i.clock.Since(begun)
 	s.i.observer.Synced(s.p.name, r)
 }

@@ -37,15 +37,21 @@ func (i *Inventory) Warm(ctx context.Context, refs iter.Seq[image.Reference]) er
 			continue
 		}
 		group.Go(func() error {
-			w.note(guarded(func() error {
-				_, err := i.ask(ctx, k, known, forWarmUp)
-				return err
-			}))
+			w.note(guarded(func() error { return i.warm(ctx, k, known) }))
 			return nil
 		})
 	}
 	_ = group.Wait() // its functions return no error
 	return w.outcome(len(asked))
+}
+
+// warm looks up one image, unless time is up.
+func (i *Inventory) warm(ctx context.Context, k key, known *answer) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("time is up: %w", context.Cause(ctx))
+	}
+	_, err := i.ask(ctx, k, known, forWarmUp)
+	return err
 }
 
 // awaitLists waits for the first lists of synchronised projects.
