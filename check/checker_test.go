@@ -23,7 +23,7 @@ import (
 // noVulnerabilities is a policy for all namespaces, or for those of an env.
 func noVulnerabilities(env string) v1alpha1.ImageScanPolicy {
 	p := v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: "none"}}
-	p.Spec.Require.Vulnerabilities = &v1alpha1.CountRequirement{Max: 0}
+	p.Spec.Require.Vulnerabilities = &v1alpha1.VulnerabilityRequirement{Max: 0}
 	if env != "" {
 		p.Spec.Match.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"env": env}}
 	}

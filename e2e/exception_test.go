@@ -35,7 +35,7 @@ func testExceptions(t *testing.T, f *fixture) {
 		"a policy can forbid exceptions":                        testExceptionsForbidden,
 		"a workload's template is let past, too":                testExceptionForTemplate,
 		"bad exceptions are refused":                            testRefusedExceptions,
-		"the schema refuses what it can":                        testExceptionSchema,
+		"the schemas refuse what they can":                      testSchemas,
 		"what got past the webhook ends all the same":           testUnvalidatedExceptions,
 		"an exception can be ended, but not prolonged":          testExceptionUpdates,
 	} {
@@ -295,11 +295,12 @@ func testRefusedExceptions(t *testing.T, f *fixture) {
 	}
 }
 
-// testExceptionSchema has the API server judge the samples, without the webhook.
-func testExceptionSchema(t *testing.T, f *fixture) {
+// testSchemas has the API server judge the samples of both kinds, without the
+// webhook.
+func testSchemas(t *testing.T, f *fixture) {
 	s := f.newSpace(t)
-	for _, kind := range []string{"valid", "invalid"} {
-		paths, err := filepath.Glob("../policy/v1alpha1/testdata/exceptions/" + kind + "/*.yaml")
+	for _, folder := range []string{"valid", "invalid", "exceptions/valid", "exceptions/invalid"} {
+		paths, err := filepath.Glob("../policy/v1alpha1/testdata/" + folder + "/*.yaml")
 		if err != nil || len(paths) == 0 {
 			t.Fatalf("no samples: %v", err)
 		}
@@ -310,23 +311,25 @@ func testExceptionSchema(t *testing.T, f *fixture) {
 			}
 			first, _, _ := strings.Cut(string(content), "\n")
 			want := strings.TrimPrefix(first, "# wants: ")
-			err = s.tryException(t, content)
-			if valid := kind == "valid"; valid != (err == nil) || !valid && !strings.Contains(err.Error(), want) {
+			err = s.trySample(t, content)
+			if valid := !strings.Contains(folder, "invalid"); valid != (err == nil) || !valid && !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: got %v", path, err)
 			}
 		}
 	}
 }
 
-func (s *space) tryException(t *testing.T, content []byte) error {
+func (s *space) trySample(t *testing.T, content []byte) error {
 	t.Helper()
-	e := &unstructured.Unstructured{}
-	if err := yaml.Unmarshal(content, &e.Object); err != nil {
+	o := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal(content, &o.Object); err != nil {
 		t.Fatal(err)
 	}
-	e.SetNamespace(s.name)
-	e.SetLabels(map[string]string{unvalidated: "true"})
-	return s.cluster.policies.Create(t.Context(), e, client.DryRunAll, client.FieldValidation(metav1.FieldValidationStrict))
+	if o.GetKind() == "ImageScanException" {
+		o.SetNamespace(s.name)
+	}
+	o.SetLabels(map[string]string{unvalidated: "true"})
+	return s.cluster.policies.Create(t.Context(), o, client.DryRunAll, client.FieldValidation(metav1.FieldValidationStrict))
 }
 
 // testUnvalidatedExceptions writes exceptions past the webhook.

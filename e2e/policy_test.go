@@ -81,8 +81,8 @@ func testPrinterColumns(t *testing.T, f *fixture) {
 		args []string
 		want string
 	}{
-		{[]string{"isp", p.Name}, "NAME ENFORCEMENT TEMPLATES READY AGE " + p.Name + " Deny Warn True "},
-		{[]string{"isp", p.Name, "-o", "wide"}, "NAME ENFORCEMENT TEMPLATES READY AGE SEVERITY VULNERABILITIES IMAGES REASON " + p.Name + " Deny Warn True "},
+		{[]string{"isp", p.Name}, "NAME ENFORCEMENT TEMPLATES READY VIOLATIONS AGE " + p.Name + " Deny Warn True "},
+		{[]string{"isp", p.Name, "-o", "wide"}, "NAME ENFORCEMENT TEMPLATES READY VIOLATIONS AGE SEVERITY VULNERABILITIES IMAGES REASON AUDITED " + p.Name + " Deny Warn True "},
 		{[]string{"security"}, p.Name + " Deny Warn True "},
 	} {
 		stdout, stderr, err := f.cluster.kubectl(t, "", append([]string{"get"}, test.args...)...)

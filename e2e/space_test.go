@@ -62,7 +62,7 @@ func (s *space) newPolicy(name string, change ...func(*v1alpha1.ImageScanPolicyS
 func strict() v1alpha1.ImageScanPolicySpec {
 	return v1alpha1.ImageScanPolicySpec{Require: v1alpha1.Requirements{
 		SeverityLevel:   &v1alpha1.SeverityRequirement{Max: v1alpha1.SeverityMedium},
-		Vulnerabilities: &v1alpha1.CountRequirement{},
+		Vulnerabilities: &v1alpha1.VulnerabilityRequirement{},
 		MaliciousFiles:  &v1alpha1.CountRequirement{},
 		UnsafeSettings:  &v1alpha1.CountRequirement{Max: 10},
 		ScanStatus:      &v1alpha1.ScanStatusRequirement{In: []v1alpha1.ScanStatus{v1alpha1.ScanStatusSuccess}},

@@ -87,7 +87,7 @@ func known() map[string]policy.Facts {
 func strict(name string, change ...func(*v1alpha1.ImageScanPolicySpec)) *v1alpha1.ImageScanPolicy {
 	p := &v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	p.Spec.Require.SeverityLevel = &v1alpha1.SeverityRequirement{Max: v1alpha1.SeverityMedium}
-	p.Spec.Require.Vulnerabilities = &v1alpha1.CountRequirement{Max: 0}
+	p.Spec.Require.Vulnerabilities = &v1alpha1.VulnerabilityRequirement{Max: 0}
 	for _, c := range change {
 		c(&p.Spec)
 	}

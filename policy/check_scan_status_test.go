@@ -45,7 +45,7 @@ func TestScanStatusThatAcceptsFailures(t *testing.T) {
 		{"another failure fails", with(status("image_oversized")),
 			"scanStatus: scan image_oversized, allowed success or failed"},
 	})
-	accepting.Vulnerabilities = &v1alpha1.CountRequirement{}
+	accepting.Vulnerabilities = &v1alpha1.VulnerabilityRequirement{}
 	accepting.SeverityLevel = &v1alpha1.SeverityRequirement{Max: v1alpha1.SeverityHigh}
 	runRequirement(t, accepting, []requirementCase{
 		{"a failed scan fails once if results are needed", failed(),

@@ -1,13 +1,18 @@
 package policy
 
 import (
+	"fmt"
+	"slices"
+	"strings"
+
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
 /*
-The number of vulnerabilities that HSS found in an image is bounded.
+The number of vulnerabilities that HSS found in an image is bounded; those that
+are too mild, that nothing fixes or that are to be ignored can be left out.
 
 	forbids:  more than vulnerabilities.max, a missing number
 	allows:   0 to the maximum
@@ -19,10 +24,87 @@ func checkVulnerabilities() check {
 }
 
 func compileVulnerabilities(r *v1alpha1.Requirements, path *field.Path) ([]judge, field.ErrorList) {
-	vulnerabilities := counted{
-		one:  "vulnerability",
-		many: "vulnerabilities",
-		of:   func(s *Scan) *int { return s.Vulnerabilities },
+	errs := validateVulnerabilities(r.IgnoreVulnerabilities, path.Child("ignoreVulnerabilities"))
+	if r.Vulnerabilities == nil {
+		if len(r.IgnoreVulnerabilities) > 0 {
+			errs = append(errs, field.Forbidden(path.Child("ignoreVulnerabilities"), "needs vulnerabilities: nothing else counts them"))
+		}
+		return nil, errs
 	}
-	return compileCount(vulnerabilities, r.Vulnerabilities, path.Child("vulnerabilities"))
+	path = path.Child("vulnerabilities")
+	rule := vulnerabilityRule{minSeverity: r.Vulnerabilities.MinSeverity, fixableOnly: r.Vulnerabilities.FixableOnly, ignored: slices.Clone(r.IgnoreVulnerabilities)}
+	if rule.minSeverity != "" && severityRank(rule.minSeverity) <= severityRank(v1alpha1.SeveritySecurity) {
+		errs = append(errs, field.NotSupported(path.Child("minSeverity"), rule.minSeverity, []v1alpha1.Severity{v1alpha1.SeverityLow, v1alpha1.SeverityMedium, v1alpha1.SeverityHigh}))
+		rule.minSeverity = ""
+	}
+	counted := counted{one: "vulnerability", many: "vulnerabilities", of: rule.count, more: rule.says}
+	judges, bad := compileCount(counted, &v1alpha1.CountRequirement{Max: r.Vulnerabilities.Max}, path)
+	return judges, append(errs, bad...)
+}
+
+// vulnerabilityRule tells which vulnerabilities count.
+type vulnerabilityRule struct {
+	minSeverity v1alpha1.Severity
+	fixableOnly bool
+	ignored     []string
+}
+
+// narrows tells whether any can be left out.
+func (r *vulnerabilityRule) narrows() bool {
+	return r.minSeverity != "" || r.fixableOnly || len(r.ignored) > 0
+}
+
+// count is the number of those that count. All do that aren't known one by one.
+func (r *vulnerabilityRule) count(s *Scan) *int {
+	if s.Vulnerabilities == nil || s.Found == nil || !r.narrows() {
+		return s.Vulnerabilities
+	}
+	n := max(0, *s.Vulnerabilities-len(s.Found))
+	for _, v := range s.Found {
+		if r.counts(v) {
+			n++
+		}
+	}
+	return &n
+}
+
+// counts tells whether one counts: what isn't known of it is for the worst.
+func (r *vulnerabilityRule) counts(v Vulnerability) bool {
+	switch {
+	case slices.Contains(r.ignored, v.ID):
+		return false
+	case r.fixableOnly && v.Fix == "":
+		return false
+	case r.minSeverity != "" && severityRank(v.Severity) > 0:
+		return severityRank(v.Severity) >= severityRank(r.minSeverity)
+	}
+	return true
+}
+
+// says explains the number of a scan, in words after it.
+func (r *vulnerabilityRule) says(s *Scan) string {
+	switch {
+	case !r.narrows():
+		return ""
+	case s.Found == nil:
+		return " (all count, since they are not known one by one)"
+	}
+	var kinds []string
+	if r.minSeverity != "" && r.minSeverity != v1alpha1.SeverityLow {
+		kinds = append(kinds, "of severity "+string(r.minSeverity)+orWorse(r.minSeverity))
+	}
+	if r.fixableOnly {
+		kinds = append(kinds, "with a fix")
+	}
+	if len(kinds) > 0 {
+		return fmt.Sprintf(" (%s; %d in all)", strings.Join(kinds, ", "), *s.Vulnerabilities)
+	}
+	return fmt.Sprintf(" (%d in all)", *s.Vulnerabilities)
+}
+
+func orWorse(s v1alpha1.Severity) string {
+	if s == v1alpha1.SeverityHigh {
+		return ""
+	}
+	return " or worse"
 }

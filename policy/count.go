@@ -14,6 +14,8 @@ type counted struct {
 	// one and many are its noun, such as "vulnerability", "vulnerabilities".
 	one, many string
 	of        func(*Scan) *int
+	// more, if set, is what is said after a number that is too high.
+	more func(*Scan) string
 }
 
 // compileCount returns the judge of one bounded number.
@@ -41,7 +43,14 @@ func (c counted) judge(s *subject, limit int) string {
 	case *n <= limit:
 		return ""
 	case *n == 1:
-		return fmt.Sprintf("1 %s, allowed %d", c.one, limit)
+		return fmt.Sprintf("1 %s, allowed %d", c.one, limit) + c.explain(s.scan)
 	}
-	return fmt.Sprintf("%d %s, allowed %d", *n, c.many, limit)
+	return fmt.Sprintf("%d %s, allowed %d", *n, c.many, limit) + c.explain(s.scan)
+}
+
+func (c counted) explain(s *Scan) string {
+	if c.more == nil {
+		return ""
+	}
+	return c.more(s)
 }

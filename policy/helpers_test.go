@@ -32,7 +32,7 @@ const day = 24 * time.Hour
 func strict() v1alpha1.Requirements {
 	return v1alpha1.Requirements{
 		SeverityLevel:   &v1alpha1.SeverityRequirement{Max: v1alpha1.SeverityMedium},
-		Vulnerabilities: &v1alpha1.CountRequirement{Max: 0},
+		Vulnerabilities: &v1alpha1.VulnerabilityRequirement{Max: 0},
 		MaliciousFiles:  &v1alpha1.CountRequirement{Max: 0},
 		UnsafeSettings:  &v1alpha1.CountRequirement{Max: 10},
 		ScanStatus:      &v1alpha1.ScanStatusRequirement{In: []v1alpha1.ScanStatus{v1alpha1.ScanStatusSuccess}},

@@ -98,7 +98,7 @@ func invalid() *v1alpha1.ImageScanPolicy {
 			},
 			Require: v1alpha1.Requirements{
 				SeverityLevel:   &v1alpha1.SeverityRequirement{Max: "Critical"},
-				Vulnerabilities: &v1alpha1.CountRequirement{Max: -1},
+				Vulnerabilities: &v1alpha1.VulnerabilityRequirement{Max: -1},
 				ScanStatus:      &v1alpha1.ScanStatusRequirement{In: []v1alpha1.ScanStatus{"done", "scanning"}},
 				ScanAge:         &v1alpha1.ScanAgeRequirement{Max: metav1.Duration{Duration: -time.Hour}},
 				Digest:          "Always",

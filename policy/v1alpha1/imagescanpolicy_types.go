@@ -186,13 +186,25 @@ type Match struct {
 }
 
 // Requirements are the checks that an image must pass, all of them.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.ignoreVulnerabilities) || has(self.vulnerabilities)",message="ignoreVulnerabilities needs vulnerabilities: nothing else counts them"
 type Requirements struct {
 	// SeverityLevel bounds the severity level that HSS gives the image.
 	// +optional
 	SeverityLevel *SeverityRequirement `json:"severityLevel,omitempty"`
 	// Vulnerabilities bounds the number of vulnerabilities found.
 	// +optional
-	Vulnerabilities *CountRequirement `json:"vulnerabilities,omitempty"`
+	Vulnerabilities *VulnerabilityRequirement `json:"vulnerabilities,omitempty"`
+	// IgnoreVulnerabilities are left out of the number of vulnerabilities, by
+	// their identifiers, wherever the policy judges. For one image and a time,
+	// grant an ImageScanException instead.
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=32
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^CVE-[0-9]{4}-[0-9]{4,19}$')",message="must be the identifier of a vulnerability, such as CVE-2024-1234"
+	// +optional
+	IgnoreVulnerabilities []string `json:"ignoreVulnerabilities,omitempty"`
 	// MaliciousFiles bounds the number of malicious files found.
 	// +optional
 	MaliciousFiles *CountRequirement `json:"maliciousFiles,omitempty"`
@@ -215,6 +227,24 @@ type Requirements struct {
 	// +kubebuilder:validation:MaxItems=16
 	// +optional
 	Expressions []Expression `json:"expressions,omitempty"`
+}
+
+// VulnerabilityRequirement bounds the number of vulnerabilities that count. By
+// default all do. Where HSS's vulnerabilities of an image aren't known one by
+// one, all of them count, whatever is narrowed here.
+type VulnerabilityRequirement struct {
+	// Max is the highest number that passes.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	Max int32 `json:"max"`
+	// MinSeverity leaves out those below: Low, Medium or High. A severity that
+	// isn't known counts.
+	// +kubebuilder:validation:XValidation:rule="self != 'Security'",message="must be Low, Medium or High"
+	// +optional
+	MinSeverity Severity `json:"minSeverity,omitempty"`
+	// FixableOnly leaves out those that nothing fixes.
+	// +optional
+	FixableOnly bool `json:"fixableOnly,omitempty"`
 }
 
 // SeverityRequirement bounds a severity level.
