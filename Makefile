@@ -69,7 +69,7 @@ test: require-cc controlplane $(FOR_CHART) ## Run all tests under the race detec
 # Not part of `make test`: what they need takes minutes more to build, and their load wants the machine for itself.
 .PHONY: e2e
 e2e: cluster $(TOOLS)/helm ## Install the chart in a cluster of real controllers and simulated nodes, and take it through its life
-	KUBEBUILDER_ASSETS=$(ASSETS) go test -count=1 -timeout 20m ./e2e/cluster
+	KUBEBUILDER_ASSETS=$(ASSETS) go test -count=1 -v -timeout 20m ./e2e/cluster
 
 .PHONY: test-browser
 test-browser: ## Open the HTML report in a real headless Chromium, which must be installed (hack/browser.sh installs it)
