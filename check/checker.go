@@ -3,6 +3,7 @@ package check
 import (
 	"cmp"
 	"context"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/utils/clock"
@@ -58,18 +59,9 @@ func NewChecker(o Options) *Checker {
 // Check judges objects and adds what came of it to the report, in order. The
 // error is that of ctx.
 func (c *Checker) Check(ctx context.Context, objects []Object, r *report.Report) error {
-	for len(objects) > 0 {
-		some := objects[:min(len(objects), maxParallel)]
-		objects = objects[len(some):]
-		results := make([]report.Result, len(some))
-		group, groupCtx := errgroup.WithContext(ctx)
-		for i := range some {
-			group.Go(func() error {
-				results[i] = c.judge(groupCtx, &some[i])
-				return groupCtx.Err()
-			})
-		}
-		if err := group.Wait(); err != nil {
+	for some := range slices.Chunk(objects, maxParallel) {
+		results, err := c.judgeAll(ctx, some)
+		if err != nil {
 			return err
 		}
 		for _, result := range results {
@@ -78,6 +70,19 @@ func (c *Checker) Check(ctx context.Context, objects []Object, r *report.Report)
 		c.progress(len(some))
 	}
 	return nil
+}
+
+// judgeAll judges some objects side by side.
+func (c *Checker) judgeAll(ctx context.Context, objects []Object) ([]report.Result, error) {
+	results := make([]report.Result, len(objects))
+	group, groupCtx := errgroup.WithContext(ctx)
+	for i := range objects {
+		group.Go(func() error {
+			results[i] = c.judge(groupCtx, &objects[i])
+			return groupCtx.Err()
+		})
+	}
+	return results, group.Wait()
 }
 
 func (c *Checker) progress(more int) {

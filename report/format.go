@@ -37,13 +37,16 @@ func Outputs() []Output {
 	return []Output{TableOutput, WideOutput, JSON, YAML, SARIF, JUnit, Markdown, HTML}
 }
 
-// ParseOutput reads the name of an output; empty is TableOutput.
-func ParseOutput(name string) (Output, error) {
+// ParseOutput reads the name of one of Outputs; empty is TableOutput.
+func ParseOutput(name string) (Output, error) { return ParseOutputOf(name, Outputs()) }
+
+// ParseOutputOf reads the name of one of some outputs; empty is TableOutput.
+func ParseOutputOf(name string, outputs []Output) (Output, error) {
 	if name == "" {
 		return TableOutput, nil
 	}
-	if !slices.Contains(Outputs(), Output(name)) {
-		return "", fmt.Errorf("output must be %s, not %q", oneOf(Outputs()), name)
+	if !slices.Contains(outputs, Output(name)) {
+		return "", fmt.Errorf("output must be %s, not %q", oneOf(outputs), name)
 	}
 	return Output(name), nil
 }

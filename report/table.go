@@ -42,8 +42,9 @@ type Row struct {
 	// Title names the object. LongTitle does so in a wide table.
 	Title, LongTitle string
 	Images           []Image
-	Verdict          string
-	Tone             Tone
+	// Verdict may have several lines.
+	Verdict string
+	Tone    Tone
 	// Why tells the reasons in a few words, one paragraph each. LongWhy does so
 	// in a wide table.
 	Why, LongWhy []string
@@ -108,7 +109,7 @@ func commonHost(rows []Row) string {
 
 func (d *drawing) cells(r *Row) cells {
 	var c cells
-	c[columnPod], c[columnWhy], c[columnVerdict] = []string{r.Title}, r.Why, []string{r.Verdict}
+	c[columnPod], c[columnWhy], c[columnVerdict] = []string{r.Title}, r.Why, strings.Split(r.Verdict, "\n")
 	if d.Wide {
 		c[columnPod], c[columnWhy] = []string{r.LongTitle}, r.LongWhy
 	}

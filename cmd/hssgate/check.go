@@ -55,7 +55,7 @@ As a kubectl plug-in, call the file kubectl-hssgate: kubectl hssgate check`,
 	f.targetFlags.add(flags)
 	f.policyFlags.add(flags)
 	f.hssFlags.add(flags)
-	f.outputFlags.add(flags)
+	f.addFor(cmd, report.Outputs())
 	flags.BoolVar(&f.explain, "explain", false, "tell step by step how it comes to each verdict")
 	completeCheckFlags(cmd)
 	return cmd
@@ -63,18 +63,13 @@ As a kubectl plug-in, call the file kubectl-hssgate: kubectl hssgate check`,
 
 // completeCheckFlags tells shells what the flags take.
 func completeCheckFlags(cmd *cobra.Command) {
-	outputs := make([]string, 0, len(report.Outputs()))
-	for _, output := range report.Outputs() {
-		outputs = append(outputs, string(output))
-	}
 	// Errors would be of flags that don't exist, which a test would notice.
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputs, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("preset", cobra.FixedCompletions(presetNames(), cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("namespace", cobra.NoFileCompletions)
 }
 
 func (f *checkFlags) run(cmd *cobra.Command, images []string) error {
-	format, err := f.format(cmd)
+	format, err := f.formatAmong(cmd, report.Outputs())
 	if err != nil {
 		return err
 	}
@@ -99,7 +94,7 @@ func (f *checkFlags) validate(cmd *cobra.Command, images []string) error {
 // fill does the work.
 func (f *checkFlags) fill(cmd *cobra.Command, images []string, r *report.Report) (err error) {
 	ctx := cmd.Context()
-	asked, err := f.open(cmd)
+	asked, err := f.open()
 	if err != nil {
 		return err
 	}

@@ -242,7 +242,7 @@ type hss struct {
 }
 
 // open reads configuration and inventory, and asks nothing yet.
-func (f *hssFlags) open(cmd *cobra.Command) (*hss, error) {
+func (f *hssFlags) open() (*hss, error) {
 	if _, err := newLogger(io.Discard, config.Logging{Level: "error", Format: "text"}); err != nil {
 		return nil, err
 	}
@@ -261,7 +261,7 @@ func (f *hssFlags) open(cmd *cobra.Command) (*hss, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--inventory: %w", err)
 	}
-	known, end, err := check.Simulate(data, c, userAgent(), clock.RealClock{}) //nolint:contextcheck // like httptest, it ends with end
+	known, end, err := check.Simulate(data, c, userAgent(), clock.RealClock{})
 	if err != nil {
 		return nil, fmt.Errorf("--inventory: %s: %w", f.inventory, err)
 	}
@@ -281,17 +281,22 @@ type outputFlags struct {
 	outputFile string
 }
 
-func (f *outputFlags) add(flags *pflag.FlagSet) {
-	names := make([]string, 0, len(report.Outputs()))
-	for _, o := range report.Outputs() {
+// addFor adds the flags of a command with these outputs.
+func (f *outputFlags) addFor(cmd *cobra.Command, outputs []report.Output) {
+	names := make([]string, 0, len(outputs))
+	for _, o := range outputs {
 		names = append(names, string(o))
 	}
+	flags := cmd.Flags()
 	flags.StringVarP(&f.output, "output", "o", string(report.TableOutput), strings.Join(names, ", "))
 	flags.StringVar(&f.outputFile, "output-file", "", "write the report into this file instead of printing it")
+	// An error would be of a flag that doesn't exist, which a test would notice.
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
 }
 
-func (f *outputFlags) format(cmd *cobra.Command) (report.Format, error) {
-	output, err := report.ParseOutput(f.output)
+// formatAmong fits one of the outputs to where it goes.
+func (f *outputFlags) formatAmong(cmd *cobra.Command, outputs []report.Output) (report.Format, error) {
+	output, err := report.ParseOutputOf(f.output, outputs)
 	if err != nil {
 		return report.Format{}, usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	}

@@ -98,7 +98,7 @@ check: something would be denied), 2 it can't be told (check), 3 wrong usage.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServeCommand(), newCheckCommand(), newDemoCommand(), newSimulateCommand(), newProbeCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(), newCheckCommand(), newPolicyCommand(), newDemoCommand(), newSimulateCommand(), newProbeCommand(), newVersionCommand())
 	return root
 }
 

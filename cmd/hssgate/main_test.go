@@ -109,11 +109,12 @@ func TestEveryCommandTeaches(t *testing.T) {
 	each(newRootCommand(), func(cmd *cobra.Command) {
 		count++
 		t.Run(cmd.Name(), func(t *testing.T) {
-			stdout, _, err := run(t, cmd.Name(), "--help")
+			path := cmd.CommandPath()
+			stdout, _, err := run(t, append(strings.Fields(path)[1:], "--help")...)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, want := range []string{"Usage:", "Examples:", "Flags:", "hssgate " + cmd.Name()} {
+			for _, want := range []string{"Usage:", "Examples:", "Flags:", path} {
 				if !strings.Contains(stdout, want) {
 					t.Errorf("its help has no %q:\n%s", want, stdout)
 				}
@@ -122,7 +123,7 @@ func TestEveryCommandTeaches(t *testing.T) {
 				t.Errorf("its short text is %q, want a phrase", cmd.Short)
 			}
 			for line := range strings.Lines(cmd.Example) {
-				if !strings.HasPrefix(line, "  hssgate "+cmd.Name()) {
+				if !strings.HasPrefix(line, "  "+path) {
 					t.Errorf("the example %q doesn't begin with the command", line)
 				}
 			}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hssgate/hssgate/report"
+)
+
+// strict is a policy that takes production's place.
+const strictProduction = `apiVersion: hssgate.io/v1alpha1
+kind: ImageScanPolicy
+metadata: {name: production}
+spec:
+  match: {namespaceSelector: {matchLabels: {env: prod}}, excludeImages: ["swr.*.myhuaweicloud.com/hwofficial/**"]}
+  require: {digest: Required}
+`
+
+func TestPolicyTestsHaveExitCodes(t *testing.T) {
+	dir := folder(t, "config.yaml", "", "")
+	test := func(verdict string) string {
+		path := filepath.Join(dir, verdict+".yaml")
+		text := "apiVersion: test.hssgate.io/v1alpha1\nkind: PolicyTest\npolicies: [policies]\ninventory: inventory.yaml\n" +
+			"namespaces: {shop: {env: prod}}\ncases:\n- {name: high, image: " + sampleHost + "/prod/high:1.0, namespace: shop, expect: {verdict: " + verdict + "}}\n"
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	good, bad := test("Denied"), test("Admitted")
+	tests := map[string]struct {
+		args []string
+		want int
+		says string
+	}{
+		"as expected":       {[]string{good}, 0, "1 case, all as expected."},
+		"not as expected":   {[]string{good, bad}, exitFailure, "2 cases, 1 of them (marked !) not as expected."},
+		"in JUnit":          {[]string{bad, "-o", "junit"}, exitFailure, "<failure"},
+		"a missing file":    {[]string{"no-such.yaml"}, exitUnknown, ""},
+		"no file":           {nil, exitUsage, ""},
+		"an unknown output": {[]string{good, "-o", "sarif"}, exitUsage, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			stdout, _, err := run(t, append([]string{"policy", "test"}, tt.args...)...)
+			got := 0
+			if err != nil {
+				got = exitCode(err)
+			}
+			if got != tt.want || !strings.Contains(stdout, tt.says) {
+				t.Errorf("got exit code %d (%v), want %d, and\n%s", got, err, tt.want, stdout)
+			}
+		})
+	}
+}
+
+func TestASimulationHasExitCodes(t *testing.T) {
+	stricter := write(t, "stricter.yaml", strictProduction)
+	milder := write(t, "milder.yaml", strings.Replace(strictProduction, "digest: Required", "digest: Optional", 1))
+	invalid := write(t, "invalid.yaml", strings.Replace(strictProduction, "digest: Required", "expressions: [{expression: 'image.'}]", 1))
+	unread := write(t, "unread.yaml", "{]")
+	samples := []string{"--manifests", sampleManifests, "--policies", samplePolicies, "--inventory", sampleInventory}
+	tests := map[string]struct {
+		args []string
+		want int
+		says string
+	}{
+		"stricter":              {append([]string{"-f", stricter}, samples...), exitFailure, "newly denied"},
+		"milder":                {append([]string{"-f", milder}, samples...), 0, "0 newly denied"},
+		"nothing new":           {append([]string{"-f", samplePolicies}, samples...), 0, "0 newly denied, 0 newly admitted."},
+		"an invalid policy":     {append([]string{"-f", invalid}, samples...), exitUnknown, ""},
+		"a policy unread":       {append([]string{"-f", unread}, samples...), exitUnknown, ""},
+		"a manifest unread":     {append([]string{"-f", milder, "--manifests", unread}, samples...), exitUnknown, "0 newly denied"},
+		"no policy":             {samples, exitUsage, ""},
+		"nothing to judge":      {[]string{"-f", stricter, "--inventory", sampleInventory}, exitUsage, ""},
+		"an unknown output":     {append([]string{"-f", stricter, "-o", "html"}, samples...), exitUsage, ""},
+		"a cluster not there":   {[]string{"-f", stricter, "-A", "--kubeconfig", "no-such", "--inventory", sampleInventory}, exitUnknown, ""},
+		"an argument too many":  {append([]string{"-f", stricter, "x"}, samples...), exitUsage, ""},
+		"an inventory not here": {append([]string{"-f", stricter, "--inventory", "no-such.yaml"}, samples[:4]...), exitUnknown, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			stdout, _, err := run(t, append([]string{"policy", "simulate"}, tt.args...)...)
+			got := 0
+			if err != nil {
+				got = exitCode(err)
+			}
+			if got != tt.want || !strings.Contains(strings.Join(strings.Fields(stdout), " "), tt.says) {
+				t.Errorf("got exit code %d (%v), want %d, and\n%s", got, err, tt.want, stdout)
+			}
+		})
+	}
+}
+
+func TestASimulationPrintsJSON(t *testing.T) {
+	path := write(t, "new.yaml", strictProduction)
+	stdout, _, err := run(t, "policy", "simulate", "-f", path, "--manifests", sampleManifests, "--policies", samplePolicies, "--inventory", sampleInventory, "-o", "json")
+	var c report.Changes
+	if jsonErr := json.Unmarshal([]byte(stdout), &c); jsonErr != nil || err == nil || c.Objects != 33 || c.NewlyDenied == 0 {
+		t.Errorf("got %v, %v and %+v", err, jsonErr, c)
+	}
+}
+
+func TestThePolicyCommandSaysWhatThereIs(t *testing.T) {
+	stdout, _, err := run(t, "policy")
+	if err != nil || !strings.Contains(stdout, "simulate") || !strings.Contains(stdout, "test") {
+		t.Errorf("got %v and %s", err, stdout)
+	}
+	if _, _, err := run(t, "policy", "tset"); err == nil || !strings.Contains(err.Error(), "did you mean test") || exitCode(err) != exitUsage {
+		t.Errorf("got %v", err)
+	}
+}
