@@ -108,14 +108,19 @@ func (a *answer) digest() string {
 
 // key is what the answer is of.
 func (a *answer) key() key {
-	k := key{
-		registry: a.registry, namespace: a.first.field(textNamespace),
-		name: canonical(a.first.field(textName)), digest: a.digest(),
-	}
-	if k.digest == "" {
-		k.version = a.first.field(textVersion)
+	k := a.first.key(a.registry)
+	if digest := a.digest(); digest != "" {
+		k.version, k.digest = "", digest
 	}
 	return k
+}
+
+// key is that of an image of a registry which is named by its tag.
+func (r *record) key(of *registry) key {
+	return key{
+		registry: of, namespace: r.field(textNamespace),
+		name: canonical(r.field(textName)), version: r.field(textVersion),
+	}
 }
 
 // canonical is the name as references spell it.

@@ -114,6 +114,7 @@ func (g *stage) apply(begun time.Time) error {
 	whole := g.total <= len(g.rows)
 	for h, first := range g.images {
 		g.settle(h, first, whole, begun, now)
+		delete(g.images, h) // to free it now
 	}
 	switch {
 	case g.dropped > 0:
@@ -139,18 +140,16 @@ func (g *stage) settle(h uint64, first *stagedRow, whole bool, begun, now time.T
 	if !ok || (!whole && known == nil) {
 		return
 	}
-	k := newAnswer(key{registry: first.registry}, records, begun, now).key()
+	k := records[0].key(first.registry)
+	if slices.ContainsFunc(records, func(r record) bool { return r.key(first.registry) != k }) {
+		return // two images have one hash
+	}
 	if known != nil {
 		before := known.records()
 		if !known.isOf(k) || !isPartOf(before, records) || (!whole && !isPartOf(records, before)) {
 			return
 		}
 		keepCompleted(records, before)
-	}
-	for n := range records {
-		if !newAnswer(key{registry: first.registry}, records[n:n+1], begun, now).isOf(k) {
-			return // two images have one hash
-		}
 	}
 	if c.swap(h, known, newAnswer(k, records, begun, now)) {
 		c.missing.Invalidate(h)
