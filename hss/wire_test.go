@@ -113,7 +113,7 @@ func TestAnswersThatDripEndWithTheAttempt(t *testing.T) {
 		}
 	})
 	client := newClient(t, endpoint, func(c *hss.Config) {
-		c.AttemptTimeout = 50 * time.Millisecond
+		c.AttemptTimeout = time.Second
 		c.Retry.MaxAttempts = 2
 	})
 	_, err := client.List(t.Context(), hss.ListRequest{})
