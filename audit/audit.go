@@ -34,10 +34,10 @@ func (a *Auditor) Audit(ctx context.Context, why string) (*Summary, error) {
 	took := a.Clock.Since(began)
 	a.Metrics.audited(why, took, err)
 	if err != nil {
-		a.Log.Error("the audit of running pods is not complete", "why", why, "took", took, "error", err)
+		a.Log.Error("the audit of running pods is not complete", "why", why, "took", took.String(), "error", err)
 		return nil, err
 	}
-	a.Log.Info("audited the running pods", "why", why, "took", took.Round(time.Millisecond), "namespaces", s.Namespaces, "pods", s.Pods,
+	a.Log.Info("audited the running pods", "why", why, "took", took.Round(time.Millisecond).String(), "namespaces", s.Namespaces, "pods", s.Pods,
 		"violations", s.violations(), "unjudged", s.unjudged())
 	return s, nil
 }
