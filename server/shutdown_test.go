@@ -134,6 +134,10 @@ func (c *callers) once() bool {
 			c.firstRefused = time.Now()
 		}
 		return false
+	case err != nil && strings.Contains(err.Error(), "server closed idle connection"):
+		// Nothing of the request was sent; with a GetBody, as API servers' have
+		// it, Go's client sends it on another connection by itself.
+		return true
 	case err != nil:
 		c.failures = append(c.failures, fmt.Errorf("at %s: %w", time.Now().Format(time.StampMilli), err))
 		return len(c.failures) < 10
