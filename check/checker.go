@@ -28,6 +28,8 @@ type Options struct {
 	Clock clock.PassiveClock
 	// Namespace is where objects go that name none; empty: DefaultNamespace.
 	Namespace string
+	// Exceptions gives those in force; nil: there are none.
+	Exceptions gate.Exceptions
 	// ExemptNamespaces are never judged; see gate.Gate.
 	ExemptNamespaces []string
 	// Explain tells how it comes to each verdict; nil: nobody wants to know.
@@ -51,7 +53,8 @@ func NewChecker(o Options) *Checker {
 	o.Namespace = cmp.Or(o.Namespace, DefaultNamespace)
 	c := &Checker{Options: o, memory: newMemory(o.Facts)}
 	c.gate = &gate.Gate{
-		Policies: o.Policies, Namespaces: o.Namespaces, Facts: c.memory, Clock: o.Clock, ExemptNamespaces: o.ExemptNamespaces,
+		Policies: o.Policies, Namespaces: o.Namespaces, Facts: c.memory, Clock: o.Clock,
+		Exceptions: o.Exceptions, ExemptNamespaces: o.ExemptNamespaces,
 	}
 	return c
 }

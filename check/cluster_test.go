@@ -3,7 +3,9 @@ package check_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +18,7 @@ import (
 	"github.com/hssgate/hssgate/check"
 	"github.com/hssgate/hssgate/internal/controlplanetest"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
+	"github.com/hssgate/hssgate/report"
 )
 
 // TestACluster reads a real API server.
@@ -34,6 +37,7 @@ func TestACluster(t *testing.T) {
 			t.Errorf("got %v, %v", list, err)
 		}
 	})
+	t.Run("exceptions let past", func(t *testing.T) { useException(t, env, c) })
 	t.Run("namespaces have labels", func(t *testing.T) {
 		labels, err := c.NamespaceLabels(t.Context(), "shop")
 		if err != nil || labels["env"] != "prod" {
@@ -132,6 +136,41 @@ func readPods(t *testing.T, c *check.Cluster) {
 	}
 }
 
+// useException has an exception of the cluster let one image past.
+func useException(t *testing.T, env *controlplanetest.Environment, c *check.Cluster) {
+	t.Helper()
+	untyped, err := dynamic.NewForConfig(env.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exception := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": v1alpha1.GroupVersion.String(), "kind": "ImageScanException",
+		"metadata": map[string]any{"name": "known", "namespace": "shop"},
+		"spec": map[string]any{
+			"images": []any{"h.io/n9"}, "policies": []any{"none"}, "reason": "a fix is on its way",
+			"expiresAt": time.Now().Add(time.Hour).UTC().Format(time.RFC3339),
+		},
+	}}
+	resource := untyped.Resource(v1alpha1.GroupVersion.WithResource("imagescanexceptions")).Namespace("shop")
+	if _, err := resource.Create(t.Context(), exception, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	exceptions, err := c.Exceptions(t.Context(), 24*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := noVulnerabilities("")
+	p.Spec.Exceptions = v1alpha1.PermissionAllow
+	o := check.Options{Facts: &facts{}, Exceptions: exceptions, Policies: compile(t, p)}
+	r := checkObjects(t, o, []check.Object{check.ImageObject("h.io/n9:1", "shop"), check.ImageObject("h.io/n9:1", "other")})
+	if got := r.Results[0]; got.Verdict != report.Warned || !strings.Contains(strings.Join(got.Why(), ""), "Excepted: 9 vulnerabilities") {
+		t.Errorf("with an exception: got %s because %q", got.Verdict, got.Why())
+	}
+	if got := r.Results[1].Verdict; got != report.Denied {
+		t.Errorf("in another namespace: got %s", got)
+	}
+}
+
 func TestAClusterWithoutHssgate(t *testing.T) {
 	t.Parallel()
 	env := controlplanetest.Start(t, controlplanetest.WithoutCRDs())
@@ -141,5 +180,8 @@ func TestAClusterWithoutHssgate(t *testing.T) {
 	}
 	if _, err := c.Policies(t.Context()); !errors.Is(err, check.ErrNoCRD) {
 		t.Errorf("got %v", err)
+	}
+	if x, err := c.Exceptions(t.Context(), time.Hour); err != nil || x == nil || len(x) > 0 {
+		t.Errorf("got exceptions %v, %v", x, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hssgate/hssgate/gate"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
@@ -286,7 +287,7 @@ func effectClass(v *Violation) string {
 }
 
 func effectRank(effect string) int {
-	return slices.Index([]string{string(v1alpha1.EnforcementDeny), "Warn; its pods: Deny", string(v1alpha1.EnforcementWarn), string(v1alpha1.EnforcementAudit)}, effect)
+	return slices.Index([]string{string(v1alpha1.EnforcementDeny), "Warn; its pods: Deny", string(v1alpha1.EnforcementWarn), string(v1alpha1.EnforcementAudit), string(gate.EffectExcepted)}, effect)
 }
 
 // addRows adds the results, those with a violation first.

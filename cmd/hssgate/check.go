@@ -103,21 +103,21 @@ func (f *checkFlags) fill(cmd *cobra.Command, images []string, r *report.Report)
 	if err != nil {
 		return err
 	}
-	r.Problems = target.problems
 	policies, err := f.policies(ctx, target)
 	if policies == nil {
 		return err
 	}
 	if err != nil { // they fail closed, as in the webhook
-		r.Problems = append(r.Problems, report.Problem{Message: err.Error()})
+		target.problems = append(target.problems, report.Problem{Message: err.Error()})
 	}
-	r.Policies = policies.Names
+	o, err := target.options(ctx, asked, f.namespace)
+	if err != nil {
+		return err
+	}
+	r.Problems, r.Policies = target.problems, policies.Names
 	progress, wipe := progressOn(cmd, "objects judged")
 	defer wipe()
-	o := check.Options{
-		Policies: policies, Namespaces: target.namespaces, Facts: asked.known, Clock: clock.RealClock{},
-		Namespace: f.namespace, ExemptNamespaces: asked.config.ExemptNamespaces, Progress: progress,
-	}
+	o.Policies, o.Progress = policies, progress
 	if f.explain {
 		o.Explain = &check.Explainer{Lookups: asked.known, Policies: policies}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -152,6 +153,27 @@ func (t *target) useCluster() error {
 	}
 	t.namespaces.Live = t.cluster.NamespaceLabels
 	return nil
+}
+
+// options are those of a check but for its policies. If a cluster is used its
+// exceptions count, and problems of them are added to the target's.
+func (t *target) options(ctx context.Context, asked *hss, namespace string) (check.Options, error) {
+	o := check.Options{
+		Namespaces: t.namespaces, Facts: asked.known, Clock: clock.RealClock{},
+		Namespace: namespace, ExemptNamespaces: asked.config.ExemptNamespaces,
+	}
+	if t.cluster == nil {
+		return o, nil
+	}
+	exceptions, err := t.cluster.Exceptions(ctx, time.Duration(asked.config.Exceptions.MaxLifetime))
+	if exceptions == nil {
+		return o, err
+	}
+	if err != nil { // an invalid one lets nothing past, as in the webhook
+		t.problems = append(t.problems, report.Problem{Message: err.Error()})
+	}
+	o.Exceptions = exceptions
+	return o, nil
 }
 
 // each gives all objects, some at a time.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-	"k8s.io/utils/clock"
 
 	"github.com/hssgate/hssgate/check"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
@@ -162,17 +161,19 @@ func (f *policySimulateFlags) compare(cmd *cobra.Command, changes *report.Change
 	if err != nil {
 		return err
 	}
-	changes.Problems = target.problems
 	before, after, err := f.both(cmd, target)
 	if err != nil {
 		return err
 	}
+	o, err := target.options(cmd.Context(), asked, f.namespace)
+	if err != nil {
+		return err
+	}
+	changes.Problems = target.problems
 	progress, wipe := progressOn(cmd, "objects judged")
 	defer wipe()
-	s := check.NewSimulation(check.Options{
-		Policies: before, Namespaces: target.namespaces, Facts: asked.known, Clock: clock.RealClock{},
-		Namespace: f.namespace, ExemptNamespaces: asked.config.ExemptNamespaces, Progress: progress,
-	}, after)
+	o.Policies, o.Progress = before, progress
+	s := check.NewSimulation(o, after)
 	return target.each(cmd.Context(), func(objects []check.Object) error { return s.Compare(cmd.Context(), objects, changes) })
 }
 
