@@ -79,15 +79,15 @@ func (c *cache) change(k key, row *hss.Image, at int64) (changed *answer) {
 // until HSS can be asked.
 func (a *answer) changedBy(r *record) *answer {
 	records := a.records()
-	if slices.ContainsFunc(records, func(o record) bool { return o.isSame(r) }) {
+	changed := []record{*r}
+	keepCompleted(changed, records)
+	if slices.ContainsFunc(records, func(o record) bool { return o.isSame(r) || o.isSame(&changed[0]) }) {
 		return nil
 	}
 	if len(records) >= maxRecords {
 		records = records[:maxRecords-1]
 	}
-	changed := []record{*r}
-	keepCompleted(changed, records)
-	at := slices.IndexFunc(records, func(o record) bool { return o.field(textID) != "" && o.isSameRow(r) })
+	at := slices.IndexFunc(records, func(o record) bool { return o.isSameRow(r) })
 	if at >= 0 {
 		records[at] = changed[0]
 	} else {

@@ -189,6 +189,6 @@ func (g *stage) recordsOf(first *stagedRow, known *answer) (records []record, ok
 // isPartOf tells whether every one of the records is also a row of others.
 func isPartOf(records, others []record) bool {
 	return !slices.ContainsFunc(records, func(r record) bool {
-		return !slices.ContainsFunc(others, func(o record) bool { return o.isSameRow(&r) })
+		return !slices.ContainsFunc(others, func(o record) bool { return o.isSame(&r) || o.isSameRow(&r) })
 	})
 }

@@ -411,6 +411,48 @@ func TestImagesNamedByDigestAloneAreVouchedForUntilTheirRepositoryChanges(t *tes
 	}, synchronised)
 }
 
+func TestRowsWithoutAnIDAreSynchronisedByWhatTheySay(t *testing.T) {
+	t.Parallel()
+	rows := today(3)
+	for n := range rows {
+		rows[n].ID = ""
+	}
+	w := &world{rows: rows}
+	live(t, w, func(t *testing.T, i *inventory.Inventory) {
+		time.Sleep(125 * time.Minute) // three whole lists
+		for n := range 3 {
+			if got, ok := i.Known(reference(t, ofImage(n))); !ok || len(got.Records) != 1 {
+				t.Errorf("image %d is known %v: %+v", n, ok, got.Records)
+			}
+		}
+		w.edit(1, func(r *hss.Image) { r.LatestScanTime, r.Severity = time.Now(), hss.SeverityHigh })
+		time.Sleep(61 * time.Second)
+		// Which row changed can't be told. The image is in use, so HSS is asked
+		// for it at once.
+		if got, ok := i.Known(reference(t, ofImage(1))); !ok || len(got.Records) != 1 || got.Records[0].Severity != "High" || w.singly() != 1 {
+			t.Errorf("known %v after %d questions: %+v", ok, w.singly(), got.Records)
+		}
+	}, synchronised)
+}
+
+func TestASeenChangeIsNoChangeTheNextTime(t *testing.T) {
+	t.Parallel()
+	w := &world{rows: today(3)}
+	live(t, w, func(t *testing.T, i *inventory.Inventory) {
+		time.Sleep(20 * time.Minute)
+		w.edit(1, func(r *hss.Image) { r.LatestUpdateTime, r.ScanStatus = time.Now(), hss.ScanStatusScanning })
+		w.edit(2, func(r *hss.Image) {
+			r.LatestUpdateTime, r.ScanStatus, r.Digest = time.Now(), hss.ScanStatusScanning, digest("e")
+		})
+		time.Sleep(61 * time.Second)
+		seen := i.Changes()
+		time.Sleep(10 * time.Minute)
+		if got := i.Changes(); seen != 2 || got != seen {
+			t.Errorf("%d changes at once, and %d after ten more questions for them", seen, got)
+		}
+	}, synchronised)
+}
+
 func TestSynchronisingYieldsToAdmissions(t *testing.T) {
 	t.Parallel()
 	w := &world{rows: today(5000), latency: time.Second}
