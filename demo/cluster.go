@@ -136,11 +136,12 @@ func (c *cluster) serve(ctx context.Context, o *Options, set *sampleSet, api *en
 	served.HealthBindAddress, served.MetricsBindAddress = "0", "0"
 	gate := &server.Server{Config: &served, Cluster: api.Config, Log: o.Log, UserAgent: o.UserAgent}
 	ended := make(chan error, 1)
-	c.stops = append(c.stops, inBackground(ctx, func(ctx context.Context) error {
+	_, stop := inBackground(ctx, func(ctx context.Context) error {
 		err := gate.Run(ctx)
 		ended <- err
 		return err
-	}))
+	})
+	c.stops = append(c.stops, stop)
 	if err := c.kubectl.create(ctx, webhookConfiguration(address)); err != nil {
 		return err
 	}

@@ -6,10 +6,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
@@ -27,6 +29,7 @@ const (
 	startTimeout   = 30 * time.Second
 	reviewTimeout  = 10 * time.Second
 	maxAnswerBytes = 4 << 20
+	maxAttempts    = 5
 )
 
 // loopback is the webhook on a port of this host, without an API server.
@@ -43,6 +46,19 @@ func startLoopback(ctx context.Context, o *Options, set *sampleSet, known gate.F
 	if err != nil {
 		return nil, err
 	}
+	for attempt := 1; ; attempt++ {
+		l, err := tryLoopback(ctx, o, set, policies, known)
+		if err == nil {
+			return l, nil
+		}
+		// Between finding a free port and listening on it, another may take it.
+		if attempt == maxAttempts || !errors.Is(err, syscall.EADDRINUSE) {
+			return nil, err
+		}
+	}
+}
+
+func tryLoopback(ctx context.Context, o *Options, set *sampleSet, policies inForce, known gate.Facts) (*loopback, error) {
 	address, err := freeAddress(ctx)
 	if err != nil {
 		return nil, err
@@ -64,9 +80,10 @@ func startLoopback(ctx context.Context, o *Options, set *sampleSet, known gate.F
 		Log: o.Log,
 	}))
 	l := &loopback{url: "https://" + address + server.ValidatePath, client: clientTrusting(authority.PEM())}
-	l.stop = inBackground(ctx, serving.Start)
+	var running context.Context
+	running, l.stop = inBackground(ctx, serving.Start)
 	ready := func(context.Context) (bool, error) { return serving.StartedChecker()(nil) == nil, nil }
-	if err := wait.PollUntilContextTimeout(ctx, 5*time.Millisecond, startTimeout, true, ready); err != nil {
+	if err := wait.PollUntilContextTimeout(running, 5*time.Millisecond, startTimeout, true, ready); err != nil {
 		return nil, fmt.Errorf("start the webhook: %w", firstError(l.stop(), err))
 	}
 	return l, nil
@@ -82,12 +99,15 @@ func firstError(errs ...error) error {
 }
 
 // inBackground runs something until the function that it returns is called,
-// which waits for its end.
-func inBackground(ctx context.Context, run func(context.Context) error) (stop func() error) {
+// which waits for its end. The context ends with what runs.
+func inBackground(ctx context.Context, run func(context.Context) error) (running context.Context, stop func() error) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- run(ctx) }()
-	return func() error {
+	go func() {
+		ended <- run(ctx)
+		cancel()
+	}()
+	return ctx, func() error {
 		cancel()
 		return <-ended
 	}
