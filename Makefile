@@ -78,6 +78,13 @@ test-browser: ## Open the HTML report in a real headless Chromium, which must be
 	go vet -tags browser ./report
 	go test -race -tags browser -run 'ThePage' -timeout 5m ./report
 
+# Only (b) and (f) need the control plane.
+BENCH_NEEDS := $(if $(and $(ONLY),$(if $(findstring b,$(ONLY))$(findstring f,$(ONLY)),,1)),,controlplane $(TOOLS)/benchstat)
+
+.PHONY: bench
+bench: $(BENCH_NEEDS) ## Measure hssgate beside others, in minutes; ONLY=ac: just these (docs/performance.md); QUICK=1: less exactly
+	@go run ./hack/bench $(if $(ONLY),-only $(ONLY)) $(if $(filter 1,$(QUICK)),-quick)
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz test for FUZZTIME (30s)
 	@hack/fuzz.sh $(FUZZTIME)

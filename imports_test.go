@@ -62,6 +62,7 @@ func directions() map[string]direction {
 		"internal/controlplanetest": {others: anything},
 		"e2e":                       {},
 		"hack":                      {},
+		"hack/bench":                {ours: anything, others: anything},
 	}
 }
 
