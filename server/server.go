@@ -158,6 +158,9 @@ func (g *Server) register(ctx context.Context, known *inventory.Inventory) error
 	server.Register(ValidatePolicyPath, g.moveOn(policies))
 	exceptions := admission.WithValidator[*v1alpha1.ImageScanException](g.scheme, g.exceptionValidator())
 	server.Register(ValidateExceptionPath, g.moveOn(exceptions))
+	if err := g.manager.Add(known); err != nil {
+		return fmt.Errorf("keep what is known of images fresh: %w", err)
+	}
 	g.prepareAudit(known)
 	return nil
 }
