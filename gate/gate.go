@@ -91,9 +91,7 @@ func (g *Gate) examine(ctx context.Context, r Request, d *Decision) {
 	if len(policies) == 0 {
 		return
 	}
-	lookingUp, done := leaveTime(ctx, r)
-	g.lookUp(lookingUp, subjects, policies)
-	done()
+	g.lookUp(ctx, r, subjects, policies)
 	d.Examined = len(subjects)
 	g.judge(ctx, subjects, policies, r.Workload.Template, d)
 	g.breakGlass(ctx, r, policies, d)
@@ -158,7 +156,7 @@ func (s *subject) matches(p *policy.Policy) bool {
 
 // lookUp gets the facts of every image that a policy matches, each once: from
 // memory if they are fresh, else side by side.
-func (g *Gate) lookUp(ctx context.Context, subjects []subject, policies []*policy.Policy) {
+func (g *Gate) lookUp(ctx context.Context, r Request, subjects []subject, policies []*policy.Policy) {
 	var missing []int
 	first := make(map[image.Reference]int, len(subjects))
 	for i := range subjects {
@@ -177,7 +175,11 @@ func (g *Gate) lookUp(ctx context.Context, subjects []subject, policies []*polic
 			missing = append(missing, i)
 		}
 	}
-	g.ask(ctx, subjects, missing)
+	if len(missing) > 0 {
+		ctx, done := leaveTime(ctx, r)
+		defer done()
+		g.ask(ctx, subjects, missing)
+	}
 	for i := range subjects {
 		subjects[i].facts = subjects[subjects[i].same].facts
 	}

@@ -139,11 +139,11 @@ func (l *Labels) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		return err
 	}
 	labels := Labels{}
+	var key, value string
 	for dec.PeekKind() != '}' {
 		if len(labels) == maxLabels {
 			return fmt.Errorf("%w labels: at most %d are allowed", ErrTooMany, maxLabels)
 		}
-		var key, value string
 		if err := json.UnmarshalDecode(dec, &key); err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,6 +15,9 @@ import (
 type decisionMetrics struct {
 	verdicts *prometheus.CounterVec
 	latency  *prometheus.HistogramVec
+	// passed are the verdicts of most decisions, prometheus.Counter by policy:
+	// to find one in verdicts takes ten times as long.
+	passed sync.Map
 }
 
 // What a policy that isn't violated does, and why.
@@ -46,8 +50,22 @@ func (m *Metrics) decided(d *gate.Decision, took time.Duration) {
 	m.decisions.latency.WithLabelValues(string(d.Outcome)).Observe(took.Seconds())
 	for _, name := range d.Policies {
 		effect, reason := effectOf(d, name)
+		if effect == effectAllow {
+			m.decisions.passedBy(name).Inc()
+			continue
+		}
 		m.decisions.verdicts.WithLabelValues(name, effect, reason).Inc()
 	}
+}
+
+// passedBy counts what a policy had nothing against.
+func (m *decisionMetrics) passedBy(policy string) prometheus.Counter {
+	if known, ok := m.passed.Load(policy); ok {
+		return known.(prometheus.Counter) //nolint:errcheck,forcetypeassert // nothing else is in it
+	}
+	passed := m.verdicts.WithLabelValues(policy, effectAllow, reasonPassed)
+	m.passed.Store(policy, passed)
+	return passed
 }
 
 // effectOf is the strictest thing that a policy did, and why.
