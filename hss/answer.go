@@ -58,22 +58,22 @@ func readBody(resp *http.Response, limit int64) ([]byte, error) {
 // noList is the message of a 200 that is JSON, but no list.
 const noList = "no list"
 
-// decodeAnswer turns a complete 200 into a list. An empty body, an error
-// object or a body without data_list is an error, never an empty list.
-func decodeAnswer(resp *http.Response, body []byte, c Credentials, now time.Time) (*ListResponse, error) {
-	list, err := decodeList(body)
+// decodeAnswer turns a complete answer into a result. An error object, or a body
+// that is not what the endpoint answers, is an error: never an empty list.
+func (e call[T]) decodeAnswer(resp *http.Response, body []byte, c Credentials, now time.Time) (none T, err error) {
+	result, err := e.decode(body)
 	if err == nil {
-		return list, nil
+		return result, nil
 	}
 	if wasCut(body, err) {
-		return nil, &brokenError{fmt.Errorf("the answer ends in the middle: %w", err)}
+		return none, &brokenError{fmt.Errorf("the answer ends in the middle: %w", err)}
 	}
 	answer := newError(resp, body, c, now)
 	answer.cause = err
 	if answer.Message == noList {
-		answer.Message += ": " + clean(c.scrub(err.Error()))
+		answer.Message = cmp.Or(e.expected, noList) + ": " + clean(c.scrub(err.Error()))
 	}
-	return nil, answer
+	return none, answer
 }
 
 // wasCut reports whether JSON stops before its end. Without a length the

@@ -91,7 +91,7 @@ func TestRowsThatCannotBeReadAreErrors(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("长", 100)
 	for _, tc := range []struct{ name, row, want string }{
-		{"null", `null`, "null in place of an image"},
+		{"null", `null`, "null in place of a row"},
 		{"text", `"x"`, "cannot unmarshal"},
 		{"a list for a name", `{"image_name":["a"]}`, `is no single value`},
 		{"an object for an id", `{"id":{"a":1}}`, `is no single value`},
@@ -101,7 +101,7 @@ func TestRowsThatCannotBeReadAreErrors(t *testing.T) {
 		{"a date for a time", `{"latest_scan_time":"2026-01-02"}`, `"\"2026-01-02\"" is no time in milliseconds`},
 		{"a word for a flag", `{"scannable":"maybe"}`, `is neither true nor false`},
 		{"a long word for a flag, shortened", `{"scannable":"` + long + `"}`, `长"… is neither true nor false`},
-		{"a null architecture", `{"association_images":[null]}`, "null in place of an image"},
+		{"a null architecture", `{"association_images":[null]}`, "null in place of a row"},
 		{"architectures that are no list", `{"association_images":{}}`, "cannot unmarshal"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -134,7 +134,7 @@ func TestPagesWithoutAListAreErrors(t *testing.T) {
 		{"a list that is an object", `{"data_list":{}}`, "cannot unmarshal"},
 		{"an error object", `{"error_code":"HSS.0001","error_msg":"m"}`, "error_code"},
 		{"an error object with a list", `{"error_code":"HSS.0001","data_list":[]}`, "error_code"},
-		{"a null row", `{"data_list":[{},null]}`, "data_list[1]: null in place of an image"},
+		{"a null row", `{"data_list":[{},null]}`, "data_list[1]: null in place of a row"},
 		{"null", `null`, "no data_list"},
 		{"a bare list", `[]`, "cannot unmarshal"},
 	} {

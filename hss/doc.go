@@ -1,6 +1,7 @@
-// Package hss is a client of the image list of Huawei Cloud HSS (Host Security
-// Service): ListRegistryImages, the list of the images that HSS knows in the
-// registries of one project in one region, with what it found in each.
+// Package hss is a client of Huawei Cloud HSS (Host Security Service), for the
+// images of one project in one region: the list of those that HSS knows in its
+// registries, with what it found in each (ListRegistryImages), and the
+// vulnerabilities of one of them.
 //
 // A [Client] needs an endpoint, a project and a [CredentialSource]. It signs
 // every request with an access key (SDK-HMAC-SHA256), or sends a token in

@@ -18,6 +18,9 @@ const (
 	ImageTypeHarbor ImageType = "harbor"
 	// ImageTypeJFrog is an image of a JFrog registry.
 	ImageTypeJFrog ImageType = "jfrog"
+	// ImageTypeCICD is an image that a pipeline had scanned. It is in no
+	// registry, and so never in the list.
+	ImageTypeCICD ImageType = "cicd"
 )
 
 // Known reports whether t is one of the documented image types.

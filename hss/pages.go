@@ -40,72 +40,90 @@ func keyOf(i Image) (rowKey, error) {
 // it, also that there are more than Config.MaxPages pages or that the list
 // repeats itself: it never ends early without one.
 func (c *Client) All(ctx context.Context, r ListRequest) iter.Seq2[Image, error] {
-	if r.Limit == 0 {
-		r.Limit = MaxLimit
+	return allPages(c, keyOf, r.Offset, r.Limit, func(offset, limit int) ([]Image, error) {
+		r.Offset, r.Limit = offset, limit
+		list, err := c.List(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		return list.Images, nil
+	})
+}
+
+// allPages yields the rows of all pages, each once as key tells them apart,
+// and any error at the end.
+func allPages[T any, K comparable](
+	c *Client, key func(T) (K, error), offset, limit int, fetch func(offset, limit int) ([]T, error),
+) iter.Seq2[T, error] {
+	if limit == 0 {
+		limit = MaxLimit
 	}
-	return func(yield func(Image, error) bool) {
-		walk := pageWalk{seen: map[rowKey]bool{}, request: r}
+	return func(yield func(T, error) bool) {
+		walk := pageWalk[T, K]{key: key, fetch: fetch, offset: offset, limit: limit, seen: map[K]bool{}}
+		var none T
 		for range c.config.MaxPages {
-			fresh, more, err := walk.page(ctx, c)
+			fresh, more, err := walk.page()
 			if err != nil {
-				yield(Image{}, err)
+				yield(none, err)
 				return
 			}
 			if !yieldAll(fresh, yield) || !more {
 				return
 			}
 		}
-		yield(Image{}, fmt.Errorf("the list has more than %d pages of %d rows", c.config.MaxPages, r.Limit))
+		yield(none, fmt.Errorf("the list has more than %d pages of %d rows", c.config.MaxPages, limit))
 	}
 }
 
 // yieldAll reports whether the caller wants more.
-func yieldAll(images []Image, yield func(Image, error) bool) bool {
-	for _, image := range images {
-		if !yield(image, nil) {
+func yieldAll[T any](rows []T, yield func(T, error) bool) bool {
+	for _, row := range rows {
+		if !yield(row, nil) {
 			return false
 		}
 	}
 	return true
 }
 
-// pageWalk is where All stands.
-type pageWalk struct {
-	request ListRequest
-	seen    map[rowKey]bool
-	repeats int
+// pageWalk is where allPages stands.
+type pageWalk[T any, K comparable] struct {
+	key           func(T) (K, error)
+	fetch         func(offset, limit int) ([]T, error)
+	offset, limit int
+	seen          map[K]bool
+	repeats       int
 }
 
 // page reads the next page. It returns its rows that are new, and whether
 // another page may follow.
-func (w *pageWalk) page(ctx context.Context, c *Client) (fresh []Image, more bool, err error) {
-	if w.request.Offset > MaxOffset {
+func (w *pageWalk[T, K]) page() (fresh []T, more bool, err error) {
+	if w.offset > MaxOffset {
 		return nil, false, fmt.Errorf("the list goes on past offset %d, which the API does not allow", MaxOffset)
 	}
-	list, err := c.List(ctx, w.request)
+	rows, err := w.fetch(w.offset, w.limit)
 	if err != nil {
-		return nil, false, fmt.Errorf("rows from %d on: %w", w.request.Offset, err)
+		return nil, false, fmt.Errorf("rows from %d on: %w", w.offset, err)
 	}
-	if len(list.Images) == 0 {
+	if len(rows) == 0 {
 		return nil, false, nil
 	}
-	w.request.Offset += len(list.Images)
-	for _, image := range list.Images {
-		key, err := keyOf(image)
+	w.offset += len(rows)
+	for _, row := range rows {
+		key, err := w.key(row)
 		if err != nil {
 			return nil, false, fmt.Errorf("telling rows apart: %w", err)
 		}
 		if !w.seen[key] {
 			w.seen[key] = true
-			fresh = append(fresh, image)
+			fresh = append(fresh, row)
 		}
 	}
-	return fresh, true, w.countRepeats(fresh)
+	return fresh, true, w.countRepeats(len(fresh))
 }
 
 // countRepeats fails if the list goes on and on with rows that were seen.
-func (w *pageWalk) countRepeats(fresh []Image) error {
-	if len(fresh) > 0 {
+func (w *pageWalk[T, K]) countRepeats(fresh int) error {
+	if fresh > 0 {
 		w.repeats = 0
 		return nil
 	}
@@ -113,5 +131,5 @@ func (w *pageWalk) countRepeats(fresh []Image) error {
 	if w.repeats < maxRepeats {
 		return nil
 	}
-	return fmt.Errorf("the list repeats itself: %d pages before offset %d brought nothing new", w.repeats, w.request.Offset)
+	return fmt.Errorf("the list repeats itself: %d pages before offset %d brought nothing new", w.repeats, w.offset)
 }

@@ -35,6 +35,8 @@ const (
 	paramInstanceID            = "instance_id"
 	paramInstanceName          = "instance_name"
 	paramSeverity              = "severity_level"
+	paramTagName               = "tag_name"
+	paramNecessity             = "repair_necessity"
 )
 
 // Query returns the request's parameters, without those that are not set. It

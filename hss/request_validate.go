@@ -26,11 +26,11 @@ func (p *problems) addf(format string, args ...any) {
 }
 
 // err joins the problems to one error of one line; nil if there are none.
-func (p problems) err() error {
+func (p problems) err(request string) error {
 	if len(p) == 0 {
 		return nil
 	}
-	return fmt.Errorf("invalid list request: %s", strings.Join(p, "; "))
+	return fmt.Errorf("invalid %s request: %s", request, strings.Join(p, "; "))
 }
 
 // Validate checks the request against the bounds that the API documents and
@@ -49,14 +49,11 @@ func (r ListRequest) Validate() error {
 	for _, t := range r.timeRanges() {
 		t.validate(&p)
 	}
-	return p.err()
+	return p.err("list")
 }
 
 func (r ListRequest) validateLengths(p *problems) {
-	for _, f := range []struct {
-		name, value string
-		longest     int
-	}{
+	p.lengths([]textField{
 		{paramEnterpriseProjectID, r.EnterpriseProjectID, 256},
 		{paramNamespace, r.Namespace, 128},
 		{paramImageName, r.ImageName, 128},
@@ -64,7 +61,18 @@ func (r ListRequest) validateLengths(p *problems) {
 		{paramRegistryName, r.RegistryName, 128},
 		{paramInstanceID, r.InstanceID, 128},
 		{paramInstanceName, r.InstanceName, 128},
-	} {
+	})
+}
+
+// textField is a field of a request, and how many characters it may have.
+type textField struct {
+	name, value string
+	longest     int
+}
+
+// lengths checks that the fields are text of at most so many characters.
+func (p *problems) lengths(fields []textField) {
+	for _, f := range fields {
 		if !utf8.ValidString(f.value) {
 			p.addf("%s is no valid UTF-8", f.name)
 			continue

@@ -11,7 +11,7 @@ import (
 const UnknownTotal = -1
 
 // errNullRow is what a null in place of a row is refused with.
-var errNullRow = errors.New("null in place of an image")
+var errNullRow = errors.New("null in place of a row")
 
 // errNoList is what an answer without data_list is refused with.
 var errNoList = errors.New("the answer has no data_list")
@@ -26,14 +26,6 @@ type ListResponse struct {
 	Total int
 	// Images are the rows of this page, in the API's order.
 	Images []Image
-}
-
-// wireList is the list as it is read.
-type wireList struct {
-	Total count        `json:"total_num"`
-	List  []*wireImage `json:"data_list"`
-	// Fault is there only if the answer is an error.
-	Fault text `json:"error_code"`
 }
 
 // UnmarshalJSON reads a page. A page without data_list, or with a null one, is
@@ -65,26 +57,44 @@ func (r ListResponse) MarshalJSON() ([]byte, error) {
 
 // decodeList reads a page.
 func decodeList(data []byte) (*ListResponse, error) {
-	var wire wireList
-	if err := json.Unmarshal(data, &wire); err != nil {
-		return nil, fmt.Errorf("decoding the list: %w", err)
+	total, images, err := decodePage(data, (*wireImage).image)
+	if err != nil {
+		return nil, err
 	}
-	if wire.Fault != "" {
-		return nil, errFault
+	return &ListResponse{Total: total, Images: images}, nil
+}
+
+// wirePage is a page of any of the API's lists.
+type wirePage[W any] struct {
+	Total count `json:"total_num"`
+	List  []*W  `json:"data_list"`
+	// Fault is there only if the answer is an error.
+	Fault text `json:"error_code"`
+}
+
+// decodePage reads a page of any of the API's lists. It is never known to be
+// empty unless it has an empty data_list.
+func decodePage[W, T any](data []byte, convert func(*W) (T, error)) (total int, rows []T, err error) {
+	var page wirePage[W]
+	if err := json.Unmarshal(data, &page); err != nil {
+		return 0, nil, fmt.Errorf("decoding the list: %w", err)
 	}
-	if wire.List == nil {
-		return nil, errNoList
+	if page.Fault != "" {
+		return 0, nil, errFault
 	}
-	r := &ListResponse{Total: UnknownTotal, Images: make([]Image, 0, len(wire.List))}
-	if wire.Total.n != nil {
-		r.Total = *wire.Total.n
+	if page.List == nil {
+		return 0, nil, errNoList
 	}
-	for i, row := range wire.List {
-		image, err := row.image()
+	rows = make([]T, 0, len(page.List))
+	for i, wire := range page.List {
+		row, err := convert(wire)
 		if err != nil {
-			return nil, fmt.Errorf("data_list[%d]: %w", i, err)
+			return 0, nil, fmt.Errorf("data_list[%d]: %w", i, err)
 		}
-		r.Images = append(r.Images, image)
+		rows = append(rows, row)
 	}
-	return r, nil
+	if page.Total.n == nil {
+		return UnknownTotal, rows, nil
+	}
+	return *page.Total.n, rows, nil
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 )
@@ -31,7 +32,9 @@ type RetryPolicy struct {
 // tries counts the attempts at one request.
 type tries struct {
 	policy RetryPolicy
-	made   int
+	// once lets a request be sent again only if HSS has not received it.
+	once bool
+	made int
 	// internal counts the 500s, of which one is forgiven.
 	internal int
 }
@@ -43,6 +46,8 @@ func (t *tries) next(err error) (time.Duration, bool) {
 	var answer *Error
 	var broken *brokenError
 	switch {
+	case t.once && !unreceived(err):
+		return 0, false
 	case errors.As(err, &answer):
 		if !answer.Retryable || answer.RetryAfter > t.policy.MaxRetryAfter || !t.forgiven(answer) {
 			return 0, false
@@ -78,6 +83,16 @@ func (t *tries) jitter(bound time.Duration) time.Duration {
 	return time.Duration(t.policy.Rand() * float64(bound))
 }
 
+// unreceived reports whether HSS has certainly not acted on a request: the
+// gateway throttled it, or there was no connection to send it over.
+func unreceived(err error) bool {
+	if answer, ok := errors.AsType[*Error](err); ok {
+		return answer.StatusCode == http.StatusTooManyRequests
+	}
+	operation, ok := errors.AsType[*net.OpError](err)
+	return ok && operation.Op == "dial"
+}
+
 // untrusted reports whether the server's certificate is the trouble, which
 // does not pass by itself.
 func untrusted(err error) bool {
@@ -90,8 +105,11 @@ func untrusted(err error) bool {
 }
 
 // withRetries sends until an answer is final or ctx leaves no time.
-func withRetries[T any](ctx context.Context, policy RetryPolicy, send func(context.Context) (T, error)) (T, error) {
-	t := tries{policy: policy}
+// What is sent once is sent again only if HSS has not received it.
+func withRetries[T any](
+	ctx context.Context, policy RetryPolicy, once bool, send func(context.Context) (T, error),
+) (T, error) {
+	t := tries{policy: policy, once: once}
 	var before error
 	for {
 		result, err := send(ctx)

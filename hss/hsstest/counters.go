@@ -30,8 +30,19 @@ type Stats struct {
 	MaxInFlight int
 	// Queries counts requests by their query, its parameters sorted by name
 	// as [url.Values.Encode] does. Of more than 100,000 different queries the
-	// rest is counted as "…".
+	// rest is counted as "…". Only requests of EndpointImages are counted.
 	Queries map[string]int
+	// Endpoints counts apart what was asked of each endpoint.
+	Endpoints map[Endpoint]EndpointStats
+}
+
+// EndpointStats tells what was asked of one endpoint; see [Stats].
+type EndpointStats struct {
+	Requests int
+	Served   int
+	Rows     int
+	Failures int
+	Faults   int
 }
 
 // Count counts the requests with a query that matches.
@@ -58,6 +69,7 @@ func (h *Handler) Stats() Stats {
 	defer h.counters.mu.Unlock()
 	stats := h.counters.stats
 	stats.Queries = maps.Clone(stats.Queries)
+	stats.Endpoints = maps.Clone(stats.Endpoints)
 	return stats
 }
 
@@ -75,12 +87,31 @@ type counters struct {
 }
 
 func (c *counters) begin(r *http.Request) {
+	endpoint := endpointOf(r)
 	asked := r.URL.Query().Encode()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Requests++
 	c.stats.InFlight++
 	c.stats.MaxInFlight = max(c.stats.MaxInFlight, c.stats.InFlight)
+	c.count(endpoint, func(e *EndpointStats) { e.Requests++ })
+	if endpoint == EndpointImages {
+		c.countQuery(asked)
+	}
+}
+
+// count changes the counters of one endpoint. The caller holds the lock.
+func (c *counters) count(endpoint Endpoint, change func(*EndpointStats)) {
+	if c.stats.Endpoints == nil {
+		c.stats.Endpoints = map[Endpoint]EndpointStats{}
+	}
+	counted := c.stats.Endpoints[endpoint]
+	change(&counted)
+	c.stats.Endpoints[endpoint] = counted
+}
+
+// countQuery counts a query of the list. The caller holds the lock.
+func (c *counters) countQuery(asked string) {
 	if c.stats.Queries == nil {
 		c.stats.Queries = map[string]int{}
 	}
@@ -96,23 +127,26 @@ func (c *counters) end() {
 	c.stats.InFlight--
 }
 
-func (c *counters) fault() {
+func (c *counters) fault(endpoint Endpoint) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Faults++
+	c.count(endpoint, func(e *EndpointStats) { e.Faults++ })
 }
 
-func (c *counters) serve(rows int) {
+func (c *counters) serve(endpoint Endpoint, rows int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Served++
 	c.stats.Rows += rows
+	c.count(endpoint, func(e *EndpointStats) { e.Served, e.Rows = e.Served+1, e.Rows+rows })
 }
 
-func (c *counters) refuse(status int) {
+func (c *counters) refuse(endpoint Endpoint, status int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Failures++
+	c.count(endpoint, func(e *EndpointStats) { e.Failures++ })
 	switch status {
 	case http.StatusUnauthorized:
 		c.stats.Unauthorized++

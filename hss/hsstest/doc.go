@@ -1,5 +1,5 @@
-// Package hsstest serves Huawei Cloud HSS's list of registry images as the
-// reference documents it, for tests, demonstrations and load tests that have
+// Package hsstest serves Huawei Cloud HSS's list of registry images, and what
+// stands beside it, as the reference documents it, for tests, demonstrations and load tests that have
 // no HSS at hand. It is to HSS what net/http/httptest is to a web server.
 //
 // In a test:
@@ -15,7 +15,12 @@
 //
 // # What it does
 //
-// It answers GET /v5/{project_id}/image/registries/images and nothing else.
+// Below /v5/{project_id} it answers these calls and nothing else; a fault or a
+// counter may be of one of them (see [Endpoint]):
+//
+//	GET image/registries/images           the list
+//	GET image/{image_id}/vulnerabilities  of one image or architecture of it
+//
 // Every request must carry an SDK-HMAC-SHA256 signature or an X-Auth-Token,
 // unless the server was made [WithoutAuthentication]. Signatures are verified
 // by an implementation of their own, so that the server can serve as an

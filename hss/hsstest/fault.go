@@ -26,9 +26,13 @@ func (f Fault) Times(n int) Fault {
 	return f
 }
 
-// For makes the fault happen only to requests that match. match must not
-// read the body.
+// For makes the fault happen only to requests that match, also what earlier
+// calls of For, ForImage and ForEndpoint ask for. match must not read the body.
 func (f Fault) For(match func(*http.Request) bool) Fault {
+	if before := f.match; before != nil {
+		f.match = func(r *http.Request) bool { return before(r) && match(r) }
+		return f
+	}
 	f.match = match
 	return f
 }

@@ -5,17 +5,16 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Handler answers the list endpoint, for a server of one's own. [NewServer]
+// Handler answers the endpoints, for a server of one's own. [NewServer]
 // serves one on the loopback interface. All methods are safe for concurrent use.
 type Handler struct {
 	options    *options
-	parameters map[string]parameter
+	parameters map[string]parameter[query]
 	auth       *authenticator
 	throttle   *throttle
 	store      *store
@@ -98,7 +97,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Request-Id", fmt.Sprintf("%032x", h.requests.Add(1)))
 	h.pause(r.Context(), time.Duration(h.latency.Load()))
 	if fault, ok := h.faults.take(r); ok {
-		h.counters.fault()
+		h.counters.fault(endpointOf(r))
 		fault.serve(h, w, r)
 		return
 	}
@@ -123,22 +122,31 @@ func (h *Handler) pause(ctx context.Context, d time.Duration) {
 
 // answer serves the request as HSS would.
 func (h *Handler) answer(w http.ResponseWriter, r *http.Request) {
-	body, refused := h.list(r)
+	body, refused := h.serve(r)
 	if refused != nil {
-		h.counters.refuse(refused.status)
+		h.counters.refuse(endpointOf(r), refused.status)
 		refused.write(w, w.Header().Get("X-Request-Id"))
 		return
 	}
-	h.counters.serve(len(body.DataList))
+	h.counters.serve(endpointOf(r), body.rows())
 	writeJSON(w, http.StatusOK, body)
 }
 
-// list takes a request through the stages of the gateway, then of HSS.
-func (h *Handler) list(r *http.Request) (*listBody, *refusal) {
-	project, ok := projectOf(r)
-	if !ok {
+// answerBody is what an endpoint answers.
+type answerBody interface {
+	// rows is how many rows of a list there are.
+	rows() int
+}
+
+// serve takes a request through the stages of the gateway, then of HSS.
+func (h *Handler) serve(r *http.Request) (answerBody, *refusal) {
+	asked, err := readCall(r)
+	if asked.endpoint == "" {
 		return nil, fromGateway(http.StatusNotFound, codeNoSuchAPI,
 			"The API does not exist or has not been published in the environment")
+	}
+	if err != nil {
+		return nil, fromGateway(http.StatusRequestEntityTooLarge, codeTooLarge, err.Error())
 	}
 	credential, refused := h.auth.authenticate(r)
 	if refused != nil {
@@ -147,26 +155,27 @@ func (h *Handler) list(r *http.Request) (*listBody, *refusal) {
 	if refused := h.throttle.check(); refused != nil {
 		return nil, refused
 	}
-	if refused := h.checkProject(project, r.Header.Get("X-Project-Id"), credential); refused != nil {
+	if refused := h.checkProject(asked.project, r.Header.Get("X-Project-Id"), credential); refused != nil {
 		return nil, refused
 	}
-	q, err := parseQuery(r.URL.RawQuery, h.parameters, h.options)
-	if err != nil {
-		return nil, fromService(codeInvalidParameter, "Invalid parameter.", err.Error())
+	if asked.endpoint == EndpointVulnerabilities {
+		return h.vulnerabilities(asked)
 	}
-	rows, total := h.store.rows.Load().page(q, project, h.options.repeatRows)
-	body := &listBody{TotalNum: total, DataList: make([]wireImage, 0, len(rows))}
+	return h.list(asked)
+}
+
+// list answers EndpointImages.
+func (h *Handler) list(asked call) (answerBody, *refusal) {
+	q, err := parseQuery(asked.query, h.parameters, h.options)
+	if err != nil {
+		return nil, invalidParameter(err)
+	}
+	rows, total := h.store.rows.Load().page(q, asked.project, h.options.repeatRows)
+	body := &listBody[wireImage]{TotalNum: total, DataList: make([]wireImage, 0, len(rows))}
 	for _, row := range rows {
 		body.DataList = append(body.DataList, row.wire())
 	}
 	return body, nil
-}
-
-// projectOf finds the project in the path of a list request.
-func projectOf(r *http.Request) (string, bool) {
-	rest, ok := strings.CutPrefix(r.URL.Path, "/v5/")
-	project, path, _ := strings.Cut(rest, "/")
-	return project, ok && r.Method == http.MethodGet && project != "" && path == "image/registries/images"
 }
 
 func (h *Handler) checkProject(project, header string, credential *Credential) *refusal {

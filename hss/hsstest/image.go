@@ -57,6 +57,9 @@ type Image struct {
 	InstanceURL  string
 
 	AssociationImages []Architecture
+	// Vulnerabilities are served by EndpointVulnerabilities, whatever VulNum
+	// says. They are found by ImageID.
+	Vulnerabilities []Vulnerability
 }
 
 // Architecture is one architecture of a multi-architecture image:
@@ -75,6 +78,8 @@ type Architecture struct {
 	VulNum           *int
 	UnsafeSettingNum *int
 	MaliciousFileNum *int
+	// Vulnerabilities are found by ImageID.
+	Vulnerabilities []Vulnerability
 }
 
 // Count is a count for [Image] and [Architecture], whose counts may be missing.

@@ -58,6 +58,8 @@ func LoadInventory(path string, start time.Time) (*Inventory, error) {
 //	  latest_scan_time: -2h    # before start; or RFC 3339; or ms since the epoch
 //	  association_images:      # names default to the row's
 //	  - {image_digest: "sha256:…", scan_status: success, vul_num: 7}
+//	  vulnerabilities:         # of the row, or of an architecture
+//	  - {vul_id: CVE-2024-3094, repair_necessity: immediate_repair, app_name: xz, version: "5.6.0", solution: update}
 //	  enterprise_project_id: "0"   # default: "0"
 //	  project_id: p1               # default: every project
 //	projects: [p1]             # default: every project exists
@@ -65,13 +67,14 @@ func LoadInventory(path string, start time.Time) (*Inventory, error) {
 //	- {access_key: AK, secret_key: SK, security_token: T, projects: [p1]}
 //	tokens: [t1]               # values of X-Auth-Token
 //	faults:                    # in order; see FaultKinds
-//	- {kind: status, status: 503, times: 2, namespace: prod, image_name: app}
+//	- {kind: status, status: 503, times: 2, namespace: prod, image_name: app, endpoint: images}
 //
 // Further defaults: id and latest_version are assigned, image_type is
 // private_image, registry_type and registry_name follow from the type,
 // image_id from the digest, scannable is true, is_multiple_arch is whether
-// there are association_images. A time may have the units d, h, m and s, and
-// a sign: -60d is sixty days before start.
+// there are association_images, vul_num is the number of vulnerabilities if any
+// are given. A time may have the units d, h, m and s, and a sign: -60d is sixty
+// days before start.
 func ParseInventory(data []byte, start time.Time) (*Inventory, error) {
 	if len(data) > maxInventoryBytes {
 		return nil, fmt.Errorf("has more than %d bytes", maxInventoryBytes)

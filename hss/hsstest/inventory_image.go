@@ -32,6 +32,7 @@ func imageFields(start time.Time) map[string]setter[imageRow] {
 			i.AssociationImages, err = decodeList("association_images", raw, architectureFields(), finishNothing)
 			return err
 		},
+		"vulnerabilities": vulnerabilityList(func(i *imageRow) *[]Vulnerability { return &i.Vulnerabilities }),
 	}
 	maps.Copy(fields, imageTextFields())
 	maps.Copy(fields, imageScanFields(start))
@@ -40,8 +41,8 @@ func imageFields(start time.Time) map[string]setter[imageRow] {
 
 func imageTextFields() map[string]setter[imageRow] {
 	return map[string]setter[imageRow]{
-		"namespace":     text(0, 64, func(i *imageRow) *string { return &i.Namespace }),
-		"image_name":    text(1, 128, func(i *imageRow) *string { return &i.ImageName }),
+		fieldNamespace:  text(0, 64, func(i *imageRow) *string { return &i.Namespace }),
+		fieldImageName:  text(1, 128, func(i *imageRow) *string { return &i.ImageName }),
 		"image_version": text(0, 64, func(i *imageRow) *string { return &i.ImageVersion }),
 		"image_id":      text(0, 64, func(i *imageRow) *string { return &i.ImageID }),
 		"image_digest":  text(0, 128, func(i *imageRow) *string { return &i.ImageDigest }),
@@ -75,8 +76,8 @@ func imageScanFields(start time.Time) map[string]setter[imageRow] {
 func architectureFields() map[string]setter[Architecture] {
 	return map[string]setter[Architecture]{
 		"id":                 integer(1, math.MaxInt64, func(a *Architecture, n int64) { a.ID = n }),
-		"namespace":          text(0, 64, func(a *Architecture) *string { return &a.Namespace }),
-		"image_name":         text(1, 128, func(a *Architecture) *string { return &a.ImageName }),
+		fieldNamespace:       text(0, 64, func(a *Architecture) *string { return &a.Namespace }),
+		fieldImageName:       text(1, 128, func(a *Architecture) *string { return &a.ImageName }),
 		"image_version":      text(0, 64, func(a *Architecture) *string { return &a.ImageVersion }),
 		"image_id":           text(0, 64, func(a *Architecture) *string { return &a.ImageID }),
 		"image_digest":       text(0, 128, func(a *Architecture) *string { return &a.ImageDigest }),
@@ -85,6 +86,7 @@ func architectureFields() map[string]setter[Architecture] {
 		"vul_num":            count(func(a *Architecture) **int { return &a.VulNum }),
 		"unsafe_setting_num": count(func(a *Architecture) **int { return &a.UnsafeSettingNum }),
 		"malicious_file_num": count(func(a *Architecture) **int { return &a.MaliciousFileNum }),
+		"vulnerabilities":    vulnerabilityList(func(a *Architecture) *[]Vulnerability { return &a.Vulnerabilities }),
 	}
 }
 
@@ -100,6 +102,7 @@ func finishImage(i *imageRow) error {
 	setDefault(&i.RegistryType, registryTypeOf(i.ImageType))
 	setDefault(&i.RegistryName, i.RegistryType)
 	setDefault(&i.ImageID, idOfDigest(i.ImageDigest))
+	setCount(&i.VulNum, i.Vulnerabilities)
 	i.Scannable = i.scannable == nil || *i.scannable
 	i.MultiArch = len(i.AssociationImages) > 0
 	if i.multiArch != nil {
@@ -113,8 +116,16 @@ func finishImage(i *imageRow) error {
 		setDefault(&a.ImageType, i.ImageType)
 		setDefault(&a.ScanStatus, i.ScanStatus)
 		setDefault(&a.ImageID, idOfDigest(a.ImageDigest))
+		setCount(&a.VulNum, a.Vulnerabilities)
 	}
 	return nil
+}
+
+// setCount counts vulnerabilities that are given for a row without a count.
+func setCount(count **int, vulnerabilities []Vulnerability) {
+	if *count == nil && len(vulnerabilities) > 0 {
+		*count = Count(len(vulnerabilities))
+	}
 }
 
 func setDefault(value *string, fallback string) {

@@ -38,20 +38,22 @@ type faultSpec struct {
 	pause      string
 	namespace  string
 	imageName  string
+	endpoint   string
 	fault      Fault
 }
 
 // faultFields are the fields of a fault.
 func faultFields() map[string]setter[faultSpec] {
 	return map[string]setter[faultSpec]{
-		"kind":        choice(FaultKinds(), func(f *faultSpec) *string { return &f.kind }),
-		"status":      integer(200, 599, func(f *faultSpec, n int64) { f.status = int(n) }),
-		"times":       integer(0, 1<<31-1, func(f *faultSpec, n int64) { f.times, f.timesGiven = int(n), true }),
-		"retry_after": text(0, 64, func(f *faultSpec) *string { return &f.retryAfter }),
-		"bytes":       integer(1, 1<<40, func(f *faultSpec, n int64) { f.bytes = n }),
-		"pause":       text(1, 32, func(f *faultSpec) *string { return &f.pause }),
-		"namespace":   text(1, 128, func(f *faultSpec) *string { return &f.namespace }),
-		"image_name":  text(1, 128, func(f *faultSpec) *string { return &f.imageName }),
+		"kind":         choice(FaultKinds(), func(f *faultSpec) *string { return &f.kind }),
+		"status":       integer(200, 599, func(f *faultSpec, n int64) { f.status = int(n) }),
+		"times":        integer(0, 1<<31-1, func(f *faultSpec, n int64) { f.times, f.timesGiven = int(n), true }),
+		"retry_after":  text(0, 64, func(f *faultSpec) *string { return &f.retryAfter }),
+		"bytes":        integer(1, 1<<40, func(f *faultSpec, n int64) { f.bytes = n }),
+		"pause":        text(1, 32, func(f *faultSpec) *string { return &f.pause }),
+		fieldNamespace: text(1, 128, func(f *faultSpec) *string { return &f.namespace }),
+		fieldImageName: text(1, 128, func(f *faultSpec) *string { return &f.imageName }),
+		"endpoint":     choice(endpointNames(), func(f *faultSpec) *string { return &f.endpoint }),
 	}
 }
 
@@ -65,8 +67,8 @@ func faultFields() map[string]setter[faultSpec] {
 //	status    status (default 503): an error of the API gateway
 //	throttle  retry_after: seconds in quotes, or a date; default: not sent
 //
-// Every kind takes times (default 1; 0: forever), namespace and image_name,
-// which limit it to requests for that image.
+// Every kind takes times (default 1; 0: forever), endpoint, and namespace and
+// image_name, which limit it to requests of that [Endpoint] and for that image.
 func FaultKinds() []string { return slices.Sorted(maps.Keys(faultMakers())) }
 
 func faultMakers() map[string]func(f *faultSpec, pause time.Duration) Fault {
@@ -118,6 +120,9 @@ func finishFault(f *faultSpec) error {
 	}
 	if f.namespace != "" || f.imageName != "" {
 		f.fault = f.fault.ForImage(f.namespace, f.imageName)
+	}
+	if f.endpoint != "" {
+		f.fault = f.fault.ForEndpoint(Endpoint(f.endpoint))
 	}
 	return nil
 }

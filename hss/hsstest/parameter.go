@@ -14,11 +14,11 @@ import (
 
 // parameter checks a value and adds to the query what it asks for. Its error
 // says what is allowed.
-type parameter func(q *query, value string) error
+type parameter[Q any] func(q *Q, value string) error
 
 // parameters are the 27 of the list request.
-func parameters() map[string]parameter {
-	all := map[string]parameter{
+func parameters() map[string]parameter[query] {
+	all := map[string]parameter[query]{
 		"enterprise_project_id": length(1, 256, func(q *query, v string) { q.enterpriseProject = v }),
 		"offset":                number(0, 2_000_000, func(q *query, n int64) { q.offset = int(n) }),
 		"limit":                 number(1, 200, func(q *query, n int64) { q.limit = int(n) }),
@@ -40,20 +40,20 @@ func parameters() map[string]parameter {
 	return all
 }
 
-func textParameters() map[string]parameter {
-	text := func(low, high int, get func(*Image) string) parameter {
+func textParameters() map[string]parameter[query] {
+	text := func(low, high int, get func(*Image) string) parameter[query] {
 		return length(low, high, func(q *query, v string) {
 			if v != "" {
 				q.addText(v, get)
 			}
 		})
 	}
-	return map[string]parameter{
-		"namespace": length(1, 128, func(q *query, v string) {
+	return map[string]parameter[query]{
+		fieldNamespace: length(1, 128, func(q *query, v string) {
 			q.namespace = &v
 			q.addText(v, func(i *Image) string { return i.Namespace })
 		}),
-		"image_name": length(1, 128, func(q *query, v string) {
+		fieldImageName: length(1, 128, func(q *query, v string) {
 			q.imageName = &v
 			q.addText(v, func(i *Image) string { return i.ImageName })
 		}),
@@ -64,13 +64,13 @@ func textParameters() map[string]parameter {
 	}
 }
 
-func enumParameters() map[string]parameter {
-	enum := func(get func(*Image) string, values ...string) parameter {
+func enumParameters() map[string]parameter[query] {
+	enum := func(get func(*Image) string, values ...string) parameter[query] {
 		return oneOf(func(q *query, v string) {
 			q.filters = append(q.filters, func(i *Image) bool { return get(i) == v })
 		}, values...)
 	}
-	return map[string]parameter{
+	return map[string]parameter[query]{
 		"image_type": enum(func(i *Image) string { return i.ImageType }, imageTypes()...),
 		// Fewer than a row can have: download_failed and image_oversized can't be asked for.
 		"scan_status": enum(func(i *Image) string { return i.ScanStatus },
@@ -79,13 +79,13 @@ func enumParameters() map[string]parameter {
 	}
 }
 
-func flagParameters() map[string]parameter {
-	flag := func(get func(*Image) bool) parameter {
+func flagParameters() map[string]parameter[query] {
+	flag := func(get func(*Image) bool) parameter[query] {
 		return boolean(func(q *query, want bool) {
 			q.filters = append(q.filters, func(i *Image) bool { return get(i) == want })
 		})
 	}
-	return map[string]parameter{
+	return map[string]parameter[query]{
 		"has_malicious_file": flag((*Image).hasMaliciousFile),
 		"has_unsafe_setting": flag((*Image).hasUnsafeSetting),
 		"has_vul":            flag((*Image).hasVul),
@@ -94,13 +94,13 @@ func flagParameters() map[string]parameter {
 	}
 }
 
-func timeParameters() map[string]parameter {
+func timeParameters() map[string]parameter[query] {
 	times := map[string]func(*Image) time.Time{
 		"latest_update_time": func(i *Image) time.Time { return i.LatestUpdateTime },
 		"latest_scan_time":   func(i *Image) time.Time { return i.LatestScanTime },
 		"latest_sync_time":   func(i *Image) time.Time { return i.LatestSyncTime },
 	}
-	all := map[string]parameter{}
+	all := map[string]parameter[query]{}
 	for name, get := range times {
 		within := func(q *query) *timeRange {
 			if q.ranges[name] == nil {
@@ -115,8 +115,8 @@ func timeParameters() map[string]parameter {
 }
 
 // length checks the number of characters.
-func length(low, high int, set func(*query, string)) parameter {
-	return func(q *query, value string) error {
+func length[Q any](low, high int, set func(*Q, string)) parameter[Q] {
+	return func(q *Q, value string) error {
 		if n := utf8.RuneCountInString(value); n < low || n > high {
 			return fmt.Errorf("%d to %d characters", low, high)
 		}
@@ -126,8 +126,8 @@ func length(low, high int, set func(*query, string)) parameter {
 }
 
 // number checks a whole number's range.
-func number(low, high int64, set func(*query, int64)) parameter {
-	return func(q *query, value string) error {
+func number[Q any](low, high int64, set func(*Q, int64)) parameter[Q] {
+	return func(q *Q, value string) error {
 		n, err := strconv.ParseInt(value, 10, 64)
 		if err != nil || n < low || n > high || strings.HasPrefix(value, "+") {
 			return fmt.Errorf("a whole number from %d to %d", low, high)
@@ -138,8 +138,8 @@ func number(low, high int64, set func(*query, int64)) parameter {
 }
 
 // oneOf checks that the value is one of some.
-func oneOf(set func(*query, string), values ...string) parameter {
-	return func(q *query, value string) error {
+func oneOf[Q any](set func(*Q, string), values ...string) parameter[Q] {
+	return func(q *Q, value string) error {
 		if !slices.Contains(values, value) {
 			return errors.New(strings.Join(values, ", "))
 		}
@@ -149,6 +149,6 @@ func oneOf(set func(*query, string), values ...string) parameter {
 }
 
 // boolean checks that the value is true or false.
-func boolean(set func(*query, bool)) parameter {
-	return oneOf(func(q *query, value string) { set(q, value == "true") }, "true", "false")
+func boolean[Q any](set func(*Q, bool)) parameter[Q] {
+	return oneOf(func(q *Q, value string) { set(q, value == "true") }, "true", "false")
 }

@@ -32,30 +32,43 @@ type timeRange struct {
 	get        func(*Image) time.Time
 }
 
-// parseQuery checks every parameter of raw.
-func parseQuery(raw string, known map[string]parameter, o *options) (*query, error) {
-	values, err := url.ParseQuery(raw)
-	if err != nil {
-		return nil, fmt.Errorf("the query can't be parsed: %w", err)
-	}
+// parseQuery checks every parameter of a list request.
+func parseQuery(raw string, known map[string]parameter[query], o *options) (*query, error) {
 	q := &query{limit: defaultLimit, enterpriseProject: defaultEnterpriseProject,
 		ranges: map[string]*timeRange{}, substring: o.substring}
+	if err := readQuery(raw, known, o, q); err != nil {
+		return nil, err
+	}
+	return q, q.addRanges(o.now())
+}
+
+// readQuery checks every parameter of raw, and that the required ones are there.
+func readQuery[Q any](raw string, known map[string]parameter[Q], o *options, into *Q, required ...string) error {
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return fmt.Errorf("the query can't be parsed: %w", err)
+	}
 	for name, given := range values {
 		parse, ok := known[name]
 		if !ok && o.unknownParameters {
 			continue
 		}
 		if !ok {
-			return nil, fmt.Errorf("parameter %q is not known", name)
+			return fmt.Errorf("parameter %q is not known", name)
 		}
 		if len(given) != 1 {
-			return nil, fmt.Errorf("parameter %q is given %d times, allowed is once", name, len(given))
+			return fmt.Errorf("parameter %q is given %d times, allowed is once", name, len(given))
 		}
-		if err := parse(q, given[0]); err != nil {
-			return nil, fmt.Errorf("parameter %q is %.200q, allowed: %w", name, given[0], err)
+		if err := parse(into, given[0]); err != nil {
+			return fmt.Errorf("parameter %q is %.200q, allowed: %w", name, given[0], err)
 		}
 	}
-	return q, q.addRanges(o.now())
+	for _, name := range required {
+		if !values.Has(name) {
+			return fmt.Errorf("parameter %q is missing", name)
+		}
+	}
+	return nil
 }
 
 // addRanges makes filters of the time ranges. A range without an end goes
@@ -82,10 +95,7 @@ func (q *query) addRanges(now time.Time) error {
 
 // matches tells whether a project's request asks for the row.
 func (q *query) matches(i *Image, project string) bool {
-	if i.ProjectID != "" && i.ProjectID != project {
-		return false
-	}
-	if q.enterpriseProject != allGrantedEnterpriseProjects && q.enterpriseProject != i.enterpriseProject() {
+	if !i.visible(project, q.enterpriseProject) {
 		return false
 	}
 	for _, filter := range q.filters {
@@ -94,6 +104,14 @@ func (q *query) matches(i *Image, project string) bool {
 		}
 	}
 	return true
+}
+
+// visible tells whether requests of a project and an enterprise project see the row.
+func (i *Image) visible(project, enterpriseProject string) bool {
+	if i.ProjectID != "" && i.ProjectID != project {
+		return false
+	}
+	return enterpriseProject == allGrantedEnterpriseProjects || enterpriseProject == i.enterpriseProject()
 }
 
 // addText adds a filter on a text.

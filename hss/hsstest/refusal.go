@@ -14,6 +14,8 @@ const (
 	codeUnauthorized     = "APIGW.0301"
 	codeClockSkew        = "APIGW.0303"
 	codeThrottled        = "APIGW.0308"
+	codeTooLarge         = "APIGW.0201"
+	codeNotFound         = "HSS.0011"
 )
 
 // refusal is an error answer in one of the two documented shapes.
@@ -38,6 +40,11 @@ func fromService(code, message, description string) *refusal {
 		"error_code": code, "error_msg": message, "error_description": description}}
 }
 
+// invalidParameter is HSS's refusal of a parameter or a body.
+func invalidParameter(err error) *refusal {
+	return fromService(codeInvalidParameter, "Invalid parameter.", err.Error())
+}
+
 func unauthorized(reason string) *refusal {
 	return fromGateway(http.StatusUnauthorized, codeUnauthorized,
 		"Incorrect IAM authentication information: "+reason)
@@ -57,7 +64,7 @@ func (f *refusal) write(w http.ResponseWriter, requestID string) {
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json;charset=utf-8")
 	text, err := json.Marshal(body)
-	if err != nil { // a listBody and a map of strings always are JSON
+	if err != nil { // an answerBody and a map of strings always are JSON
 		panic(err)
 	}
 	w.WriteHeader(status)

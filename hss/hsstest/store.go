@@ -129,6 +129,11 @@ func cloneImages(images []Image) []Image {
 	out := slices.Clone(images)
 	for i := range out {
 		out[i].AssociationImages = slices.Clone(out[i].AssociationImages)
+		out[i].Vulnerabilities = slices.Clone(out[i].Vulnerabilities)
+		for j := range out[i].AssociationImages {
+			a := &out[i].AssociationImages[j]
+			a.Vulnerabilities = slices.Clone(a.Vulnerabilities)
+		}
 	}
 	return out
 }

@@ -1,5 +1,11 @@
 package hsstest
 
+// Names that parameters, rows and faults share.
+const (
+	fieldNamespace = "namespace"
+	fieldImageName = "image_name"
+)
+
 // The values that the reference lists, for queries and inventory files.
 
 func imageTypes() []string {
@@ -38,3 +44,9 @@ func scanFailedCodes() []string {
 		"database_error", "failed_to_send_the_scan_request",
 	}
 }
+
+func repairNecessities() []string {
+	return []string{"immediate_repair", "delay_repair", "not_needed_repair"}
+}
+
+func vulnerabilityTypes() []string { return []string{"linux_vul", "app_vul"} }

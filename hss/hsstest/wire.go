@@ -2,11 +2,13 @@ package hsstest
 
 import "time"
 
-// listBody is the answer to a list request.
-type listBody struct {
-	TotalNum int         `json:"total_num"`
-	DataList []wireImage `json:"data_list"`
+// listBody is the answer to a request of a list.
+type listBody[W any] struct {
+	TotalNum int `json:"total_num"`
+	DataList []W `json:"data_list"`
 }
+
+func (b *listBody[W]) rows() int { return len(b.DataList) }
 
 // wireImage is RegistryImagesInfo as the API sends it.
 type wireImage struct {

@@ -1,0 +1,125 @@
+package hss
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// call is a request of one endpoint, and how its answer is read.
+type call[T any] struct {
+	// path is what follows /v5/{project_id}, each segment escaped.
+	path  string
+	query url.Values
+	// body is sent by POST; nil: a GET.
+	body []byte
+	// once forbids to send again what HSS may have received.
+	once bool
+	// expected says in an error what an answer is not; empty: no list.
+	expected string
+	decode   func(body []byte) (T, error)
+}
+
+// send sends the request until an answer is final or ctx leaves no time.
+func send[T any](ctx context.Context, c *Client, e call[T]) (T, error) {
+	return withRetries(ctx, c.config.Retry, e.once, func(ctx context.Context) (T, error) {
+		return e.attempt(ctx, c)
+	})
+}
+
+// attempt sends the request once.
+func (e call[T]) attempt(ctx context.Context, c *Client) (result T, err error) {
+	credentials, err := c.credentials(ctx)
+	if err != nil {
+		return result, err
+	}
+	turn, err := c.guard.acquire(ctx, credentials)
+	if err != nil {
+		return result, err
+	}
+	defer func() {
+		if refusal := c.guard.release(turn, err == nil, err); refusal != nil {
+			invalidate(c.config.Credentials)
+			err = refusal
+		}
+	}()
+	return e.budgeted(ctx, c, credentials)
+}
+
+// budgeted waits for the budget and sends the request, for at most the time of
+// one attempt.
+func (e call[T]) budgeted(ctx context.Context, c *Client, credentials Credentials) (none T, err error) {
+	if c.config.Budget != nil {
+		if err := c.config.Budget.Wait(ctx); err != nil {
+			return none, fmt.Errorf("waiting for the request budget: %w", err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.config.AttemptTimeout)
+	defer cancel()
+	request, err := e.request(ctx, c, credentials)
+	if err != nil {
+		return none, err
+	}
+	// The transport itself follows no redirects, so that signed headers and
+	// tokens reach no other host.
+	response, err := c.config.Transport.RoundTrip(request)
+	if err != nil {
+		return none, &brokenError{fmt.Errorf("%s: %w", c.endpoint.Host, err)}
+	}
+	defer func() { _ = response.Body.Close() }() // all that matters was read
+	return e.read(response, c, credentials)
+}
+
+// request makes a signed request.
+func (e call[T]) request(ctx context.Context, c *Client, credentials Credentials) (*http.Request, error) {
+	method, body := http.MethodGet, io.Reader(http.NoBody)
+	if e.body != nil {
+		method, body = http.MethodPost, bytes.NewReader(e.body)
+	}
+	// Like the official SDK: a gateway might take "+" for itself, not a space.
+	query := strings.ReplaceAll(e.query.Encode(), "+", "%20")
+	target := c.endpoint.String() + "/v5/" + credentials.ProjectID + e.path
+	if query != "" {
+		target += "?" + query
+	}
+	request, err := http.NewRequestWithContext(ctx, method, target, body)
+	if err != nil {
+		return nil, fmt.Errorf("making the request: %w", err)
+	}
+	request.Header.Set("Accept", "application/json")
+	request.Header.Set("User-Agent", c.config.UserAgent)
+	if e.body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	if err := Sign(request, e.body, credentials, c.config.Now()); err != nil {
+		return nil, fmt.Errorf("signing: %w", err)
+	}
+	return request, nil
+}
+
+// read turns an answer into a result or an error.
+func (e call[T]) read(response *http.Response, c *Client, credentials Credentials) (none T, err error) {
+	if response.StatusCode == http.StatusOK || (e.body != nil && acknowledges(response.StatusCode)) {
+		body, err := readBody(response, c.config.MaxResponseBytes)
+		if err != nil {
+			return none, err
+		}
+		return e.decodeAnswer(response, body, credentials, c.config.Now())
+	}
+	// A body that breaks off says no less about the status.
+	body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBytes))
+	return none, newError(response, body, credentials, c.config.Now())
+}
+
+// acknowledges reports whether a status says that what was posted was taken.
+func acknowledges(status int) bool {
+	switch status {
+	case http.StatusOK, http.StatusCreated, http.StatusAccepted, http.StatusNoContent:
+		return true
+	}
+	return false
+}
