@@ -26,8 +26,12 @@ type call[T any] struct {
 
 // send sends the request until an answer is final or ctx leaves no time.
 func send[T any](ctx context.Context, c *Client, e call[T]) (T, error) {
-	return withRetries(ctx, c.config.Retry, e.once, func(ctx context.Context) (T, error) {
-		return e.attempt(ctx, c)
+	return withRetries(ctx, c.config.Retry, func(ctx context.Context) (T, error) {
+		result, err := e.attempt(ctx, c)
+		if e.once {
+			err = unconfirmed(err)
+		}
+		return result, err
 	})
 }
 

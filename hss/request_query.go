@@ -37,6 +37,15 @@ const (
 	paramSeverity              = "severity_level"
 	paramTagName               = "tag_name"
 	paramNecessity             = "repair_necessity"
+	paramGlobalImageType       = "global_image_type"
+	paramRegistryID            = "registry_id"
+	paramRegistryType          = "registry_type"
+	paramRegistryAddress       = "registry_addr"
+	paramStatus                = "status"
+	paramType                  = "type"
+	paramTaskType              = "task_type"
+	paramTaskStatus            = "task_status"
+	paramTaskID                = "task_id"
 )
 
 // Query returns the request's parameters, without those that are not set. It

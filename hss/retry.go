@@ -32,9 +32,7 @@ type RetryPolicy struct {
 // tries counts the attempts at one request.
 type tries struct {
 	policy RetryPolicy
-	// once lets a request be sent again only if HSS has not received it.
-	once bool
-	made int
+	made   int
 	// internal counts the 500s, of which one is forgiven.
 	internal int
 }
@@ -45,9 +43,10 @@ func (t *tries) next(err error) (time.Duration, bool) {
 	t.made++
 	var answer *Error
 	var broken *brokenError
-	switch {
-	case t.once && !unreceived(err):
+	if _, sent := errors.AsType[*UnconfirmedError](err); sent {
 		return 0, false
+	}
+	switch {
 	case errors.As(err, &answer):
 		if !answer.Retryable || answer.RetryAfter > t.policy.MaxRetryAfter || !t.forgiven(answer) {
 			return 0, false
@@ -105,11 +104,8 @@ func untrusted(err error) bool {
 }
 
 // withRetries sends until an answer is final or ctx leaves no time.
-// What is sent once is sent again only if HSS has not received it.
-func withRetries[T any](
-	ctx context.Context, policy RetryPolicy, once bool, send func(context.Context) (T, error),
-) (T, error) {
-	t := tries{policy: policy, once: once}
+func withRetries[T any](ctx context.Context, policy RetryPolicy, send func(context.Context) (T, error)) (T, error) {
+	t := tries{policy: policy}
 	var before error
 	for {
 		result, err := send(ctx)

@@ -180,7 +180,7 @@ func TestProjects(t *testing.T) {
 		"another project in the header":         {[]func(*http.Request){func(r *http.Request) { r.Header.Set("X-Project-Id", "p2") }, signed(limited, now)}, 400, "HSS.0010"},
 		"a token may ask any project":           {[]func(*http.Request){path("p2"), func(r *http.Request) { r.Header.Set("X-Auth-Token", "t") }}, 200, ""},
 		"a missing project is an unknown path":  {[]func(*http.Request){path(""), signed(limited, now)}, 404, "APIGW.0101"},
-		"another path is unknown":               {[]func(*http.Request){func(r *http.Request) { r.URL.Path = "/v5/p1/image/registries" }}, 404, "APIGW.0101"},
+		"another path is unknown":               {[]func(*http.Request){func(r *http.Request) { r.URL.Path = "/v5/p1/image/registry" }}, 404, "APIGW.0101"},
 		"a path that goes on is unknown":        {[]func(*http.Request){func(r *http.Request) { r.URL.Path = listPath + "/1" }}, 404, "APIGW.0101"},
 		"another method is unknown":             {[]func(*http.Request){func(r *http.Request) { r.Method = http.MethodPost }}, 404, "APIGW.0101"},
 		"another version of the API is unknown": {[]func(*http.Request){func(r *http.Request) { r.URL.Path = strings.Replace(listPath, "v5", "v1", 1) }}, 404, "APIGW.0101"},

@@ -24,6 +24,10 @@ type Stats struct {
 	Throttled    int
 	// Faults counts the scripted faults that were served.
 	Faults int
+	// Scans counts the images whose scan was started, each as often as it was
+	// asked for: this is what costs money. Syncs counts synchronisations.
+	Scans int
+	Syncs int
 	// InFlight is how many requests are being answered, and MaxInFlight how
 	// many were at most at the same time.
 	InFlight    int
@@ -140,6 +144,13 @@ func (c *counters) serve(endpoint Endpoint, rows int) {
 	c.stats.Served++
 	c.stats.Rows += rows
 	c.count(endpoint, func(e *EndpointStats) { e.Served, e.Rows = e.Served+1, e.Rows+rows })
+}
+
+// started counts what a request started.
+func (c *counters) started(change func(*Stats)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change(&c.stats)
 }
 
 func (c *counters) refuse(endpoint Endpoint, status int) {

@@ -20,6 +20,15 @@
 //
 //	GET image/registries/images           the list
 //	GET image/{image_id}/vulnerabilities  of one image or architecture of it
+//	POST image/image-scan/tasks           starts scans
+//	POST image/image-sync/tasks           synchronises registries
+//	GET image/registries                  the registries
+//	GET image/tasks                       scans and synchronisations
+//
+// A scan that was started moves its row from unscan over waiting_for_scan and
+// scanning to its [ScanOutcome], by the clock ([WithScanTimes]) or when the test
+// says so ([Handler.FinishScans]). A row that is Hidden is found once its
+// registry was synchronised.
 //
 // Every request must carry an SDK-HMAC-SHA256 signature or an X-Auth-Token,
 // unless the server was made [WithoutAuthentication]. Signatures are verified
@@ -39,7 +48,11 @@
 //   - a security token must be signed, and a "+" in a query is not a space;
 //   - image_size matches exactly; risky means that any count is above 0; a row
 //     of several architectures has what any of them has;
-//   - a time that a row lacks is in no range, and sorts first.
+//   - a time that a row lacks is in no range, and sorts first;
+//   - an image that is to be scanned must be as the request says in every field,
+//     and one that isn't there, or whose vulnerabilities are asked for, is an
+//     error (HSS.0011), as is a registry that isn't known;
+//   - a body must be JSON of known fields, with its content type.
 //
 // # Faults
 //

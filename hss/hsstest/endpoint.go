@@ -18,11 +18,22 @@ const (
 	EndpointImages Endpoint = "images"
 	// EndpointVulnerabilities is GET image/{image_id}/vulnerabilities.
 	EndpointVulnerabilities Endpoint = "vulnerabilities"
+	// EndpointScan is POST image/image-scan/tasks.
+	EndpointScan Endpoint = "scan"
+	// EndpointSync is POST image/image-sync/tasks.
+	EndpointSync Endpoint = "sync"
+	// EndpointRegistries is GET image/registries.
+	EndpointRegistries Endpoint = "registries"
+	// EndpointTasks is GET image/tasks.
+	EndpointTasks Endpoint = "tasks"
 )
 
 // endpointNames lists them all.
 func endpointNames() []string {
-	return []string{string(EndpointImages), string(EndpointVulnerabilities)}
+	return []string{
+		string(EndpointImages), string(EndpointVulnerabilities), string(EndpointScan), string(EndpointSync),
+		string(EndpointRegistries), string(EndpointTasks),
+	}
 }
 
 // call is a request that found its endpoint.
@@ -49,6 +60,10 @@ func route(r *http.Request) call {
 	found := call{project: project, query: r.URL.RawQuery, header: r.Header}
 	found.endpoint = map[string]Endpoint{
 		"GET image/registries/images": EndpointImages,
+		"POST image/image-scan/tasks": EndpointScan,
+		"POST image/image-sync/tasks": EndpointSync,
+		"GET image/registries":        EndpointRegistries,
+		"GET image/tasks":             EndpointTasks,
 	}[r.Method+" "+path]
 	parts := strings.Split(path, "/")
 	if r.Method == http.MethodGet && len(parts) == 3 && parts[0] == "image" && parts[1] != "" && parts[2] == "vulnerabilities" {

@@ -18,6 +18,7 @@ type Handler struct {
 	auth       *authenticator
 	throttle   *throttle
 	store      *store
+	tasks      *tasks
 	faults     faultQueue
 	counters   counters
 	latency    atomic.Int64
@@ -32,9 +33,10 @@ type Handler struct {
 // NewHandler makes a handler. Close it if faults may hang.
 func NewHandler(list ...Option) *Handler {
 	o := newOptions(list)
+	rows := &store{shuffle: o.shuffle}
 	h := &Handler{options: o, parameters: parameters(), done: make(chan struct{}),
-		store: &store{shuffle: o.shuffle},
-		auth:  &authenticator{open: o.withoutAuth, credentials: map[string]*Credential{}, lockout: newLockout(), now: o.now},
+		store: rows, tasks: &tasks{times: o.scanTimes, store: rows, known: slices.Clone(o.registries)},
+		auth: &authenticator{open: o.withoutAuth, credentials: map[string]*Credential{}, lockout: newLockout(), now: o.now},
 	}
 	for _, c := range o.credentials {
 		h.auth.credentials[c.AccessKey] = &c
@@ -55,11 +57,15 @@ func NewHandler(list ...Option) *Handler {
 func (h *Handler) SetImages(images ...Image) { h.store.set(images) }
 
 // Update replaces the inventory by what change makes of it. No other change
-// happens meanwhile. change gets a copy, and must not call SetImages or Update.
+// happens meanwhile. change gets a copy, and must not call the handler.
 func (h *Handler) Update(change func([]Image) []Image) { h.store.update(change) }
 
-// Images is a copy of the inventory, with the IDs that were assigned.
-func (h *Handler) Images() []Image { return cloneImages(h.store.rows.Load().given) }
+// Images is a copy of the inventory, with the IDs that were assigned, as scans
+// and synchronisations have changed it by now.
+func (h *Handler) Images() []Image {
+	h.tasks.advance(h.options.now(), false)
+	return cloneImages(h.store.rows.Load().given)
+}
 
 // SetLatency delays every further answer by d.
 func (h *Handler) SetLatency(d time.Duration) { h.latency.Store(int64(d)) }
@@ -129,6 +135,10 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.counters.serve(endpointOf(r), body.rows())
+	if _, empty := body.(emptyBody); empty {
+		w.WriteHeader(http.StatusOK)
+		return
+	}
 	writeJSON(w, http.StatusOK, body)
 }
 
@@ -158,8 +168,23 @@ func (h *Handler) serve(r *http.Request) (answerBody, *refusal) {
 	if refused := h.checkProject(asked.project, r.Header.Get("X-Project-Id"), credential); refused != nil {
 		return nil, refused
 	}
-	if asked.endpoint == EndpointVulnerabilities {
+	h.tasks.advance(h.options.now(), false)
+	return h.ask(asked)
+}
+
+// ask hands a request that was let in to its endpoint.
+func (h *Handler) ask(asked call) (answerBody, *refusal) {
+	switch asked.endpoint {
+	case EndpointVulnerabilities:
 		return h.vulnerabilities(asked)
+	case EndpointScan:
+		return h.scan(asked)
+	case EndpointSync:
+		return h.sync(asked)
+	case EndpointRegistries:
+		return h.registries(asked)
+	case EndpointTasks:
+		return h.tasks.list(asked, h.options)
 	}
 	return h.list(asked)
 }

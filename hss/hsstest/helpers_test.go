@@ -1,6 +1,7 @@
 package hsstest_test
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -117,7 +118,12 @@ func signedWith(r *http.Request, c hsstest.Credential, names []string) {
 		}
 		fmt.Fprintf(&lines, "%s:%s\n", name, value)
 	}
-	body := sha256.Sum256(nil)
+	var content []byte
+	if r.Body != nil {
+		content, _ = io.ReadAll(r.Body) // of a buffer, which never fails
+		r.Body = io.NopCloser(bytes.NewReader(content))
+	}
+	body := sha256.Sum256(content)
 	canonical := strings.Join([]string{r.Method, r.URL.Path + "/", sortedQuery(r.URL), lines.String(),
 		strings.Join(names, ";"), hex.EncodeToString(body[:])}, "\n")
 	digest := sha256.Sum256([]byte(canonical))

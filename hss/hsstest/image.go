@@ -60,6 +60,12 @@ type Image struct {
 	// Vulnerabilities are served by EndpointVulnerabilities, whatever VulNum
 	// says. They are found by ImageID.
 	Vulnerabilities []Vulnerability
+
+	// Hidden says that HSS has not learnt of the image yet: no request finds
+	// it before a synchronisation of its registry (RegistryID, RegistryType).
+	Hidden bool
+	// Outcome is what a scan finds that is started; nil: nothing bad.
+	Outcome *ScanOutcome
 }
 
 // Architecture is one architecture of a multi-architecture image:

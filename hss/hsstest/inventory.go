@@ -19,6 +19,7 @@ const maxInventoryBytes = 64 << 20
 // Inventory is what an inventory file holds.
 type Inventory struct {
 	Images      []Image
+	Registries  []Registry
 	Credentials []Credential
 	Tokens      []string
 	Projects    []string
@@ -62,6 +63,10 @@ func LoadInventory(path string, start time.Time) (*Inventory, error) {
 //	  - {vul_id: CVE-2024-3094, repair_necessity: immediate_repair, app_name: xz, version: "5.6.0", solution: update}
 //	  enterprise_project_id: "0"   # default: "0"
 //	  project_id: p1               # default: every project
+//	  hidden: true             # until its registry is synchronised
+//	  scan_outcome: {scan_status: success, severity_level: Low, vul_num: 3}
+//	registries:                # of which id and registry_type are required
+//	- {id: r1, registry_type: SwrPrivate, registry_addr: swr.example.com, status: success}
 //	projects: [p1]             # default: every project exists
 //	credentials:               # default: DefaultCredential
 //	- {access_key: AK, secret_key: SK, security_token: T, projects: [p1]}
@@ -73,7 +78,7 @@ func LoadInventory(path string, start time.Time) (*Inventory, error) {
 // private_image, registry_type and registry_name follow from the type,
 // image_id from the digest, scannable is true, is_multiple_arch is whether
 // there are association_images, vul_num is the number of vulnerabilities if any
-// are given. A time may have the units d, h, m and s, and a sign: -60d is sixty
+// are given, and a scan that is started finds nothing bad. A time may have the units d, h, m and s, and a sign: -60d is sixty
 // days before start.
 func ParseInventory(data []byte, start time.Time) (*Inventory, error) {
 	if len(data) > maxInventoryBytes {
@@ -112,6 +117,10 @@ func inventoryFields(start time.Time) map[string]setter[Inventory] {
 			for _, spec := range specs {
 				i.Faults = append(i.Faults, spec.fault)
 			}
+			return err
+		},
+		"registries": func(i *Inventory, raw json.RawMessage) (err error) {
+			i.Registries, err = decodeList("registries", raw, registryFields(start), finishRegistry)
 			return err
 		},
 		"tokens":   texts(1, maxTokenLength, func(i *Inventory) *[]string { return &i.Tokens }),

@@ -21,16 +21,24 @@ type imageRow struct {
 // imageFields are the fields of a row: the API's, and where the row belongs.
 func imageFields(start time.Time) map[string]setter[imageRow] {
 	fields := map[string]setter[imageRow]{
-		"id":                    integer(1, math.MaxInt64, func(i *imageRow, n int64) { i.ID = n }),
-		"project_id":            text(1, 64, func(i *imageRow) *string { return &i.ProjectID }),
-		"enterprise_project_id": text(1, 256, func(i *imageRow) *string { return &i.EnterpriseProjectID }),
-		"latest_version":        flag(func(i *imageRow, b bool) { i.LatestVersion = &b }),
-		"scannable":             flag(func(i *imageRow, b bool) { i.scannable = &b }),
-		"is_multiple_arch":      flag(func(i *imageRow, b bool) { i.multiArch = &b }),
-		"image_size":            integer(0, maxImageSize, func(i *imageRow, n int64) { i.ImageSize = n }),
+		"id":                   integer(1, math.MaxInt64, func(i *imageRow, n int64) { i.ID = n }),
+		"project_id":           text(1, 64, func(i *imageRow) *string { return &i.ProjectID }),
+		fieldEnterpriseProject: text(1, 256, func(i *imageRow) *string { return &i.EnterpriseProjectID }),
+		"latest_version":       flag(func(i *imageRow, b bool) { i.LatestVersion = &b }),
+		"scannable":            flag(func(i *imageRow, b bool) { i.scannable = &b }),
+		"is_multiple_arch":     flag(func(i *imageRow, b bool) { i.multiArch = &b }),
+		"image_size":           integer(0, maxImageSize, func(i *imageRow, n int64) { i.ImageSize = n }),
 		"association_images": func(i *imageRow, raw json.RawMessage) (err error) {
 			i.AssociationImages, err = decodeList("association_images", raw, architectureFields(), finishNothing)
 			return err
+		},
+		"hidden": flag(func(i *imageRow, b bool) { i.Hidden = b }),
+		"scan_outcome": func(i *imageRow, raw json.RawMessage) error {
+			i.Outcome = &ScanOutcome{}
+			if err := decodeObject("scan_outcome", raw, outcomeFields(), i.Outcome); err != nil {
+				return &nestedError{[]error{err}}
+			}
+			return nil
 		},
 		"vulnerabilities": vulnerabilityList(func(i *imageRow) *[]Vulnerability { return &i.Vulnerabilities }),
 	}
@@ -87,6 +95,18 @@ func architectureFields() map[string]setter[Architecture] {
 		"unsafe_setting_num": count(func(a *Architecture) **int { return &a.UnsafeSettingNum }),
 		"malicious_file_num": count(func(a *Architecture) **int { return &a.MaliciousFileNum }),
 		"vulnerabilities":    vulnerabilityList(func(a *Architecture) *[]Vulnerability { return &a.Vulnerabilities }),
+	}
+}
+
+func outcomeFields() map[string]setter[ScanOutcome] {
+	return map[string]setter[ScanOutcome]{
+		"scan_status":        choice(scanOutcomes(), func(o *ScanOutcome) *string { return &o.ScanStatus }),
+		"scan_failed_code":   choice(scanFailedCodes(), func(o *ScanOutcome) *string { return &o.ScanFailedCode }),
+		"scan_failed_desc":   text(0, 1024, func(o *ScanOutcome) *string { return &o.ScanFailedDesc }),
+		"severity_level":     choice(severityLevels(), func(o *ScanOutcome) *string { return &o.SeverityLevel }),
+		"vul_num":            count(func(o *ScanOutcome) **int { return &o.VulNum }),
+		"unsafe_setting_num": count(func(o *ScanOutcome) **int { return &o.UnsafeSettingNum }),
+		"malicious_file_num": count(func(o *ScanOutcome) **int { return &o.MaliciousFileNum }),
 	}
 }
 

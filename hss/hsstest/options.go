@@ -22,11 +22,13 @@ type options struct {
 	latency           time.Duration
 	perSecond         int
 	retryAfter        time.Duration
+	registries        []Registry
+	scanTimes         scanTimes
 	now               func() time.Time
 }
 
 func newOptions(list []Option) *options {
-	o := &options{now: time.Now}
+	o := &options{now: time.Now, scanTimes: scanTimes{defaultWaiting, defaultScanning, defaultSyncing}}
 	for _, option := range list {
 		option(o)
 	}
@@ -41,8 +43,8 @@ func WithImages(images ...Image) Option {
 	return func(o *options) { o.images = append(o.images, images...) }
 }
 
-// WithInventory adds an inventory file's rows, credentials, tokens, projects
-// and faults.
+// WithInventory adds an inventory file's rows, registries, credentials, tokens,
+// projects and faults.
 func WithInventory(inventory *Inventory) Option {
 	return func(o *options) {
 		o.images = append(o.images, inventory.Images...)
@@ -50,6 +52,7 @@ func WithInventory(inventory *Inventory) Option {
 		o.tokens = append(o.tokens, inventory.Tokens...)
 		o.projects = append(o.projects, inventory.Projects...)
 		o.faults = append(o.faults, inventory.Faults...)
+		o.registries = append(o.registries, inventory.Registries...)
 	}
 }
 

@@ -19,11 +19,11 @@ type parameter[Q any] func(q *Q, value string) error
 // parameters are the 27 of the list request.
 func parameters() map[string]parameter[query] {
 	all := map[string]parameter[query]{
-		"enterprise_project_id": length(1, 256, func(q *query, v string) { q.enterpriseProject = v }),
-		"offset":                number(0, 2_000_000, func(q *query, n int64) { q.offset = int(n) }),
-		"limit":                 number(1, 200, func(q *query, n int64) { q.limit = int(n) }),
-		"sort_key":              oneOf(func(q *query, _ string) { q.sorted = true }, "latest_scan_time"),
-		"sort_dir":              oneOf(func(q *query, v string) { q.descending = v == "desc" }, "asc", "desc"),
+		fieldEnterpriseProject: length(1, 256, func(q *query, v string) { q.enterpriseProject = v }),
+		"offset":               number(0, 2_000_000, func(q *query, n int64) { q.offset = int(n) }),
+		"limit":                number(1, 200, func(q *query, n int64) { q.limit = int(n) }),
+		"sort_key":             oneOf(func(q *query, _ string) { q.sorted = true }, "latest_scan_time"),
+		"sort_dir":             oneOf(func(q *query, v string) { q.descending = v == "desc" }, "asc", "desc"),
 		"image_size": number(0, 2_147_483_547, func(q *query, n int64) {
 			q.filters = append(q.filters, func(i *Image) bool { return i.ImageSize == n })
 		}),

@@ -108,7 +108,7 @@ func (q *query) matches(i *Image, project string) bool {
 
 // visible tells whether requests of a project and an enterprise project see the row.
 func (i *Image) visible(project, enterpriseProject string) bool {
-	if i.ProjectID != "" && i.ProjectID != project {
+	if i.Hidden || i.ProjectID != "" && i.ProjectID != project {
 		return false
 	}
 	return enterpriseProject == allGrantedEnterpriseProjects || enterpriseProject == i.enterpriseProject()

@@ -2,8 +2,9 @@ package hsstest
 
 // Names that parameters, rows and faults share.
 const (
-	fieldNamespace = "namespace"
-	fieldImageName = "image_name"
+	fieldNamespace         = "namespace"
+	fieldImageName         = "image_name"
+	fieldEnterpriseProject = "enterprise_project_id"
 )
 
 // The values that the reference lists, for queries and inventory files.
@@ -30,6 +31,10 @@ func scanStatuses() []string {
 	return []string{"unscan", "success", "scanning", "failed", "download_failed", "image_oversized", "waiting_for_scan"}
 }
 
+func scanOutcomes() []string {
+	return []string{statusSuccess, "failed", "download_failed", "image_oversized"}
+}
+
 func severityLevels() []string { return []string{"Security", "Low", "Medium", "High"} }
 
 func sharedStatuses() []string { return []string{"expired", "effective"} }
@@ -48,5 +53,7 @@ func scanFailedCodes() []string {
 func repairNecessities() []string {
 	return []string{"immediate_repair", "delay_repair", "not_needed_repair"}
 }
+
+func registryStatuses() []string { return []string{statusSuccess, "fail", "accessing"} }
 
 func vulnerabilityTypes() []string { return []string{"linux_vul", "app_vul"} }

@@ -1,0 +1,399 @@
+package hsstest_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hssgate/hssgate/hss/hsstest"
+)
+
+const scanPath, syncPath = "image/image-scan/tasks", "image/image-sync/tasks"
+
+// unscanned is a row that nobody scanned.
+func unscanned(version string) hsstest.Image {
+	return hsstest.Image{Namespace: "prod", ImageName: "app", ImageVersion: version, ImageType: "private_image", ScanStatus: "unscan",
+		ImageDigest: "sha256:" + version, RegistryID: "r1", RegistryType: "SwrPrivate"}
+}
+
+// status lists the rows by version and status.
+func status(h *hsstest.Handler) string {
+	var rows []string
+	for _, row := range h.Images() {
+		rows = append(rows, row.ImageVersion+":"+row.ScanStatus)
+	}
+	return strings.Join(rows, " ")
+}
+
+func start(t *testing.T, h *hsstest.Handler, versions ...string) {
+	t.Helper()
+	for _, version := range versions {
+		body := fmt.Sprintf(`{"scan_scope":2147483647,"is_all":false,"image_info":[{"image_name":"app","image_version":%q}]}`, version)
+		if got := askFor(t, h, http.MethodPost, scanPath+"?global_image_type=registry", body); got.Status != 200 || got.Raw != "" {
+			t.Fatalf("starting: got %d %q, want an empty 200", got.Status, got.Raw)
+		}
+	}
+}
+
+func TestAScanGoesOnByTheClock(t *testing.T) {
+	t.Parallel()
+	at := newClock()
+	failing, bad, multi := unscanned("failing"), unscanned("bad"), unscanned("multi")
+	failing.Outcome = &hsstest.ScanOutcome{ScanStatus: "failed", ScanFailedCode: "download_failed", ScanFailedDesc: "why"}
+	bad.Outcome = &hsstest.ScanOutcome{SeverityLevel: "High", VulNum: new(7), UnsafeSettingNum: new(1), MaliciousFileNum: new(2)}
+	multi.AssociationImages = []hsstest.Architecture{{ImageID: "arm", ScanStatus: "unscan"}}
+	h := open(t, hsstest.WithImages(unscanned("good"), failing, bad, multi, unscanned("left")), hsstest.WithClock(at.now),
+		hsstest.WithScanTimes(10*time.Second, 20*time.Second, 0))
+	start(t, h, "good", "failing", "bad", "multi")
+	for _, step := range []struct {
+		after time.Duration
+		want  string
+	}{
+		{0, "good:waiting_for_scan failing:waiting_for_scan bad:waiting_for_scan multi:waiting_for_scan left:unscan"},
+		{9 * time.Second, "good:waiting_for_scan failing:waiting_for_scan bad:waiting_for_scan multi:waiting_for_scan left:unscan"},
+		{time.Second, "good:scanning failing:scanning bad:scanning multi:scanning left:unscan"},
+		{19 * time.Second, "good:scanning failing:scanning bad:scanning multi:scanning left:unscan"},
+		{time.Second, "good:success failing:failed bad:success multi:success left:unscan"},
+	} {
+		at.advance(step.after)
+		if got := status(h); got != step.want {
+			t.Fatalf("after %s more: got %s, want %s", step.after, got, step.want)
+		}
+	}
+	rows := h.Images()
+	if r := rows[0]; r.SeverityLevel != "Security" || *r.VulNum != 0 || !r.LatestScanTime.Equal(at.now()) {
+		t.Errorf("the good one is %+v", r)
+	}
+	if r := rows[1]; r.ScanFailedCode != "download_failed" || r.VulNum != nil || r.SeverityLevel != "" {
+		t.Errorf("the failing one is %+v", r)
+	}
+	if r := rows[2]; r.SeverityLevel != "High" || *r.VulNum != 7 || *r.UnsafeSettingNum != 1 || *r.MaliciousFileNum != 2 {
+		t.Errorf("the bad one is %+v", r)
+	}
+	if a := rows[3].AssociationImages[0]; a.ScanStatus != "success" || *a.VulNum != 0 {
+		t.Errorf("the architecture is %+v", a)
+	}
+	if got := h.Stats(); got.Scans != 4 || got.Endpoints[hsstest.EndpointScan].Served != 4 {
+		t.Errorf("%d images were scanned", got.Scans)
+	}
+}
+
+func TestAScanMayEndOnlyWhenTold(t *testing.T) {
+	t.Parallel()
+	at := newClock()
+	h := open(t, hsstest.WithImages(unscanned("1"), unscanned("2")), hsstest.WithClock(at.now), hsstest.WithScanTimes(-1, -1, -1))
+	start(t, h, "1", "1")
+	at.advance(24 * time.Hour)
+	if got := status(h); got != "1:waiting_for_scan 2:unscan" {
+		t.Errorf("got %s", got)
+	}
+	h.FinishScans()
+	if got := status(h); got != "1:success 2:unscan" {
+		t.Errorf("got %s", got)
+	}
+	if n := h.Stats().Scans; n != 2 {
+		t.Errorf("an image asked for twice counts %d times", n)
+	}
+	h.ResetStats()
+	if n := h.Stats().Scans; n != 0 {
+		t.Errorf("after a reset there are %d", n)
+	}
+}
+
+func TestScanRequestsAreChecked(t *testing.T) {
+	t.Parallel()
+	foreign, elsewhere := unscanned("foreign"), unscanned("elsewhere")
+	foreign.ProjectID, elsewhere.EnterpriseProjectID = "p2", "e1"
+	hidden := unscanned("hidden")
+	hidden.Hidden = true
+	row := unscanned("1")
+	row.ID = 7
+	h := open(t, hsstest.WithImages(row, foreign, elsewhere, hidden))
+	one := func(fields string) string { return `{"is_all":false,"image_info":[{` + fields + `}]}` }
+	for name, tc := range map[string]struct{ query, body, code, want string }{ // code empty: taken
+		"by its id":                      {"", one(`"id":7`), "", ""},
+		"by all that the row says":       {"?global_image_type=registry&enterprise_project_id=all_granted_eps", one(`"id":7,"image_digest":"sha256:1","registry_id":"r1","registry_type":"SwrPrivate","namespace":"prod","image_name":"app","image_version":"1"`), "", ""},
+		"with a scope and a rate":        {"", `{"scan_scope":983040,"rate_limit":10,"image_info":[{"id":7}]}`, "", ""},
+		"all that there are":             {"", `{"is_all":true}`, "", ""},
+		"of another enterprise project":  {"?enterprise_project_id=e1", one(`"image_name":"app","image_version":"elsewhere"`), "", ""},
+		"nobody asked for that project":  {"", one(`"image_name":"app","image_version":"elsewhere"`), "HSS.0011", "image_info row 1"},
+		"an id that isn't there":         {"", one(`"id":8`), "HSS.0011", "image_info row 1"},
+		"an id of another version":       {"", one(`"id":7,"image_version":"2"`), "HSS.0011", "image_info row 1"},
+		"another project's":              {"", one(`"image_name":"app","image_version":"foreign"`), "HSS.0011", "image_info row 1"},
+		"one that HSS has not learnt of": {"", one(`"image_name":"app","image_version":"hidden"`), "HSS.0011", "image_info row 1"},
+		"an image without any name":      {"", one(`"registry_id":"r1"`), "HSS.0011", "image_info row 1"},
+		"no image":                       {"", `{"is_all":false}`, "HSS.0001", "neither is_all nor image_info"},
+		"a scope too large":              {"", `{"scan_scope":2147483648,"image_info":[{"id":7}]}`, "HSS.0001", "scan_scope is 2147483648"},
+		"a rate too large":               {"", `{"rate_limit":1001,"image_info":[{"id":7}]}`, "HSS.0001", "rate_limit is 1001"},
+		"a field that isn't one":         {"", `{"images":[]}`, "HSS.0001", `unknown field "images"`},
+		"no JSON":                        {"", `scan!`, "HSS.0001", "the body can't be read"},
+		"nothing":                        {"", ``, "HSS.0001", "the body can't be read"},
+		"an image type that isn't one":   {"?global_image_type=all", one(`"id":7`), "HSS.0001", "local, registry"},
+		"a parameter of another request": {"?limit=5", one(`"id":7`), "HSS.0001", `parameter "limit" is not known`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := askFor(t, h, http.MethodPost, scanPath+tc.query, tc.body)
+			if tc.code == "" && (got.Status != 200 || got.Raw != "") {
+				t.Errorf("got %d %s, want an empty 200", got.Status, got.Raw)
+			}
+			if tc.code != "" && (got.Status != 400 || got.ErrorCode != tc.code || !strings.Contains(got.ErrorDescription, tc.want)) {
+				t.Errorf("got %d %s, want %s with %q", got.Status, got.Raw, tc.code, tc.want)
+			}
+		})
+	}
+	plain := func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }
+	if got := askFor(t, h, http.MethodPost, scanPath, one(`"id":7`), plain); !strings.Contains(got.ErrorDescription, "application/json") {
+		t.Errorf("another content type: got %s", got.Raw)
+	}
+	if got := askFor(t, h, http.MethodPost, scanPath, strings.Repeat(" ", 2<<20)); got.Status != 413 {
+		t.Errorf("a body too large: got %d", got.Status)
+	}
+	if got := askFor(t, h, http.MethodGet, scanPath, ""); got.Status != 404 {
+		t.Errorf("a GET: got %d", got.Status)
+	}
+}
+
+func TestTheBodyIsSigned(t *testing.T) {
+	t.Parallel()
+	now := newClock().now()
+	h := hsstest.NewHandler(hsstest.WithImages(unscanned("1")), hsstest.WithClock(newClock().now))
+	t.Cleanup(h.Close)
+	const body = `{"image_info":[{"image_name":"app","image_version":"1"}]}`
+	sign := signed(hsstest.DefaultCredential(), now)
+	if got := askFor(t, h, http.MethodPost, scanPath, body, sign); got.Status != 200 {
+		t.Errorf("signed: got %d %s", got.Status, got.Raw)
+	}
+	var other answer
+	h2 := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.NoBody // on the way somebody took the body out
+		h.ServeHTTP(w, r)
+	})
+	if other = askFor(t, h2, http.MethodPost, scanPath, body, sign); other.Status != 401 {
+		t.Errorf("with another body: got %d %s", other.Status, other.Raw)
+	}
+}
+
+func TestASynchronisationBringsWhatWasHidden(t *testing.T) {
+	t.Parallel()
+	at := newClock()
+	mine, other, shared := unscanned("mine"), unscanned("other"), unscanned("shared")
+	mine.Hidden, other.Hidden, shared.Hidden = true, true, true
+	other.RegistryID, shared.RegistryType = "r2", "SwrShared"
+	h := open(t, hsstest.WithImages(mine, other, shared), hsstest.WithClock(at.now), hsstest.WithScanTimes(0, 0, 5*time.Second),
+		hsstest.WithRegistries(hsstest.Registry{ID: "r1", Type: "SwrPrivate"}, hsstest.Registry{ID: "r2", Type: "SwrPrivate"}))
+	listed := func() string { return ask(t, h, "").tags() }
+	if got := listed(); got != "" {
+		t.Fatalf("before: got %s", got)
+	}
+	sync := func(body string) {
+		t.Helper()
+		if got := askFor(t, h, http.MethodPost, syncPath, body); got.Status != 200 || got.Raw != "" {
+			t.Fatalf("got %d %s, want an empty 200", got.Status, got.Raw)
+		}
+	}
+	sync(`{"sync_all_registries":false,"registry_info":[{"registry_id":"r1","registry_type":"SwrPrivate"}]}`)
+	if got := listed(); got != "" {
+		t.Errorf("at once: got %s", got)
+	}
+	at.advance(5 * time.Second)
+	if got := listed(); got != "mine" {
+		t.Errorf("then: got %s", got)
+	}
+	if r := h.Registries(); !r[0].LatestSyncTime.Equal(at.now()) || !r[1].LatestSyncTime.IsZero() {
+		t.Errorf("the registries are %+v", r)
+	}
+	if row := h.Images()[0]; !row.LatestSyncTime.Equal(at.now()) || row.ScanStatus != "unscan" {
+		t.Errorf("the row is %+v", row)
+	}
+	sync(`{"sync_all_registries":true}`)
+	h.FinishScans()
+	if got := listed(); got != "mine other shared" {
+		t.Errorf("in the end: got %s", got)
+	}
+	if got := h.Stats(); got.Syncs != 2 || got.Scans != 0 {
+		t.Errorf("got %d synchronisations, %d scans", got.Syncs, got.Scans)
+	}
+}
+
+func TestSyncRequestsAreChecked(t *testing.T) {
+	t.Parallel()
+	h := open(t, hsstest.WithImages(unscanned("1")), hsstest.WithRegistries(hsstest.Registry{ID: "p2", Type: "Harbor", ProjectID: "p2"}))
+	for body, want := range map[string]string{
+		`{"sync_all_registries":false}`:                                                                     "neither sync_all_registries nor registry_info",
+		`{"registry_info":[{"registry_id":"r1","registry_type":"SwrPrivate"}]}`:                             `"sync_all_registries" is missing`,
+		`{"sync_all_registries":false,"registry_info":[{"registry_id":"r1","registry_type":"quay"}]}`:       "SwrPrivate, SwrShared",
+		`{"sync_all_registries":false,"registry_info":[{"registry_type":"Harbor"}]}`:                        "a registry_id of 1 to 64",
+		`{"sync_all_registries":false,"registry_info":[{"registry_id":"r9","registry_type":"SwrPrivate"}]}`: `there is no registry "r9" of type "SwrPrivate"`,
+		`{"sync_all_registries":false,"registry_info":[{"registry_id":"p2","registry_type":"Harbor"}]}`:     `there is no registry "p2"`,
+		`[]`: "the body can't be read",
+	} {
+		got := askFor(t, h, http.MethodPost, syncPath, body)
+		if got.Status != 400 || !strings.Contains(got.ErrorDescription, want) {
+			t.Errorf("%s: got %d %s, want %q", body, got.Status, got.Raw, want)
+		}
+	}
+	if n := h.Stats().Syncs; n != 0 {
+		t.Errorf("%d synchronisations began", n)
+	}
+}
+
+// names lists the rows by a field.
+func (a answer) names(field string) string {
+	var names []string
+	for _, row := range a.DataList {
+		names = append(names, fmt.Sprint(row[field]))
+	}
+	return strings.Join(names, " ")
+}
+
+func TestRegistriesAreListed(t *testing.T) {
+	t.Parallel()
+	at := newClock().now()
+	var many []hsstest.Registry
+	for n := range 12 {
+		many = append(many, hsstest.Registry{ID: fmt.Sprint("many-", n), Type: "Other"})
+	}
+	registries := append([]hsstest.Registry{
+		{ID: "r1", Name: "swr", Type: "SwrPrivate", Address: "swr.example.com", Protocol: "https", LatestSyncTime: at},
+		{ID: "r2", Name: "harbor", Type: "Harbor", Address: "harbor.example.com:8443", Status: "fail", FailReason: "REQUEST_API_ERROR"},
+		{ID: "r3", Type: "Jfrog", ProjectID: "p2"},
+	}, many...)
+	hidden := unscanned("2")
+	hidden.Hidden = true
+	h := open(t, hsstest.WithRegistries(registries...), hsstest.WithImages(unscanned("1"), hidden))
+	for query, want := range map[string]string{
+		"":                                   "r1 r2 many-0 many-1 many-2 many-3 many-4 many-5 many-6 many-7",
+		"?offset=10":                         "many-8 many-9 many-10 many-11",
+		"?registry_id=r1":                    "r1",
+		"?registry_name=harbor":              "r2",
+		"?registry_addr=swr.example.com":     "r1",
+		"?registry_type=SwrPrivate%2CHarbor": "r1 r2",
+		"?registry_type=Jfrog":               "",
+		"?status=fail":                       "r2",
+		"?status=success&registry_id=r1":     "r1",
+	} {
+		if got := askFor(t, h, http.MethodGet, "image/registries"+query, ""); got.Status != 200 || got.names("id") != want {
+			t.Errorf("%s: got %d %s, want %s", query, got.Status, got.Raw, want)
+		}
+	}
+	want := map[string]any{"id": "r1", "registry_name": "swr", "registry_type": "SwrPrivate", "protocol": "https",
+		"registry_addr": "swr.example.com", "status": "success", "images_num": 1.0, "latest_sync_time": float64(at.UnixMilli())}
+	got := askFor(t, h, http.MethodGet, "image/registries?registry_id=r1", "")
+	if diff := cmp.Diff(want, got.DataList[0]); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	for query, want := range map[string]string{
+		"?registry_type=SwrPrivate,quay": "several with commas between", "?status=up": "success, fail, accessing", "?limit=5": "from 10 to 200",
+	} {
+		if got := askFor(t, h, http.MethodGet, "image/registries"+query, ""); got.Status != 400 || !strings.Contains(got.ErrorDescription, want) {
+			t.Errorf("%s: got %d %s, want %q", query, got.Status, got.Raw, want)
+		}
+	}
+}
+
+func TestTasksAreListedNewestFirst(t *testing.T) {
+	t.Parallel()
+	at := newClock()
+	failing := unscanned("failing")
+	failing.Outcome = &hsstest.ScanOutcome{ScanStatus: "failed", ScanFailedCode: "unknown_error"}
+	h := open(t, hsstest.WithImages(unscanned("1"), failing), hsstest.WithClock(at.now), hsstest.WithScanTimes(time.Second, time.Second, time.Minute))
+	start(t, h, "1")
+	askFor(t, h, http.MethodPost, syncPath, `{"sync_all_registries":true}`)
+	at.advance(2 * time.Second)
+	start(t, h, "failing")
+	at.advance(time.Second)
+	for query, want := range map[string]string{
+		"?type=image_scan":                                               "task-3 task-1",
+		"?type=image_sync":                                               "task-2",
+		"?type=image_scan&task_status=finished":                          "task-1",
+		"?type=image_scan&task_status=scanning":                          "task-3",
+		"?type=image_scan&task_id=task-1":                                "task-1",
+		"?type=image_scan&task_name=scan":                                "task-3 task-1",
+		"?type=image_scan&task_type=cycle":                               "",
+		"?type=image_sync&task_type=manualSync":                          "task-2",
+		"?type=image_scan&global_image_type=local":                       "",
+		"?type=image_scan&scan_scope=2147483647&offset=1&limit=10":       "task-1",
+		"?type=image_scan&create_time=" + millis(at.now(), -time.Second): "task-3",
+		"?type=image_scan&end_time=" + millis(at.now(), -2*time.Second):  "task-1",
+	} {
+		if got := askFor(t, h, http.MethodGet, "image/tasks"+query, ""); got.Status != 200 || got.names("task_id") != want {
+			t.Errorf("%s: got %d %s, want %s", query, got.Status, got.Raw, want)
+		}
+	}
+	if got := askFor(t, h, http.MethodGet, "image/tasks?type=image_scan", ""); got.names("task_status") != "50 100" {
+		t.Errorf("under way: got %s", got.Raw)
+	}
+	h.FinishScans()
+	got := askFor(t, h, http.MethodGet, "image/tasks?type=image_scan", "")
+	if got.names("task_status") != "100 100" || got.names("failed_num") != "1 0" || got.names("success_num") != "0 1" ||
+		!strings.Contains(got.Raw, `"failed_reason":"unknown_error"`) {
+		t.Errorf("in the end: got %s", got.Raw)
+	}
+	for query, want := range map[string]string{"": `parameter "type" is missing`, "?type=scan": "image_sync, image_scan", "?type=image_scan&limit=9": "from 10 to 200"} {
+		if got := askFor(t, h, http.MethodGet, "image/tasks"+query, ""); got.Status != 400 || !strings.Contains(got.ErrorDescription, want) {
+			t.Errorf("%s: got %d %s, want %q", query, got.Status, got.Raw, want)
+		}
+	}
+}
+
+func millis(at time.Time, d time.Duration) string { return fmt.Sprint(at.Add(d).UnixMilli()) }
+
+func TestTasksAreBounded(t *testing.T) {
+	t.Parallel()
+	h := open(t, hsstest.WithImages(unscanned("1")), hsstest.WithScanTimes(0, 0, 0))
+	for range 1005 {
+		start(t, h, "1")
+	}
+	if got := askFor(t, h, http.MethodGet, "image/tasks?type=image_scan", ""); got.TotalNum != 1000 || got.DataList[0]["task_id"] != "task-1005" {
+		t.Errorf("%d tasks, the newest is %v", got.TotalNum, got.DataList[0]["task_id"])
+	}
+}
+
+func TestScansAndRegistriesComeFromAnInventoryFile(t *testing.T) {
+	t.Parallel()
+	got := parse(t, `
+images:
+- {image_name: app, hidden: true, registry_id: r1, scan_outcome: {scan_status: failed, scan_failed_code: unknown_error, scan_failed_desc: d}}
+- {image_name: bad, scan_outcome: {severity_level: High, vul_num: 3, unsafe_setting_num: 2, malicious_file_num: 1}}
+registries:
+- {id: r1, registry_type: SwrPrivate, registry_addr: swr.example.com, project_id: p1, status: accessing, fail_reason: f, latest_sync_time: -1h, protocol: http, registry_name: name}
+- {id: r2, registry_type: Harbor}
+`)
+	if !got.Images[0].Hidden || got.Images[1].Hidden {
+		t.Errorf("hidden: %v, %v", got.Images[0].Hidden, got.Images[1].Hidden)
+	}
+	outcomes := []*hsstest.ScanOutcome{got.Images[0].Outcome, got.Images[1].Outcome}
+	if diff := cmp.Diff([]*hsstest.ScanOutcome{
+		{ScanStatus: "failed", ScanFailedCode: "unknown_error", ScanFailedDesc: "d"},
+		{SeverityLevel: "High", VulNum: new(3), UnsafeSettingNum: new(2), MaliciousFileNum: new(1)},
+	}, outcomes); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	want := []hsstest.Registry{
+		{ID: "r1", Name: "name", Type: "SwrPrivate", Address: "swr.example.com", Protocol: "http", Status: "accessing", FailReason: "f",
+			ProjectID: "p1", LatestSyncTime: newClock().now().Add(-time.Hour)},
+		{ID: "r2", Name: "Harbor", Type: "Harbor", Protocol: "https"},
+	}
+	if diff := cmp.Diff(want, got.Registries); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	h := open(t, hsstest.WithInventory(got))
+	if !slices.Equal(h.Registries(), want) {
+		t.Errorf("the server has %+v", h.Registries())
+	}
+	for text, want := range map[string]string{
+		"registries: [{id: r1}]":                                         `registries row 1: fields "id" and "registry_type" are both needed`,
+		"registries: [{registry_type: quay}]":                            `field "registry_type" is "quay", allowed: SwrPrivate`,
+		"images: [{image_name: a, scan_outcome: {scan_status: unscan}}]": `scan_outcome: field "scan_status" is "unscan", allowed: success, failed`,
+		"images: [{image_name: a, hidden: perhaps}]":                     `field "hidden" is "perhaps", allowed: true, false`,
+	} {
+		if _, err := hsstest.ParseInventory([]byte(text), newClock().now()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error is %v, want %q in it", text, err, want)
+		}
+	}
+}

@@ -1,0 +1,185 @@
+package sdkoracle_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/services/hss/v5/model"
+
+	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/hss/hsstest"
+)
+
+// unscanned is a row that a synchronisation brings, and that nobody scanned.
+func unscanned() hsstest.Image {
+	return hsstest.Image{ID: 42, ImageName: "app", ImageVersion: "1", ImageID: "aa", ImageDigest: "sha256:aa", ImageType: "private_image",
+		Namespace: "组织", RegistryID: "r1", RegistryName: "swr & co", RegistryType: "SwrPrivate", InstanceID: "i", InstanceURL: "u",
+		ScanStatus: "unscan", Hidden: true}
+}
+
+func TestTheSDKSynchronisesScansAndFollows(t *testing.T) {
+	t.Parallel()
+	s := serve(t, hsstest.WithImages(unscanned()), hsstest.WithScanTimes(0, -1, 0),
+		hsstest.WithRegistries(hsstest.Registry{ID: "r1", Name: "swr & co", Type: "SwrPrivate", Address: "swr.example.com", Protocol: "https"}))
+	client := sdkClient(t, s, hsstest.DefaultCredential())
+	registries, err := client.ListRegistry(&model.ListRegistryRequest{EnterpriseProjectId: new("0"), Offset: new(int32(0)), Limit: new(int32(100)),
+		RegistryName: new("swr & co"), RegistryId: new("r1"), RegistryType: new("SwrPrivate,Harbor"), RegistryAddr: new("swr.example.com"), Status: new("success")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &model.ListRegistryResponse{HttpStatusCode: 200, TotalNum: new(int32(1)), DataList: &[]model.RegistryInfo{{
+		Id: new("r1"), RegistryName: new("swr & co"), RegistryType: new("SwrPrivate"), Protocol: new("https"),
+		RegistryAddr: new("swr.example.com"), Status: new("success"), ImagesNum: new(int32(0))}}}
+	if diff := cmp.Diff(want, registries); diff != "" {
+		t.Errorf("registries (-want +got):\n%s", diff)
+	}
+	if _, err := client.CreateImageSynchronizeTask(syncing()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.CreateManualImageScanTask(scanning()); err != nil {
+		t.Fatal(err)
+	}
+	if row := s.Images()[0]; row.Hidden || row.ScanStatus != "scanning" {
+		t.Errorf("the row is %+v", row)
+	}
+	tasks, err := client.ListImageScanTask(&model.ListImageScanTaskRequest{EnterpriseProjectId: new("0"), GlobalImageType: new("registry"),
+		Offset: new(int32(0)), Limit: new(int32(10)), Type: "image_scan", TaskType: new("manual"), TaskName: new("scan"), TaskId: new("task-2"),
+		CreateTime: new(int64(0)), EndTime: new(int64(4070880000000)), TaskStatus: new("scanning"), ScanScope: new(int32(0x7fffffff))})
+	if err != nil || len(*tasks.DataList) != 1 || *(*tasks.DataList)[0].TaskStatus != 50 {
+		t.Errorf("the tasks are %v, error %v", tasks, err)
+	}
+	if got := s.Stats(); got.Scans != 1 || got.Syncs != 1 || got.Failures != 0 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func scanning() *model.CreateManualImageScanTaskRequest {
+	row := unscanned()
+	return &model.CreateManualImageScanTaskRequest{EnterpriseProjectId: new("all_granted_eps"), GlobalImageType: new("registry"),
+		Body: &model.CreateManualImageScanTaskReqInfo{ScanScope: new(int32(0x7fffffff)), RateLimit: new(int32(0)), IsAll: new(false),
+			ImageInfo: &[]model.CreateManualImageScanTaskReqInfoImageInfo{{Id: &row.ID, ImageId: &row.ImageID, ImageDigest: &row.ImageDigest,
+				RegistryId: &row.RegistryID, RegistryName: &row.RegistryName, RegistryType: &row.RegistryType, ImageName: &row.ImageName,
+				ImageVersion: &row.ImageVersion, Namespace: &row.Namespace, InstanceId: &row.InstanceID, InstanceUrl: &row.InstanceURL}}}}
+}
+
+func syncing() *model.CreateImageSynchronizeTaskRequest {
+	return &model.CreateImageSynchronizeTaskRequest{EnterpriseProjectId: new("all_granted_eps"),
+		Body: &model.CreateImageSynchronizeTaskRequestInfo{SyncAllRegistries: false,
+			RegistryInfo: &[]model.CreateImageSynchronizeTaskRequestInfoRegistryInfo{{RegistryId: new("r1"), RegistryType: new("SwrPrivate")}}}}
+}
+
+// sent is a request that reached a server.
+type sent struct {
+	method, uri string
+	header      http.Header
+	body        []byte
+}
+
+// record sends by send, and returns the request that arrived.
+func record(t *testing.T, send func(endpoint *hsstest.Server) error) sent {
+	t.Helper()
+	var got sent
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got = sent{r.Method, r.URL.RequestURI(), r.Header, body}
+	}))
+	defer server.Close()
+	if err := send(&hsstest.Server{URL: server.URL}); err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// TestWhatWePostIsWhatTheSDKPosts compares the requests: method, path, query,
+// the content of the body, and the signature that each gives the SDK's body.
+func TestWhatWePostIsWhatTheSDKPosts(t *testing.T) {
+	t.Parallel()
+	row := hss.Image{ID: "42", Name: "app", Version: "1", ImageID: "aa", Digest: "sha256:aa", Namespace: "组织", RegistryID: "r1",
+		RegistryName: "swr & co", RegistryType: hss.RegistryTypeSWRPrivate, InstanceID: "i", InstanceURL: "u"}
+	for name, tc := range map[string]struct {
+		sdk func(*testing.T, *hsstest.Server) error
+		us  func(*testing.T, *hss.Client) error
+	}{
+		"a scan": {
+			func(t *testing.T, s *hsstest.Server) error {
+				_, err := sdkClient(t, s, hsstest.DefaultCredential()).CreateManualImageScanTask(scanning())
+				return err
+			},
+			func(t *testing.T, c *hss.Client) error {
+				return c.StartScan(t.Context(), hss.ScanRequest{EnterpriseProjectID: hss.AllGrantedEnterpriseProjects, Images: []hss.ScanImage{row.ToScan()}})
+			},
+		},
+		"a synchronisation": {
+			func(t *testing.T, s *hsstest.Server) error {
+				_, err := sdkClient(t, s, hsstest.DefaultCredential()).CreateImageSynchronizeTask(syncing())
+				return err
+			},
+			func(t *testing.T, c *hss.Client) error {
+				return c.SyncRegistries(t.Context(), hss.SyncRequest{EnterpriseProjectID: hss.AllGrantedEnterpriseProjects,
+					Registries: []hss.SyncRegistry{{ID: "r1", Type: hss.RegistryTypeSWRPrivate}}})
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			theirs := record(t, func(s *hsstest.Server) error { return tc.sdk(t, s) })
+			ours := record(t, func(s *hsstest.Server) error { return tc.us(t, ourClient(t, s, hsstest.DefaultCredential())) })
+			if ours.method != theirs.method || ours.uri != theirs.uri || !sameType(ours, theirs) {
+				t.Errorf("got %s %s %v, want %s %s %v", ours.method, ours.uri, ours.header, theirs.method, theirs.uri, theirs.header)
+			}
+			if diff := cmp.Diff(decoded(t, theirs.body), decoded(t, ours.body)); diff != "" {
+				t.Errorf("body (-want +got):\n%s", diff)
+			}
+			if got, want := resigned(t, theirs), theirs.header.Get("Authorization"); got != want {
+				t.Errorf("signature\n got %s\nwant %s", got, want)
+			}
+		})
+	}
+}
+
+func sameType(a, b sent) bool {
+	media := func(s sent) string {
+		kind, _, _ := strings.Cut(s.header.Get("Content-Type"), ";")
+		return kind
+	}
+	return media(a) == media(b)
+}
+
+func decoded(t *testing.T, body []byte) (value any) {
+	t.Helper()
+	if err := json.Unmarshal(body, &value); err != nil {
+		t.Fatalf("%s: %v", body, err)
+	}
+	return value
+}
+
+// resigned lets hssgate sign the request that the SDK sent.
+func resigned(t *testing.T, theirs sent) string {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), theirs.method, "http://hss.example.com"+theirs.uri, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(theirs.header.Get("Authorization"), "SignedHeaders=")
+	list, _, _ = strings.Cut(list, ",")
+	for name := range strings.SplitSeq(list, ";") {
+		r.Header.Set(name, theirs.header.Get(name))
+	}
+	at, err := time.Parse("20060102T150405Z", theirs.header.Get("X-Sdk-Date"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Del("X-Sdk-Date")
+	key := hsstest.DefaultCredential()
+	credentials := hss.Credentials{AccessKey: key.AccessKey, SecretKey: hss.NewSecret(key.SecretKey), ProjectID: project}
+	if err := hss.Sign(r, theirs.body, credentials, at); err != nil {
+		t.Fatal(err)
+	}
+	return r.Header.Get("Authorization")
+}
