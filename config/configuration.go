@@ -161,7 +161,7 @@ type Audit struct {
 	// Enabled switches it on.
 	Enabled bool `yaml:"enabled"`
 	// Interval is the time from one audit to the next, from 5s to 24h. One that
-	// a change of policies or of scan results calls for comes sooner, though
+	// a change of policies, exceptions or scan results calls for comes sooner, though
 	// not sooner after the last one than a fifth of it, and no audits take more
 	// than a fifth of the time.
 	Interval Duration `yaml:"interval"`

@@ -33,7 +33,11 @@ type Exceptions struct {
 	mu         sync.RWMutex
 	// inForce holds slices that are replaced, never changed.
 	inForce map[string][]*policy.Exception
-	synced  atomic.Bool
+	// revisions tell which of them are compiled, and changes how often that
+	// became others.
+	revisions map[types.NamespacedName]revision
+	changes   uint64
+	synced    atomic.Bool
 }
 
 var _ gate.Exceptions = (*Exceptions)(nil)
@@ -41,7 +45,38 @@ var _ gate.Exceptions = (*Exceptions)(nil)
 // NewExceptions returns an empty set that reads from a cache. No exception lasts
 // longer than maxLifetime from its creation.
 func NewExceptions(reader client.Reader, maxLifetime time.Duration) *Exceptions {
-	return &Exceptions{reader: reader, maxLifetime: maxLifetime, inForce: map[string][]*policy.Exception{}}
+	return &Exceptions{
+		reader: reader, maxLifetime: maxLifetime,
+		inForce: map[string][]*policy.Exception{}, revisions: map[types.NamespacedName]revision{},
+	}
+}
+
+// revision is one state of an exception's spec; the zero value is none.
+type revision struct {
+	uid        types.UID
+	generation int64
+}
+
+// ExceptionsState is a comparable value that differs once other exceptions are
+// in force.
+type ExceptionsState struct {
+	changes uint64
+	active  int
+}
+
+// State returns the state at a time: exceptions end by themselves, too.
+func (x *Exceptions) State(now time.Time) ExceptionsState {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	s := ExceptionsState{changes: x.changes}
+	for _, all := range x.inForce {
+		for _, e := range all {
+			if e.Active(now) {
+				s.active++
+			}
+		}
+	}
+	return s
 }
 
 // InNamespace returns those of a namespace, which aren't to be changed.
@@ -105,22 +140,29 @@ func (x *Exceptions) refresh(ctx context.Context, key types.NamespacedName) erro
 	err := x.reader.Get(ctx, key, &one)
 	switch {
 	case apierrors.IsNotFound(err):
-		x.replace(key, nil)
+		x.replace(key, revision{}, nil)
 	case err != nil:
 		return fmt.Errorf("read exception %s: %w", key, err)
 	default:
 		// An error is for the status; an exception with one lets nothing past.
 		compiled, _ := policy.CompileException(&one, x.maxLifetime)
-		x.replace(key, compiled)
+		x.replace(key, revision{one.UID, one.Generation}, compiled)
 	}
 	return nil
 }
 
 // replace puts an exception into force in place of one of the same name; nil
 // takes that out of force.
-func (x *Exceptions) replace(key types.NamespacedName, e *policy.Exception) {
+func (x *Exceptions) replace(key types.NamespacedName, now revision, e *policy.Exception) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if x.revisions[key] != now {
+		x.changes++
+	}
+	x.revisions[key] = now
+	if e == nil {
+		delete(x.revisions, key)
+	}
 	old := x.inForce[key.Namespace]
 	all := slices.DeleteFunc(slices.Clone(old), func(other *policy.Exception) bool { return other.Name() == key.Name })
 	if e != nil {

@@ -112,6 +112,44 @@ func TestExceptionsFollowTheCluster(t *testing.T) {
 	}
 }
 
+func TestTheStateOfExceptionsDiffersOnceOthersAreInForce(t *testing.T) {
+	t.Parallel()
+	one := exception("prod", "a", time.Hour)
+	c := exceptionClient(t, interceptor.Funcs{}, one)
+	x := controller.NewExceptions(c, longest)
+	refresh := func() error {
+		_, err := x.Reconcile(t.Context(), requestFor("prod", "a"))
+		return err
+	}
+	before, at := x.State(today), today
+	for _, step := range []struct {
+		name    string
+		change  func() error
+		differs bool
+	}{
+		{"it is read for the first time", refresh, true},
+		{"it is read again", refresh, false},
+		{"time passes", func() error { at = at.Add(time.Minute); return nil }, false},
+		{"it changes", func() error {
+			one.Generation++
+			one.Spec.Reason = "PLAT-218"
+			return errors.Join(c.Update(t.Context(), one), refresh())
+		}, true},
+		{"it ends", func() error { at = today.Add(time.Hour); return nil }, true},
+		{"it is deleted", func() error { return errors.Join(c.Delete(t.Context(), one), refresh()) }, true},
+		{"it is still gone", refresh, false},
+	} {
+		if err := step.change(); err != nil {
+			t.Fatal(step.name, err)
+		}
+		after := x.State(at)
+		if (after != before) != step.differs {
+			t.Errorf("%s: %v, then %v", step.name, before, after)
+		}
+		before = after
+	}
+}
+
 func TestAnExceptionThatCannotBeReadIsAnError(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("cache is closed")

@@ -21,6 +21,7 @@ func (g *Server) prepareAudit(known *inventory.Inventory) {
 	judge, counts := g.newGate(known.Background()), audit.NewMetrics(metrics.Registry)
 	triggers := []audit.Trigger{
 		{Name: "policies", Value: func() any { return g.policies.Index() }},
+		{Name: "exceptions", Value: func() any { return g.exceptions.State(time.Now()) }},
 		{Name: "images", Value: func() any { return known.Changes() }},
 	}
 	g.audit = func(manager ctrl.Manager) error {
