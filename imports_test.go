@@ -45,13 +45,14 @@ func directions() map[string]direction {
 		"policy":                    {ours: []string{"policy/v1alpha1"}, others: append(types, "k8s.io/apiserver/pkg/cel", "github.com/google/cel-go", "google.golang.org/protobuf"), never: []string{hss, client, controller}, notDirectly: []string{"net/http"}},
 		"policy/v1alpha1":           {others: []string{"k8s.io/apimachinery"}, never: []string{client, controller}, notDirectly: []string{"net/http"}},
 		"config":                    {others: []string{"go.yaml.in/yaml/v3", "sigs.k8s.io/yaml"}},
-		"inventory":                 {ours: []string{"image", "hss", "policy", "policy/v1alpha1", "config"}, others: anything, never: []string{client, controller}},
-		"gate":                      {ours: []string{"image", "inventory", "policy", "policy/v1alpha1"}, others: anything, notDirectly: []string{"net/http"}},
+		"inventory":                 {ours: []string{"image", "hss", "policy", "policy/v1alpha1", "config", "tracing"}, others: anything, never: []string{client, controller}},
+		"gate":                      {ours: []string{"image", "inventory", "policy", "policy/v1alpha1", "tracing"}, others: anything, notDirectly: []string{"net/http"}},
 		"report":                    {ours: []string{"gate", "image", "policy", "policy/v1alpha1"}, others: anything, never: []string{client, controller}, notDirectly: []string{"net/http"}},
 		"check":                     {ours: []string{"gate", "policy", "policy/v1alpha1", "image", "inventory", "config", "config/samples", "config/presets", "hss/hsstest", "report"}, others: anything, never: []string{controller}},
-		"webhook":                   {ours: []string{"webhook", "gate", "image", "policy", "policy/v1alpha1"}, others: anything},
+		"webhook":                   {ours: []string{"webhook", "gate", "image", "policy", "policy/v1alpha1", "tracing"}, others: anything},
 		"audit":                     {ours: []string{"audit", "gate", "image", "policy", "policy/v1alpha1"}, others: anything, never: []string{hss}},
 		"controller":                {ours: []string{"controller", "certificate", "gate", "policy", "policy/v1alpha1"}, others: anything},
+		"tracing":                   {ours: []string{"tracing"}, others: []string{"go.opentelemetry.io/otel", "github.com/prometheus/client_golang", "google.golang.org/protobuf", "golang.org/x/net"}, never: []string{client, controller, hss}},
 		"server":                    {ours: anything, others: anything},
 		"demo":                      {ours: anything, others: anything},
 		"charts":                    {},
@@ -121,7 +122,7 @@ func TestEveryPackageHasAComment(t *testing.T) {
 // demo and the simulation serve hsstest, so that one belongs to it.
 func TestNoTestCodeInTheBinary(t *testing.T) {
 	t.Parallel()
-	unwanted := []string{"testing", "net/http/httptest", module + "/internal/controlplanetest"}
+	unwanted := []string{"testing", "net/http/httptest", "google.golang.org/grpc", module + "/internal/controlplanetest"}
 	for _, p := range list(t, "./cmd/...") {
 		for _, path := range p.Deps {
 			if slices.Contains(unwanted, path) {

@@ -70,6 +70,13 @@ func TestConfiguration(t *testing.T) {
 				SecurityTokenFile: "/etc/hssgate/credentials/security-token",
 			},
 		},
+		"nothing is traced": {
+			working(), func(c *c) any { return c.Tracing.Endpoint }, "",
+		},
+		"a collector comes from values": {
+			working("config.tracing.endpoint=http://collector:4318", "config.tracing.samplingRatio=1"), func(c *c) any { return c.Tracing },
+			config.Tracing{Endpoint: "http://collector:4318", SamplingRatio: 1, Timeout: config.Duration(10 * time.Second)},
+		},
 		"a token comes from values": {
 			working("credentials.token=t"), func(c *c) any { return c.Projects[0].Credentials },
 			config.Credentials{Source: "TokenFile", TokenFile: "/etc/hssgate/credentials/token"},

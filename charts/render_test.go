@@ -11,6 +11,7 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"sigs.k8s.io/yaml"
 
@@ -264,6 +265,25 @@ func TestGateOutsideOfTheClusterHasNoDeployment(t *testing.T) {
 	all := webhooks(t, "--values", "hssgate/ci/external-url-values.yaml")
 	if got := *all["policies.hssgate.io"].ClientConfig.URL; got != "https://gate.example.com:9443/validate-policy" {
 		t.Errorf("got URL %s", got)
+	}
+}
+
+func TestTheNetworkPolicyLetsSpansOut(t *testing.T) {
+	t.Parallel()
+	for endpoint, want := range map[string]int{
+		"http://collector.observability:4318": 4318, "http://collector/otlp": 80, "https://collector.example.com": 443, "http://[fd00::1]:14318/": 14318, "": 0,
+	} {
+		policy := decode[networkingv1.NetworkPolicy](t, render(t, working("networkPolicy.enabled=true", "networkPolicy.hss.ports={444}",
+			"networkPolicy.apiServer.ports={6443}", "config.tracing.endpoint="+endpoint, "networkPolicy.tracesTo[0].podSelector.matchLabels.app=collector")...).one(t, "NetworkPolicy"))
+		got := 0
+		for _, rule := range policy.Spec.Egress {
+			if len(rule.To) == 1 && rule.To[0].PodSelector != nil {
+				got = rule.Ports[0].Port.IntValue()
+			}
+		}
+		if got != want {
+			t.Errorf("%q: port %d is open, want %d", endpoint, got, want)
+		}
 	}
 }
 

@@ -43,6 +43,8 @@ type Configuration struct {
 	ShutdownDelay Duration `yaml:"shutdownDelay"`
 	// Logging says what is logged, and how.
 	Logging Logging `yaml:"logging"`
+	// Tracing says which reviews are traced, and where to.
+	Tracing Tracing `yaml:"tracing"`
 	// DryRun turns every denial into a warning, whatever a policy says.
 	DryRun bool `yaml:"dryRun"`
 	// ExemptNamespaces are never judged, whatever a policy says, so that a
@@ -183,6 +185,31 @@ type Logging struct {
 	Format string `yaml:"format"`
 }
 
+// Tracing says which reviews are traced by OpenTelemetry, and where to. Each
+// trace has a span for the review, the decision, each image that must be looked
+// up, and each call to HSS, with its request id.
+type Tracing struct {
+	// Endpoint is where spans are sent by OTLP, in protobuf over HTTP: the
+	// address of an OpenTelemetry collector, such as
+	// http://collector.observability:4318, to which /v1/traces is added. Left
+	// out, nothing is traced.
+	Endpoint string `yaml:"endpoint"`
+	// SamplingRatio is the part of reviews that are traced, from 0 to 1. If the
+	// API server traces, too, it decides: its request says which trace it
+	// belongs to, and whether that is recorded.
+	SamplingRatio float64 `yaml:"samplingRatio"`
+	// HeadersFile is a file of headers to send, one a line, such as
+	// "Authorization: Bearer …". It is read each time. It needs https, unless
+	// the endpoint is on this host.
+	HeadersFile string `yaml:"headersFile"`
+	// CAFile is a file of the authorities (PEM) that the endpoint is trusted by,
+	// in place of the system's.
+	CAFile string `yaml:"caFile"`
+	// Timeout is how long spans are tried to be sent before they are dropped,
+	// from 1s to 1m. Reviews never wait for that.
+	Timeout Duration `yaml:"timeout"`
+}
+
 // Default returns the configuration of an empty file: everything that has a
 // default, no projects and no registries.
 func Default() *Configuration {
@@ -205,6 +232,7 @@ func (c *Configuration) setDefaults() {
 	c.Exceptions = Exceptions{MaxLifetime: Duration(30 * 24 * time.Hour)}
 	c.Audit = Audit{Enabled: true, Interval: Duration(10 * time.Minute), Events: true, Reports: "Auto"}
 	c.Logging = Logging{Level: "info", Format: "json"}
+	c.Tracing = Tracing{SamplingRatio: 0.1, Timeout: Duration(10 * time.Second)}
 }
 
 func (c *Cache) setDefaults() {

@@ -97,7 +97,10 @@ func TestEveryFieldIsRead(t *testing.T) {
 		Exceptions:    config.Exceptions{MaxLifetime: config.Duration(168 * time.Hour)},
 		Audit:         config.Audit{Interval: config.Duration(7 * time.Minute), Reports: "PolicyReports"},
 		Logging:       config.Logging{Level: "debug", Format: "text"},
-		DryRun:        true, ExemptNamespaces: []string{"kube-system", "cni"},
+		Tracing: config.Tracing{
+			Endpoint: "https://collector.example.com/otlp", SamplingRatio: 0.5, HeadersFile: "/h", CAFile: "/ca", Timeout: config.Duration(2 * time.Second),
+		},
+		DryRun: true, ExemptNamespaces: []string{"kube-system", "cni"},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)

@@ -176,7 +176,7 @@ func oneLine(c *ast.CommentGroup) string { return strings.Join(strings.Fields(c.
 func TestEveryFieldIsDocumented(t *testing.T) {
 	t.Parallel()
 	docs := docComments(t)
-	for _, v := range []any{config.Configuration{}, config.Project{}, config.Sync{}, config.Credentials{}, config.Registry{}, config.Cache{}, config.Webhook{}, config.Exceptions{}, config.Audit{}, config.Logging{}} {
+	for _, v := range []any{config.Configuration{}, config.Project{}, config.Sync{}, config.Credentials{}, config.Registry{}, config.Cache{}, config.Webhook{}, config.Exceptions{}, config.Audit{}, config.Logging{}, config.Tracing{}} {
 		typ := reflect.TypeOf(v)
 		for field := range typ.Fields() {
 			if key := typ.Name() + "." + field.Name; docs[key] == "" || field.Tag.Get("yaml") == "" {

@@ -39,6 +39,7 @@ func (d *decoder) validate(c *Configuration) []Problem {
 	v.duration("shutdownDelay", c.ShutdownDelay, 0, Duration(5*time.Minute))
 	v.oneOf("logging.level", c.Logging.Level, "debug", "info", "warn", "error")
 	v.oneOf("logging.format", c.Logging.Format, "json", "text")
+	v.tracing(c.Tracing)
 	return v.problems
 }
 

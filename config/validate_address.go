@@ -21,10 +21,16 @@ func (v *validator) address(field, value string, optional bool) {
 	}
 }
 
+// isWeb tells of an http:// or https:// address of a host.
+func isWeb(u *url.URL) bool { return u.Host != "" && (u.Scheme == "https" || u.Scheme == plain) }
+
+// plain is the scheme of what goes over the network in the clear.
+const plain = "http"
+
 // endpoint checks the address of HSS. What may hold a password is not repeated.
 func (v *validator) endpoint(field, value string, insecure bool) {
 	u, err := url.Parse(value)
-	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+	if err != nil || !isWeb(u) {
 		v.failf(field, "must be an https:// address such as https://hss.cn-north-4.myhuaweicloud.com")
 		return
 	}
@@ -35,7 +41,7 @@ func (v *validator) endpoint(field, value string, insecure bool) {
 	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
 		v.failf(field, "must end after the host: %s://%s", u.Scheme, u.Host)
 	}
-	if u.Scheme == "http" && !insecure && !isLoopback(u.Hostname()) {
+	if u.Scheme == plain && !insecure && !isLoopback(u.Hostname()) {
 		v.failf(field, "must use https, not http; to trust the network all the same, set insecure: true")
 	}
 }

@@ -423,3 +423,44 @@ func TestProjectOf(t *testing.T) {
 		t.Errorf("none of two: got %v", got)
 	}
 }
+
+func TestTracing(t *testing.T) {
+	t.Parallel()
+	with := func(endpoint string, change ...func(*config.Tracing)) func(*config.Configuration) {
+		return func(c *config.Configuration) {
+			c.Tracing.Endpoint = endpoint
+			for _, f := range change {
+				f(&c.Tracing)
+			}
+		}
+	}
+	headers := func(t *config.Tracing) { t.HeadersFile = "/headers" }
+	authority := func(t *config.Tracing) { t.CAFile = "/ca.crt" }
+	ratio := func(r float64) func(*config.Tracing) { return func(t *config.Tracing) { t.SamplingRatio = r } }
+	timeout := func(d time.Duration) func(*config.Tracing) {
+		return func(t *config.Tracing) { t.Timeout = config.Duration(d) }
+	}
+	wrong := func(field string) []string { return []string{"tracing." + field} }
+	check(t, map[string]validation{
+		"none":                       {with(""), nil},
+		"a collector in the cluster": {with("http://collector.observability:4318"), nil},
+		"a collector below a path":   {with("https://collector.example.com/otlp/", headers, authority), nil},
+		"headers for this host":      {with("http://127.0.0.1:4318", headers), nil},
+		"headers in the clear":       {with("http://collector:4318", headers), wrong("headersFile")},
+		"an authority without TLS":   {with("http://collector:4318", authority), wrong("caFile")},
+		"headers for nobody":         {with("", headers), wrong("headersFile")},
+		"an authority for nobody":    {with("", authority), wrong("caFile")},
+		"the path of traces":         {with("http://collector:4318/v1/traces"), wrong("endpoint")},
+		"no scheme":                  {with("collector:4318"), wrong("endpoint")},
+		"gRPC":                       {with("grpc://collector:4317"), wrong("endpoint")},
+		"a password":                 {with("https://user:secret@collector"), wrong("endpoint")},
+		"a query":                    {with("https://collector?a=b"), wrong("endpoint")},
+		"no part at all":             {with("http://collector:4318", ratio(0)), nil},
+		"every review":               {with("http://collector:4318", ratio(1)), nil},
+		"more than every review":     {with("http://collector:4318", ratio(1.5)), wrong("samplingRatio")},
+		"less than none":             {with("http://collector:4318", ratio(-1)), wrong("samplingRatio")},
+		"a part that is no number":   {with("http://collector:4318", ratio(math.NaN())), wrong("samplingRatio")},
+		"no time to send":            {with("http://collector:4318", timeout(0)), wrong("timeout")},
+		"more time than anybody has": {with("http://collector:4318", timeout(time.Hour)), wrong("timeout")},
+	})
+}

@@ -42,9 +42,9 @@ type setup struct {
 	// the registry host NAME.example.com.
 	projects map[string]*hsstest.Server
 	// cache, webhook and audit are lines of YAML for the configuration. Without
-	// the last, running pods are not audited.
-	cache, webhook, audit string
-	args                  []string
+	// the last, running pods are not audited. tracing is what follows its key.
+	cache, webhook, audit, tracing string
+	args                           []string
 	// change may change the webhook configuration before it is created.
 	change func(*admissionregistrationv1.ValidatingWebhookConfiguration)
 }
@@ -128,7 +128,8 @@ cache:
 %s
 audit:
 %s
-`, g.health, g.metrics, g.webhook, g.name, indent(s.webhook), indent(s.cache), indent(cmp.Or(s.audit, "enabled: false")))
+tracing: {%s}
+`, g.health, g.metrics, g.webhook, g.name, indent(s.webhook), indent(s.cache), indent(cmp.Or(s.audit, "enabled: false")), s.tracing)
 	access, secret := write(t, "access-key", accessKey), write(t, "secret-key", secretKey)
 	b.WriteString("projects:\n")
 	for name, server := range s.projects {

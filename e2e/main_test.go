@@ -35,6 +35,7 @@ func TestHssgate(t *testing.T) {
 		"reviews":     testReviews,
 		"operation":   testOperation,
 		"processes":   testProcesses,
+		"tracing":     testTracing,
 	}
 	for name, group := range groups {
 		t.Run(name, func(t *testing.T) {

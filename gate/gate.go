@@ -12,6 +12,7 @@ import (
 	"github.com/hssgate/hssgate/image"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
+	"github.com/hssgate/hssgate/tracing"
 )
 
 // maxParallelLookups bounds what one object asks at once; the inventory has a
@@ -216,6 +217,8 @@ func (g *Gate) known(ref image.Reference) (facts policy.Facts, ok bool) {
 // asked turns a panic into facts that nobody can be admitted by: in a goroutine
 // of its own it would end the process.
 func (g *Gate) asked(ctx context.Context, ref image.Reference) (facts policy.Facts) {
+	ctx, span := tracing.Start(ctx, tracing.SpanLookup)
+	defer func() { endLookup(span, &ref, &facts) }()
 	defer func() {
 		if r := recover(); r != nil {
 			facts = policy.Facts{State: policy.StateUnavailable, Reason: fmt.Sprintf("internal error: %v", r)}

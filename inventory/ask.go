@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/tracing"
 )
 
 // ask returns what HSS says now. However many callers ask for a key at one
@@ -19,9 +21,11 @@ func (i *Inventory) ask(ctx context.Context, k key, known *answer, l level) (*an
 		return nil, err
 	}
 	begun := i.clock.Now()
-	under, isNew := i.flights.join(k, l)
+	under, isNew := i.flights.join(k, l, trace.SpanContextFromContext(ctx))
 	if isNew {
-		go i.fly(k, known, under)
+		go i.fly(tracing.Join(i.base, ctx), k, known, under)
+	} else {
+		tracing.Link(ctx, under.span)
 	}
 	impatient, stop := i.patience(known, l)
 	defer stop()
@@ -50,12 +54,12 @@ func (i *Inventory) patience(known *answer, l level) (expired <-chan time.Time, 
 }
 
 // fly asks HSS, and lands whatever happens.
-func (i *Inventory) fly(k key, known *answer, under *flight) {
+func (i *Inventory) fly(ctx context.Context, k key, known *answer, under *flight) {
 	var a *answer
 	err := errors.New("internal error: a look-up ended without an answer")
 	defer func() { i.flights.land(k, under, a, err) }()
 	defer recovered(&err)
-	a, err = i.load(k, known, under.urgency)
+	a, err = i.load(ctx, k, known, under.urgency)
 }
 
 // recovered makes an error of a panic: one image's trouble must not be the end
@@ -75,7 +79,7 @@ func (e *panicError) Error() string {
 
 // load asks HSS on behalf of every caller and stores the answer, or how long
 // not to ask again.
-func (i *Inventory) load(k key, known *answer, u *urgency) (*answer, error) {
+func (i *Inventory) load(ctx context.Context, k key, known *answer, u *urgency) (*answer, error) {
 	if !i.begin() {
 		return nil, errClosed
 	}
@@ -88,7 +92,7 @@ func (i *Inventory) load(k key, known *answer, u *urgency) (*answer, error) {
 	if err := i.recentFailure(k); err != nil {
 		return nil, err
 	}
-	records, begun, err := i.list(k, u)
+	records, begun, err := i.list(ctx, k, u)
 	if err != nil {
 		i.remember(k, err)
 		return nil, err
@@ -116,13 +120,13 @@ func (i *Inventory) begin() bool {
 // list asks for every spelling of the name, side by side if the turn allows
 // it, and tells when it began. If one of them fails the answer is not whole,
 // and an answer that is not whole is none.
-func (i *Inventory) list(k key, u *urgency) (records []record, begun time.Time, err error) {
+func (i *Inventory) list(ctx context.Context, k key, u *urgency) (records []record, begun time.Time, err error) {
 	p := k.registry.project
 	names := k.spellings()
 	found := make([][]record, len(names))
-	err = i.call(i.base, question{project: p, urgency: u, calls: len(names)}, func(ctx context.Context, sideBySide int) error {
+	err = i.call(ctx, question{project: p, urgency: u, calls: len(names)}, func(ctx context.Context, sideBySide int) error {
 		begun = i.clock.Now()
-		defer func() { i.observer.Asked(p.name, i.clock.Since(begun), err) }()
+		defer func() { i.observer.Asked(ctx, p.name, i.clock.Since(begun), err) }()
 		group, groupCtx := errgroup.WithContext(ctx)
 		group.SetLimit(sideBySide)
 		for n, name := range names {

@@ -13,16 +13,20 @@ import (
 	"github.com/hssgate/hssgate/hss"
 )
 
+// Wrap returns a transport in place of the one that a project's client uses,
+// such as one that traces.
+type Wrap func(project string, base http.RoundTripper) http.RoundTripper
+
 // NewClients makes the HSS client of every project of a configuration, by the
 // project's name. It reads certificates, but no credentials, and asks nothing.
 // The clients keep to the projects' budgets of requests; how many requests are
 // under way at one time, an [Inventory] bounds.
-func NewClients(c *config.Configuration, userAgent string) (map[string]Lister, error) {
+func NewClients(c *config.Configuration, userAgent string, wrap ...Wrap) (map[string]Lister, error) {
 	clients := map[string]Lister{}
 	var failed []error
 	for i := range c.Projects {
 		p := &c.Projects[i]
-		client, err := newClient(p, userAgent)
+		client, err := newClient(p, userAgent, wrap)
 		if err != nil {
 			failed = append(failed, fmt.Errorf("project %q: %w", p.Name, err))
 			continue
@@ -35,7 +39,7 @@ func NewClients(c *config.Configuration, userAgent string) (map[string]Lister, e
 	return clients, nil
 }
 
-func newClient(p *config.Project, userAgent string) (*hss.Client, error) {
+func newClient(p *config.Project, userAgent string, wrap []Wrap) (*hss.Client, error) {
 	endpoint := p.Endpoint
 	if endpoint == "" {
 		var err error
@@ -46,6 +50,9 @@ func newClient(p *config.Project, userAgent string) (*hss.Client, error) {
 	transport, err := newTransport(p.CAFile, p.MaxConcurrent)
 	if err != nil {
 		return nil, err
+	}
+	for _, w := range wrap {
+		transport = w(p.Name, transport)
 	}
 	credentials, err := newCredentials(p.Credentials)
 	if err != nil {

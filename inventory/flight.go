@@ -2,15 +2,19 @@ package inventory
 
 import (
 	"sync"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // flight is a question that is being asked of HSS, on behalf of everyone who
 // needs its answer.
 type flight struct {
 	urgency *urgency
-	done    chan struct{} // closed when answer and err are there
-	answer  *answer
-	err     error
+	// span is the one that the question is asked below, if it is traced.
+	span   trace.SpanContext
+	done   chan struct{} // closed when answer and err are there
+	answer *answer
+	err    error
 }
 
 // flights are the questions under way, one for each key.
@@ -21,7 +25,7 @@ type flights struct {
 
 // join returns the flight for a key, and whether it is new, so that the caller
 // must see to it that it ends. An urgent caller makes it urgent.
-func (f *flights) join(k key, l level) (_ *flight, isNew bool) {
+func (f *flights) join(k key, l level, span trace.SpanContext) (_ *flight, isNew bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if under, ok := f.all[k]; ok {
@@ -30,7 +34,7 @@ func (f *flights) join(k key, l level) (_ *flight, isNew bool) {
 		}
 		return under, false
 	}
-	begun := &flight{urgency: newUrgency(l), done: make(chan struct{})}
+	begun := &flight{urgency: newUrgency(l), span: span, done: make(chan struct{})}
 	if f.all == nil {
 		f.all = map[key]*flight{}
 	}

@@ -1,6 +1,7 @@
 package inventory_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -93,7 +94,7 @@ func (n *notes) Looked(registry string, outcome inventory.Outcome) {
 	n.add("looked " + registry + " " + string(outcome))
 }
 
-func (n *notes) Asked(project string, took time.Duration, err error) {
+func (n *notes) Asked(_ context.Context, project string, took time.Duration, err error) {
 	n.add(fmt.Sprintf("asked %s %s failed=%t", project, took, err != nil))
 }
 

@@ -1,6 +1,9 @@
 package inventory
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Outcome is how a question for an image was answered.
 type Outcome string
@@ -27,8 +30,8 @@ type Observer interface {
 	// registry is empty if none claims the image.
 	Looked(registry string, outcome Outcome)
 	// Asked tells of each look-up of one image at HSS, with all its pages, how
-	// long it took and what went wrong, if anything.
-	Asked(project string, took time.Duration, err error)
+	// long it took and what went wrong, if anything. ctx has its trace.
+	Asked(ctx context.Context, project string, took time.Duration, err error)
 	// Breaker tells of each change of a project's breaker.
 	Breaker(project string, state BreakerState)
 	// Synced tells of each synchronisation that ended.
@@ -50,7 +53,7 @@ type Synchronisation struct {
 
 type nobody struct{}
 
-func (nobody) Looked(string, Outcome)             {}
-func (nobody) Asked(string, time.Duration, error) {}
-func (nobody) Breaker(string, BreakerState)       {}
-func (nobody) Synced(string, Synchronisation)     {}
+func (nobody) Looked(string, Outcome)                              {}
+func (nobody) Asked(context.Context, string, time.Duration, error) {}
+func (nobody) Breaker(string, BreakerState)                        {}
+func (nobody) Synced(string, Synchronisation)                      {}

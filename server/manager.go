@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -44,7 +45,7 @@ func (g *Server) newManager() (ctrl.Manager, error) {
 	manager, err := ctrl.NewManager(g.Cluster, ctrl.Options{
 		Scheme:                  g.scheme,
 		Cache:                   g.cacheOptions(),
-		Metrics:                 metricsserver.Options{BindAddress: g.Config.MetricsBindAddress},
+		Metrics:                 metricsserver.Options{BindAddress: g.Config.MetricsBindAddress, HandlerOpts: []func(*promhttp.HandlerOpts){withExemplars}},
 		HealthProbeBindAddress:  g.Config.HealthBindAddress,
 		WebhookServer:           server,
 		GracefulShutdownTimeout: new(drainTimeout),
@@ -59,6 +60,9 @@ func (g *Server) newManager() (ctrl.Manager, error) {
 	}
 	return manager, g.certificates.follow(manager)
 }
+
+// withExemplars offers OpenMetrics, which alone has exemplars, to who asks for it.
+func withExemplars(o *promhttp.HandlerOpts) { o.EnableOpenMetrics = true }
 
 // newElected returns the manager of what one replica does for all. It is one of
 // its own because the loss of an election ends a manager, and because it is to

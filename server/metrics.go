@@ -1,12 +1,15 @@
 package server
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/hssgate/hssgate/inventory"
+	"github.com/hssgate/hssgate/tracing"
 )
 
 // lookupMetrics counts what the inventory does, and logs what an operator
@@ -65,9 +68,9 @@ func (m *lookupMetrics) Looked(registry string, outcome inventory.Outcome) {
 	m.lookups.WithLabelValues(registry, string(outcome)).Inc()
 }
 
-// Asked counts a look-up that went to HSS.
-func (m *lookupMetrics) Asked(project string, took time.Duration, err error) {
-	m.asked.WithLabelValues(project, outcomeOf(err)).Observe(took.Seconds())
+// Asked counts a look-up that went to HSS, with its trace as an exemplar.
+func (m *lookupMetrics) Asked(ctx context.Context, project string, took time.Duration, err error) {
+	tracing.Observe(trace.SpanContextFromContext(ctx), m.asked.WithLabelValues(project, outcomeOf(err)), took.Seconds())
 }
 
 // Breaker counts a change, and logs the ones between well and not.

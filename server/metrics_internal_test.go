@@ -46,8 +46,8 @@ func TestWhatTheInventoryTellsIsCountedAndLogged(t *testing.T) {
 	m.Looked("swr", inventory.Hit)
 	m.Looked("swr", inventory.Hit)
 	m.Looked("", inventory.Unclaimed)
-	m.Asked("bj4", time.Second, nil)
-	m.Asked("bj4", time.Second, errors.New("down"))
+	m.Asked(t.Context(), "bj4", time.Second, nil)
+	m.Asked(t.Context(), "bj4", time.Second, errors.New("down"))
 	for _, state := range []inventory.BreakerState{inventory.BreakerOpen, inventory.BreakerHalfOpen, inventory.BreakerClosed} {
 		m.Breaker("bj4", state)
 	}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
@@ -64,6 +65,8 @@ type Server struct {
 	policies         *controller.Policies
 	namespaces       *controller.Namespaces
 	exceptions       *controller.Exceptions
+	// tracer is nil unless the configuration says where spans are sent.
+	tracer trace.Tracer
 	// audit adds the audit of running pods to the elected one's manager.
 	audit    func(ctrl.Manager) error
 	stopping atomic.Bool
@@ -85,6 +88,11 @@ func (g *Server) Run(ctx context.Context) error {
 	if g.manager, err = g.newManager(); err != nil {
 		return err
 	}
+	endTracing, err := g.startTracing(ctx)
+	if err != nil {
+		return err
+	}
+	defer endTracing()
 	known, err := g.newInventory()
 	if err != nil {
 		return err
@@ -117,7 +125,7 @@ func (g *Server) requireCRDs() error {
 }
 
 func (g *Server) newInventory() (*inventory.Inventory, error) {
-	clients, err := inventory.NewClients(g.Config, g.UserAgent)
+	clients, err := inventory.NewClients(g.Config, g.UserAgent, g.traceCalls)
 	if err != nil {
 		return nil, fmt.Errorf("prepare to ask HSS: %w", err)
 	}
@@ -150,6 +158,7 @@ func (g *Server) register(ctx context.Context, known *inventory.Inventory) error
 		Ready:    g.canDecide,
 		Metrics:  webhook.NewMetrics(metrics.Registry),
 		Recorder: recorder,
+		Tracer:   g.tracer,
 		Log:      g.Log.With("component", "webhook"),
 	})
 	server := g.manager.GetWebhookServer()

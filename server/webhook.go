@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/hssgate/hssgate/certificate"
@@ -24,7 +25,9 @@ type Reviews struct {
 	Metrics *webhook.Metrics
 	// Recorder hears of what was let past policies; nil: nobody does.
 	Recorder webhook.Recorder
-	Log      *slog.Logger
+	// Tracer makes spans of reviews; nil: nobody traces.
+	Tracer trace.Tracer
+	Log    *slog.Logger
 }
 
 // NewHandler returns the handler of ValidatePath within the bounds of a
@@ -40,6 +43,7 @@ func NewHandler(c *config.Configuration, r Reviews) *webhook.Handler {
 		TimeoutMargin:    time.Duration(c.Webhook.TimeoutMargin),
 		Metrics:          r.Metrics,
 		Recorder:         r.Recorder,
+		Tracer:           r.Tracer,
 		Log:              r.Log,
 	})
 }

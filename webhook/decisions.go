@@ -5,9 +5,11 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/hssgate/hssgate/gate"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
+	"github.com/hssgate/hssgate/tracing"
 )
 
 // decisionMetrics count what policies decide. Their labels are the names of
@@ -43,11 +45,11 @@ func newDecisionMetrics(registry prometheus.Registerer) *decisionMetrics {
 }
 
 // decided counts a decision.
-func (m *Metrics) decided(d *gate.Decision, took time.Duration) {
+func (m *Metrics) decided(d *gate.Decision, took time.Duration, span trace.SpanContext) {
 	if m == nil {
 		return
 	}
-	m.decisions.latency.WithLabelValues(string(d.Outcome)).Observe(took.Seconds())
+	tracing.Observe(span, m.decisions.latency.WithLabelValues(string(d.Outcome)), took.Seconds())
 	for _, name := range d.Policies {
 		effect, reason := effectOf(d, name)
 		if effect == effectAllow {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/hssgate/hssgate/gate"
 	"github.com/hssgate/hssgate/policy"
@@ -26,8 +27,8 @@ func TestDecisionsAreCountedByPolicyEffectAndReason(t *testing.T) {
 		violation("a", v1alpha1.EnforcementDeny, policy.CheckSeverityLevel),
 		violation("b", v1alpha1.EnforcementAudit, policy.CheckScanAge),
 		violation("c", gate.EffectExcepted, policy.CheckVulnerabilities),
-	}}, time.Millisecond)
-	m.decided(&gate.Decision{Outcome: gate.Admitted, Policies: []string{"d"}}, time.Millisecond)
+	}}, time.Millisecond, trace.SpanContext{})
+	m.decided(&gate.Decision{Outcome: gate.Admitted, Policies: []string{"d"}}, time.Millisecond, trace.SpanContext{})
 	want := []string{"a Deny severityLevel 1", "b Audit scanAge 1", "c Excepted vulnerabilities 1", "d Allow passed 2"}
 	families, err := registry.Gather()
 	if err != nil {
@@ -55,5 +56,5 @@ func TestDecisionsAreCountedByPolicyEffectAndReason(t *testing.T) {
 func TestNobodyNeedsToCount(t *testing.T) {
 	t.Parallel()
 	var m *Metrics
-	m.decided(&gate.Decision{Policies: []string{"a"}}, time.Second)
+	m.decided(&gate.Decision{Policies: []string{"a"}}, time.Second, trace.SpanContext{})
 }

@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/semaphore"
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -61,6 +62,8 @@ type Options struct {
 	Metrics *Metrics
 	// Recorder hears of what was let past policies; nil: nobody does.
 	Recorder Recorder
+	// Tracer makes spans of reviews; nil: nobody traces.
+	Tracer trace.Tracer
 	// Log gets denials and failures; nil: slog.Default().
 	Log *slog.Logger
 }
@@ -111,12 +114,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Not every ResponseWriter can; the body of one that can't is a test's.
 	_ = http.NewResponseController(w).SetReadDeadline(ctx.at)
 
+	traced, span := h.startReview(ctx, r)
 	var rv review
-	a := h.answer(ctx, r, &rv) //nolint:contextcheck // it must not end with the request's
+	a := h.answer(traced, r, &rv) //nolint:contextcheck // it must not end with the request's
 	if err := a.write(w, rv.Request.UID, &h.buffers); err != nil {
 		h.Log.Error("answer was not sent", "uid", rv.Request.UID, "error", err)
 	}
-	h.Metrics.observe(rv.Request.Operation, a.allowed, time.Since(start))
+	h.Metrics.observe(rv.Request.Operation, a.allowed, time.Since(start), span.SpanContext())
+	endReview(span, &rv.Request, &a)
 }
 
 // answer never panics.
@@ -250,9 +255,11 @@ func (h *Handler) decide(ctx context.Context, req *request, workload image.Workl
 			h.Log.Error("user could not be read, so they may break no glass", "uid", req.UID, "error", err)
 		}
 	}
+	ctx, span := h.startDecision(ctx)
 	began := time.Now()
 	d := h.Decider.Decide(ctx, r)
-	h.Metrics.decided(&d, time.Since(began))
+	h.Metrics.decided(&d, time.Since(began), span.SpanContext())
+	endDecision(span, &d)
 	h.logDenial(req, &d)
 	h.recordLetPast(req, &d)
 	return h.conclude(&d)

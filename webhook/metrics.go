@@ -4,7 +4,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	admissionv1 "k8s.io/api/admission/v1"
+
+	"github.com/hssgate/hssgate/tracing"
 )
 
 // Metrics counts reviews.
@@ -64,7 +67,7 @@ func newOperationMetrics(registry prometheus.Registerer) map[string]operationMet
 	return metrics
 }
 
-func (m *Metrics) observe(operation admissionv1.Operation, allowed bool, took time.Duration) {
+func (m *Metrics) observe(operation admissionv1.Operation, allowed bool, took time.Duration, span trace.SpanContext) {
 	if m == nil {
 		return
 	}
@@ -78,5 +81,5 @@ func (m *Metrics) observe(operation admissionv1.Operation, allowed bool, took ti
 	} else {
 		metrics.denied.Inc()
 	}
-	metrics.latency.Observe(took.Seconds())
+	tracing.Observe(span, metrics.latency, took.Seconds())
 }

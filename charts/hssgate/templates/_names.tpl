@@ -59,3 +59,9 @@ app.kubernetes.io/part-of: hssgate
 {{- printf "%s:%s" $image.repository (default .Chart.AppVersion $image.tag) -}}
 {{- end -}}
 {{- end }}
+
+{{/* The port of a URL. */}}
+{{- define "hssgate.portOf" -}}
+{{- $url := urlParse . -}}
+{{- regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default (ternary "443" "80" (eq $url.scheme "https")) -}}
+{{- end }}
