@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -10,7 +11,8 @@ import (
 )
 
 /*
-The severity level that HSS gives an image is bounded.
+The severity level that HSS gives an image is bounded. One that is known to be
+that of vulnerabilities which are to be ignored counts as that of the worst other.
 
 	forbids:  a level above severityLevel.max, a missing one, one unknown to us
 	allows:   Security < Low < Medium < High, up to the maximum
@@ -30,9 +32,36 @@ func compileSeverity(r *v1alpha1.Requirements, path *field.Path) ([]judge, field
 	if severityRank(limit) == 0 {
 		errs = append(errs, field.NotSupported(path.Child("severityLevel", "max"), limit, severities()))
 	}
-	return []judge{func(_ context.Context, s *subject) string {
-		return judgeSeverity(s.record.Severity, limit)
+	// Whoever reads that there are too many vulnerabilities is told of the worst
+	// there.
+	counted, _ := compileVulnerabilities(r, path)
+	ignored := slices.Clone(r.IgnoreVulnerabilities)
+	return []judge{func(ctx context.Context, s *subject) string {
+		message := judgeSeverity(s.record.Severity, limit)
+		if message != "" && len(ignored) > 0 {
+			message = judgeSeverity(s.record.severityWithout(ignored), limit)
+		}
+		if message == "" || slices.ContainsFunc(counted, func(j judge) bool { return j(ctx, s) != "" }) {
+			return message
+		}
+		return message + inParentheses(s.record.worst(ignored))
 	}}, errs
+}
+
+// worst names the worst vulnerabilities of the record and its architectures,
+// which may share them.
+func (r *Record) worst(ignored []string) string {
+	var listed []Vulnerability
+	unlisted := 0
+	for _, s := range r.scans() {
+		listed = append(listed, s.Found...)
+		if s.Found != nil && s.Vulnerabilities != nil {
+			unlisted = max(unlisted, *s.Vulnerabilities-len(s.Found))
+		}
+	}
+	slices.SortFunc(listed, CompareVulnerabilities)
+	listed = slices.DeleteFunc(slices.Compact(listed), func(v Vulnerability) bool { return slices.Contains(ignored, v.ID) })
+	return worst(unlisted+len(listed), listed, func(Vulnerability) bool { return true })
 }
 
 func judgeSeverity(level, limit v1alpha1.Severity) string {

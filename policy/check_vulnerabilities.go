@@ -32,7 +32,7 @@ func compileVulnerabilities(r *v1alpha1.Requirements, path *field.Path) ([]judge
 		return nil, errs
 	}
 	path = path.Child("vulnerabilities")
-	rule := vulnerabilityRule{minSeverity: r.Vulnerabilities.MinSeverity, fixableOnly: r.Vulnerabilities.FixableOnly, ignored: slices.Clone(r.IgnoreVulnerabilities)}
+	rule := ruleOf(r)
 	if rule.minSeverity != "" && severityRank(rule.minSeverity) <= severityRank(v1alpha1.SeveritySecurity) {
 		errs = append(errs, field.NotSupported(path.Child("minSeverity"), rule.minSeverity, []v1alpha1.Severity{v1alpha1.SeverityLow, v1alpha1.SeverityMedium, v1alpha1.SeverityHigh}))
 		rule.minSeverity = ""
@@ -40,6 +40,15 @@ func compileVulnerabilities(r *v1alpha1.Requirements, path *field.Path) ([]judge
 	counted := counted{one: "vulnerability", many: "vulnerabilities", of: rule.count, more: rule.says}
 	judges, bad := compileCount(counted, &v1alpha1.CountRequirement{Max: r.Vulnerabilities.Max}, path)
 	return judges, append(errs, bad...)
+}
+
+// ruleOf is what a policy says about vulnerabilities, which it may not at all.
+func ruleOf(r *v1alpha1.Requirements) vulnerabilityRule {
+	rule := vulnerabilityRule{ignored: slices.Clone(r.IgnoreVulnerabilities)}
+	if r.Vulnerabilities != nil {
+		rule.minSeverity, rule.fixableOnly = r.Vulnerabilities.MinSeverity, r.Vulnerabilities.FixableOnly
+	}
+	return rule
 }
 
 // vulnerabilityRule tells which vulnerabilities count.
@@ -83,23 +92,41 @@ func (r *vulnerabilityRule) counts(v Vulnerability) bool {
 
 // says explains the number of a scan, in words after it.
 func (r *vulnerabilityRule) says(s *Scan) string {
+	if s.Found == nil {
+		return r.saysUnlisted(s)
+	}
+	var parts []string
+	if r.narrows() {
+		if r.minSeverity != "" && r.minSeverity != v1alpha1.SeverityLow {
+			parts = append(parts, "of severity "+string(r.minSeverity)+orWorse(r.minSeverity))
+		}
+		if r.fixableOnly {
+			parts = append(parts, "with a fix")
+		}
+		parts = []string{strings.Join(parts, ", "), fmt.Sprintf("%d in all", max(*s.Vulnerabilities, len(s.Found)))}
+	}
+	parts = append(parts, worst(*r.count(s), s.Found, r.counts))
+	return inParentheses(parts...)
+}
+
+// saysUnlisted explains why all count that might not.
+func (r *vulnerabilityRule) saysUnlisted(s *Scan) string {
 	switch {
 	case !r.narrows():
 		return ""
-	case s.Found == nil:
+	case s.Unlisted == "":
 		return " (all count, since they are not known one by one)"
 	}
-	var kinds []string
-	if r.minSeverity != "" && r.minSeverity != v1alpha1.SeverityLow {
-		kinds = append(kinds, "of severity "+string(r.minSeverity)+orWorse(r.minSeverity))
+	return fmt.Sprintf(" (all count, since they are not known one by one: %s)", clean(s.Unlisted))
+}
+
+// inParentheses puts parts that aren't empty behind a text.
+func inParentheses(parts ...string) string {
+	parts = slices.DeleteFunc(parts, func(part string) bool { return part == "" })
+	if len(parts) == 0 {
+		return ""
 	}
-	if r.fixableOnly {
-		kinds = append(kinds, "with a fix")
-	}
-	if len(kinds) > 0 {
-		return fmt.Sprintf(" (%s; %d in all)", strings.Join(kinds, ", "), *s.Vulnerabilities)
-	}
-	return fmt.Sprintf(" (%d in all)", *s.Vulnerabilities)
+	return " (" + strings.Join(parts, "; ") + ")"
 }
 
 func orWorse(s v1alpha1.Severity) string {

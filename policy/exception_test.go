@@ -247,6 +247,71 @@ func TestAnExceptionForVulnerabilitiesExcusesWhatTheyExplain(t *testing.T) {
 	}
 }
 
+// HSS tells one severity level for all that it found. It is explained by named
+// vulnerabilities only if nothing else can be the reason.
+func TestAnExceptionForVulnerabilitiesExcusesTheSeverityThatTheyExplain(t *testing.T) {
+	t.Parallel()
+	const one, two = "CVE-2024-1234", "CVE-2024-5678"
+	high := func(f policy.Facts, change ...func(*policy.Record)) policy.Facts {
+		r := &f.Records[0]
+		if r.Severity = v1alpha1.SeverityHigh; !r.MultiArch {
+			r.Scan.UnsafeSettings = new(0)
+		}
+		for _, c := range change {
+			c(r)
+		}
+		return f
+	}
+	secondIs := func(s v1alpha1.Severity) func(*policy.Record) {
+		return func(r *policy.Record) { r.Scan.Found[1].Severity = s }
+	}
+	arch := func(ids ...string) policy.Scan {
+		s := affectedBy(ids...).Records[0].Scan
+		s.UnsafeSettings = new(0)
+		return s
+	}
+	tests := map[string]struct {
+		facts policy.Facts
+		want  bool
+	}{
+		"the only one":                    {high(affectedBy(one)), true},
+		"one of two that are as bad":      {high(affectedBy(one, two)), false},
+		"beside one that is allowed":      {high(affectedBy(one, two), secondIs(v1alpha1.SeverityMedium)), true},
+		"beside one of unknown severity":  {high(affectedBy(one, two), secondIs("Urgent")), false},
+		"beside unsafe settings":          {high(affectedBy(one), func(r *policy.Record) { r.Scan.UnsafeSettings = new(1) }), false},
+		"beside malicious files":          {high(affectedBy(one), func(r *policy.Record) { r.Scan.MaliciousFiles = new(1) }), false},
+		"without a number of files":       {high(affectedBy(one), func(r *policy.Record) { r.Scan.MaliciousFiles = nil }), false},
+		"beside one that isn't listed":    {high(affectedBy(one), func(r *policy.Record) { r.Scan.Vulnerabilities = new(2) }), false},
+		"without a list":                  {high(affectedBy(one), func(r *policy.Record) { r.Scan.Found = nil }), false},
+		"a mild one explains nothing":     {high(affectedBy(one), func(r *policy.Record) { r.Scan.Found[0].Severity = v1alpha1.SeverityLow }), false},
+		"an unknown level is unexplained": {high(affectedBy(one), func(r *policy.Record) { r.Severity = "Terrible" }), false},
+		"none is there":                   {high(affectedBy()), false},
+		"all architectures":               {high(found(multiArch(arch(one), arch(one)))), true},
+		"one architecture of two":         {high(found(multiArch(arch(one), arch(two)))), false},
+		"the architecture that is pinned, since the level is that of all": {high(found(multiArch(arch(one), arch(one))), func(r *policy.Record) {
+			r.Architectures, r.PinnedArchitecture = r.Architectures[:1], true
+		}), false},
+	}
+	ignoring := v1alpha1.Requirements{
+		SeverityLevel:         &v1alpha1.SeverityRequirement{Max: v1alpha1.SeverityMedium},
+		Vulnerabilities:       &v1alpha1.VulnerabilityRequirement{Max: 100},
+		IgnoreVulnerabilities: []string{one},
+	}
+	p, ignores := mustCompile(t, policyOf(strict())), mustCompile(t, policyOf(ignoring))
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			excuses := mustCompileException(t, exception(onlyFor(one))).Excuses(t.Context(), p, tt.facts, now())
+			if got := excuses(policy.CheckSeverityLevel); got != tt.want {
+				t.Errorf("the exception excuses it: %t, want %t", got, tt.want)
+			}
+			if got := len(ignores.Evaluate(t.Context(), tt.facts, now())) == 0; got != tt.want {
+				t.Errorf("the policy that ignores it is met: %t, want %t", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestExceptionsTellWhatTheyAre(t *testing.T) {
 	t.Parallel()
 	e := mustCompileException(t, exception(onlyFor("CVE-2024-1234"), func(e *v1alpha1.ImageScanException) { e.Spec.Reason = "a\u2028b" }))

@@ -17,13 +17,16 @@ import (
 const (
 	maxExceptionPolicies        = 64
 	maxExceptionVulnerabilities = 256
+	maxVulnerabilityLength      = 128
 	maxReasonLength             = 1024
 )
 
 // Patterns of the schema.
 const (
-	policyNamePattern    = `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
-	vulnerabilityPattern = `^CVE-[0-9]{4}-[0-9]{4,19}$`
+	policyNamePattern = `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
+	cvePattern        = `^CVE-[0-9]{4}-[0-9]{4,19}$`
+	advisoryPattern   = `^[A-Za-z][A-Za-z0-9]*-[A-Za-z0-9:._-]*[0-9][A-Za-z0-9:._-]*$`
+	cveLikePattern    = `^[Cc][Vv][Ee]-`
 )
 
 const digestAlgorithm = "sha256:"
@@ -65,7 +68,7 @@ func validateDigest(digest string) error {
 }
 
 func validatePolicies(names []string, path *field.Path) field.ErrorList {
-	errs := validateList(names, path, maxExceptionPolicies, policyNamePattern, "must be the name of an ImageScanPolicy, such as production: there are no wildcards")
+	errs := validateList(names, path, maxExceptionPolicies, regexp.MustCompile(policyNamePattern).MatchString, "must be the name of an ImageScanPolicy, such as production: there are no wildcards")
 	if len(names) == 0 {
 		errs = append(errs, field.Required(path, "name the policies that the images are let past"))
 	}
@@ -78,17 +81,25 @@ func validatePolicies(names []string, path *field.Path) field.ErrorList {
 }
 
 func validateVulnerabilities(ids []string, path *field.Path) field.ErrorList {
-	return validateList(ids, path, maxExceptionVulnerabilities, vulnerabilityPattern, "must be the identifier of a vulnerability, such as CVE-2024-1234")
+	return validateList(ids, path, maxExceptionVulnerabilities, isVulnerability, "must be the identifier of a vulnerability as HSS lists it, such as CVE-2024-1234 or RHSA-2022:4991")
 }
 
-func validateList(values []string, path *field.Path, limit int, pattern, message string) field.ErrorList {
+// isVulnerability tells whether id is a CVE's identifier, or an advisory's: HSS
+// lists packages of a distribution by its advisories.
+func isVulnerability(id string) bool {
+	if regexp.MustCompile(cveLikePattern).MatchString(id) {
+		return regexp.MustCompile(cvePattern).MatchString(id)
+	}
+	return len(id) <= maxVulnerabilityLength && regexp.MustCompile(advisoryPattern).MatchString(id)
+}
+
+func validateList(values []string, path *field.Path, limit int, fits func(string) bool, message string) field.ErrorList {
 	errs := duplicates(values, path)
 	if n := len(values); n > limit {
 		errs = append(errs, field.TooMany(path, n, limit))
 	}
-	expression := regexp.MustCompile(pattern)
 	for i, value := range values {
-		if !expression.MatchString(value) {
+		if !fits(value) {
 			errs = append(errs, field.Invalid(path.Index(i), value, message))
 		}
 	}

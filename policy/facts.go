@@ -54,6 +54,9 @@ type Facts struct {
 // Record is one row of HSS's list, reduced to what verdicts need.
 type Record struct {
 	ID string
+	// ImageID is what HSS calls the image's content, by which it tells the
+	// vulnerabilities; empty if it isn't known, or there are none.
+	ImageID string
 	// ImageType is private_image, shared_image, instance_image, harbor or jfrog.
 	ImageType string
 	// RegistryType is SwrPrivate, SwrShared, SwrEnterprise, Harbor, Jfrog or Other.
@@ -98,15 +101,21 @@ type Scan struct {
 	Vulnerabilities *int
 	UnsafeSettings  *int
 	MaliciousFiles  *int
-	// Found are the vulnerabilities that Vulnerabilities counts, one by one. It
-	// is nil unless all of them are known; then the count alone decides.
+	// Found are the vulnerabilities that Vulnerabilities counts, one by one, as
+	// far as HSS lists them: what is counted and not listed counts. It is nil
+	// unless the whole list is known; then the count alone decides.
 	Found []Vulnerability
+	// Unlisted says in one line why Found is nil though HSS was to be asked;
+	// empty: it was not.
+	Unlisted string
 }
 
 // Architecture is one architecture of a multi-architecture image. HSS gives
 // it no severity and no times of its own: the row's apply.
 type Architecture struct {
-	ID     string
-	Digest string
-	Scan   Scan
+	ID string
+	// ImageID is that of the architecture, as a Record has one.
+	ImageID string
+	Digest  string
+	Scan    Scan
 }

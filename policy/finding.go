@@ -109,10 +109,10 @@ func traits() []trait {
 	}
 }
 
-func count(records []Record, fits func(*Record) bool) int {
+func count[T any](all []T, fits func(*T) bool) int {
 	n := 0
-	for i := range records {
-		if fits(&records[i]) {
+	for i := range all {
+		if fits(&all[i]) {
 			n++
 		}
 	}

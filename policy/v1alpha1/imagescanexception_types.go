@@ -57,14 +57,15 @@ type ImageScanExceptionSpec struct {
 	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="must be the name of an ImageScanPolicy, such as production: there are no wildcards"
 	Policies []string `json:"policies"`
 	// Vulnerabilities narrows the exception to findings that are explained by
-	// these vulnerabilities alone: an image with another one on top, or with
-	// malicious files, still fails. Where HSS doesn't tell which vulnerabilities
-	// an image has, nothing is explained. Empty: every finding.
+	// these vulnerabilities alone, by their identifiers as HSS lists them: an
+	// image with another one on top, or with malicious files, still fails. Where
+	// HSS doesn't tell which vulnerabilities an image has, nothing is explained.
+	// Empty: every finding.
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=256
 	// +kubebuilder:validation:items:MinLength=1
-	// +kubebuilder:validation:items:MaxLength=32
-	// +kubebuilder:validation:items:XValidation:rule="self.matches('^CVE-[0-9]{4}-[0-9]{4,19}$')",message="must be the identifier of a vulnerability, such as CVE-2024-1234"
+	// +kubebuilder:validation:items:MaxLength=128
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^CVE-[0-9]{4}-[0-9]{4,19}$') || self.matches('^[A-Za-z][A-Za-z0-9]*-[A-Za-z0-9:._-]*[0-9][A-Za-z0-9:._-]*$') && !self.matches('^[Cc][Vv][Ee]-')",message="must be the identifier of a vulnerability as HSS lists it, such as CVE-2024-1234 or RHSA-2022:4991"
 	// +optional
 	Vulnerabilities []string `json:"vulnerabilities,omitempty"`
 	// Reason says why, in one line for whoever reads an audit log.

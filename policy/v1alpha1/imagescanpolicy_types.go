@@ -196,13 +196,14 @@ type Requirements struct {
 	// +optional
 	Vulnerabilities *VulnerabilityRequirement `json:"vulnerabilities,omitempty"`
 	// IgnoreVulnerabilities are left out of the number of vulnerabilities, by
-	// their identifiers, wherever the policy judges. For one image and a time,
-	// grant an ImageScanException instead.
+	// their identifiers as HSS lists them, wherever the policy judges. A severity
+	// level that only they explain counts as that of the worst other one. For one
+	// image and a time, grant an ImageScanException instead.
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=256
 	// +kubebuilder:validation:items:MinLength=1
-	// +kubebuilder:validation:items:MaxLength=32
-	// +kubebuilder:validation:items:XValidation:rule="self.matches('^CVE-[0-9]{4}-[0-9]{4,19}$')",message="must be the identifier of a vulnerability, such as CVE-2024-1234"
+	// +kubebuilder:validation:items:MaxLength=128
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^CVE-[0-9]{4}-[0-9]{4,19}$') || self.matches('^[A-Za-z][A-Za-z0-9]*-[A-Za-z0-9:._-]*[0-9][A-Za-z0-9:._-]*$') && !self.matches('^[Cc][Vv][Ee]-')",message="must be the identifier of a vulnerability as HSS lists it, such as CVE-2024-1234 or RHSA-2022:4991"
 	// +optional
 	IgnoreVulnerabilities []string `json:"ignoreVulnerabilities,omitempty"`
 	// MaliciousFiles bounds the number of malicious files found.
@@ -230,19 +231,21 @@ type Requirements struct {
 }
 
 // VulnerabilityRequirement bounds the number of vulnerabilities that count. By
-// default all do. Where HSS's vulnerabilities of an image aren't known one by
-// one, all of them count, whatever is narrowed here.
+// default all do. For minSeverity, fixableOnly and ignoreVulnerabilities HSS is
+// asked for the vulnerabilities of an image that would fail without them. Where
+// they can't be had, all count, and so do those that HSS counts and doesn't list.
 type VulnerabilityRequirement struct {
 	// Max is the highest number that passes.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=2147483647
 	Max int32 `json:"max"`
-	// MinSeverity leaves out those below: Low, Medium or High. A severity that
-	// isn't known counts.
+	// MinSeverity leaves out those below: Low, Medium or High, which are HSS's
+	// not_needed_repair, delay_repair and immediate_repair. A severity that isn't
+	// known counts.
 	// +kubebuilder:validation:XValidation:rule="self != 'Security'",message="must be Low, Medium or High"
 	// +optional
 	MinSeverity Severity `json:"minSeverity,omitempty"`
-	// FixableOnly leaves out those that nothing fixes.
+	// FixableOnly leaves out those that nothing fixes: HSS lists no solution.
 	// +optional
 	FixableOnly bool `json:"fixableOnly,omitempty"`
 }
