@@ -63,6 +63,10 @@ type Cache struct {
 	// to 4Gi. An image takes less than 400 bytes, one of several architectures
 	// some 150 more for each.
 	MaxBytes Bytes `yaml:"maxBytes"`
+	// MaxVulnerabilityBytes bounds the memory of the lists of images'
+	// vulnerabilities, from 1Mi to 1Gi; some 200 bytes for each vulnerability.
+	// Only those of images that fail are asked for.
+	MaxVulnerabilityBytes Bytes `yaml:"maxVulnerabilityBytes"`
 	// FreshFor is how long an image's completed scan is used without asking
 	// HSS again, from 1s. An image that is in use is asked for again, in the
 	// background, when four fifths of that time are over.
@@ -237,8 +241,11 @@ func (c *Configuration) setDefaults() {
 
 func (c *Cache) setDefaults() {
 	*c = Cache{
-		MaxImages:     20000,
-		MaxBytes:      64 << 20,
+		MaxImages: 20000,
+		MaxBytes:  64 << 20,
+
+		MaxVulnerabilityBytes: 16 << 20,
+
 		FreshFor:      Duration(5 * time.Minute),
 		NotFoundFor:   Duration(30 * time.Second),
 		PendingFor:    Duration(15 * time.Second),

@@ -68,6 +68,7 @@ func TestEveryFieldIsRead(t *testing.T) {
 			Credentials:       config.Credentials{Source: config.SourceTokenEnvironment, TokenVariable: "HSS_TOKEN"},
 			RequestsPerSecond: 20, Burst: 40, MaxConcurrent: 16, BackgroundPercent: 30, MaxWaiting: 1000,
 			RequestTimeout: config.Duration(10 * time.Second), LookupTimeout: config.Duration(30 * time.Second),
+			VulnerabilityDetails: true,
 			Sync: config.Sync{
 				FullInterval: config.Duration(time.Hour), Interval: config.Duration(time.Minute), Overlap: config.Duration(15 * time.Minute),
 			},
@@ -79,7 +80,7 @@ func TestEveryFieldIsRead(t *testing.T) {
 			Path: "proxy/*/{name}", NestedNames: []string{"dollar"},
 		}},
 		Cache: config.Cache{
-			MaxImages: 5, MaxBytes: 1 << 20, WarmUpTimeout: config.Duration(6 * time.Second),
+			MaxImages: 5, MaxBytes: 1 << 20, MaxVulnerabilityBytes: 2 << 20, WarmUpTimeout: config.Duration(6 * time.Second),
 			FreshFor: config.Duration(time.Minute), NotFoundFor: config.Duration(2 * time.Second),
 			PendingFor: config.Duration(3 * time.Second), ErrorFor: config.Duration(4 * time.Second),
 			WaitWhenStale: config.Duration(5 * time.Second), MaxStaleness: config.Duration(time.Hour),
@@ -156,7 +157,7 @@ func TestWrongFieldsNameTheirLine(t *testing.T) {
 		},
 		"an unknown field in another case": {"DryRun: true", `c.yaml:9: unknown field "DryRun"; did you mean "dryRun"?`},
 		"a field that is given twice":      {"dryRun: true\ndryRun: true", `c.yaml:10: field "dryRun" is given twice, first in line 9`},
-		"a merge key":                      {"cache:\n  <<: {maxImages: 1}", `c.yaml:10: unknown field "<<" in cache; allowed are errorFor, freshFor, maxBytes, maxImages, maxStaleness, notFoundFor, pendingFor, waitWhenStale, warmUpTimeout`},
+		"a merge key":                      {"cache:\n  <<: {maxImages: 1}", `c.yaml:10: unknown field "<<" in cache; allowed are errorFor, freshFor, maxBytes, maxImages, maxStaleness, maxVulnerabilityBytes, notFoundFor, pendingFor, waitWhenStale, warmUpTimeout`},
 		"a string for a boolean":           {`dryRun: "true"`, `c.yaml:9: dryRun: must be true or false, not a string`},
 		"yes for a boolean":                {"dryRun: yes", `c.yaml:9: dryRun: must be true or false, not a string`},
 		"a boolean for a string":           {"logging: {level: true}", `c.yaml:9: logging.level: must be a string (in quotes, if it reads as something else), not true or false`},

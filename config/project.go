@@ -49,6 +49,11 @@ type Project struct {
 	// LookupTimeout bounds all that is done to learn of one image, with every
 	// page and every retry: at least requestTimeout, up to 10m.
 	LookupTimeout Duration `yaml:"lookupTimeout"`
+	// VulnerabilityDetails says whether HSS is asked for the vulnerabilities of
+	// an image that fails by their number or by its severity level: for what
+	// policies and exceptions say of single ones, and to name the worst. It costs
+	// a call or more for such an image. Without it, the numbers decide.
+	VulnerabilityDetails bool `yaml:"vulnerabilityDetails"`
 	// Sync lists the whole project ahead of any request.
 	Sync Sync `yaml:"sync"`
 }
@@ -147,6 +152,8 @@ func (p *Project) setDefaults() {
 		MaxWaiting:          1000,
 		RequestTimeout:      Duration(10 * time.Second),
 		LookupTimeout:       Duration(30 * time.Second),
+
+		VulnerabilityDetails: true,
 		Sync: Sync{
 			FullInterval: Duration(time.Hour),
 			Interval:     Duration(time.Minute),

@@ -114,6 +114,9 @@ func (v *validator) cache(c Cache) {
 	if c.MaxBytes < 1<<20 || c.MaxBytes > 4<<30 {
 		v.failf("cache.maxBytes", "must be from 1Mi to 4Gi, not %s", c.MaxBytes)
 	}
+	if c.MaxVulnerabilityBytes < 1<<20 || c.MaxVulnerabilityBytes > 1<<30 {
+		v.failf("cache.maxVulnerabilityBytes", "must be from 1Mi to 1Gi, not %s", c.MaxVulnerabilityBytes)
+	}
 	v.duration("cache.freshFor", c.FreshFor, second, day)
 	v.duration("cache.notFoundFor", c.NotFoundFor, second, day)
 	v.duration("cache.pendingFor", c.PendingFor, second, day)

@@ -107,6 +107,8 @@ func (j *judgement) violations(ctx context.Context, s *subject, p *policy.Policy
 		}
 		if e := excuses.forCheck(f.Check); e != nil {
 			v.Effect, v.PodEffect, v.Otherwise, v.Exception = EffectExcepted, EffectExcepted, v.Effect, e
+		} else {
+			f.Message += excuses.without(&s.facts, f.Check)
 		}
 		i := slices.IndexFunc(groups, v.sameFate)
 		if i < 0 {

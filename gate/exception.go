@@ -56,8 +56,8 @@ func (j *judgement) exceptions() []*policy.Exception {
 		return j.active
 	}
 	j.looked = true
-	inactive := func(e *policy.Exception) bool { return e.Namespace() != j.namespace || !e.Active(j.now) }
-	j.active = slices.DeleteFunc(slices.Clone(j.gate.Exceptions.InNamespace(j.namespace)), inactive)
+	inactive := func(e *policy.Exception) bool { return e.Namespace() != j.request.Namespace || !e.Active(j.now) }
+	j.active = slices.DeleteFunc(slices.Clone(j.gate.Exceptions.InNamespace(j.request.Namespace)), inactive)
 	slices.SortFunc(j.active, func(a, b *policy.Exception) int {
 		return cmp.Or(b.Until().Compare(a.Until()), strings.Compare(a.Name(), b.Name()))
 	})
@@ -75,17 +75,37 @@ type excuse struct {
 // excuses returns those for an image and a policy. There are none for a
 // reference that can't be read: nobody knows which image it would be.
 func (j *judgement) excuses(ctx context.Context, s *subject, p *policy.Policy) excuses {
+	var fitting excuses
+	for _, e := range j.covering(s, p) {
+		fitting = append(fitting, excuse{e, e.Excuses(ctx, p, s.facts, j.now)})
+	}
+	return fitting
+}
+
+// covering are the exceptions that are about an image and a policy.
+func (j *judgement) covering(s *subject, p *policy.Policy) []*policy.Exception {
 	if s.err != nil || !p.AllowsExceptions() {
 		return nil
 	}
 	image := &policy.Image{Host: s.ref.Host, Path: s.ref.Path, Digest: s.ref.Digest}
-	var fitting excuses
+	var covering []*policy.Exception
 	for _, e := range j.exceptions() {
 		if e.Covers(p.Name(), image) {
-			fitting = append(fitting, excuse{e, e.Excuses(ctx, p, s.facts, j.now)})
+			covering = append(covering, e)
 		}
 	}
-	return fitting
+	return covering
+}
+
+// without says why no exception excuses a check though one names
+// vulnerabilities that may explain it.
+func (all excuses) without(f *policy.Facts, c policy.Check) string {
+	i := slices.IndexFunc(all, func(one excuse) bool { return one.exception.NamesVulnerabilities() })
+	reason := f.Unlisted()
+	if i < 0 || reason == "" || !countsVulnerabilities(c) {
+		return ""
+	}
+	return fmt.Sprintf(" (exception %s can't help: the vulnerabilities are not known one by one: %s)", all[i].exception.Name(), reason)
 }
 
 // forCheck returns the first exception that excuses a check, or nil.

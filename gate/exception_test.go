@@ -137,21 +137,42 @@ func TestTheExceptionThatLastsTheLongestIsUsed(t *testing.T) {
 // Only what the vulnerability explains is excused; the rest still denies.
 func TestAnExceptionForOneVulnerability(t *testing.T) {
 	t.Parallel()
-	g, inv := newGate(t, strict("p"))
-	facts := scanned("High", 1)
-	facts.Records[0].Scan.Found = []policy.Vulnerability{{ID: "CVE-2024-1234"}}
-	inv.facts["prod/high"] = facts
-	withExceptions(t, g, exception(func(e *v1alpha1.ImageScanException) { e.Spec.Vulnerabilities = []string{"CVE-2024-1234"} }))
-	d := g.Decide(t.Context(), pod(swr+"high:1"))
-	var got []string
-	for _, v := range d.Violations {
-		for _, f := range v.Findings {
-			got = append(got, fmt.Sprintf("%s: %s", v.Effect, f.Message))
-		}
+	for name, tt := range map[string]struct {
+		unsafeSettings int
+		want           []string
+	}{
+		"it explains the severity, too": {0, []string{
+			"Excepted: severity High, allowed Medium", "Excepted: 1 vulnerability, allowed 0 (worst: CVE-2024-1234 (no fix))",
+		}},
+		"unsafe settings may explain it": {1, []string{
+			"Deny: severity High, allowed Medium", "Excepted: 1 vulnerability, allowed 0 (worst: CVE-2024-1234 (no fix))",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g, inv := newGate(t, strict("p"))
+			facts := scanned("High", 1)
+			facts.Records[0].Scan.Found = []policy.Vulnerability{{ID: "CVE-2024-1234", Severity: "High"}}
+			facts.Records[0].Scan.UnsafeSettings = &tt.unsafeSettings
+			inv.facts["prod/high"] = facts
+			withExceptions(t, g, exception(naming("CVE-2024-1234")))
+			d := g.Decide(t.Context(), pod(swr+"high:1"))
+			var got []string
+			for _, v := range d.Violations {
+				for _, f := range v.Findings {
+					got = append(got, fmt.Sprintf("%s: %s", v.Effect, f.Message))
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("findings (-want +got):\n%s", diff)
+			}
+		})
 	}
-	if diff := cmp.Diff([]string{"Deny: severity High, allowed Medium", "Excepted: 1 vulnerability, allowed 0"}, got); diff != "" {
-		t.Errorf("findings (-want +got):\n%s", diff)
-	}
+}
+
+// naming narrows an exception to vulnerabilities.
+func naming(ids ...string) func(*v1alpha1.ImageScanException) {
+	return func(e *v1alpha1.ImageScanException) { e.Spec.Vulnerabilities = ids }
 }
 
 func TestMessagesOfExceptions(t *testing.T) {

@@ -43,6 +43,12 @@ type Gate struct {
 	Namespaces Namespaces
 	Facts      Facts
 	Clock      clock.PassiveClock
+	// Vulnerabilities tells those of images that fail one by one; nil: nobody
+	// does, and their number decides.
+	Vulnerabilities Vulnerabilities
+	// Patient has a decision wait for all that it could say about vulnerabilities,
+	// not only for what decides: nobody waits for the decision.
+	Patient bool
 	// Exceptions gives those in force; nil: there are none.
 	Exceptions Exceptions
 	// Rights tells who may break the glass; nil: nobody may.
@@ -94,7 +100,7 @@ func (g *Gate) examine(ctx context.Context, r Request, d *Decision) {
 	}
 	g.lookUp(ctx, r, subjects, policies)
 	d.Examined = len(subjects)
-	g.judge(ctx, subjects, policies, r.Workload.Template, d)
+	g.judge(ctx, r, subjects, policies, d)
 	g.breakGlass(ctx, r, policies, d)
 }
 
@@ -149,6 +155,8 @@ type subject struct {
 	facts policy.Facts
 	// same is the place of an earlier subject with the same reference, or its own.
 	same int
+	// matched tells whether any policy judges it.
+	matched bool
 }
 
 func (s *subject) matches(p *policy.Policy) bool {
@@ -229,32 +237,53 @@ func (g *Gate) asked(ctx context.Context, ref image.Reference) (facts policy.Fac
 
 // judgement is what the judging of one object's images has in common.
 type judgement struct {
-	gate      *Gate
-	namespace string
-	template  bool
-	now       time.Time
+	gate     *Gate
+	request  Request
+	template bool
+	now      time.Time
 	// active are the namespace's exceptions, once exceptions has been called.
 	active []*policy.Exception
 	looked bool
 }
 
-func (g *Gate) judge(ctx context.Context, subjects []subject, policies []*policy.Policy, template bool, d *Decision) {
-	j := &judgement{gate: g, namespace: d.Namespace, template: template, now: g.Clock.Now()}
+// failure is a subject that doesn't pass a policy.
+type failure struct {
+	subject  *subject
+	policy   *policy.Policy
+	findings []policy.Finding
+}
+
+func (g *Gate) judge(ctx context.Context, r Request, subjects []subject, policies []*policy.Policy, d *Decision) {
+	j := &judgement{gate: g, request: r, template: r.Workload.Template, now: g.Clock.Now()}
+	failures := j.evaluate(ctx, subjects, policies, d)
+	j.detail(ctx, subjects, failures)
+	for i := range failures {
+		f := &failures[i]
+		if len(f.findings) > 0 {
+			d.Violations = append(d.Violations, j.violations(ctx, f.subject, f.policy, f.findings)...)
+		}
+	}
+	for i := range subjects {
+		if s := &subjects[i]; s.matched && s.facts.Stale {
+			d.Notices = append(d.Notices, staleNotice(s, j.now))
+		}
+	}
+}
+
+// evaluate judges every image by every policy that matches it.
+func (j *judgement) evaluate(ctx context.Context, subjects []subject, policies []*policy.Policy, d *Decision) []failure {
+	var failures []failure
 	judging := make([]bool, len(policies))
 	for i := range subjects {
 		s := &subjects[i]
-		matched := false
 		for k, p := range policies {
 			if !s.matches(p) {
 				continue
 			}
-			matched, judging[k] = true, true
+			s.matched, judging[k] = true, true
 			if findings := s.findings(ctx, p, j.now); len(findings) > 0 {
-				d.Violations = append(d.Violations, j.violations(ctx, s, p, findings)...)
+				failures = append(failures, failure{s, p, findings})
 			}
-		}
-		if matched && s.facts.Stale {
-			d.Notices = append(d.Notices, staleNotice(s, j.now))
 		}
 	}
 	d.Policies = make([]string, 0, len(policies))
@@ -263,6 +292,7 @@ func (g *Gate) judge(ctx context.Context, subjects []subject, policies []*policy
 			d.Policies = append(d.Policies, p.Name())
 		}
 	}
+	return failures
 }
 
 func (s *subject) findings(ctx context.Context, p *policy.Policy, now time.Time) []policy.Finding {

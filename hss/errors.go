@@ -66,6 +66,13 @@ func (e *Error) Unauthenticated() bool {
 	return e.StatusCode == http.StatusUnauthorized || e.gatewayCode("0301") || e.skewed()
 }
 
+// Forbidden reports whether the request can't succeed before somebody changes a
+// right or a setting: the account may not send it, or there is no such API.
+func (e *Error) Forbidden() bool {
+	return e.StatusCode == http.StatusForbidden || e.Code == "HSS.0010" || e.Code == "HSS.0013" ||
+		e.gatewayCode("0302") || e.gatewayCode("0101")
+}
+
 // skewed reports whether the request was refused for its date.
 func (e *Error) skewed() bool { return e.gatewayCode("0303") }
 

@@ -29,18 +29,10 @@ func (i *Inventory) ask(ctx context.Context, k key, known *answer, l level) (*an
 	}
 	impatient, stop := i.patience(known, l)
 	defer stop()
-	select {
-	case <-under.done:
+	if under.await(ctx, impatient) {
 		return under.answer, under.err
-	case <-impatient:
-	case <-ctx.Done():
 	}
-	select {
-	case <-under.done: // both came at once
-		return under.answer, under.err
-	default:
-		return nil, &timeoutError{waited: i.clock.Since(begun)}
-	}
+	return nil, &timeoutError{waited: i.clock.Since(begun)}
 }
 
 // patience bounds the wait if a scan's result is at hand, though not fresh:
@@ -54,7 +46,7 @@ func (i *Inventory) patience(known *answer, l level) (expired <-chan time.Time, 
 }
 
 // fly asks HSS, and lands whatever happens.
-func (i *Inventory) fly(ctx context.Context, k key, known *answer, under *flight) {
+func (i *Inventory) fly(ctx context.Context, k key, known *answer, under *flight[*answer]) {
 	var a *answer
 	err := errors.New("internal error: a look-up ended without an answer")
 	defer func() { i.flights.land(k, under, a, err) }()

@@ -17,6 +17,9 @@ type question struct {
 	// deep marks a page far down a list, which HSS may be slow to find or fail
 	// at, though it is well: it is asked for only while HSS is known to be.
 	deep bool
+	// aside marks what verdicts can do without: that it fails keeps nobody from
+	// being asked for anything else.
+	aside bool
 }
 
 // call lets f ask HSS once that may be, and judges by its error how HSS is. f
@@ -24,7 +27,7 @@ type question struct {
 // for a look-up, which begins when it does.
 func (i *Inventory) call(ctx context.Context, q question, f func(ctx context.Context, sideBySide int) error) (err error) {
 	p := q.project
-	if err := p.breaker.forbids(i.clock.Now(), q.deep); err != nil {
+	if err := p.breaker.forbids(i.clock.Now(), q.deep || q.aside); err != nil {
 		return err // without standing in the queue for it
 	}
 	own, err := i.turn(ctx, q)
@@ -35,7 +38,7 @@ func (i *Inventory) call(ctx context.Context, q question, f func(ctx context.Con
 	if err := p.pause(i.clock.Now()); err != nil {
 		return err
 	}
-	era, err := p.breaker.allow(i.clock.Now(), q.deep)
+	era, err := p.breaker.allow(i.clock.Now(), q.deep || q.aside)
 	if err != nil {
 		return err
 	}
@@ -63,7 +66,7 @@ func (i *Inventory) settle(q question, era int, err error) {
 		err = errClosed // no fault of HSS's
 	}
 	p, now := q.project, i.clock.Now()
-	if !q.deep || err == nil {
+	if !q.deep && !q.aside || err == nil {
 		p.breaker.report(era, now, err)
 	}
 	if err == nil {
@@ -71,7 +74,7 @@ func (i *Inventory) settle(q question, era int, err error) {
 		return
 	}
 	var e *hss.Error
-	if errors.As(err, &e) && e.RetryAfter > 0 && !e.Unauthenticated() {
+	if !q.aside && errors.As(err, &e) && e.RetryAfter > 0 && !e.Unauthenticated() {
 		p.paused.Store(&failure{err: err, until: now.Add(min(e.RetryAfter, maxPause))})
 	}
 }

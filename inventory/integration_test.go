@@ -211,3 +211,43 @@ func certificateOf(tb testing.TB, server *hsstest.Server) string {
 	defer response.Body.Close()
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: response.TLS.PeerCertificates[0].Raw}))
 }
+
+// affected is a row that a server tells n vulnerabilities of.
+func affected(name string, n int) hsstest.Image {
+	i := served(name, "1")
+	i.VulNum = hsstest.Count(n)
+	for v := range n {
+		i.Vulnerabilities = append(i.Vulnerabilities, hsstest.Vulnerability{
+			VulID: fmt.Sprintf("CVE-2024-%04d", v), RepairNecessity: "delay_repair", AppName: "openssl", Version: "1.1.1k", Solution: "1.1.1n",
+		})
+	}
+	return i
+}
+
+func TestTheRealClientListsVulnerabilities(t *testing.T) {
+	t.Parallel()
+	server := hsstest.NewTLSServer(hsstest.WithImages(affected("app", 450), affected("broken", 3)))
+	t.Cleanup(server.Close)
+	server.AddFaults(hsstest.StatusFault(http.StatusInternalServerError).ForEndpoint(hsstest.EndpointVulnerabilities).
+		For(func(r *http.Request) bool { return r.URL.Query().Get("image_name") == "broken" }))
+	i := against(t, server, trusting(t, server))
+	details := func(name string) policy.Scan {
+		ref := reference(t, "swr.example.com/prod/"+name+":1")
+		f := i.WithVulnerabilities(t.Context(), ref, i.Facts(t.Context(), ref), true)
+		if len(f.Records) != 1 {
+			t.Fatalf("%s: %s", name, f.Reason)
+		}
+		return f.Records[0].Scan
+	}
+	for range 2 {
+		if s := details("app"); len(s.Found) != 450 || s.Found[0].Fix != "1.1.1n" || s.Unlisted != "" {
+			t.Errorf("%d are known, and why not all is %q", len(s.Found), s.Unlisted)
+		}
+	}
+	if n := server.Stats().Endpoints[hsstest.EndpointVulnerabilities].Requests; n != 4 {
+		t.Errorf("asked %d times, want for 3 pages and an empty one", n)
+	}
+	if s := details("broken"); s.Found != nil || !strings.Contains(s.Unlisted, "HSS answered 500") {
+		t.Errorf("%d are known, and why not all is %q", len(s.Found), s.Unlisted)
+	}
+}

@@ -31,12 +31,21 @@ type Pager interface {
 	List(ctx context.Context, r hss.ListRequest) (*hss.ListResponse, error)
 }
 
+// VulnerabilityLister is what is asked of HSS to know the vulnerabilities of an
+// image one by one; *hss.Client is one.
+type VulnerabilityLister interface {
+	// Vulnerabilities yields every row, page after page, and ends with the first
+	// error.
+	Vulnerabilities(ctx context.Context, r hss.VulnerabilityRequest) iter.Seq2[hss.Vulnerability, error]
+}
+
 // Options are what an Inventory is made of.
 type Options struct {
 	// Config names registries and projects and bounds the cache.
 	Config *config.Configuration
 	// Clients are the projects' listers by the projects' names. That of a
-	// project that is synchronised must be a Pager, too.
+	// project that is synchronised must be a Pager, too. Of one that is no
+	// VulnerabilityLister the vulnerabilities aren't known one by one.
 	Clients map[string]Lister
 	// Clock is the time; nil is the real one.
 	Clock clock.Clock
@@ -59,7 +68,8 @@ type Inventory struct {
 	cache    *cache
 	hot      hotFacts
 	failures *otter.Cache[key, *failure]
-	flights  flights
+	flights  flights[key, *answer]
+	details  *detailStore
 	started  atomic.Bool
 	base     context.Context //nolint:containedctx // the lifetime of loads, which outlive the requests that start them
 	cancel   context.CancelFunc
@@ -110,6 +120,9 @@ func New(o Options) (*Inventory, error) {
 	i.failures, err = otter.New(&otter.Options[key, *failure]{MaximumSize: maxFailures})
 	if err != nil {
 		return nil, fmt.Errorf("making the store of failures: %w", err)
+	}
+	if i.details, err = newDetailStore(i.cfg); err != nil {
+		return nil, err
 	}
 	i.base, i.cancel = context.WithCancel(context.Background())
 	return i, nil

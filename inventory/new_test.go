@@ -98,6 +98,14 @@ func (n *notes) Asked(_ context.Context, project string, took time.Duration, err
 	n.add(fmt.Sprintf("asked %s %s failed=%t", project, took, err != nil))
 }
 
+func (n *notes) Listed(project string, outcome inventory.Outcome) {
+	n.add(fmt.Sprintf("listed %s %s", project, outcome))
+}
+
+func (n *notes) AskedVulnerabilities(_ context.Context, project string, took time.Duration, err error) {
+	n.add(fmt.Sprintf("asked vulnerabilities %s %s %t", project, took, err == nil))
+}
+
 func (n *notes) Breaker(project string, state inventory.BreakerState) {
 	n.add("breaker " + project + " " + string(state))
 }

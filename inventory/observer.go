@@ -32,6 +32,12 @@ type Observer interface {
 	// Asked tells of each look-up of one image at HSS, with all its pages, how
 	// long it took and what went wrong, if anything. ctx has its trace.
 	Asked(ctx context.Context, project string, took time.Duration, err error)
+	// Listed tells of each scan whose vulnerabilities somebody wanted one by one.
+	Listed(project string, outcome Outcome)
+	// AskedVulnerabilities tells of each time that HSS was asked for those of one
+	// scan, with all pages, how long it took and what went wrong, if anything. ctx
+	// has its trace.
+	AskedVulnerabilities(ctx context.Context, project string, took time.Duration, err error)
 	// Breaker tells of each change of a project's breaker.
 	Breaker(project string, state BreakerState)
 	// Synced tells of each synchronisation that ended.
@@ -53,7 +59,9 @@ type Synchronisation struct {
 
 type nobody struct{}
 
-func (nobody) Looked(string, Outcome)                              {}
-func (nobody) Asked(context.Context, string, time.Duration, error) {}
-func (nobody) Breaker(string, BreakerState)                        {}
-func (nobody) Synced(string, Synchronisation)                      {}
+func (nobody) Looked(string, Outcome)                                             {}
+func (nobody) Asked(context.Context, string, time.Duration, error)                {}
+func (nobody) Listed(string, Outcome)                                             {}
+func (nobody) AskedVulnerabilities(context.Context, string, time.Duration, error) {}
+func (nobody) Breaker(string, BreakerState)                                       {}
+func (nobody) Synced(string, Synchronisation)                                     {}

@@ -30,6 +30,7 @@ const (
 	textName
 	textVersion
 	textDigest
+	// textFailedCode is why a scan failed, or the image's ID; see identity.
 	textFailedCode
 	textFailedDescription
 	texts
@@ -44,6 +45,29 @@ type attributes struct {
 	status                                                          v1alpha1.ScanStatus
 	severity                                                        v1alpha1.Severity
 	multiArch                                                       bool
+	identity                                                        identity
+}
+
+// identity says what is kept of an image's ID, which serves to ask for its
+// vulnerabilities: nothing if it has none. Where the ID is the digest's
+// hexadecimal part, the digest is kept already.
+type identity uint8
+
+const (
+	idNone identity = iota
+	idIsDigest
+	idInText
+)
+
+// identify says what is to be kept of an ID.
+func identify(id, digest string, vulnerabilities *int) identity {
+	switch {
+	case id == "" || vulnerabilities == nil || *vulnerabilities <= 0:
+		return idNone
+	case "sha256:"+id == digest:
+		return idIsDigest
+	}
+	return idInText
 }
 
 // extra is what few records have.
@@ -53,12 +77,14 @@ type extra struct {
 	last *record
 }
 
-// architecture is a policy.Architecture: its ID and then its digest in text.
+// architecture is a policy.Architecture: its ID, its image's ID if that is kept
+// there, and then its digest in text.
 type architecture struct {
-	text   string
-	id     uint16
-	counts counts
-	status unique.Handle[v1alpha1.ScanStatus]
+	text        string
+	id, imageID uint16 // where they end
+	counts      counts
+	identity    identity
+	status      unique.Handle[v1alpha1.ScanStatus]
 }
 
 // counts are the numbers of vulnerabilities, unsafe settings and malicious
@@ -86,6 +112,14 @@ func pack(row *hss.Image) (record, error) {
 		textID: row.ID, textNamespace: row.Namespace, textName: row.Name, textVersion: row.Version, textDigest: row.Digest,
 		textFailedCode: row.ScanFailedCode, textFailedDescription: row.ScanFailedDescription,
 	}
+	known := identify(row.ImageID, row.Digest, row.Vulnerabilities)
+	switch {
+	case known == idNone:
+	case row.ScanFailedCode != "": // what such a scan found means nothing
+		known = idNone
+	case known == idInText:
+		fields[textFailedCode] = row.ImageID
+	}
 	r := record{
 		counts:    packCounts(row.Vulnerabilities, row.UnsafeSettings, row.MaliciousFiles),
 		scannedAt: milliseconds(row.LatestScanTime), updatedAt: milliseconds(row.LatestUpdateTime),
@@ -93,6 +127,7 @@ func pack(row *hss.Image) (record, error) {
 			imageType: string(row.Type), registryType: string(row.RegistryType), registryName: row.RegistryName,
 			instanceID: row.InstanceID, instanceName: row.InstanceName,
 			status: v1alpha1.ScanStatus(row.ScanStatus), severity: v1alpha1.Severity(row.Severity), multiArch: row.MultiArch,
+			identity: known,
 		}),
 	}
 	if err := r.setTexts(&fields); err != nil {
@@ -113,12 +148,16 @@ func pack(row *hss.Image) (record, error) {
 }
 
 func packArchitecture(a *hss.AssociatedImage) (architecture, error) {
-	if n := len(a.ID) + len(a.Digest); n > maxText {
+	imageID, known := "", identify(a.ImageID, a.Digest, a.Vulnerabilities)
+	if known == idInText {
+		imageID = a.ImageID
+	}
+	if n := len(a.ID) + len(imageID) + len(a.Digest); n > maxText {
 		return architecture{}, fmt.Errorf("HSS sent an architecture with %d bytes of text, at most %d are believed", n, maxText)
 	}
 	return architecture{
-		text: a.ID + a.Digest, id: uint16(len(a.ID)), //nolint:gosec // bounded just here
-		counts: packCounts(a.Vulnerabilities, a.UnsafeSettings, a.MaliciousFiles),
+		text: a.ID + imageID + a.Digest, id: uint16(len(a.ID)), imageID: uint16(len(a.ID) + len(imageID)), //nolint:gosec // bounded just here
+		counts: packCounts(a.Vulnerabilities, a.UnsafeSettings, a.MaliciousFiles), identity: known,
 		status: unique.Make(v1alpha1.ScanStatus(a.ScanStatus)),
 	}, nil
 }
@@ -193,7 +232,7 @@ func (r *record) withLast(last *record) record {
 	return changed
 }
 
-func (a *architecture) digest() string { return a.text[a.id:] }
+func (a *architecture) digest() string { return a.text[a.imageID:] }
 
 // bytes is about how much memory the record refers to.
 func (r *record) bytes() int {

@@ -22,7 +22,7 @@ func (r *record) isSameRow(o *record) bool {
 // isSameEntry is isSameRow, whatever the digests.
 func (r *record) isSameEntry(o *record) bool {
 	a, b := r.attributes.Value(), o.attributes.Value()
-	a.status, a.severity, a.multiArch = b.status, b.severity, b.multiArch
+	a.status, a.severity, a.multiArch, a.identity = b.status, b.severity, b.multiArch, b.identity
 	return hasID(r.field(textID)) && r.field(textID) == o.field(textID) && a == b
 }
 

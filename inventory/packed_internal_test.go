@@ -26,17 +26,29 @@ func plain(row *hss.Image) policy.Record {
 		},
 		Severity: v1alpha1.Severity(row.Severity), ScannedAt: row.LatestScanTime, UpdatedAt: row.LatestUpdateTime, MultiArch: row.MultiArch,
 	}
+	if row.ScanFailedCode == "" {
+		r.ImageID = idOf(row.ImageID, row.Vulnerabilities)
+	}
 	for _, a := range row.Architectures {
-		r.Architectures = append(r.Architectures, policy.Architecture{ID: a.ID, Digest: a.Digest, Scan: policy.Scan{
+		r.Architectures = append(r.Architectures, policy.Architecture{ID: a.ID, ImageID: idOf(a.ImageID, a.Vulnerabilities), Digest: a.Digest, Scan: policy.Scan{
 			Status: v1alpha1.ScanStatus(a.ScanStatus), Vulnerabilities: a.Vulnerabilities, UnsafeSettings: a.UnsafeSettings, MaliciousFiles: a.MaliciousFiles,
 		}})
 	}
 	return r
 }
 
+// idOf is the ID of an image that has vulnerabilities.
+func idOf(id string, vulnerabilities *int) string {
+	if vulnerabilities == nil || *vulnerabilities <= 0 {
+		return ""
+	}
+	return id
+}
+
 // FuzzPacking has any row come out of memory as it went in.
 func FuzzPacking(f *testing.F) {
 	f.Add("17", "prod", "team$app", "1.4", "sha256:ab", "failed", "High", "why", int64(1700000000000), int64(3), true)
+	f.Add("17", "prod", "app", "1.4", "sha256:ab", "", "High", "ab", int64(1700000000000), int64(3), true)
 	f.Add("", "", "", "", "", "", "", "", int64(0), int64(-1), false)
 	f.Add(strings.Repeat("x", 40000), strings.Repeat("y", 40000), "a", "b", "c", "", "Odd", "", int64(1), int64(1<<40), true)
 	f.Fuzz(func(t *testing.T, id, namespace, name, version, digest, status, severity, description string, at, count int64, multi bool) {
@@ -46,17 +58,19 @@ func FuzzPacking(f *testing.F) {
 		row := hss.Image{
 			ID: id, Namespace: namespace, Name: name, Version: version, Digest: digest, Type: "private_image", MultiArch: multi,
 			RegistryType: "SwrPrivate", RegistryName: namespace, InstanceID: id, InstanceName: name,
-			ScanStatus: hss.ScanStatus(status), Severity: hss.Severity(severity), ScanFailedCode: status, ScanFailedDescription: description,
+			ScanStatus: hss.ScanStatus(status), Severity: hss.Severity(severity), ScanFailedCode: status, ScanFailedDescription: description, ImageID: description,
 			LatestScanTime: timeOf(at), LatestUpdateTime: timeOf(at / 2),
 		}
 		if count >= 0 {
 			row.Vulnerabilities, row.MaliciousFiles = new(int(min(count, math.MaxInt32))), new(0)
 		}
 		if multi {
-			row.Architectures = []hss.AssociatedImage{{ID: name, Digest: digest, ScanStatus: hss.ScanStatus(severity), UnsafeSettings: row.Vulnerabilities}, {}}
+			row.Architectures = []hss.AssociatedImage{
+				{ID: name, ImageID: version, Digest: digest, ScanStatus: hss.ScanStatus(severity), Vulnerabilities: row.Vulnerabilities}, {UnsafeSettings: row.Vulnerabilities},
+			}
 		}
 		packed, err := pack(&row)
-		if length := len(id + namespace + name + version + digest + status + description); err != nil {
+		if length := len(id + namespace + name + version + digest + status + description + description); err != nil {
 			if length <= maxText {
 				t.Fatalf("%d bytes are refused: %v", length, err)
 			}

@@ -1,6 +1,8 @@
 package inventory
 
 import (
+	"strings"
+
 	"github.com/hssgate/hssgate/policy"
 )
 
@@ -16,6 +18,13 @@ func (r *record) unpack(p *policy.Record, n *[3]int) {
 		},
 		Severity: a.severity, ScannedAt: timeOf(r.scannedAt), UpdatedAt: timeOf(r.updatedAt), MultiArch: a.multiArch,
 	}
+	switch a.identity {
+	case idNone:
+	case idIsDigest:
+		p.ImageID = hexOf(p.Digest)
+	case idInText:
+		p.ImageID, p.Scan.FailedCode = p.Scan.FailedCode, ""
+	}
 	r.counts.unpack(&p.Scan, n)
 	if r.extra != nil {
 		r.extra.unpack(p)
@@ -28,7 +37,10 @@ func (e *extra) unpack(p *policy.Record) {
 	}
 	for i := range e.architectures {
 		a, to := &e.architectures[i], &p.Architectures[i]
-		*to = policy.Architecture{ID: a.text[:a.id], Digest: a.digest(), Scan: policy.Scan{Status: a.status.Value()}}
+		*to = policy.Architecture{ID: a.text[:a.id], ImageID: a.text[a.id:a.imageID], Digest: a.digest(), Scan: policy.Scan{Status: a.status.Value()}}
+		if a.identity == idIsDigest {
+			to.ImageID = hexOf(to.Digest)
+		}
 		a.counts.unpack(&to.Scan, new([3]int))
 	}
 	if e.last != nil {
@@ -36,6 +48,8 @@ func (e *extra) unpack(p *policy.Record) {
 		e.last.unpack(p.LastCompleted, new([3]int))
 	}
 }
+
+func hexOf(digest string) string { return strings.TrimPrefix(digest, "sha256:") }
 
 // unpack writes the counts into n, and has s point there.
 func (c counts) unpack(s *policy.Scan, n *[3]int) {

@@ -31,6 +31,13 @@ type project struct {
 	refresher         *refresher
 	// syncer is nil unless the project is synchronised.
 	syncer *syncer
+	// vulnerabilities is nil if HSS isn't to be asked for them, and unlisted says
+	// why. tells keeps it from being asked for them while that alone fails.
+	vulnerabilities VulnerabilityLister
+	unlisted        string
+	tells           *breaker
+	// untold is set while HSS won't tell them, to this account or for now.
+	untold atomic.Pointer[failure]
 	// paused is set while HSS has told us to wait.
 	paused atomic.Pointer[failure]
 	// lastSuccess is when HSS last answered, in nanoseconds since the epoch.
@@ -101,6 +108,7 @@ func (i *Inventory) newProject(c *config.Project, lister Lister) (*project, erro
 		breaker:   &breaker{project: c.Name, random: i.random, changed: i.observer.Breaker, state: BreakerClosed},
 		refresher: newRefresher(),
 	}
+	p.setVulnerabilities(c, i.random)
 	if !c.Sync.Enabled {
 		return p, nil
 	}
@@ -110,6 +118,22 @@ func (i *Inventory) newProject(c *config.Project, lister Lister) (*project, erro
 	}
 	p.syncer = newSyncer(i, p, c.Sync, pager)
 	return p, nil
+}
+
+func (p *project) setVulnerabilities(c *config.Project, random func() float64) {
+	p.tells = &breaker{
+		project: c.Name + " (vulnerabilities)", random: random, state: BreakerClosed,
+		changed: func(string, BreakerState) {}, // what the project's own says is what an operator must know
+	}
+	lister, ok := p.lister.(VulnerabilityLister)
+	switch {
+	case !c.VulnerabilityDetails:
+		p.unlisted = fmt.Sprintf("vulnerabilityDetails of project %q is false", c.Name)
+	case !ok:
+		p.unlisted = fmt.Sprintf("the client of project %q cannot list them", c.Name)
+	default:
+		p.vulnerabilities = lister
+	}
 }
 
 // locate finds the registry that claims a reference and what HSS calls the

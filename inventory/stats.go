@@ -9,6 +9,10 @@ type Stats struct {
 	Images, NotFound int
 	// Bytes is about how much memory the images take.
 	Bytes uint64
+	// Lists is about how many scans' vulnerabilities are remembered one by one,
+	// ListBytes about how much memory they take.
+	Lists     int
+	ListBytes uint64
 	// Projects are the projects, as they are configured.
 	Projects []ProjectStats
 }
@@ -36,6 +40,7 @@ func (i *Inventory) Stats() Stats {
 	s := Stats{
 		Images: i.cache.images.EstimatedSize(), NotFound: i.cache.missing.EstimatedSize(),
 		Bytes: i.cache.images.WeightedSize(),
+		Lists: i.details.cache.EstimatedSize(), ListBytes: i.details.cache.WeightedSize(),
 	}
 	for _, p := range i.projects {
 		s.Projects = append(s.Projects, p.stats())

@@ -112,6 +112,9 @@ func (e *Exception) Until() time.Time { return e.until }
 // Vulnerabilities are those that alone are let past; none: whatever is found is.
 func (e *Exception) Vulnerabilities() []string { return slices.Clone(e.vulnerabilities) }
 
+// NamesVulnerabilities tells whether only some are let past.
+func (e *Exception) NamesVulnerabilities() bool { return len(e.vulnerabilities) > 0 }
+
 // Active tells whether the exception lets anything past at the time now.
 func (e *Exception) Active(now time.Time) bool { return e.valid && now.Before(e.until) }
 

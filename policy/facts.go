@@ -51,6 +51,19 @@ type Facts struct {
 	StaleReason string
 }
 
+// Unlisted says why the vulnerabilities of the image aren't known one by one;
+// empty: they are, or nobody asked for them.
+func (f *Facts) Unlisted() string {
+	for i := range f.Records {
+		for _, s := range f.Records[i].scans() {
+			if s.Unlisted != "" {
+				return clean(s.Unlisted)
+			}
+		}
+	}
+	return ""
+}
+
 // Record is one row of HSS's list, reduced to what verdicts need.
 type Record struct {
 	ID string

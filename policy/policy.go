@@ -23,6 +23,8 @@ type Policy struct {
 	when         v1alpha1.When
 	matcher      matcher
 	requirements []requirement
+	// counted is which vulnerabilities count.
+	counted vulnerabilityRule
 	// evaluations are scratch space, reused.
 	evaluations sync.Pool
 }
@@ -63,6 +65,21 @@ func (p *Policy) AllowsExceptions() bool { return p.exceptions == v1alpha1.Permi
 // the policy.
 func (p *Policy) AllowsBreakGlass() bool { return p.breakGlass == v1alpha1.PermissionAllow }
 
+// NeedsVulnerabilities tells whether findings of the policy may be others once
+// the vulnerabilities of the image are known one by one.
+func (p *Policy) NeedsVulnerabilities(findings []Finding) bool {
+	return slices.ContainsFunc(findings, func(f Finding) bool {
+		switch f.Check {
+		case CheckVulnerabilities:
+			return p.counted.narrows()
+		case CheckSeverityLevel:
+			return len(p.counted.ignored) > 0
+		default:
+			return false
+		}
+	})
+}
+
 // MatchesObject tells whether the policy judges pods with objectLabels in a
 // namespace with namespaceLabels.
 func (p *Policy) MatchesObject(namespaceLabels, objectLabels map[string]string) bool {
@@ -83,6 +100,7 @@ func compile(p *v1alpha1.ImageScanPolicy) (*Policy, field.ErrorList) {
 	var bad field.ErrorList
 	compiled.matcher, bad = compileMatch(&p.Spec.Match, spec.Child("match"))
 	errs = append(errs, bad...)
+	compiled.counted = ruleOf(&p.Spec.Require)
 	compiled.requirements, bad = compileRequirements(&p.Spec.Require, spec.Child("require"))
 	return compiled, append(errs, bad...)
 }

@@ -19,6 +19,8 @@ type lookupMetrics struct {
 	log     *slog.Logger
 	lookups *prometheus.CounterVec
 	asked   *prometheus.HistogramVec
+	listed  *prometheus.CounterVec
+	details *prometheus.HistogramVec
 	breaker *prometheus.CounterVec
 	synced  *prometheus.CounterVec
 	rows    *prometheus.CounterVec
@@ -30,22 +32,27 @@ func newLookupMetrics(registry prometheus.Registerer, log *slog.Logger) *lookupM
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
+	times := func(name, help string) *prometheus.HistogramVec {
+		buckets := []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, []string{"project", "outcome"})
+	}
 	m := &lookupMetrics{
 		log: log,
 		lookups: counter("hssgate_image_lookups_total",
 			"Images looked up, by registry and by where the answer came from.", "registry", "outcome"),
-		asked: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "hssgate_hss_lookup_duration_seconds",
-			Help:    "Time of each look-up of one image at HSS, all pages and retries included.",
-			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
-		}, []string{"project", "outcome"}),
+		asked: times("hssgate_hss_lookup_duration_seconds",
+			"Time of each look-up of one image at HSS, all pages and retries included."),
+		listed: counter("hssgate_vulnerability_lookups_total",
+			"Scans whose vulnerabilities were wanted one by one, by project and by where the answer came from.", "project", "outcome"),
+		details: times("hssgate_hss_vulnerabilities_duration_seconds",
+			"Time of each question to HSS for the vulnerabilities of one scan, all pages and retries included."),
 		breaker: counter("hssgate_hss_breaker_changes_total",
 			"How often a project's circuit breaker became open, half-open or closed.", "project", "state"),
 		synced: counter("hssgate_hss_syncs_total",
 			"Synchronisations of a project, whole (full) or of what changed (changes).", "project", "kind", "outcome"),
 		rows: counter("hssgate_hss_synced_rows_total", "Rows that HSS sent for synchronisations.", "project"),
 	}
-	registry.MustRegister(m.lookups, m.asked, m.breaker, m.synced, m.rows)
+	registry.MustRegister(m.lookups, m.asked, m.listed, m.details, m.breaker, m.synced, m.rows)
 	return m
 }
 
@@ -71,6 +78,16 @@ func (m *lookupMetrics) Looked(registry string, outcome inventory.Outcome) {
 // Asked counts a look-up that went to HSS, with its trace as an exemplar.
 func (m *lookupMetrics) Asked(ctx context.Context, project string, took time.Duration, err error) {
 	tracing.Observe(trace.SpanContextFromContext(ctx), m.asked.WithLabelValues(project, outcomeOf(err)), took.Seconds())
+}
+
+// Listed counts a scan whose vulnerabilities were wanted.
+func (m *lookupMetrics) Listed(project string, outcome inventory.Outcome) {
+	m.listed.WithLabelValues(project, string(outcome)).Inc()
+}
+
+// AskedVulnerabilities counts a question to HSS, with its trace as an exemplar.
+func (m *lookupMetrics) AskedVulnerabilities(ctx context.Context, project string, took time.Duration, err error) {
+	tracing.Observe(trace.SpanContextFromContext(ctx), m.details.WithLabelValues(project, outcomeOf(err)), took.Seconds())
 }
 
 // Breaker counts a change, and logs the ones between well and not.

@@ -48,6 +48,8 @@ func TestWhatTheInventoryTellsIsCountedAndLogged(t *testing.T) {
 	m.Looked("", inventory.Unclaimed)
 	m.Asked(t.Context(), "bj4", time.Second, nil)
 	m.Asked(t.Context(), "bj4", time.Second, errors.New("down"))
+	m.Listed("bj4", inventory.Stale)
+	m.AskedVulnerabilities(t.Context(), "bj4", time.Second, nil)
 	for _, state := range []inventory.BreakerState{inventory.BreakerOpen, inventory.BreakerHalfOpen, inventory.BreakerClosed} {
 		m.Breaker("bj4", state)
 	}
@@ -62,8 +64,10 @@ func TestWhatTheInventoryTellsIsCountedAndLogged(t *testing.T) {
 		"hssgate_hss_synced_rows_total{project=bj4} 8",
 		"hssgate_hss_syncs_total{kind=changes,outcome=failure,project=bj4} 1",
 		"hssgate_hss_syncs_total{kind=full,outcome=success,project=bj4} 1",
+		"hssgate_hss_vulnerabilities_duration_seconds{outcome=success,project=bj4} 1",
 		"hssgate_image_lookups_total{outcome=hit,registry=swr} 2",
 		"hssgate_image_lookups_total{outcome=unclaimed,registry=} 1",
+		"hssgate_vulnerability_lookups_total{outcome=stale,project=bj4} 1",
 	}
 	if d := cmp.Diff(want, gathered(t, registry)); d != "" {
 		t.Error(d)
@@ -82,7 +86,7 @@ func TestTheInventoryIsMeasured(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(newInventoryMetrics(func() inventory.Stats {
-		return inventory.Stats{Images: 5, NotFound: 2, Bytes: 1500, Projects: []inventory.ProjectStats{
+		return inventory.Stats{Images: 5, NotFound: 2, Bytes: 1500, Lists: 4, ListBytes: 900, Projects: []inventory.ProjectStats{
 			{Name: "bj4", Breaker: inventory.BreakerOpen, UnderWay: 3, Waiting: 4, LastSuccess: time.Unix(100, 5e8), PausedUntil: time.Unix(200, 0), SyncedUntil: time.Unix(300, 0)},
 			{Name: "idle", Breaker: inventory.BreakerClosed},
 		}}
@@ -104,6 +108,8 @@ func TestTheInventoryIsMeasured(t *testing.T) {
 		"hssgate_images_bytes{} 1500",
 		"hssgate_images{state=found} 5",
 		"hssgate_images{state=notFound} 2",
+		"hssgate_vulnerability_lists_bytes{} 900",
+		"hssgate_vulnerability_lists{} 4",
 	}
 	if d := cmp.Diff(want, gathered(t, registry)); d != "" {
 		t.Error(d)

@@ -1,0 +1,516 @@
+package inventory_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/image"
+	"github.com/hssgate/hssgate/inventory"
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// listingWorld is a world that tells vulnerabilities, too, by images' IDs.
+type listingWorld struct {
+	world
+	listMu    sync.Mutex
+	listed    map[string][]hss.Vulnerability
+	requests  []hss.VulnerabilityRequest
+	listDelay time.Duration
+	listError error
+	endless   bool
+}
+
+var _ inventory.VulnerabilityLister = (*listingWorld)(nil)
+
+// Vulnerabilities yields those of one image.
+func (w *listingWorld) Vulnerabilities(ctx context.Context, r hss.VulnerabilityRequest) iter.Seq2[hss.Vulnerability, error] {
+	return func(yield func(hss.Vulnerability, error) bool) {
+		w.listMu.Lock()
+		w.requests = append(w.requests, r)
+		rows, delay, err, endless := w.listed[r.ImageID], w.listDelay, w.listError, w.endless
+		w.listMu.Unlock()
+		if invalid := r.Validate(); invalid != nil {
+			err = invalid
+		}
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			err = fmt.Errorf("asking: %w", ctx.Err())
+		}
+		if err != nil {
+			yield(hss.Vulnerability{}, err)
+			return
+		}
+		for n := 0; endless || n < len(rows); n++ {
+			if !yield(rows[n%len(rows)], nil) {
+				return
+			}
+		}
+	}
+}
+
+// answer changes how the world answers from now on.
+func (w *listingWorld) answer(change func(w *listingWorld)) {
+	w.listMu.Lock()
+	defer w.listMu.Unlock()
+	change(w)
+}
+
+func (w *listingWorld) lists() []hss.VulnerabilityRequest {
+	w.listMu.Lock()
+	defer w.listMu.Unlock()
+	return slices.Clone(w.requests)
+}
+
+// vulnerable is a row with two vulnerabilities, of image ID img-1.
+func vulnerable(change ...func(*hss.Image)) hss.Image {
+	r := row(func(r *hss.Image) { r.ImageID, r.Vulnerabilities = "img-1", new(2) })
+	for _, c := range change {
+		c(&r)
+	}
+	return r
+}
+
+// two are the vulnerabilities of img-1.
+func two() []hss.Vulnerability {
+	return []hss.Vulnerability{
+		{ID: "CVE-2024-0001", Necessity: hss.RepairNotNeeded, AppName: "zlib", Version: "1.2.11"},
+		{ID: "RHSA-2022:4991", Necessity: hss.RepairImmediate, AppName: "xz-libs", Version: "5.2.4-3.el8", Solution: "5.2.4-4.el8"},
+	}
+}
+
+// read is how two are read, the worst first.
+func read() []policy.Vulnerability {
+	return []policy.Vulnerability{
+		{ID: "RHSA-2022:4991", Severity: v1alpha1.SeverityHigh, Package: "xz-libs", Installed: "5.2.4-3.el8", Fix: "5.2.4-4.el8"},
+		{ID: "CVE-2024-0001", Severity: v1alpha1.SeverityLow, Package: "zlib", Installed: "1.2.11"},
+	}
+}
+
+const oneApp = "swr.example.com/prod/app:1"
+
+// detailed asks for an image and for its vulnerabilities, for which it waits.
+func detailed(t *testing.T, i *inventory.Inventory, wait time.Duration, needed bool) policy.Facts {
+	t.Helper()
+	return detailedOf(t, i, oneApp, wait, needed)
+}
+
+func detailedOf(t *testing.T, i *inventory.Inventory, name string, wait time.Duration, needed bool) policy.Facts {
+	t.Helper()
+	ref := reference(t, name)
+	ctx, cancel := contextFor(t, wait)
+	defer cancel()
+	return i.WithVulnerabilities(ctx, ref, i.Facts(t.Context(), ref), needed)
+}
+
+func wantFound(t *testing.T, f policy.Facts, want []policy.Vulnerability) {
+	t.Helper()
+	if len(f.Records) == 0 {
+		t.Fatalf("%s: no record", f.Reason)
+	}
+	if d := cmp.Diff(want, f.Records[0].Scan.Found); d != "" || f.Records[0].Scan.Unlisted != "" {
+		t.Errorf("%q (-want +got):\n%s", f.Records[0].Scan.Unlisted, d)
+	}
+}
+
+func wantUnlisted(t *testing.T, f policy.Facts, part string) {
+	t.Helper()
+	if s := f.Records[0].Scan; s.Found != nil || s.Unlisted == "" || !strings.Contains(s.Unlisted, part) {
+		t.Errorf("%d are known, and why not all is %q, want %q", len(s.Found), s.Unlisted, part)
+	}
+}
+
+// listing runs a test with a world of one image with vulnerabilities.
+func listing(t *testing.T, test func(t *testing.T, w *listingWorld, i *inventory.Inventory), change ...func(*config.Configuration)) {
+	t.Helper()
+	w := &listingWorld{world: world{rows: []hss.Image{vulnerable()}}, listed: map[string][]hss.Vulnerability{"img-1": two()}}
+	synctest.Test(t, func(t *testing.T) {
+		i, err := inventory.New(inventory.Options{Config: settings(change...), Clients: map[string]inventory.Lister{"bj4": w}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer i.Close()
+		test(t, w, i)
+	})
+}
+
+func TestVulnerabilitiesAreAskedForOnceWhoeverNeedsThem(t *testing.T) {
+	t.Parallel()
+	listing(t, func(t *testing.T, w *listingWorld, i *inventory.Inventory) {
+		w.answer(func(w *listingWorld) { w.listDelay = time.Second })
+		before := i.Facts(t.Context(), reference(t, oneApp))
+		var all sync.WaitGroup
+		for range 200 {
+			all.Go(func() { wantFound(t, detailed(t, i, 5*time.Second, true), read()) })
+		}
+		all.Wait()
+		wantFound(t, detailed(t, i, 0, false), read())
+		want := []hss.VulnerabilityRequest{{
+			ImageID: "img-1", ImageType: hss.ImageTypePrivate, Namespace: "prod", ImageName: "app", Tag: "1",
+			EnterpriseProjectID: "all_granted_eps", Limit: 200,
+		}}
+		if d := cmp.Diff(want, w.lists()); d != "" {
+			t.Errorf("asked (-want +got):\n%s", d)
+		}
+		if before.Records[0].Scan.Found != nil {
+			t.Error("facts that others have were changed")
+		}
+		if s := i.Stats(); s.Lists != 1 || s.ListBytes == 0 {
+			t.Errorf("%d lists of %d bytes are remembered", s.Lists, s.ListBytes)
+		}
+	})
+}
+
+func TestCleanImagesCostNoQuestionForVulnerabilities(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*hss.Image){
+		"none were found":       func(r *hss.Image) { r.Vulnerabilities = new(0) },
+		"no number is known":    func(r *hss.Image) { r.Vulnerabilities = nil },
+		"the scan failed":       func(r *hss.Image) { r.ScanStatus = hss.ScanStatusFailed },
+		"HSS knows no such one": func(r *hss.Image) { r.Version = "2" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			listing(t, func(t *testing.T, w *listingWorld, i *inventory.Inventory) {
+				w.set(vulnerable(change))
+				f := detailed(t, i, time.Second, true)
+				if len(w.lists()) != 0 || len(f.Records) > 0 && (f.Records[0].Scan.Found != nil || f.Records[0].Scan.Unlisted != "") {
+					t.Errorf("asked %v, answered %+v", w.lists(), f.Records)
+				}
+			})
+		})
+	}
+}
+
+func TestAnotherScanHasItsVulnerabilitiesAskedForAgain(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*hss.Image){
+		"scanned again":       func(r *hss.Image) { r.LatestScanTime = r.LatestScanTime.Add(time.Hour) },
+		"another number":      func(r *hss.Image) { r.Vulnerabilities = new(3) },
+		"another image":       func(r *hss.Image) { r.ImageID = "img-2" },
+		"a digest of another": func(r *hss.Image) { r.Digest = digest("b") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			listing(t, func(t *testing.T, w *listingWorld, i *inventory.Inventory) {
+				detailed(t, i, time.Second, true)
+				w.set(vulnerable(change))
+				w.answer(func(w *listingWorld) {
+					w.listed = map[string][]hss.Vulnerability{"img-1": two()[:1], "img-2": two()[:1]}
+				})
+				// Longer than the list is fresh would be too long: only the row may be asked for again.
+				time.Sleep(4 * time.Minute)
+				wantFound(t, detailed(t, i, time.Second, true), read())
+				time.Sleep(61 * time.Second)
+				wantFound(t, detailed(t, i, time.Second, true), read()[1:])
+				if n := len(w.lists()); n != 2 {
+					t.Errorf("asked %d times", n)
+				}
+			}, func(c *config.Configuration) { c.Cache.FreshFor = config.Duration(5 * time.Minute) })
+		})
+	}
+}
+
+func TestVulnerabilitiesThatAreNotNeededAreNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	listing(t, func(t *testing.T, w *listingWorld, i *inventory.Inventory) {
+		w.answer(func(w *listingWorld) { w.listDelay = 3 * time.Second })
+		begun := time.Now()
+		wantUnlisted(t, detailed(t, i, 500*time.Millisecond, false), "HSS did not answer in time (500ms)")
+		if took := time.Since(begun); took != 500*time.Millisecond {
+			t.Errorf("it took %s", took)
+		}
+		time.Sleep(3 * time.Second)
+		wantFound(t, detailed(t, i, 0, false), read())
+		if n := len(w.lists()); n != 1 {
+			t.Errorf("asked %d times", n)
+		}
+	})
+}
+
+func TestOldVulnerabilitiesServeWhileHSSIsAsked(t *testing.T) {
+	t.Parallel()
+	listing(t, func(t *testing.T, w *listingWorld, i *inventory.Inventory) {
+		detailed(t, i, time.Second, true)
+		time.Sleep(time.Hour)
+		w.answer(func(w *listingWorld) {
+			w.listDelay, w.listed = time.Minute, map[string][]hss.Vulnerability{"img-1": two()[:1]}
+		})
+		i.Facts(t.Context(), reference(t, oneApp))
+		begun := time.Now()
+		f := detailed(t, i, 20*time.Second, false)
+		wantFound(t, f, read())
+		if took := time.Since(begun); took != 0 || f.Stale {
+			t.Errorf("for a message, it took %s; stale: %t", took, f.Stale)
+		}
+		f = detailed(t, i, 20*time.Second, true)
+		wantFound(t, f, read())
+		if took := time.Since(begun); took != 2*time.Second || !f.Stale || time.Since(f.AsOf) < time.Hour || !strings.Contains(f.StaleReason, "did not answer in time (2s)") {
+			t.Errorf("for a verdict, it took %s; stale: %t, %s, %s", took, f.Stale, time.Since(f.AsOf), f.StaleReason)
+		}
+		time.Sleep(25 * time.Hour)
+		wantUnlisted(t, detailed(t, i, time.Second, true), "did not answer in time")
+	})
+}
+
+func TestWithoutTheListTheScanSaysWhy(t *testing.T) {
+	t.Parallel()
+	forbidden := &hss.Error{StatusCode: http.StatusForbidden, Code: "HSS.0013", Message: "no permission"}
+	type step func(t *testing.T, w *listingWorld, i *inventory.Inventory)
+	after := func(d time.Duration, part string, asked int) step {
+		return func(t *testing.T, w *listingWorld, i *inventory.Inventory) {
+			t.Helper()
+			time.Sleep(d)
+			wantUnlisted(t, detailed(t, i, time.Second, true), part)
+			if n := len(w.lists()); n != asked {
+				t.Errorf("asked %d times, want %d", n, asked)
+			}
+		}
+	}
+	for name, tt := range map[string]struct {
+		change func(w *listingWorld)
+		row    func(r *hss.Image)
+		steps  []step
+	}{
+		"the account may not ask: not again on each review": {
+			func(w *listingWorld) { w.listError = forbidden }, nil,
+			[]step{after(0, "HSS answered 403 HSS.0013", 1), after(3*time.Minute, "HSS.0013", 1), after(8*time.Minute, "HSS.0013", 2)},
+		},
+		"HSS asks to wait": {
+			func(w *listingWorld) { w.listError = &hss.Error{StatusCode: 429, RetryAfter: time.Minute} }, nil,
+			[]step{after(0, "HSS answered 429", 1), after(30*time.Second, "429", 1), after(31*time.Second, "429", 2)},
+		},
+		"it fails: again in a while": {
+			func(w *listingWorld) { w.listError = errors.New("connection reset") }, nil,
+			[]step{after(0, "connection reset", 1), after(time.Second, "connection reset", 1), after(2*time.Second, "connection reset", 2)},
+		},
+		"the list has no end": {
+			func(w *listingWorld) { w.endless = true }, nil,
+			[]step{after(0, "HSS lists more than 5000", 1), after(time.Minute, "more than 5000", 1)},
+		},
+		"there is no ID":  {nil, func(r *hss.Image) { r.ImageID = "" }, []step{after(0, "no ID to ask by", 0)}},
+		"the ID is no ID": {nil, func(r *hss.Image) { r.ImageID = "../x" }, []step{after(0, "image_id", 1)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			listing(t, func(t *testing.T, w *listingWorld, i *inventory.Inventory) {
+				if tt.row != nil {
+					w.set(vulnerable(tt.row))
+				}
+				if tt.change != nil {
+					w.answer(tt.change)
+				}
+				for _, s := range tt.steps {
+					s(t, w, i)
+				}
+				if f := i.Facts(t.Context(), reference(t, "swr.example.com/prod/other:1")); f.State != policy.StateNotFound {
+					t.Errorf("other images suffer: %s", f.Reason)
+				}
+			})
+		})
+	}
+	t.Run("it is switched off", func(t *testing.T) {
+		t.Parallel()
+		listing(t, func(t *testing.T, w *listingWorld, i *inventory.Inventory) {
+			after(0, `vulnerabilityDetails of project "bj4" is false`, 0)(t, w, i)
+		}, func(c *config.Configuration) { c.Projects[0].VulnerabilityDetails = false })
+	})
+	t.Run("the client cannot", func(t *testing.T) {
+		t.Parallel()
+		w := &world{rows: []hss.Image{vulnerable()}}
+		live(t, w, func(t *testing.T, i *inventory.Inventory) {
+			wantUnlisted(t, detailed(t, i, time.Second, true), "cannot list them")
+		})
+	})
+}
+
+// While only the vulnerabilities fail, images are looked up as ever, and HSS
+// isn't asked for vulnerabilities without end.
+func TestVulnerabilitiesThatFailKeepNobodyFromBeingAskedForElse(t *testing.T) {
+	t.Parallel()
+	listing(t, func(t *testing.T, w *listingWorld, i *inventory.Inventory) {
+		rows := images(40)
+		for n := range rows {
+			rows[n].ImageID, rows[n].Vulnerabilities = fmt.Sprint("img-", n), new(1)
+		}
+		w.set(rows...)
+		w.answer(func(w *listingWorld) { w.listError = &hss.Error{StatusCode: 503} })
+		for n := range rows {
+			wantUnlisted(t, detailedOf(t, i, ofImage(n), time.Second, true), "")
+		}
+		if n := len(w.lists()); n != 5 {
+			t.Errorf("asked for vulnerabilities %d times, want 5 before it is left alone", n)
+		}
+		if s := i.Stats().Projects[0]; s.Breaker != inventory.BreakerClosed {
+			t.Errorf("the breaker is %s", s.Breaker)
+		}
+		w.answer(func(w *listingWorld) { w.listError = nil })
+		time.Sleep(time.Minute)
+		detailedOf(t, i, ofImage(39), time.Second, true)
+		if n := len(w.lists()); n != 6 {
+			t.Errorf("asked %d times once it is well again", n)
+		}
+		w.fail(errors.New("connection refused"))
+		for n := range rows {
+			i.Facts(t.Context(), image.Reference{Host: "swr.example.com", Path: fmt.Sprint("prod/x-", n), Tag: "1"})
+		}
+		time.Sleep(100 * time.Millisecond)
+		w.answer(func(w *listingWorld) { w.requests = nil })
+		wantUnlisted(t, detailedOf(t, i, ofImage(7), time.Second, true), "failed repeatedly")
+		if n := len(w.lists()); n != 0 {
+			t.Errorf("an HSS that is down was asked for vulnerabilities")
+		}
+	})
+}
+
+func TestEachArchitectureAndTheLastCompletedScanHaveTheirOwn(t *testing.T) {
+	t.Parallel()
+	listing(t, func(t *testing.T, w *listingWorld, i *inventory.Inventory) {
+		many := vulnerable(func(r *hss.Image) {
+			r.MultiArch, r.Vulnerabilities, r.ImageID = true, new(0), ""
+			r.Architectures = []hss.AssociatedImage{
+				{ID: "7", ImageID: "amd64", Digest: digest("b"), ScanStatus: hss.ScanStatusSuccess, Vulnerabilities: new(1)},
+				{ID: "8", ImageID: strings.TrimPrefix(digest("c"), "sha256:"), Digest: digest("c"), ScanStatus: hss.ScanStatusSuccess, Vulnerabilities: new(1)},
+				{ID: "9", ImageID: "clean", Digest: digest("d"), ScanStatus: hss.ScanStatusSuccess, Vulnerabilities: new(0)},
+			}
+		})
+		w.set(many)
+		w.answer(func(w *listingWorld) {
+			w.listed = map[string][]hss.Vulnerability{"amd64": two()[:1], strings.TrimPrefix(digest("c"), "sha256:"): two()[1:]}
+		})
+		f := detailed(t, i, time.Second, true)
+		r := f.Records[0]
+		if r.Scan.Found != nil || r.Architectures[2].Scan.Found != nil {
+			t.Error("what has none is listed")
+		}
+		got := [][]policy.Vulnerability{r.Architectures[0].Scan.Found, r.Architectures[1].Scan.Found}
+		if d := cmp.Diff([][]policy.Vulnerability{read()[1:], read()[:1]}, got); d != "" {
+			t.Errorf("architectures (-want +got):\n%s", d)
+		}
+		pinned := detailedOf(t, i, oneApp+"@"+digest("c"), time.Second, true)
+		if p := pinned.Records[0]; len(p.Architectures) != 1 || !cmp.Equal(p.Architectures[0].Scan.Found, read()[:1]) {
+			t.Errorf("pinned: %+v", p)
+		}
+		if n := len(w.lists()); n != 2 {
+			t.Errorf("asked %d times", n)
+		}
+		many.ScanStatus, many.Severity = hss.ScanStatusScanning, ""
+		w.set(many)
+		time.Sleep(6 * time.Minute)
+		f = detailed(t, i, time.Second, true)
+		if last := f.Records[0].LastCompleted; last == nil || !cmp.Equal(last.Architectures[0].Scan.Found, read()[1:]) {
+			t.Errorf("the last completed scan: %+v", last)
+		}
+	})
+}
+
+func TestRowsAreReadForTheWorst(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("ü", 400)
+	for name, tt := range map[string]struct {
+		rows    []hss.Vulnerability
+		counted int
+		want    []policy.Vulnerability
+	}{
+		"what isn't known is for the worst": {
+			[]hss.Vulnerability{{ID: "CVE-2024-0001", Necessity: "urgent"}, {AppName: "zlib"}, {ID: "CVE-2024-0002", AppName: "curl"}}, 3,
+			[]policy.Vulnerability{
+				{Severity: "unknown", Package: "zlib", Fix: "unknown"}, {ID: "CVE-2024-0001", Severity: "urgent", Fix: "unknown"},
+				{ID: "CVE-2024-0002", Severity: "unknown", Package: "curl"},
+			},
+		},
+		"blanks are no fix": {
+			[]hss.Vulnerability{{ID: "CVE-2024-0001", Necessity: hss.RepairDelay, AppName: " zlib ", Solution: " \t"}}, 1,
+			[]policy.Vulnerability{{ID: "CVE-2024-0001", Severity: v1alpha1.SeverityMedium, Package: "zlib"}},
+		},
+		"long texts are cut": {
+			[]hss.Vulnerability{{ID: long, Necessity: hss.RepairDelay, AppName: "a", Solution: long}}, 1,
+			[]policy.Vulnerability{{ID: long[:256], Severity: v1alpha1.SeverityMedium, Package: "a", Fix: long[:256]}},
+		},
+		"more than are counted: repeats are one, the worst": {
+			[]hss.Vulnerability{
+				{ID: "CVE-1", AppName: "a", Version: "1", Necessity: hss.RepairDelay, Position: "x"}, {ID: "CVE-1", AppName: "a", Version: "1", Necessity: hss.RepairImmediate, Position: "y"},
+				{ID: "CVE-1", AppName: "b", Version: "1", Necessity: hss.RepairDelay},
+			}, 2,
+			[]policy.Vulnerability{{ID: "CVE-1", Severity: v1alpha1.SeverityHigh, Package: "a", Installed: "1"}, {ID: "CVE-1", Severity: v1alpha1.SeverityMedium, Package: "b", Installed: "1"}},
+		},
+		"as many as are counted: each row is one": {
+			[]hss.Vulnerability{{ID: "CVE-1", AppName: "a", Position: "x", Necessity: hss.RepairDelay}, {ID: "CVE-1", AppName: "a", Position: "y", Necessity: hss.RepairDelay}}, 2,
+			[]policy.Vulnerability{{ID: "CVE-1", Severity: v1alpha1.SeverityMedium, Package: "a"}, {ID: "CVE-1", Severity: v1alpha1.SeverityMedium, Package: "a"}},
+		},
+		"none are listed": {nil, 2, []policy.Vulnerability{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			listing(t, func(t *testing.T, w *listingWorld, i *inventory.Inventory) {
+				w.set(vulnerable(func(r *hss.Image) { r.Vulnerabilities = new(tt.counted) }))
+				w.answer(func(w *listingWorld) { w.listed["img-1"] = tt.rows })
+				wantFound(t, detailed(t, i, time.Second, true), tt.want)
+			})
+		})
+	}
+}
+
+func TestTheMemoryOfVulnerabilitiesIsBounded(t *testing.T) {
+	t.Parallel()
+	listing(t, func(t *testing.T, w *listingWorld, i *inventory.Inventory) {
+		const n = 400
+		rows := images(n)
+		for n := range rows {
+			rows[n].ImageID, rows[n].Vulnerabilities = fmt.Sprint("img-", n), new(100)
+			many := make([]hss.Vulnerability, 100)
+			for k := range many {
+				many[k] = hss.Vulnerability{ID: fmt.Sprint("CVE-2024-", 10000+k), AppName: "openssl-libs", Version: "1.1.1k-6.el8", Solution: "1.1.1n"}
+			}
+			w.listed[rows[n].ImageID] = many
+		}
+		w.set(rows...)
+		for n := range rows {
+			detailedOf(t, i, ofImage(n), time.Second, true)
+			synctest.Wait()
+		}
+		if s := i.Stats(); s.ListBytes > 1<<20 || s.Lists < 20 || s.Lists >= n {
+			t.Errorf("%d lists of %d bytes are remembered", s.Lists, s.ListBytes)
+		}
+	}, func(c *config.Configuration) { c.Cache.MaxVulnerabilityBytes = 1 << 20 })
+}
+
+func TestTheBackgroundAsksForVulnerabilitiesToo(t *testing.T) {
+	t.Parallel()
+	w := &listingWorld{world: world{rows: []hss.Image{vulnerable()}}, listed: map[string][]hss.Vulnerability{"img-1": two()}}
+	seen := &notes{}
+	synctest.Test(t, func(t *testing.T) {
+		i, err := inventory.New(inventory.Options{Config: settings(), Clients: map[string]inventory.Lister{"bj4": w}, Observer: seen})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer i.Close()
+		b, ref := i.Background(), reference(t, oneApp)
+		wantFound(t, b.WithVulnerabilities(t.Context(), ref, b.Facts(t.Context(), ref), true), read())
+		detailed(t, i, time.Second, true)
+		i.Close()
+		time.Sleep(10 * time.Minute)
+		wantFound(t, detailed(t, i, time.Second, true), read())
+	})
+	if d := cmp.Diff([]string{"asked vulnerabilities bj4 0s true"}, seen.only("asked vulnerabilities")); d != "" {
+		t.Errorf("asked (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]string{"listed bj4 hit", "listed bj4 stale"}, seen.only("listed"), cmpopts.EquateEmpty()); d != "" {
+		t.Errorf("listed (-want +got):\n%s", d)
+	}
+}
