@@ -25,7 +25,10 @@ type Options struct {
 	Namespaces gate.Namespaces
 	// Facts is who knows what HSS says of an image.
 	Facts gate.Facts
-	Clock clock.PassiveClock
+	// Vulnerabilities is who knows the vulnerabilities of images that fail; nil:
+	// nobody does.
+	Vulnerabilities gate.Vulnerabilities
+	Clock           clock.PassiveClock
 	// Namespace is where objects go that name none; empty: DefaultNamespace.
 	Namespace string
 	// Exceptions gives those in force; nil: there are none.
@@ -51,10 +54,13 @@ type Checker struct {
 // NewChecker returns a Checker that has judged nothing yet.
 func NewChecker(o Options) *Checker {
 	o.Namespace = cmp.Or(o.Namespace, DefaultNamespace)
-	c := &Checker{Options: o, memory: newMemory(o.Facts)}
+	c := &Checker{Options: o, memory: newMemory(o.Facts, o.Vulnerabilities)}
 	c.gate = &gate.Gate{
 		Policies: o.Policies, Namespaces: o.Namespaces, Facts: c.memory, Clock: o.Clock,
-		Exceptions: o.Exceptions, ExemptNamespaces: o.ExemptNamespaces,
+		Exceptions: o.Exceptions, ExemptNamespaces: o.ExemptNamespaces, Patient: true,
+	}
+	if o.Vulnerabilities != nil {
+		c.gate.Vulnerabilities = c.memory
 	}
 	return c
 }
@@ -123,7 +129,10 @@ func (c *Checker) said(written string) *policy.Facts {
 	if err != nil {
 		return nil
 	}
-	f, ok := c.memory.said(ref)
+	f, ok := c.memory.details(ref)
+	if !ok {
+		f, ok = c.memory.said(ref)
+	}
 	if !ok {
 		return nil
 	}

@@ -14,8 +14,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/hssgate/hssgate/config"
-	"github.com/hssgate/hssgate/gate"
 	"github.com/hssgate/hssgate/image"
+	"github.com/hssgate/hssgate/inventory"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 	"github.com/hssgate/hssgate/report"
@@ -101,7 +101,7 @@ type bench struct {
 	path     string
 	test     *PolicyTest
 	policies *Policies
-	known    gate.Facts
+	known    *inventory.Inventory
 	exempt   []string
 	end      func() error
 }
@@ -245,7 +245,7 @@ func (b *bench) run(ctx context.Context, c *PolicyTestCase) (report.TestCase, er
 		return report.TestCase{}, err
 	}
 	o := Options{
-		Policies: b.policies, Facts: b.known,
+		Policies: b.policies, Facts: b.known, Vulnerabilities: b.known,
 		Clock: at(b.test.Now.Add(delay)), Namespace: c.Namespace, ExemptNamespaces: b.exempt,
 	}
 	namespaces := &Namespaces{Others: map[string]string{}}
@@ -254,7 +254,7 @@ func (b *bench) run(ctx context.Context, c *PolicyTestCase) (report.TestCase, er
 	}
 	o.Namespaces = namespaces
 	if c.HSS != "" {
-		o.Facts = away{}
+		o.Facts, o.Vulnerabilities = away{}, nil
 	}
 	results, err := NewChecker(o).judgeAll(ctx, objects)
 	result := report.TestCase{File: b.path, Name: c.Name, Expected: c.Expect.Verdict, Results: results}

@@ -21,6 +21,9 @@ func NewSimulation(o Options, after *Policies) *Simulation {
 	o.Progress = nil
 	s.before = NewChecker(o)
 	o.Facts, o.Policies = s.before.memory, after
+	if o.Vulnerabilities != nil {
+		o.Vulnerabilities = s.before.memory
+	}
 	s.after = NewChecker(o)
 	return s
 }

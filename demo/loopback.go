@@ -41,7 +41,7 @@ type loopback struct {
 
 // startLoopback serves the policies as they stand in the samples. No schema
 // checks them here, so an invalid one is an error.
-func startLoopback(ctx context.Context, o *Options, set *sampleSet, known gate.Facts) (judge, error) {
+func startLoopback(ctx context.Context, o *Options, set *sampleSet, known gate.Knowledge) (judge, error) {
 	policies, err := compile(set)
 	if err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func startLoopback(ctx context.Context, o *Options, set *sampleSet, known gate.F
 	}
 }
 
-func tryLoopback(ctx context.Context, o *Options, set *sampleSet, policies inForce, known gate.Facts) (*loopback, error) {
+func tryLoopback(ctx context.Context, o *Options, set *sampleSet, policies inForce, known gate.Knowledge) (*loopback, error) {
 	address, err := freeAddress(ctx)
 	if err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func tryLoopback(ctx context.Context, o *Options, set *sampleSet, policies inFor
 	}
 	serving.Register(server.ValidatePath, server.NewHandler(set.config, server.Reviews{
 		Decider: &gate.Gate{
-			Policies: policies, Facts: known, Clock: o.Clock, Namespaces: namespaceLabels(set.labels()),
+			Policies: policies, Facts: known, Vulnerabilities: known, Clock: o.Clock, Namespaces: namespaceLabels(set.labels()),
 			ExemptNamespaces: set.config.ExemptNamespaces,
 		},
 		Log: o.Log,

@@ -19,6 +19,12 @@ type Vulnerabilities interface {
 	WithVulnerabilities(ctx context.Context, ref image.Reference, f policy.Facts, needed bool) policy.Facts
 }
 
+// Knowledge is what HSS knows of images, and of each vulnerability in them.
+type Knowledge interface {
+	Facts
+	Vulnerabilities
+}
+
 // namesTime is how long a denial waits for the names of what is wrong with an
 // image that is denied anyway. The next one will have them.
 const namesTime = 500 * time.Millisecond

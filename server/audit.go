@@ -19,6 +19,7 @@ func (g *Server) prepareAudit(known *inventory.Inventory) {
 		return
 	}
 	judge, counts := g.newGate(known.Background()), audit.NewMetrics(metrics.Registry)
+	judge.Patient = true
 	triggers := []audit.Trigger{
 		{Name: "policies", Value: func() any { return g.policies.Index() }},
 		{Name: "exceptions", Value: func() any { return g.exceptions.State(time.Now()) }},

@@ -174,10 +174,10 @@ func (g *Server) register(ctx context.Context, known *inventory.Inventory) error
 	return nil
 }
 
-// newGate returns the gate that asks for facts what HSS knows.
-func (g *Server) newGate(facts gate.Facts) *gate.Gate {
+// newGate returns the gate that asks known what HSS knows.
+func (g *Server) newGate(known gate.Knowledge) *gate.Gate {
 	return &gate.Gate{
-		Policies: g.policies, Facts: facts, Clock: clock.RealClock{}, ExemptNamespaces: g.exemptNamespaces(), Namespaces: g.namespaces,
+		Policies: g.policies, Facts: known, Vulnerabilities: known, Clock: clock.RealClock{}, ExemptNamespaces: g.exemptNamespaces(), Namespaces: g.namespaces,
 		Exceptions: g.exceptions, Rights: controller.Rights{Client: g.manager.GetClient()},
 	}
 }

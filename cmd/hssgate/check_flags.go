@@ -159,7 +159,7 @@ func (t *target) useCluster() error {
 // exceptions count, and problems of them are added to the target's.
 func (t *target) options(ctx context.Context, asked *hss, namespace string) (check.Options, error) {
 	o := check.Options{
-		Namespaces: t.namespaces, Facts: asked.known, Clock: clock.RealClock{},
+		Namespaces: t.namespaces, Facts: asked.known, Vulnerabilities: asked.known, Clock: clock.RealClock{},
 		Namespace: namespace, ExemptNamespaces: asked.config.ExemptNamespaces,
 	}
 	if t.cluster == nil {
