@@ -187,7 +187,9 @@ func TestVulnerabilitiesAreAskedForOnlyWhereTheyMatter(t *testing.T) {
 
 func TestADenialWaitsBrieflyForNamesAndAVerdictForWhatItNeeds(t *testing.T) {
 	t.Parallel()
-	high := narrowed(func(r *v1alpha1.Requirements) { r.Vulnerabilities.MinSeverity, r.Vulnerabilities.Max = v1alpha1.SeverityHigh, 1 })
+	high := narrowed(func(r *v1alpha1.Requirements) {
+		r.Vulnerabilities.MinSeverity, r.Vulnerabilities.Max = v1alpha1.SeverityHigh, 1
+	})
 	for name, tt := range map[string]struct {
 		policy      *v1alpha1.ImageScanPolicy
 		takes, want time.Duration

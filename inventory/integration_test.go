@@ -215,7 +215,7 @@ func certificateOf(tb testing.TB, server *hsstest.Server) string {
 // affected is a row that a server tells n vulnerabilities of.
 func affected(name string, n int) hsstest.Image {
 	i := served(name, "1")
-	i.VulNum = hsstest.Count(n)
+	i.ImageID, i.VulNum = "img-"+name, hsstest.Count(n)
 	for v := range n {
 		i.Vulnerabilities = append(i.Vulnerabilities, hsstest.Vulnerability{
 			VulID: fmt.Sprintf("CVE-2024-%04d", v), RepairNecessity: "delay_repair", AppName: "openssl", Version: "1.1.1k", Solution: "1.1.1n",
@@ -226,11 +226,11 @@ func affected(name string, n int) hsstest.Image {
 
 func TestTheRealClientListsVulnerabilities(t *testing.T) {
 	t.Parallel()
-	server := hsstest.NewTLSServer(hsstest.WithImages(affected("app", 450), affected("broken", 3)))
+	server := hsstest.NewServer(hsstest.WithImages(affected("app", 450), affected("broken", 3)))
 	t.Cleanup(server.Close)
-	server.AddFaults(hsstest.StatusFault(http.StatusInternalServerError).ForEndpoint(hsstest.EndpointVulnerabilities).
+	server.Inject(hsstest.StatusFault(http.StatusInternalServerError).Times(100).ForEndpoint(hsstest.EndpointVulnerabilities).
 		For(func(r *http.Request) bool { return r.URL.Query().Get("image_name") == "broken" }))
-	i := against(t, server, trusting(t, server))
+	i := against(t, server)
 	details := func(name string) policy.Scan {
 		ref := reference(t, "swr.example.com/prod/"+name+":1")
 		f := i.WithVulnerabilities(t.Context(), ref, i.Facts(t.Context(), ref), true)
