@@ -54,7 +54,12 @@ func Parse(s string) (Reference, error) {
 	if err != nil {
 		return Reference{}, fmt.Errorf("%w: %s", ErrInvalidReference, parserReason(err))
 	}
-	domain := reference.Domain(named)
+	domain, path := reference.Domain(named), reference.Path(named)
+	if domain == "" {
+		// One with an underscore is no host to the parser, though a runtime
+		// pulls from it.
+		domain, path, _ = strings.Cut(path, "/")
+	}
 	host, err := normaliseHost(domain)
 	if err != nil {
 		return Reference{}, fmt.Errorf("%w: %w", ErrInvalidReference, err)
@@ -64,7 +69,7 @@ func Parse(s string) (Reference, error) {
 	if (host == hubHost || host == oldHubHost) && domain != hubHost {
 		return Parse(hubHost + strings.TrimPrefix(s, domain))
 	}
-	r := Reference{Host: host, Path: reference.Path(named)}
+	r := Reference{Host: host, Path: path}
 	named = reference.TagNameOnly(named)
 	if tagged, ok := named.(reference.Tagged); ok {
 		r.Tag = tagged.Tag()

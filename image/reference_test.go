@@ -41,6 +41,7 @@ func TestParse(t *testing.T) {
 		"the default port is dropped however written": {"swr.x.com:00443/prod/app:1", image.Reference{Host: "swr.x.com", Path: "prod/app", Tag: "1"}},
 		"a host without a dot keeps its port":         {"registry:443/prod/app:1", image.Reference{Host: "registry:443", Path: "prod/app", Tag: "1"}},
 		"capitals make a host of a first part":        {"Registry/app:1", image.Reference{Host: "registry:443", Path: "app", Tag: "1"}},
+		"a host may have an underscore":               {"my_registry.corp/prod/app:1", image.Reference{Host: "my_registry.corp", Path: "prod/app", Tag: "1"}},
 		"a tag may have capitals":                     {"swr.x.com/prod/app:V1.0_RC-2", image.Reference{Host: "swr.x.com", Path: "prod/app", Tag: "V1.0_RC-2"}},
 	}
 	for name, tt := range tests {
@@ -113,7 +114,7 @@ func TestReferenceString(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"nginx", "a/b:c", "h:443/a@" + digest, "[::1]:5000/a/b:1", "H.X/a__b/c.d:T", "localhost/a", "x.y:0443/p", "", "Docker.io/a", "INDEX.docker.io:443/a", "[::ffff:102:304]/a"} {
+	for _, s := range []string{"nginx", "a/b:c", "h:443/a@" + digest, "[::1]:5000/a/b:1", "H.X/a__b/c.d:T", "localhost/a", "x.y:0443/p", "", "Docker.io/a", "INDEX.docker.io:443/a", "[::ffff:102:304]/a", "a.b_c/d"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
