@@ -26,8 +26,12 @@ type call[T any] struct {
 
 // send sends the request until an answer is final or ctx leaves no time.
 func send[T any](ctx context.Context, c *Client, e call[T]) (T, error) {
-	return withRetries(ctx, c.config.Retry, func(ctx context.Context) (T, error) {
-		result, err := e.attempt(ctx, c)
+	return withRetries(ctx, c.config.Retry, func(ctx context.Context) (result T, err error) {
+		if err := c.hold.wait(ctx, &c.config.Retry); err != nil {
+			return result, err
+		}
+		result, err = e.attempt(ctx, c)
+		c.hold.note(err)
 		if e.once {
 			err = unconfirmed(err)
 		}
@@ -61,6 +65,10 @@ func (e call[T]) budgeted(ctx context.Context, c *Client, credentials Credential
 		if err := c.config.Budget.Wait(ctx); err != nil {
 			return none, fmt.Errorf("waiting for the request budget: %w", err)
 		}
+	}
+	// What HSS said while this request waited for its turn.
+	if err := c.hold.wait(ctx, &c.config.Retry); err != nil {
+		return none, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.config.AttemptTimeout)
 	defer cancel()

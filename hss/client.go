@@ -14,6 +14,7 @@ type Client struct {
 	config   Config
 	endpoint *url.URL
 	guard    *guard
+	hold     hold
 }
 
 // NewClient checks the configuration and makes a client. It sends nothing.

@@ -82,9 +82,13 @@ func (t *tries) jitter(bound time.Duration) time.Duration {
 	return time.Duration(t.policy.Rand() * float64(bound))
 }
 
-// unreceived reports whether HSS has certainly not acted on a request: the
-// gateway throttled it, or there was no connection to send it over.
+// unreceived reports whether HSS has certainly not acted on a request: it was
+// held back, the gateway throttled it, or there was no connection to send it
+// over.
 func unreceived(err error) bool {
+	if _, ok := errors.AsType[*heldError](err); ok {
+		return true
+	}
 	if answer, ok := errors.AsType[*Error](err); ok {
 		return answer.StatusCode == http.StatusTooManyRequests
 	}
