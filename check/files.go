@@ -1,6 +1,7 @@
 package check
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +44,10 @@ type Files struct {
 // ErrNothing says that there is nothing to read.
 var ErrNothing = errors.New("there is no .yaml, .yml or .json file")
 
+// errEmpty is of standard input on which nothing came. What was to write it has
+// failed, and must not pass for something that would be admitted.
+var errEmpty = errors.New("nothing came on standard input")
+
 // Read reads YAML documents, JSON, and lists of objects. What can't be read is
 // a problem of its own, and the rest is read all the same. An error is of a
 // path that doesn't exist, or of ctx.
@@ -63,6 +68,9 @@ func (f *Files) each(ctx context.Context, give func(name string, data []byte, er
 	for _, path := range f.Paths {
 		if path == Stdin {
 			data, err := readAll(f.Stdin)
+			if err == nil && len(bytes.TrimSpace(data)) == 0 {
+				err = errEmpty
+			}
 			give("stdin", data, err)
 			continue
 		}

@@ -50,7 +50,6 @@ func TestManifestsAreRead(t *testing.T) {
 		want   []string
 		others int
 	}{
-		"nothing":                          {"", nil, 0},
 		"only comments":                    {"# nothing\n---\n# here\n", nil, 0},
 		"a pod":                            {pod, []string{"shop/Pod/web a.io/web:1"}, 0},
 		"several documents":                {pod + "---\n" + template + "\n--- # the end\n", []string{"shop/Pod/web a.io/web:1", "/Deployment/d d:1"}, 0},
@@ -74,6 +73,18 @@ func TestManifestsAreRead(t *testing.T) {
 				t.Errorf("%d others, want %d (-want +got):\n%s", m.Others, tt.others, diff)
 			}
 		})
+	}
+}
+
+// helm template and the like print nothing when they fail, and in a pipe that
+// is all that can be seen of it.
+func TestNothingOnStandardInputIsAProblem(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{"nothing": "", "white space": " \n\n"} {
+		m := readText(t, text)
+		if len(m.Problems) != 1 || m.Problems[0].String() != "stdin: nothing came on standard input" {
+			t.Errorf("%s: problems: %v", name, m.Problems)
+		}
 	}
 }
 
