@@ -41,7 +41,8 @@ type (
 )
 
 // writeJUnit writes a suite for each namespace, or for each file, and a case
-// for each object. A denial is a failure; what can't be told is an error.
+// for each object. A denial is a failure, of the object or of its pods; what
+// can't be told is an error.
 func (r *Report) writeJUnit(w io.Writer) error {
 	all := junitSuites{Name: "hssgate check"}
 	for i := range r.Results {
@@ -114,10 +115,12 @@ func (s *junitSuite) add(c junitCase) {
 func (r *Result) junit() junitCase {
 	c := junitCase{Name: clean(r.Title()), ClassName: clean(strings.TrimPrefix(r.Namespace+"."+r.Kind, "."))}
 	why := strings.Join(r.Why(), "\n")
-	switch r.Verdict {
-	case Denied:
+	switch {
+	case r.Verdict == Denied:
 		c.Failure = &junitFailure{Type: string(r.Verdict), Message: clean(r.Why()[0]), Text: clean(r.Message)}
-	case Unknown:
+	case r.deniesPods():
+		c.Failure = &junitFailure{Type: "PodsDenied", Message: clean(r.Why()[0]), Text: clean(why)}
+	case r.Verdict == Unknown:
 		c.Error = &junitFailure{Type: string(r.Verdict), Message: clean(r.Why()[0]), Text: clean(why)}
 	default:
 		c.Output = clean(string(r.Verdict) + ": " + why)

@@ -33,6 +33,9 @@ type Summary struct {
 	Warned  int `json:"warned"`
 	Denied  int `json:"denied"`
 	Unknown int `json:"unknown"`
+	// PodsDenied are those of the others whose templates make pods that would be
+	// denied.
+	PodsDenied int `json:"podsDenied"`
 	// Audited are those of the admitted that violate a policy which only audits.
 	Audited int `json:"audited"`
 }
@@ -67,6 +70,9 @@ func (r *Report) Add(one Result) {
 
 func (s *Summary) count(r *Result) {
 	s.Objects++
+	if r.deniesPods() {
+		s.PodsDenied++
+	}
 	switch r.Verdict {
 	case Admitted:
 		s.Admitted++

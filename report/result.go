@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hssgate/hssgate/gate"
@@ -115,6 +116,13 @@ func (r *Result) verdict(o gate.Outcome) Verdict {
 	default:
 		return Admitted
 	}
+}
+
+// deniesPods tells whether the object is let in though its pods would be denied.
+func (r *Result) deniesPods() bool {
+	return r.Verdict != Denied && slices.ContainsFunc(r.Violations, func(v Violation) bool {
+		return v.Effect != v.PodEffect && v.PodEffect == v1alpha1.EnforcementDeny
+	})
 }
 
 // likeness is the same for pods that nothing tells apart but their names.

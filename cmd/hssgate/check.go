@@ -39,8 +39,9 @@ Policies select namespaces by labels: these are read from the Namespaces among
 the files, or from the cluster; --namespace-labels gives those of all others.
 Without any, every policy counts that might select a namespace.
 
-Exit codes: 0 all would be admitted, 1 something would be denied, 2 it can't be
-told (HSS can't be asked, or something can't be read), 3 wrong usage.
+Exit codes: 0 all would be admitted, 1 something would be denied, be it the pods
+of a workload that is let in, 2 it can't be told (HSS can't be asked, or something
+can't be read), 3 wrong usage.
 
 As a kubectl plug-in, call the file kubectl-hssgate: kubectl hssgate check`,
 		Example: `  hssgate check -f manifests/ --preset baseline --config hssgate.yaml
@@ -152,10 +153,15 @@ func checkError(cmd *cobra.Command, err error) error {
 
 // verdictError makes the exit code of a report.
 func verdictError(r *report.Report) error {
-	switch s := r.Summary; r.Outcome() {
-	case report.Denied:
+	s := r.Summary
+	switch outcome := r.Outcome(); {
+	case s.PodsDenied > 0 && s.Denied > 0:
+		return fmt.Errorf("%d of %d would be denied, and the pods of %d more", s.Denied, s.Objects, s.PodsDenied)
+	case s.PodsDenied > 0:
+		return fmt.Errorf("the pods of %d of %d would be denied", s.PodsDenied, s.Objects)
+	case outcome == report.Denied:
 		return fmt.Errorf("%d of %d would be denied", s.Denied, s.Objects)
-	case report.Unknown:
+	case outcome == report.Unknown:
 		return unknownError{errors.New(unknownReason(r))}
 	default:
 		return nil

@@ -36,10 +36,16 @@ func TestTheExitCodeTellsTheVerdict(t *testing.T) {
 	unread := write(t, "bad.yaml", "{]")
 	away := write(t, "config.yaml", strings.Replace(readFile(t, "../../config/samples/config.yaml"), "region: cn-north-4", "endpoint: http://127.0.0.1:1\n  insecure: true", 1))
 	policy := write(t, "policy.yaml", "apiVersion: hssgate.io/v1alpha1\nkind: ImageScanPolicy\nmetadata: {name: bad}\nspec: {require: {expressions: [{expression: 'image.'}]}}\n")
+	deployment := func(image string) string {
+		return write(t, "deployment.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {template: {spec: {containers: [{name: a, image: '"+image+"'}]}}}\n")
+	}
 	tests := map[string]struct {
 		args []string
 		want int
 	}{
+		"a workload of a clean image":       {[]string{"-f", deployment(clean), "--preset", "baseline"}, 0},
+		"a workload with pods to be denied": {[]string{"-f", deployment(high), "--preset", "baseline"}, exitFailure},
+		"a workload that's only audited":    {[]string{"-f", deployment(high), "--preset", "audit"}, 0},
 		"a clean image":                     {[]string{clean, "--preset", "baseline"}, 0},
 		"a bad image":                       {[]string{high, "--preset", "baseline"}, exitFailure},
 		"a bad image among clean ones":      {[]string{clean, high, "--preset", "baseline"}, exitFailure},
