@@ -11,6 +11,9 @@ import (
 // rows move between pages while the list changes.
 const maxRepeats = 3
 
+// defaultLimit is how many rows the API sends on a page if it isn't told.
+const defaultLimit = 10
+
 // rowKey tells rows apart. The id alone would do, were it always there and
 // known to be unique among images of all types.
 type rowKey struct {
@@ -36,18 +39,34 @@ func keyOf(i Image) (rowKey, error) {
 }
 
 // All returns the rows of all pages from r.Offset on, each once. It asks for
-// pages of r.Limit rows, or of MaxLimit, until one is empty. Any error ends
-// it, also that there are more than Config.MaxPages pages or that the list
-// repeats itself: it never ends early without one.
+// pages of r.Limit rows, or of MaxLimit, until one is empty, or the first is
+// whole beyond doubt: see isWhole. Any error ends it, also that there are more
+// than Config.MaxPages pages or that the list repeats itself: it never ends
+// early without one.
 func (c *Client) All(ctx context.Context, r ListRequest) iter.Seq2[Image, error] {
+	whole := false
 	return allPages(c, keyOf, r.Offset, r.Limit, func(offset, limit int) ([]Image, error) {
+		if whole && offset > 0 {
+			return nil, nil
+		}
 		r.Offset, r.Limit = offset, limit
 		list, err := c.List(ctx, r)
 		if err != nil {
 			return nil, err
 		}
+		whole = isWhole(r, list)
 		return list.Images, nil
 	})
+}
+
+// isWhole tells whether a page is the whole list, so that another call would
+// only bring an empty page: a look-up of one image costs one call by it and not
+// two. What total_num counts isn't documented, so it isn't believed alone: the
+// page must be the first, and shorter than what was asked for and than any page
+// that was cut at a limit of the API's own.
+func isWhole(r ListRequest, list *ListResponse) bool {
+	rows := len(list.Images)
+	return r.Offset == 0 && rows == list.Total && rows < min(r.Limit, defaultLimit)
 }
 
 // allPages yields the rows of all pages, each once as key tells them apart,

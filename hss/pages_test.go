@@ -13,8 +13,15 @@ import (
 	"github.com/hssgate/hssgate/hss"
 )
 
-// servePages serves rows 0 to total-1, moved by shift(page) rows.
+// servePages serves rows 0 to total-1, moved by shift(page) rows. It says that
+// there is one row.
 func servePages(t *testing.T, total int, shift func(page int) int) (endpoint string, queries *[]string) {
+	t.Helper()
+	return serveCounted(t, total, shift, func(int) int { return 1 })
+}
+
+// serveCounted is servePages that says what count says of a page of some rows.
+func serveCounted(t *testing.T, total int, shift, count func(int) int) (endpoint string, queries *[]string) {
 	t.Helper()
 	queries = new([]string)
 	endpoint, _ = serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -22,10 +29,11 @@ func servePages(t *testing.T, total int, shift func(page int) int) (endpoint str
 		limit, _ := strconv.Atoi(r.URL.Query().Get("limit"))
 		offset += shift(len(*queries))
 		*queries = append(*queries, r.URL.RawQuery)
-		page := hss.ListResponse{Total: 1}
+		var page hss.ListResponse
 		for i := max(offset, 0); i < min(offset+limit, total); i++ {
 			page.Images = append(page.Images, hss.Image{ID: strconv.Itoa(i), Name: "app"})
 		}
+		page.Total = count(len(page.Images))
 		if err := json.NewEncoder(w).Encode(page); err != nil {
 			t.Error(err)
 		}
@@ -81,6 +89,39 @@ func TestAllReadsToTheFirstEmptyPage(t *testing.T) {
 			}
 			if diff := cmp.Diff(tc.queries, *queries); diff != "" {
 				t.Errorf("queries (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAllAsksOnceForWhatIsWholeBeyondDoubt(t *testing.T) {
+	t.Parallel()
+	right, unknown := func(int) int { return 5 }, func(int) int { return hss.UnknownTotal }
+	ofPage := func(rows int) int { return rows }
+	for _, tc := range []struct {
+		name    string
+		total   int
+		count   func(rows int) int
+		request hss.ListRequest
+		want    int
+	}{
+		{"a short page that says so", 5, right, hss.ListRequest{}, 1},
+		{"a page of the API's default limit is perhaps cut there", 10, ofPage, hss.ListRequest{}, 2},
+		{"one row less is not", 9, ofPage, hss.ListRequest{}, 1},
+		{"a page that is as long as was asked for", 5, right, hss.ListRequest{Limit: 5}, 2},
+		{"the total is not known", 5, unknown, hss.ListRequest{}, 2},
+		{"the total is larger", 5, func(int) int { return 6 }, hss.ListRequest{}, 2},
+		{"the total is smaller", 5, func(int) int { return 4 }, hss.ListRequest{}, 2},
+		{"it doesn't begin with the first row", 5, right, hss.ListRequest{Offset: 1}, 2},
+		{"the last of several pages, which the list may have moved under", 5, right, hss.ListRequest{Limit: 3}, 3},
+		{"an empty page ends it anyway", 0, right, hss.ListRequest{}, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			endpoint, queries := serveCounted(t, tc.total, steady, tc.count)
+			got, err := collect(t, newClient(t, endpoint, nil), tc.request)
+			if err != nil || len(got) != tc.total-tc.request.Offset || len(*queries) != tc.want {
+				t.Errorf("%d rows by %d calls, error %v; want %d by %d", len(got), len(*queries), err, tc.total-tc.request.Offset, tc.want)
 			}
 		})
 	}

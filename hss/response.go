@@ -22,7 +22,8 @@ var errFault = errors.New("the answer has an error_code")
 // ListResponse is one page of the list.
 type ListResponse struct {
 	// Total is the number of rows that the API says there are on all pages
-	// together, or UnknownTotal. Nothing here relies on it.
+	// together, or UnknownTotal. Only All believes it, and only if all else
+	// says the same.
 	Total int
 	// Images are the rows of this page, in the API's order.
 	Images []Image
