@@ -12,6 +12,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"sigs.k8s.io/yaml"
 
@@ -320,5 +321,32 @@ func TestEveryValueHasADescription(t *testing.T) {
 		if strings.HasPrefix(line, "| ") && strings.HasSuffix(line, "|  |\n") {
 			t.Errorf("no description: %s", line)
 		}
+	}
+}
+
+func TestPodsAreListedOnlyByWhoeverNeedsIt(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		values []string
+		want   bool
+	}{
+		"by default":                  {nil, true},
+		"for the warm-up":             {[]string{"config.audit.enabled=false"}, true},
+		"for a short warm-up":         {[]string{"config.audit.enabled=false", "config.cache.warmUpTimeout=500ms"}, true},
+		"for the audit":               {[]string{"config.cache.warmUpTimeout=0s"}, true},
+		"for neither":                 {[]string{"config.audit.enabled=false", "config.cache.warmUpTimeout=0s"}, false},
+		"for neither, in other units": {[]string{"config.audit.enabled=false", "config.cache.warmUpTimeout=0.0ms"}, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			role := decode[rbacv1.ClusterRole](t, render(t, working(test.values...)...).named(t, "ClusterRole", "hssgate"))
+			got := slices.ContainsFunc(role.Rules, func(r rbacv1.PolicyRule) bool {
+				return slices.Contains(r.Resources, "pods") && slices.Equal(r.Verbs, []string{"list"})
+			})
+			if got != test.want {
+				t.Errorf("the right to list pods: %t, want %t", got, test.want)
+			}
+		})
 	}
 }

@@ -44,7 +44,11 @@ type setup struct {
 	// cache, webhook and audit are lines of YAML for the configuration. Without
 	// the last, running pods are not audited. tracing is what follows its key.
 	cache, webhook, audit, tracing string
-	args                           []string
+	// project are lines for every project.
+	project string
+	// kubeconfig is that of the cluster unless it's set.
+	kubeconfig string
+	args       []string
 	// change may change the webhook configuration before it is created.
 	change func(*admissionregistrationv1.ValidatingWebhookConfiguration)
 }
@@ -52,19 +56,26 @@ type setup struct {
 // newGate starts a gate and waits until it judges.
 func newGate(t *testing.T, c *cluster, s setup) *gate {
 	t.Helper()
+	g := c.launch(t, s)
+	g.awaitReady(t)
+	if !strings.Contains(s.webhook, "certDir") && !slices.Contains(s.args, "--dry-run") {
+		g.awaitJudgement(t)
+	}
+	return g
+}
+
+// launch starts a gate.
+func (c *cluster) launch(t *testing.T, s setup) *gate {
+	t.Helper()
 	ports := freeAddresses(t, 3)
 	g := &gate{cluster: c, name: s.name, webhook: ports[0], health: ports[1], metrics: ports[2]}
 	config := g.configuration(t, s)
 	g.args = append([]string{
 		"serve", "--config", write(t, "config.yaml", config),
-		"--kubeconfig", c.kubeconfig, "--ca-file", filepath.Join(t.TempDir(), "ca.crt"),
+		"--kubeconfig", cmp.Or(s.kubeconfig, c.kubeconfig), "--ca-file", filepath.Join(t.TempDir(), "ca.crt"),
 	}, s.args...)
 	g.process = c.start(t, g.args...)
 	g.installWebhooks(t, s)
-	g.awaitReady(t)
-	if !strings.Contains(s.webhook, "certDir") && !slices.Contains(s.args, "--dry-run") {
-		g.awaitJudgement(t)
-	}
 	return g
 }
 
@@ -139,7 +150,8 @@ tracing: {%s}
   requestsPerSecond: 1000
   burst: 1000
   credentials: {source: Files, accessKeyFile: %s, secretKeyFile: %s}
-`, name, server.URL, access, secret)
+%s
+`, name, server.URL, access, secret, indent(s.project))
 	}
 	b.WriteString("registries:\n")
 	for name := range s.projects {

@@ -36,6 +36,7 @@ func TestHssgate(t *testing.T) {
 		"operation":   testOperation,
 		"processes":   testProcesses,
 		"tracing":     testTracing,
+		"warm-up":     testWarmUp,
 	}
 	for name, group := range groups {
 		t.Run(name, func(t *testing.T) {

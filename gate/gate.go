@@ -86,15 +86,10 @@ func (g *Gate) examine(ctx context.Context, r Request, d *Decision) {
 	if len(r.Workload.Uses) == 0 || g.Exempts(r.Namespace) {
 		return
 	}
-	judged, err := g.scope(ctx, r.Namespace)
+	subjects, policies, err := g.concern(ctx, r)
 	if err != nil {
 		d.Notices = append(d.Notices, err.Error())
 	}
-	if len(judged.policies) == 0 {
-		return
-	}
-	subjects := g.parse(r.Workload.Uses)
-	policies := matching(judged.candidates(r.Workload.Labels, subjects), r.Workload)
 	if len(policies) == 0 {
 		return
 	}
@@ -102,6 +97,34 @@ func (g *Gate) examine(ctx context.Context, r Request, d *Decision) {
 	d.Examined = len(subjects)
 	g.judge(ctx, r, subjects, policies, d)
 	g.breakGlass(ctx, r, policies, d)
+}
+
+// concern returns the object's images and the policies that judge the object;
+// without any, the images may be missing.
+func (g *Gate) concern(ctx context.Context, r Request) ([]subject, []*policy.Policy, error) {
+	judged, err := g.scope(ctx, r.Namespace)
+	if len(judged.policies) == 0 {
+		return nil, nil, err
+	}
+	subjects := g.parse(r.Workload.Uses)
+	return subjects, matching(judged.candidates(r.Workload.Labels, subjects), r.Workload), err
+}
+
+// References returns the images of the object that some policy judges: those
+// whose facts a decision needs. It asks nobody but for the namespace's labels.
+func (g *Gate) References(ctx context.Context, r Request) []image.Reference {
+	if len(r.Workload.Uses) == 0 || g.Exempts(r.Namespace) {
+		return nil
+	}
+	// Labels that can't be read make more policies match, never fewer.
+	subjects, policies, _ := g.concern(ctx, r)
+	refs := make([]image.Reference, 0, len(subjects))
+	for i := range subjects {
+		if s := &subjects[i]; s.err == nil && slices.ContainsFunc(policies, s.matches) {
+			refs = append(refs, s.ref)
+		}
+	}
+	return refs
 }
 
 // leaveTime returns a context that ends a little before ctx does: what HSS has

@@ -480,3 +480,41 @@ type constant struct{ facts policy.Facts }
 func (c constant) Known(image.Reference) (policy.Facts, bool) { return c.facts, true }
 
 func (c constant) Facts(context.Context, image.Reference) policy.Facts { return c.facts }
+
+func TestReferencesAreThoseThatADecisionAsksFor(t *testing.T) {
+	t.Parallel()
+	onlyHigh := func(s *v1alpha1.ImageScanPolicySpec) { s.Match.Images = []string{swr + "high"} }
+	tests := map[string]struct {
+		policies []*v1alpha1.ImageScanPolicy
+		request  gate.Request
+		want     []string
+	}{
+		"all that a policy judges":       {[]*v1alpha1.ImageScanPolicy{strict("p")}, pod(swr+"clean:1", swr+"high:1"), []string{swr + "clean:1", swr + "high:1"}},
+		"only those that it judges":      {[]*v1alpha1.ImageScanPolicy{strict("p", onlyHigh)}, pod(swr+"clean:1", swr+"high:1"), []string{swr + "high:1"}},
+		"none without a policy":          {nil, pod(swr + "clean:1"), nil},
+		"none of an exempt namespace":    {[]*v1alpha1.ImageScanPolicy{strict("p")}, in("kube-system", pod(swr+"clean:1")), nil},
+		"none that can't be read":        {[]*v1alpha1.ImageScanPolicy{strict("p")}, pod("UPPER", swr+"high:1"), []string{swr + "high:1"}},
+		"all if labels can't be read":    {[]*v1alpha1.ImageScanPolicy{strict("p", onlyInProd)}, in("unknown", pod(swr+"clean:1")), []string{swr + "clean:1"}},
+		"none if no namespace is chosen": {[]*v1alpha1.ImageScanPolicy{strict("p", onlyInProd)}, in("dev", pod(swr+"clean:1")), nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g, inv := newGate(t, tt.policies...)
+			var got []string
+			for _, ref := range g.References(t.Context(), tt.request) {
+				got = append(got, ref.String())
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("references (-want +got):\n%s", diff)
+			}
+			if len(inv.asked) > 0 {
+				t.Errorf("the inventory was asked for %v", inv.asked)
+			}
+			g.Decide(t.Context(), tt.request)
+			if diff := cmp.Diff(tt.want, inv.asked, cmpopts.SortSlices(strings.Compare)); diff != "" {
+				t.Errorf("a decision asks for others (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

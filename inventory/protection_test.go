@@ -134,7 +134,7 @@ func warm(ctx context.Context, t *testing.T, i *inventory.Inventory, from, to in
 	for n := from; n < to; n++ {
 		refs = append(refs, reference(t, ofImage(n)))
 	}
-	return i.Warm(ctx, slices.Values(refs))
+	return i.Warm(ctx, slices.Values(refs), nil)
 }
 
 func TestAdmissionsGoBeforeTheBackground(t *testing.T) {

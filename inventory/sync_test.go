@@ -12,7 +12,6 @@ import (
 
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss"
-	"github.com/hssgate/hssgate/image"
 	"github.com/hssgate/hssgate/inventory"
 	"github.com/hssgate/hssgate/policy"
 )
@@ -539,62 +538,4 @@ func TestNewRefusesToSynchroniseWithAClientThatCannotPage(t *testing.T) {
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
 	}
-}
-
-func TestWarmLooksUpWhatRuns(t *testing.T) {
-	t.Parallel()
-	for name, test := range map[string]struct {
-		change []func(*config.Configuration)
-		singly int
-	}{
-		"one by one":                    {nil, 50},
-		"but for those that were asked": {[]func(*config.Configuration){func(*config.Configuration) {}}, 50},
-		"after the list":                {[]func(*config.Configuration){synchronised}, 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := &world{rows: today(50), latency: 100 * time.Millisecond}
-			live(t, w, func(t *testing.T, i *inventory.Inventory) {
-				begun := time.Now()
-				refs := func(yield func(image.Reference) bool) {
-					for n := range 10_000 {
-						if !yield(reference(t, ofImage(n%50))) {
-							return
-						}
-					}
-				}
-				if err := i.Warm(t.Context(), refs); err != nil {
-					t.Error(err)
-				}
-				if took := time.Since(begun); took > 5*time.Second || w.singly() != test.singly {
-					t.Errorf("%d questions took %s", w.singly(), took)
-				}
-				for n := range 50 {
-					if _, ok := i.Known(reference(t, ofImage(n))); !ok {
-						t.Errorf("image %d is not known", n)
-					}
-				}
-			}, test.change...)
-		})
-	}
-}
-
-func TestWarmIsBoundedInTimeAndTellsWhatFailed(t *testing.T) {
-	t.Parallel()
-	w := &world{rows: today(200), latency: time.Hour}
-	live(t, w, func(t *testing.T, i *inventory.Inventory) {
-		ctx, cancel := contextFor(t, 5*time.Second)
-		defer cancel()
-		begun := time.Now()
-		err := warm(ctx, t, i, 0, 200)
-		if err == nil || err.Error() != "200 of 200 images could not be looked up ahead of time, the first since HSS did not answer in time (5s)" {
-			t.Errorf("got %v", err)
-		}
-		if took := time.Since(begun); took != 5*time.Second || w.singly() != 16 {
-			t.Errorf("%d questions took %s", w.singly(), took)
-		}
-		if s := i.Stats().Projects[0]; s.Waiting > 64 {
-			t.Errorf("%d go on waiting for nobody", s.Waiting)
-		}
-	})
 }

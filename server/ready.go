@@ -16,6 +16,7 @@ func (g *Server) addChecks() error {
 		"exceptions":  func(*http.Request) error { return g.exceptions.Ready() },
 		"certificate": func(*http.Request) error { return g.certificates.ready() },
 		"webhook":     once(g.listening),
+		"warm-up":     g.warmUp.ready,
 		"stopping":    g.notStopping,
 	}
 	for name, check := range ready {

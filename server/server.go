@@ -69,6 +69,7 @@ type Server struct {
 	tracer trace.Tracer
 	// audit adds the audit of running pods to the elected one's manager.
 	audit    func(ctrl.Manager) error
+	warmUp   *warmUp
 	stopping atomic.Bool
 }
 
@@ -153,8 +154,9 @@ func (g *Server) register(ctx context.Context, known *inventory.Inventory) error
 	if err != nil {
 		return err
 	}
+	judge := g.newGate(known)
 	handler := NewHandler(g.Config, Reviews{
-		Decider:  g.newGate(known),
+		Decider:  judge,
 		Ready:    g.canDecide,
 		Metrics:  webhook.NewMetrics(metrics.Registry),
 		Recorder: recorder,
@@ -171,7 +173,7 @@ func (g *Server) register(ctx context.Context, known *inventory.Inventory) error
 		return fmt.Errorf("keep what is known of images fresh: %w", err)
 	}
 	g.prepareAudit(known)
-	return nil
+	return g.prepareWarmUp(known, judge)
 }
 
 // newGate returns the gate that asks known what HSS knows.
