@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/pager"
 
 	"github.com/hssgate/hssgate/image"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
@@ -48,38 +47,58 @@ type Selection struct {
 // running leaves out the pods that will never run again.
 const running = "status.phase!=Succeeded,status.phase!=Failed"
 
-// Pods gives the running pods, some at a time. An error of give ends it and is
-// returned.
+// Pods gives the running pods that are to stay, some at a time: no more of them
+// are in memory. An error of give ends it and is returned.
 func (c *Cluster) Pods(ctx context.Context, s Selection, give func([]Object) error) error {
-	list := func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-		return c.dynamic.Resource(corev1.SchemeGroupVersion.WithResource("pods")).Namespace(s.Namespace).List(ctx, o)
-	}
-	var some []Object
-	p := pager.New(list)
-	p.PageSize, p.PageBufferSize = pageSize, 1
-	err := p.EachListItem(ctx, metav1.ListOptions{LabelSelector: s.Labels, FieldSelector: running}, func(o runtime.Object) error {
-		pod, err := podOf(o)
+	pods := c.dynamic.Resource(corev1.SchemeGroupVersion.WithResource("pods")).Namespace(s.Namespace)
+	options := metav1.ListOptions{LabelSelector: s.Labels, FieldSelector: running, Limit: pageSize}
+	for {
+		page, err := pods.List(ctx, options)
+		if next, ok := inconsistent(err); ok {
+			options.Continue = next
+			continue
+		}
 		if err != nil {
 			return err
 		}
-		if some = append(some, podObject(pod)); len(some) < pageSize {
-			return nil
+		objects, err := podObjects(page.Items)
+		if err == nil && len(objects) > 0 {
+			err = give(objects)
 		}
-		full := some
-		some = nil
-		return give(full)
-	})
-	if err == nil && len(some) > 0 {
-		err = give(some)
+		if options.Continue = page.GetContinue(); err != nil || options.Continue == "" {
+			return err
+		}
 	}
-	return err
 }
 
-func podOf(o runtime.Object) (*corev1.Pod, error) {
-	item, ok := o.(*unstructured.Unstructured)
-	if !ok {
-		return nil, fmt.Errorf("the API server lists a %T among pods", o)
+// inconsistent returns where to go on if the API server has forgotten the state
+// that the pages so far came from, as it does after some minutes: with those
+// that come after them by their names, as they are now.
+func inconsistent(err error) (next string, ok bool) {
+	var status apierrors.APIStatus
+	if !apierrors.IsResourceExpired(err) || !errors.As(err, &status) {
+		return "", false
 	}
+	next = status.Status().Continue
+	return next, next != ""
+}
+
+func podObjects(items []unstructured.Unstructured) ([]Object, error) {
+	objects := make([]Object, 0, len(items))
+	for i := range items {
+		if items[i].GetDeletionTimestamp() != nil {
+			continue
+		}
+		pod, err := podOf(&items[i])
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, podObject(pod))
+	}
+	return objects, nil
+}
+
+func podOf(item *unstructured.Unstructured) (*corev1.Pod, error) {
 	pod := &corev1.Pod{}
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(item.Object, pod); err != nil {
 		return nil, fmt.Errorf("read pod %q: %w", item.GetName(), err)

@@ -25,6 +25,9 @@ type Policies struct {
 // Index returns them.
 func (p *Policies) Index() *gate.Index { return p.index }
 
+// Specs returns the policies as they were given.
+func (p *Policies) Specs() []v1alpha1.ImageScanPolicy { return p.specs }
+
 // Compile prepares policies. One that is invalid fails closed, as in the
 // webhook; the error then lists every problem.
 func Compile(policies []v1alpha1.ImageScanPolicy) (*Policies, error) {

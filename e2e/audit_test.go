@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -63,6 +64,7 @@ func TestAudit(t *testing.T) {
 	status := a.awaitStatus(t, auditedPods)
 	a.checkInTime(t, began, status)
 	a.checkViolation(t, status)
+	a.checkCommand(t, status)
 
 	t.Log("it turns good")
 	began = time.Now()
@@ -187,6 +189,39 @@ func (a *audited) scrape(t *testing.T) string {
 		t.Fatal(code, err)
 	}
 	return body
+}
+
+// checkCommand checks that hssgate audit finds what the background audit found.
+func (a *audited) checkCommand(t *testing.T, status *v1alpha1.AuditStatus) {
+	t.Helper()
+	config := a.args[slices.Index(a.args, "--config")+1]
+	code, stdout, stderr := a.cluster.runToEnd(t, "audit", "--config", config, "--kubeconfig", a.cluster.kubeconfig, "-o", "json")
+	var got struct {
+		Audit struct {
+			Policies []struct {
+				Policy                                   string
+				Examined, Violations, Unjudged, Excepted int32
+			}
+		}
+		Results []struct {
+			Namespace, Owner string
+			Violations       []any
+		}
+	}
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 1 {
+		t.Fatalf("exit code %d, %v\n%s", code, err, stderr)
+	}
+	for _, p := range got.Audit.Policies {
+		same := p.Examined == status.Examined && p.Violations == status.Violations && p.Unjudged == status.Unjudged && p.Excepted == status.Excepted
+		if p.Policy == "audited" && !same {
+			t.Errorf("the command counts %+v, the status %+v", p, status)
+		}
+	}
+	for _, r := range got.Results {
+		if first := status.FirstViolations[0]; len(r.Violations) > 0 && (r.Namespace != first.Namespace || r.Owner != first.Kind+"/"+first.Name) {
+			t.Errorf("the command names %s of %s, the status %+v", r.Owner, r.Namespace, first)
+		}
+	}
 }
 
 // told is what is told of violations besides the status.

@@ -210,6 +210,24 @@ func (w worstImage) Class() string {
 	return strings.ToLower(string(cmp.Or(w.Severity, "none")))
 }
 
+// Headline says in a few words what came of it.
+func (p *page) Headline() string {
+	if p.Audit != nil {
+		text := p.Audit.Headline()
+		return strings.ToUpper(text[:1]) + text[1:]
+	}
+	switch s := p.Summary; p.Outcome {
+	case Denied:
+		return fmt.Sprintf("%d of %d would be denied", s.Denied, s.Objects)
+	case Unknown:
+		return "Not everything can be told"
+	case Warned:
+		return fmt.Sprintf("All admitted, %d with a warning", s.Warned)
+	default:
+		return fmt.Sprintf("All %d admitted", s.Objects)
+	}
+}
+
 // Amount shows a count, or a dash if HSS sent none.
 func (page) Amount(n *int) string {
 	if n == nil {

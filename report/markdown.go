@@ -13,9 +13,12 @@ const maxMarkdownRows = 200
 // bad, then the rest, folded.
 func (r *Report) writeMarkdown(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "## hssgate: %s\n\n%s\n", headline(r.Outcome()), inline(r.Summary.String()))
+	fmt.Fprintf(&b, "## hssgate: %s\n\n%s\n", r.headline(), inline(r.Summary.String()))
 	for _, p := range r.Problems {
 		fmt.Fprintf(&b, "\n> **Not checked:** %s\n", inline(p.String()))
+	}
+	if r.Audit != nil {
+		r.Audit.markdown(&b)
 	}
 	bad, good := r.split()
 	if len(bad) > 0 {
@@ -34,8 +37,11 @@ func (r *Report) writeMarkdown(w io.Writer) error {
 	return err
 }
 
-func headline(v Verdict) string {
-	switch v {
+func (r *Report) headline() string {
+	if r.Audit != nil {
+		return r.Audit.Headline()
+	}
+	switch r.Outcome() {
 	case Denied:
 		return "would be denied ❌"
 	case Unknown:

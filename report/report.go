@@ -15,7 +15,9 @@ type Report struct {
 	// Policies are the names of those in force, in order.
 	Policies []string `json:"policies"`
 	Summary  Summary  `json:"summary"`
-	Results  []Result `json:"results"`
+	// Audit is that of an audit; nil for any other check.
+	Audit   *Audit   `json:"audit,omitempty"`
+	Results []Result `json:"results"`
 	// Problems are what could not be read, and so was not checked.
 	Problems []Problem `json:"problems,omitempty"`
 
@@ -52,13 +54,21 @@ type Problem struct {
 // if nothing else tells them apart.
 func (r *Report) Add(one Result) {
 	r.Summary.count(&one)
+	if r.Audit != nil {
+		r.Audit.count(&one)
+	}
+	r.join(one)
+}
+
+// join adds a result, or joins it with one that is alike.
+func (r *Report) join(one Result) {
 	if one.Owner == "" {
 		r.Results = append(r.Results, one)
 		return
 	}
 	key := one.likeness()
 	if place, known := r.alike[key]; known {
-		r.Results[place].Alike = append(r.Results[place].Alike, one.Name)
+		r.Results[place].Alike = append(append(r.Results[place].Alike, one.Name), one.Alike...)
 		return
 	}
 	if r.alike == nil {
@@ -92,8 +102,12 @@ func (s *Summary) count(r *Result) {
 func (r *Report) Finish() { r.Summary.Images = len(r.images()) }
 
 // Outcome is what all of it comes to: Denied if anything is, else Unknown if
-// there is anything that can't be told, else the best that is left.
+// there is anything that can't be told, else the best that is left. Of an audit
+// it is Denied if a pod violates any policy.
 func (r *Report) Outcome() Verdict {
+	if r.Audit != nil {
+		return r.auditOutcome()
+	}
 	switch s := r.Summary; {
 	case s.Denied > 0:
 		return Denied
@@ -104,6 +118,13 @@ func (r *Report) Outcome() Verdict {
 	default:
 		return Admitted
 	}
+}
+
+func (r *Report) auditOutcome() Verdict {
+	if outcome := r.Audit.outcome(); outcome != Admitted || len(r.Problems) == 0 {
+		return outcome
+	}
+	return Unknown
 }
 
 // images are the different images, by their references.

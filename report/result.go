@@ -53,6 +53,9 @@ type Result struct {
 	Warnings []string `json:"warnings,omitempty"`
 	// Explanation tells how it came to this, step by step, if it was asked for.
 	Explanation []string `json:"explanation,omitempty"`
+
+	// OfOwner says that it is shown as its owner's, which is what people know.
+	OfOwner bool `json:"-"`
 }
 
 // Violation is what one policy finds against one use of an image.
@@ -136,6 +139,9 @@ func (r *Result) likeness() string {
 
 // Title is kind/name, and how many more there are of it.
 func (r *Result) Title() string {
+	if r.OfOwner {
+		return fmt.Sprintf("%s (%s)", r.Owner, plural(1+len(r.Alike), "pod", "pods"))
+	}
 	title := r.Kind + "/" + r.Name
 	if r.Kind == "" {
 		title = r.Name

@@ -16,7 +16,7 @@ func (r *Report) text(f Format) string {
 	}
 	t := &Table{Wide: f.Output == WideOutput, Width: f.Width, Colour: f.Colour}
 	hidden, namespaces := 0, r.hasNamespaces()
-	hides := !t.Wide && len(r.Results) > maxAdmittedRows
+	hides := !t.Wide && (len(r.Results) > maxAdmittedRows || r.Audit != nil)
 	for i := range r.Results {
 		one := &r.Results[i]
 		if hides && one.Verdict == Admitted && len(one.Violations) == 0 {
@@ -29,7 +29,13 @@ func (r *Report) text(f Format) string {
 	if hidden > 0 {
 		t.End += fmt.Sprintf("\nThe %d that are admitted without a violation are left out; -o wide shows them.", hidden)
 	}
-	return t.String()
+	if r.Audit == nil {
+		return t.String()
+	}
+	if len(t.Rows) == 0 {
+		return r.Audit.text() + "\n" + t.End + "\n"
+	}
+	return r.Audit.text() + "\n" + t.String()
 }
 
 func (r *Report) row(one *Result, namespaces bool) Row {
@@ -119,7 +125,7 @@ func (s Summary) String() string {
 		text += ": " + strings.Join(parts, ", ")
 	}
 	if s.Audited > 0 {
-		text += fmt.Sprintf(" (%d of them violate a policy that only audits)", s.Audited)
+		text += fmt.Sprintf(" (%s a policy that only audits)", plural(s.Audited, "of them violates", "of them violate"))
 	}
 	return text + "."
 }

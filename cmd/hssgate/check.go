@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"k8s.io/utils/clock"
@@ -18,6 +19,8 @@ type checkFlags struct {
 	outputFlags
 
 	explain bool
+	// audit makes it an audit: counts by policy, and workloads in place of pods.
+	audit bool
 }
 
 func newCheckCommand() *cobra.Command {
@@ -70,7 +73,11 @@ func completeCheckFlags(cmd *cobra.Command) {
 }
 
 func (f *checkFlags) run(cmd *cobra.Command, images []string) error {
-	format, err := f.formatAmong(cmd, report.Outputs())
+	outputs := report.Outputs()
+	if f.audit {
+		outputs = report.AuditOutputs()
+	}
+	format, err := f.formatAmong(cmd, outputs)
 	if err != nil {
 		return err
 	}
@@ -119,15 +126,30 @@ func (f *checkFlags) fill(cmd *cobra.Command, images []string, r *report.Report)
 	progress, wipe := progressOn(cmd, "objects judged")
 	defer wipe()
 	o.Policies, o.Progress = policies, progress
+	if f.audit {
+		r.Audit = report.NewAudit(policies.Specs())
+	}
 	if f.explain {
 		o.Explain = &check.Explainer{Lookups: asked.known, Policies: policies}
 	}
 	checker := check.NewChecker(o)
-	if err := target.each(ctx, func(objects []check.Object) error { return checker.Check(ctx, objects, r) }); err != nil {
+	if err := target.each(ctx, func(objects []check.Object) error { return checker.Check(ctx, f.judged(objects, &o), r) }); err != nil {
 		return err
 	}
 	r.Finish()
-	return nil
+	if !f.audit {
+		return nil
+	}
+	owners := &check.Owners{Cluster: target.cluster}
+	return r.Reown(func(namespace, owner string) (string, error) { return owners.Top(ctx, namespace, owner) })
+}
+
+// judged leaves out of an audit what is in namespaces that are never judged.
+func (f *checkFlags) judged(objects []check.Object, o *check.Options) []check.Object {
+	if !f.audit {
+		return objects
+	}
+	return slices.DeleteFunc(objects, func(one check.Object) bool { return slices.Contains(o.ExemptNamespaces, one.Namespace) })
 }
 
 // progressOn counts on standard error, if that is a terminal.
@@ -153,6 +175,9 @@ func checkError(cmd *cobra.Command, err error) error {
 
 // verdictError makes the exit code of a report.
 func verdictError(r *report.Report) error {
+	if r.Audit != nil && r.Audit.Violating > 0 {
+		return errors.New(r.Audit.Headline())
+	}
 	s := r.Summary
 	switch outcome := r.Outcome(); {
 	case s.PodsDenied > 0 && s.Denied > 0:
@@ -169,7 +194,10 @@ func verdictError(r *report.Report) error {
 }
 
 func unknownReason(r *report.Report) string {
-	if n := r.Summary.Unknown; n > 0 {
+	if r.Audit != nil && r.Audit.Unjudged > 0 {
+		return r.Audit.Headline() + ": HSS can't be asked"
+	}
+	if n := r.Summary.Unknown; n > 0 && r.Audit == nil {
 		return fmt.Sprintf("whether %d of %d would be admitted can't be told: HSS can't be asked", n, r.Summary.Objects)
 	}
 	more := ""

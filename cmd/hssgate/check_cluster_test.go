@@ -52,8 +52,50 @@ func TestACheckOfACluster(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			if r.Audit != nil {
+				t.Error("a check is an audit")
+			}
 			if code != tt.want || r.Summary.Denied != tt.denied || r.Summary.Objects != tt.all {
 				t.Errorf("got exit code %d and %+v, want %d, %d denied of %d", code, r.Summary, tt.want, tt.denied, tt.all)
+			}
+		})
+	}
+	auditCluster(t, kubeconfig)
+}
+
+// auditCluster audits the same pods.
+func auditCluster(t *testing.T, kubeconfig string) {
+	t.Helper()
+	tests := map[string]struct {
+		args                  []string
+		want, violating, pods int
+	}{
+		"a policy that denies":   {[]string{"--preset", "baseline"}, exitFailure, 1, 2},
+		"a policy that audits":   {[]string{"--preset", "audit"}, exitFailure, 1, 2},
+		"no policy":              {nil, 0, 0, 2},
+		"what is well":           {[]string{"--preset", "audit", "-l", "app=clean"}, 0, 0, 1},
+		"another namespace":      {[]string{"--preset", "audit", "-n", "kube-public"}, 0, 0, 0},
+		"an exempt namespace":    {[]string{"--preset", "audit", "--config", write(t, "config.yaml", readFile(t, "../../config/samples/config.yaml")+"\nexemptNamespaces: [default]\n")}, 0, 0, 0},
+		"a cluster not there":    {[]string{"--context", "nowhere"}, exitUnknown, 0, 0},
+		"files":                  {[]string{"-f", "pods.yaml"}, exitUsage, 0, 0},
+		"an image":               {[]string{sampleHost + "/prod/high:1.0"}, exitUsage, 0, 0},
+		"an output of pipelines": {[]string{"-o", "sarif"}, exitUsage, 0, 0},
+	}
+	for name, tt := range tests {
+		t.Run("audit of "+name, func(t *testing.T) {
+			stdout, _, err := run(t, append([]string{"audit", "--inventory", sampleInventory, "--kubeconfig", kubeconfig, "-o", "json"}, tt.args...)...)
+			code := 0
+			if err != nil {
+				code = exitCode(err)
+			}
+			r := report.Report{Audit: &report.Audit{}}
+			if stdout != "" {
+				if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if code != tt.want || r.Audit.Violating != tt.violating || r.Audit.Pods != tt.pods {
+				t.Errorf("got exit code %d (%v) and %+v, want %d, %d of %d violating", code, err, r.Audit, tt.want, tt.violating, tt.pods)
 			}
 		})
 	}

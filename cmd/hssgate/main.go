@@ -87,9 +87,11 @@ To see it at work without a cluster and without HSS:
 To see what it would do to your manifests or your cluster, before it does:
 
   hssgate check -f manifests/ --preset baseline --config hssgate.yaml
+  hssgate audit --preset baseline --config hssgate.yaml
 
 Exit codes: 0 success, 1 failure (for demo: a verdict is not as expected; for
-check: something would be denied), 2 it can't be told (check), 3 wrong usage.`,
+check: something would be denied; for audit: a running pod violates a policy), 2 it
+can't be told (check, audit, policy), 3 wrong usage.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          unknownCommand,
@@ -98,7 +100,7 @@ check: something would be denied), 2 it can't be told (check), 3 wrong usage.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServeCommand(), newCheckCommand(), newPolicyCommand(), newDemoCommand(), newSimulateCommand(), newProbeCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(), newCheckCommand(), newAuditCommand(), newPolicyCommand(), newDemoCommand(), newSimulateCommand(), newProbeCommand(), newVersionCommand())
 	return root
 }
 
