@@ -35,9 +35,23 @@ type request struct {
 	Operation   admissionv1.Operation `json:"operation"`
 	UserInfo    userInfo              `json:"userInfo"`
 	DryRun      bool                  `json:"dryRun"`
-	Object      image.Manifest        `json:"object"`
+	Object      object                `json:"object"`
 	// OldObject is nil unless the object is updated or deleted.
 	OldObject *image.Manifest `json:"oldObject"`
+}
+
+// object is the object that is asked about.
+type object struct {
+	image.Manifest
+
+	// isThere is false if it is null or not sent at all.
+	isThere bool
+}
+
+// UnmarshalJSONFrom reads the object and notes that it is there.
+func (o *object) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	o.isThere = dec.PeekKind() != 'n'
+	return json.UnmarshalDecode(dec, &o.Manifest)
 }
 
 // userInfo is who sent the object. All but the name is read only if it matters:
@@ -104,7 +118,23 @@ func (rv *review) check() error {
 	if rv.Request.UID == "" {
 		return errors.New("decode AdmissionReview: it has no request.uid")
 	}
-	return nil
+	return rv.Request.check()
+}
+
+// check refuses a request that may bring images in without showing them: what
+// can't be seen must not pass.
+func (r *request) check() error {
+	switch r.Operation {
+	case admissionv1.Delete, admissionv1.Connect:
+		return nil
+	case admissionv1.Create, admissionv1.Update:
+		if !r.Object.isThere && image.HoldsImages(r.Kind.Group, r.Kind.Kind) {
+			return fmt.Errorf("decode AdmissionReview: %s of kind %s has no request.object", r.Operation, r.Kind.Kind)
+		}
+		return nil
+	default:
+		return fmt.Errorf("decode AdmissionReview: got request.operation %q, want CREATE, UPDATE, DELETE or CONNECT", r.Operation)
+	}
 }
 
 // limitedReader fails at the limit, where an io.LimitReader would end and make
