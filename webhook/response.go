@@ -43,7 +43,7 @@ func (a *answer) write(w http.ResponseWriter, uid types.UID, buffers *buffers) e
 	if uid == "" {
 		w.WriteHeader(http.StatusBadRequest)
 	}
-	if _, err := w.Write(body); err != nil { //nolint:gosec // JSON, as its Content-Type says
+	if _, err := w.Write(body); err != nil {
 		return fmt.Errorf("send AdmissionReview: %w", err)
 	}
 	return nil
