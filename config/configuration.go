@@ -144,8 +144,9 @@ type Webhook struct {
 	// denied with a reason. The API server sends up to six bytes for each
 	// byte of an object, and old and new object in one.
 	MaxReviewBytes Bytes `yaml:"maxReviewBytes"`
-	// MaxInFlightBytes bounds all reviews that are read at one time, at
-	// least maxReviewBytes.
+	// MaxInFlightBytes bounds all large reviews that are read at one time, at
+	// least maxReviewBytes. What counts is what has arrived. Past it, one that
+	// is slow to arrive is refused with a reason, and the others wait.
 	MaxInFlightBytes Bytes `yaml:"maxInFlightBytes"`
 }
 

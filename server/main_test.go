@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -85,6 +86,7 @@ type gate struct {
 	name, namespace          string
 	webhook, health, metrics string
 	config                   string
+	env                      []string
 	command                  *exec.Cmd
 	log                      string
 	exited                   chan struct{}
@@ -102,6 +104,8 @@ type plan struct {
 	hss string
 	// twin shares all but addresses with this one.
 	twin bool
+	// env are more environment variables.
+	env []string
 }
 
 func (s *site) start(t *testing.T, p plan) *gate {
@@ -109,7 +113,7 @@ func (s *site) start(t *testing.T, p plan) *gate {
 	addresses := freeAddresses(t, 3)
 	g := &gate{
 		site: s, name: p.name, namespace: p.name, webhook: addresses[0], health: addresses[1], metrics: addresses[2],
-		log: filepath.Join(t.TempDir(), "log"), exited: make(chan struct{}),
+		env: p.env, log: filepath.Join(t.TempDir(), "log"), exited: make(chan struct{}),
 	}
 	g.config = write(t, "config.yaml", g.configuration(t, p))
 	if !p.twin {
@@ -127,7 +131,7 @@ func (g *gate) launch(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.command = exec.Command(g.binary, "serve", "--config", g.config, "--kubeconfig", g.kubeconfig)
-	g.command.Env = append(os.Environ(), "POD_NAMESPACE="+g.namespace)
+	g.command.Env = slices.Concat(os.Environ(), []string{"POD_NAMESPACE=" + g.namespace}, g.env)
 	g.command.Stdout, g.command.Stderr = log, log
 	if err := g.command.Start(); err != nil {
 		t.Fatal(err)

@@ -166,9 +166,9 @@ func (g *Server) register(ctx context.Context, known *inventory.Inventory) error
 	server := g.manager.GetWebhookServer()
 	server.Register(ValidatePath, g.moveOn(handler))
 	policies := admission.WithValidator[*v1alpha1.ImageScanPolicy](g.scheme, webhook.PolicyValidator{})
-	server.Register(ValidatePolicyPath, g.moveOn(policies))
+	server.Register(ValidatePolicyPath, g.moveOn(webhook.NewGuard(policies)))
 	exceptions := admission.WithValidator[*v1alpha1.ImageScanException](g.scheme, g.exceptionValidator())
-	server.Register(ValidateExceptionPath, g.moveOn(exceptions))
+	server.Register(ValidateExceptionPath, g.moveOn(webhook.NewGuard(exceptions)))
 	if err := g.manager.Add(known); err != nil {
 		return fmt.Errorf("keep what is known of images fresh: %w", err)
 	}

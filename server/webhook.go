@@ -4,8 +4,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"net"
-	"strconv"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -30,21 +28,27 @@ type Reviews struct {
 	Log    *slog.Logger
 }
 
+// newIntake returns the bounds of what is read and decided at one time. An
+// intake lets one review be there in excess.
+func newIntake(c *config.Configuration) *webhook.Intake {
+	return webhook.NewIntake(webhook.IntakeOptions{MaxBytes: max(1, int64(c.Webhook.MaxInFlightBytes-c.Webhook.MaxReviewBytes))})
+}
+
 // NewHandler returns the handler of ValidatePath within the bounds of a
 // configuration.
 func NewHandler(c *config.Configuration, r Reviews) *webhook.Handler {
 	return webhook.NewHandler(webhook.Options{
-		Decider:          r.Decider,
-		Ready:            r.Ready,
-		DryRun:           c.DryRun,
-		MaxReviewBytes:   int64(c.Webhook.MaxReviewBytes),
-		MaxInFlightBytes: int64(c.Webhook.MaxInFlightBytes),
-		DefaultTimeout:   time.Duration(c.Webhook.DefaultTimeout),
-		TimeoutMargin:    time.Duration(c.Webhook.TimeoutMargin),
-		Metrics:          r.Metrics,
-		Recorder:         r.Recorder,
-		Tracer:           r.Tracer,
-		Log:              r.Log,
+		Decider:        r.Decider,
+		Ready:          r.Ready,
+		DryRun:         c.DryRun,
+		MaxReviewBytes: int64(c.Webhook.MaxReviewBytes),
+		Intake:         newIntake(c),
+		DefaultTimeout: time.Duration(c.Webhook.DefaultTimeout),
+		TimeoutMargin:  time.Duration(c.Webhook.TimeoutMargin),
+		Metrics:        r.Metrics,
+		Recorder:       r.Recorder,
+		Tracer:         r.Tracer,
+		Log:            r.Log,
 	})
 }
 
@@ -71,22 +75,6 @@ func (g *Server) newClients() (*certificate.Clients, error) {
 		return nil, nil //nolint:nilnil // whoever can connect may ask
 	}
 	return certificate.NewClients(w.ClientCAFile, w.ClientNames, g.Log.With("component", "clients"))
-}
-
-// NewWebhookServer returns controller-runtime's webhook server for address, a
-// host:port, over HTTPS only. Options change its TLS configuration at the end.
-func NewWebhookServer(address string, source CertificateSource, options ...func(*tls.Config)) (ctrlwebhook.Server, error) {
-	host, portText, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
-	port, err := strconv.Atoi(portText)
-	if err != nil {
-		return nil, fmt.Errorf("address %s: %w", address, err)
-	}
-	serve := func(c *tls.Config) { c.GetCertificate = source }
-	options = append([]func(*tls.Config){harden, serve}, options...)
-	return ctrlwebhook.NewServer(ctrlwebhook.Options{Host: host, Port: port, TLSOpts: options}), nil
 }
 
 // harden allows TLS 1.2 with forward secrecy and TLS 1.3. HTTP/2 is off: the

@@ -2,7 +2,9 @@ package webhook
 
 import (
 	"cmp"
+	"fmt"
 	"hash/maphash"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -82,8 +84,18 @@ func (h *Handler) logDenial(req *request, d *gate.Decision) {
 		return
 	}
 	h.Log.Info("denied", "outcome", d.Outcome, "kind", d.Kind, "namespace", d.Namespace, "name", d.Name, "owner", owner, "uid", req.UID,
-		"user", req.UserInfo.Username, "images", deniedImages(d), "policies", d.Policies, "violations", lines,
+		"user", req.UserInfo.Username, "images", firstOf(deniedImages(d)), "policies", d.Policies, "violations", firstOf(lines),
 		"dryRunRequest", req.DryRun, "dryRun", h.DryRun, "repeats", repeats)
+}
+
+// firstOf keeps a line of the log within bounds: an object can name a thousand
+// images.
+func firstOf(list []string) []string {
+	const most = 20
+	if len(list) <= most {
+		return list
+	}
+	return append(slices.Clone(list[:most]), fmt.Sprintf("and %d more", len(list)-most))
 }
 
 // ownerOf is the object's controller, as KIND/NAME, as far as it says.

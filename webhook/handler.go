@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
-	"golang.org/x/sync/semaphore"
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -27,8 +26,16 @@ const (
 	DefaultMaxInFlightBytes = 96 << 20
 )
 
-// headBytes is how much of a review that isn't read is read for its UID.
-const headBytes = 64 << 10
+const (
+	// headBytes is how much of a review that isn't read is read for its UID,
+	// which comes first, and what it is about.
+	headBytes = 16 << 10
+	// drainBytes is how much of what isn't read is taken off the connection
+	// before the answer: more than an API server can send.
+	drainBytes = 64 << 20
+	// DefaultArrivalTimeout is for the slowest of links.
+	DefaultArrivalTimeout = 10 * time.Second
+)
 
 // Decider makes decisions: the gate.
 type Decider interface {
@@ -50,9 +57,12 @@ type Options struct {
 	DryRun bool
 	// MaxReviewBytes bounds one review; 0 means DefaultMaxReviewBytes.
 	MaxReviewBytes int64
-	// MaxInFlightBytes bounds the reviews that are being read at once; 0 means
-	// DefaultMaxInFlightBytes.
-	MaxInFlightBytes int64
+	// Intake bounds what is read and decided at once; nil: one of its own with
+	// the defaults.
+	Intake *Intake
+	// ArrivalTimeout is how long a review may take to arrive, whatever timeout
+	// its URL tells; 0 means DefaultArrivalTimeout.
+	ArrivalTimeout time.Duration
 	// DefaultTimeout is that of a review whose URL tells none; 0 means
 	// DefaultTimeout. TimeoutMargin is kept of every timeout for the way there
 	// and back; 0 means DefaultTimeoutMargin.
@@ -75,8 +85,11 @@ func (o *Options) setDefaults() {
 	if o.MaxReviewBytes <= 0 {
 		o.MaxReviewBytes = DefaultMaxReviewBytes
 	}
-	if o.MaxInFlightBytes <= 0 {
-		o.MaxInFlightBytes = DefaultMaxInFlightBytes
+	if o.Intake == nil {
+		o.Intake = NewIntake(IntakeOptions{})
+	}
+	if o.ArrivalTimeout <= 0 {
+		o.ArrivalTimeout = DefaultArrivalTimeout
 	}
 	if o.DefaultTimeout <= 0 {
 		o.DefaultTimeout = DefaultTimeout
@@ -84,7 +97,6 @@ func (o *Options) setDefaults() {
 	if o.TimeoutMargin <= 0 {
 		o.TimeoutMargin = DefaultTimeoutMargin
 	}
-	o.MaxInFlightBytes = max(o.MaxInFlightBytes, o.MaxReviewBytes, bufferBytes)
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
@@ -93,46 +105,50 @@ func (o *Options) setDefaults() {
 // Handler answers the reviews of pods and of what makes pods.
 type Handler struct {
 	Options
-	inFlight *semaphore.Weighted
 	buffers  buffers
 	denials  denials
+	failures failures
 }
 
 // NewHandler returns a handler to be registered on controller-runtime's
 // webhook server.
 func NewHandler(o Options) *Handler {
 	o.setDefaults()
-	return &Handler{Options: o, inFlight: semaphore.NewWeighted(o.MaxInFlightBytes)}
+	return &Handler{Options: o, failures: newFailures()}
 }
 
 // ServeHTTP answers one review. It goes on when the server shuts down or the
 // caller leaves: a context that others cancel would make a denial of it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	ctx := &deadline{at: start.Add(h.budget(r))}
+	budget := h.budget(r)
+	ctx := &deadline{at: start.Add(budget)}
 	defer ctx.end()
+	connection := http.NewResponseController(w)
 	// Not every ResponseWriter can; the body of one that can't is a test's.
-	_ = http.NewResponseController(w).SetReadDeadline(ctx.at)
+	_ = connection.SetReadDeadline(start.Add(min(budget, h.ArrivalTimeout)))
 
 	traced, span := h.startReview(ctx, r)
 	var rv review
-	a := h.answer(traced, r, &rv) //nolint:contextcheck // it must not end with the request's
+	a := h.answer(traced, connection, r, &rv) //nolint:contextcheck // it must not end with the request's
 	if err := a.write(w, rv.Request.UID, &h.buffers); err != nil {
-		h.Log.Error("answer was not sent", "uid", rv.Request.UID, "error", err)
+		if suppressed, log := h.failures.note(); log {
+			h.Log.Error("answer was not sent", "uid", rv.Request.UID, "error", err, "notLogged", suppressed)
+		}
 	}
 	h.Metrics.observe(rv.Request.Operation, a.allowed, time.Since(start), span.SpanContext())
 	endReview(span, &rv.Request, &a)
 }
 
 // answer never panics.
-func (h *Handler) answer(ctx context.Context, r *http.Request, rv *review) (a answer) {
+func (h *Handler) answer(ctx context.Context, connection *http.ResponseController, r *http.Request, rv *review) (a answer) {
 	defer func() {
 		if p := recover(); p != nil {
 			h.Log.Error("panic while answering a review", "uid", rv.Request.UID, "panic", p, "stack", string(debug.Stack()))
 			a = h.failure(rv, http.StatusInternalServerError, metav1.StatusReasonInternalError, "internal error, see hssgate's log")
 		}
 	}()
-	if err := h.read(ctx, r, rv); err != nil {
+	if err := h.read(ctx, connection, r, rv); err != nil {
 		code, reason := failureStatus(err)
 		return h.failure(rv, code, reason, err.Error())
 	}
@@ -144,50 +160,55 @@ func (h *Handler) answer(ctx context.Context, r *http.Request, rv *review) (a an
 	if err := h.Ready(); err != nil {
 		return h.failure(rv, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "not ready: "+err.Error())
 	}
+	weight := weightOf(workload)
+	if !h.Intake.begin(weight) {
+		return h.failure(rv, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, errBusy.Error())
+	}
+	defer h.Intake.end(weight)
 	return h.decide(ctx, &rv.Request, workload)
 }
+
+// weightOf is what a decision takes of the intake: itself, and its images.
+func weightOf(w image.Workload) int64 { return 1 + int64(len(w.Uses)) }
 
 var (
 	errBusy = errors.New("too many reviews at once")
 	errLate = errors.New("review did not arrive in time")
 )
 
-// read decodes the body, within the bound of what is read at once.
-func (h *Handler) read(ctx context.Context, r *http.Request, rv *review) error {
-	size := r.ContentLength
-	if size < 0 {
-		size = h.MaxReviewBytes
+// read decodes the body.
+func (h *Handler) read(ctx context.Context, connection *http.ResponseController, r *http.Request, rv *review) error {
+	if r.ContentLength > h.MaxReviewBytes {
+		return readHead(r, rv, fmt.Errorf("%w: %d bytes, at most %d are allowed", errTooLarge, r.ContentLength, h.MaxReviewBytes))
 	}
-	if size > h.MaxReviewBytes {
-		return readHead(r, rv, fmt.Errorf("%w: %d bytes, at most %d are allowed", errTooLarge, size, h.MaxReviewBytes))
-	}
-	// A small one takes a whole buffer.
-	weight := max(size, bufferBytes)
-	if !h.inFlight.TryAcquire(weight) && h.inFlight.Acquire(ctx, weight) != nil {
-		return readHead(r, rv, errBusy)
-	}
-	defer h.inFlight.Release(weight)
-	err := h.decode(r, size, rv)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	err := h.decode(ctx, connection, r, rv)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, errLate):
 		return errLate
+	case errors.Is(err, errBusy):
+		return errBusy
 	}
-	if err != nil {
-		drain(r)
-	}
+	drain(r)
 	return err
 }
 
-// decode reads the body at once if it fits into a buffer, or else bit by bit.
-func (h *Handler) decode(r *http.Request, size int64, rv *review) error {
-	if r.ContentLength < 0 || size > bufferBytes {
-		return decode(r.Body, h.MaxReviewBytes, rv)
+// decode reads the body at once if it fits into a buffer, or else bit by bit,
+// within the bound of what is read at once.
+func (h *Handler) decode(ctx context.Context, connection *http.ResponseController, r *http.Request, rv *review) error {
+	if r.ContentLength < 0 || r.ContentLength > bufferBytes {
+		body := h.Intake.arrive(ctx, r.Body, func() { _ = connection.SetReadDeadline(time.Now()) })
+		defer body.leave()
+		return decode(body, h.MaxReviewBytes, rv)
 	}
 	buffer := h.buffers.get()
 	defer h.buffers.put(buffer)
-	return decodeInto((*buffer)[:size], r.Body, rv)
+	return decodeInto((*buffer)[:r.ContentLength], r.Body, rv)
 }
 
-// readHead reads just the UID of a review that isn't to be read, and returns why.
+// readHead reads just the UID of a review that isn't to be read, and what it is
+// about, and returns why.
 func readHead(r *http.Request, rv *review, why error) error {
 	// It ends in an error by design: what counts is the UID it came past.
 	_ = decode(r.Body, headBytes, rv)
@@ -199,7 +220,7 @@ func readHead(r *http.Request, rv *review, why error) error {
 // the end of the request resets the connection, which to the API server is a
 // call that failed.
 func drain(r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body)
+	_, _ = io.CopyN(io.Discard, r.Body, drainBytes)
 }
 
 func failureStatus(err error) (int32, metav1.StatusReason) {
@@ -218,8 +239,10 @@ func (h *Handler) failure(rv *review, code int32, reason metav1.StatusReason, wh
 	if !concernsImages(req) {
 		return allow()
 	}
-	h.Log.Error("review could not be judged", "uid", req.UID, "kind", req.Kind.Kind, "namespace", req.Namespace,
-		"name", req.Name, "user", req.UserInfo.Username, "reason", why)
+	if suppressed, log := h.failures.note(); log {
+		h.Log.Error("review could not be judged", "uid", req.UID, "kind", req.Kind.Kind, "namespace", req.Namespace,
+			"name", req.Name, "user", req.UserInfo.Username, "reason", why, "notLogged", suppressed)
+	}
 	message := oneLine("hssgate cannot judge this object: " + why)
 	annotations := []annotation{{annotationDecision, "Failed"}, {annotationNotices, message}}
 	if h.admitsUnjudged(req) {

@@ -422,7 +422,7 @@ func post(t *testing.T, server *httptest.Server, query string, body io.Reader) *
 func TestATooLargeReviewIsAnsweredOverTheWire(t *testing.T) {
 	t.Parallel()
 	body := reviewOf(t, "CREATE", pod(strings.Repeat("a", 30<<20)), nil)
-	server := overTLS(t, newHandler(&decider{}, func(o *webhook.Options) { o.MaxReviewBytes = 1 << 20 }))
+	server := overTLS(t, newHandler(&decider{}, func(o *webhook.Options) { o.MaxReviewBytes, o.ArrivalTimeout = 1<<20, time.Minute }))
 	for name, reader := range map[string]io.Reader{"with its length": bytes.NewReader(body), "in chunks": struct{ io.Reader }{bytes.NewReader(body)}} {
 		if got := post(t, server, "timeout=30s", reader); got.Allowed || got.UID != "705ab4f5" || got.Result.Code != 413 {
 			t.Errorf("%s: got %+v, want a denial with UID and code 413", name, got)
@@ -441,42 +441,6 @@ func TestASlowBodyIsAnsweredInTime(t *testing.T) {
 	want := "hssgate cannot judge this object: review did not arrive in time"
 	if got.Allowed || got.UID != "705ab4f5" || got.Result.Code != 503 || got.Result.Message != want {
 		t.Errorf("got %+v, want a denial with UID that says %s", got, want)
-	}
-}
-
-func TestMoreThanFitsAtOnceIsAnsweredInTime(t *testing.T) {
-	t.Parallel()
-	release, started := make(chan struct{}), make(chan struct{})
-	narrow := func(o *webhook.Options) { o.MaxReviewBytes, o.MaxInFlightBytes = 1<<20, 1<<20 }
-	server := overTLS(t, newHandler(&decider{}, narrow))
-	// A body in chunks reserves the most a review may have, until it is read.
-	reader, writer := io.Pipe()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		post(t, server, "timeout=30s", reader)
-	}()
-	body := reviewOf(t, "CREATE", pod("good"), nil)
-	go func() {
-		_, _ = writer.Write(body[:400])
-		close(started)
-		<-release
-		_, _ = writer.Write(body[400:])
-		_ = writer.Close()
-	}()
-	<-started
-	// The first review's bytes are on their way; its turn may come later.
-	got := post(t, server, "timeout=200ms", bytes.NewReader(body))
-	for range 50 {
-		if !got.Allowed {
-			break
-		}
-		got = post(t, server, "timeout=200ms", bytes.NewReader(body))
-	}
-	close(release)
-	<-done
-	if got.Allowed || got.UID != "705ab4f5" || got.Result.Code != 503 {
-		t.Errorf("got %+v, want a denial with UID and code 503", got)
 	}
 }
 
