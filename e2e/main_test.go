@@ -34,6 +34,7 @@ func TestHssgate(t *testing.T) {
 		"break-glass": testBreakGlass,
 		"reviews":     testReviews,
 		"operation":   testOperation,
+		"cves":        testVulnerabilities,
 		"processes":   testProcesses,
 		"tracing":     testTracing,
 		"warm-up":     testWarmUp,
