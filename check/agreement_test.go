@@ -78,7 +78,7 @@ func simulated(t *testing.T) check.Options {
 			t.Error(err)
 		}
 	})
-	return check.Options{Facts: known, Clock: clock.RealClock{}, ExemptNamespaces: c.ExemptNamespaces}
+	return check.Options{Facts: known, Vulnerabilities: known, Clock: clock.RealClock{}, ExemptNamespaces: c.ExemptNamespaces}
 }
 
 func checkSamples(t *testing.T) *report.Report {

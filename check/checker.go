@@ -123,16 +123,30 @@ func (c *Checker) images(o *Object) []report.Image {
 	return images
 }
 
-// said is what HSS said of an image; nil if nobody asked.
-func (c *Checker) said(written string) *policy.Facts {
+// detailed is what HSS said of an image whose vulnerabilities were needed, or
+// nil.
+func (c *Checker) detailed(written string) *policy.Facts {
 	ref, err := image.Parse(written)
 	if err != nil {
 		return nil
 	}
 	f, ok := c.memory.details(ref)
 	if !ok {
-		f, ok = c.memory.said(ref)
+		return nil
 	}
+	return &f
+}
+
+// said is what HSS said of an image; nil if nobody asked.
+func (c *Checker) said(written string) *policy.Facts {
+	if f := c.detailed(written); f != nil {
+		return f
+	}
+	ref, err := image.Parse(written)
+	if err != nil {
+		return nil
+	}
+	f, ok := c.memory.said(ref)
 	if !ok {
 		return nil
 	}

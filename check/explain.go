@@ -18,6 +18,7 @@ import (
 // Lookups tells how references are looked up; *inventory.Inventory does.
 type Lookups interface {
 	Explain(ctx context.Context, ref image.Reference) inventory.Explanation
+	ExplainVulnerabilities(ctx context.Context, ref image.Reference, f policy.Facts) []inventory.ExplainedList
 }
 
 // Explainer tells how it comes to a verdict, step by step, for a person.
@@ -56,6 +57,7 @@ func (e *Explainer) explain(ctx context.Context, c *Checker, o *Object, r *gate.
 	for i, use := range o.Workload.Uses {
 		s.addf(0, "%s: %s", use, use.Image)
 		j := judged{explainer: e, object: o, labels: labels, unknown: err != nil, use: use, known: &result.Images[i], result: result}
+		j.detailed = c.detailed(use.Image)
 		j.explain(ctx, &s)
 	}
 	return s
@@ -82,6 +84,9 @@ type judged struct {
 	use     image.Use
 	known   *report.Image
 	result  *report.Result
+	// detailed are the facts if the vulnerabilities were asked for; nil: they
+	// were not.
+	detailed *policy.Facts
 }
 
 func (j *judged) explain(ctx context.Context, s *steps) {
@@ -99,6 +104,9 @@ func (j *judged) explain(ctx context.Context, s *steps) {
 	}
 	explainLookup(s, j.explainer.Lookups.Explain(ctx, ref))
 	s.addf(1, "so HSS knows of it: %s", j.known.Known)
+	if j.detailed != nil {
+		explainVulnerabilities(s, j.explainer.Lookups.ExplainVulnerabilities(ctx, ref, *j.detailed))
+	}
 	j.explainPolicies(s, &ref)
 }
 
@@ -133,6 +141,32 @@ func explainLookup(s *steps, e inventory.Explanation) {
 		}
 		if q.More > 0 {
 			s.addf(2, "and %d more rows", q.More)
+		}
+	}
+}
+
+// maxExplainedVulnerabilities bounds those that are told of.
+const maxExplainedVulnerabilities = 20
+
+// explainVulnerabilities tells what HSS lists of an image that fails by them.
+func explainVulnerabilities(s *steps, lists []inventory.ExplainedList) {
+	for i := range lists {
+		l := &lists[i]
+		if l.Path == "" {
+			s.addf(1, "vulnerabilities one by one: HSS is not asked for the %d: %s", l.Counted, l.Failed)
+			continue
+		}
+		s.addf(1, "HSS query: %s ? %s", l.Path, strings.ReplaceAll(l.Parameters, "&", " & "))
+		if l.Failed != "" {
+			s.addf(2, "no whole answer: %s", l.Failed)
+			continue
+		}
+		s.addf(2, "rows came back: %d; HSS counts %d; what is counted and not listed counts", l.Rows, l.Counted)
+		for n := range l.Read[:min(len(l.Read), maxExplainedVulnerabilities)] {
+			s.addf(2, "%s: %s", l.Read[n].Severity, l.Read[n].String())
+		}
+		if more := len(l.Read) - maxExplainedVulnerabilities; more > 0 {
+			s.addf(2, "and %d more", more)
 		}
 	}
 }

@@ -514,3 +514,43 @@ func TestTheBackgroundAsksForVulnerabilitiesToo(t *testing.T) {
 		t.Errorf("listed (-want +got):\n%s", d)
 	}
 }
+
+func TestTheQuestionForVulnerabilitiesIsExplained(t *testing.T) {
+	t.Parallel()
+	path := inventory.ExplainedList{Path: "/image/img-1/vulnerabilities", Parameters: "enterprise_project_id=all_granted_eps&image_name=app&image_type=private_image&limit=200&namespace=prod&tag_name=1", Counted: 2}
+	with := func(change func(*inventory.ExplainedList)) []inventory.ExplainedList {
+		l := path
+		change(&l)
+		return []inventory.ExplainedList{l}
+	}
+	for name, tt := range map[string]struct {
+		row    func(*hss.Image)
+		change func(*listingWorld)
+		want   []inventory.ExplainedList
+	}{
+		"what came back":       {nil, nil, with(func(l *inventory.ExplainedList) { l.Rows, l.Read = 2, read() })},
+		"what went wrong":      {nil, func(w *listingWorld) { w.listError = errors.New("reset") }, with(func(l *inventory.ExplainedList) { l.Failed = "HSS could not be asked: reset" })},
+		"why it isn't asked":   {func(r *hss.Image) { r.ImageID = "" }, nil, []inventory.ExplainedList{{Counted: 2, Failed: "HSS gives the image no ID to ask by"}}},
+		"there is none to ask": {func(r *hss.Image) { r.Vulnerabilities = new(0) }, nil, []inventory.ExplainedList{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			listing(t, func(t *testing.T, w *listingWorld, i *inventory.Inventory) {
+				if tt.row != nil {
+					w.set(vulnerable(tt.row))
+				}
+				if tt.change != nil {
+					w.answer(tt.change)
+				}
+				ref := reference(t, oneApp)
+				got := i.ExplainVulnerabilities(t.Context(), ref, i.Facts(t.Context(), ref))
+				if d := cmp.Diff(tt.want, got); d != "" {
+					t.Errorf("explained (-want +got):\n%s", d)
+				}
+				if i.ExplainVulnerabilities(t.Context(), reference(t, "other.example.com/a/b:1"), policy.Facts{}) != nil {
+					t.Error("what nobody claims is explained")
+				}
+			})
+		})
+	}
+}

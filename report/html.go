@@ -35,6 +35,8 @@ type page struct {
 	Verdicts   []bar
 	Severities []bar
 	Worst      []worstImage
+	// Listed are images with their vulnerabilities.
+	Listed     []pageListed
 	Namespaces []namespaceViolations
 	Rows       []pageRow
 	// MoreRows is how many results are left out.
@@ -107,7 +109,7 @@ func (r *Report) page() (*page, error) {
 	p := &page{
 		Report: r, Title: "hssgate: " + clean(r.Subject), Outcome: r.Outcome(),
 		Style: template.CSS(style), Script: template.JS(script), //nolint:gosec // hssgate's own files
-		Verdicts: r.verdictBars(), Severities: r.severityBars(), Worst: r.worstImages(), Namespaces: r.byNamespace(),
+		Verdicts: r.verdictBars(), Severities: r.severityBars(), Worst: r.worstImages(), Listed: r.pageVulnerabilities(), Namespaces: r.byNamespace(),
 	}
 	p.addRows()
 	return p, nil

@@ -41,6 +41,9 @@ type Image struct {
 	Vulnerabilities *int              `json:"vulnerabilities,omitempty"`
 	MaliciousFiles  *int              `json:"maliciousFiles,omitempty"`
 	UnsafeSettings  *int              `json:"unsafeSettings,omitempty"`
+	// Listed are the vulnerabilities one by one, if anybody needed to know them;
+	// the report has them once for all places of an image.
+	Listed *ListedImage `json:"-"`
 }
 
 // NewImage tells what HSS knows of an image. Without facts nobody asked.
@@ -60,6 +63,7 @@ func NewImage(use image.Use, f *policy.Facts, now time.Time) Image {
 	for n := range f.Records {
 		i.add(&f.Records[n])
 	}
+	i.Listed = newListedImage(i.Reference, f)
 	return i
 }
 

@@ -25,6 +25,7 @@ func (r *Report) writeMarkdown(w io.Writer) error {
 		b.WriteString("\n")
 		r.markdownTable(&b, bad)
 	}
+	r.markdownVulnerabilities(&b)
 	if len(good) > 0 {
 		fmt.Fprintf(&b, "\n<details><summary>%s without a violation</summary>\n\n", plural(len(good), "result", "results"))
 		r.markdownTable(&b, good)

@@ -18,6 +18,9 @@ type Report struct {
 	// Audit is that of an audit; nil for any other check.
 	Audit   *Audit   `json:"audit,omitempty"`
 	Results []Result `json:"results"`
+	// Vulnerabilities are those of images that fail by them, one by one, the
+	// worst image first.
+	Vulnerabilities []ListedImage `json:"vulnerabilities,omitempty"`
 	// Problems are what could not be read, and so was not checked.
 	Problems []Problem `json:"problems,omitempty"`
 
@@ -98,8 +101,13 @@ func (s *Summary) count(r *Result) {
 	}
 }
 
-// Finish counts the images. Call it once all results are in.
-func (r *Report) Finish() { r.Summary.Images = len(r.images()) }
+// Finish counts the images, and gathers their vulnerabilities. Call it once all
+// results are in.
+func (r *Report) Finish() {
+	images := r.images()
+	r.Summary.Images = len(images)
+	r.listVulnerabilities(images)
+}
 
 // Outcome is what all of it comes to: Denied if anything is, else Unknown if
 // there is anything that can't be told, else the best that is left. Of an audit
@@ -133,7 +141,8 @@ func (r *Report) images() map[string]*Image {
 	for i := range r.Results {
 		for j := range r.Results[i].Images {
 			one := &r.Results[i].Images[j]
-			if known, ok := images[one.Reference]; !ok || known.State == NotAsked {
+			known, ok := images[one.Reference]
+			if !ok || known.State == NotAsked || known.Listed == nil && one.Listed != nil {
 				images[one.Reference] = one
 			}
 		}

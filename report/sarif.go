@@ -158,11 +158,32 @@ func (r *Result) sarif(ids []policy.Check) []sarifResult {
 				Message:      sarifText{v.inFull(r, f.Message)},
 				Locations:    []sarifLocation{r.location(v)},
 				Fingerprints: map[string]string{"hssgate/v1": v.fingerprint(r, f.Check)},
-				Properties:   map[string]string{"policy": v.Policy, "image": v.Reference, "effect": string(v.Effect)},
+				Properties:   v.sarifProperties(r, f.Check),
 			})
 		}
 	}
 	return results
+}
+
+// maxSARIFVulnerabilities bounds the identifiers in a property.
+const maxSARIFVulnerabilities = 100
+
+// sarifProperties tell what a program may look for: of what counts
+// vulnerabilities, which are listed.
+func (v *Violation) sarifProperties(r *Result, c policy.Check) map[string]string {
+	properties := map[string]string{"policy": v.Policy, "image": v.Reference, "effect": string(v.Effect)}
+	if c != policy.CheckVulnerabilities && c != policy.CheckSeverityLevel {
+		return properties
+	}
+	for i := range r.Images {
+		if one := &r.Images[i]; one.Reference == v.Reference && one.Listed != nil {
+			if ids := one.Listed.ids(); len(ids) > 0 {
+				properties["vulnerabilities"] = strings.Join(ids[:min(len(ids), maxSARIFVulnerabilities)], " ")
+			}
+			break
+		}
+	}
+	return properties
 }
 
 func (v *Violation) inFull(r *Result, finding string) string {

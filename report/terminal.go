@@ -26,16 +26,23 @@ func (r *Report) text(f Format) string {
 		t.Rows = append(t.Rows, r.row(one, namespaces))
 	}
 	t.End = r.end(f)
+	if n := r.listed(); n > 0 && !t.Wide {
+		t.End += fmt.Sprintf("\n-o wide lists the vulnerabilities of %s.", plural(n, "image", "images"))
+	}
 	if hidden > 0 {
 		t.End += fmt.Sprintf("\nThe %d that are admitted without a violation are left out; -o wide shows them.", hidden)
 	}
-	if r.Audit == nil {
-		return t.String()
+	text := t.String()
+	if t.Wide {
+		text += r.listedText()
 	}
-	if len(t.Rows) == 0 {
+	switch {
+	case r.Audit == nil:
+		return text
+	case len(t.Rows) == 0:
 		return r.Audit.text() + "\n" + t.End + "\n"
 	}
-	return r.Audit.text() + "\n" + t.String()
+	return r.Audit.text() + "\n" + text
 }
 
 func (r *Report) row(one *Result, namespaces bool) Row {
