@@ -41,6 +41,7 @@ const (
 	ofRecord
 	// ofScan: for a record's own scan and for that of each architecture.
 	ofScan
+	scopes
 )
 
 // subject is what a requirement judges.

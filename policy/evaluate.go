@@ -63,7 +63,7 @@ func (p *Policy) newEvaluation() *evaluation {
 }
 
 func (e *evaluation) begin(image Image, now time.Time) {
-	*e = evaluation{policy: e.policy, image: image, record: noRecord}
+	e.image, e.notes, e.record, e.suffix = image, nil, noRecord, ""
 	e.subject = subject{image: &e.image, now: now}
 }
 
@@ -112,9 +112,9 @@ func (e *evaluation) noted(order int, message string) bool {
 // judge applies the requirements of one scope to the subject, whose scan is
 // that of architecture a unless that is nil.
 func (e *evaluation) judge(ctx context.Context, sc scope, a *Architecture) {
-	for i := range e.policy.requirements {
+	for _, i := range e.policy.ofScope[sc] {
 		r := &e.policy.requirements[i]
-		if r.scope != sc || r.needsResult && stageOf(e.subject.scan.Status) != stageDone {
+		if r.needsResult && stageOf(e.subject.scan.Status) != stageDone {
 			continue
 		}
 		if message := r.judge(ctx, &e.subject); message != "" {

@@ -23,6 +23,8 @@ type Policy struct {
 	when         v1alpha1.When
 	matcher      matcher
 	requirements []requirement
+	// ofScope are the places of the requirements of each scope, in order.
+	ofScope [scopes][]int
 	// counted is which vulnerabilities count.
 	counted vulnerabilityRule
 	// evaluations are scratch space, reused.
@@ -102,6 +104,10 @@ func compile(p *v1alpha1.ImageScanPolicy) (*Policy, field.ErrorList) {
 	errs = append(errs, bad...)
 	compiled.counted = ruleOf(&p.Spec.Require)
 	compiled.requirements, bad = compileRequirements(&p.Spec.Require, spec.Child("require"))
+	for i := range compiled.requirements {
+		sc := compiled.requirements[i].scope
+		compiled.ofScope[sc] = append(compiled.ofScope[sc], i)
+	}
 	return compiled, append(errs, bad...)
 }
 

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -31,10 +34,7 @@ type cluster struct {
 
 // startCluster starts one with hssgate's CustomResourceDefinitions.
 func (b *bench) startCluster() (*cluster, error) {
-	assets := os.Getenv("KUBEBUILDER_ASSETS")
-	if assets == "" {
-		assets = filepath.Join(b.root, ".cache", "controlplane", "bin")
-	}
+	assets := b.assets()
 	if _, err := os.Stat(filepath.Join(assets, "kube-apiserver")); err != nil { //nolint:gosec // whoever runs it chooses the folder
 		return nil, fmt.Errorf("the control plane isn't built: run make controlplane: %w", err)
 	}
@@ -74,6 +74,20 @@ func (c *cluster) connect(b *bench, access *rest.Config) error {
 	fast.ContentType = runtime.ContentTypeProtobuf
 	c.client, err = kubernetes.NewForConfig(fast)
 	return err
+}
+
+// assets is the folder of the control plane.
+func (b *bench) assets() string {
+	return cmp.Or(os.Getenv("KUBEBUILDER_ASSETS"), filepath.Join(b.root, ".cache", "controlplane", "bin"))
+}
+
+// apiServer is the API server's version, or that there's none.
+func (b *bench) apiServer() string {
+	out, err := exec.Command(filepath.Join(b.assets(), "kube-apiserver"), "--version").Output() //nolint:gosec,noctx // it only prints
+	if err != nil {
+		return "none"
+	}
+	return strings.TrimSpace(string(out))
 }
 
 func (c *cluster) stop() error { return c.server.Stop() }

@@ -14,7 +14,7 @@ import (
 func describeMachine() []string {
 	return []string{
 		"machine: " + processor(),
-		"system: " + runtime.GOOS + "/" + runtime.GOARCH + " " + firstLine("/proc/sys/kernel/osrelease"),
+		"system: " + runtime.GOOS + "/" + runtime.GOARCH + " " + kernel(),
 		"load at the start: " + firstLine("/proc/loadavg"),
 		"go: " + runtime.Version(),
 		"hssgate: " + revision(),
@@ -32,6 +32,12 @@ func processor() string {
 		}
 	}
 	return format(runtime.NumCPU()) + " × " + model
+}
+
+// kernel is its version without what its builder added.
+func kernel() string {
+	version, _, _ := strings.Cut(firstLine("/proc/sys/kernel/osrelease"), "-")
+	return version
 }
 
 func firstLine(path string) string {

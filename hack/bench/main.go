@@ -125,7 +125,7 @@ func measureAll(ctx context.Context, chosen []measurement, quick bool) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
-	b.printf("%s\n\n", strings.Join(describeMachine(), "\n"))
+	b.printf("%s\n\n", strings.Join(append(describeMachine(), "API server: "+b.apiServer()), "\n"))
 	for _, m := range chosen {
 		begun := time.Now()
 		b.printf("## (%s) %s\n\n", m.letter, m.title)
