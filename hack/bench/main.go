@@ -125,10 +125,10 @@ func measureAll(ctx context.Context, chosen []measurement, quick bool) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
-	b.printf("%s\n\n", strings.Join(append(describeMachine(), "API server: "+b.apiServer()), "\n"))
+	b.printf("```\n%s\n```\n\n", strings.Join(append(describeMachine(), "API server: "+b.apiServer()), "\n"))
 	for _, m := range chosen {
 		begun := time.Now()
-		b.printf("## (%s) %s\n\n", m.letter, m.title)
+		b.printf("### (%s) %s\n\n", m.letter, m.title)
 		if err := m.run(ctx, b); err != nil {
 			return fmt.Errorf("(%s) %s: %w", m.letter, m.title, err)
 		}
