@@ -76,8 +76,9 @@ func LoadInventory(path string, start time.Time) (*Inventory, error) {
 //
 // Further defaults: id and latest_version are assigned, image_type is
 // private_image, registry_type and registry_name follow from the type,
-// image_id from the digest, scannable is true, is_multiple_arch is whether
-// there are association_images, vul_num is the number of vulnerabilities if any
+// image_id from the digest (or made up, for a row with vulnerabilities and no
+// digest), scannable is true, is_multiple_arch is whether there are
+// association_images, vul_num is the number of vulnerabilities if any
 // are given, and a scan that is started finds nothing bad. A time may have the units d, h, m and s, and a sign: -60d is sixty
 // days before start.
 func ParseInventory(data []byte, start time.Time) (*Inventory, error) {

@@ -1,10 +1,13 @@
 package hsstest
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"maps"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -123,6 +126,9 @@ func finishImage(i *imageRow) error {
 	setDefault(&i.RegistryName, i.RegistryType)
 	setDefault(&i.ImageID, idOfDigest(i.ImageDigest))
 	setCount(&i.VulNum, i.Vulnerabilities)
+	if len(i.Vulnerabilities) > 0 {
+		setDefault(&i.ImageID, idOfName(i.Namespace, i.ImageName, i.ImageVersion))
+	}
 	i.Scannable = i.scannable == nil || *i.scannable
 	i.MultiArch = len(i.AssociationImages) > 0
 	if i.multiArch != nil {
@@ -137,6 +143,9 @@ func finishImage(i *imageRow) error {
 		setDefault(&a.ScanStatus, i.ScanStatus)
 		setDefault(&a.ImageID, idOfDigest(a.ImageDigest))
 		setCount(&a.VulNum, a.Vulnerabilities)
+		if len(a.Vulnerabilities) > 0 {
+			setDefault(&a.ImageID, idOfName(a.Namespace, a.ImageName, a.ImageVersion, strconv.Itoa(n)))
+		}
 	}
 	return nil
 }
@@ -152,6 +161,13 @@ func setDefault(value *string, fallback string) {
 	if *value == "" {
 		*value = fallback
 	}
+}
+
+// idOfName makes up an ID for an image that has vulnerabilities to ask for and no
+// digest.
+func idOfName(parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	return hex.EncodeToString(sum[:])
 }
 
 // idOfDigest is a digest's hexadecimal part, which is what HSS shows as image_id.
