@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/hssgate/hssgate/charts"
+	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/image"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
@@ -126,6 +127,18 @@ func TestGoMemoryLimit(t *testing.T) {
 		if got != want {
 			t.Errorf("limit %s: got GOMEMLIMIT %q, want %q", limit, got, want)
 		}
+	}
+}
+
+// TestTheMemoryLimitHoldsWhatIsAllowedInMemory keeps the default limit in step
+// with the configuration's own bounds, as docs/performance.md reckons.
+func TestTheMemoryLimitHoldsWhatIsAllowedInMemory(t *testing.T) {
+	t.Parallel()
+	c := config.Default()
+	needed := 100<<20 + 2*int64(c.Cache.MaxBytes) + 2*int64(c.Webhook.MaxInFlightBytes)
+	limit := deployment(t, working()...).Spec.Template.Spec.Containers[0].Resources.Limits.Memory().Value()
+	if limit < needed || limit > 2*needed {
+		t.Errorf("the limit is %d Mi, and %d Mi may be needed", limit>>20, needed>>20)
 	}
 }
 
