@@ -34,7 +34,8 @@ func (n *Namespaces) NamespaceLabels(ctx context.Context, name string) (map[stri
 	namespace := &metav1.PartialObjectMetadata{}
 	namespace.SetGroupVersionKind(namespaceKind)
 	key := client.ObjectKey{Name: name}
-	err := n.Cache.Get(ctx, key, namespace)
+	// Nothing is copied: each review asks, and nobody changes what it gets.
+	err := n.Cache.Get(ctx, key, namespace, client.UnsafeDisableDeepCopy)
 	if apierrors.IsNotFound(err) {
 		err = n.Live.Get(ctx, key, namespace)
 	}

@@ -10,6 +10,7 @@ import (
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -140,11 +141,25 @@ func (g *Server) onlyAuthority() cache.ByObject {
 // cacheOptions keeps the caches to what may be read.
 func (g *Server) cacheOptions() cache.Options {
 	name := fields.OneTermEqualSelector("metadata.name", g.Config.Webhook.ConfigurationName)
-	only := map[client.Object]cache.ByObject{&admissionregistrationv1.ValidatingWebhookConfiguration{}: {Field: name}}
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	only := map[client.Object]cache.ByObject{
+		&admissionregistrationv1.ValidatingWebhookConfiguration{}: {Field: name},
+		namespace: {Transform: keepLabels},
+	}
 	if g.Config.Webhook.AuthoritySecret != "" {
 		only[&corev1.Secret{}] = g.onlyAuthority()
 	}
 	return cache.Options{ByObject: only}
+}
+
+// keepLabels leaves out of the cache what of a namespace nobody asks for: its
+// annotations may have many kilobytes.
+func keepLabels(object any) (any, error) {
+	if namespace, ok := object.(*metav1.PartialObjectMetadata); ok {
+		namespace.Annotations, namespace.ManagedFields = nil, nil
+	}
+	return object, nil
 }
 
 func (g *Server) servingHosts() []string {
