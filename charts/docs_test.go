@@ -26,6 +26,20 @@ func documents(t *testing.T) map[string]string {
 	return pages
 }
 
+// withGuides are the documents, and the guides beside them.
+func withGuides(t *testing.T) map[string]string {
+	t.Helper()
+	pages := documents(t)
+	guides, err := filepath.Glob("../docs/guides/*.md")
+	if err != nil || len(guides) == 0 {
+		t.Fatalf("there are no guides: %v", err)
+	}
+	for _, path := range guides {
+		pages[path] = readFile(t, path)
+	}
+	return pages
+}
+
 func readFile(t *testing.T, path string) string {
 	t.Helper()
 	content, err := os.ReadFile(path)
@@ -37,7 +51,7 @@ func readFile(t *testing.T, path string) string {
 
 func TestLinksOfDocumentsLeadSomewhere(t *testing.T) {
 	t.Parallel()
-	for path, text := range documents(t) {
+	for path, text := range withGuides(t) {
 		for _, link := range regexp.MustCompile(`\]\(([^)\s]+)\)`).FindAllStringSubmatch(text, -1) {
 			target, anchor, _ := strings.Cut(link[1], "#")
 			if strings.HasPrefix(target, "http") {
@@ -131,4 +145,22 @@ func exists(values map[string]any, path []string) bool {
 		return false
 	}
 	return len(inner) == 0 || exists(inner, path[1:])
+}
+
+func TestImagesOfDocumentsAreSmall(t *testing.T) {
+	t.Parallel()
+	const most = 300 << 10
+	images, err := filepath.Glob("../docs/images/*")
+	if err != nil || len(images) == 0 {
+		t.Fatalf("there are no images: %v", err)
+	}
+	for _, path := range images {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Size() > most {
+			t.Errorf("%s has %d bytes, more than %d", path, info.Size(), most)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package charts_test
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -77,4 +78,24 @@ func metricsInCode(t *testing.T) []string {
 		t.Fatal("no metrics were found in the code")
 	}
 	return names
+}
+
+// TestTheGuideNamesEveryPanel keeps the guide in step with the dashboard.
+func TestTheGuideNamesEveryPanel(t *testing.T) {
+	t.Parallel()
+	var dashboard struct {
+		Panels []struct{ Title, Description string }
+	}
+	if err := json.Unmarshal([]byte(readFile(t, chart+"/files/dashboards/hssgate.json")), &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	guide := readFile(t, "../docs/guides/dashboard.md")
+	for _, p := range dashboard.Panels {
+		if line := "| " + p.Title + " | " + p.Description + " |"; !strings.Contains(guide, line) {
+			t.Errorf("docs/guides/dashboard.md lacks the line\n%s", line)
+		}
+	}
+	if lines := strings.Count(guide, "\n| "); lines != len(dashboard.Panels)+1 {
+		t.Errorf("its table has %d lines, the dashboard %d panels", lines, len(dashboard.Panels))
+	}
 }

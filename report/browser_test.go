@@ -231,7 +231,9 @@ func large() *report.Report {
 
 func TestThePageInABrowser(t *testing.T) {
 	b := startBrowser(t)
-	for name, r := range map[string]*report.Report{"sample": everything(), "large": large(), "empty": {Subject: "nothing"}} {
+	for name, r := range map[string]*report.Report{
+		"sample": everything(), "large": large(), "empty": {Subject: "nothing"}, "audit": audited(t), "empty-audit": {Audit: &report.Audit{}},
+	} {
 		path := page(t, r)
 		for _, view := range []struct {
 			name, scheme string
@@ -333,13 +335,21 @@ func TestThePageIsSearched(t *testing.T) {
 
 func TestThePageIsPrinted(t *testing.T) {
 	b := startBrowser(t)
-	b.open(page(t, large()), 1280, "dark")
+	path := page(t, large())
+	b.open(path, 1280, "dark")
 	var pdf struct{ Data string }
 	b.call("Page.printToPDF", map[string]any{"printBackground": true}, &pdf)
 	if len(pdf.Data) < 10_000 {
 		t.Errorf("the PDF has only %d bytes", len(pdf.Data))
 	}
+	const paper = 718 // A4 less margins
+	b.open(path, paper, "dark")
 	b.call("Emulation.setEmulatedMedia", map[string]any{"media": "print"}, nil)
+	b.shoot("large-print", paper)
+	var wide int
+	if b.eval("document.documentElement.scrollWidth", &wide); wide > paper {
+		t.Errorf("what is printed is %d wide, the paper %d", wide, paper)
+	}
 	var hidden bool
 	if b.eval("getComputedStyle(document.querySelector('nav')).display === 'none' && getComputedStyle(document.body).backgroundColor === 'rgb(255, 255, 255)'", &hidden); !hidden {
 		t.Error("the navigation is printed, or the background is dark")

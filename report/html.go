@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"io"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -86,7 +87,8 @@ type pageRow struct {
 }
 
 func (r *Report) writeHTML(w io.Writer) error {
-	t, err := template.ParseFS(htmlFiles, "html/report.html.tmpl")
+	const file = "html/report.html.tmpl"
+	t, err := template.New(path.Base(file)).Funcs(template.FuncMap{"hostOf": hostOf, "pathOf": pathOf}).ParseFS(htmlFiles, file)
 	if err != nil {
 		return err
 	}
@@ -197,6 +199,18 @@ func (r *Report) worstImages() []worstImage {
 	return rows
 }
 
+// hostOf is the host of a reference with its slash, which the page breaks only
+// if it must; pathOf is the rest.
+func hostOf(reference string) string {
+	host, _, found := strings.Cut(reference, "/")
+	if !found {
+		return ""
+	}
+	return host + "/"
+}
+
+func pathOf(reference string) string { return strings.TrimPrefix(reference, hostOf(reference)) }
+
 func references(images []Image) func(func(string) bool) {
 	return func(yield func(string) bool) {
 		for i := range images {
@@ -218,12 +232,14 @@ func (p *page) Headline() string {
 		text := p.Audit.Headline()
 		return strings.ToUpper(text[:1]) + text[1:]
 	}
-	switch s := p.Summary; p.Outcome {
-	case Denied:
+	switch s := p.Summary; {
+	case p.Outcome == Denied:
 		return fmt.Sprintf("%d of %d would be denied", s.Denied, s.Objects)
-	case Unknown:
+	case s.PodsDenied > 0:
+		return fmt.Sprintf("The pods of %d of %d would be denied", s.PodsDenied, s.Objects)
+	case p.Outcome == Unknown:
 		return "Not everything can be told"
-	case Warned:
+	case p.Outcome == Warned:
 		return fmt.Sprintf("All admitted, %d with a warning", s.Warned)
 	default:
 		return fmt.Sprintf("All %d admitted", s.Objects)

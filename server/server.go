@@ -126,7 +126,7 @@ func (g *Server) requireCRDs() error {
 }
 
 func (g *Server) newInventory() (*inventory.Inventory, error) {
-	clients, err := inventory.NewClients(g.Config, g.UserAgent, g.traceCalls)
+	clients, err := inventory.NewClients(g.Config, g.UserAgent, newRequestMetrics(metrics.Registry).wrap, g.traceCalls)
 	if err != nil {
 		return nil, fmt.Errorf("prepare to ask HSS: %w", err)
 	}
