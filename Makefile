@@ -9,8 +9,8 @@ MAKEFLAGS   += --no-print-directory
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.0.0)
 FUZZTIME  ?= 30s
 # Go's modules in this repository. The test modules keep their dependencies out of hssgate's go.mod.
-MODULES   := . hss/sdkoracle hack/controlplane hack/tools hack/chart hack/kubescore hack/kwok report/schematest tracing/otlp/oracle
-TESTED    := hss/sdkoracle hack/chart report/schematest tracing/otlp/oracle
+MODULES   := . hss/sdkoracle hack/controlplane hack/tools hack/chart hack/kubescore hack/kwok report/schematest tracing/otlp/oracle e2e/faults
+TESTED    := hss/sdkoracle hack/chart report/schematest tracing/otlp/oracle e2e/faults
 
 ROOT      := $(CURDIR)
 TOOLS     := $(ROOT)/.cache/tools/bin
