@@ -58,6 +58,9 @@ func (e *Explainer) explain(ctx context.Context, c *Checker, o *Object, r *gate.
 		s.addf(0, "%s: %s", use, use.Image)
 		j := judged{explainer: e, object: o, labels: labels, unknown: err != nil, use: use, known: &result.Images[i], result: result}
 		j.detailed = c.detailed(use.Image)
+		if facts := c.said(use.Image); facts != nil {
+			j.pin = policy.ScannedDigest(facts)
+		}
 		j.explain(ctx, &s)
 	}
 	return s
@@ -87,6 +90,8 @@ type judged struct {
 	// detailed are the facts if the vulnerabilities were asked for; nil: they
 	// were not.
 	detailed *policy.Facts
+	// pin is the digest that a policy would have pinned.
+	pin policy.ScannedPin
 }
 
 func (j *judged) explain(ctx context.Context, s *steps) {
@@ -200,7 +205,22 @@ func (j *judged) explainPolicies(s *steps, ref *image.Reference) {
 			continue
 		}
 		s.addf(1, "policy %s judges it, and does what %s says:", p.Name(), p.Enforcement())
+		j.explainPin(s, i, ref)
 		j.explainChecks(s, &j.explainer.Policies.specs[i])
+	}
+}
+
+// explainPin tells what becomes of a tag, where a policy has images pinned.
+func (j *judged) explainPin(s *steps, i int, ref *image.Reference) {
+	e := j.explainer
+	switch spec := &e.Policies.specs[i].Spec; {
+	case !spec.Pin || ref == nil || ref.Digest != "":
+	case !e.Policies.compiled[i].Pins():
+		s.addf(2, "pin: not done, since the policy only audits")
+	case j.pin.Obstacle != "":
+		s.addf(2, "pin: not done: %s", j.pin.Message)
+	default:
+		s.addf(2, "pin: pods get %s, where the webhook that pins is installed", j.pin.Digest)
 	}
 }
 

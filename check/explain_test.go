@@ -11,6 +11,7 @@ import (
 
 	"github.com/hssgate/hssgate/check"
 	"github.com/hssgate/hssgate/inventory"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
 	"github.com/hssgate/hssgate/report"
 )
 
@@ -71,6 +72,41 @@ func TestWhatIsOddIsExplained(t *testing.T) {
 			r := checkObjects(t, o, []check.Object{tt.object})
 			if got := strings.Join(r.Results[0].Explanation, "\n"); !strings.Contains(got, tt.want) {
 				t.Errorf("no %q in it:\n%s", tt.want, got)
+			}
+		})
+	}
+}
+
+// A check judges a pod as it comes from the webhook that pins, and tells so.
+func TestPinsAreExplainedAndJudged(t *testing.T) {
+	t.Parallel()
+	const repository = "swr.cn-north-4.myhuaweicloud.com/prod/"
+	const clean = "sha256:7929baeea409dde12cb6e36f029110472472c5a94ffed929d04b4df4e4c46fbe"
+	for name, c := range map[string]struct {
+		image       string
+		enforcement v1alpha1.Enforcement
+		denied      bool
+		want        string
+	}{
+		"a tag":                        {"clean:1.0", v1alpha1.EnforcementDeny, false, "pin: pods get " + clean + ", where the webhook that pins is installed"},
+		"a policy that only warns":     {"clean:1.0", v1alpha1.EnforcementWarn, false, "pin: pods get " + clean},
+		"one that only audits":         {"clean:1.0", v1alpha1.EnforcementAudit, false, "pin: not done, since the policy only audits"},
+		"an image that nobody scanned": {"unscanned:1.0", v1alpha1.EnforcementDeny, true, "pin: not done: never scanned"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := noVulnerabilities("")
+			p.Spec.Pin, p.Spec.Enforcement, p.Spec.Require.Digest = true, c.enforcement, v1alpha1.DigestRequired
+			o := simulated(t)
+			known, _ := o.Facts.(*inventory.Inventory)
+			o.Policies = compile(t, p)
+			o.Explain = &check.Explainer{Lookups: known, Policies: compile(t, p)}
+			r := checkObjects(t, o, []check.Object{check.ImageObject(repository+c.image, "shop")})
+			if got := strings.Join(r.Results[0].Explanation, "\n"); !strings.Contains(got, c.want) {
+				t.Errorf("no %q in it:\n%s", c.want, got)
+			}
+			if got := r.Results[0].Verdict; (got == report.Denied) != c.denied {
+				t.Errorf("it is %s, want denied: %t", got, c.denied)
 			}
 		})
 	}

@@ -113,6 +113,11 @@ type Webhook struct {
 	// ConfigurationName names the ValidatingWebhookConfiguration into whose
 	// webhooks hssgate writes the authority of its own certificates (caBundle).
 	ConfigurationName string `yaml:"configurationName"`
+	// MutatingConfigurationName names the MutatingWebhookConfiguration whose
+	// webhook has hssgate pin images (spec.pin of a policy), which gets the same
+	// authority. It needs configurationName. Left out, there is none, or someone
+	// else fills in its caBundle.
+	MutatingConfigurationName string `yaml:"mutatingConfigurationName"`
 	// AuthoritySecret names the Secret in hssgate's own namespace that keeps the
 	// authority of hssgate's own certificates, so that all replicas serve by one
 	// authority, and it is renewed without a request being refused. It needs

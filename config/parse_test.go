@@ -153,7 +153,7 @@ func TestWrongFieldsNameTheirLine(t *testing.T) {
 	for name, test := range map[string]struct{ add, want string }{
 		"an unknown field that resembles one": {"loging: {}", `c.yaml:9: unknown field "loging"; did you mean "logging"?`},
 		"an unknown field that resembles none": {
-			"webhook:\n  xyzzy: 1", `c.yaml:10: unknown field "xyzzy" in webhook; allowed are authorityLifetime, authorityPropagation, authoritySecret, bindAddress, certDir, clientCAFile, clientNames, configurationName, defaultTimeout, hosts, maxInFlightBytes, maxReviewBytes, timeoutMargin, tlsCertFile, tlsKeyFile`,
+			"webhook:\n  xyzzy: 1", `c.yaml:10: unknown field "xyzzy" in webhook; allowed are authorityLifetime, authorityPropagation, authoritySecret, bindAddress, certDir, clientCAFile, clientNames, configurationName, defaultTimeout, hosts, maxInFlightBytes, maxReviewBytes, mutatingConfigurationName, timeoutMargin, tlsCertFile, tlsKeyFile`,
 		},
 		"an unknown field in another case": {"DryRun: true", `c.yaml:9: unknown field "DryRun"; did you mean "dryRun"?`},
 		"a field that is given twice":      {"dryRun: true\ndryRun: true", `c.yaml:10: field "dryRun" is given twice, first in line 9`},

@@ -395,6 +395,12 @@ func TestAuthorityAndClients(t *testing.T) {
 		"an authority that isn't needed": {webhook(func(w *config.Webhook) {
 			w.AuthoritySecret, w.ConfigurationName, w.CertDir = "hssgate-authority", "hssgate", "/certs"
 		}), []string{"webhook.authoritySecret"}},
+		"a webhook that pins beside the one that judges": {webhook(func(w *config.Webhook) {
+			w.MutatingConfigurationName, w.ConfigurationName = "hssgate", "hssgate"
+		}), nil},
+		"a webhook that pins and none that judges": {webhook(func(w *config.Webhook) {
+			w.MutatingConfigurationName = "hssgate"
+		}), []string{"webhook.mutatingConfigurationName"}},
 		"no name of a Secret": {webhook(func(w *config.Webhook) {
 			w.AuthoritySecret, w.ConfigurationName = "namespace/name", "hssgate"
 		}), []string{"webhook.authoritySecret"}},

@@ -52,6 +52,9 @@ var secretPattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9
 func (v *validator) authority(w Webhook) {
 	v.duration("webhook.authorityLifetime", w.AuthorityLifetime, Duration(10*time.Minute), Duration(87600*time.Hour))
 	v.duration("webhook.authorityPropagation", w.AuthorityPropagation, 0, max(0, w.AuthorityLifetime/10))
+	if w.MutatingConfigurationName != "" && w.ConfigurationName == "" {
+		v.failf("webhook.mutatingConfigurationName", "needs configurationName: what pins images also judges them")
+	}
 	const field = "webhook.authoritySecret"
 	switch name := w.AuthoritySecret; {
 	case name == "":

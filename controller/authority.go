@@ -45,9 +45,12 @@ type Authority struct {
 	Secret client.ObjectKey
 	// ConfigurationName is that of the ValidatingWebhookConfiguration.
 	ConfigurationName string
-	Rotation          certificate.Rotation
-	Clock             clock.PassiveClock
-	Log               *slog.Logger
+	// MutatingConfigurationName is that of the MutatingWebhookConfiguration;
+	// empty: there is none.
+	MutatingConfigurationName string
+	Rotation                  certificate.Rotation
+	Clock                     clock.PassiveClock
+	Log                       *slog.Logger
 
 	trust certificate.Trust
 	// last is what was last good; missing is since when the Secret is gone.
@@ -58,7 +61,7 @@ type Authority struct {
 // SetupWithManager follows the Secret and the webhook configuration on the
 // elected replica.
 func (a *Authority) SetupWithManager(mgr ctrl.Manager) error {
-	if err := followCertificates(mgr, "authority", a.Secret, a.ConfigurationName).Complete(a); err != nil {
+	if err := followCertificates(mgr, "authority", a.Secret, a.ConfigurationName, a.MutatingConfigurationName).Complete(a); err != nil {
 		return fmt.Errorf("keep the certificates' authority: %w", err)
 	}
 	return nil
@@ -74,17 +77,17 @@ func (a *Authority) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result,
 	if wait := a.mayReturn(now, secret); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
-	configuration, err := readConfiguration(ctx, a.Client, a.ConfigurationName)
+	configurations, err := readConfigurations(ctx, a.Client, a.ConfigurationName, a.MutatingConfigurationName)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	a.trust.Observe(now, bundles(configuration)...)
+	a.trust.Observe(now, bundles(configurations)...)
 	roots, wait, err := a.step(ctx, now, secret)
 	if err != nil {
 		return afterConflict(err)
 	}
 	drop, next := a.strangers(now, roots)
-	err = writeBundles(ctx, a.Client, configuration, func(bundle []byte) []byte {
+	err = writeBundles(ctx, a.Client, configurations, func(bundle []byte) []byte {
 		return certificate.MergeBundle(bundle, roots.PEMs(), now, drop)
 	})
 	if err != nil {

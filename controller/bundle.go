@@ -1,31 +1,33 @@
 package controller
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"sync/atomic"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/hssgate/hssgate/certificate"
 )
 
 // Bundle keeps the authority of hssgate's own certificates in the caBundle of
-// the webhooks of one ValidatingWebhookConfiguration, whenever it is made or
-// changed. It is for replicas that each have an authority of their own, and
+// the webhooks that ask it, whenever their configurations are made or changed. It is for replicas that each have an authority of their own, and
 // every one adds its own: see Certificates for those that share one.
 type Bundle struct {
 	Client client.Client
 	// ConfigurationName is that of the ValidatingWebhookConfiguration.
 	ConfigurationName string
+	// MutatingConfigurationName is that of the MutatingWebhookConfiguration;
+	// empty: there is none.
+	MutatingConfigurationName string
 	// Authority is the certificate to add, in PEM.
 	Authority []byte
 	Clock     clock.PassiveClock
@@ -46,16 +48,32 @@ func trusted(yes *atomic.Bool, configuration string) error {
 
 // SetupWithManager follows the configuration on every replica.
 func (b *Bundle) SetupWithManager(mgr ctrl.Manager) error {
-	err := ctrl.NewControllerManagedBy(mgr).
+	key := client.ObjectKey{Name: b.ConfigurationName}
+	following := ctrl.NewControllerManagedBy(mgr).
 		Named("ca-bundle").
 		For(&admissionregistrationv1.ValidatingWebhookConfiguration{}, builder.WithPredicates(named(b.ConfigurationName))).
-		WatchesRawSource(atStart(client.ObjectKey{Name: b.ConfigurationName})).
-		WithOptions(ctrlcontroller.Options{NeedLeaderElection: new(false)}).
-		Complete(b)
-	if err != nil {
+		WatchesRawSource(atStart(key)).
+		WithOptions(ctrlcontroller.Options{NeedLeaderElection: new(false)})
+	if err := followMutating(following, key, b.MutatingConfigurationName).Complete(b); err != nil {
 		return fmt.Errorf("follow the webhook configuration: %w", err)
 	}
 	return nil
+}
+
+// followMutating asks for key whenever the MutatingWebhookConfiguration changes,
+// if there is to be one.
+func followMutating(following *builder.Builder, key client.ObjectKey, name string) *builder.Builder {
+	if name == "" {
+		return following
+	}
+	return following.Watches(&admissionregistrationv1.MutatingWebhookConfiguration{}, toKey(key), builder.WithPredicates(named(name)))
+}
+
+// toKey asks for one key, whatever has changed.
+func toKey(key client.ObjectKey) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
+		return []reconcile.Request{{NamespacedName: key}}
+	})
 }
 
 func named(name string) predicate.Predicate {
@@ -64,11 +82,11 @@ func named(name string) predicate.Predicate {
 
 // Reconcile adds the authority where it is missing.
 func (b *Bundle) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, error) {
-	configuration, err := readConfiguration(ctx, b.Client, b.ConfigurationName)
+	configurations, err := readConfigurations(ctx, b.Client, b.ConfigurationName, b.MutatingConfigurationName)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	err = writeBundles(ctx, b.Client, configuration, func(bundle []byte) []byte {
+	err = writeBundles(ctx, b.Client, configurations, func(bundle []byte) []byte {
 		return certificate.AddToBundle(bundle, b.Authority, b.Clock.Now())
 	})
 	if err != nil {
@@ -76,52 +94,4 @@ func (b *Bundle) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, er
 	}
 	b.trusted.Store(true)
 	return ctrl.Result{}, nil
-}
-
-// readConfiguration returns nil if there's none.
-func readConfiguration(ctx context.Context, c client.Reader, name string) (*admissionregistrationv1.ValidatingWebhookConfiguration, error) {
-	var configuration admissionregistrationv1.ValidatingWebhookConfiguration
-	err := c.Get(ctx, client.ObjectKey{Name: name}, &configuration)
-	if apierrors.IsNotFound(err) {
-		return nil, nil //nolint:nilnil // an absent one is nothing to do, not a failure
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read ValidatingWebhookConfiguration %q: %w", name, err)
-	}
-	return &configuration, nil
-}
-
-func bundles(configuration *admissionregistrationv1.ValidatingWebhookConfiguration) [][]byte {
-	if configuration == nil {
-		return nil
-	}
-	all := make([][]byte, 0, len(configuration.Webhooks))
-	for i := range configuration.Webhooks {
-		all = append(all, configuration.Webhooks[i].ClientConfig.CABundle)
-	}
-	return all
-}
-
-// writeBundles changes the caBundle of every webhook; a configuration of nil has
-// none.
-func writeBundles(ctx context.Context, c client.Client, configuration *admissionregistrationv1.ValidatingWebhookConfiguration, change func([]byte) []byte) error {
-	if configuration == nil {
-		return nil
-	}
-	before := configuration.DeepCopy()
-	changed := false
-	for i := range configuration.Webhooks {
-		old := &configuration.Webhooks[i].ClientConfig.CABundle
-		bundle := change(*old)
-		changed = changed || !bytes.Equal(*old, bundle)
-		*old = bundle
-	}
-	if !changed {
-		return nil
-	}
-	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	if err := c.Patch(ctx, configuration, patch); err != nil {
-		return client.IgnoreNotFound(fmt.Errorf("write the caBundle of %q: %w", configuration.Name, err))
-	}
-	return nil
 }

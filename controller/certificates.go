@@ -16,7 +16,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -33,6 +32,9 @@ type Certificates struct {
 	Secret client.ObjectKey
 	// ConfigurationName is that of the ValidatingWebhookConfiguration.
 	ConfigurationName string
+	// MutatingConfigurationName is that of the MutatingWebhookConfiguration;
+	// empty: there is none.
+	MutatingConfigurationName string
 	// Issuer makes the serving certificate.
 	Issuer *certificate.Issuer
 	// Propagation is how long API servers are given to learn of an authority
@@ -58,7 +60,7 @@ func (c *Certificates) Ready() error {
 // SetupWithManager follows the Secret and the webhook configuration on every
 // replica.
 func (c *Certificates) SetupWithManager(mgr ctrl.Manager) error {
-	err := followCertificates(mgr, "certificates", c.Secret, c.ConfigurationName).
+	err := followCertificates(mgr, "certificates", c.Secret, c.ConfigurationName, c.MutatingConfigurationName).
 		WithOptions(ctrlcontroller.Options{NeedLeaderElection: new(false)}).
 		Complete(c)
 	if err != nil {
@@ -68,16 +70,14 @@ func (c *Certificates) SetupWithManager(mgr ctrl.Manager) error {
 }
 
 // followCertificates asks for one key, the Secret's, whatever changes.
-func followCertificates(mgr ctrl.Manager, name string, secret client.ObjectKey, configuration string) *builder.Builder {
+func followCertificates(mgr ctrl.Manager, name string, secret client.ObjectKey, configuration, mutating string) *builder.Builder {
 	own := predicate.NewPredicateFuncs(func(o client.Object) bool { return client.ObjectKeyFromObject(o) == secret })
-	toSecret := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
-		return []reconcile.Request{{NamespacedName: secret}}
-	})
-	return ctrl.NewControllerManagedBy(mgr).
+	following := ctrl.NewControllerManagedBy(mgr).
 		Named(name).
 		For(&corev1.Secret{}, builder.WithPredicates(own)).
-		Watches(&admissionregistrationv1.ValidatingWebhookConfiguration{}, toSecret, builder.WithPredicates(named(configuration))).
+		Watches(&admissionregistrationv1.ValidatingWebhookConfiguration{}, toKey(secret), builder.WithPredicates(named(configuration))).
 		WatchesRawSource(atStart(secret))
+	return followMutating(following, secret, mutating)
 }
 
 // atStart asks for key once, also if nothing of that name is there.
@@ -94,12 +94,12 @@ func (c *Certificates) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	configuration, err := readConfiguration(ctx, c.Client, c.ConfigurationName)
+	configurations, err := readConfigurations(ctx, c.Client, c.ConfigurationName, c.MutatingConfigurationName)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	now := c.Clock.Now()
-	c.trust.Observe(now, bundles(configuration)...)
+	c.trust.Observe(now, bundles(configurations)...)
 	roots, err := certificate.ParseRoots(secret.Data)
 	if err != nil {
 		c.Log.Warn("the Secret of the authority is damaged: serving by the last good one, until it is repaired", "secret", c.Secret.String(), "error", err)
@@ -108,7 +108,7 @@ func (c *Certificates) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	err = writeBundles(ctx, c.Client, configuration, func(bundle []byte) []byte {
+	err = writeBundles(ctx, c.Client, configurations, func(bundle []byte) []byte {
 		return certificate.MergeBundle(bundle, roots.PEMs(), now, nil)
 	})
 	if apierrors.IsConflict(err) {
@@ -118,7 +118,7 @@ func (c *Certificates) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	c.note(configuration)
+	c.note(configurations)
 	return ctrl.Result{RequeueAfter: wait}, nil
 }
 
@@ -146,13 +146,13 @@ func (c *Certificates) adopt(now time.Time, current *certificate.Root) (time.Dur
 	return 0, nil
 }
 
-// note notes that the authority in use is in the webhook configuration as it
-// was read or has just been written.
-func (c *Certificates) note(configuration *admissionregistrationv1.ValidatingWebhookConfiguration) {
-	c.trust.Observe(c.Clock.Now(), bundles(configuration)...)
+// note notes that the authority in use is in the webhook configurations as they
+// were read or have just been written.
+func (c *Certificates) note(configurations []client.Object) {
+	c.trust.Observe(c.Clock.Now(), bundles(configurations)...)
 	root := c.Issuer.Root()
 	_, isTrusted := c.trust.Since(root)
-	if isTrusted || root != nil && configuration == nil {
+	if isTrusted || root != nil && len(configurations) == 0 {
 		c.trusted.Store(true)
 	}
 }

@@ -87,7 +87,7 @@ func (j *judgement) covering(s *subject, p *policy.Policy) []*policy.Exception {
 	if s.err != nil || !p.AllowsExceptions() {
 		return nil
 	}
-	image := &policy.Image{Host: s.ref.Host, Path: s.ref.Path, Digest: s.ref.Digest}
+	image := &policy.Image{Host: s.ref.Host, Path: s.ref.Path, Digest: cmp.Or(s.ref.Digest, s.judged().Image.Digest)}
 	var covering []*policy.Exception
 	for _, e := range j.exceptions() {
 		if e.Covers(p.Name(), image) {

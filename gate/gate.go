@@ -70,6 +70,9 @@ type Request struct {
 	Workload image.Workload
 	// User is who asks, whose right to break the glass counts.
 	User User
+	// BeforePinning says that a pod has not come to where images are pinned, as
+	// the pods of a template haven't: it is judged as it would come from there.
+	BeforePinning bool
 }
 
 // Decide judges every image of the object by every policy that matches it. It
@@ -178,6 +181,8 @@ type subject struct {
 	facts policy.Facts
 	// same is the place of an earlier subject with the same reference, or its own.
 	same int
+	// pinAhead says that the image is still to be pinned before it is judged.
+	pinAhead bool
 	// matched tells whether any policy judges it.
 	matched bool
 }
@@ -278,6 +283,7 @@ type failure struct {
 
 func (g *Gate) judge(ctx context.Context, r Request, subjects []subject, policies []*policy.Policy, d *Decision) {
 	j := &judgement{gate: g, request: r, template: r.Workload.Template, now: g.Clock.Now()}
+	j.pinAhead(subjects, policies)
 	failures := j.evaluate(ctx, subjects, policies, d)
 	j.detail(ctx, subjects, failures)
 	for i := range failures {
@@ -318,11 +324,31 @@ func (j *judgement) evaluate(ctx context.Context, subjects []subject, policies [
 	return failures
 }
 
+// pinAhead has the subjects judged as they will come, if images are still to be
+// pinned: with the digest that HSS scanned, where a policy asks for it.
+func (j *judgement) pinAhead(subjects []subject, policies []*policy.Policy) {
+	if !j.template && !j.request.BeforePinning {
+		return
+	}
+	for i := range subjects {
+		s := &subjects[i]
+		s.pinAhead = s.err == nil && slices.ContainsFunc(policies, func(p *policy.Policy) bool { return p.Pins() && s.matches(p) })
+	}
+}
+
+// judged are the facts that the subject is judged by.
+func (s *subject) judged() policy.Facts {
+	if s.pinAhead {
+		return s.facts.AsPinned()
+	}
+	return s.facts
+}
+
 func (s *subject) findings(ctx context.Context, p *policy.Policy, now time.Time) []policy.Finding {
 	if s.err != nil {
 		return []policy.Finding{{Check: CheckReference, Message: s.err.Error(), Action: v1alpha1.ActionDeny}}
 	}
-	return p.Evaluate(ctx, s.facts, now)
+	return p.Evaluate(ctx, s.judged(), now)
 }
 
 // Denies reports whether any policy in force denies in the namespace: then an

@@ -16,6 +16,8 @@ import (
 type Index struct {
 	policies []*policy.Policy
 	denies   bool
+	// pins tells whether any policy has images pinned.
+	pins bool
 	// selects tells whether any policy asks for a namespace's labels.
 	selects bool
 	seed    maphash.Seed
@@ -33,6 +35,7 @@ func NewIndex(policies []*policy.Policy) *Index {
 	slices.SortFunc(ix.policies, func(a, b *policy.Policy) int { return strings.Compare(a.Name(), b.Name()) })
 	for _, p := range ix.policies {
 		ix.denies = ix.denies || p.Enforcement() == v1alpha1.EnforcementDeny
+		ix.pins = ix.pins || p.Pins()
 		ix.selects = ix.selects || p.SelectsNamespaces()
 	}
 	ix.scopes.Store(&map[uint64]*scope{})

@@ -119,7 +119,11 @@ func (s *subject) display() string {
 	if s.err == nil {
 		return s.ref.String()
 	}
-	written := s.use.Image
+	return displayed(s.use.Image)
+}
+
+// displayed is a reference as it is written, in quotes.
+func displayed(written string) string {
 	if len(written) > maxWrittenDisplay {
 		written = strings.ToValidUTF8(written[:maxWrittenDisplay], "") + "…"
 	}

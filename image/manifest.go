@@ -3,6 +3,7 @@ package image
 import (
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -52,6 +53,8 @@ type Annotations struct {
 	// BreakGlass is the reason why the pod should be admitted although policies
 	// deny it; nil without the annotation.
 	BreakGlass *string `json:"hssgate.io/break-glass"`
+	// Mirror is set on a mirror pod, which shows what a node runs by itself.
+	Mirror *string `json:"kubernetes.io/config.mirror"`
 }
 
 // Spec is a pod's spec, or that of a workload with a pod template in it.
@@ -95,6 +98,8 @@ type volume struct {
 	Image *struct {
 		Reference string `json:"reference"`
 	} `json:"image"`
+	// index is its place among all volumes, images or not.
+	index int
 }
 
 type containers []container
@@ -114,8 +119,10 @@ func (c *containers) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 
 // UnmarshalJSONFrom keeps the volumes that are images, at most maxUses.
 func (v *volumes) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	index := -1
 	return readArray(dec, func() error {
-		var one volume
+		index++
+		one := volume{index: index}
 		if err := json.UnmarshalDecode(dec, &one); err != nil || one.Image == nil {
 			return err
 		}
@@ -186,6 +193,28 @@ func (s *PodSpec) Uses() []Use {
 		uses = append(uses, Use{PlaceVolume, v.Name, v.Image.Reference})
 	}
 	return uses
+}
+
+// Pointers are the JSON pointers (RFC 6901) to the images of a pod, in the order
+// of Uses.
+func (s *PodSpec) Pointers() []string {
+	pointers := make([]string, 0, len(s.InitContainers)+len(s.Containers)+len(s.EphemeralContainers)+len(s.Volumes))
+	for _, list := range []struct {
+		field string
+		n     int
+	}{
+		{"initContainers", len(s.InitContainers)},
+		{"containers", len(s.Containers)},
+		{"ephemeralContainers", len(s.EphemeralContainers)},
+	} {
+		for i := range list.n {
+			pointers = append(pointers, "/spec/"+list.field+"/"+strconv.Itoa(i)+"/image")
+		}
+	}
+	for _, v := range s.Volumes {
+		pointers = append(pointers, "/spec/volumes/"+strconv.Itoa(v.index)+"/image/reference")
+	}
+	return pointers
 }
 
 func (c containers) appendUses(uses []Use, place Place) []Use {

@@ -20,6 +20,7 @@ type Policy struct {
 	templates    v1alpha1.TemplateAction
 	exceptions   v1alpha1.Permission
 	breakGlass   v1alpha1.Permission
+	pins         bool
 	when         v1alpha1.When
 	matcher      matcher
 	requirements []requirement
@@ -82,6 +83,10 @@ func (p *Policy) NeedsVulnerabilities(findings []Finding) bool {
 	})
 }
 
+// Pins tells whether the policy has pods run the digest that HSS scanned. One
+// that only audits changes nothing.
+func (p *Policy) Pins() bool { return p.pins && p.enforcement != v1alpha1.EnforcementAudit }
+
 // MatchesObject tells whether the policy judges pods with objectLabels in a
 // namespace with namespaceLabels.
 func (p *Policy) MatchesObject(namespaceLabels, objectLabels map[string]string) bool {
@@ -97,7 +102,7 @@ func (p *Policy) MatchesImage(repository string) bool {
 
 func compile(p *v1alpha1.ImageScanPolicy) (*Policy, field.ErrorList) {
 	spec := field.NewPath("spec")
-	compiled := &Policy{name: p.Name}
+	compiled := &Policy{name: p.Name, pins: p.Spec.Pin}
 	errs := compiled.setActions(&p.Spec, spec)
 	var bad field.ErrorList
 	compiled.matcher, bad = compileMatch(&p.Spec.Match, spec.Child("match"))

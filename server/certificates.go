@@ -81,7 +81,10 @@ func (g *Server) ownCertificates() (*certificates, error) {
 	}
 	c := &certificates{source: authority.GetCertificate, ready: alwaysReady, follow: nothingToDo, lead: nothingToDo}
 	if name := g.Config.Webhook.ConfigurationName; name != "" {
-		bundle := &controller.Bundle{ConfigurationName: name, Authority: authority.PEM(), Clock: clock.RealClock{}}
+		bundle := &controller.Bundle{
+			ConfigurationName: name, MutatingConfigurationName: g.Config.Webhook.MutatingConfigurationName,
+			Authority: authority.PEM(), Clock: clock.RealClock{},
+		}
 		c.ready = bundle.Ready
 		c.follow = func(manager ctrl.Manager) error {
 			bundle.Client = manager.GetClient()
@@ -104,7 +107,8 @@ func (g *Server) sharedCertificates() (*certificates, error) {
 		return nil, err
 	}
 	shared := &controller.Certificates{
-		Secret: g.authoritySecret(), ConfigurationName: g.Config.Webhook.ConfigurationName, Issuer: issuer,
+		Secret: g.authoritySecret(), ConfigurationName: g.Config.Webhook.ConfigurationName,
+		MutatingConfigurationName: g.Config.Webhook.MutatingConfigurationName, Issuer: issuer,
 		Propagation: time.Duration(g.Config.Webhook.AuthorityPropagation),
 		Clock:       clock.RealClock{}, Log: g.Log.With("component", "certificates"),
 	}
@@ -119,6 +123,7 @@ func (g *Server) leadAuthority(manager ctrl.Manager) error {
 	w := &g.Config.Webhook
 	authority := &controller.Authority{
 		Client: manager.GetClient(), Secret: g.authoritySecret(), ConfigurationName: w.ConfigurationName,
+		MutatingConfigurationName: w.MutatingConfigurationName,
 		Rotation: certificate.Rotation{
 			Lifetime: time.Duration(w.AuthorityLifetime), Propagation: time.Duration(w.AuthorityPropagation),
 			Retirement: min(retirement, time.Duration(w.AuthorityLifetime)/3),
@@ -140,11 +145,12 @@ func (g *Server) onlyAuthority() cache.ByObject {
 
 // cacheOptions keeps the caches to what may be read.
 func (g *Server) cacheOptions() cache.Options {
-	name := fields.OneTermEqualSelector("metadata.name", g.Config.Webhook.ConfigurationName)
+	name := func(of string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", of) }
 	namespace := &metav1.PartialObjectMetadata{}
 	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	only := map[client.Object]cache.ByObject{
-		&admissionregistrationv1.ValidatingWebhookConfiguration{}: {Field: name},
+		&admissionregistrationv1.ValidatingWebhookConfiguration{}: {Field: name(g.Config.Webhook.ConfigurationName)},
+		&admissionregistrationv1.MutatingWebhookConfiguration{}:   {Field: name(g.Config.Webhook.MutatingConfigurationName)},
 		namespace: {Transform: keepLabels},
 	}
 	if g.Config.Webhook.AuthoritySecret != "" {

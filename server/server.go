@@ -30,6 +30,8 @@ import (
 const (
 	// ValidatePath is for pods and workloads.
 	ValidatePath = "/validate"
+	// PinPath is of the mutating webhook that pins the images of pods.
+	PinPath = "/mutate"
 	// ValidatePolicyPath is for the policies themselves.
 	ValidatePolicyPath = "/validate-policy"
 	// ValidateExceptionPath is for the exceptions from them.
@@ -165,6 +167,7 @@ func (g *Server) register(ctx context.Context, known *inventory.Inventory) error
 	})
 	server := g.manager.GetWebhookServer()
 	server.Register(ValidatePath, g.moveOn(handler))
+	server.Register(PinPath, g.moveOn(handler.Pinning(judge)))
 	policies := admission.WithValidator[*v1alpha1.ImageScanPolicy](g.scheme, webhook.PolicyValidator{})
 	server.Register(ValidatePolicyPath, g.moveOn(webhook.NewGuard(policies)))
 	exceptions := admission.WithValidator[*v1alpha1.ImageScanException](g.scheme, g.exceptionValidator())

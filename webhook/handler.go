@@ -117,9 +117,22 @@ func NewHandler(o Options) *Handler {
 	return &Handler{Options: o, failures: newFailures()}
 }
 
-// ServeHTTP answers one review. It goes on when the server shuts down or the
+// front is what one path makes of the reviews that the Handler reads.
+type front interface {
+	// review answers a review that was read.
+	review(ctx context.Context, rv *review) answer
+	// failure answers one that can't be judged.
+	failure(rv *review, code int32, reason metav1.StatusReason, why string) answer
+	// observe counts an answer.
+	observe(rv *review, allowed bool, took time.Duration, span trace.SpanContext)
+}
+
+// ServeHTTP answers one review.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.serve(w, r, h) }
+
+// serve answers one review. It goes on when the server shuts down or the
 // caller leaves: a context that others cancel would make a denial of it.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, f front) {
 	start := time.Now()
 	budget := h.budget(r)
 	ctx := &deadline{at: start.Add(budget)}
@@ -130,28 +143,36 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	traced, span := h.startReview(ctx, r)
 	var rv review
-	a := h.answer(traced, connection, r, &rv) //nolint:contextcheck // it must not end with the request's
+	a := h.answer(traced, connection, r, &rv, f) //nolint:contextcheck // it must not end with the request's
 	if err := a.write(w, rv.Request.UID, &h.buffers); err != nil {
 		if suppressed, log := h.failures.note(); log {
 			h.Log.Error("answer was not sent", "uid", rv.Request.UID, "error", err, "notLogged", suppressed)
 		}
 	}
-	h.Metrics.observe(rv.Request.Operation, a.allowed, time.Since(start), span.SpanContext())
+	f.observe(&rv, a.allowed, time.Since(start), span.SpanContext())
 	endReview(span, &rv.Request, &a)
 }
 
+func (h *Handler) observe(rv *review, allowed bool, took time.Duration, span trace.SpanContext) {
+	h.Metrics.observe(rv.Request.Operation, allowed, took, span)
+}
+
 // answer never panics.
-func (h *Handler) answer(ctx context.Context, connection *http.ResponseController, r *http.Request, rv *review) (a answer) {
+func (h *Handler) answer(ctx context.Context, connection *http.ResponseController, r *http.Request, rv *review, f front) (a answer) {
 	defer func() {
 		if p := recover(); p != nil {
 			h.Log.Error("panic while answering a review", "uid", rv.Request.UID, "panic", p, "stack", string(debug.Stack()))
-			a = h.failure(rv, http.StatusInternalServerError, metav1.StatusReasonInternalError, "internal error, see hssgate's log")
+			a = f.failure(rv, http.StatusInternalServerError, metav1.StatusReasonInternalError, "internal error, see hssgate's log")
 		}
 	}()
 	if err := h.read(ctx, connection, r, rv); err != nil {
 		code, reason := failureStatus(err)
-		return h.failure(rv, code, reason, err.Error())
+		return f.failure(rv, code, reason, err.Error())
 	}
+	return f.review(ctx, rv)
+}
+
+func (h *Handler) review(ctx context.Context, rv *review) answer {
 	// Before anything that may be lacking: a finalizer or a status needs none.
 	workload, toJudge := workload(&rv.Request)
 	if !toJudge {

@@ -13,6 +13,7 @@ import (
 // Metrics counts reviews.
 type Metrics struct {
 	decisions   *decisionMetrics
+	pins        *pinMetrics
 	exceptions  *prometheus.CounterVec
 	breakGlass  *prometheus.CounterVec
 	byOperation map[string]operationMetrics
@@ -31,6 +32,7 @@ const unknownOperation = "unknown"
 func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		decisions: newDecisionMetrics(registry),
+		pins:      newPinMetrics(registry),
 		exceptions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "hssgate_exceptions_used_total",
 			Help: "Objects that an ImageScanException let past a policy, by policy; dry-run requests are left out.",

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -19,6 +20,8 @@ type answer struct {
 	message     string
 	warnings    []string
 	annotations []annotation
+	// patch is a JSON patch of the object; empty: none.
+	patch []byte
 }
 
 // annotation is an audit annotation; an answer has each key once.
@@ -65,9 +68,19 @@ func (a *answer) append(b []byte, uid types.UID) []byte {
 		b = strconv.AppendInt(b, int64(a.code), 10)
 		b = append(b, '}')
 	}
+	b = a.appendPatch(b)
 	b = a.appendAnnotations(b)
 	b = a.appendWarnings(b)
 	return append(b, "}}\n"...)
+}
+
+func (a *answer) appendPatch(b []byte) []byte {
+	if len(a.patch) == 0 {
+		return b
+	}
+	b = append(b, `,"patchType":"`+string(admissionv1.PatchTypeJSONPatch)+`","patch":"`...)
+	b = base64.StdEncoding.AppendEncode(b, a.patch)
+	return append(b, '"')
 }
 
 func (a *answer) appendAnnotations(b []byte) []byte {

@@ -129,6 +129,14 @@ type ImageScanPolicySpec struct {
 	// +kubebuilder:default=Forbid
 	// +optional
 	BreakGlass Permission `json:"breakGlass,omitempty"`
+	// Pin has new pods run what HSS scanned: where a pod names an image by a tag
+	// only, the digest that HSS scanned under the tag is added to it. Of several
+	// policies that match, one is enough. It needs the webhook that pins (the
+	// chart's pin.enabled), changes pods only, never what makes them, and does
+	// nothing under enforcement Audit. An image whose digest HSS doesn't tell
+	// keeps its tag, with a warning.
+	// +optional
+	Pin bool `json:"pin,omitempty"`
 }
 
 // Match selects pods and images. All of its parts must fit.
