@@ -32,6 +32,7 @@ func TestHssgate(t *testing.T) {
 		"policies":    testPolicies,
 		"exceptions":  testExceptions,
 		"break-glass": testBreakGlass,
+		"pinning":     testPinning,
 		"reviews":     testReviews,
 		"operation":   testOperation,
 		"cves":        testVulnerabilities,
