@@ -23,6 +23,7 @@ import (
 type state struct {
 	FailurePolicy   string
 	CABundle        string
+	PinCABundle     string
 	Authority       map[string][]byte
 	Leader          string
 	Preset          string
@@ -35,15 +36,16 @@ type state struct {
 func testRelease(t *testing.T, c *cluster) {
 	g := newTestGate(t)
 	// The API server of a test reaches the gate by its address, and no pods.
-	values := append(working("deployment.enabled=true", "webhook.timeoutSeconds=2", "policies.preset=audit"), g.values()...)
+	values := append(working("deployment.enabled=true", "webhook.timeoutSeconds=2", "policies.preset=audit", pinned), g.values()...)
 	c.install(t, values...)
-	g.start(t, c, configuration(t, values...))
+	g.start(t, c, pinningConfiguration(t, values...))
 	eventually(t, func(ctx context.Context) string { return c.state(ctx, t).missing() })
 	installed := c.state(t.Context(), t)
 	if installed.Preset != "audit" || installed.FailurePolicy != "Ignore" {
 		t.Errorf("got %+v, want preset audit and failurePolicy Ignore", installed)
 	}
 	testRights(t, c)
+	testPins(t, c)
 
 	enforce := slices.Concat(values, set("mode=enforce", "policies.preset=baseline", "replicas=3"))
 	enforced := installed
@@ -121,7 +123,7 @@ func definitions(t testing.TB) []string {
 
 // missing says what a gate that has just been started has still to write.
 func (s state) missing() string {
-	if s.CABundle == "" || len(s.Authority["ca.crt"]) == 0 || s.Leader == "" || s.PolicyCondition != "True" {
+	if s.CABundle == "" || s.PinCABundle != s.CABundle || len(s.Authority["ca.crt"]) == 0 || s.Leader == "" || s.PolicyCondition != "True" {
 		return fmt.Sprintf("hssgate hasn't yet written all: %+v", s)
 	}
 	return ""
@@ -139,6 +141,9 @@ func (c *cluster) state(ctx context.Context, t testing.TB) state {
 		}
 		s.CABundle = string(webhook.ClientConfig.CABundle)
 	}
+	var pinning admissionregistrationv1.MutatingWebhookConfiguration
+	c.get(ctx, t, client.ObjectKey{Name: release}, &pinning)
+	s.PinCABundle = string(pinning.Webhooks[0].ClientConfig.CABundle)
 	s.FailurePolicy = string(*webhooks.Webhooks[0].FailurePolicy)
 	var authority corev1.Secret
 	c.get(ctx, t, client.ObjectKey{Namespace: namespace, Name: release + "-authority"}, &authority)

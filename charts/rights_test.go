@@ -31,6 +31,7 @@ func testRights(t *testing.T, c *cluster) {
 		"it may keep its own authority": {true, []attributes{
 			{Resource: "secrets", Verb: "update", Namespace: namespace, Name: release + "-authority"},
 			{Group: "admissionregistration.k8s.io", Resource: "validatingwebhookconfigurations", Verb: "patch", Name: release},
+			{Group: "admissionregistration.k8s.io", Resource: "mutatingwebhookconfigurations", Verb: "patch", Name: release},
 		}},
 		"it may audit what runs": {true, []attributes{
 			{Resource: "pods", Verb: "list", Namespace: "default"},
@@ -81,7 +82,9 @@ func testRights(t *testing.T, c *cluster) {
 			{Group: "admissionregistration.k8s.io", Resource: "validatingwebhookconfigurations", Verb: "patch", Name: "other"},
 			{Group: "admissionregistration.k8s.io", Resource: "validatingwebhookconfigurations", Verb: "list"},
 			{Group: "admissionregistration.k8s.io", Resource: "validatingwebhookconfigurations", Verb: "delete", Name: release},
-			{Group: "admissionregistration.k8s.io", Resource: "mutatingwebhookconfigurations", Verb: "get", Name: release},
+			{Group: "admissionregistration.k8s.io", Resource: "mutatingwebhookconfigurations", Verb: "patch", Name: "other"},
+			{Group: "admissionregistration.k8s.io", Resource: "mutatingwebhookconfigurations", Verb: "create"},
+			{Group: "admissionregistration.k8s.io", Resource: "mutatingwebhookconfigurations", Verb: "delete", Name: release},
 			{Group: "admissionregistration.k8s.io", Resource: "validatingadmissionpolicies", Verb: "delete", Name: release + "-exemptions"},
 		}},
 	}

@@ -25,8 +25,8 @@ func fromChart() map[string][]string {
 	return map[string][]string{
 		"Configuration": {"apiVersion", "kind", "dryRun", "exemptNamespaces", "healthBindAddress", "metricsBindAddress"},
 		"Webhook": {
-			"bindAddress", "certDir", "tlsCertFile", "tlsKeyFile", "hosts", "configurationName", "authoritySecret", "authorityLifetime",
-			"clientCAFile", "clientNames",
+			"bindAddress", "certDir", "tlsCertFile", "tlsKeyFile", "hosts", "configurationName", "mutatingConfigurationName",
+			"authoritySecret", "authorityLifetime", "clientCAFile", "clientNames",
 		},
 	}
 }

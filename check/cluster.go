@@ -108,7 +108,7 @@ func podOf(item *unstructured.Unstructured) (*corev1.Pod, error) {
 
 func podObject(pod *corev1.Pod) Object {
 	return Object{
-		Namespace: pod.Namespace, Name: pod.Name, Owner: controllerOf(pod.OwnerReferences),
+		Namespace: pod.Namespace, Name: pod.Name, Owner: controllerOf(pod.OwnerReferences), running: true,
 		Workload: image.Workload{Kind: "Pod", Labels: pod.Labels, Uses: image.InPodSpec(&pod.Spec)},
 	}
 }

@@ -220,7 +220,7 @@ func (j *judged) explainPin(s *steps, i int, ref *image.Reference) {
 	case j.pin.Obstacle != "":
 		s.addf(2, "pin: not done: %s", j.pin.Message)
 	default:
-		s.addf(2, "pin: pods get %s, where the webhook that pins is installed", j.pin.Digest)
+		s.addf(2, "pin: new pods get %s, where the webhook that pins is installed", j.pin.Digest)
 	}
 }
 

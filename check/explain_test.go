@@ -88,8 +88,8 @@ func TestPinsAreExplainedAndJudged(t *testing.T) {
 		denied      bool
 		want        string
 	}{
-		"a tag":                        {"clean:1.0", v1alpha1.EnforcementDeny, false, "pin: pods get " + clean + ", where the webhook that pins is installed"},
-		"a policy that only warns":     {"clean:1.0", v1alpha1.EnforcementWarn, false, "pin: pods get " + clean},
+		"a tag":                        {"clean:1.0", v1alpha1.EnforcementDeny, false, "pin: new pods get " + clean + ", where the webhook that pins is installed"},
+		"a policy that only warns":     {"clean:1.0", v1alpha1.EnforcementWarn, false, "pin: new pods get " + clean},
 		"one that only audits":         {"clean:1.0", v1alpha1.EnforcementAudit, false, "pin: not done, since the policy only audits"},
 		"an image that nobody scanned": {"unscanned:1.0", v1alpha1.EnforcementDeny, true, "pin: not done: never scanned"},
 	} {

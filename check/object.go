@@ -26,6 +26,8 @@ type Object struct {
 	Owner    string
 	Workload image.Workload
 
+	// running says that it is a pod that runs, and so is pinned or isn't.
+	running bool
 	// lines are where its images stand in Source, by how they are written.
 	lines map[string]int
 }

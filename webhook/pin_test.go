@@ -21,6 +21,7 @@ import (
 
 	"github.com/hssgate/hssgate/gate"
 	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
 	"github.com/hssgate/hssgate/webhook"
 )
 
@@ -396,5 +397,28 @@ func TestPinningAnswersInTime(t *testing.T) {
 	got := readAnswer(t, recorder.Result())
 	if !got.Allowed || got.Patch != nil || !cmp.Equal(got.Warnings, []string{"time was up"}) {
 		t.Errorf("got %+v", got)
+	}
+}
+
+func TestAPolicyThatAuditsIsToldThatItPinsNothing(t *testing.T) {
+	t.Parallel()
+	p := &v1alpha1.ImageScanPolicy{Spec: v1alpha1.ImageScanPolicySpec{Pin: true, Enforcement: v1alpha1.EnforcementAudit}}
+	for name, enforcement := range map[string]v1alpha1.Enforcement{"audits": v1alpha1.EnforcementAudit, "warns": v1alpha1.EnforcementWarn, "denies": ""} {
+		p.Spec.Enforcement = enforcement
+		created, err := webhook.PolicyValidator{}.ValidateCreate(t.Context(), p)
+		if err != nil {
+			t.Error(err)
+		}
+		updated, err := webhook.PolicyValidator{}.ValidateUpdate(t.Context(), &v1alpha1.ImageScanPolicy{}, p)
+		if err != nil {
+			t.Error(err)
+		}
+		want := 0
+		if enforcement == v1alpha1.EnforcementAudit {
+			want = 1
+		}
+		if len(created) != want || len(updated) != want {
+			t.Errorf("a policy that %s: got warnings %q and %q, want %d", name, created, updated, want)
+		}
 	}
 }

@@ -19,7 +19,7 @@ var _ admission.Validator[*v1alpha1.ImageScanPolicy] = PolicyValidator{}
 
 // ValidateCreate refuses an invalid policy with an Invalid status error.
 func (PolicyValidator) ValidateCreate(_ context.Context, p *v1alpha1.ImageScanPolicy) (admission.Warnings, error) {
-	return nil, invalid(p)
+	return warnings(p), invalid(p)
 }
 
 // ValidateUpdate refuses what makes a policy invalid. An update that leaves the
@@ -28,12 +28,20 @@ func (PolicyValidator) ValidateUpdate(_ context.Context, old, p *v1alpha1.ImageS
 	if p.DeletionTimestamp != nil || apiequality.Semantic.DeepEqual(old.Spec, p.Spec) {
 		return nil, nil
 	}
-	return nil, invalid(p)
+	return warnings(p), invalid(p)
 }
 
 // ValidateDelete lets every deletion pass.
 func (PolicyValidator) ValidateDelete(context.Context, *v1alpha1.ImageScanPolicy) (admission.Warnings, error) {
 	return nil, nil
+}
+
+// warnings tell of what a policy says to no effect.
+func warnings(p *v1alpha1.ImageScanPolicy) admission.Warnings {
+	if p.Spec.Pin && p.Spec.Enforcement == v1alpha1.EnforcementAudit {
+		return admission.Warnings{"spec.pin: no image is pinned while spec.enforcement is Audit"}
+	}
+	return nil
 }
 
 func invalid(p *v1alpha1.ImageScanPolicy) error {

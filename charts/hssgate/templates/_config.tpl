@@ -44,6 +44,7 @@ hssgate's configuration file: what values say, and what only the chart knows.
 {{- $service := printf "%s.%s.svc" (include "hssgate.fullname" .) .Release.Namespace -}}
 {{- $_ := set $webhook "hosts" (concat (list $service (printf "%s.%s" $service .Values.clusterDomain)) .Values.certificates.extraHosts) -}}
 {{- $_ := set $webhook "configurationName" (include "hssgate.fullname" .) -}}
+{{- if .Values.pin.enabled -}}{{- $_ := set $webhook "mutatingConfigurationName" (include "hssgate.fullname" .) -}}{{- end -}}
 {{- $_ := set $webhook "authoritySecret" (include "hssgate.authoritySecret" .) -}}
 {{- with .Values.certificates.authorityLifetime -}}{{- $_ := set $webhook "authorityLifetime" . -}}{{- end -}}
 {{- else -}}

@@ -31,6 +31,10 @@ failurePolicy: {{ include "hssgate.failurePolicy" . }}
 timeoutSeconds: {{ .Values.webhook.timeoutSeconds }}
 # A pod that comes in by another version of the API is a pod too.
 matchPolicy: Equivalent
+{{ include "hssgate.namespaceSelector" . }}
+{{- end }}
+
+{{- define "hssgate.namespaceSelector" -}}
 # By name, which the API server keeps in this label and nobody can forge. hssgate and what a cluster needs to come up must
 # start while hssgate is away.
 namespaceSelector:
@@ -42,6 +46,17 @@ namespaceSelector:
   - key: {{ . }}
     operator: DoesNotExist
   {{- end }}
+{{- end }}
+
+{{/* Only a change of these may bring an image into a pod. */}}
+{{- define "hssgate.podImagesMayBeNew" -}}
+- name: images-may-be-new
+  expression: >-
+    request.operation != 'UPDATE' ||
+    object.spec.containers != oldObject.spec.containers ||
+    object.spec.?initContainers != oldObject.spec.?initContainers ||
+    object.spec.?ephemeralContainers != oldObject.spec.?ephemeralContainers ||
+    object.spec.?volumes != oldObject.spec.?volumes
 {{- end }}
 
 {{- define "hssgate.matchConditions" -}}
