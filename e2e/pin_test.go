@@ -139,19 +139,19 @@ func (s *space) runs(t *testing.T, pod string, want map[string]string) {
 	}
 }
 
-func only(image string) map[string]string { return map[string]string{"app": image} }
+func onlyApp(image string) map[string]string { return map[string]string{"app": image} }
 
 func testPinned(t *testing.T, f *fixture) {
 	s := f.newSpace(t)
 	s.enforce(t, "p", pins, func(spec *v1alpha1.ImageScanPolicySpec) { spec.Require.Digest = v1alpha1.DigestRequired })
 	pinned := pinImage + "@" + digest("a")
 	s.admitted(t, s.run(t, newPod("tag", pinImage)))
-	s.runs(t, "tag", only(pinned))
+	s.runs(t, "tag", onlyApp(pinned))
 	s.admitted(t, s.run(t, newPod("pinned", pinned)))
-	s.runs(t, "pinned", only(pinned))
+	s.runs(t, "pinned", onlyApp(pinned))
 	tried, err := s.client.CoreV1().Pods(s.name).Create(t.Context(), newPod("tried", pinImage), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	s.admitted(t, err)
-	if diff := cmp.Diff(only(pinned), imagesOf(tried)); diff != "" {
+	if diff := cmp.Diff(onlyApp(pinned), imagesOf(tried)); diff != "" {
 		t.Errorf("a pod that is only tried, -want +got:\n%s", diff)
 	}
 	other := pinImage + "@" + digest("b")
@@ -224,7 +224,7 @@ func testNotPinned(t *testing.T, f *fixture) {
 			t.Errorf("%s: %v", name, err)
 		}
 		s.warned(t, fmt.Sprintf("container \"app\": %q is not pinned: %s [policy %s]", image, why, p.Name))
-		s.runs(t, name, only(image))
+		s.runs(t, name, onlyApp(image))
 	}
 }
 
@@ -238,7 +238,7 @@ func testNotPinnedWhileDown(t *testing.T, f *fixture) {
 	if got := s.warnings.take(); len(got) != 2 || !strings.Contains(got[0], "is not pinned: HSS") || !strings.Contains(got[1], "HSS") {
 		t.Errorf("got warnings %q, want one of each webhook", got)
 	}
-	s.runs(t, "web", only(image))
+	s.runs(t, "web", onlyApp(image))
 }
 
 func testTemplatesNotPinned(t *testing.T, f *fixture) {
@@ -253,7 +253,7 @@ func testTemplatesNotPinned(t *testing.T, f *fixture) {
 	}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "of-it"}, Spec: deployment.Spec.Template.Spec}
 	s.admitted(t, s.run(t, pod))
-	s.runs(t, "of-it", only(pinImage+"@"+digest("a")))
+	s.runs(t, "of-it", onlyApp(pinImage+"@"+digest("a")))
 }
 
 func testPinnedUpdates(t *testing.T, f *fixture) {
@@ -263,13 +263,13 @@ func testPinnedUpdates(t *testing.T, f *fixture) {
 	s.admitted(t, s.run(t, newPod("old", next)))
 	s.enforce(t, "p", pins)
 	s.admitted(t, s.patch(t, "old", `{"metadata":{"labels":{"a":"b"}}}`))
-	s.runs(t, "old", only(next))
+	s.runs(t, "old", onlyApp(next))
 	s.admitted(t, s.swap(t, "old", pinImage))
-	s.runs(t, "old", only(pinImage+"@"+digest("a")))
+	s.runs(t, "old", onlyApp(pinImage+"@"+digest("a")))
 	s.admitted(t, s.swap(t, "old", pinImage))
-	s.runs(t, "old", only(pinImage+"@"+digest("a")))
+	s.runs(t, "old", onlyApp(pinImage+"@"+digest("a")))
 	s.admitted(t, s.swap(t, "old", next))
-	s.runs(t, "old", only(next+"@"+digest("e")))
+	s.runs(t, "old", onlyApp(next+"@"+digest("e")))
 }
 
 func testPinnedInjection(t *testing.T, f *fixture) {
@@ -341,7 +341,7 @@ func testNotPinnedByOthers(t *testing.T, f *fixture) {
 		s := f.newSpace(t)
 		s.enforce(t, "p", change)
 		s.admitted(t, s.run(t, newPod("web", pinImage)))
-		s.runs(t, "web", only(pinImage))
+		s.runs(t, "web", onlyApp(pinImage))
 		_ = name
 	}
 }
@@ -353,7 +353,7 @@ func testPinnedMovedTag(t *testing.T, f *fixture) {
 	s.enforce(t, "p", pins)
 	const image = "main.example.com/prod/pin-moved:1"
 	s.admitted(t, s.run(t, newPod("before", image)))
-	s.runs(t, "before", only(image+"@"+digest("a")))
+	s.runs(t, "before", onlyApp(image+"@"+digest("a")))
 	t.Log("HSS learns of the push, and has not scanned it yet")
 	change(f.hss["main"], "pin-moved", func(i *hsstest.Image) { unscanned(i); i.ImageDigest = digest("b") })
 	s.awaitDenial(t, image, "never scanned")
@@ -361,5 +361,5 @@ func testPinnedMovedTag(t *testing.T, f *fixture) {
 	eventually(t, func() error { return s.try(t, newPod("after", image)) })
 	s.warnings.take()
 	s.admitted(t, s.run(t, newPod("after", image)))
-	s.runs(t, "after", only(image+"@"+digest("b")))
+	s.runs(t, "after", onlyApp(image+"@"+digest("b")))
 }
