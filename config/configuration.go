@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // The only version and kind that this release reads.
 const (
@@ -30,6 +33,11 @@ type Configuration struct {
 	Exceptions Exceptions `yaml:"exceptions"`
 	// Audit says how the pods that already run are judged.
 	Audit Audit `yaml:"audit"`
+	// ScanClaimsConfigMap names the ConfigMap in hssgate's own namespace, which
+	// must be there, in which replicas note what HSS was asked to scan, so that
+	// an image is scanned once whatever the number of replicas and restarts.
+	// Left out, or outside a cluster, each replica remembers for itself.
+	ScanClaimsConfigMap string `yaml:"scanClaimsConfigMap"`
 	// HealthBindAddress is where /healthz and /readyz are served, as
 	// host:port.
 	HealthBindAddress string `yaml:"healthBindAddress"`
@@ -50,6 +58,11 @@ type Configuration struct {
 	// ExemptNamespaces are never judged, whatever a policy says, so that a
 	// cluster can start. hssgate's own namespace is always one of them.
 	ExemptNamespaces []string `yaml:"exemptNamespaces"`
+}
+
+// ScansOnDemand reports whether any project is asked to scan images.
+func (c *Configuration) ScansOnDemand() bool {
+	return slices.ContainsFunc(c.Projects, func(p Project) bool { return p.ScanOnDemand.Enabled })
 }
 
 // Cache says how long HSS's answers are kept and used.

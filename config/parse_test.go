@@ -63,6 +63,9 @@ func TestEveryFieldIsRead(t *testing.T) {
 				Enabled: true, FullInterval: config.Duration(2 * time.Hour),
 				Interval: config.Duration(30 * time.Second), Overlap: config.Duration(10 * time.Minute),
 			},
+			ScanOnDemand: config.ScanOnDemand{
+				Enabled: true, MaxPerHour: 5, MaxPerDay: 50, RepeatAfter: config.Duration(time.Hour), SyncInterval: config.Duration(time.Minute),
+			},
 		}, {
 			Name: "b", Region: "eu-west-101", EnterpriseProjectID: "all_granted_eps",
 			Credentials:       config.Credentials{Source: config.SourceTokenEnvironment, TokenVariable: "HSS_TOKEN"},
@@ -72,7 +75,11 @@ func TestEveryFieldIsRead(t *testing.T) {
 			Sync: config.Sync{
 				FullInterval: config.Duration(time.Hour), Interval: config.Duration(time.Minute), Overlap: config.Duration(15 * time.Minute),
 			},
+			ScanOnDemand: config.ScanOnDemand{
+				MaxPerHour: 20, MaxPerDay: 100, RepeatAfter: config.Duration(24 * time.Hour), SyncInterval: config.Duration(10 * time.Minute),
+			},
 		}},
+		ScanClaimsConfigMap: "scans",
 		Registries: []config.Registry{{
 			Name: "r", Hosts: []string{"harbor.example.com:8443", "[::1]:5000"}, Project: "b",
 			ImageTypes: []string{"harbor"}, Namespaces: []string{"team"}, RegistryType: "Harbor",

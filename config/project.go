@@ -56,6 +56,29 @@ type Project struct {
 	VulnerabilityDetails bool `yaml:"vulnerabilityDetails"`
 	// Sync lists the whole project ahead of any request.
 	Sync Sync `yaml:"sync"`
+	// ScanOnDemand asks HSS to scan images that pods need.
+	ScanOnDemand ScanOnDemand `yaml:"scanOnDemand"`
+}
+
+// ScanOnDemand asks HSS to scan the images of pods that are refused, or warned
+// of, because HSS has not scanned them, and to synchronise their registry if
+// HSS does not know them. It is off by default, since each scan costs money.
+// Requests that are only tried (dry run) ask for nothing, and neither does
+// hssgate while dryRun is true.
+type ScanOnDemand struct {
+	// Enabled switches it on.
+	Enabled bool `yaml:"enabled"`
+	// MaxPerHour is how many images HSS is asked to scan in an hour, by all
+	// replicas together, from 1 to maxPerDay.
+	MaxPerHour int `yaml:"maxPerHour"`
+	// MaxPerDay is the same for a day, up to 1000.
+	MaxPerDay int `yaml:"maxPerDay"`
+	// RepeatAfter is how long HSS is not asked again to scan the same digest,
+	// from 10m to 720h, also if the scan failed.
+	RepeatAfter Duration `yaml:"repeatAfter"`
+	// SyncInterval is the least time between two synchronisations of one
+	// registry, from 1m to 24h.
+	SyncInterval Duration `yaml:"syncInterval"`
 }
 
 // Sync lists the whole project ahead of any request, 200 images a call, and
@@ -158,6 +181,12 @@ func (p *Project) setDefaults() {
 			FullInterval: Duration(time.Hour),
 			Interval:     Duration(time.Minute),
 			Overlap:      Duration(15 * time.Minute),
+		},
+		ScanOnDemand: ScanOnDemand{
+			MaxPerHour:   20,
+			MaxPerDay:    100,
+			RepeatAfter:  Duration(24 * time.Hour),
+			SyncInterval: Duration(10 * time.Minute),
 		},
 	}
 }

@@ -40,6 +40,9 @@ func (d *decoder) validate(c *Configuration) []Problem {
 	v.oneOf("logging.level", c.Logging.Level, "debug", "info", "warn", "error")
 	v.oneOf("logging.format", c.Logging.Format, "json", "text")
 	v.tracing(c.Tracing)
+	if name := c.ScanClaimsConfigMap; name != "" && (len(name) > 253 || !secretPattern.MatchString(name)) {
+		v.failf("scanClaimsConfigMap", "must be the name of a ConfigMap, not %q", shorten(name))
+	}
 	return v.problems
 }
 

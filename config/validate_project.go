@@ -54,6 +54,25 @@ func (v *validator) project(field string, p *Project) {
 		v.failf(field+".lookupTimeout", "must be at least requestTimeout (%s), not %s", p.RequestTimeout, p.LookupTimeout)
 	}
 	v.sync(field+".sync", p)
+	v.scanOnDemand(field+".scanOnDemand", p.ScanOnDemand)
+}
+
+// MaxScansPerDay bounds maxPerDay: all that was asked for is remembered for a
+// day, by all replicas.
+const MaxScansPerDay = 1000
+
+// scanOnDemand checks the bounds of asking for scans, while it is off too.
+func (v *validator) scanOnDemand(field string, s ScanOnDemand) {
+	if s == (ScanOnDemand{}) {
+		return // not from a file, and off
+	}
+	v.count(field+".maxPerDay", s.MaxPerDay, MaxScansPerDay)
+	v.count(field+".maxPerHour", s.MaxPerHour, MaxScansPerDay)
+	if s.MaxPerHour > s.MaxPerDay && s.MaxPerHour <= MaxScansPerDay {
+		v.failf(field+".maxPerHour", "must be at most maxPerDay (%d), not %d", s.MaxPerDay, s.MaxPerHour)
+	}
+	v.duration(field+".repeatAfter", s.RepeatAfter, Duration(10*time.Minute), Duration(30*24*time.Hour))
+	v.duration(field+".syncInterval", s.SyncInterval, Duration(time.Minute), Duration(24*time.Hour))
 }
 
 // sync checks the times of a synchronisation. They are checked while it is off

@@ -323,6 +323,36 @@ func TestRegistriesMayShareAHostOnlyIfTheyCanBeToldApart(t *testing.T) {
 	}
 }
 
+func TestScanOnDemand(t *testing.T) {
+	t.Parallel()
+	scans := func(change func(*config.ScanOnDemand)) func(*config.Configuration) {
+		return project(func(p *config.Project) { change(&p.ScanOnDemand) })
+	}
+	check(t, map[string]validation{
+		"switched on":             {scans(func(s *config.ScanOnDemand) { s.Enabled = true }), nil},
+		"all of a day at once":    {scans(func(s *config.ScanOnDemand) { s.MaxPerHour, s.MaxPerDay = 1000, 1000 }), nil},
+		"none an hour":            {scans(func(s *config.ScanOnDemand) { s.MaxPerHour = 0 }), []string{"projects[0].scanOnDemand.maxPerHour"}},
+		"more an hour than a day": {scans(func(s *config.ScanOnDemand) { s.MaxPerHour = 101 }), []string{"projects[0].scanOnDemand.maxPerHour"}},
+		"too many a day":          {scans(func(s *config.ScanOnDemand) { s.MaxPerDay = 1001 }), []string{"projects[0].scanOnDemand.maxPerDay"}},
+		"asked again too soon":    {scans(func(s *config.ScanOnDemand) { s.RepeatAfter = config.Duration(time.Minute) }), []string{"projects[0].scanOnDemand.repeatAfter"}},
+		"synchronised too often":  {scans(func(s *config.ScanOnDemand) { s.SyncInterval = config.Duration(time.Second) }), []string{"projects[0].scanOnDemand.syncInterval"}},
+		"a ConfigMap":             {func(c *config.Configuration) { c.ScanClaimsConfigMap = "hssgate-scans" }, nil},
+		"no ConfigMap's name":     {func(c *config.Configuration) { c.ScanClaimsConfigMap = "a/b" }, []string{"scanClaimsConfigMap"}},
+	})
+}
+
+func TestScansOnDemandIfAnyProjectIsAsked(t *testing.T) {
+	t.Parallel()
+	c := &config.Configuration{Projects: []config.Project{{}, {}}}
+	if c.ScansOnDemand() {
+		t.Error("scans are asked for by default")
+	}
+	c.Projects[1].ScanOnDemand.Enabled = true
+	if !c.ScansOnDemand() {
+		t.Error("scans are not asked for")
+	}
+}
+
 func TestSynchronisationAndShares(t *testing.T) {
 	t.Parallel()
 	check(t, map[string]validation{
