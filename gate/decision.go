@@ -41,6 +41,9 @@ type Decision struct {
 	// Notices are no violations but should be known, such as the age of what
 	// was used because HSS can't be asked.
 	Notices []string
+	// Scans tell, a line each, what was asked of HSS for images that it has no
+	// scan of. Whoever asks adds them: the gate asks for nothing.
+	Scans []string
 }
 
 // Violation is what one policy finds against one use of an image.
@@ -49,7 +52,9 @@ type Violation struct {
 	// Reference is the normalised reference, or the written one in quotes if
 	// it is invalid.
 	Reference string
-	Policy    string
+	// Image is the parsed reference; zero if it is invalid.
+	Image  image.Reference
+	Policy string
 	// Effect is what the violation does to the object; PodEffect what it would
 	// do to a pod, which is stricter if the object is only a template.
 	Effect    v1alpha1.Enforcement
@@ -101,7 +106,7 @@ func (j *judgement) violations(ctx context.Context, s *subject, p *policy.Policy
 		if !applies {
 			continue
 		}
-		v := Violation{Use: s.use, Reference: s.display(), Policy: p.Name(), Effect: onPod, PodEffect: onPod}
+		v := Violation{Use: s.use, Reference: s.display(), Image: s.ref, Policy: p.Name(), Effect: onPod, PodEffect: onPod}
 		if j.template && p.Templates() == v1alpha1.TemplateWarn {
 			v.Effect = milder(onPod, v1alpha1.EnforcementWarn)
 		}

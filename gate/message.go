@@ -38,6 +38,9 @@ func (d *Decision) Message() string {
 	for _, line := range bounded(denials) {
 		b.WriteString("\n- " + line)
 	}
+	for _, line := range d.Scans {
+		b.WriteString("\nscan: " + line)
+	}
 	for _, advice := range advise(denials) {
 		b.WriteString("\nto do: " + advice)
 	}
@@ -59,7 +62,14 @@ func (d *Decision) Warnings() []string {
 	if more := len(warnings) - maxLines; more > 0 {
 		warnings = append(warnings[:maxLines], fmt.Sprintf("and %d more", more))
 	}
-	return append(warnings, d.Notices...)
+	warnings = append(warnings, d.Notices...)
+	if len(d.WithEffect(v1alpha1.EnforcementDeny)) > 0 {
+		return warnings // the denial tells of scans
+	}
+	for _, line := range d.Scans {
+		warnings = append(warnings, "scan: "+line)
+	}
+	return warnings
 }
 
 // warning is empty for a violation that nobody is to be warned of.

@@ -151,6 +151,15 @@ func whyEnded(ctx context.Context, err error) error {
 
 // list asks for one spelling and keeps the rows that fit.
 func (r *registry) list(ctx context.Context, k key, name string) ([]record, error) {
+	rows, err := r.rows(ctx, k, name)
+	if err != nil {
+		return nil, err
+	}
+	return packAll(rows)
+}
+
+// rows asks for one spelling and returns the rows that fit.
+func (r *registry) rows(ctx context.Context, k key, name string) ([]hss.Image, error) {
 	var rows []hss.Image
 	for row, err := range r.project.lister.All(ctx, k.request(name)) {
 		if err != nil {
@@ -164,9 +173,11 @@ func (r *registry) list(ctx context.Context, k key, name string) ([]record, erro
 		}
 	}
 	// A list that ends without an error because its time was up isn't whole.
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
+	return rows, ctx.Err()
+}
+
+// packAll reduces rows to what verdicts need.
+func packAll(rows []hss.Image) ([]record, error) {
 	records := make([]record, 0, len(rows))
 	for n := range rows {
 		packed, err := pack(&rows[n])

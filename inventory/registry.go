@@ -29,6 +29,7 @@ type project struct {
 	turns             *turnstile
 	breaker           *breaker
 	refresher         *refresher
+	scanOnDemand      config.ScanOnDemand
 	// syncer is nil unless the project is synchronised.
 	syncer *syncer
 	// vulnerabilities is nil if HSS isn't to be asked for them, and unlisted says
@@ -106,7 +107,10 @@ func (i *Inventory) newProject(c *config.Project, lister Lister) (*project, erro
 		lookupTimeout: time.Duration(c.LookupTimeout), lister: lister,
 		turns:     newTurnstile(c.MaxConcurrent, c.BackgroundPercent, c.MaxWaiting),
 		breaker:   &breaker{project: c.Name, random: i.random, changed: i.observer.Breaker, state: BreakerClosed},
-		refresher: newRefresher(),
+		refresher: newRefresher(), scanOnDemand: c.ScanOnDemand,
+	}
+	if err := checkScanClient(c, lister); err != nil {
+		return nil, err
 	}
 	p.setVulnerabilities(c, i.random)
 	if !c.Sync.Enabled {

@@ -162,6 +162,7 @@ func (g *Server) register(ctx context.Context, known *inventory.Inventory) error
 		Ready:    g.canDecide,
 		Metrics:  webhook.NewMetrics(metrics.Registry),
 		Recorder: recorder,
+		Scanner:  g.newScanner(known),
 		Tracer:   g.tracer,
 		Log:      g.Log.With("component", "webhook"),
 	})

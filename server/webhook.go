@@ -23,6 +23,8 @@ type Reviews struct {
 	Metrics *webhook.Metrics
 	// Recorder hears of what was let past policies; nil: nobody does.
 	Recorder webhook.Recorder
+	// Scanner asks for scans of images that HSS has none of; nil: nobody does.
+	Scanner webhook.Scanner
 	// Tracer makes spans of reviews; nil: nobody traces.
 	Tracer trace.Tracer
 	Log    *slog.Logger
@@ -47,6 +49,7 @@ func NewHandler(c *config.Configuration, r Reviews) *webhook.Handler {
 		TimeoutMargin:  time.Duration(c.Webhook.TimeoutMargin),
 		Metrics:        r.Metrics,
 		Recorder:       r.Recorder,
+		Scanner:        r.Scanner,
 		Tracer:         r.Tracer,
 		Log:            r.Log,
 	})

@@ -22,6 +22,7 @@ const (
 	annotationBreakGlass        = "break-glass"
 	annotationBreakGlassRefused = "break-glass-refused"
 	annotationExceptions        = "exceptions"
+	annotationScans             = "scans"
 )
 
 // conclude turns a decision into an answer.
@@ -72,6 +73,7 @@ func (h *Handler) annotations(d *gate.Decision) []annotation {
 	add(annotationViolations, oneLineEach(d.Lines()), "\n")
 	add(annotationNotices, oneLineEach(d.Notices), "\n")
 	add(annotationExceptions, exceptionLines(d), "\n")
+	add(annotationScans, d.Scans, "\n")
 	switch b := d.BreakGlass; {
 	case b == nil:
 	case b.Refused != "":

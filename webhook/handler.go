@@ -74,6 +74,8 @@ type Options struct {
 	Recorder Recorder
 	// Tracer makes spans of reviews; nil: nobody traces.
 	Tracer trace.Tracer
+	// Scanner asks for scans of images that HSS has none of; nil: nobody does.
+	Scanner Scanner
 	// Log gets denials and failures; nil: slog.Default().
 	Log *slog.Logger
 }
@@ -304,6 +306,7 @@ func (h *Handler) decide(ctx context.Context, req *request, workload image.Workl
 	d := h.Decider.Decide(ctx, r)
 	h.Metrics.decided(&d, time.Since(began), span.SpanContext())
 	endDecision(span, &d)
+	h.askForScans(ctx, req, workload.Template, &d)
 	h.logDenial(req, &d)
 	h.recordLetPast(req, &d)
 	return h.conclude(&d)
