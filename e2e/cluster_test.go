@@ -37,11 +37,11 @@ type cluster struct {
 	spaces, fences atomic.Int32
 }
 
-func newCluster(t *testing.T) *cluster {
+func newCluster(t *testing.T, options ...controlplanetest.Option) *cluster {
 	t.Helper()
 	built := make(chan string, 1)
 	go func() { built <- buildBinary(t) }()
-	c := &cluster{Environment: controlplanetest.Start(t, controlplanetest.WithAuditLog())}
+	c := &cluster{Environment: controlplanetest.Start(t, append(options, controlplanetest.WithAuditLog())...)}
 	// The limit is meant for controllers.
 	c.Config.QPS = -1
 	if c.binary = <-built; c.binary == "" {

@@ -46,9 +46,12 @@ type setup struct {
 	cache, webhook, audit, tracing string
 	// project are lines for every project.
 	project string
+	// more are lines of YAML for the configuration itself.
+	more string
 	// kubeconfig is that of the cluster unless it's set.
-	kubeconfig string
-	args       []string
+	kubeconfig  string
+	args        []string
+	environment []string
 	// change may change the webhook configuration before it is created.
 	change func(*admissionregistrationv1.ValidatingWebhookConfiguration)
 }
@@ -74,7 +77,7 @@ func (c *cluster) launch(t *testing.T, s setup) *gate {
 		"serve", "--config", write(t, "config.yaml", config),
 		"--kubeconfig", cmp.Or(s.kubeconfig, c.kubeconfig), "--ca-file", filepath.Join(t.TempDir(), "ca.crt"),
 	}, s.args...)
-	g.process = c.start(t, g.args...)
+	g.process = c.startWith(t, s.environment, g.args...)
 	g.installWebhooks(t, s)
 	return g
 }
@@ -157,6 +160,7 @@ tracing: {%s}
 	for name := range s.projects {
 		fmt.Fprintf(&b, "- {name: %s, hosts: [%[1]s.example.com], project: %[1]s}\n", name)
 	}
+	b.WriteString(s.more + "\n")
 	return b.String()
 }
 

@@ -22,6 +22,12 @@ type process struct {
 // start starts the program with its log in a file, and stops it in the end.
 func (c *cluster) start(t *testing.T, args ...string) *process {
 	t.Helper()
+	return c.startWith(t, nil, args...)
+}
+
+// startWith starts the program with more in its environment.
+func (c *cluster) startWith(t *testing.T, environment []string, args ...string) *process {
+	t.Helper()
 	p := &process{logFile: filepath.Join(t.TempDir(), "log"), exited: make(chan struct{})}
 	log, err := os.Create(p.logFile)
 	if err != nil {
@@ -29,7 +35,7 @@ func (c *cluster) start(t *testing.T, args ...string) *process {
 	}
 	p.command = exec.Command(c.binary, args...)
 	p.command.Stdout, p.command.Stderr = log, log
-	p.command.Env = append(os.Environ(), "GORACE=halt_on_error=1")
+	p.command.Env = append(append(os.Environ(), "GORACE=halt_on_error=1"), environment...)
 	if err := p.command.Start(); err != nil {
 		t.Fatal(err)
 	}
