@@ -41,6 +41,10 @@ func testRights(t *testing.T, c *cluster) {
 			{Group: "openreports.io", Resource: "reports", Verb: "patch", Namespace: "default", Name: "hssgate"},
 			{Group: "wgpolicyk8s.io", Resource: "policyreports", Verb: "delete", Namespace: "default", Name: "hssgate"},
 		}},
+		"it can't keep what HSS was asked to scan, since it isn't to ask": {false, []attributes{
+			{Resource: "configmaps", Verb: "get", Namespace: namespace, Name: release + "-scans"},
+			{Resource: "configmaps", Verb: "update", Namespace: namespace, Name: release + "-scans"},
+		}},
 		"it can't touch the reports of others, and what events say of them": {false, []attributes{
 			{Group: "openreports.io", Resource: "reports", Verb: "patch", Namespace: "default", Name: "kyverno"},
 			{Group: "wgpolicyk8s.io", Resource: "policyreports", Verb: "delete", Namespace: "default", Name: "kyverno"},

@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "write the part of values.schema.json th
 // from other values.
 func fromChart() map[string][]string {
 	return map[string][]string{
-		"Configuration": {"apiVersion", "kind", "dryRun", "exemptNamespaces", "healthBindAddress", "metricsBindAddress"},
+		"Configuration": {"apiVersion", "kind", "dryRun", "exemptNamespaces", "healthBindAddress", "metricsBindAddress", "scanClaimsConfigMap"},
 		"Webhook": {
 			"bindAddress", "certDir", "tlsCertFile", "tlsKeyFile", "hosts", "configurationName", "mutatingConfigurationName",
 			"authoritySecret", "authorityLifetime", "clientCAFile", "clientNames",

@@ -13,6 +13,7 @@ hssgate's configuration file: what values say, and what only the chart knows.
 {{- with .Values.hss.region -}}
 {{- $project := dict "name" "default" "region" . "credentials" $credentials -}}
 {{- with $.Values.hss.projectID -}}{{- $_ := set $project "projectID" . -}}{{- end -}}
+{{- with $.Values.hss.scanOnDemand -}}{{- $_ := set $project "scanOnDemand" . -}}{{- end -}}
 {{- $projects = list $project -}}
 {{- $registries = list (dict "name" "swr" "hosts" (list (printf "swr.%s.myhuaweicloud.com" .))) -}}
 {{- end -}}
@@ -31,6 +32,7 @@ hssgate's configuration file: what values say, and what only the chart knows.
 {{- $_ := set $config $key $value -}}
 {{- end -}}
 {{- end -}}
+{{- if include "hssgate.scansOnDemand" . -}}{{- $_ := set $config "scanClaimsConfigMap" (include "hssgate.scanClaims" .) -}}{{- end -}}
 {{- toYaml $config -}}
 {{- end }}
 

@@ -22,6 +22,13 @@ What follows from several values at once. Those that stand for yes or no are
 {{- end -}}
 {{- end }}
 
+{{/* HSS is asked to scan images. */}}
+{{- define "hssgate.scansOnDemand" -}}
+{{- $any := and .Values.hss.region (dig "enabled" false (.Values.hss.scanOnDemand | default dict)) -}}
+{{- range .Values.config.projects -}}{{- if dig "scanOnDemand" "enabled" false . -}}{{- $any = true -}}{{- end -}}{{- end -}}
+{{- if $any -}}true{{- end -}}
+{{- end }}
+
 {{- define "hssgate.failurePolicy" -}}
 {{- if eq .Values.webhook.failurePolicy "auto" -}}
 {{- ternary "Fail" "Ignore" (eq .Values.mode "enforce") -}}

@@ -16,6 +16,10 @@
 {{- default (ternary (include "hssgate.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name -}}
 {{- end }}
 
+{{- define "hssgate.scanClaims" -}}
+{{- printf "%s-scans" (include "hssgate.fullname" .) -}}
+{{- end }}
+
 {{- define "hssgate.authoritySecret" -}}
 {{- printf "%s-authority" (include "hssgate.fullname" .) -}}
 {{- end }}
