@@ -60,6 +60,9 @@ func (i *Inventory) withVulnerabilities(ctx context.Context, ref *image.Referenc
 	slots := make(chan struct{}, maxScansAtOnce)
 	for n := range all {
 		w := &all[n]
+		if w.key.imageID == "" {
+			continue // there is nothing to ask by, as if nobody had wanted to
+		}
 		if w.scan.Unlisted = p.whyUnlisted(w, n); w.scan.Unlisted != "" {
 			continue
 		}

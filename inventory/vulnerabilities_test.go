@@ -176,13 +176,14 @@ func TestVulnerabilitiesAreAskedForOnceWhoeverNeedsThem(t *testing.T) {
 	})
 }
 
-func TestCleanImagesCostNoQuestionForVulnerabilities(t *testing.T) {
+func TestImagesThatThereIsNothingToAskOfCostNoQuestion(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*hss.Image){
 		"none were found":       func(r *hss.Image) { r.Vulnerabilities = new(0) },
 		"no number is known":    func(r *hss.Image) { r.Vulnerabilities = nil },
 		"the scan failed":       func(r *hss.Image) { r.ScanStatus = hss.ScanStatusFailed },
 		"HSS knows no such one": func(r *hss.Image) { r.Version = "2" },
+		"there is no ID":        func(r *hss.Image) { r.ImageID = "" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -303,7 +304,6 @@ func TestWithoutTheListTheScanSaysWhy(t *testing.T) {
 			func(w *listingWorld) { w.endless = true }, nil,
 			[]step{after(0, "HSS lists more than 5000", 1), after(time.Minute, "more than 5000", 1)},
 		},
-		"there is no ID":  {nil, func(r *hss.Image) { r.ImageID = "" }, []step{after(0, "no ID to ask by", 0)}},
 		"the ID is no ID": {nil, func(r *hss.Image) { r.ImageID = "../x" }, []step{after(0, "image_id", 1)}},
 	} {
 		t.Run(name, func(t *testing.T) {
