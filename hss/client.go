@@ -49,6 +49,13 @@ func (c *Client) List(ctx context.Context, r ListRequest) (*ListResponse, error)
 	return send(ctx, c, call[*ListResponse]{path: "/image/registries/images", query: r.Query(), decode: decodeList})
 }
 
+// CheckCredentials tells whether there are credentials to ask HSS with, and that
+// they are for a project. It does not ask HSS whether it accepts them.
+func (c *Client) CheckCredentials(ctx context.Context) error {
+	_, err := c.credentials(ctx)
+	return err
+}
+
 // credentials gets the credentials, and settles which project they are for.
 func (c *Client) credentials(ctx context.Context) (Credentials, error) {
 	credentials, err := c.config.Credentials.Credentials(ctx)

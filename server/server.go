@@ -96,7 +96,7 @@ func (g *Server) Run(ctx context.Context) error {
 		return err
 	}
 	defer endTracing()
-	known, err := g.newInventory()
+	known, err := g.newInventory(ctx)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (g *Server) requireCRDs() error {
 	return nil
 }
 
-func (g *Server) newInventory() (*inventory.Inventory, error) {
+func (g *Server) newInventory(ctx context.Context) (*inventory.Inventory, error) {
 	clients, err := inventory.NewClients(g.Config, g.UserAgent, newRequestMetrics(metrics.Registry).wrap, g.traceCalls)
 	if err != nil {
 		return nil, fmt.Errorf("prepare to ask HSS: %w", err)
@@ -138,6 +138,7 @@ func (g *Server) newInventory() (*inventory.Inventory, error) {
 		return nil, fmt.Errorf("prepare to ask HSS: %w", err)
 	}
 	metrics.Registry.MustRegister(newInventoryMetrics(known.Stats))
+	go checkCredentials(ctx, clients, g.Log.With("component", "inventory"))
 	return known, nil
 }
 
