@@ -124,7 +124,7 @@ func (s *Scans) Want(ctx context.Context, images []image.Reference) []string {
 	notes := make([]string, len(images))
 	wanted := make([]*wish, len(images))
 	for n := range images {
-		wanted[n], notes[n] = s.wish(&images[n])
+		wanted[n], notes[n] = s.wish(&images[n]) //nolint:contextcheck // HSS goes on being asked when the request has ended
 	}
 	timer := time.NewTimer(patienceOf(ctx))
 	defer timer.Stop()
