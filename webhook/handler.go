@@ -130,7 +130,9 @@ type front interface {
 }
 
 // ServeHTTP answers one review.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.serve(w, r, h) }
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.serve(w, r, h) //nolint:contextcheck // it must not end with the request's
+}
 
 // serve answers one review. It goes on when the server shuts down or the
 // caller leaves: a context that others cancel would make a denial of it.
@@ -145,7 +147,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, f front) {
 
 	traced, span := h.startReview(ctx, r)
 	var rv review
-	a := h.answer(traced, connection, r, &rv, f) //nolint:contextcheck // it must not end with the request's
+	a := h.answer(traced, connection, r, &rv, f)
 	if err := a.write(w, rv.Request.UID, &h.buffers); err != nil {
 		if suppressed, log := h.failures.note(); log {
 			h.Log.Error("answer was not sent", "uid", rv.Request.UID, "error", err, "notLogged", suppressed)

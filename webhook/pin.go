@@ -42,7 +42,9 @@ type pinning struct {
 var _ front = (*pinning)(nil)
 
 // ServeHTTP answers one review.
-func (p *pinning) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.handler.serve(w, r, p) }
+func (p *pinning) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.handler.serve(w, r, p) //nolint:contextcheck // it must not end with the request's
+}
 
 func (p *pinning) observe(_ *review, _ bool, took time.Duration, _ trace.SpanContext) {
 	p.handler.Metrics.pinReviewed(took)
