@@ -38,6 +38,9 @@ type Decision struct {
 	// BreakGlass is what became of a request to break the glass; nil if there was
 	// none, or nothing to break it for.
 	BreakGlass *BreakGlass
+	// Sightings are of each image by each policy that gives a grace, if the
+	// request asks for them.
+	Sightings []Sighting
 	// Notices are no violations but should be known, such as the age of what
 	// was used because HSS can't be asked.
 	Notices []string
@@ -64,6 +67,9 @@ type Violation struct {
 	Otherwise v1alpha1.Enforcement
 	// Exception is what lets the image past, if Effect is EffectExcepted.
 	Exception *policy.Exception
+	// Grace is the one that lets the image past if Effect is Warn, or that has
+	// ended; nil if it has none.
+	Grace *Grace
 	// Findings are never empty and all have this effect.
 	Findings []policy.Finding
 }
@@ -101,6 +107,7 @@ func (d *Decision) conclude() {
 func (j *judgement) violations(ctx context.Context, s *subject, p *policy.Policy, findings []policy.Finding) []Violation {
 	var groups []Violation
 	excuses := j.excuses(ctx, s, p)
+	grace := j.grace(s, p, findings, excuses)
 	for _, f := range findings {
 		onPod, applies := podEffect(p, f)
 		if !applies {
@@ -114,6 +121,7 @@ func (j *judgement) violations(ctx context.Context, s *subject, p *policy.Policy
 			v.Effect, v.PodEffect, v.Otherwise, v.Exception = EffectExcepted, EffectExcepted, v.Effect, e
 		} else {
 			f.Message += excuses.without(&s.facts, f.Check)
+			v.give(grace)
 		}
 		i := slices.IndexFunc(groups, v.sameFate)
 		if i < 0 {
@@ -126,7 +134,8 @@ func (j *judgement) violations(ctx context.Context, s *subject, p *policy.Policy
 }
 
 func (v *Violation) sameFate(other Violation) bool {
-	return v.Effect == other.Effect && v.PodEffect == other.PodEffect && v.Otherwise == other.Otherwise && v.Exception == other.Exception
+	return v.Effect == other.Effect && v.PodEffect == other.PodEffect && v.Otherwise == other.Otherwise &&
+		v.Exception == other.Exception && v.Grace == other.Grace
 }
 
 // podEffect is the milder of the policy's enforcement and the finding's action.

@@ -51,6 +51,9 @@ type Gate struct {
 	Patient bool
 	// Exceptions gives those in force; nil: there are none.
 	Exceptions Exceptions
+	// Histories gives what ran and passed, for policies that give a grace; nil:
+	// nothing did.
+	Histories Histories
 	// Rights tells who may break the glass; nil: nobody may.
 	Rights Rights
 	// ExemptNamespaces are never judged, whatever the policies say: a cluster
@@ -73,6 +76,8 @@ type Request struct {
 	// BeforePinning says that a pod has not come to where images are pinned, as
 	// the pods of a template haven't: it is judged as it would come from there.
 	BeforePinning bool
+	// Sightings asks for Decision.Sightings.
+	Sightings bool
 }
 
 // Decide judges every image of the object by every policy that matches it. It
@@ -310,8 +315,12 @@ func (j *judgement) evaluate(ctx context.Context, subjects []subject, policies [
 				continue
 			}
 			s.matched, judging[k] = true, true
-			if findings := s.findings(ctx, p, j.now); len(findings) > 0 {
+			findings := s.findings(ctx, p, j.now)
+			if len(findings) > 0 {
 				failures = append(failures, failure{s, p, findings})
+			}
+			if j.request.Sightings {
+				d.see(s, p, findings)
 			}
 		}
 	}

@@ -23,7 +23,7 @@ func (v Violation) String() string {
 	for i, f := range v.Findings {
 		findings[i] = f.Message
 	}
-	return fmt.Sprintf("%s: %s — %s [policy %s]", v.Use, v.Reference, strings.Join(findings, "; "), v.Policy)
+	return fmt.Sprintf("%s: %s — %s [policy %s]%s", v.Use, v.Reference, strings.Join(findings, "; "), v.Policy, v.Grace.suffix())
 }
 
 // Message tells why the object is denied and what to do about it. It is empty

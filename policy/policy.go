@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -28,6 +29,10 @@ type Policy struct {
 	ofScope [scopes][]int
 	// counted is which vulnerabilities count.
 	counted vulnerabilityRule
+	// grace is how long it lasts; 0: there's none. graceForExpressions says
+	// whether it covers them.
+	grace               time.Duration
+	graceForExpressions bool
 	// evaluations are scratch space, reused.
 	evaluations sync.Pool
 }
@@ -136,6 +141,7 @@ func (p *Policy) setActions(s *v1alpha1.ImageScanPolicySpec, path *field.Path) f
 	note(err)
 	p.breakGlass, err = choosePermission(path.Child("breakGlass"), s.BreakGlass, v1alpha1.PermissionForbid)
 	note(err)
+	note(p.setGrace(s, path))
 	when := path.Child("when")
 	p.when.NotFound, err = chooseAction(when.Child("notFound"), s.When.NotFound)
 	note(err)

@@ -137,6 +137,39 @@ type ImageScanPolicySpec struct {
 	// keeps its tag, with a warning.
 	// +optional
 	Pin bool `json:"pin,omitempty"`
+	// Grace gives an image that already runs and passed some time after what
+	// HSS says of it turns bad. Absent: it is denied at once.
+	// +optional
+	Grace *Grace `json:"grace,omitempty"`
+}
+
+// Grace is for an image whose digest already runs in the cluster and passed the
+// policy there, so that a new CVE stops no restart and no reschedule at night.
+// Once what HSS says of it turns bad, it is admitted with a warning that tells
+// until when, and denied from then on. A digest that never ran, or never passed
+// while it did, has no grace.
+//
+// That an image ran and passed is the background audit's finding, by the digest
+// that the node reports and the one of HSS's record; an image that only an
+// exception, break-glass or an action under when let past did not pass. What
+// was found is kept in an ImageScanHistory with the policy's name.
+//
+// It covers what scans find and don't: severityLevel, vulnerabilities,
+// unsafeSettings, scanAge and scanStatus (an old scan, or one that failed, tells
+// nothing new against an image that passed), and expressions if all of the
+// policy's read nothing of image but severityLevel, vulnerabilities,
+// unsafeSettings, scanStatus and scannedAt. It doesn't cover malicious files,
+// digest, or what when decides: an image with such a finding is denied for all
+// of them. Requirements that become stricter count like records that turn bad.
+type Grace struct {
+	// Period is how long the grace lasts from the moment in which the image was
+	// first found to be bad, as a Go duration such as 168h: from 1m to 2160h (90
+	// days).
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=48
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]{1,9})?h)?([0-9]{1,7}([.][0-9]{1,9})?m)?([0-9]{1,9}([.][0-9]{1,9})?s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('2160h')",message="must be a duration from 1m to 2160h (90 days) in hours, minutes and seconds, such as 168h for 7 days: days and weeks are no unit"
+	Period metav1.Duration `json:"period"`
 }
 
 // Match selects pods and images. All of its parts must fit.
@@ -345,6 +378,8 @@ type When struct {
 const (
 	// ConditionReady is True if the policy is in force as it is written.
 	ConditionReady = "Ready"
+	// ConditionGrace is True if images can have the grace that the policy gives.
+	ConditionGrace = "Grace"
 )
 
 // ImageScanPolicyStatus is what hssgate says of a policy.
@@ -352,7 +387,8 @@ type ImageScanPolicyStatus struct {
 	// ObservedGeneration is the generation that Conditions speak of.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Ready tells whether the policy is in force as it is written.
+	// Conditions: Ready tells whether the policy is in force as it is written,
+	// Grace, of a policy that gives one, whether images can have it.
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
@@ -380,12 +416,23 @@ type AuditStatus struct {
 	// exceptions for them.
 	// +optional
 	Excepted int32 `json:"excepted,omitempty"`
+	// Grace tells of the images that run under grace; absent if none does.
+	// +optional
+	Grace *AuditGrace `json:"grace,omitempty"`
 	// FirstViolations are the first workloads that violate the policy, in the
 	// order of their namespaces and names.
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=20
 	// +optional
 	FirstViolations []AuditViolation `json:"firstViolations,omitempty"`
+}
+
+// AuditGrace tells of the images that run under grace.
+type AuditGrace struct {
+	// Images is how many there are, by their digests.
+	Images int32 `json:"images"`
+	// NextEnd is when the first grace ends.
+	NextEnd metav1.Time `json:"nextEnd"`
 }
 
 // AuditViolation is a workload whose pods violate a policy.
@@ -418,6 +465,7 @@ type AuditViolation struct {
 // +kubebuilder:printcolumn:name="Vulnerabilities",type=integer,priority=1,JSONPath=`.spec.require.vulnerabilities.max`,description="The most vulnerabilities that pass"
 // +kubebuilder:printcolumn:name="Images",type=string,priority=1,JSONPath=`.spec.match.images`,description="The images that are judged"
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,description="Why the policy is or isn't ready"
+// +kubebuilder:printcolumn:name="Grace",type=string,priority=1,JSONPath=`.status.lastAudit.grace.nextEnd`,description="When the first grace of an image that runs ends"
 // +kubebuilder:printcolumn:name="Audited",type=date,priority=1,JSONPath=`.status.lastAudit.time`,description="When the running pods were last audited"
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="metadata.name must be no more than 63 characters"
 type ImageScanPolicy struct {

@@ -16,7 +16,8 @@ func AddToScheme(s *runtime.Scheme) error {
 }
 
 func addKnownTypes(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion, &ImageScanPolicy{}, &ImageScanPolicyList{}, &ImageScanException{}, &ImageScanExceptionList{})
+	s.AddKnownTypes(GroupVersion, &ImageScanPolicy{}, &ImageScanPolicyList{}, &ImageScanException{}, &ImageScanExceptionList{},
+		&ImageScanHistory{}, &ImageScanHistoryList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 }

@@ -1,0 +1,204 @@
+package gate_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/hssgate/hssgate/gate"
+	"github.com/hssgate/hssgate/image"
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+const (
+	ranDigest    = "sha256:7cc4b5aefd1d0cadf8d97d4350462ba51c694ebca145b08d7d41b41acc8db5aa"
+	week         = 7 * 24 * time.Hour
+	underGrace   = "until 2026-11-28T12:00:00Z: it ran here and passed before"
+	highFindings = "severity High, allowed Medium; 111 vulnerabilities, allowed 0"
+)
+
+// histories are those of policies.
+type histories map[string]policy.History
+
+func (h histories) History(policy string) policy.History { return h[policy] }
+
+func forgiving(s *v1alpha1.ImageScanPolicySpec) {
+	s.Grace = &v1alpha1.Grace{Period: metav1.Duration{Duration: week}}
+}
+
+// worsened turned bad two days ago.
+func worsened() policy.Passing {
+	return policy.Passing{PassedAt: now.Add(-49 * time.Hour), WorsenedAt: now.Add(-48 * time.Hour)}
+}
+
+// newGraceGate knows a bad prod/high with a digest, which ran and passed policy p.
+func newGraceGate(t *testing.T, p ...*v1alpha1.ImageScanPolicy) (*gate.Gate, *inventory) {
+	t.Helper()
+	g, inv := newGate(t, p...)
+	for path, facts := range inv.facts {
+		if len(facts.Records) > 0 && path != "prod/clean" {
+			facts.Records[0].Digest = ranDigest
+		}
+	}
+	g.Histories = histories{"p": {ranDigest: worsened()}}
+	return g, inv
+}
+
+func TestGrace(t *testing.T) {
+	t.Parallel()
+	all := func(p ...*v1alpha1.ImageScanPolicy) []*v1alpha1.ImageScanPolicy { return p }
+	denyTemplates := func(s *v1alpha1.ImageScanPolicySpec) { s.Templates = v1alpha1.TemplateDeny }
+	noMalware := func(s *v1alpha1.ImageScanPolicySpec) { s.Require.MaliciousFiles = &v1alpha1.CountRequirement{} }
+	needDigest := func(s *v1alpha1.ImageScanPolicySpec) { s.Require.Digest = v1alpha1.DigestRequired }
+	noDev := func(s *v1alpha1.ImageScanPolicySpec) {
+		s.Require.Expressions = []v1alpha1.Expression{{Expression: "image.tag != '1'", Message: "no such tag"}}
+	}
+	malware := func(r *policy.Record) { r.Scan.MaliciousFiles = new(1) }
+	unknown := func(r *policy.Record) { r.Digest = strings.Replace(ranDigest, "7", "8", 1) }
+	unscanned := func(r *policy.Record) { r.Scan.Status, r.Severity = v1alpha1.ScanStatusUnscan, "" }
+	failed := func(r *policy.Record) { r.Scan.Status = v1alpha1.ScanStatusFailed }
+	tests := map[string]struct {
+		policies []*v1alpha1.ImageScanPolicy
+		record   func(*policy.Record)
+		request  gate.Request
+		want     gate.Outcome
+		effects  []v1alpha1.Enforcement
+	}{
+		"an image that ran and passed":                 {all(strict("p", forgiving)), nil, pod(swr + "high:1"), gate.Admitted, effects("Warn")},
+		"by another tag of the same digest":            {all(strict("p", forgiving)), nil, pod(swr + "high:2"), gate.Admitted, effects("Warn")},
+		"in a template that would be denied":           {all(strict("p", forgiving, denyTemplates)), nil, template(swr + "high:1"), gate.Admitted, effects("Warn")},
+		"in a template":                                {all(strict("p", forgiving)), nil, template(swr + "high:1"), gate.Admitted, effects("Warn")},
+		"whose scan failed":                            {all(strict("p", forgiving)), failed, pod(swr + "high:1"), gate.Admitted, effects("Warn")},
+		"but no other digest":                          {all(strict("p", forgiving)), unknown, pod(swr + "high:1"), gate.Denied, effects("Deny")},
+		"but not by a policy that gives none":          {all(strict("p")), nil, pod(swr + "high:1"), gate.Denied, effects("Deny")},
+		"but not by a policy that it did not pass":     {all(strict("p", forgiving), strict("q", forgiving)), nil, pod(swr + "high:1"), gate.Denied, effects("Warn", "Deny")},
+		"but not with malware":                         {all(strict("p", forgiving, noMalware)), malware, pod(swr + "high:1"), gate.Denied, effects("Deny")},
+		"but not without the digest that is required":  {all(strict("p", forgiving, needDigest)), nil, pod(swr + "high:1"), gate.Denied, effects("Deny")},
+		"but not by a name that is forbidden":          {all(strict("p", forgiving, noDev)), nil, pod(swr + "high:1"), gate.Denied, effects("Deny")},
+		"but not unscanned":                            {all(strict("p", forgiving)), unscanned, pod(swr + "high:1"), gate.Denied, effects("Deny")},
+		"and HSS that can't be asked stays what it is": {all(strict("p", forgiving)), nil, pod(swr + "gone:1"), gate.Unavailable, effects("Deny")},
+		"and one that nobody stops needs none":         {all(strict("p", forgiving, enforcement("Audit"))), nil, pod(swr + "high:1"), gate.Admitted, effects("Audit")},
+		"and each image of a pod for itself":           {all(strict("p", forgiving)), nil, pod(swr+"high:1", swr+"unknown:1"), gate.Denied, effects("Warn", "Deny")},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g, inv := newGraceGate(t, tt.policies...)
+			if tt.record != nil {
+				tt.record(&inv.facts["prod/high"].Records[0])
+			}
+			d := g.Decide(t.Context(), tt.request)
+			if d.Outcome != tt.want {
+				t.Errorf("Outcome = %q, want %q; lines:\n%s", d.Outcome, tt.want, strings.Join(d.Lines(), "\n"))
+			}
+			var got []v1alpha1.Enforcement
+			for _, v := range d.Violations {
+				got = append(got, v.Effect)
+				if v.UnderGrace() != (v.Effect == v1alpha1.EnforcementWarn) {
+					t.Errorf("%s: under grace is %t", v.Effect, v.UnderGrace())
+				}
+			}
+			if diff := cmp.Diff(tt.effects, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("effects (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Two replicas that read the same history say the same, to the second.
+func TestAGraceEndsOnTheSecond(t *testing.T) {
+	t.Parallel()
+	end := now.Add(-48 * time.Hour).Add(week)
+	line := `container "c0": ` + swr + "high:1 — " + highFindings + " [policy p]"
+	for at, want := range map[time.Time]string{
+		now:                          line + " (grace " + underGrace + ")",
+		end.Add(-time.Second):        line + " (grace " + underGrace + ")",
+		end:                          "",
+		end.Add(time.Second):         "",
+		end.Add(1000 * time.Hour):    "",
+		end.Add(-time.Nanosecond):    line + " (grace " + underGrace + ")",
+		end.Add(-week + time.Second): line + " (grace " + underGrace + ")",
+	} {
+		for range 2 {
+			g, _ := newGraceGate(t, strict("p", forgiving))
+			g.Clock = clocktesting.NewFakePassiveClock(at)
+			d := g.Decide(t.Context(), pod(swr+"high:1"))
+			if got := strings.Join(d.Warnings(), "\n"); got != want {
+				t.Errorf("%s: got warnings %q, want %q", at, got, want)
+			}
+			denial := "- " + line + " (grace ended at 2026-11-28T12:00:00Z)\n"
+			if (want == "") != strings.Contains(d.Message(), denial) {
+				t.Errorf("%s: got message %q", at, d.Message())
+			}
+		}
+	}
+}
+
+func TestExceptionsGoBeforeGraces(t *testing.T) {
+	t.Parallel()
+	g, _ := newGraceGate(t, strict("p", forgiving))
+	withExceptions(t, g, exception())
+	d := g.Decide(t.Context(), pod(swr+"high:1"))
+	if len(d.Violations) != 1 || d.Violations[0].Effect != gate.EffectExcepted || d.Violations[0].Grace != nil || len(d.GraceUses()) > 0 {
+		t.Errorf("got %+v", d.Violations)
+	}
+}
+
+func TestGraceUsesAreEachOnce(t *testing.T) {
+	t.Parallel()
+	g, _ := newGraceGate(t, strict("p", forgiving))
+	d := g.Decide(t.Context(), pod(swr+"high:1", swr+"high:1", swr+"high:2"))
+	var got []string
+	for _, use := range d.GraceUses() {
+		got = append(got, use.String())
+	}
+	want := []string{"policy p until 2026-11-28T12:00:00Z: " + swr + "high:1", "policy p until 2026-11-28T12:00:00Z: " + swr + "high:2"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestSightings(t *testing.T) {
+	t.Parallel()
+	g, inv := newGraceGate(t, strict("p", forgiving), strict("q"))
+	clean := scanned("Low", 0)
+	clean.Records[0].Digest = ranDigest
+	inv.facts["prod/clean"] = clean
+	malware := scanned("High", 3)
+	malware.Records[0].Digest, malware.Records[0].Scan.Status = ranDigest, "failed"
+	inv.facts["prod/failed"] = malware
+	r := pod(swr+"clean:1", swr+"high:1", swr+"gone:1", swr+"stale:1", swr+"unknown:1", "Not/An:Image", swr+"failed:1")
+	if d := g.Decide(t.Context(), r); d.Sightings != nil {
+		t.Error("nobody asked for sightings")
+	}
+	r.Sightings = true
+	digests := []policy.Digests{{Image: ranDigest}}
+	use := func(n int) image.Use { return r.Workload.Uses[n] }
+	want := []gate.Sighting{
+		{Use: use(0), Policy: "p", Digests: digests, Passed: true, Covered: true},
+		{Use: use(1), Policy: "p", Digests: digests, Bad: true, Covered: true},
+		{Use: use(6), Policy: "p", Digests: digests, Bad: true, Covered: true},
+	}
+	if diff := cmp.Diff(want, g.Decide(t.Context(), r).Sightings); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// What an exception lets past has not passed.
+func TestASightingOfWhatIsExceptedIsBad(t *testing.T) {
+	t.Parallel()
+	g, _ := newGraceGate(t, strict("p", forgiving))
+	withExceptions(t, g, exception())
+	r := pod(swr + "high:1")
+	r.Sightings = true
+	d := g.Decide(t.Context(), r)
+	if len(d.Sightings) != 1 || d.Sightings[0].Passed || !d.Sightings[0].Bad {
+		t.Errorf("got %+v", d.Sightings)
+	}
+}
