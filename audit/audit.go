@@ -51,10 +51,10 @@ func (a *Auditor) audit(ctx context.Context) (*Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := newSummary()
+	s, seen := newSummary(), &sightings{}
 	a.events.begin(a.Clock.Now())
 	err = a.each(ctx, namespaces, func(namespace string) error {
-		found, err := a.auditNamespace(ctx, namespace)
+		found, err := a.auditNamespace(ctx, namespace, seen)
 		if err != nil {
 			a.events.keep(namespace)
 			reports.keep(namespace)
@@ -68,9 +68,11 @@ func (a *Auditor) audit(ctx context.Context) (*Summary, error) {
 		return nil, ctx.Err()
 	}
 	a.resolveEvents(ctx)
-	if err := errors.Join(err, reports.deleteRest(ctx)); err != nil {
+	given, unwritten := a.writeHistories(ctx, seen, err == nil)
+	if err := errors.Join(err, unwritten, reports.deleteRest(ctx)); err != nil {
 		return nil, err
 	}
+	s.graces = given
 	s.Time = a.Clock.Now()
 	if err := a.writeStatus(ctx, s); err != nil {
 		return nil, err

@@ -57,7 +57,9 @@ type cluster struct {
 	fail func(verb, object string) error
 	// verdicts are the violations of the one policy, by image.
 	verdicts map[string]gate.Violation
-	asked    int
+	// sightings are of the one policy, by image.
+	sightings map[string]gate.Sighting
+	asked     int
 }
 
 // newCluster has namespaces a, b and kube-system, the policy p, and the given
@@ -84,7 +86,7 @@ func newCluster(t *testing.T, kinds ...schema.GroupVersionKind) *cluster {
 		WithObjects(namespace("a"), namespace("b"), namespace("kube-system"), newPolicy("p")).
 		WithStatusSubresource(&v1alpha1.ImageScanPolicy{}).
 		WithInterceptorFuncs(interceptor.Funcs{
-			List: c.list, Create: c.create, Patch: c.patch, Apply: c.apply, Delete: c.delete, SubResourcePatch: c.patchStatus,
+			List: c.list, Create: c.create, Patch: c.patch, Apply: c.apply, Delete: c.delete, Update: c.update, SubResourcePatch: c.patchStatus,
 		}).Build()
 	c.Auditor = &audit.Auditor{
 		Decider: c, Live: c.WithWatch, Client: c.WithWatch, ExemptNamespaces: []string{"kube-system"}, Interval: 10 * time.Minute,
@@ -133,6 +135,10 @@ func (c *cluster) Decide(_ context.Context, r gate.Request) gate.Decision {
 		if v, ok := c.verdicts[use.Image]; ok {
 			v.Use, v.Reference = use, use.Image
 			d.Violations = append(d.Violations, v)
+		}
+		if one, ok := c.sightings[use.Image]; ok && r.Sightings {
+			one.Use, one.Policy = use, "p"
+			d.Sightings = append(d.Sightings, one)
 		}
 	}
 	return d
@@ -246,6 +252,13 @@ func (c *cluster) create(ctx context.Context, w client.WithWatch, o client.Objec
 		return err
 	}
 	return w.Create(ctx, o, opts...)
+}
+
+func (c *cluster) update(ctx context.Context, w client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
+	if err := c.note("update", o); err != nil {
+		return err
+	}
+	return w.Update(ctx, o, opts...)
 }
 
 func (c *cluster) patch(ctx context.Context, w client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {

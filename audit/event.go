@@ -13,15 +13,35 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
 // Reasons of Events.
 const (
 	// ReasonViolation is of a warning: pods of the object violate a policy.
 	ReasonViolation = "ImageViolation"
+	// ReasonGrace is of one that tells of pods whose images have a grace, and are
+	// admitted until it ends; ReasonGraceEnds says once that this is soon.
+	ReasonGrace     = "ImageUnderGrace"
+	ReasonGraceEnds = "ImageGraceEnds"
 	// ReasonResolved takes its place once none does.
 	ReasonResolved = "ImageViolationResolved"
 )
+
+// graceWarning is how long before its end a grace is warned of.
+const graceWarning = 24 * time.Hour
+
+// reason is that of the group's Event at a time.
+func (g *group) reason(now time.Time) string {
+	switch {
+	case g.until.IsZero() || g.effect == v1alpha1.EnforcementDeny:
+		return ReasonViolation
+	case now.Before(g.until.Add(-graceWarning)):
+		return ReasonGrace
+	}
+	return ReasonGraceEnds
+}
 
 // reporter is who says so.
 const reporter = "hssgate"
@@ -77,7 +97,7 @@ func (a *Auditor) resolveEvents(ctx context.Context) {
 
 func newEvent(key eventKey, g *group, now time.Time) *corev1.Event {
 	event := eventOf(key, g.owner, now)
-	event.Type, event.Reason, event.FirstTimestamp, event.Count = corev1.EventTypeWarning, ReasonViolation, event.LastTimestamp, 1
+	event.Type, event.Reason, event.FirstTimestamp, event.Count = corev1.EventTypeWarning, g.reason(now), event.LastTimestamp, 1
 	event.Message = cut(fmt.Sprintf("%s policy %s (%s): %s", podsViolate(g.violations), key.policy, g.effect,
 		strings.ReplaceAll(g.message(), "\n", " | ")), maxNote)
 	return event

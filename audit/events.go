@@ -75,7 +75,7 @@ func (e *events) see(key eventKey, g *group, mayWrite bool) (write, isNew bool) 
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	w, ok := e.stand[key]
-	text := g.message()
+	text := g.reason(e.now) + ": " + g.message()
 	if ok {
 		w.current = true
 		if w.text == text && e.now.Sub(w.at) < refreshEvents || !mayWrite {

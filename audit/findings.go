@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hssgate/hssgate/gate"
 	"github.com/hssgate/hssgate/policy"
@@ -58,6 +59,8 @@ type group struct {
 	// are counted.
 	lines []string
 	more  bool
+	// until is when the first grace of their images ends; zero: none has one.
+	until time.Time
 }
 
 func newFindings(namespace string) *findings {
@@ -138,6 +141,9 @@ func (g *group) add(violations []*gate.Violation, unjudged bool) {
 	}
 	for _, v := range violations {
 		g.effect = stricter(g.effect, v.PodEffect)
+		if v.UnderGrace() {
+			g.until = sooner(g.until, v.Grace.Until)
+		}
 		if unjudged || isJudged(v) {
 			g.say(line(v))
 		}
@@ -163,6 +169,7 @@ func (g *group) join(other *group) {
 	g.unjudged += other.unjudged
 	g.effect = stricter(g.effect, other.effect)
 	g.more = g.more || other.more
+	g.until = sooner(g.until, other.until)
 	for _, text := range other.lines {
 		g.say(text)
 	}
@@ -188,7 +195,18 @@ func line(v *gate.Violation) string {
 	if len(text) > maxLine {
 		text = strings.ToValidUTF8(text[:maxLine], "") + "…"
 	}
+	if v.Grace != nil {
+		text += " (" + v.Grace.String() + ")"
+	}
 	return text
+}
+
+// sooner returns the earlier time; the zero time is none.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // sorted returns the groups in order.

@@ -15,6 +15,8 @@ type Metrics struct {
 
 	last                                         *atomic.Pointer[Summary]
 	examined, violations, unjudged, excepted, at *prometheus.Desc
+	graceImages, graceEnd                        *prometheus.Desc
+	full                                         *prometheus.CounterVec
 }
 
 var _ prometheus.Collector = (*Metrics)(nil)
@@ -39,6 +41,11 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		excepted:   desc("hssgate_audit_excepted_pods", "Running pods that an exception lets past the policy, by the last audit.", "policy"),
 		at:         desc("hssgate_audit_last_success_timestamp_seconds", "When the last complete audit ended."),
 	}
+	m.graceImages = desc("hssgate_audit_grace_images", "Images that run under a grace of the policy, by the last audit.", "policy")
+	m.graceEnd = desc("hssgate_audit_grace_next_end_timestamp_seconds", "When the first grace of an image that runs ends; absent if none runs under grace.", "policy")
+	m.full = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "hssgate_history_dropped_images_total", Help: "Images that ran and passed and were left out of a policy's full history, so that they have no grace.",
+	}, []string{"policy"})
 	registry.MustRegister(m)
 	return m
 }
@@ -47,7 +54,8 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 func (m *Metrics) Describe(to chan<- *prometheus.Desc) {
 	m.audits.Describe(to)
 	m.took.Describe(to)
-	for _, d := range []*prometheus.Desc{m.examined, m.violations, m.unjudged, m.excepted, m.at} {
+	m.full.Describe(to)
+	for _, d := range []*prometheus.Desc{m.examined, m.violations, m.unjudged, m.excepted, m.at, m.graceImages, m.graceEnd} {
 		to <- d
 	}
 }
@@ -57,6 +65,7 @@ func (m *Metrics) Describe(to chan<- *prometheus.Desc) {
 func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	m.audits.Collect(to)
 	m.took.Collect(to)
+	m.full.Collect(to)
 	s := m.last.Load()
 	if s == nil {
 		return
@@ -70,6 +79,19 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 		gauge(m.violations, float64(p.violations), name)
 		gauge(m.unjudged, float64(p.unjudged), name)
 		gauge(m.excepted, float64(p.excepted), name)
+	}
+	for name, g := range s.graces {
+		gauge(m.graceImages, float64(g.images), name)
+		if g.images > 0 {
+			gauge(m.graceEnd, float64(g.next.Unix()), name)
+		}
+	}
+}
+
+// dropped counts what a full history had no place for.
+func (m *Metrics) dropped(policy string, images int) {
+	if m != nil {
+		m.full.WithLabelValues(policy).Add(float64(images))
 	}
 }
 

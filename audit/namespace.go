@@ -35,9 +35,9 @@ func notEnded() client.MatchingFieldsSelector {
 }
 
 // auditNamespace judges the pods of a namespace.
-func (a *Auditor) auditNamespace(ctx context.Context, namespace string) (*findings, error) {
+func (a *Auditor) auditNamespace(ctx context.Context, namespace string, seen *sightings) (*findings, error) {
 	for attempt := 1; ; attempt++ {
-		found, err := a.judgePods(ctx, namespace)
+		found, err := a.judgePods(ctx, namespace, seen)
 		if err != nil && apierrors.IsResourceExpired(err) && attempt < attempts {
 			continue
 		}
@@ -48,17 +48,17 @@ func (a *Auditor) auditNamespace(ctx context.Context, namespace string) (*findin
 	}
 }
 
-func (a *Auditor) judgePods(ctx context.Context, namespace string) (*findings, error) {
+func (a *Auditor) judgePods(ctx context.Context, namespace string, seen *sightings) (*findings, error) {
 	found := newFindings(namespace)
 	var list corev1.PodList
-	err := pages(ctx, a.Live, &list, func() { a.judgePage(ctx, list.Items, found) }, client.InNamespace(namespace), notEnded())
+	err := pages(ctx, a.Live, &list, func() { a.judgePage(ctx, list.Items, found, seen) }, client.InNamespace(namespace), notEnded())
 	if err == nil {
 		err = ctx.Err()
 	}
 	return found, err
 }
 
-func (a *Auditor) judgePage(ctx context.Context, pods []corev1.Pod, found *findings) {
+func (a *Auditor) judgePage(ctx context.Context, pods []corev1.Pod, found *findings, seen *sightings) {
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, podsAtOnce)
 	for i := range pods {
@@ -70,6 +70,7 @@ func (a *Auditor) judgePage(ctx context.Context, pods []corev1.Pod, found *findi
 			defer func() { <-slots }()
 			decision := a.judge(ctx, &pods[i])
 			found.add(ownerOf(&pods[i]), &decision)
+			seen.add(&pods[i], &decision)
 		})
 	}
 	wg.Wait()
@@ -80,6 +81,7 @@ func (a *Auditor) judge(ctx context.Context, pod *corev1.Pod) gate.Decision {
 	defer cancel()
 	return a.Decider.Decide(ctx, gate.Request{
 		Namespace: pod.Namespace, Name: pod.Name,
-		Workload: image.Workload{Kind: "Pod", Labels: pod.Labels, Uses: image.InPodSpec(&pod.Spec)},
+		Workload:  image.Workload{Kind: "Pod", Labels: pod.Labels, Uses: image.InPodSpec(&pod.Spec)},
+		Sightings: true,
 	})
 }

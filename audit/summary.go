@@ -30,6 +30,8 @@ type Summary struct {
 
 	mu       sync.Mutex
 	policies map[string]*policySummary
+	// graces are those under way, of the policies that give any.
+	graces map[string]graces
 }
 
 // policySummary is what was found for one policy.
@@ -55,7 +57,7 @@ func (s *Summary) Policies() []string {
 
 // Status returns what was found for a policy, as its status says it.
 func (s *Summary) Status(policy string) v1alpha1.AuditStatus {
-	status := v1alpha1.AuditStatus{Time: metav1.NewTime(s.Time)}
+	status := v1alpha1.AuditStatus{Time: metav1.NewTime(s.Time), Grace: s.graces[policy].status()}
 	p, ok := s.policies[policy]
 	if !ok {
 		return status

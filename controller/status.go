@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"time"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -22,6 +23,13 @@ const (
 	ReasonInvalid = "Invalid"
 )
 
+// Reasons of the Grace condition.
+const (
+	ReasonGraceGiven    = "Given"
+	ReasonGraceShort    = "ShorterThanAudits"
+	ReasonAuditDisabled = "AuditDisabled"
+)
+
 // maxConditionMessage is the schema's bound of a condition's message.
 const maxConditionMessage = 32768
 
@@ -29,6 +37,9 @@ const maxConditionMessage = 32768
 // written. Only the leader does.
 type Status struct {
 	Client client.Client
+	// AuditInterval is how often the pods that run are audited; 0: never, and
+	// then no image can have a grace.
+	AuditInterval time.Duration
 }
 
 // SetupWithManager follows the policies on the leader.
@@ -52,6 +63,7 @@ func (s *Status) Reconcile(ctx context.Context, r ctrl.Request) (ctrl.Result, er
 	before := p.DeepCopy()
 	p.Status.ObservedGeneration = p.Generation
 	meta.SetStatusCondition(&p.Status.Conditions, readyCondition(&p))
+	s.setGraceCondition(&p)
 	if apiequality.Semantic.DeepEqual(before.Status, p.Status) {
 		return ctrl.Result{}, nil
 	}
@@ -59,6 +71,27 @@ func (s *Status) Reconcile(ctx context.Context, r ctrl.Request) (ctrl.Result, er
 		return ctrl.Result{}, client.IgnoreNotFound(fmt.Errorf("write status of policy %q: %w", p.Name, err))
 	}
 	return ctrl.Result{}, nil
+}
+
+// setGraceCondition says whether the grace that a policy gives can be had.
+func (s *Status) setGraceCondition(p *v1alpha1.ImageScanPolicy) {
+	if p.Spec.Grace == nil {
+		meta.RemoveStatusCondition(&p.Status.Conditions, v1alpha1.ConditionGrace)
+		return
+	}
+	condition := metav1.Condition{
+		Type: v1alpha1.ConditionGrace, Status: metav1.ConditionTrue, Reason: ReasonGraceGiven, ObservedGeneration: p.Generation,
+		Message: fmt.Sprintf("an image that runs and passed has %s once what HSS says of it turns bad", p.Spec.Grace.Period.Duration),
+	}
+	switch period := p.Spec.Grace.Period.Duration; {
+	case s.AuditInterval == 0:
+		condition.Status, condition.Reason = metav1.ConditionFalse, ReasonAuditDisabled
+		condition.Message = "no image has a grace: the audit, which sees what runs and passes, is switched off (audit.enabled)"
+	case period < 2*s.AuditInterval:
+		condition.Status, condition.Reason = metav1.ConditionFalse, ReasonGraceShort
+		condition.Message = fmt.Sprintf("the period of %s can be over before an audit comes by: make it at least twice audit.interval, which is %s", period, s.AuditInterval)
+	}
+	meta.SetStatusCondition(&p.Status.Conditions, condition)
 }
 
 func readyCondition(p *v1alpha1.ImageScanPolicy) metav1.Condition {

@@ -23,8 +23,10 @@ func (g *Server) prepareAudit(known *inventory.Inventory) {
 	triggers := []audit.Trigger{
 		{Name: "policies", Value: func() any { return g.policies.Index() }},
 		{Name: "exceptions", Value: func() any { return g.exceptions.State(time.Now()) }},
+		{Name: "graces", Value: func() any { return g.histories.Worsened() }},
 		{Name: "images", Value: func() any { return known.Changes() }},
 	}
+	g.auditInterval = time.Duration(g.Config.Audit.Interval)
 	g.audit = func(manager ctrl.Manager) error {
 		err := manager.Add(&audit.Auditor{
 			Decider: judge, Live: manager.GetAPIReader(), Client: manager.GetClient(), ExemptNamespaces: g.exemptNamespaces(),

@@ -19,15 +19,23 @@ func (g *Server) followExceptions() error {
 	return g.exceptions.SetupWithManager(g.manager)
 }
 
+func (g *Server) followHistories() error {
+	g.histories = controller.NewHistories(g.manager.GetCache(), g.Log.With("component", "histories"))
+	return g.histories.SetupWithManager(g.manager)
+}
+
 func (g *Server) maxLifetime() time.Duration { return time.Duration(g.Config.Exceptions.MaxLifetime) }
 
-// canDecide returns what reviews still wait for. Exceptions count, too: without
-// them pods would be denied that are let past.
+// canDecide returns what reviews still wait for. Exceptions and histories count,
+// too: without them pods would be denied that are let past.
 func (g *Server) canDecide() error {
 	if err := g.policies.Ready(); err != nil {
 		return err
 	}
-	return g.exceptions.Ready()
+	if err := g.exceptions.Ready(); err != nil {
+		return err
+	}
+	return g.histories.Ready()
 }
 
 func (g *Server) exceptionValidator() webhook.ExceptionValidator {

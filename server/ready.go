@@ -14,6 +14,7 @@ func (g *Server) addChecks() error {
 	ready := map[string]healthz.Checker{
 		"policies":    func(*http.Request) error { return g.policies.Ready() },
 		"exceptions":  func(*http.Request) error { return g.exceptions.Ready() },
+		"histories":   func(*http.Request) error { return g.histories.Ready() },
 		"certificate": func(*http.Request) error { return g.certificates.ready() },
 		"webhook":     once(g.listening),
 		"warm-up":     g.warmUp.ready,

@@ -67,12 +67,15 @@ type Server struct {
 	policies         *controller.Policies
 	namespaces       *controller.Namespaces
 	exceptions       *controller.Exceptions
+	histories        *controller.Histories
 	// tracer is nil unless the configuration says where spans are sent.
 	tracer trace.Tracer
 	// audit adds the audit of running pods to the elected one's manager.
-	audit    func(ctrl.Manager) error
-	warmUp   *warmUp
-	stopping atomic.Bool
+	audit func(ctrl.Manager) error
+	// auditInterval is 0 if there is no audit.
+	auditInterval time.Duration
+	warmUp        *warmUp
+	stopping      atomic.Bool
 }
 
 // Run serves until ctx ends, which is no error.
@@ -102,7 +105,7 @@ func (g *Server) Run(ctx context.Context) error {
 	}
 	// Last: until the webhook has closed, reviews ask it.
 	defer known.Close()
-	steps := []func() error{g.requireCRDs, g.followPolicies, g.followExceptions, func() error { return g.register(ctx, known) }, g.addChecks, g.elect}
+	steps := []func() error{g.requireCRDs, g.followPolicies, g.followExceptions, g.followHistories, func() error { return g.register(ctx, known) }, g.addChecks, g.elect}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
@@ -114,7 +117,7 @@ func (g *Server) Run(ctx context.Context) error {
 // requireCRDs tells at once what would otherwise show as a cache that never
 // fills.
 func (g *Server) requireCRDs() error {
-	for _, name := range []string{"ImageScanPolicy", "ImageScanException"} {
+	for _, name := range []string{"ImageScanPolicy", "ImageScanException", "ImageScanHistory"} {
 		kind := v1alpha1.GroupVersion.WithKind(name)
 		_, err := g.manager.GetRESTMapper().RESTMapping(kind.GroupKind(), kind.Version)
 		if meta.IsNoMatchError(err) {
@@ -185,7 +188,7 @@ func (g *Server) register(ctx context.Context, known *inventory.Inventory) error
 func (g *Server) newGate(known gate.Knowledge) *gate.Gate {
 	return &gate.Gate{
 		Policies: g.policies, Facts: known, Vulnerabilities: known, Clock: clock.RealClock{}, ExemptNamespaces: g.exemptNamespaces(), Namespaces: g.namespaces,
-		Exceptions: g.exceptions, Rights: controller.Rights{Client: g.manager.GetClient()},
+		Exceptions: g.exceptions, Histories: g.histories, Rights: controller.Rights{Client: g.manager.GetClient()},
 	}
 }
 

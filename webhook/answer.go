@@ -23,6 +23,7 @@ const (
 	annotationBreakGlassRefused = "break-glass-refused"
 	annotationExceptions        = "exceptions"
 	annotationScans             = "scans"
+	annotationGrace             = "grace"
 )
 
 // conclude turns a decision into an answer.
@@ -74,6 +75,7 @@ func (h *Handler) annotations(d *gate.Decision) []annotation {
 	add(annotationNotices, oneLineEach(d.Notices), "\n")
 	add(annotationExceptions, exceptionLines(d), "\n")
 	add(annotationScans, d.Scans, "\n")
+	add(annotationGrace, graceLines(d), "\n")
 	switch b := d.BreakGlass; {
 	case b == nil:
 	case b.Refused != "":

@@ -27,13 +27,16 @@ type Object struct {
 // recordLetPast records what the object was let past, unless nothing comes of
 // the request.
 func (h *Handler) recordLetPast(req *request, d *gate.Decision) {
-	uses, broken := d.ExceptionUses(), d.BreakGlass != nil && d.BreakGlass.Refused == ""
-	if len(uses) == 0 && !broken {
+	uses, graces, broken := d.ExceptionUses(), d.GraceUses(), d.BreakGlass != nil && d.BreakGlass.Refused == ""
+	if len(uses) == 0 && len(graces) == 0 && !broken {
 		return
 	}
 	log := h.Log.With("kind", d.Kind, "namespace", d.Namespace, "name", d.Name, "uid", req.UID, "user", req.UserInfo.Username, "dryRunRequest", req.DryRun)
 	for _, use := range uses {
 		log.Info("exception used", "exception", use.Exception.Name(), "policy", use.Policy, "until", use.Exception.Until(), "reason", use.Exception.Reason())
+	}
+	for _, use := range graces {
+		log.Info("under grace", "policy", use.Policy, "until", use.Until, "image", use.Reference)
 	}
 	if broken {
 		log.Warn("break-glass", "policies", d.BreakGlass.Policies, "reason", d.BreakGlass.Reason, "violations", d.Lines())
@@ -42,6 +45,7 @@ func (h *Handler) recordLetPast(req *request, d *gate.Decision) {
 		return
 	}
 	h.Metrics.letPast(uses, d.BreakGlass, broken)
+	h.Metrics.underGrace(graces)
 	h.tellRecorder(req, d, uses, broken)
 }
 
@@ -82,6 +86,28 @@ func (m *Metrics) letPast(uses []gate.ExceptionUse, b *gate.BreakGlass, broken b
 	for _, policy := range b.Policies {
 		m.breakGlass.WithLabelValues(policy).Inc()
 	}
+}
+
+// underGrace counts an object once for each policy, if it was admitted.
+func (m *Metrics) underGrace(graces []gate.GraceUse) {
+	if m == nil {
+		return
+	}
+	counted := map[string]bool{}
+	for _, use := range graces {
+		if !counted[use.Policy] {
+			counted[use.Policy] = true
+			m.grace.WithLabelValues(use.Policy).Inc()
+		}
+	}
+}
+
+func graceLines(d *gate.Decision) []string {
+	var lines []string
+	for _, use := range d.GraceUses() {
+		lines = append(lines, oneLine(use.String()))
+	}
+	return lines
 }
 
 func exceptionLines(d *gate.Decision) []string {

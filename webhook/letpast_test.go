@@ -185,3 +185,38 @@ func TestARefusedBreakGlassIsAnnotatedAndNotCounted(t *testing.T) {
 		t.Errorf("message: %s", got.Result.Message)
 	}
 }
+
+func TestAGraceIsAnnotatedAndCounted(t *testing.T) {
+	t.Parallel()
+	decide := func(_ context.Context, r gate.Request) gate.Decision {
+		v := violation(r.Workload.Uses[0], "severity High, allowed Medium")
+		v.Reference, v.Effect, v.PodEffect, v.Otherwise = "bad", "Warn", "Warn", "Deny"
+		v.Grace = &gate.Grace{Until: time.Date(2026, 12, 1, 3, 0, 0, 0, time.UTC)}
+		return gate.Decision{Kind: "Pod", Namespace: r.Namespace, Name: r.Name, Outcome: gate.Admitted, Policies: []string{"p"}, Violations: []gate.Violation{v, v}}
+	}
+	for _, dryRun := range []bool{false, true} {
+		r, registry := &recorder{}, prometheus.NewRegistry()
+		h := newHandler(&decider{decide: decide}, func(o *webhook.Options) { o.Recorder, o.Metrics = r, webhook.NewMetrics(registry) })
+		got := send(t, h, byAlice(t, reviewOf(t, "CREATE", pod("bad"), nil), dryRun))
+		if want := "policy p until 2026-12-01T03:00:00Z: bad"; !got.Allowed || got.AuditAnnotations["grace"] != want {
+			t.Errorf("allowed %t, annotation %q, want %q", got.Allowed, got.AuditAnnotations["grace"], want)
+		}
+		warning := `container "c0": bad — severity High, allowed Medium [policy p] (grace until 2026-12-01T03:00:00Z: it ran here and passed before)`
+		if diff := cmp.Diff([]string{warning, warning}, got.Warnings); diff != "" {
+			t.Error(diff)
+		}
+		counted := 0.0
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			if family.GetName() == "hssgate_grace_used_total" {
+				counted = family.GetMetric()[0].GetCounter().GetValue()
+			}
+		}
+		if want := map[bool]float64{false: 1, true: 0}[dryRun]; counted != want {
+			t.Errorf("dry run %t: %v counted, want %v", dryRun, counted, want)
+		}
+	}
+}

@@ -16,6 +16,7 @@ type Metrics struct {
 	pins        *pinMetrics
 	exceptions  *prometheus.CounterVec
 	breakGlass  *prometheus.CounterVec
+	grace       *prometheus.CounterVec
 	byOperation map[string]operationMetrics
 }
 
@@ -42,7 +43,11 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Help: "Objects that a user with the right to break the glass got past a policy, by policy; dry-run requests are left out.",
 		}, []string{"policy"}),
 	}
-	registry.MustRegister(m.exceptions, m.breakGlass)
+	m.grace = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "hssgate_grace_used_total",
+		Help: "Objects with images that a policy would have denied, had they not run and passed before, by policy; dry-run requests are left out.",
+	}, []string{"policy"})
+	registry.MustRegister(m.exceptions, m.breakGlass, m.grace)
 	m.byOperation = newOperationMetrics(registry)
 	return m
 }
