@@ -33,6 +33,9 @@ type Options struct {
 	Namespace string
 	// Exceptions gives those in force; nil: there are none.
 	Exceptions gate.Exceptions
+	// Histories gives what is known to have run and passed; nil: nothing did, and
+	// no image has a grace.
+	Histories gate.Histories
 	// ExemptNamespaces are never judged; see gate.Gate.
 	ExemptNamespaces []string
 	// Explain tells how it comes to each verdict; nil: nobody wants to know.
@@ -57,7 +60,7 @@ func NewChecker(o Options) *Checker {
 	c := &Checker{Options: o, memory: newMemory(o.Facts, o.Vulnerabilities)}
 	c.gate = &gate.Gate{
 		Policies: o.Policies, Namespaces: o.Namespaces, Facts: c.memory, Clock: o.Clock,
-		Exceptions: o.Exceptions, ExemptNamespaces: o.ExemptNamespaces, Patient: true,
+		Exceptions: o.Exceptions, Histories: o.Histories, ExemptNamespaces: o.ExemptNamespaces, Patient: true,
 	}
 	if o.Vulnerabilities != nil {
 		c.gate.Vulnerabilities = c.memory

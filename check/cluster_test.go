@@ -38,6 +38,7 @@ func TestACluster(t *testing.T) {
 		}
 	})
 	t.Run("exceptions let past", func(t *testing.T) { useException(t, env, c) })
+	t.Run("graces do, too", func(t *testing.T) { useGrace(t, env, c) })
 	t.Run("namespaces have labels", func(t *testing.T) {
 		labels, err := c.NamespaceLabels(t.Context(), "shop")
 		if err != nil || labels["env"] != "prod" {
@@ -137,6 +138,8 @@ func readPods(t *testing.T, c *check.Cluster) {
 }
 
 // useException has an exception of the cluster let one image past.
+const grantedDigest = "sha256:7cc4b5aefd1d0cadf8d97d4350462ba51c694ebca145b08d7d41b41acc8db5aa"
+
 func useException(t *testing.T, env *controlplanetest.Environment, c *check.Cluster) {
 	t.Helper()
 	untyped, err := dynamic.NewForConfig(env.Config)
@@ -171,6 +174,43 @@ func useException(t *testing.T, env *controlplanetest.Environment, c *check.Clus
 	}
 }
 
+// useGrace reads what ran and passed as the webhook does.
+func useGrace(t *testing.T, env *controlplanetest.Environment, c *check.Cluster) {
+	t.Helper()
+	untyped, err := dynamic.NewForConfig(env.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Now().Add(-time.Hour).UTC()
+	history := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": v1alpha1.GroupVersion.String(), "kind": "ImageScanHistory", "metadata": map[string]any{"name": "none"},
+		"images": []any{
+			map[string]any{"digest": grantedDigest, "passedAt": at.Format(time.RFC3339)},
+			map[string]any{"digest": grantedDigest, "passedAt": at.Add(time.Minute).Format(time.RFC3339)},
+		},
+	}}
+	resource := untyped.Resource(v1alpha1.GroupVersion.WithResource("imagescanhistories"))
+	if _, err := resource.Create(t.Context(), history, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	histories, err := c.Histories(t.Context())
+	if err == nil || !strings.Contains(err.Error(), `history "none": images[1]: `+grantedDigest+" is there twice") {
+		t.Errorf("got error %v", err)
+	}
+	if got := histories.History("none")[grantedDigest].PassedAt; !got.Equal(at.Truncate(time.Second)) || len(histories.History("none")) != 1 {
+		t.Errorf("it passed at %s, want %s", got, at)
+	}
+	for period, want := range map[time.Duration]bool{0: false, time.Hour: true} {
+		p := noVulnerabilities("")
+		if period > 0 {
+			p.Spec.Grace = &v1alpha1.Grace{Period: metav1.Duration{Duration: period}}
+		}
+		if got := compile(t, p).GiveGrace(); got != want {
+			t.Errorf("a grace of %s is given: %t", period, got)
+		}
+	}
+}
+
 func TestAClusterWithoutHssgate(t *testing.T) {
 	t.Parallel()
 	env := controlplanetest.Start(t, controlplanetest.WithoutCRDs())
@@ -183,5 +223,8 @@ func TestAClusterWithoutHssgate(t *testing.T) {
 	}
 	if x, err := c.Exceptions(t.Context(), time.Hour); err != nil || x == nil || len(x) > 0 {
 		t.Errorf("got exceptions %v, %v", x, err)
+	}
+	if h, err := c.Histories(t.Context()); err != nil || h == nil || len(h) > 0 {
+		t.Errorf("got histories %v, %v", h, err)
 	}
 }

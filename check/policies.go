@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"sigs.k8s.io/yaml"
 
@@ -27,6 +28,11 @@ func (p *Policies) Index() *gate.Index { return p.index }
 
 // Specs returns the policies as they were given.
 func (p *Policies) Specs() []v1alpha1.ImageScanPolicy { return p.specs }
+
+// GiveGrace tells whether any of them gives a grace.
+func (p *Policies) GiveGrace() bool {
+	return slices.ContainsFunc(p.compiled, func(one *policy.Policy) bool { return one.GracePeriod() > 0 })
+}
 
 // Compile prepares policies. One that is invalid fails closed, as in the
 // webhook; the error then lists every problem.

@@ -118,7 +118,7 @@ func (f *checkFlags) fill(cmd *cobra.Command, images []string, r *report.Report)
 	if err != nil { // they fail closed, as in the webhook
 		target.problems = append(target.problems, report.Problem{Message: err.Error()})
 	}
-	o, err := target.options(ctx, asked, f.namespace)
+	o, err := target.options(ctx, asked, f.namespace, policies)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -155,9 +156,9 @@ func (t *target) useCluster() error {
 	return nil
 }
 
-// options are those of a check but for its policies. If a cluster is used its
-// exceptions count, and problems of them are added to the target's.
-func (t *target) options(ctx context.Context, asked *hss, namespace string) (check.Options, error) {
+// options are those of a check by these policies, but for the policies. If a cluster is used its
+// exceptions and graces count, and problems of them are added to the target's.
+func (t *target) options(ctx context.Context, asked *hss, namespace string, judging ...*check.Policies) (check.Options, error) {
 	o := check.Options{
 		Namespaces: t.namespaces, Facts: asked.known, Vulnerabilities: asked.known, Clock: clock.RealClock{},
 		Namespace: namespace, ExemptNamespaces: asked.config.ExemptNamespaces,
@@ -173,6 +174,13 @@ func (t *target) options(ctx context.Context, asked *hss, namespace string) (che
 		t.problems = append(t.problems, report.Problem{Message: err.Error()})
 	}
 	o.Exceptions = exceptions
+	if slices.ContainsFunc(judging, (*check.Policies).GiveGrace) {
+		histories, err := t.cluster.Histories(ctx)
+		if err != nil {
+			t.problems = append(t.problems, report.Problem{Message: err.Error()})
+		}
+		o.Histories = histories
+	}
 	return o, nil
 }
 

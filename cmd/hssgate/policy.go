@@ -165,7 +165,7 @@ func (f *policySimulateFlags) compare(cmd *cobra.Command, changes *report.Change
 	if err != nil {
 		return err
 	}
-	o, err := target.options(cmd.Context(), asked, f.namespace)
+	o, err := target.options(cmd.Context(), asked, f.namespace, before, after)
 	if err != nil {
 		return err
 	}
