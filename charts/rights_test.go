@@ -25,6 +25,7 @@ func testRights(t *testing.T, c *cluster) {
 			{Group: "hssgate.io", Resource: "imagescanexceptions", Verb: "watch"},
 			{Group: "hssgate.io", Resource: "imagescanexceptions", Verb: "get", Namespace: "default"},
 			{Group: "hssgate.io", Resource: "imagescanexceptions", Subresource: "status", Verb: "patch", Namespace: "default"},
+			{Group: "hssgate.io", Resource: "imagescanhistories", Verb: "watch"},
 			{Group: "authorization.k8s.io", Resource: "subjectaccessreviews", Verb: "create"},
 			{Group: "events.k8s.io", Resource: "events", Verb: "create", Namespace: "default"},
 		}},
@@ -35,6 +36,9 @@ func testRights(t *testing.T, c *cluster) {
 		}},
 		"it may audit what runs": {true, []attributes{
 			{Resource: "pods", Verb: "list", Namespace: "default"},
+			{Group: "hssgate.io", Resource: "imagescanhistories", Verb: "create"},
+			{Group: "hssgate.io", Resource: "imagescanhistories", Verb: "update"},
+			{Group: "hssgate.io", Resource: "imagescanhistories", Verb: "delete"},
 			{Group: "apps", Resource: "replicasets", Verb: "get", Namespace: "default"},
 			{Resource: "events", Verb: "create", Namespace: "default"},
 			{Group: "openreports.io", Resource: "reports", Verb: "list"},

@@ -9,7 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/hssgate/hssgate/hss/hsstest"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
 // checkMetrics has everything happen that the chart's dashboard and alerts
@@ -30,6 +34,7 @@ func (a *audited) checkMetrics(t *testing.T) {
 	if err := s.run(t, newPod("broken-glass", "main.example.com/prod/broken-glass:1", breaking("a test"))); err != nil {
 		t.Error(err)
 	}
+	a.useGrace(t, s)
 	used := metricsInChart(t)
 	eventually(t, func() error {
 		scraped := a.scrape(t)
@@ -43,6 +48,40 @@ func (a *audited) checkMetrics(t *testing.T) {
 			return fmt.Errorf("missing in the scrape: %s", strings.Join(missing, ", "))
 		}
 		return bounded(scraped)
+	})
+}
+
+// useGrace has an image run and pass, and lets it past once it is bad.
+func (a *audited) useGrace(t *testing.T, s *space) {
+	t.Helper()
+	const name = "forgiven"
+	add(a.hss, row(name))
+	p := s.newPolicy("g", func(spec *v1alpha1.ImageScanPolicySpec) {
+		spec.Grace = &v1alpha1.Grace{Period: metav1.Duration{Duration: gracePeriod}}
+		spec.Match.Images = []string{"main.example.com/prod/" + name}
+	})
+	s.create(t, p)
+	runAs(t, s, s.name, name, digest("a"))
+	history := func() (one v1alpha1.PassedImage, err error) {
+		var h v1alpha1.ImageScanHistory
+		if err := s.cluster.policies.Get(t.Context(), client.ObjectKey{Name: p.Name}, &h); err != nil || len(h.Images) != 1 {
+			return one, orNotYet(err)
+		}
+		return h.Images[0], nil
+	}
+	eventually(t, func() error {
+		_, err := history()
+		return err
+	})
+	if err := s.cluster.policies.Delete(t.Context(), s.newPolicy("p")); err != nil {
+		t.Fatal(err)
+	}
+	change(a.hss, name, high)
+	eventually(t, func() error {
+		if one, err := history(); err != nil || one.WorsenedAt == nil {
+			return orNotYet(err)
+		}
+		return s.run(t, newPod("again", image(name)))
 	})
 }
 

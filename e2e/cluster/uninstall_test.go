@@ -18,6 +18,7 @@ func testUninstall(t *testing.T, w *world) {
 	w.runHelm(t, "uninstall", release, "--wait")
 	want := []string{
 		"customresourcedefinitions.apiextensions.k8s.io imagescanexceptions.hssgate.io",
+		"customresourcedefinitions.apiextensions.k8s.io imagescanhistories.hssgate.io",
 		"customresourcedefinitions.apiextensions.k8s.io imagescanpolicies.hssgate.io",
 	}
 	eventually(t, func() error {
