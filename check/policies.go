@@ -96,7 +96,7 @@ func (d *document) policy() (*v1alpha1.ImageScanPolicy, error) {
 	if want := v1alpha1.GroupVersion.WithKind("ImageScanPolicy"); p.GroupVersionKind() != want || p.Name == "" {
 		return nil, fmt.Errorf("it must be a %s %s with metadata.name, not %q, %q", want.GroupVersion(), want.Kind, p.APIVersion, p.Kind)
 	}
-	return p, nil
+	return p, checkEnumerations(p)
 }
 
 // unique returns an error if two policies have the same name.
