@@ -117,8 +117,8 @@ func digestOf(imageID string) string {
 	if i := strings.LastIndexByte(imageID, '@'); i >= 0 {
 		return imageID[i+1:]
 	}
-	if i := strings.Index(imageID, "://"); i >= 0 {
-		return imageID[i+len("://"):]
+	if _, digest, ok := strings.Cut(imageID, "://"); ok {
+		return digest
 	}
 	return imageID
 }
