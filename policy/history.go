@@ -125,18 +125,7 @@ type Sighting struct {
 // had to be left out. It is h itself if there is nothing to write.
 func (h History) After(s Sighting, period time.Duration, now time.Time) (next History, dropped int) {
 	now = now.Truncate(time.Second)
-	next = make(History, len(h))
-	stale := false
-	for digest, p := range h {
-		p, ok := p.credible(now)
-		stale = stale || !ok
-		if _, bad := s.Bad[digest]; ok && bad && p.WorsenedAt.IsZero() {
-			p.WorsenedAt = p.firstBad(period, now)
-		}
-		if ok && !p.forgotten(period, now) {
-			next[digest] = p
-		}
-	}
+	next, stale := h.kept(s, period, now)
 	for digest := range s.Passed {
 		before, known := next[digest]
 		if _, bad := s.Bad[digest]; bad || known && !before.WorsenedAt.IsZero() && !s.Complete {
@@ -150,6 +139,26 @@ func (h History) After(s Sighting, period time.Duration, now time.Time) (next Hi
 		return h, dropped
 	}
 	return next, dropped
+}
+
+// kept returns what is still worth knowing, with what an audit saw to be bad. It
+// is to be written if anything in h is nothing that anybody has seen.
+func (h History) kept(s Sighting, period time.Duration, now time.Time) (kept History, stale bool) {
+	kept = make(History, len(h))
+	for digest, p := range h {
+		p, ok := p.credible(now)
+		if !ok {
+			stale = true
+			continue
+		}
+		if _, bad := s.Bad[digest]; bad && p.WorsenedAt.IsZero() {
+			p.WorsenedAt = p.firstBad(period, now)
+		}
+		if !p.forgotten(period, now) {
+			kept[digest] = p
+		}
+	}
+	return kept, stale
 }
 
 // firstBad is when an image is taken to have turned bad that an audit sees so
