@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"strconv"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/internal/controlplanetest"
 	"github.com/hssgate/hssgate/server"
 )
 
@@ -32,23 +32,11 @@ type testGate struct {
 
 func newTestGate(t *testing.T) *testGate {
 	t.Helper()
-	ports := freePorts(t, 3)
-	return &testGate{webhook: ports[0], health: ports[1], metrics: ports[2], done: make(chan error, 1)}
-}
-
-// freePorts returns ports that differ, since all are taken until all are known.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	ports := make([]int, n)
-	for i := range ports {
-		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer listener.Close()
-		ports[i] = listener.Addr().(*net.TCPAddr).Port
+	ports, err := controlplanetest.FreePorts(t.Context(), 3)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return ports
+	return &testGate{webhook: ports[0], health: ports[1], metrics: ports[2], done: make(chan error, 1)}
 }
 
 // values are those by which the chart sends the API server here.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hssgate/hssgate/hss/hsstest"
+	"github.com/hssgate/hssgate/internal/controlplanetest"
 )
 
 // What must never be seen of a gate, whatever it writes.
@@ -113,14 +113,13 @@ func (g *gate) installWebhooks(t *testing.T, s setup) {
 // freeAddresses returns addresses on this host that nobody listens on.
 func freeAddresses(t *testing.T, n int) []string {
 	t.Helper()
+	ports, err := controlplanetest.FreePorts(t.Context(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var addresses []string
-	for range n {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer listener.Close()
-		addresses = append(addresses, listener.Addr().String())
+	for _, port := range ports {
+		addresses = append(addresses, fmt.Sprintf("127.0.0.1:%d", port))
 	}
 	return addresses
 }

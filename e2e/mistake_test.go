@@ -72,7 +72,7 @@ func checkMistake(t *testing.T, f *fixture, m mistake) {
 	if want, part := strings.CutPrefix(m.want, "…"); !strings.Contains(stderr, want) || (!part && !strings.HasPrefix(stderr, "hssgate: "+want)) {
 		t.Errorf("got:  %s\nwant: %s", stderr, m.want)
 	}
-	if strings.Contains(stderr, "goroutine ") || strings.Contains(stderr, "Usage:") {
+	if strings.Contains(stderr, "[running]:") || strings.Contains(stderr, "Usage:") {
 		t.Errorf("it says too much:\n%s", stderr)
 	}
 }

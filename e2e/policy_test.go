@@ -82,7 +82,7 @@ func testPrinterColumns(t *testing.T, f *fixture) {
 		want string
 	}{
 		{[]string{"isp", p.Name}, "NAME ENFORCEMENT TEMPLATES READY VIOLATIONS AGE " + p.Name + " Deny Warn True "},
-		{[]string{"isp", p.Name, "-o", "wide"}, "NAME ENFORCEMENT TEMPLATES READY VIOLATIONS AGE SEVERITY VULNERABILITIES IMAGES REASON AUDITED " + p.Name + " Deny Warn True "},
+		{[]string{"isp", p.Name, "-o", "wide"}, "NAME ENFORCEMENT TEMPLATES READY VIOLATIONS AGE SEVERITY VULNERABILITIES IMAGES REASON GRACE AUDITED " + p.Name + " Deny Warn True "},
 		{[]string{"security"}, p.Name + " Deny Warn True "},
 	} {
 		stdout, stderr, err := f.cluster.kubectl(t, "", append([]string{"get"}, test.args...)...)

@@ -65,7 +65,7 @@ func (p *process) stop(t *testing.T) {
 	if p.err != nil {
 		t.Errorf("the program ended with %v", p.err)
 	}
-	for _, unwanted := range []string{secretKey, "DATA RACE", `"panic`, "goroutine "} {
+	for _, unwanted := range []string{secretKey, "DATA RACE", `"panic`, "[running]:"} {
 		if strings.Contains(log, unwanted) {
 			t.Errorf("%q is in the log", unwanted)
 		}

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,6 +67,9 @@ func (s *space) awaitDenial(t *testing.T, image, why string) {
 	eventually(t, func() error {
 		if err = s.try(t, newPod("awaited", image)); err == nil {
 			return errors.New("still admitted")
+		}
+		if !strings.Contains(err.Error(), why) {
+			return err
 		}
 		return nil
 	})

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -285,14 +284,13 @@ func (g *gate) awaitExit(t *testing.T, since time.Time) time.Duration {
 
 func freeAddresses(t *testing.T, n int) []string {
 	t.Helper()
+	ports, err := controlplanetest.FreePorts(t.Context(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var addresses []string
-	for range n {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer listener.Close()
-		addresses = append(addresses, listener.Addr().String())
+	for _, port := range ports {
+		addresses = append(addresses, fmt.Sprintf("127.0.0.1:%d", port))
 	}
 	return addresses
 }

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"os"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // Bounds of what a Guard lets through.
@@ -18,9 +20,11 @@ const (
 	// guardArriving bounds the bodies that are on their way at one time.
 	guardArriving = 8 << 20
 	// guardAtOnce reviews are decoded at one time: one may take twenty times
-	// its size. guardWaiting more may wait for their turn.
+	// its size. guardWaiting more may wait for their turn, as many as GitOps tools
+	// send side by side, with no more than guardHeld bytes in all.
 	guardAtOnce  = 1
-	guardWaiting = 8
+	guardWaiting = 256
+	guardHeld    = 32 << 20
 )
 
 // Guard stands before a handler that reads and decodes whatever it is sent, as
@@ -32,13 +36,17 @@ type Guard struct {
 	buffers buffers
 	slots   chan struct{}
 	waiting chan struct{}
+	held    *semaphore.Weighted
 }
 
 // NewGuard returns a guard before next.
 func NewGuard(next http.Handler) *Guard {
 	o := Options{Intake: NewIntake(IntakeOptions{MaxBytes: guardArriving})}
 	o.setDefaults()
-	return &Guard{next: next, options: o, slots: make(chan struct{}, guardAtOnce), waiting: make(chan struct{}, guardAtOnce+guardWaiting)}
+	return &Guard{
+		next: next, options: o, slots: make(chan struct{}, guardAtOnce), waiting: make(chan struct{}, guardAtOnce+guardWaiting),
+		held: semaphore.NewWeighted(guardHeld),
+	}
 }
 
 // ServeHTTP has the handler answer, or refuses.
@@ -59,7 +67,7 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.refuse(w, whole, err)
 		return
 	}
-	leave, err := g.enter(ctx)
+	leave, err := g.enter(ctx, int64(len(whole)))
 	if err != nil {
 		g.refuse(w, whole, err)
 		return
@@ -82,18 +90,23 @@ func (g *Guard) read(ctx context.Context, connection *http.ResponseController, r
 	return whole.Bytes(), err
 }
 
-// enter waits for a turn, unless many do.
-func (g *Guard) enter(ctx context.Context) (leave func(), err error) {
-	select {
-	case g.waiting <- struct{}{}:
-	default:
+// enter waits for a turn for a review of that size, unless many do.
+func (g *Guard) enter(ctx context.Context, size int64) (leave func(), err error) {
+	if !g.held.TryAcquire(size) {
 		return nil, errBusy
 	}
 	select {
+	case g.waiting <- struct{}{}:
+	default:
+		g.held.Release(size)
+		return nil, errBusy
+	}
+	stopWaiting := func() { <-g.waiting; g.held.Release(size) }
+	select {
 	case g.slots <- struct{}{}:
-		return func() { <-g.slots; <-g.waiting }, nil
+		return func() { <-g.slots; stopWaiting() }, nil
 	case <-ctx.Done():
-		<-g.waiting
+		stopWaiting()
 		return nil, errBusy
 	}
 }

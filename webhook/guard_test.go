@@ -86,26 +86,40 @@ func (r neverReader) Read([]byte) (int, error) {
 
 func TestAGuardsQueueIsBounded(t *testing.T) {
 	t.Parallel()
-	entered, release := make(chan int, 100), make(chan struct{})
-	h := guarded(t, entered, release)
-	body := reviewOf(t, "CREATE", pod("good"), nil)
-	answers := make(chan bool, 20)
-	for range 20 {
-		go func() {
-			recorder := httptest.NewRecorder()
-			h.ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/?timeout=30s", bytes.NewReader(body)))
-			answers <- readAnswer(t, recorder.Result()).Allowed
-		}()
+	large := pod("good")
+	large.Annotations = map[string]string{"large": strings.Repeat("x", 3<<20)}
+	tests := map[string]struct {
+		object        *corev1.Pod
+		sent, mayWait int
+	}{
+		"by their number": {pod("good"), 300, 257},
+		"by their bytes":  {large, 20, 10},
 	}
-	for n := range 11 {
-		if <-answers {
-			t.Errorf("answer %d: admitted before there was a turn", n)
-		}
-	}
-	close(release)
-	for n := range 9 {
-		if !<-answers {
-			t.Errorf("answer %d of those that waited is a refusal", n)
-		}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			entered, release := make(chan int, tt.sent), make(chan struct{})
+			h := guarded(t, entered, release)
+			body := reviewOf(t, "CREATE", tt.object, nil)
+			answers := make(chan bool, tt.sent)
+			for range tt.sent {
+				go func() {
+					recorder := httptest.NewRecorder()
+					h.ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/?timeout=30s", bytes.NewReader(body)))
+					answers <- readAnswer(t, recorder.Result()).Allowed
+				}()
+			}
+			for n := range tt.sent - tt.mayWait {
+				if <-answers {
+					t.Errorf("answer %d: admitted before there was a turn", n)
+				}
+			}
+			close(release)
+			for n := range tt.mayWait {
+				if !<-answers {
+					t.Errorf("answer %d of those that waited is a refusal", n)
+				}
+			}
+		})
 	}
 }

@@ -104,7 +104,7 @@ func (p *pod) inspect() {
 	if p.err != nil {
 		t.Errorf("pod %s ended with %v", p.object.Name, p.err)
 	}
-	for _, unwanted := range []string{secretKey, `"panic`, "goroutine "} {
+	for _, unwanted := range []string{secretKey, `"panic`, "[running]:"} {
 		if strings.Contains(log, unwanted) {
 			t.Errorf("%q is in the log of pod %s", unwanted, p.object.Name)
 		}

@@ -1,0 +1,41 @@
+package controlplanetest
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+)
+
+// The ports from which FreePorts chooses: below those that a system gives to
+// connections it makes, so that none of these takes one before it is listened
+// on.
+const (
+	firstPort = 20000
+	lastPort  = 32000
+	// portTries is how many are tried for each that is needed.
+	portTries = 200
+)
+
+// FreePorts returns n different TCP ports of this host's loopback interface that
+// nobody listens on.
+func FreePorts(ctx context.Context, n int) ([]int, error) {
+	var ports []int
+	for range n * portTries {
+		if len(ports) == n {
+			break
+		}
+		port := firstPort + rand.IntN(lastPort-firstPort) //nolint:gosec // no secret
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			continue
+		}
+		defer listener.Close() //nolint:errcheck // it is free in any case
+		ports = append(ports, port)
+	}
+	if len(ports) < n {
+		return nil, fmt.Errorf("found %d of %d free ports from %d to %d", len(ports), n, firstPort, lastPort)
+	}
+	return ports, nil
+}
