@@ -62,7 +62,10 @@ func Start(t testing.TB, opts ...Option) *Environment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := newServer(assets, settings)
+	server, err := newServer(assets, settings)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		if err := server.Stop(); err != nil {
 			t.Errorf("stop the control plane: %v", err)
@@ -95,18 +98,41 @@ func (e *Environment) Clientset(t testing.TB) kubernetes.Interface {
 	return clientset
 }
 
-func newServer(assets string, s settings) *envtest.Environment {
+// StopAPIServer ends kube-apiserver; etcd goes on.
+func (e *Environment) StopAPIServer() error {
+	if err := e.server.ControlPlane.GetAPIServer().Stop(); err != nil {
+		return fmt.Errorf("stop kube-apiserver: %w", err)
+	}
+	return nil
+}
+
+// StartAPIServer starts kube-apiserver after StopAPIServer, with the same
+// address, certificates and data, so that clients need nothing new.
+func (e *Environment) StartAPIServer() error {
+	if err := e.server.ControlPlane.GetAPIServer().Start(); err != nil {
+		return fmt.Errorf("start kube-apiserver: %w", err)
+	}
+	return nil
+}
+
+// newServer keeps the certificates of the API server in a folder of the test's
+// own: one of envtest's own goes when the API server is stopped.
+func newServer(assets string, s settings) (*envtest.Environment, error) {
 	server := &envtest.Environment{
 		BinaryAssetsDirectory:    assets,
 		ControlPlaneStartTimeout: startTimeout,
 		ErrorIfCRDPathMissing:    true,
 		CRDDirectoryPaths:        s.crds,
 	}
-	flags := server.ControlPlane.GetAPIServer().Configure()
-	for name, values := range s.flags {
-		flags.Set(name, values...)
+	apiServer := server.ControlPlane.GetAPIServer()
+	apiServer.CertDir = filepath.Join(s.dir, "certificates")
+	if err := os.Mkdir(apiServer.CertDir, 0o700); err != nil {
+		return nil, fmt.Errorf("keep the API server's certificates: %w", err)
 	}
-	return server
+	for name, values := range s.flags {
+		apiServer.Configure().Set(name, values...)
+	}
+	return server, nil
 }
 
 // findAssets returns the folder of the control plane's binaries, or an error

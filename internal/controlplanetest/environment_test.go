@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 
 	"github.com/hssgate/hssgate/internal/controlplanetest"
@@ -56,6 +57,21 @@ func TestEnvironment(t *testing.T) {
 		}
 		if info.GitVersion != "v1.37.2" {
 			t.Errorf("got %s, want v1.37.2", info.GitVersion)
+		}
+	})
+
+	t.Run("the API server can be away, and comes back with what it had", func(t *testing.T) {
+		if err := env.StopAPIServer(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := pods.Get(t.Context(), "web", metav1.GetOptions{}); !utilnet.IsConnectionRefused(err) {
+			t.Errorf("got error %v, want that the connection is refused", err)
+		}
+		if err := env.StartAPIServer(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := pods.Get(t.Context(), "web", metav1.GetOptions{}); err != nil {
+			t.Error(err)
 		}
 	})
 }
