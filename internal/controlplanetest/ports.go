@@ -26,12 +26,12 @@ func FreePorts(ctx context.Context, n int) ([]int, error) {
 		if len(ports) == n {
 			break
 		}
-		port := firstPort + rand.IntN(lastPort-firstPort) //nolint:gosec // no secret
+		port := firstPort + rand.IntN(lastPort-firstPort)
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
 			continue
 		}
-		defer listener.Close() //nolint:errcheck // it is free in any case
+		defer listener.Close()
 		ports = append(ports, port)
 	}
 	if len(ports) < n {
