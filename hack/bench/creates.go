@@ -214,7 +214,7 @@ func (b *bench) benchstat(ctx context.Context, perSecond map[string][]float64) e
 		for _, rate := range perSecond[namespace] {
 			fmt.Fprintf(&lines, "BenchmarkCreatePod 1 %.0f ns/op %.1f creates/s\n", 1e9/rate, rate)
 		}
-		file := filepath.Join(b.dir, namespace)
+		file := filepath.Join(b.dir, namespace+".txt") // the program may be there, too
 		if err := os.WriteFile(file, []byte(lines.String()), 0o600); err != nil {
 			return err
 		}

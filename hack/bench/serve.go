@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	jsonv2 "github.com/go-json-experiment/json"
+	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/hssgate/hssgate/certificate"
 	"github.com/hssgate/hssgate/hss/hsstest"
@@ -101,7 +103,7 @@ func newServer(ctx context.Context, kind, address, dir string, authority *certif
 		if err != nil {
 			return nil, err
 		}
-		return webhookServer(address, authority, handler)
+		return controllerRuntimeServer(address, authority, handler)
 	}
 	return nil, fmt.Errorf("unknown server %q", kind)
 }
@@ -126,6 +128,23 @@ func webhookServer(address string, authority *certificate.Authority, handler htt
 	if err != nil {
 		return nil, err
 	}
+	s.Register(server.ValidatePath, handler)
+	return s.Start, nil
+}
+
+// controllerRuntimeServer is the server that most webhooks in Go serve with.
+func controllerRuntimeServer(address string, authority *certificate.Authority, handler http.Handler) (func(context.Context) error, error) {
+	host, portText, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	port, err := strconv.Atoi(portText)
+	if err != nil {
+		return nil, err
+	}
+	s := ctrlwebhook.NewServer(ctrlwebhook.Options{Host: host, Port: port, TLSOpts: []func(*tls.Config){func(c *tls.Config) {
+		c.MinVersion, c.NextProtos, c.GetCertificate = tls.VersionTLS13, []string{"http/1.1"}, authority.GetCertificate
+	}}})
 	s.Register(server.ValidatePath, handler)
 	return s.Start, nil
 }
