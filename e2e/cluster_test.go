@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,13 +40,14 @@ type cluster struct {
 
 func newCluster(t *testing.T, options ...controlplanetest.Option) *cluster {
 	t.Helper()
-	built := make(chan string, 1)
-	go func() { built <- buildBinary(t) }()
-	c := &cluster{Environment: controlplanetest.Start(t, append(options, controlplanetest.WithAuditLog())...)}
+	binary := filepath.Join(t.TempDir(), "hssgate")
+	built := make(chan error, 1)
+	go func() { built <- buildBinary(t.Context(), binary) }()
+	c := &cluster{binary: binary, Environment: controlplanetest.Start(t, append(options, controlplanetest.WithAuditLog())...)}
 	// The limit is meant for controllers.
 	c.Config.QPS = -1
-	if c.binary = <-built; c.binary == "" {
-		t.Fatal("the program was not built")
+	if err := <-built; err != nil {
+		t.Fatal(err)
 	}
 	c.kubeconfig = write(t, "kubeconfig", string(c.KubeConfig))
 	scheme := runtime.NewScheme()
@@ -59,17 +61,12 @@ func newCluster(t *testing.T, options ...controlplanetest.Option) *cluster {
 	return c
 }
 
-// buildBinary builds the program and returns its path, or "" with the test
-// marked as failed.
-func buildBinary(t *testing.T) string {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), "hssgate")
-	command := exec.CommandContext(t.Context(), "go", "build", raceFlag, "-o", binary, "../cmd/hssgate")
-	if out, err := command.CombinedOutput(); err != nil {
-		t.Errorf("go build: %v\n%s", err, out)
-		return ""
+func buildBinary(ctx context.Context, path string) error {
+	out, err := exec.CommandContext(ctx, "go", "build", raceFlag, "-o", path, "../cmd/hssgate").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, out)
 	}
-	return binary
+	return nil
 }
 
 // client returns a client whose warnings are kept apart.

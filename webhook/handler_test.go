@@ -270,7 +270,9 @@ func TestAReviewThatCannotBeJudged(t *testing.T) {
 	notReady := func(o *webhook.Options) {
 		o.Ready = func() error { return fmt.Errorf("policies have not been read yet") }
 	}
-	bug := &decider{decide: func(context.Context, gate.Request) gate.Decision { panic("a bug") }}
+	bug := func() *decider {
+		return &decider{decide: func(context.Context, gate.Request) gate.Decision { panic("a bug") }}
+	}
 	big := pod(strings.Repeat("<", 8<<10))
 	tests := map[string]struct {
 		decider *decider
@@ -283,7 +285,7 @@ func TestAReviewThatCannotBeJudged(t *testing.T) {
 		"too large is denied":                     {&decider{}, with(small), reviewOf(t, "CREATE", big, nil), false, 413, "at most 4096 are allowed"},
 		"too large is let in if no policy denies": {&decider{milder: true}, with(small), reviewOf(t, "CREATE", big, nil), true, 0, "at most 4096 are allowed"},
 		"too large is let in on a dry run":        {&decider{}, with(small, dryRun), reviewOf(t, "CREATE", big, nil), true, 0, "at most 4096 are allowed"},
-		"a panic is denied":                       {bug, nil, reviewOf(t, "CREATE", pod("good"), nil), false, 500, "internal error"},
+		"a panic is denied":                       {bug(), nil, reviewOf(t, "CREATE", pod("good"), nil), false, 500, "internal error"},
 		"not ready is denied":                     {&decider{milder: true}, with(notReady), reviewOf(t, "CREATE", pod("good"), nil), false, 503, "not been read yet"},
 		"not ready is let in on a dry run":        {&decider{}, with(notReady, dryRun), reviewOf(t, "CREATE", pod("good"), nil), true, 0, "not been read yet"},
 		"too many containers is denied":           {&decider{}, nil, reviewOf(t, "CREATE", pod(make([]string, 1001)...), nil), false, 413, "too many containers"},
@@ -295,8 +297,8 @@ func TestAReviewThatCannotBeJudged(t *testing.T) {
 		"an operation that is none is denied":     {&decider{}, nil, reviewOf(t, "create", pod("good"), nil), false, 400, `got request.operation "create", want CREATE`},
 		"no operation at all is denied":           {&decider{}, nil, reviewOf(t, "", pod("good"), nil), false, 400, `got request.operation ""`},
 		"such of a kind without images is let in": {&decider{}, nil, bytes.Replace(reviewOf(t, "PATCH", pod("x"), nil), []byte(`"kind":"Pod"`), []byte(`"kind":"Node"`), 1), true, 0, ""},
-		"a panic over a deployment is denied too": {bug, nil, reviewOf(t, "CREATE", deployment("good"), nil), false, 500, "internal error"},
-		"in an exempt namespace it is let in":     {bug, nil, bytes.ReplaceAll(reviewOf(t, "CREATE", pod("good"), nil), []byte(`"prod"`), []byte(`"kube-system"`)), true, 0, "internal error"},
+		"a panic over a deployment is denied too": {bug(), nil, reviewOf(t, "CREATE", deployment("good"), nil), false, 500, "internal error"},
+		"in an exempt namespace it is let in":     {bug(), nil, bytes.ReplaceAll(reviewOf(t, "CREATE", pod("good"), nil), []byte(`"prod"`), []byte(`"kube-system"`)), true, 0, "internal error"},
 		"not ready, but exempt, is let in":        {&decider{}, with(notReady), bytes.ReplaceAll(reviewOf(t, "CREATE", pod("good"), nil), []byte(`"prod"`), []byte(`"kube-system"`)), true, 0, "not been read yet"},
 		"the same images never hang on it":        {&decider{}, with(notReady), reviewOf(t, "UPDATE", pod("bad"), pod("bad")), true, 0, ""},
 		"what is being deleted never does":        {&decider{}, with(notReady), reviewOf(t, "UPDATE", dying(pod("new")), dying(pod("bad"))), true, 0, ""},

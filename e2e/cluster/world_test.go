@@ -1,6 +1,8 @@
 package cluster_test
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,8 +48,9 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	binary := make(chan string, 1)
-	go func() { binary <- buildBinary(t) }()
+	binary := filepath.Join(t.TempDir(), "hssgate")
+	built := make(chan error, 1)
+	go func() { built <- buildBinary(t.Context(), binary) }()
 	w := &world{Environment: controlplanetest.Start(t, controlplanetest.WithoutCRDs(), controlplanetest.WithAuditLog(), controlplanetest.WithControllers())}
 	// The limit is meant for controllers.
 	w.Config.QPS = -1
@@ -62,26 +65,20 @@ func newWorld(t *testing.T) *world {
 		w.newNode(t, name)
 	}
 	w.newNamespace(t, shop)
-	built := <-binary
-	if built == "" {
-		t.Fatal("the program was not built")
+	if err := <-built; err != nil {
+		t.Fatal(err)
 	}
-	w.kubelet = newKubelet(t, w, built)
+	w.kubelet = newKubelet(t, w, binary)
 	w.balancer = newBalancer(t, w.kubelet.ready)
 	return w
 }
 
-// buildBinary builds the program and returns its path, or "" with the test
-// marked as failed.
-func buildBinary(t *testing.T) string {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), "hssgate")
-	command := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../../cmd/hssgate")
-	if out, err := command.CombinedOutput(); err != nil {
-		t.Errorf("go build: %v\n%s", err, out)
-		return ""
+func buildBinary(ctx context.Context, path string) error {
+	out, err := exec.CommandContext(ctx, "go", "build", "-o", path, "../../cmd/hssgate").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, out)
 	}
-	return binary
+	return nil
 }
 
 // tool returns the path of a tool that make builds.
