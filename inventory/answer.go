@@ -161,7 +161,7 @@ func (a *answer) isPending(digest string) bool {
 
 // isFound tells whether any record holds a digest, if there is one to hold.
 func (a *answer) isFound(digest string) bool {
-	return a.found && (digest == "" || (isDigest(digest) && a.has(func(r *record) bool { return r.holds(digest) })))
+	return a.found && (digest == "" || (image.IsDigest(digest) && a.has(func(r *record) bool { return r.holds(digest) })))
 }
 
 // onlyRecord is a record with what it points to, in one allocation.
@@ -225,7 +225,7 @@ func (a *answer) digests() string {
 	var names []string
 	a.each(func(r *record) bool {
 		name := "digest " + r.digest()
-		if !isDigest(r.digest()) {
+		if !image.IsDigest(r.digest()) {
 			name = "no whole digest"
 		}
 		if !slices.Contains(names, name) {

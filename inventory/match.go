@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/image"
 )
 
 // fits compares a row with what was asked for, exactly and in every part that
@@ -66,26 +67,10 @@ func same(configured, sent string) bool {
 
 // hasDigest tells whether a digest is that of a row or of an architecture of it.
 func hasDigest(row *hss.Image, digest string) bool {
-	if !isDigest(digest) {
+	if !image.IsDigest(digest) {
 		return false
 	}
 	return row.Digest == digest || slices.ContainsFunc(row.Architectures, func(a hss.AssociatedImage) bool {
 		return a.Digest == digest
 	})
-}
-
-// isDigest tells whether s is a whole sha256 digest. Whatever else HSS sends
-// as a digest, a cut one say, proves nothing.
-func isDigest(s string) bool {
-	const hexDigits = 64
-	hex, ok := strings.CutPrefix(s, "sha256:")
-	if !ok || len(hex) != hexDigits {
-		return false
-	}
-	for _, c := range []byte(hex) {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
 }

@@ -3,6 +3,7 @@ package inventory
 import (
 	"slices"
 
+	"github.com/hssgate/hssgate/image"
 	"github.com/hssgate/hssgate/policy"
 )
 
@@ -14,7 +15,7 @@ func pin(records []policy.Record, digest string) []policy.Record {
 	if digest == "" {
 		return records
 	}
-	if !isDigest(digest) {
+	if !image.IsDigest(digest) {
 		return nil
 	}
 	other := func(r policy.Record) bool { return r.Digest != digest }

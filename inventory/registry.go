@@ -185,7 +185,7 @@ func unaskable(k key, ref *image.Reference) string {
 		return fmt.Sprintf("HSS holds namespaces of up to %d characters, and this one has %d", maxNameLength, len(k.namespace))
 	case len(k.name) > maxNameLength:
 		return fmt.Sprintf("HSS holds image names of up to %d characters, and this one has %d", maxNameLength, len(k.name))
-	case ref.Tag == "" && !isDigest(ref.Digest):
+	case ref.Tag == "" && !image.IsDigest(ref.Digest):
 		return fmt.Sprintf("HSS holds sha256 digests only, and the image's is %q", ref.Digest)
 	default:
 		return ""

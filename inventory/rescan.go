@@ -5,6 +5,7 @@ import (
 	"unique"
 
 	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/image"
 )
 
 // holds tells whether a digest is the record's, or that of one of its
@@ -54,7 +55,7 @@ func keepCompleted(records, previous []record) {
 		if before.digest() != r.digest() || before.isRunning() && before.showsNothing() {
 			*r = r.withoutResult()
 		}
-		if before.digest() == r.digest() && isDigest(r.digest()) {
+		if before.digest() == r.digest() && image.IsDigest(r.digest()) {
 			*r = r.withLast(before.completed())
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/image"
 )
 
 // tryAgain is what people are told who wait for a scan. A workload's controller
@@ -135,7 +136,7 @@ func (s *Scans) bookTime() (context.Context, context.CancelFunc) {
 // for each, or by all that tells it from others.
 func scanClaim(name wishKey, row *hss.Image) string {
 	what := row.Digest
-	if !isDigest(what) {
+	if !image.IsDigest(what) {
 		what = strings.Join([]string{row.ID, row.ImageID, row.RegistryID, row.InstanceID, row.Namespace, row.Name, row.Version}, "\x00")
 	}
 	return claimName(claimScan, name.registry.project.name, what)

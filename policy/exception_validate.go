@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -54,18 +53,9 @@ func ValidateException(e *v1alpha1.ImageScanException, isNew bool, now time.Time
 
 func written(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// isDigest tells a digest from a glob, which can't begin so: a host is followed
+// namesDigest tells a digest from a glob, which can't begin so: a host is followed
 // by a slash, and its port is a number.
-func isDigest(image string) bool { return strings.HasPrefix(image, digestAlgorithm) }
-
-func validateDigest(digest string) error {
-	const digits = 64
-	hex := strings.TrimPrefix(digest, digestAlgorithm)
-	if len(hex) != digits || strings.Trim(hex, "0123456789abcdef") != "" {
-		return errors.New("a digest must be sha256: and 64 hexadecimal digits in lower case")
-	}
-	return nil
-}
+func namesDigest(pattern string) bool { return strings.HasPrefix(pattern, digestAlgorithm) }
 
 func validatePolicies(names []string, path *field.Path) field.ErrorList {
 	errs := validateList(names, path, maxExceptionPolicies, regexp.MustCompile(policyNamePattern).MatchString, "must be the name of an ImageScanPolicy, such as production: there are no wildcards")
