@@ -154,7 +154,7 @@ func (r *Result) sarif(ids []policy.Check) []sarifResult {
 		for _, f := range v.Findings {
 			place, _ := slices.BinarySearch(ids, f.Check)
 			results = append(results, sarifResult{
-				RuleID: string(f.Check), RuleIndex: place, Level: sarifLevel(v.Effect),
+				RuleID: string(f.Check), RuleIndex: place, Level: v.sarifLevel(),
 				Message:      sarifText{v.inFull(r, f.Message)},
 				Locations:    []sarifLocation{r.location(v)},
 				Fingerprints: map[string]string{"hssgate/v1": v.fingerprint(r, f.Check)},
@@ -198,11 +198,13 @@ func (v *Violation) fingerprint(r *Result, c policy.Check) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func sarifLevel(e v1alpha1.Enforcement) string {
-	switch e {
-	case v1alpha1.EnforcementDeny:
+// sarifLevel is an error also for a workload that is let in and whose pods are
+// not: a pipeline that lets only errors fail it would else apply what never runs.
+func (v *Violation) sarifLevel() string {
+	switch {
+	case v.Effect == v1alpha1.EnforcementDeny, v.PodEffect == v1alpha1.EnforcementDeny:
 		return "error"
-	case v1alpha1.EnforcementWarn:
+	case v.Effect == v1alpha1.EnforcementWarn:
 		return "warning"
 	default:
 		return "note"
