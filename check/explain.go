@@ -166,7 +166,7 @@ func explainVulnerabilities(s *steps, lists []inventory.ExplainedList) {
 			s.addf(2, "no whole answer: %s", l.Failed)
 			continue
 		}
-		s.addf(2, "rows came back: %d; HSS counts %d; what is counted and not listed counts", l.Rows, l.Counted)
+		s.addf(2, "rows came back: %d; %s", l.Rows, countedInWords(l))
 		for n := range l.Read[:min(len(l.Read), maxExplainedVulnerabilities)] {
 			s.addf(2, "%s: %s", l.Read[n].Severity, l.Read[n].String())
 		}
@@ -174,6 +174,15 @@ func explainVulnerabilities(s *steps, lists []inventory.ExplainedList) {
 			s.addf(2, "and %d more", more)
 		}
 	}
+}
+
+// countedInWords tells of the vulnerabilities that a policy goes by where HSS
+// lists others than it counts.
+func countedInWords(l *inventory.ExplainedList) string {
+	if missing := l.Counted - len(l.Read); missing > 0 {
+		return fmt.Sprintf("HSS counts %d: the %d that it does not list count as well", l.Counted, missing)
+	}
+	return fmt.Sprintf("HSS counts %d", l.Counted)
 }
 
 func rowInWords(r *inventory.ExplainedRow) string {
@@ -204,10 +213,18 @@ func (j *judged) explainPolicies(s *steps, ref *image.Reference) {
 			s.addf(1, "policy %s does not judge it: %s", p.Name(), why)
 			continue
 		}
-		s.addf(1, "policy %s judges it, and does what %s says:", p.Name(), p.Enforcement())
+		s.addf(1, "policy %s judges it, and %s:", p.Name(), j.effectInWords(p))
 		j.explainPin(s, i, ref)
 		j.explainChecks(s, &j.explainer.Policies.specs[i])
 	}
+}
+
+// effectInWords says what a policy does about what it finds in the object.
+func (j *judged) effectInWords(p *policy.Policy) string {
+	if j.object.Workload.Template && p.Templates() == v1alpha1.TemplateWarn && p.Enforcement() == v1alpha1.EnforcementDeny {
+		return "only warns, since its spec.templates is Warn; to the pods it does what Deny says"
+	}
+	return fmt.Sprintf("does what %s says", p.Enforcement())
 }
 
 // explainPin tells what becomes of a tag, where a policy has images pinned.
