@@ -97,6 +97,9 @@ func commonHost(rows []Row) string {
 	uses, best := map[string]int{}, ""
 	for i := range rows {
 		for j := range rows[i].Images {
+			if rows[i].Images[j].State == Invalid {
+				continue
+			}
 			host, _, _ := strings.Cut(rows[i].Images[j].Reference, "/")
 			uses[host]++
 			if uses[host] > uses[best] {

@@ -45,3 +45,16 @@ func FuzzWrap(f *testing.F) {
 		}
 	})
 }
+
+func TestOnlyWhatIsAReferenceHasAHost(t *testing.T) {
+	t.Parallel()
+	rows := []Row{{Images: []Image{
+		{Reference: "UPPER/Case:1", State: Invalid}, {Reference: "UPPER/Other:1", State: Invalid}, {Reference: "a.example.com/app:1", State: Found},
+	}}}
+	if got := commonHost(rows); got != "a.example.com" {
+		t.Errorf("got %q, want a.example.com", got)
+	}
+	if got := commonHost([]Row{{Images: rows[0].Images[:2]}}); got != "" {
+		t.Errorf("got %q, want none", got)
+	}
+}
