@@ -173,7 +173,7 @@ func (g *Server) register(ctx context.Context, known *inventory.Inventory) error
 	server := g.manager.GetWebhookServer()
 	server.Register(ValidatePath, g.moveOn(handler))
 	server.Register(PinPath, g.moveOn(handler.Pinning(judge)))
-	policies := admission.WithValidator[*v1alpha1.ImageScanPolicy](g.scheme, webhook.PolicyValidator{})
+	policies := admission.WithValidator[*v1alpha1.ImageScanPolicy](g.scheme, webhook.PolicyValidator{NoPinning: g.lacksPinning()})
 	server.Register(ValidatePolicyPath, g.moveOn(webhook.NewGuard(policies)))
 	exceptions := admission.WithValidator[*v1alpha1.ImageScanException](g.scheme, g.exceptionValidator())
 	server.Register(ValidateExceptionPath, g.moveOn(webhook.NewGuard(exceptions)))
@@ -182,6 +182,13 @@ func (g *Server) register(ctx context.Context, known *inventory.Inventory) error
 	}
 	g.prepareAudit(known)
 	return g.prepareWarmUp(known, judge)
+}
+
+// lacksPinning tells whether it is known that no webhook pins. Where someone else
+// fills in caBundles, it isn't known.
+func (g *Server) lacksPinning() bool {
+	w := &g.Config.Webhook
+	return w.ConfigurationName != "" && w.MutatingConfigurationName == ""
 }
 
 // newGate returns the gate that asks known what HSS knows.

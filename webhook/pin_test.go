@@ -18,6 +18,7 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/hssgate/hssgate/gate"
 	"github.com/hssgate/hssgate/policy"
@@ -400,25 +401,38 @@ func TestPinningAnswersInTime(t *testing.T) {
 	}
 }
 
-func TestAPolicyThatAuditsIsToldThatItPinsNothing(t *testing.T) {
+func TestAPolicyIsToldThatItPinsNothing(t *testing.T) {
 	t.Parallel()
-	p := &v1alpha1.ImageScanPolicy{Spec: v1alpha1.ImageScanPolicySpec{Pin: true, Enforcement: v1alpha1.EnforcementAudit}}
-	for name, enforcement := range map[string]v1alpha1.Enforcement{"audits": v1alpha1.EnforcementAudit, "warns": v1alpha1.EnforcementWarn, "denies": ""} {
-		p.Spec.Enforcement = enforcement
-		created, err := webhook.PolicyValidator{}.ValidateCreate(t.Context(), p)
-		if err != nil {
-			t.Error(err)
-		}
-		updated, err := webhook.PolicyValidator{}.ValidateUpdate(t.Context(), &v1alpha1.ImageScanPolicy{}, p)
-		if err != nil {
-			t.Error(err)
-		}
-		want := 0
-		if enforcement == v1alpha1.EnforcementAudit {
-			want = 1
-		}
-		if len(created) != want || len(updated) != want {
-			t.Errorf("a policy that %s: got warnings %q and %q, want %d", name, created, updated, want)
-		}
+	tests := map[string]struct {
+		pin         bool
+		enforcement v1alpha1.Enforcement
+		validator   webhook.PolicyValidator
+		want        string
+	}{
+		"one that denies pins":             {pin: true},
+		"one that warns pins":              {pin: true, enforcement: v1alpha1.EnforcementWarn},
+		"one that audits doesn't":          {pin: true, enforcement: v1alpha1.EnforcementAudit, want: "while spec.enforcement is Audit"},
+		"nobody pins without a webhook":    {pin: true, validator: webhook.PolicyValidator{NoPinning: true}, want: "pin.enabled of the chart"},
+		"and who doesn't ask needn't know": {validator: webhook.PolicyValidator{NoPinning: true}},
+		"nor does an audit without pins":   {enforcement: v1alpha1.EnforcementAudit},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := &v1alpha1.ImageScanPolicy{Spec: v1alpha1.ImageScanPolicySpec{Pin: tt.pin, Enforcement: tt.enforcement}}
+			created, err := tt.validator.ValidateCreate(t.Context(), p)
+			if err != nil {
+				t.Error(err)
+			}
+			updated, err := tt.validator.ValidateUpdate(t.Context(), &v1alpha1.ImageScanPolicy{Spec: v1alpha1.ImageScanPolicySpec{Enforcement: v1alpha1.EnforcementWarn, Templates: v1alpha1.TemplateDeny}}, p)
+			if err != nil {
+				t.Error(err)
+			}
+			for _, got := range []admission.Warnings{created, updated} {
+				if said := strings.Join(got, "\n"); !strings.Contains(said, tt.want) || (said == "") != (tt.want == "") {
+					t.Errorf("warnings %q, want one with %q", said, tt.want)
+				}
+			}
+		})
 	}
 }
