@@ -64,7 +64,7 @@ type cluster struct {
 
 // newCluster has namespaces a, b and kube-system, the policy p, and the given
 // kinds of reports.
-func newCluster(t *testing.T, kinds ...schema.GroupVersionKind) *cluster {
+func newCluster(t testing.TB, kinds ...schema.GroupVersionKind) *cluster {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme, appsv1.AddToScheme, batchv1.AddToScheme} {
