@@ -59,7 +59,7 @@ clean: ## Remove what was built, the cached control plane and tools included
 ##@ Check
 
 .PHONY: test
-test: require-cc test-controlplane $(FOR_CHART) ## Run all tests under the race detector, the ones against a real API server included
+test: require-cc controllers $(FOR_CHART) ## Run all tests under the race detector, the ones against a real API server included
 	KUBEBUILDER_ASSETS=$(ASSETS) go test -race -timeout 15m $$(go list ./... | grep -v '/e2e/cluster$$')
 	@for module in $(TESTED); do \
 	  echo "go -C $$module test -race -timeout 10m ./..."; \
@@ -131,14 +131,13 @@ vulncheck: $(TOOLS)/govulncheck ## Look for known vulnerabilities in what hssgat
 controlplane: ## Build etcd, kube-apiserver and kubectl for the tests, once (minutes; cached in .cache)
 	@hack/controlplane/build.sh
 
-# One test needs the controllers: a ReplicaSet that gets its pods in once their image is scanned.
-.PHONY: test-controlplane
-test-controlplane:
-	@hack/controlplane/build.sh etcd kube-apiserver kubectl kube-controller-manager
+# `make test` needs them too: a ReplicaSet gets its pods in by itself once their image is scanned.
+.PHONY: controllers
+controllers: ## Build the controllers and the scheduler besides, once (minutes; cached in .cache)
+	@hack/controlplane/build.sh etcd kube-apiserver kubectl kube-controller-manager kube-scheduler
 
 .PHONY: cluster
-cluster: $(TOOLS)/kwok ## Build the rest of a cluster for `make e2e`: controllers, scheduler and kwok, once (minutes; cached in .cache)
-	@hack/controlplane/build.sh etcd kube-apiserver kubectl kube-controller-manager kube-scheduler
+cluster: controllers $(TOOLS)/kwok ## Build all of a cluster for `make e2e`, kwok included, once (minutes; cached in .cache)
 
 .PHONY: tools
 tools: $(addprefix $(TOOLS)/,controller-gen crd-ref-docs golangci-lint govulncheck benchstat kube-score) $(FOR_CHART) ## Build the pinned tools into .cache/tools/bin

@@ -32,7 +32,7 @@ build() {
   if [[ -x $bin/$name && $(cat "$bin/.$name.stamp" 2>/dev/null) == "$stamp" ]]; then
     return
   fi
-  echo "building $name $version (only the first time; the control plane takes about 6 minutes on 2 cores) ..."
+  echo "building $name $version (only the first time; all of the control plane takes about 8 minutes on 2 cores) ..."
   rm -f "$bin/.$name.stamp"
   CGO_ENABLED=0 go build -trimpath -ldflags "$ldflags" -o "$bin/$name.new" "$package"
   mv -f "$bin/$name.new" "$bin/$name"

@@ -47,8 +47,8 @@ func TestControllersNeedMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := findAssets(root, withControllers.binaries()...)
-	if err == nil || !strings.Contains(err.Error(), "make cluster") || !strings.Contains(err.Error(), "kube-controller-manager") {
-		t.Errorf("got error %v, want one that names kube-controller-manager and make cluster", err)
+	if err == nil || !strings.Contains(err.Error(), "make controllers") || !strings.Contains(err.Error(), "kube-controller-manager") {
+		t.Errorf("got error %v, want one that names kube-controller-manager and make controllers", err)
 	}
 }
 

@@ -144,7 +144,7 @@ func findAssets(root string, names ...string) (string, error) {
 	}
 	for _, name := range names {
 		if _, err := os.Stat(filepath.Join(assets, name)); err != nil {
-			return "", fmt.Errorf("the control plane isn't built: run make controlplane, for the controllers make cluster: %w", err)
+			return "", fmt.Errorf("the control plane isn't built: run make controlplane, for the controllers make controllers: %w", err)
 		}
 	}
 	return assets, nil
