@@ -22,7 +22,7 @@ import (
 func (a *audited) checkMetrics(t *testing.T) {
 	t.Helper()
 	s := a.newSpace(t)
-	add(a.hss, row("let-past", func(i *hsstest.Image) { high(i) }), row("broken-glass", func(i *hsstest.Image) { high(i) }))
+	add(a.hss, row("let-past", high, func(i *hsstest.Image) { i.ImageID = "img-let-past" }), row("broken-glass", high))
 	s.enforce(t, "p", breakable)
 	if err := s.run(t, newPod("denied", "main.example.com/prod/let-past:1")); err == nil {
 		t.Error("a bad image was admitted")
