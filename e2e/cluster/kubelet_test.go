@@ -32,7 +32,7 @@ type kubelet struct {
 	running sync.WaitGroup
 	mu      sync.Mutex
 	pods    map[types.UID]*pod
-	serving []string
+	serving []*pod
 	started int
 }
 
@@ -80,7 +80,7 @@ func (k *kubelet) sync() {
 		case object.DeletionTimestamp != nil:
 			p.leave()
 		case isReady(&object):
-			k.serving = append(k.serving, p.webhook)
+			k.serving = append(k.serving, p)
 		}
 	}
 }
@@ -98,7 +98,22 @@ func (k *kubelet) start(object *corev1.Pod) *pod {
 func (k *kubelet) ready() []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return slices.Clone(k.serving)
+	var addresses []string
+	for _, p := range k.serving {
+		addresses = append(addresses, p.webhook)
+	}
+	return addresses
+}
+
+// metrics returns where the pods that are ready tell what they measure.
+func (k *kubelet) metrics() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var addresses []string
+	for _, p := range k.serving {
+		addresses = append(addresses, p.metrics)
+	}
+	return addresses
 }
 
 // starts returns how many pods have been started.

@@ -15,6 +15,7 @@ func TestCluster(t *testing.T) {
 		{"no request fails while every replica and the certificate are replaced", testReplacement},
 		{"gone altogether it can come back", testGone},
 		{"rolled back it denies nothing again", testRollback},
+		{"of a running image that turns bad it tells within one audit interval", testBackgroundAudit},
 		{"it asks for nothing that it has no right to", testRights},
 		{"uninstalled it leaves its definitions and nothing else", testUninstall},
 	} {

@@ -22,9 +22,9 @@ import (
 type pod struct {
 	kubelet *kubelet
 	object  *corev1.Pod
-	// webhook and health are where it listens.
-	webhook, health string
-	logFile         string
+	// webhook, health and metrics are where it listens.
+	webhook, health, metrics string
+	logFile                  string
 
 	once    sync.Once
 	leaving chan struct{}

@@ -62,7 +62,7 @@ func (p *pod) adaptation(dir string) (*strings.Replacer, error) {
 		addresses[port.Name] = listener.Addr().String()
 		replacements = append(replacements, fmt.Sprintf("ddress: :%d\n", port.ContainerPort), fmt.Sprintf("ddress: %s\n", listener.Addr()))
 	}
-	p.webhook, p.health = addresses["webhook"], addresses["health"]
+	p.webhook, p.health, p.metrics = addresses["webhook"], addresses["health"], addresses["metrics"]
 	return strings.NewReplacer(replacements...), nil
 }
 
