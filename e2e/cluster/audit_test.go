@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ const (
 	auditedPolicy = release + "-default"
 )
 
-var durations = regexp.MustCompile(`(?m)^hssgate_audit_duration_seconds_sum (\S+)`)
+var auditCounts = regexp.MustCompile(`(?m)^hssgate_audit_duration_seconds_count (\d+)$`)
 
 // testBackgroundAudit has an image of running Deployments turn bad and good
 // again. Controllers make the pods, hssgate admits them, the scheduler gives
@@ -245,10 +246,10 @@ func (a *auditedCluster) readMetrics(ctx context.Context, into *tellings) error 
 	return err
 }
 
-// moment is a point in time, and how long all audits up to then took.
+// moment is a point in time, and how many audits had ended by then.
 type moment struct {
 	time   time.Time
-	audits time.Duration
+	audits int
 }
 
 func (a *auditedCluster) now(t *testing.T) moment {
@@ -258,37 +259,34 @@ func (a *auditedCluster) now(t *testing.T) moment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, sum := range durations.FindAllStringSubmatch(text, -1) {
-		took, err := time.ParseDuration(sum[1] + "s")
+	for _, count := range auditCounts.FindAllStringSubmatch(text, -1) {
+		audits, err := strconv.Atoi(count[1])
 		if err != nil {
 			t.Fatal(err)
 		}
-		now.audits += took
+		now.audits += audits
 	}
 	return now
 }
 
-// checkInterval checks that everything is told one interval after a change, and
-// the audits themselves, at the latest.
+// checkInterval checks that the first audit after a change told everything. It
+// counts audits, since a busy machine stretches the interval: one may have been
+// under way at the change, and another may have ended before we looked.
 func (a *auditedCluster) checkInterval(t *testing.T, before moment) {
 	t.Helper()
 	after := a.now(t)
-	took, audits := after.time.Sub(before.time), after.audits-before.audits
-	t.Logf("told %s after the change; the audits meanwhile took %s", took.Round(time.Millisecond), audits.Round(time.Millisecond))
-	if audits <= 0 {
-		t.Error("no audit was measured")
-	}
-	// The rest is for looking.
-	if most := auditInterval + audits + 2*time.Second; took > most {
-		t.Errorf("it took %s, more than %s", took, most)
+	audits := after.audits - before.audits
+	t.Logf("told %s after the change, %d audits later", after.time.Sub(before.time).Round(time.Millisecond), audits)
+	if audits < 1 || audits > 3 {
+		t.Errorf("it was told after %d audits, want 1 to 3", audits)
 	}
 }
 
 // scrape reads the metrics of all replicas.
 func (a *auditedCluster) scrape(ctx context.Context) (string, error) {
 	var all strings.Builder
-	for _, address := range a.kubelet.metrics() {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/metrics", http.NoBody)
+	for _, p := range a.kubelet.replicas() {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.metrics+"/metrics", http.NoBody)
 		if err != nil {
 			return "", err
 		}

@@ -87,31 +87,25 @@ func (k *kubelet) sync() {
 
 // start makes a pod a process.
 func (k *kubelet) start(object *corev1.Pod) *pod {
-	p := &pod{kubelet: k, object: object, leaving: make(chan struct{}), exited: make(chan struct{})}
+	p := &pod{kubelet: k, object: object, leaving: make(chan struct{})}
 	k.pods[object.UID] = p
 	k.started++
 	k.running.Go(p.run)
 	return p
 }
 
-// ready returns where the pods that are ready listen.
-func (k *kubelet) ready() []string {
+// replicas returns the pods that are ready.
+func (k *kubelet) replicas() []*pod {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var addresses []string
-	for _, p := range k.serving {
-		addresses = append(addresses, p.webhook)
-	}
-	return addresses
+	return slices.Clone(k.serving)
 }
 
-// metrics returns where the pods that are ready tell what they measure.
-func (k *kubelet) metrics() []string {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+// ready returns where the pods that are ready listen.
+func (k *kubelet) ready() []string {
 	var addresses []string
-	for _, p := range k.serving {
-		addresses = append(addresses, p.metrics)
+	for _, p := range k.replicas() {
+		addresses = append(addresses, p.webhook)
 	}
 	return addresses
 }

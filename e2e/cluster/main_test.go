@@ -13,6 +13,7 @@ func TestCluster(t *testing.T) {
 		{"installed in mode audit it denies nothing", testAudit},
 		{"upgraded to mode enforce it lets good images roll out and refuses bad ones", testEnforce},
 		{"no request fails while every replica and the certificate are replaced", testReplacement},
+		{"a replica that is killed costs no more than what it was asked", testKilled},
 		{"gone altogether it can come back", testGone},
 		{"rolled back it denies nothing again", testRollback},
 		{"of a running image that turns bad it tells within one audit interval", testBackgroundAudit},

@@ -5,16 +5,20 @@ import (
 	"errors"
 	"net/http"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
+	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
+
+// relistPeriod is how late a kubelet may see that a container has ended: so long
+// the Service goes on sending connections to where nobody listens.
+const relistPeriod = time.Second
 
 // pod is one replica: the program with the arguments, configuration, token,
 // credentials and probes of its pod. Only addresses are other ones, since all
@@ -24,12 +28,18 @@ type pod struct {
 	object  *corev1.Pod
 	// webhook, health and metrics are where it listens.
 	webhook, health, metrics string
-	logFile                  string
+	dir, logFile             string
+	args                     []string
 
 	once    sync.Once
 	leaving chan struct{}
-	exited  chan struct{}
-	err     error
+
+	mu      sync.Mutex
+	process *os.Process
+	// revive ends when a program that was killed may be started again.
+	revive <-chan struct{}
+	exited <-chan struct{}
+	err    error
 }
 
 // leave makes the pod go, as it is deleted.
@@ -38,31 +48,27 @@ func (p *pod) leave() { p.once.Do(func() { close(p.leaving) }) }
 // run is the pod's life.
 func (p *pod) run() {
 	t := p.kubelet.t
-	command, err := p.prepare()
+	err := p.prepare()
 	if err == nil {
-		err = command.Start()
+		err = p.start()
 	}
 	if err != nil {
 		t.Errorf("start pod %s: %v", p.object.Name, err)
 		return
 	}
-	go func() {
-		defer close(p.exited)
-		p.err = command.Wait()
-	}()
 	p.kubelet.report(p.object, false)
 	p.probe()
 	if p.kubelet.ctx.Err() == nil {
 		p.wait(time.Duration(p.object.Spec.Containers[0].Lifecycle.PreStop.Sleep.Seconds) * time.Second)
 	}
-	p.end(command)
+	p.end()
 }
 
 // end stops the process as a kubelet does, checks that it ended well and told
 // no secret, and lets go of the pod.
-func (p *pod) end(command *exec.Cmd) {
+func (p *pod) end() {
 	t := p.kubelet.t
-	if err := command.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := p.process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		t.Errorf("SIGTERM: %v", err)
 	}
 	p.wait(time.Duration(*p.object.Spec.TerminationGracePeriodSeconds) * time.Second)
@@ -70,7 +76,7 @@ func (p *pod) end(command *exec.Cmd) {
 	case <-p.exited:
 	default:
 		t.Errorf("pod %s outlives its terminationGracePeriodSeconds", p.object.Name)
-		_ = command.Process.Kill() // it may have ended by now
+		_ = p.process.Kill() // it may have ended by now
 		<-p.exited
 	}
 	p.inspect()
@@ -84,6 +90,41 @@ func (p *pod) end(command *exec.Cmd) {
 	if err != nil && !apierrors.IsNotFound(err) && p.kubelet.ctx.Err() == nil {
 		t.Errorf("delete pod %s: %v", p.object.Name, err)
 	}
+}
+
+// kill ends the program as a kernel does that runs out of memory. It is started
+// again, in the same pod, when the test calls what it gets.
+func (p *pod) kill(t *testing.T) (revive func()) {
+	t.Helper()
+	revived, end := context.WithCancel(p.kubelet.ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.revive = revived.Done()
+	if err := p.process.Kill(); err != nil {
+		t.Errorf("SIGKILL: %v", err)
+	}
+	return end
+}
+
+// comeBack starts a program again that was killed, as a kubelet does, and reports
+// whether it did: one that ended by itself stays so.
+func (p *pod) comeBack() bool {
+	p.mu.Lock()
+	revive := p.revive
+	p.revive = nil
+	p.mu.Unlock()
+	if revive == nil {
+		return false
+	}
+	<-revive
+	if p.kubelet.ctx.Err() != nil {
+		return false
+	}
+	if err := p.start(); err != nil {
+		p.kubelet.t.Errorf("start pod %s again: %v", p.object.Name, err)
+		return false
+	}
+	return true
 }
 
 // wait waits for the time, or less if the process ends.
@@ -126,8 +167,13 @@ func (p *pod) probe() {
 		case <-p.leaving:
 			return
 		case <-p.exited:
+			<-time.After(relistPeriod)
 			p.kubelet.report(p.object, false)
-			return
+			if !p.comeBack() {
+				return
+			}
+			ready, failures = false, 0
+			continue
 		case <-ticks:
 		}
 		if p.answers(probe.HTTPGet.Path, time.Duration(probe.TimeoutSeconds)*time.Second) {

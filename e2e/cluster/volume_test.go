@@ -15,15 +15,15 @@ import (
 	"k8s.io/client-go/tools/clientcmd/api"
 )
 
-// prepare makes the pod's volumes, and the command of its container.
-func (p *pod) prepare() (*exec.Cmd, error) {
+// prepare makes the pod's volumes, and the arguments of its container.
+func (p *pod) prepare() error {
 	dir, err := os.MkdirTemp(filepath.Dir(p.kubelet.binary), "pod-")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	adapt, err := p.adaptation(dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, step := range []func() error{
 		func() error { return p.mountConfig(dir, adapt) },
@@ -31,22 +31,38 @@ func (p *pod) prepare() (*exec.Cmd, error) {
 		func() error { return p.writeKubeconfig(filepath.Join(dir, "kubeconfig")) },
 	} {
 		if err := step(); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	var args []string
 	for _, arg := range p.object.Spec.Containers[0].Args {
-		args = append(args, adapt.Replace(arg))
+		p.args = append(p.args, adapt.Replace(arg))
 	}
-	p.logFile = filepath.Join(dir, "log")
-	log, err := os.Create(p.logFile)
+	p.dir, p.logFile = dir, filepath.Join(dir, "log")
+	return nil
+}
+
+// start starts the program, for the first time or again.
+func (p *pod) start() error {
+	log, err := os.OpenFile(p.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	command := exec.Command(p.kubelet.binary, args...)
+	defer log.Close() // the process has its own
+	command := exec.Command(p.kubelet.binary, p.args...)
 	command.Stdout, command.Stderr = log, log
-	command.Env = []string{"HOME=" + dir, "POD_NAMESPACE=" + p.object.Namespace, "KUBECONFIG=" + filepath.Join(dir, "kubeconfig")}
-	return command, nil
+	command.Env = []string{"HOME=" + p.dir, "POD_NAMESPACE=" + p.object.Namespace, "KUBECONFIG=" + filepath.Join(p.dir, "kubeconfig")}
+	if err := command.Start(); err != nil {
+		return err
+	}
+	exited := make(chan struct{})
+	go func() {
+		defer close(exited)
+		p.err = command.Wait()
+	}()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.process, p.exited = command.Process, exited
+	return nil
 }
 
 // adaptation replaces what pods of one host can't share.
