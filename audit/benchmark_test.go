@@ -67,7 +67,7 @@ func crowdedPod(namespace string, n int) corev1.Pod {
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: namespace, Name: name, UID: types.UID(namespace + "/" + name),
 			OwnerReferences: []metav1.OwnerReference{controller("apps/v1", "ReplicaSet", fmt.Sprintf("web-%d", n/100))},
-			ManagedFields:   []metav1.ManagedFieldsEntry{{FieldsV1: &metav1.FieldsV1{Raw: []byte(strings.Repeat("f", 4000))}}},
+			ManagedFields:   []metav1.ManagedFieldsEntry{{FieldsV1: metav1.NewFieldsV1(strings.Repeat("f", 4000))}},
 		},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: fmt.Sprintf("image-%d:1", n%10)}}},
 	}

@@ -9,11 +9,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
-	"github.com/hssgate/hssgate/image"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
-
-var errNoDigest = errors.New("a digest must be sha256: and 64 hexadecimal digits in lower case")
 
 // Exception is an ImageScanException ready to be asked. It is immutable and safe
 // for concurrent use. One that is invalid lets nothing past.
@@ -92,11 +89,8 @@ func (e *Exception) setImages(images []string, path *field.Path) field.ErrorList
 
 func (e *Exception) addImage(pattern string) error {
 	if namesDigest(pattern) {
-		if !image.IsDigest(pattern) {
-			return errNoDigest
-		}
 		e.digests = append(e.digests, pattern)
-		return nil
+		return validateDigest(pattern)
 	}
 	g, err := compileGlob(pattern)
 	e.globs = append(e.globs, g)

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -56,6 +57,13 @@ func written(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 // namesDigest tells a digest from a glob, which can't begin so: a host is followed
 // by a slash, and its port is a number.
 func namesDigest(pattern string) bool { return strings.HasPrefix(pattern, digestAlgorithm) }
+
+func validateDigest(digest string) error {
+	if len(digest) != len(digestAlgorithm)+64 || !isDigest(digest) {
+		return errors.New("a digest must be sha256: and 64 hexadecimal digits in lower case")
+	}
+	return nil
+}
 
 func validatePolicies(names []string, path *field.Path) field.ErrorList {
 	errs := validateList(names, path, maxExceptionPolicies, regexp.MustCompile(policyNamePattern).MatchString, "must be the name of an ImageScanPolicy, such as production: there are no wildcards")

@@ -109,7 +109,7 @@ func (f *Facts) Digests() []Digests {
 	all := make([]Digests, 0, len(f.Records))
 	for i := range f.Records {
 		d := f.Records[i].digests()
-		if !validHistoryDigest(d.Image) {
+		if !isDigest(d.Image) {
 			return nil
 		}
 		all = append(all, d)

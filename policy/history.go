@@ -48,7 +48,7 @@ func CompileHistory(h *v1alpha1.ImageScanHistory) (History, error) {
 			errs = append(errs, fmt.Errorf("images: %d, at most %d count", len(h.Images), v1alpha1.MaxHistory))
 			break
 		}
-		if !validHistoryDigest(one.Digest) || one.PassedAt.IsZero() {
+		if !isDigest(one.Digest) || one.PassedAt.IsZero() {
 			errs = append(errs, fmt.Errorf("images[%d]: must have a digest and passedAt", i))
 			continue
 		}
@@ -72,8 +72,9 @@ func earlier(a, b Passing) Passing {
 	return a
 }
 
-// validHistoryDigest is the schema's pattern.
-func validHistoryDigest(digest string) bool {
+// isDigest reports whether it is a whole digest, of one of the two algorithms that
+// an image may be named by. It is the pattern of the schema of histories.
+func isDigest(digest string) bool {
 	algorithm, hex, _ := strings.Cut(digest, ":")
 	return (algorithm == "sha256" && len(hex) == 64 || algorithm == "sha512" && len(hex) == 128) && strings.Trim(hex, "0123456789abcdef") == ""
 }

@@ -96,11 +96,12 @@ func (t *Table) String() string {
 func commonHost(rows []Row) string {
 	uses, best := map[string]int{}, ""
 	for i := range rows {
-		for j := range rows[i].Images {
-			if rows[i].Images[j].State == Invalid {
+		images := rows[i].Images
+		for j := range images {
+			if images[j].State == Invalid {
 				continue
 			}
-			host, _, _ := strings.Cut(rows[i].Images[j].Reference, "/")
+			host, _, _ := strings.Cut(images[j].Reference, "/")
 			uses[host]++
 			if uses[host] > uses[best] {
 				best = host
