@@ -15,7 +15,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
@@ -57,7 +56,7 @@ type ExceptionStatus struct {
 func (s *ExceptionStatus) SetupWithManager(mgr ctrl.Manager) error {
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("exception-status").
-		For(&v1alpha1.ImageScanException{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.ImageScanException{}, builder.WithPredicates(changes())).
 		Complete(s)
 	if err != nil {
 		return fmt.Errorf("write the status of exceptions: %w", err)

@@ -15,7 +15,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/hssgate/hssgate/gate"
 	"github.com/hssgate/hssgate/policy"
@@ -105,7 +104,7 @@ func (x *Exceptions) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("exceptions").
-		For(&v1alpha1.ImageScanException{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.ImageScanException{}, builder.WithPredicates(changes())).
 		WithOptions(ctrlcontroller.Options{NeedLeaderElection: new(false)}).
 		Complete(x)
 	if err != nil {

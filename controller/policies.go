@@ -15,7 +15,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/hssgate/hssgate/gate"
 	"github.com/hssgate/hssgate/policy"
@@ -63,7 +62,7 @@ func (p *Policies) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("policies").
-		For(&v1alpha1.ImageScanPolicy{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.ImageScanPolicy{}, builder.WithPredicates(changes())).
 		WithOptions(ctrlcontroller.Options{NeedLeaderElection: new(false)}).
 		Complete(p)
 	if err != nil {
