@@ -27,6 +27,9 @@ type Object struct {
 // recordLetPast records what the object was let past, unless nothing comes of
 // the request.
 func (h *Handler) recordLetPast(req *request, d *gate.Decision) {
+	if d.Outcome != gate.Admitted && !h.DryRun {
+		return // something else refuses it
+	}
 	uses, graces, broken := d.ExceptionUses(), d.GraceUses(), d.BreakGlass != nil && d.BreakGlass.Refused == ""
 	if len(uses) == 0 && len(graces) == 0 && !broken {
 		return

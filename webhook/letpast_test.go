@@ -138,6 +138,24 @@ func TestWhatIsLetPastIsRecorded(t *testing.T) {
 	}
 }
 
+// What one exception lets past and another policy refuses has not been let in.
+func TestWhatIsRefusedAllTheSameIsNotLetPast(t *testing.T) {
+	t.Parallel()
+	r, registry := &recorder{}, prometheus.NewRegistry()
+	past := letPast(t)
+	decide := func(ctx context.Context, request gate.Request) gate.Decision {
+		d := past(ctx, request)
+		d.Outcome, d.BreakGlass = gate.Denied, nil
+		return d
+	}
+	h := newHandler(&decider{decide: decide}, func(o *webhook.Options) { o.Recorder, o.Metrics = r, webhook.NewMetrics(registry) })
+	got := send(t, h, byAlice(t, reviewOf(t, "CREATE", pod("bad"), nil), false))
+	if got.Allowed || got.AuditAnnotations["exceptions"] == "" {
+		t.Errorf("allowed %t, audit annotations %v", got.Allowed, got.AuditAnnotations)
+	}
+	checkRecorded(t, r, registry, false)
+}
+
 func checkRecorded(t *testing.T, r *recorder, registry *prometheus.Registry, recorded bool) {
 	t.Helper()
 	counts := map[string]float64{}
@@ -156,7 +174,7 @@ func checkRecorded(t *testing.T, r *recorder, registry *prometheus.Registry, rec
 	}
 	if !recorded {
 		if len(counts) > 0 || len(r.uses) > 0 || len(r.broken) > 0 {
-			t.Errorf("a dry run is recorded: %v, %+v", counts, r)
+			t.Errorf("what comes to nothing is recorded: %v, %+v", counts, r)
 		}
 		return
 	}
