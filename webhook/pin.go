@@ -58,6 +58,11 @@ func (p *pinning) review(ctx context.Context, rv *review) answer {
 	if err := p.handler.Ready(); err != nil {
 		return p.failure(rv, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "not ready: "+err.Error())
 	}
+	weight := weightOf(pod)
+	if !p.handler.Intake.begin(weight) {
+		return p.failure(rv, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, errBusy.Error())
+	}
+	defer p.handler.Intake.end(weight)
 	r := gate.Request{Namespace: rv.Request.Namespace, Name: displayName(&rv.Request), Workload: pod}
 	found := p.pinner.Pin(ctx, r)
 	if !rv.Request.DryRun {

@@ -401,6 +401,31 @@ func TestPinningAnswersInTime(t *testing.T) {
 	}
 }
 
+// Pins count as decisions do, of which there may be only so many at once.
+func TestPinningIsBounded(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		most   int64
+		pinned bool
+	}{
+		"a pod that fits is pinned":           {3, true},
+		"one for which there's no room isn't": {2, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := &pinner{}
+			got := send(t, newPinning(p, within(webhook.IntakeOptions{MaxUnderWay: tt.most})), reviewOf(t, "CREATE", pod("a:1", "b:1"), nil))
+			if !got.Allowed || (got.Patch != nil) != tt.pinned || (len(p.asked) > 0) != tt.pinned {
+				t.Errorf("allowed %t, patch %s, asked %v", got.Allowed, got.Patch, p.asked)
+			}
+			if warned := strings.Contains(strings.Join(got.Warnings, "\n"), "too many reviews at once"); warned == tt.pinned {
+				t.Errorf("warnings: %q", got.Warnings)
+			}
+		})
+	}
+}
+
 func TestAPolicyIsToldThatItPinsNothing(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
