@@ -77,7 +77,7 @@ type excuse struct {
 func (j *judgement) excuses(ctx context.Context, s *subject, p *policy.Policy) excuses {
 	var fitting excuses
 	for _, e := range j.covering(s, p) {
-		fitting = append(fitting, excuse{e, e.Excuses(ctx, p, s.facts, j.now)})
+		fitting = append(fitting, excuse{e, e.Excuses(ctx, p, s.judged(), j.now)})
 	}
 	return fitting
 }

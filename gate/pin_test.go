@@ -179,6 +179,23 @@ func TestAnExceptionForTheDigestCoversATemplateThatWillBePinned(t *testing.T) {
 	}
 }
 
+func TestAnExceptionForVulnerabilitiesCoversATemplateThatWillBePinned(t *testing.T) {
+	t.Parallel()
+	g, _ := listing(t, strict("p", pins, func(s *v1alpha1.ImageScanPolicySpec) {
+		s.Templates = v1alpha1.TemplateDeny
+		s.Require.Vulnerabilities, s.Require.SeverityLevel = nil, nil
+		s.Require.Expressions = []v1alpha1.Expression{{Expression: "image.digest != '' && image.vulnerabilities == 0"}}
+	}))
+	facts := g.Facts.(*inventory).facts["prod/two"]
+	facts.Records[0].Digest = scannedDigest
+	withExceptions(t, g, exception(func(e *v1alpha1.ImageScanException) {
+		e.Spec.Images, e.Spec.Vulnerabilities = []string{swr + "two"}, []string{"CVE-2024-1111", "CVE-2024-2222"}
+	}))
+	if d := g.Decide(t.Context(), template(swr+"two:1")); d.Outcome != gate.Admitted {
+		t.Errorf("got %s: %s", d.Outcome, d.Message())
+	}
+}
+
 func TestAPanicWhileLookingUpPinsNothing(t *testing.T) {
 	t.Parallel()
 	g, _ := newGate(t, strict("p", pins))
