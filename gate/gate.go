@@ -279,8 +279,8 @@ type judgement struct {
 	looked bool
 }
 
-// failure is a subject that doesn't pass a policy.
-type failure struct {
+// verdict is what a policy finds in a subject: nothing, if it passes.
+type verdict struct {
 	subject  *subject
 	policy   *policy.Policy
 	findings []policy.Finding
@@ -289,10 +289,13 @@ type failure struct {
 func (g *Gate) judge(ctx context.Context, r Request, subjects []subject, policies []*policy.Policy, d *Decision) {
 	j := &judgement{gate: g, request: r, template: r.Workload.Template, now: g.Clock.Now()}
 	j.pinAhead(subjects, policies)
-	failures := j.evaluate(ctx, subjects, policies, d)
-	j.detail(ctx, subjects, failures)
-	for i := range failures {
-		f := &failures[i]
+	judged := j.evaluate(ctx, subjects, policies, d)
+	j.detail(ctx, subjects, judged)
+	for i := range judged {
+		f := &judged[i]
+		if r.Sightings {
+			d.see(f.subject, f.policy, f.findings)
+		}
 		if len(f.findings) > 0 {
 			d.Violations = append(d.Violations, j.violations(ctx, f.subject, f.policy, f.findings)...)
 		}
@@ -304,9 +307,10 @@ func (g *Gate) judge(ctx context.Context, r Request, subjects []subject, policie
 	}
 }
 
-// evaluate judges every image by every policy that matches it.
-func (j *judgement) evaluate(ctx context.Context, subjects []subject, policies []*policy.Policy, d *Decision) []failure {
-	var failures []failure
+// evaluate judges every image by every policy that matches it, and returns those
+// that fail; where sightings are wanted, those that pass, too.
+func (j *judgement) evaluate(ctx context.Context, subjects []subject, policies []*policy.Policy, d *Decision) []verdict {
+	var judged []verdict
 	judging := make([]bool, len(policies))
 	for i := range subjects {
 		s := &subjects[i]
@@ -316,11 +320,8 @@ func (j *judgement) evaluate(ctx context.Context, subjects []subject, policies [
 			}
 			s.matched, judging[k] = true, true
 			findings := s.findings(ctx, p, j.now)
-			if len(findings) > 0 {
-				failures = append(failures, failure{s, p, findings})
-			}
-			if j.request.Sightings {
-				d.see(s, p, findings)
+			if len(findings) > 0 || j.request.Sightings {
+				judged = append(judged, verdict{s, p, findings})
 			}
 		}
 	}
@@ -330,7 +331,7 @@ func (j *judgement) evaluate(ctx context.Context, subjects []subject, policies [
 			d.Policies = append(d.Policies, p.Name())
 		}
 	}
-	return failures
+	return judged
 }
 
 // pinAhead has the subjects judged as they will come, if images are still to be

@@ -118,9 +118,10 @@ type Sighting struct {
 	Covered bool
 }
 
-// see notes a sighting. What HSS said too long ago is none.
+// see notes a sighting. What HSS said too long ago is none, nor is what may be
+// otherwise once the vulnerabilities are known one by one.
 func (d *Decision) see(s *subject, p *policy.Policy, findings []policy.Finding) {
-	if s.err != nil || p.GracePeriod() == 0 || s.facts.Stale {
+	if s.err != nil || p.GracePeriod() == 0 || s.facts.Stale || p.NeedsVulnerabilities(findings) && s.facts.Unlisted() != "" {
 		return
 	}
 	one := Sighting{

@@ -202,3 +202,49 @@ func TestASightingOfWhatIsExceptedIsBad(t *testing.T) {
 		t.Errorf("got %+v", d.Sightings)
 	}
 }
+
+// A policy that counts only some vulnerabilities is passed by an image that has
+// others, once these are known one by one; until then nobody knows.
+func TestASightingIsOfTheVulnerabilitiesThatCount(t *testing.T) {
+	t.Parallel()
+	lesser := narrowed(func(r *v1alpha1.Requirements) {
+		r.Vulnerabilities.MinSeverity, r.IgnoreVulnerabilities = v1alpha1.SeverityHigh, []string{"CVE-2024-1111"}
+	})
+	ignoring := narrowed(func(r *v1alpha1.Requirements) {
+		r.IgnoreVulnerabilities = []string{"CVE-2024-1111", "CVE-2024-2222"}
+	})
+	high := narrowed(func(r *v1alpha1.Requirements) { r.Vulnerabilities.MinSeverity = v1alpha1.SeverityHigh })
+	tests := map[string]struct {
+		narrow func(*v1alpha1.ImageScanPolicySpec)
+		image  string
+		want   []bool // whether each sighting is of an image that passed
+	}{
+		"none that counts":             {lesser, "two:1", []bool{true}},
+		"all are ignored":              {ignoring, "two:1", []bool{true}},
+		"one that counts":              {high, "two:1", []bool{false}},
+		"nobody knows which there are": {lesser, "unlisted:1", nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g, _ := listing(t, strict("p", forgiving, tt.narrow))
+			for path, facts := range g.Facts.(*inventory).facts {
+				if path == "prod/two" || path == "prod/unlisted" {
+					facts.Records[0].Digest = ranDigest
+				}
+			}
+			r := pod(swr + tt.image)
+			r.Sightings = true
+			var got []bool
+			for _, one := range g.Decide(t.Context(), r).Sightings {
+				if one.Passed == one.Bad {
+					t.Errorf("passed %t and bad %t", one.Passed, one.Bad)
+				}
+				got = append(got, one.Passed)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("passed (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -45,19 +45,19 @@ const (
 
 // detail gets the vulnerabilities of images that fail by them, each image's
 // once and side by side, and judges these anew.
-func (j *judgement) detail(ctx context.Context, subjects []subject, failures []failure) {
-	if j.gate.Vulnerabilities == nil || len(failures) == 0 {
+func (j *judgement) detail(ctx context.Context, subjects []subject, judged []verdict) {
+	if j.gate.Vulnerabilities == nil || len(judged) == 0 {
 		return
 	}
 	wanted := map[int]interest{}
-	for i := range failures {
-		if f := &failures[i]; f.subject.err == nil && f.subject.facts.State == policy.StateFound {
+	for i := range judged {
+		if f := &judged[i]; f.subject.err == nil && f.subject.facts.State == policy.StateFound {
 			wanted[f.subject.same] = max(wanted[f.subject.same], j.interest(f))
 		}
 	}
 	j.ask(ctx, subjects, wanted)
-	for i := range failures {
-		f := &failures[i]
+	for i := range judged {
+		f := &judged[i]
 		if wanted[f.subject.same] == forNothing {
 			continue
 		}
@@ -66,7 +66,7 @@ func (j *judgement) detail(ctx context.Context, subjects []subject, failures []f
 }
 
 // interest is what the vulnerabilities of an image that fails are wanted for.
-func (j *judgement) interest(f *failure) interest {
+func (j *judgement) interest(f *verdict) interest {
 	counts := func(one policy.Finding) bool { return countsVulnerabilities(one.Check) }
 	explained := func(one policy.Finding) bool { return counts(one) || one.Check == policy.CheckExpression }
 	switch {
