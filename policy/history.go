@@ -120,6 +120,8 @@ type Sighting struct {
 	Passed, Bad map[string]struct{}
 	// Complete says that nothing was left unseen that could be bad.
 	Complete bool
+	// Every is how often audits are made.
+	Every time.Duration
 }
 
 // After returns the history after an audit at the time now, and how many images
@@ -153,7 +155,7 @@ func (h History) kept(s Sighting, period time.Duration, now time.Time) (kept His
 			continue
 		}
 		if _, bad := s.Bad[digest]; bad && p.WorsenedAt.IsZero() {
-			p.WorsenedAt = p.firstBad(period, now)
+			p.WorsenedAt = p.firstBad(period, s.Every, now)
 		}
 		if !p.forgotten(period, now) {
 			kept[digest] = p
@@ -163,10 +165,11 @@ func (h History) kept(s Sighting, period time.Duration, now time.Time) (kept His
 }
 
 // firstBad is when an image is taken to have turned bad that an audit sees so
-// now. If no audit has seen it for longer than a grace, nobody knows, and the
-// grace has ended.
-func (p Passing) firstBad(period time.Duration, now time.Time) time.Time {
-	if now.Before(p.PassedAt.Add(period)) {
+// now. Of one that did not run meanwhile nobody knows, and it keeps the end that
+// it was admitted by. One that runs and passes is noted at every refreshPart of
+// the period; an audit may be late, or fail.
+func (p Passing) firstBad(period, every time.Duration, now time.Time) time.Time {
+	if unseen := now.Sub(p.PassedAt); unseen < period && unseen <= period/refreshPart+2*every {
 		return now
 	}
 	return p.PassedAt

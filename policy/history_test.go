@@ -50,7 +50,8 @@ func TestHistoryAfterAnAudit(t *testing.T) {
 		"one that no longer runs":                          {of(passed(6 * day)), nil, nil, false, of(passed(6 * day))},
 		"for as long as it would have a grace":             {of(passed(grace)), nil, nil, false, policy.History{}},
 		"one that nobody saw for a whole period":           {of(passed(grace)), nil, set(digest), false, of(worse(grace, grace))},
-		"nor for almost a period":                          {of(passed(grace - time.Second)), nil, set(digest), false, of(worse(grace-time.Second, 0))},
+		"nor for longer than audits take to note a pass":   {of(passed(2 * day)), nil, set(digest), false, of(worse(2*day, 2*day))},
+		"a late audit is no absence":                       {of(passed(grace/10 + 12*time.Hour)), nil, set(digest), false, of(worse(grace/10+12*time.Hour, 0))},
 		"the end of a grace is remembered":                 {of(worse(40*day, 36*day)), nil, set(digest), false, of(worse(40*day, 36*day))},
 		"but not for ever":                                 {of(worse(40*day, 37*day)), nil, set(digest), false, policy.History{}},
 		"a pass in the future is dropped":                  {of(passed(-time.Hour)), nil, nil, false, policy.History{}},
@@ -62,14 +63,14 @@ func TestHistoryAfterAnAudit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			before := maps.Clone(tt.before)
-			got, dropped := tt.before.After(policy.Sighting{Passed: tt.passed, Bad: tt.bad, Complete: !tt.incomplete}, grace, now())
+			got, dropped := tt.before.After(policy.Sighting{Passed: tt.passed, Bad: tt.bad, Complete: !tt.incomplete, Every: 6 * time.Hour}, grace, now())
 			if diff := cmp.Diff(tt.want, got, cmpopts.EquateEmpty()); diff != "" || dropped != 0 {
 				t.Errorf("dropped %d; -want +got:\n%s", dropped, diff)
 			}
 			if diff := cmp.Diff(before, tt.before); diff != "" {
 				t.Errorf("the history of before has changed:\n%s", diff)
 			}
-			again, _ := got.After(policy.Sighting{Passed: tt.passed, Bad: tt.bad, Complete: !tt.incomplete}, grace, now())
+			again, _ := got.After(policy.Sighting{Passed: tt.passed, Bad: tt.bad, Complete: !tt.incomplete, Every: 6 * time.Hour}, grace, now())
 			if diff := cmp.Diff(got, again); diff != "" {
 				t.Errorf("the next audit writes, too:\n%s", diff)
 			}
