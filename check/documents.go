@@ -2,9 +2,13 @@ package check
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 
+	goyaml "go.yaml.in/yaml/v3"
+	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
 
@@ -53,10 +57,37 @@ func (d *document) json() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the YAML: %w", err)
 	}
+	if err := d.isOne(); err != nil {
+		return nil, err
+	}
 	if string(data) == "null" {
 		return nil, nil
 	}
 	return data, nil
+}
+
+// errSeveral is of text in which something stands behind a whole document, such
+// as JSON objects one after the other. What is read above is the first only.
+var errSeveral = errors.New("something follows the first document: put a line of three dashes (---) between documents")
+
+// isOne returns an error if the text goes on behind its first document.
+func (d *document) isOne() error {
+	decoder := goyaml.NewDecoder(bytes.NewReader(d.text))
+	var n goyaml.Node
+	if err := decoder.Decode(&n); err != nil {
+		return nil //nolint:nilerr // empty, or what the other reader has judged
+	}
+	if err := decoder.Decode(&n); !errors.Is(err, io.EOF) {
+		return errSeveral
+	}
+	return nil
+}
+
+// into reads the document's JSON as the API server reads a request: fields by
+// their exact names, and none that it doesn't know.
+func into(data []byte, v any) error {
+	unknown, err := kjson.UnmarshalStrict(data, v)
+	return errors.Join(append(unknown, err)...)
 }
 
 // start is the line of the first text that is no comment.

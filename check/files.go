@@ -48,6 +48,10 @@ var ErrNothing = errors.New("there is no .yaml, .yml or .json file")
 // failed, and must not pass for something that would be admitted.
 var errEmpty = errors.New("nothing came on standard input")
 
+// errEmptyFile is of a file that is named and empty, for the same reason. A
+// folder may well hold one.
+var errEmptyFile = errors.New("the file is empty")
+
 // Read reads YAML documents, JSON, and lists of objects. What can't be read is
 // a problem of its own, and the rest is read all the same. An error is of a
 // path that doesn't exist, or of ctx.
@@ -83,6 +87,9 @@ func (f *Files) each(ctx context.Context, give func(name string, data []byte, er
 				return err
 			}
 			data, err := readFile(name)
+			if err == nil && name == path && len(bytes.TrimSpace(data)) == 0 {
+				err = errEmptyFile
+			}
 			give(name, data, err)
 		}
 	}

@@ -88,6 +88,21 @@ func TestNothingOnStandardInputIsAProblem(t *testing.T) {
 	}
 }
 
+func TestAnEmptyFileThatIsNamedIsAProblem(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	empty := filepath.Join(dir, "rendered.yaml")
+	if err := os.WriteFile(empty, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]int{empty: 1, dir: 0} {
+		m, err := (&check.Files{Paths: []string{path}}).Read(t.Context())
+		if err != nil || len(m.Problems) != want {
+			t.Errorf("%s: problems %v, error %v, want %d problems", path, m.Problems, err, want)
+		}
+	}
+}
+
 func TestWhatCannotBeReadIsAProblemOfItsOwn(t *testing.T) {
 	t.Parallel()
 	deep := pod
@@ -103,6 +118,10 @@ func TestWhatCannotBeReadIsAProblemOfItsOwn(t *testing.T) {
 		"no kind":             {"a: 1\n", "it has no apiVersion or no kind", 0},
 		"no object":           {"- 1\n", "read the object", 0},
 		"a pod of odd fields": {"apiVersion: v1\nkind: Pod\nspec: 7\n", "read Pod", 0},
+		"JSON after JSON":     {`{"apiVersion":"v1","kind":"Pod"}` + "\n" + `{"apiVersion":"v1","kind":"Pod"}`, "something follows the first document", 0},
+		"dots for dashes":     {"apiVersion: v1\nkind: Pod\n...\napiVersion: v1\nkind: Pod\n", "something follows", 0},
+		"text on the dashes":  {"apiVersion: v1\nkind: Pod\n--- {apiVersion: v1, kind: Pod}\n", "something follows", 0},
+		"a namespace's label": {"apiVersion: v1\nkind: Namespace\nmetadata: {labels: {tier: 1}}\n", "read Namespace", 0},
 		"an item":             {"{apiVersion: v1, kind: List, items: [{a: 1}]}", "items[0]: it is no Kubernetes object", 0},
 		"lists without end":   {deep, "more than 4 deep", 0},
 	}

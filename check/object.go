@@ -118,7 +118,7 @@ func (c *content) readObject(value []byte, h *head, at Object) error {
 	}
 	var m image.Manifest
 	if err := json.Unmarshal(value, &m); err != nil {
-		if !image.HoldsImages(group, h.Kind) {
+		if !image.HoldsImages(group, h.Kind) && (group != "" || h.Kind != "Namespace") {
 			c.others++ // other kinds may have any form
 			return nil
 		}

@@ -2,11 +2,12 @@ package check
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 
-	"sigs.k8s.io/yaml"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hssgate/hssgate/config/presets"
 	"github.com/hssgate/hssgate/gate"
@@ -89,12 +90,14 @@ func (d *document) policy() (*v1alpha1.ImageScanPolicy, error) {
 	if err != nil || data == nil {
 		return nil, err
 	}
-	p := &v1alpha1.ImageScanPolicy{}
-	if err := yaml.UnmarshalStrict(data, p); err != nil {
-		return nil, fmt.Errorf("read the policy: %w", err)
+	var object metav1.PartialObjectMetadata
+	want := v1alpha1.GroupVersion.WithKind("ImageScanPolicy")
+	if err := json.Unmarshal(data, &object); err != nil || object.GroupVersionKind() != want || object.Name == "" {
+		return nil, fmt.Errorf("it must be a %s %s with metadata.name, not %q, %q", want.GroupVersion(), want.Kind, object.APIVersion, object.Kind)
 	}
-	if want := v1alpha1.GroupVersion.WithKind("ImageScanPolicy"); p.GroupVersionKind() != want || p.Name == "" {
-		return nil, fmt.Errorf("it must be a %s %s with metadata.name, not %q, %q", want.GroupVersion(), want.Kind, p.APIVersion, p.Kind)
+	p := &v1alpha1.ImageScanPolicy{}
+	if err := into(data, p); err != nil {
+		return nil, fmt.Errorf("read the policy: %w", err)
 	}
 	return p, checkEnumerations(p)
 }

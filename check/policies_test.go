@@ -60,6 +60,8 @@ func TestPoliciesAreLoadedOrRefused(t *testing.T) {
 		"the same twice":     {good + "---\n" + good, `policy "one" is there twice`, nil},
 		"none":               {"# nothing\n", "no ImageScanPolicy", nil},
 		"an unknown field":   {good + "stauts: {}\n", "stauts", nil},
+		"another case":       {strings.Replace(good, "enforcement: Warn", "Enforcement: Warn", 1), `unknown field "spec.Enforcement"`, nil},
+		"JSON after JSON":    {`{"apiVersion":"hssgate.io/v1alpha1","kind":"ImageScanPolicy","metadata":{"name":"a"}}` + "\n{}", "something follows", nil},
 		"another kind":       {"apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n", `not "v1", "Pod"`, nil},
 		"a policy no name":   {"apiVersion: hssgate.io/v1alpha1\nkind: ImageScanPolicy\n", "with metadata.name", nil},
 		"what isn't YAML":    {good + "---\n{]", "p.yaml:6: read the YAML", nil},

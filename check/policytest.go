@@ -137,8 +137,15 @@ func loadPolicyTest(path string) (*PolicyTest, error) {
 	if err != nil {
 		return nil, err
 	}
+	document := document{text: data, line: 1}
+	if data, err = document.json(); err != nil {
+		return nil, fmt.Errorf("%w: %w", errTest, err)
+	}
+	if data == nil {
+		data = []byte("{}")
+	}
 	t := &PolicyTest{}
-	if err := yaml.UnmarshalStrict(data, t); err != nil {
+	if err := into(data, t); err != nil {
 		return nil, fmt.Errorf("%w: %w", errTest, err)
 	}
 	if t.Now.IsZero() {

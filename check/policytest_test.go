@@ -89,6 +89,8 @@ func TestAWrongTestIsRefused(t *testing.T) {
 	tests := map[string]struct{ text, want string }{
 		"another kind":          {strings.Replace(policyTest, "PolicyTest", "Test", 1) + one, `not "test.hssgate.io/v1alpha1", "Test"`},
 		"an unknown field":      {policyTest + strings.Replace(one, "image:", "imgae:", 1), "imgae"},
+		"another case":          {policyTest + strings.Replace(one, "image:", "Image:", 1), `unknown field "cases[0].Image"`},
+		"a second document":     {policyTest + one + "---\n" + policyTest + one, "something follows the first document"},
 		"no cases":              {policyTest, "it has no cases"},
 		"no policies":           {strings.Replace(policyTest, "policies: [policies]\n", "", 1) + one, "either policies or preset"},
 		"two inventories":       {strings.Replace(policyTest, "now:", "images: [{}]\nnow:", 1) + one, "exclude each other"},

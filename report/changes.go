@@ -16,8 +16,8 @@ type Changes struct {
 	// told about, since HSS can't be asked.
 	Objects int `json:"objects"`
 	Unknown int `json:"unknown"`
-	// NewlyDenied and NewlyAdmitted count the objects that would be; a warning
-	// counts as admitted.
+	// NewlyDenied and NewlyAdmitted count the objects that would be, or whose pods
+	// would be; a warning counts as admitted.
 	NewlyDenied   int `json:"newlyDenied"`
 	NewlyAdmitted int `json:"newlyAdmitted"`
 	// Changes are those of the verdict, in the order of the objects.
@@ -41,13 +41,14 @@ func (c *Changes) Add(before, after *Result) {
 	if after.Verdict == Unknown || before.Verdict == Unknown {
 		c.Unknown++
 	}
-	if before.Verdict == after.Verdict {
+	was, is := before.denies(), after.denies()
+	if before.Verdict == after.Verdict && was == is {
 		return
 	}
 	switch {
-	case after.Verdict == Denied:
+	case is && !was:
 		c.NewlyDenied++
-	case before.Verdict == Denied && after.Verdict != Unknown:
+	case was && !is && after.Verdict != Unknown:
 		c.NewlyAdmitted++
 	}
 	c.Changes = append(c.Changes, Change{Before: before.Verdict, After: *after, Was: before.Why()})

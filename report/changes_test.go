@@ -7,6 +7,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/hssgate/hssgate/policy/v1alpha1"
 	"github.com/hssgate/hssgate/report"
 )
 
@@ -30,6 +31,21 @@ func TestChangesAreCounted(t *testing.T) {
 	want := "6 objects: 2 newly denied, 1 newly admitted, 2 changed otherwise, 1 cannot be told."
 	if got := changed().String(); got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestPodsOfWorkloadsCountAsChanges(t *testing.T) {
+	t.Parallel()
+	at := func(onPods v1alpha1.Enforcement) *report.Result {
+		return &report.Result{Kind: "CronJob", Name: "nightly", Verdict: report.Warned,
+			Violations: []report.Violation{{Policy: "p", Effect: v1alpha1.EnforcementWarn, PodEffect: onPods}}}
+	}
+	c := &report.Changes{}
+	c.Add(at(v1alpha1.EnforcementWarn), at(v1alpha1.EnforcementDeny))
+	c.Add(at(v1alpha1.EnforcementDeny), at(v1alpha1.EnforcementWarn))
+	c.Add(at(v1alpha1.EnforcementDeny), at(v1alpha1.EnforcementDeny))
+	if want := "3 objects: 1 newly denied, 1 newly admitted."; c.String() != want {
+		t.Errorf("got %q, want %q", c, want)
 	}
 }
 

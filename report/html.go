@@ -233,6 +233,8 @@ func (p *page) Headline() string {
 		return strings.ToUpper(text[:1]) + text[1:]
 	}
 	switch s := p.Summary; {
+	case p.Outcome == Denied && s.PodsDenied > 0:
+		return fmt.Sprintf("%d of %d would be denied, and the pods of %d more", s.Denied, s.Objects, s.PodsDenied)
 	case p.Outcome == Denied:
 		return fmt.Sprintf("%d of %d would be denied", s.Denied, s.Objects)
 	case s.PodsDenied > 0:

@@ -42,12 +42,14 @@ func (r *Report) headline() string {
 	if r.Audit != nil {
 		return r.Audit.Headline()
 	}
-	switch r.Outcome() {
-	case Denied:
+	switch o := r.Outcome(); {
+	case o == Denied:
 		return "would be denied ❌"
-	case Unknown:
+	case r.Summary.PodsDenied > 0:
+		return "pods would be denied ❌"
+	case o == Unknown:
 		return "can't be told ❔"
-	case Warned:
+	case o == Warned:
 		return "admitted, with warnings ⚠️"
 	default:
 		return "admitted ✅"

@@ -128,6 +128,9 @@ func (r *Result) deniesPods() bool {
 	})
 }
 
+// denies tells whether the object is denied, or its pods will be.
+func (r *Result) denies() bool { return r.Verdict == Denied || r.deniesPods() }
+
 // likeness is the same for pods that nothing tells apart but their names.
 func (r *Result) likeness() string {
 	key, err := json.Marshal([]any{r.Source, r.Namespace, r.Kind, r.Owner, r.Verdict, r.Images, r.Policies, r.Violations})
