@@ -57,7 +57,7 @@ func (s *Scans) scan(name wishKey, rows []hss.Image) (result, error) {
 		default:
 			one = s.explain(name, &rows[n], lack)
 		}
-		if r.outcome == ScanNeedless || one.outcome != ScanHeld {
+		if r.outcome == ScanNeedless || (one.outcome != ScanHeld && one.outcome != ScanNeedless) {
 			r = one
 		}
 	}
@@ -75,6 +75,8 @@ const (
 	lacksResult
 	// lacksSuccess: its scan failed, and not long ago.
 	lacksSuccess
+	// lacksClarity: what it shows is no completed scan, and none of the above.
+	lacksClarity
 )
 
 func lackOf(row *hss.Image, now time.Time, repeatAfter time.Duration) lack {
@@ -82,25 +84,34 @@ func lackOf(row *hss.Image, now time.Time, repeatAfter time.Duration) lack {
 	for n := range row.Architectures {
 		statuses = append(statuses, row.Architectures[n].ScanStatus)
 	}
+	failed := slices.ContainsFunc(statuses, hss.ScanStatus.Failed)
 	switch {
 	case slices.ContainsFunc(statuses, hss.ScanStatus.Running):
 		return lacksResult
 	case slices.Contains(statuses, hss.ScanStatusUnscan):
 		return lacksScan
-	case row.ScanStatus == hss.ScanStatusImageOversized:
+	case slices.Contains(statuses, hss.ScanStatusImageOversized):
 		return lacksSuccess
-	case row.ScanStatus.Failed() && now.Sub(row.LatestScanTime) < repeatAfter:
+	case failed && now.Sub(row.LatestScanTime) < repeatAfter:
 		return lacksSuccess
-	case row.ScanStatus.Failed(), row.LatestUpdateTime.After(row.LatestScanTime):
+	case failed, row.LatestUpdateTime.After(row.LatestScanTime):
 		return lacksScan
+	case row.MultiArch && len(row.Architectures) == 0, slices.ContainsFunc(statuses, incomplete):
+		return lacksClarity
 	}
 	return lacksNothing
 }
 
+func incomplete(s hss.ScanStatus) bool { return !s.Completed() }
+
 // explain says why HSS is not asked to scan a row that lacks something else.
 func (s *Scans) explain(name wishKey, row *hss.Image, l lack) result {
-	if l == lacksSuccess {
+	switch l {
+	case lacksSuccess:
 		return result{ScanNeedless, "its scan failed, and HSS is not asked again so soon", againAfterLimit}
+	case lacksClarity:
+		return result{ScanNeedless, "HSS shows no result that can be judged", againAfterLimit}
+	case lacksNothing, lacksScan, lacksResult:
 	}
 	note := "it is being scanned; " + tryAgain
 	if held := s.heldSince(name, row); held != nil {

@@ -359,6 +359,42 @@ func TestWhatDidNotReachHSSIsFreeToBeAskedForAgain(t *testing.T) {
 	}
 }
 
+// of changes a row's status, when it was scanned, and its architectures' statuses.
+func of(status string, scanned time.Time, architectures ...string) func(*hsstest.Image) {
+	return func(i *hsstest.Image) {
+		i.ScanStatus, i.LatestScanTime = status, scanned
+		for _, a := range architectures {
+			i.AssociationImages = append(i.AssociationImages, hsstest.Architecture{ScanStatus: a})
+		}
+		i.MultiArch = len(architectures) > 0
+	}
+}
+
+func TestWhatIsAskedForIsToldBeforeWhatIsNot(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for name, other := range map[string]func(*hsstest.Image){
+		"a row that can't be judged":  of("paused", at),
+		"a row whose scan failed":     of("failed", at),
+		"a row that is being scanned": of("scanning", at),
+		"a row that was scanned":      of("success", at),
+	} {
+		for _, id := range []int64{6, 8} {
+			t.Run(fmt.Sprint(name, " and has ID ", id), func(t *testing.T) {
+				t.Parallel()
+				w := newWard(t, hsstest.WithImages(unscanned(), unscanned(other, func(i *hsstest.Image) { i.ID = id })), hsstest.WithScanTimes(-1, -1, -1))
+				_, s, seen := w.replica(t)
+				if got := want(t, s, app); !strings.HasPrefix(got, "a scan was asked for at 12:03:04 UTC") {
+					t.Errorf("got %q", got)
+				}
+				if got := seen.outcomes(); !slices.Equal(got, []inventory.ScanOutcome{inventory.ScanAsked}) {
+					t.Errorf("the observer was told %v", got)
+				}
+			})
+		}
+	}
+}
+
 func TestWhichRowsAreScanned(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -381,6 +417,18 @@ func TestWhichRowsAreScanned(t *testing.T) {
 			i.ScanStatus, i.LatestScanTime = "success", at
 			i.AssociationImages = []hsstest.Architecture{{ScanStatus: "success"}, {ScanStatus: "unscan"}}
 		}, "a scan was asked for", 1},
+		"the scan of one architecture just failed": {of("success", at.Add(-time.Hour), "success", "failed"), "its scan failed, and HSS is not asked again so soon", 0},
+		"that of one failed a while ago":           {of("success", at.Add(-48*time.Hour), "success", "failed"), "a scan was asked for", 1},
+		"one architecture is too large":            {of("success", at.Add(-48*time.Hour), "image_oversized", "failed"), "its scan failed", 0},
+		"one architecture is being scanned":        {of("success", at, "failed", "scanning"), "it is being scanned; try again", 0},
+		"all its architectures are scanned":        {of("success", at, "success", "success"), "HSS has scanned it meanwhile", 0},
+		"none of its architectures are listed": {func(i *hsstest.Image) {
+			i.ScanStatus, i.LatestScanTime, i.MultiArch = "success", at, true
+		}, "HSS shows no result that can be judged", 0},
+		"its status is unknown":                  {of("paused", at), "HSS shows no result that can be judged", 0},
+		"the status of one is unknown":           {of("success", at, "success", "paused"), "HSS shows no result that can be judged", 0},
+		"one has no status":                      {of("success", at, "success", ""), "HSS shows no result that can be judged", 0},
+		"its status is unknown, and it is newer": {func(i *hsstest.Image) { of("paused", at.Add(-time.Hour))(i); i.LatestUpdateTime = at }, "a scan was asked for", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
