@@ -128,8 +128,20 @@ func take(entries map[string]string, name string, now time.Time, hold time.Durat
 	if len(entries) >= maxClaims {
 		return grant{full: fmt.Sprintf("%d images are remembered already", maxClaims), until: now.Add(time.Minute)}
 	}
+	if l.perDay != 0 {
+		keepSpent(entries, name)
+	}
 	entries[name] = claim{claimAsking, now, now.Add(hold)}.String()
 	return grant{taken: true}
+}
+
+// keepSpent keeps, under a name of its own, a claim that is about to be taken
+// again: what it cost counts whatever comes of the repeat. As any claim it is
+// pruned once it counts no more, so the limits bound how many are kept.
+func keepSpent(entries map[string]string, name string) {
+	if c, ok := parseClaim(entries[name]); ok && c.state != claimRefused {
+		entries[fmt.Sprintf("%s-%d", name, c.at.Unix())] = entries[name]
+	}
 }
 
 // prune forgets what neither binds nor counts any more.

@@ -2,9 +2,13 @@ package inventory
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func at(hour int) time.Time { return time.Date(2026, 3, 1, hour, 0, 0, 0, time.UTC) }
@@ -38,6 +42,59 @@ func TestWhatWasRefusedDoesNotCount(t *testing.T) {
 	g := take(entries, claimName(claimScan, "bj4", "4"), at(1), time.Hour, limits{2, 9})
 	if g.taken || g.full != "2 an hour are allowed" || !g.until.Equal(at(2)) {
 		t.Errorf("past the limit: got %+v", g)
+	}
+}
+
+func TestWhatWasAskedForCountsWhateverComesOfItsRepeat(t *testing.T) {
+	t.Parallel()
+	name := claimName(claimScan, "bj4", "1")
+	for _, test := range []struct {
+		name          string
+		first, second claimState // none: it was given back
+		limits        limits
+		want          []string // what the book holds after both
+	}{
+		{"the repeat was taken", claimAsked, claimAsked, limits{5, 5},
+			[]string{"asked 2026-03-01T01:00:00Z 2026-03-01T02:00:00Z", "asked 2026-03-01T02:00:00Z 2026-03-01T03:00:00Z"}},
+		{"the repeat was refused", claimUnconfirmed, claimRefused, limits{5, 5},
+			[]string{"refused 2026-03-01T02:00:00Z 2026-03-01T03:00:00Z", "unconfirmed 2026-03-01T01:00:00Z 2026-03-01T02:00:00Z"}},
+		{"the repeat did not reach HSS", claimAsked, "", limits{5, 5},
+			[]string{"asked 2026-03-01T01:00:00Z 2026-03-01T02:00:00Z"}},
+		{"the first replica ended while it asked", claimAsking, "", limits{5, 5},
+			[]string{"asking 2026-03-01T01:00:00Z 2026-03-01T02:00:00Z"}},
+		{"the first was refused", claimRefused, claimAsked, limits{5, 5},
+			[]string{"asked 2026-03-01T02:00:00Z 2026-03-01T03:00:00Z"}},
+		{"nothing is counted", claimAsked, claimAsked, limits{},
+			[]string{"asked 2026-03-01T02:00:00Z 2026-03-01T03:00:00Z"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			entries := map[string]string{name: claim{test.first, at(1), at(2)}.String()}
+			if g := take(entries, name, at(2), time.Hour, test.limits); !g.taken {
+				t.Fatalf("got %+v", g)
+			}
+			delete(entries, name)
+			if test.second != "" {
+				entries[name] = claim{test.second, at(2), at(3)}.String()
+			}
+			if diff := cmp.Diff(test.want, slices.Sorted(maps.Values(entries))); diff != "" {
+				t.Errorf("the book (-want +got):\n%s", diff)
+			}
+			if prune(entries, at(26)); len(entries) != 0 {
+				t.Errorf("a day later it still holds %v", entries)
+			}
+		})
+	}
+}
+
+func TestOneDigestFillsNoBook(t *testing.T) {
+	t.Parallel()
+	entries, l := map[string]string{}, limits{4, 9}
+	for minute := range 3 * 24 * 60 {
+		take(entries, claimName(claimScan, "bj4", "1"), at(0).Add(time.Duration(minute)*time.Minute), time.Minute, l)
+		if len(entries) > l.perDay {
+			t.Fatalf("%d entries after %d minutes: %v", len(entries), minute, entries)
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/hssgate/hssgate/config"
@@ -297,6 +298,50 @@ func TestTheBudgetBoundsWhatIsScanned(t *testing.T) {
 	}
 	if got := seen.outcomes(); !slices.Equal(got, []inventory.ScanOutcome{"exhausted", "asked", "asked", "exhausted"}) {
 		t.Errorf("the observer was told %v", got)
+	}
+}
+
+func TestTheBudgetCountsEveryScanOfADigest(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change func(*hsstest.Image)
+		fault  func(*hsstest.Server)
+	}{
+		"that HSS does not confirm and never shows": {func(*hsstest.Image) {}, func(s *hsstest.Server) {
+			s.Inject(hsstest.ResetFault().ForEndpoint(hsstest.EndpointScan).Times(0))
+		}},
+		"that fails again and again": {func(i *hsstest.Image) { i.Outcome = &hsstest.ScanOutcome{ScanStatus: "failed"} }, func(*hsstest.Server) {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWard(t, hsstest.WithScanTimes(0, 0, 0))
+			test.fault(w.server)
+			for n := range 3 {
+				w.server.Update(func(rows []hsstest.Image) []hsstest.Image {
+					return append(rows, unscanned(test.change, func(i *hsstest.Image) {
+						i.ID, i.ImageVersion, i.ImageDigest = int64(n+1), fmt.Sprint(n), digest(fmt.Sprint(n))
+					}))
+				})
+			}
+			var got []string
+			for hour := range 2 {
+				for range 6 {
+					// one that has just started remembers nothing but the book
+					_, s, _ := w.replica(t, func(c *config.Configuration) {
+						o := &c.Projects[0].ScanOnDemand
+						o.MaxPerHour, o.MaxPerDay, o.RepeatAfter = 4, 7, config.Duration(10*time.Minute)
+					})
+					for n := range 3 {
+						want(t, s, fmt.Sprint("swr.example.com/prod/app:", n))
+					}
+					w.clock.Step(10 * time.Minute)
+				}
+				got = append(got, fmt.Sprint(w.server.Stats().Endpoints[hsstest.EndpointScan].Requests, " after hour ", hour+1))
+			}
+			if diff := cmp.Diff([]string{"4 after hour 1", "7 after hour 2"}, got); diff != "" {
+				t.Errorf("HSS was asked (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 
