@@ -21,6 +21,8 @@ type watched struct {
 	ready    atomic.Bool
 	stop     context.CancelFunc
 	done     chan error
+	// counted are the audits that after has told of.
+	counted int
 }
 
 // watch starts an auditor of one pod in the time of a synctest bubble.
@@ -49,15 +51,15 @@ func watch(t *testing.T, change ...func(*watched)) *watched {
 	return w
 }
 
-// after tells how many audits there were in the time.
+// after tells how many audits there were in the time: those since it was last
+// called, for the first may be over before this is.
 func (w *watched) after(d time.Duration) int {
-	w.mu.Lock()
-	before := w.asked
-	w.mu.Unlock()
 	time.Sleep(d)
 	synctest.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	before := w.counted
+	w.counted = w.asked
 	return w.asked - before
 }
 
