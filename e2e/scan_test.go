@@ -173,16 +173,16 @@ func testRefusedScan(t *testing.T, s *scanning) {
 	s.hss.Inject(hsstest.ErrorFault(http.StatusForbidden, "HSS.0013", "No permission.").ForEndpoint(hsstest.EndpointScan).Times(0))
 	defer s.hss.ClearFaults()
 	const image = "main.example.com/prod/refused:1"
-	// Either replica may answer, and one learns later than the other.
-	eventually(t, func() error {
-		for range 5 {
-			err := s.run(t, newPod("refused", image))
-			if err == nil || !strings.Contains(err.Error(), "HSS refused to scan it at ") {
-				return orNotYet(err)
+	// Either replica may answer the API server, and one learns later than the other.
+	for _, replica := range s.replicas {
+		eventually(t, func() error {
+			got := replica.ask(t, s.name, newPod("refused", image))
+			if got.Allowed || !strings.Contains(got.Result.Message, "HSS refused to scan it at ") {
+				return fmt.Errorf("not yet: %+v", got.Result)
 			}
-		}
-		return nil
-	})
+			return nil
+		})
+	}
 	for range 20 {
 		says(t, s.run(t, newPod("refused", image)), "HSS refused to scan it at ", "it is not asked again before ")
 	}
