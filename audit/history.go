@@ -83,11 +83,11 @@ func note(digests map[string]struct{}, digest string) {
 }
 
 // take returns what was seen for a policy.
-func (s *sightings) take(name string, complete bool, every time.Duration) sighting {
+func (s *sightings) take(name string, complete bool) sighting {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	seen := *s.of(name)
-	seen.Complete, seen.Every = complete, every
+	seen.Complete = complete
 	return seen
 }
 
@@ -156,7 +156,7 @@ func (a *Auditor) writeHistories(ctx context.Context, seen *sightings, complete 
 		if err != nil {
 			failures = append(failures, fmt.Errorf("write the history of policy %q: %w", p.Name, err))
 		}
-		given[p.Name] = newGraces(history, w.seen.take(p.Name, complete, a.Interval).covered, compiled.GracePeriod(), a.Clock.Now())
+		given[p.Name] = newGraces(history, w.seen.take(p.Name, complete).covered, compiled.GracePeriod(), a.Clock.Now())
 	}
 	return given, errors.Join(append(failures, w.deleteRest(ctx))...)
 }
@@ -188,7 +188,9 @@ func (w *historyWriter) write(ctx context.Context, p *v1alpha1.ImageScanPolicy, 
 	if err != nil {
 		w.Log.Warn("a part of a history can't be read and is dropped", "history", p.Name, "error", err)
 	}
-	after, dropped := before.After(w.seen.take(p.Name, w.complete, w.Interval).Sighting, period, w.Clock.Now())
+	seen := w.seen.take(p.Name, w.complete)
+	seen.Every = w.Interval
+	after, dropped := before.After(seen.Sighting, period, w.Clock.Now())
 	if dropped > 0 {
 		w.Log.Warn("a history is full: images that passed the longest ago were left out and have no grace", "policy", p.Name, "dropped", dropped)
 	}

@@ -116,15 +116,16 @@ func (c *content) readObject(value []byte, h *head, at Object) error {
 	if !hasGroup {
 		group = ""
 	}
+	isNamespace := group == "" && h.Kind == "Namespace"
 	var m image.Manifest
 	if err := json.Unmarshal(value, &m); err != nil {
-		if !image.HoldsImages(group, h.Kind) && (group != "" || h.Kind != "Namespace") {
+		if !isNamespace && !image.HoldsImages(group, h.Kind) {
 			c.others++ // other kinds may have any form
 			return nil
 		}
 		return fmt.Errorf("read %s: %w", h.Kind, err)
 	}
-	if group == "" && h.Kind == "Namespace" {
+	if isNamespace {
 		c.namespaces = append(c.namespaces, Namespace{Name: m.Metadata.Name, Labels: m.Metadata.Labels})
 		return nil
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,9 +39,7 @@ type cluster struct {
 
 func newCluster(t *testing.T, options ...controlplanetest.Option) *cluster {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "hssgate")
-	built := make(chan error, 1)
-	go func() { built <- buildBinary(t.Context(), binary) }()
+	binary, built := controlplanetest.StartBuild(t, raceFlag)
 	c := &cluster{binary: binary, Environment: controlplanetest.Start(t, append(options, controlplanetest.WithAuditLog())...)}
 	// The limit is meant for controllers.
 	c.Config.QPS = -1
@@ -59,14 +56,6 @@ func newCluster(t *testing.T, options ...controlplanetest.Option) *cluster {
 		t.Fatal(err)
 	}
 	return c
-}
-
-func buildBinary(ctx context.Context, path string) error {
-	out, err := exec.CommandContext(ctx, "go", "build", raceFlag, "-o", path, "../cmd/hssgate").CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return nil
 }
 
 // client returns a client whose warnings are kept apart.

@@ -70,7 +70,7 @@ func newGate(t *testing.T, c *cluster, s setup) *gate {
 // launch starts a gate.
 func (c *cluster) launch(t *testing.T, s setup) *gate {
 	t.Helper()
-	ports := freeAddresses(t, 3)
+	ports := controlplanetest.FreeAddresses(t, 3)
 	g := &gate{cluster: c, name: s.name, webhook: ports[0], health: ports[1], metrics: ports[2]}
 	config := g.configuration(t, s)
 	g.args = append([]string{
@@ -108,20 +108,6 @@ func (g *gate) installWebhooks(t *testing.T, s setup) {
 			t.Error(err)
 		}
 	})
-}
-
-// freeAddresses returns addresses on this host that nobody listens on.
-func freeAddresses(t *testing.T, n int) []string {
-	t.Helper()
-	ports, err := controlplanetest.FreePorts(t.Context(), n)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var addresses []string
-	for _, port := range ports {
-		addresses = append(addresses, fmt.Sprintf("127.0.0.1:%d", port))
-	}
-	return addresses
 }
 
 func (g *gate) configuration(t *testing.T, s setup) string {

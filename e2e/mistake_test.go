@@ -24,12 +24,12 @@ type mistake struct {
 }
 
 func testMistakes(t *testing.T, f *fixture) {
-	good := f.goodConfig(t, freeAddresses(t, 3))
+	good := f.goodConfig(t, controlplanetest.FreeAddresses(t, 3))
 	broken := write(t, "broken.yaml", "apiVersion: [\n")
 	unknown := write(t, "unknown.yaml", "apiVersion: config.hssgate.io/v1alpha1\nkind: Configuration\nproject: []\n")
 	missing := filepath.Join(t.TempDir(), "missing.yaml")
 	kubeconfig := write(t, "kubeconfig", "nonsense")
-	away := write(t, "away", kubeconfigOf(t, &rest.Config{Host: "https://" + freeAddresses(t, 1)[0]}))
+	away := write(t, "away", kubeconfigOf(t, &rest.Config{Host: "https://" + controlplanetest.FreeAddresses(t, 1)[0]}))
 	for name, test := range map[string]mistake{
 		"no configuration":       {[]string{"serve"}, 3, "--config is required: a file such as config/samples/config.yaml; see hssgate serve --help"},
 		"a missing file":         {[]string{"serve", "--config", missing}, 3, "…" + missing + ": no such file or directory"},
@@ -87,7 +87,7 @@ func (f *fixture) goodConfig(t *testing.T, addresses []string) string {
 // taken is a configuration one of whose addresses someone else listens on.
 func (f *fixture) taken(t *testing.T, which int) string {
 	t.Helper()
-	addresses := freeAddresses(t, 3)
+	addresses := controlplanetest.FreeAddresses(t, 3)
 	listener, err := net.Listen("tcp", addresses[which])
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +99,7 @@ func (f *fixture) taken(t *testing.T, which int) string {
 // withoutCertificate is a configuration whose certificate's folder is empty.
 func (f *fixture) withoutCertificate(t *testing.T) string {
 	t.Helper()
-	addresses := freeAddresses(t, 3)
+	addresses := controlplanetest.FreeAddresses(t, 3)
 	g := &gate{name: "mistaken", webhook: addresses[0], health: addresses[1], metrics: addresses[2]}
 	return write(t, "config.yaml", g.configuration(t, setup{
 		projects: map[string]*hsstest.Server{"main": f.hss["main"]}, webhook: fmt.Sprintf("certDir: %s", t.TempDir()),

@@ -58,8 +58,9 @@ func written(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 // by a slash, and its port is a number.
 func namesDigest(pattern string) bool { return strings.HasPrefix(pattern, digestAlgorithm) }
 
+// validateDigest is of what namesDigest is true.
 func validateDigest(digest string) error {
-	if len(digest) != len(digestAlgorithm)+64 || !isDigest(digest) {
+	if !isDigest(digest) {
 		return errors.New("a digest must be sha256: and 64 hexadecimal digits in lower case")
 	}
 	return nil

@@ -226,25 +226,23 @@ func (w worstImage) Class() string {
 	return strings.ToLower(string(cmp.Or(w.Severity, "none")))
 }
 
+func capitalised(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
+
 // Headline says in a few words what came of it.
 func (p *page) Headline() string {
 	if p.Audit != nil {
-		text := p.Audit.Headline()
-		return strings.ToUpper(text[:1]) + text[1:]
+		return capitalised(p.Audit.Headline())
 	}
-	switch s := p.Summary; {
-	case p.Outcome == Denied && s.PodsDenied > 0:
-		return fmt.Sprintf("%d of %d would be denied, and the pods of %d more", s.Denied, s.Objects, s.PodsDenied)
-	case p.Outcome == Denied:
-		return fmt.Sprintf("%d of %d would be denied", s.Denied, s.Objects)
-	case s.PodsDenied > 0:
-		return fmt.Sprintf("The pods of %d of %d would be denied", s.PodsDenied, s.Objects)
-	case p.Outcome == Unknown:
+	if denials := p.Summary.Denials(); denials != "" {
+		return capitalised(denials)
+	}
+	switch p.Outcome {
+	case Unknown:
 		return "Not everything can be told"
-	case p.Outcome == Warned:
-		return fmt.Sprintf("All admitted, %d with a warning", s.Warned)
+	case Warned:
+		return fmt.Sprintf("All admitted, %d with a warning", p.Summary.Warned)
 	default:
-		return fmt.Sprintf("All %d admitted", s.Objects)
+		return fmt.Sprintf("All %d admitted", p.Summary.Objects)
 	}
 }
 

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -43,6 +44,21 @@ type Summary struct {
 	PodsDenied int `json:"podsDenied"`
 	// Audited are those of the admitted that violate a policy which only audits.
 	Audited int `json:"audited"`
+}
+
+// Denials says in words how many would be denied, or have their pods denied;
+// empty: none.
+func (s *Summary) Denials() string {
+	switch {
+	case s.Denied > 0 && s.PodsDenied > 0:
+		return fmt.Sprintf("%d of %d would be denied, and the pods of %d more", s.Denied, s.Objects, s.PodsDenied)
+	case s.Denied > 0:
+		return fmt.Sprintf("%d of %d would be denied", s.Denied, s.Objects)
+	case s.PodsDenied > 0:
+		return fmt.Sprintf("the pods of %d of %d would be denied", s.PodsDenied, s.Objects)
+	default:
+		return ""
+	}
 }
 
 // Problem is something that could not be read.

@@ -60,15 +60,8 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{binary: filepath.Join(t.TempDir(), "hssgate"), apiServer: newClientAuthority(t)}
-	built := make(chan error, 1)
-	go func() {
-		out, err := exec.CommandContext(t.Context(), "go", "build", "-o", s.binary, "../cmd/hssgate").CombinedOutput()
-		if err != nil {
-			err = fmt.Errorf("go build: %w\n%s", err, out)
-		}
-		built <- err
-	}()
+	binary, built := controlplanetest.StartBuild(t)
+	s := &site{binary: binary, apiServer: newClientAuthority(t)}
 	admission := admissionConfiguration(t, s.apiServer)
 	s.env = controlplanetest.Start(t, controlplanetest.WithFlag("admission-control-config-file", admission))
 	if err := <-built; err != nil {
@@ -109,7 +102,7 @@ type plan struct {
 
 func (s *site) start(t *testing.T, p plan) *gate {
 	t.Helper()
-	addresses := freeAddresses(t, 3)
+	addresses := controlplanetest.FreeAddresses(t, 3)
 	g := &gate{
 		site: s, name: p.name, namespace: p.name, webhook: addresses[0], health: addresses[1], metrics: addresses[2],
 		env: p.env, log: filepath.Join(t.TempDir(), "log"), exited: make(chan struct{}),
@@ -280,19 +273,6 @@ func (g *gate) awaitExit(t *testing.T, since time.Time) time.Duration {
 		t.Fatalf("it goes on after %s", patience)
 	}
 	return time.Since(since)
-}
-
-func freeAddresses(t *testing.T, n int) []string {
-	t.Helper()
-	ports, err := controlplanetest.FreePorts(t.Context(), n)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var addresses []string
-	for _, port := range ports {
-		addresses = append(addresses, fmt.Sprintf("127.0.0.1:%d", port))
-	}
-	return addresses
 }
 
 // write puts a file into a folder of its own.

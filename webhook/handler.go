@@ -182,19 +182,26 @@ func (h *Handler) review(ctx context.Context, rv *review) answer {
 	if !toJudge {
 		return allow()
 	}
-	if err := h.Ready(); err != nil {
-		return h.failure(rv, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "not ready: "+err.Error())
-	}
-	weight := weightOf(workload)
-	if !h.Intake.begin(weight) {
-		return h.failure(rv, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, errBusy.Error())
+	weight, err := h.begin(workload)
+	if err != nil {
+		return h.failure(rv, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, err.Error())
 	}
 	defer h.Intake.end(weight)
 	return h.decide(ctx, &rv.Request, workload)
 }
 
-// weightOf is what a decision takes of the intake: itself, and its images.
-func weightOf(w image.Workload) int64 { return 1 + int64(len(w.Uses)) }
+// begin reserves what a decision takes of the intake, itself and its images, to
+// be given back by Intake.end. The error says why there can't be one now.
+func (h *Handler) begin(w image.Workload) (weight int64, err error) {
+	if err := h.Ready(); err != nil {
+		return 0, fmt.Errorf("not ready: %w", err)
+	}
+	weight = 1 + int64(len(w.Uses))
+	if !h.Intake.begin(weight) {
+		return 0, errBusy
+	}
+	return weight, nil
+}
 
 var (
 	errBusy = errors.New("too many reviews at once")

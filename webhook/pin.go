@@ -55,12 +55,9 @@ func (p *pinning) review(ctx context.Context, rv *review) answer {
 	if len(pod.Uses) == 0 {
 		return allow()
 	}
-	if err := p.handler.Ready(); err != nil {
-		return p.failure(rv, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "not ready: "+err.Error())
-	}
-	weight := weightOf(pod)
-	if !p.handler.Intake.begin(weight) {
-		return p.failure(rv, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, errBusy.Error())
+	weight, err := p.handler.begin(pod)
+	if err != nil {
+		return p.failure(rv, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, err.Error())
 	}
 	defer p.handler.Intake.end(weight)
 	r := gate.Request{Namespace: rv.Request.Namespace, Name: displayName(&rv.Request), Workload: pod}

@@ -178,19 +178,13 @@ func verdictError(r *report.Report) error {
 	if r.Audit != nil && r.Audit.Violating > 0 {
 		return errors.New(r.Audit.Headline())
 	}
-	s := r.Summary
-	switch outcome := r.Outcome(); {
-	case s.PodsDenied > 0 && s.Denied > 0:
-		return fmt.Errorf("%d of %d would be denied, and the pods of %d more", s.Denied, s.Objects, s.PodsDenied)
-	case s.PodsDenied > 0:
-		return fmt.Errorf("the pods of %d of %d would be denied", s.PodsDenied, s.Objects)
-	case outcome == report.Denied:
-		return fmt.Errorf("%d of %d would be denied", s.Denied, s.Objects)
-	case outcome == report.Unknown:
-		return unknownError{errors.New(unknownReason(r))}
-	default:
-		return nil
+	if denials := r.Summary.Denials(); denials != "" {
+		return errors.New(denials)
 	}
+	if r.Outcome() == report.Unknown {
+		return unknownError{errors.New(unknownReason(r))}
+	}
+	return nil
 }
 
 func unknownReason(r *report.Report) string {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -286,18 +284,11 @@ func (a *auditedCluster) checkInterval(t *testing.T, before moment) {
 func (a *auditedCluster) scrape(ctx context.Context) (string, error) {
 	var all strings.Builder
 	for _, p := range a.kubelet.replicas() {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.metrics+"/metrics", http.NoBody)
+		metrics, err := p.scrape(ctx)
 		if err != nil {
 			return "", err
 		}
-		response, err := http.DefaultClient.Do(r)
-		if err != nil {
-			return "", err
-		}
-		_, err = io.Copy(&all, response.Body)
-		if err := errors.Join(err, response.Body.Close()); err != nil {
-			return "", err
-		}
+		all.WriteString(metrics)
 	}
 	return all.String(), nil
 }

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -149,17 +148,8 @@ func (w *world) elected(ctx context.Context) (leader, other *pod, err error) {
 
 // leads returns nil if the replica leads.
 func leads(ctx context.Context, p *pod) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.metrics+"/metrics", http.NoBody)
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err == nil && !bytes.Contains(body, []byte("\nleader_election_master_status{name=\"hssgate\"} 1\n")) {
+	metrics, err := p.scrape(ctx)
+	if err == nil && !strings.Contains(metrics, "\nleader_election_master_status{name=\"hssgate\"} 1\n") {
 		err = fmt.Errorf("pod %s doesn't lead", p.object.Name)
 	}
 	return err

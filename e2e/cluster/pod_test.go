@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -189,6 +190,21 @@ func (p *pod) probe() {
 			p.kubelet.report(p.object, false)
 		}
 	}
+}
+
+// scrape reads the pod's metrics.
+func (p *pod) scrape(ctx context.Context) (string, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.metrics+"/metrics", http.NoBody)
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	return string(body), err
 }
 
 func (p *pod) answers(path string, timeout time.Duration) bool {

@@ -1,10 +1,7 @@
 package cluster_test
 
 import (
-	"context"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -48,9 +45,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "hssgate")
-	built := make(chan error, 1)
-	go func() { built <- buildBinary(t.Context(), binary) }()
+	binary, built := controlplanetest.StartBuild(t)
 	w := &world{Environment: controlplanetest.Start(t, controlplanetest.WithoutCRDs(), controlplanetest.WithAuditLog(), controlplanetest.WithControllers())}
 	// The limit is meant for controllers.
 	w.Config.QPS = -1
@@ -71,14 +66,6 @@ func newWorld(t *testing.T) *world {
 	w.kubelet = newKubelet(t, w, binary)
 	w.balancer = newBalancer(t, w.kubelet.ready)
 	return w
-}
-
-func buildBinary(ctx context.Context, path string) error {
-	out, err := exec.CommandContext(ctx, "go", "build", "-o", path, "../../cmd/hssgate").CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return nil
 }
 
 // tool returns the path of a tool that make builds.

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"testing"
 )
 
 // The ports from which FreePorts chooses: below those that a system gives to
@@ -27,7 +28,7 @@ func FreePorts(ctx context.Context, n int) ([]int, error) {
 			break
 		}
 		port := firstPort + rand.IntN(lastPort-firstPort)
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", loopback(port))
 		if err != nil {
 			continue
 		}
@@ -39,3 +40,20 @@ func FreePorts(ctx context.Context, n int) ([]int, error) {
 	}
 	return ports, nil
 }
+
+// FreeAddresses returns n different addresses of this host's loopback interface,
+// as host:port, that nobody listens on.
+func FreeAddresses(t testing.TB, n int) []string {
+	t.Helper()
+	ports, err := FreePorts(t.Context(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addresses := make([]string, 0, n)
+	for _, port := range ports {
+		addresses = append(addresses, loopback(port))
+	}
+	return addresses
+}
+
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
