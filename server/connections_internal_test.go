@@ -19,6 +19,9 @@ type bounded struct {
 	address string
 	entered chan struct{}
 	release chan struct{}
+	// idle tells of a connection that the server counts as idle: its client has
+	// the answer before that.
+	idle chan struct{}
 }
 
 func newBounded(t *testing.T, most int) *bounded {
@@ -27,9 +30,9 @@ func newBounded(t *testing.T, most int) *bounded {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bounded{address: listener.Addr().String(), entered: make(chan struct{}, 10), release: make(chan struct{})}
+	b := &bounded{address: listener.Addr().String(), entered: make(chan struct{}, 10), release: make(chan struct{}), idle: make(chan struct{}, 10)}
 	l := newConnections(listener, most)
-	server := &http.Server{Handler: l.watch(http.HandlerFunc(b.answer)), ConnContext: l.remember, ConnState: l.follow, ReadHeaderTimeout: patience}
+	server := &http.Server{Handler: l.watch(http.HandlerFunc(b.answer)), ConnContext: l.remember, ConnState: b.follow(l), ReadHeaderTimeout: patience}
 	served := make(chan error)
 	go func() { served <- server.Serve(l) }()
 	t.Cleanup(func() {
@@ -48,19 +51,34 @@ func newBounded(t *testing.T, most int) *bounded {
 	return b
 }
 
+func (b *bounded) follow(l *connections) func(net.Conn, http.ConnState) {
+	return func(c net.Conn, state http.ConnState) {
+		l.follow(c, state)
+		if state == http.StateIdle {
+			b.idle <- struct{}{}
+		}
+	}
+}
+
 func (l *connections) count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.all)
 }
 
+// answer tells that it is asked: of "/slow" once it has the body, so that the
+// server no longer waits for that client.
 func (b *bounded) answer(w http.ResponseWriter, r *http.Request) {
-	b.entered <- struct{}{}
+	slow := r.URL.Path == "/slow"
+	if !slow {
+		b.entered <- struct{}{}
+	}
 	if _, err := io.Copy(io.Discard, r.Body); err != nil {
 		w.WriteHeader(http.StatusRequestTimeout)
 		return
 	}
-	if r.URL.Path == "/slow" {
+	if slow {
+		b.entered <- struct{}{}
 		<-b.release
 	}
 }
@@ -123,8 +141,11 @@ func TestANewConnectionTakesThePlaceOfWhoLetsWaitLongest(t *testing.T) {
 			if test.entered {
 				<-b.entered
 			}
-			if test.answers > 0 && status(t, waits) != test.answers {
-				t.Fatal("it got no answer")
+			if test.answers > 0 {
+				if status(t, waits) != test.answers {
+					t.Fatal("it got no answer")
+				}
+				<-b.idle
 			}
 			another := b.dial(t, get)
 			if got := status(t, another); got != http.StatusOK {
@@ -156,6 +177,8 @@ func TestWithAnswersToMakeOnAllConnectionsANewOneIsClosed(t *testing.T) {
 			t.Errorf("got %d", got)
 		}
 	}
+	<-b.idle
+	<-b.idle
 	if got := status(t, b.dial(t, get)); got != http.StatusOK {
 		t.Errorf("afterwards a new one got %d", got)
 	}
@@ -168,6 +191,7 @@ func TestAnIdleConnectionIsTheLastToBeGivenUp(t *testing.T) {
 	if got := status(t, idle); got != http.StatusOK {
 		t.Fatalf("got %d", got)
 	}
+	<-b.idle
 	var silent []*bufio.ReadWriter
 	for range 10 {
 		silent = append(silent, b.dial(t, "GET / HTTP/1.1\r\n"))
