@@ -71,7 +71,10 @@ func (f *Files) Read(ctx context.Context) (*Manifests, error) {
 func (f *Files) each(ctx context.Context, give func(name string, data []byte, err error)) error {
 	for _, path := range f.Paths {
 		if path == Stdin {
-			data, err := readAll(f.Stdin)
+			data, err := readAll(untilDone(ctx, f.Stdin))
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			if err == nil && len(bytes.TrimSpace(data)) == 0 {
 				err = errEmpty
 			}
@@ -135,6 +138,18 @@ func readFile(name string) ([]byte, error) {
 	}
 	defer file.Close()
 	return readAll(file)
+}
+
+// untilDone is r until ctx ends. A terminal's read goes on until somebody
+// presses Enter, whatever ends, so it is left to itself.
+func untilDone(ctx context.Context, r io.Reader) io.Reader {
+	reader, writer := io.Pipe()
+	context.AfterFunc(ctx, func() { writer.CloseWithError(ctx.Err()) })
+	go func() {
+		_, err := io.Copy(writer, r)
+		writer.CloseWithError(err)
+	}()
+	return reader
 }
 
 func readAll(r io.Reader) ([]byte, error) {
