@@ -7,7 +7,7 @@ import (
 	"io"
 	"strings"
 
-	goyaml "go.yaml.in/yaml/v3"
+	goyaml "go.yaml.in/yaml/v2"
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
@@ -70,14 +70,18 @@ func (d *document) json() ([]byte, error) {
 // as JSON objects one after the other. What is read above is the first only.
 var errSeveral = errors.New("something follows the first document: put a line of three dashes (---) between documents")
 
-// isOne returns an error if the text goes on behind its first document.
+// isOne returns an error if the text goes on behind its first document. It reads
+// with the parser of sigs.k8s.io/yaml, so that both mean the same first one.
 func (d *document) isOne() error {
 	decoder := goyaml.NewDecoder(bytes.NewReader(d.text))
-	var n goyaml.Node
-	if err := decoder.Decode(&n); err != nil {
-		return nil //nolint:nilerr // empty, or what the other reader has judged
+	var content any
+	switch err := decoder.Decode(&content); {
+	case errors.Is(err, io.EOF):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read the YAML: %w", err)
 	}
-	if err := decoder.Decode(&n); !errors.Is(err, io.EOF) {
+	if err := decoder.Decode(&content); !errors.Is(err, io.EOF) {
 		return errSeveral
 	}
 	return nil

@@ -71,6 +71,9 @@ type content struct {
 // errNoObject says that a document is no Kubernetes object.
 var errNoObject = errors.New("it is no Kubernetes object: it has no apiVersion or no kind")
 
+// errList is of objects in a bare list, which kubectl doesn't take either.
+var errList = errors.New("it is a list, no Kubernetes object: give objects as documents of their own, or in a kind: List")
+
 // read adds what a document holds, which is one object, or a list of them.
 func (c *content) read(document []byte, at Object) error {
 	return c.readValue(document, at, "", "", 0)
@@ -79,6 +82,13 @@ func (c *content) read(document []byte, at Object) error {
 // readValue reads an object; if it doesn't say its kind, as the items of some
 // lists don't, it is of the version and kind that its list says.
 func (c *content) readValue(value []byte, at Object, version, kind string, depth int) error {
+	switch jsontext.Value(value).Kind() {
+	case '{':
+	case '[':
+		return errList
+	default:
+		return errNoObject
+	}
 	var h head
 	if err := json.Unmarshal(value, &h); err != nil {
 		return fmt.Errorf("read the object: %w", err)
@@ -120,8 +130,7 @@ func (c *content) readObject(value []byte, h *head, at Object) error {
 	var m image.Manifest
 	if err := json.Unmarshal(value, &m); err != nil {
 		if !isNamespace && !image.HoldsImages(group, h.Kind) {
-			c.others++ // other kinds may have any form
-			return nil
+			return c.readOther(group, h) // may have any form
 		}
 		return fmt.Errorf("read %s: %w", h.Kind, err)
 	}
@@ -131,13 +140,30 @@ func (c *content) readObject(value []byte, h *head, at Object) error {
 	}
 	workload, ok := m.Workload(group, h.Kind)
 	if !ok {
-		c.others++
-		return nil
+		return c.readOther(group, h)
 	}
 	at.Namespace, at.Name = m.Metadata.Namespace, m.Metadata.DisplayName()
 	at.Owner, at.Workload = controllerOf(h.Metadata.OwnerReferences), workload
 	c.objects = append(c.objects, at)
 	return nil
+}
+
+// readOther counts an object that names no images. One that only its spelling
+// keeps from being a workload would otherwise pass without a word.
+func (c *content) readOther(group string, h *head) error {
+	c.others++
+	// The groups of custom resources have a dot, and may have such kinds, too.
+	if strings.Contains(group, ".") {
+		return nil
+	}
+	meantGroup, meant, ok := image.MeantKind(h.Kind)
+	if !ok {
+		return nil
+	}
+	if meantGroup == "" {
+		meantGroup = "the core group (such as v1)"
+	}
+	return fmt.Errorf("there is no kind %q in apiVersion %q: kind %s is of %s", h.Kind, h.APIVersion, meant, meantGroup)
 }
 
 // controllerOf is the kind and name of the owner that controls an object.

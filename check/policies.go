@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 
+	jsonexp "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hssgate/hssgate/config/presets"
@@ -95,11 +97,23 @@ func (d *document) policy() (*v1alpha1.ImageScanPolicy, error) {
 	if err := json.Unmarshal(data, &object); err != nil || object.GroupVersionKind() != want || object.Name == "" {
 		return nil, fmt.Errorf("it must be a %s %s with metadata.name, not %q, %q", want.GroupVersion(), want.Kind, object.APIVersion, object.Kind)
 	}
+	if !hasSpec(data) {
+		return nil, fmt.Errorf("policy %q has no spec, which is required", object.Name)
+	}
 	p := &v1alpha1.ImageScanPolicy{}
 	if err := into(data, p); err != nil {
 		return nil, fmt.Errorf("read the policy: %w", err)
 	}
 	return p, checkEnumerations(p)
+}
+
+// hasSpec tells whether there is one: without, a policy would ask for nothing,
+// and the API server refuses it.
+func hasSpec(data []byte) bool {
+	var fields map[string]jsontext.Value
+	err := jsonexp.Unmarshal(data, &fields)
+	spec := fields["spec"]
+	return err == nil && spec != nil && spec.Kind() != 'n'
 }
 
 // unique returns an error if two policies have the same name.

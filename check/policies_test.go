@@ -65,6 +65,8 @@ func TestPoliciesAreLoadedOrRefused(t *testing.T) {
 		"another kind":       {"apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n", `not "v1", "Pod"`, nil},
 		"a policy no name":   {"apiVersion: hssgate.io/v1alpha1\nkind: ImageScanPolicy\n", "with metadata.name", nil},
 		"what isn't YAML":    {good + "---\n{]", "p.yaml:6: read the YAML", nil},
+		"no spec":            {strings.Replace(good, "spec:", "#", 1), `policy "one" has no spec`, nil},
+		"a spec of null":     {strings.Replace(good, "{enforcement: Warn}", "null", 1), `policy "one" has no spec`, nil},
 		"an unknown version": {strings.Replace(good, "v1alpha1", "v9", 1), "hssgate.io/v9", nil},
 	}
 	for name, tt := range tests {

@@ -37,10 +37,13 @@ type targetFlags struct {
 	labelsGiven     bool
 	kubeconfig      string
 	context         string
+	// how tells what to give for something to be judged.
+	how string
 }
 
 func (f *targetFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&f.files, "filename", "f", nil, "a file or folder of manifests, or - for standard input; may be repeated")
+	f.how = "name images, or give -f FILE, -A or -n NAMESPACE"
 	flags.BoolVarP(&f.recursive, "recursive", "R", false, "read the folders in folders, too")
 	f.addCluster(flags)
 }
@@ -72,7 +75,7 @@ func (f *targetFlags) validate(cmd *cobra.Command, images []string) error {
 	case f.allNamespaces && f.namespace != "":
 		return errors.New("--all-namespaces and --namespace exclude each other")
 	case !given && !f.allNamespaces && f.namespace == "":
-		return errors.New("nothing to judge: name images, or give -f FILE, -A or -n NAMESPACE")
+		return fmt.Errorf("nothing to judge: %s", f.how)
 	}
 	return nil
 }
@@ -126,6 +129,9 @@ func (f *targetFlags) read(cmd *cobra.Command, images []string) (*target, error)
 	t.objects, t.problems = append(t.objects, manifests.Objects...), manifests.Problems
 	t.namespaces.Add(manifests.Namespaces)
 	if len(images)+len(f.files) > 0 {
+		if len(t.objects)+len(t.problems) == 0 {
+			fmt.Fprintf(cmd.ErrOrStderr(), "hssgate: there is nothing to judge: %d objects, and none names an image\n", manifests.Others+len(manifests.Namespaces))
+		}
 		return t, nil
 	}
 	t.selection = &check.Selection{Namespace: f.namespace, Labels: f.selector}

@@ -71,6 +71,17 @@ func TestTheExitCodeTellsTheVerdict(t *testing.T) {
 	}
 }
 
+func TestFilesWithoutImagesAreToldSo(t *testing.T) {
+	service := write(t, "service.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
+	stdout, stderr, err := run(t, "check", "--inventory", sampleInventory, "--preset", "strict", "-f", service, "-o", "json")
+	if want := "hssgate: there is nothing to judge: 2 objects, and none names an image\n"; err != nil || stderr != want {
+		t.Errorf("got %v with %q, want %q", err, stderr, want)
+	}
+	if !json.Valid([]byte(stdout)) {
+		t.Errorf("what a program reads isn't JSON: %q", stdout)
+	}
+}
+
 func readFile(t *testing.T, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -26,12 +27,19 @@ func main() {
 	ctx := untilSignal()
 	root := newRootCommand()
 	root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: displayName(os.Args[0])}
-	if err := root.ExecuteContext(ctx); err != nil {
+	if err := execute(ctx, root); err != nil {
 		if message := err.Error(); message != "" {
 			fmt.Fprintln(os.Stderr, "hssgate:", message)
 		}
 		os.Exit(exitCode(err))
 	}
+}
+
+// execute runs what was called. That completion is told where to print as soon
+// as it is made is why it can't be made with the others.
+func execute(ctx context.Context, root *cobra.Command) error {
+	refuseUnknownShells(root)
+	return root.ExecuteContext(ctx)
 }
 
 // displayName is how the command was called: kubectl finds a plug-in by its
@@ -97,6 +105,18 @@ can't be told (check, audit, policy), 3 wrong usage.`,
 	})
 	root.AddCommand(newServeCommand(), newCheckCommand(), newAuditCommand(), newPolicyCommand(), newDemoCommand(), newSimulateCommand(), newProbeCommand(), newVersionCommand())
 	return root
+}
+
+// refuseUnknownShells has completion refuse a shell that it has no script for,
+// where Cobra prints its help as if that were one.
+func refuseUnknownShells(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			cmd.Args = unknownCommand
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
 }
 
 // unknownCommand refuses a word that is no command, with what it may have meant.

@@ -22,11 +22,11 @@ func run(t *testing.T, args ...string) (stdout, stderr string, err error) {
 
 func runWith(ctx context.Context, args ...string) (stdout, stderr string, err error) {
 	var out, errors bytes.Buffer
-	root := newRootCommand() //nolint:contextcheck // ExecuteContext passes it on
+	root := newRootCommand() //nolint:contextcheck // execute passes it on
 	root.SetArgs(args)
 	root.SetOut(&out)
 	root.SetErr(&errors)
-	err = root.ExecuteContext(ctx)
+	err = execute(ctx, root)
 	return out.String(), errors.String(), err
 }
 
@@ -53,6 +53,8 @@ func TestAWrongCallIsToldSo(t *testing.T) {
 		"serve with a wrong file":            {[]string{"serve", "--config", bad}, "projectz"},
 		"serve with an unknown level":        {[]string{"serve", "--config", "../../config/samples/config.yaml", "--log-level", "loud"}, `log level must be debug, info, warn or error, not "loud"`},
 		"serve with an unknown format":       {[]string{"serve", "--config", "../../config/samples/config.yaml", "--log-format", "xml"}, `log format must be json or text, not "xml"`},
+		"completion for another shell":       {[]string{"completion", "tcsh"}, `there is no command "tcsh" (did you mean bash or zsh or fish?); see hssgate completion --help`},
+		"a new policy and nothing to judge":  {[]string{"policy", "simulate", "-f", "x"}, "nothing to judge: give --manifests FILE, -A or -n NAMESPACE"},
 		"simulate without inventory":         {[]string{"simulate"}, "--inventory is required"},
 		"simulate with half a certificate":   {[]string{"simulate", "--inventory", "x", "--tls-cert", "y"}, "--tls-cert and --tls-key belong together"},
 		"simulate with half a credential":    {[]string{"simulate", "--inventory", "x", "--access-key", "y"}, "--access-key and --secret-key belong together"},

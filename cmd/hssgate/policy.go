@@ -112,6 +112,7 @@ Exit codes: 0 nothing would be newly denied, 1 something would, 2 it can't be to
 	flags := cmd.Flags()
 	flags.StringArrayVarP(&f.newPolicies, "filename", "f", nil, "a file or folder of the new ImageScanPolicies; may be repeated (required)")
 	flags.StringArrayVar(&f.files, "manifests", nil, "a file or folder of manifests to judge in place of running pods; may be repeated")
+	f.how = "give --manifests FILE, -A or -n NAMESPACE"
 	f.addCluster(flags)
 	f.policyFlags.add(flags)
 	f.hssFlags.add(flags)

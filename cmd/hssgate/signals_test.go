@@ -100,13 +100,13 @@ func TestOneInterruptEndsACheckThatWaitsForStandardInput(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	silent, writer := io.Pipe()
 	defer writer.Close()
-	root := newRootCommand() //nolint:contextcheck // ExecuteContext passes it on
+	root := newRootCommand()
 	root.SetArgs([]string{"check", "-f", "-", "--preset", "baseline", "--inventory", "../../config/samples/inventory.yaml"})
 	root.SetIn(silent)
 	root.SetOut(io.Discard)
 	root.SetErr(io.Discard)
 	ended := make(chan error, 1)
-	go func() { ended <- root.ExecuteContext(ctx) }()
+	go func() { ended <- execute(ctx, root) }()
 	// Wherever the check is by then, the interrupt has to end it.
 	time.AfterFunc(100*time.Millisecond, interrupt)
 	select {

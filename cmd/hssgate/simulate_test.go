@@ -45,7 +45,7 @@ func simulate(t *testing.T, flags ...string) (printed string, stop func() error)
 	root.SetOut(out)
 	root.SetErr(io.Discard)
 	ended := make(chan error, 1)
-	go func() { ended <- root.ExecuteContext(ctx) }()
+	go func() { ended <- execute(ctx, root) }()
 	select {
 	case <-out.seen:
 	case err := <-ended:
