@@ -60,23 +60,23 @@ clean: ## Remove what was built, the cached control plane and tools included
 
 .PHONY: test
 test: require-cc controllers $(FOR_CHART) ## Run all tests under the race detector, the ones against a real API server included
-	KUBEBUILDER_ASSETS=$(ASSETS) go test -race -timeout 15m $$(go list ./... | grep -v '/e2e/cluster$$')
+	KUBEBUILDER_ASSETS=$(ASSETS) go test -race -timeout 60m $$(go list ./... | grep -v '/e2e/cluster$$')
 	@for module in $(TESTED); do \
-	  echo "go -C $$module test -race -timeout 10m ./..."; \
-	  go -C $$module test -race -timeout 10m ./...; \
+	  echo "go -C $$module test -race -timeout 60m ./..."; \
+	  go -C $$module test -race -timeout 60m ./...; \
 	done
 
 # Not part of `make test`: what they need takes minutes more to build, and their load wants the machine for itself.
 .PHONY: e2e
 e2e: cluster $(TOOLS)/helm ## Install the chart in a cluster of real controllers and simulated nodes, and take it through its life
-	KUBEBUILDER_ASSETS=$(ASSETS) go test -count=1 -v -timeout 20m ./e2e/cluster
+	KUBEBUILDER_ASSETS=$(ASSETS) go test -count=1 -v -timeout 60m ./e2e/cluster
 
 .PHONY: test-browser
 test-browser: ## Open the HTML report in a real headless Chromium, which must be installed (hack/browser.sh installs it)
 	@command -v "$${CHROMIUM:-chromium}" >/dev/null || { \
 	  echo "make test-browser needs Chromium: install it, run hack/browser.sh as root, or set CHROMIUM"; exit 1; }
 	go vet -tags browser ./report
-	go test -race -tags browser -run 'ThePage' -timeout 5m ./report
+	go test -race -tags browser -run 'ThePage' -timeout 30m ./report
 
 # Only (b) and (f) need the control plane.
 BENCH_NEEDS := $(if $(and $(ONLY),$(if $(findstring b,$(ONLY))$(findstring f,$(ONLY)),,1)),,controlplane $(TOOLS)/benchstat)

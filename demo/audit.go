@@ -26,7 +26,7 @@ rules:
 `
 
 // auditTimeout bounds the time between an answer and its audit event.
-const auditTimeout = 10 * time.Second
+const auditTimeout = time.Minute
 
 // auditLog reads an API server's audit log as it grows.
 type auditLog struct {

@@ -81,7 +81,9 @@ func (c *cluster) startAPIServer(binaries, dir string) (*envtest.Environment, er
 		return nil, fmt.Errorf("write the audit policy: %w", err)
 	}
 	api := &envtest.Environment{
-		BinaryAssetsDirectory: binaries, ControlPlaneStartTimeout: controlPlaneTimeout, CRDs: crds,
+		BinaryAssetsDirectory: binaries, CRDs: crds,
+		ControlPlaneStartTimeout: controlPlaneTimeout, ControlPlaneStopTimeout: controlPlaneTimeout,
+		CRDInstallOptions:  envtest.CRDInstallOptions{MaxTime: controlPlaneTimeout},
 		UseExistingCluster: new(false), // whatever the environment says: never someone's cluster
 	}
 	api.ControlPlane.GetAPIServer().Configure().

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,7 +17,12 @@ import (
 func scripted(t *testing.T, script string) *kubectl {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kubectl")
-	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
+	// A program that another test forks meanwhile would hold the file open, and
+	// what is open for writing can't be run: golang/go#22315.
+	syscall.ForkLock.RLock()
+	err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o700)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	return &kubectl{path: path, kubeconfig: "the-config", cache: "the-cache"}

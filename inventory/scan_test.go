@@ -146,7 +146,7 @@ func TestAnImageThatWasNotScannedIsScannedOnce(t *testing.T) {
 // settled waits until the note is as wanted, and returns the last.
 func settled(t *testing.T, s *inventory.Scans, wanted string) (note string) {
 	t.Helper()
-	for range 500 {
+	for range 6000 {
 		if note = want(t, s, app); note == wanted {
 			return note
 		}

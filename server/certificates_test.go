@@ -25,15 +25,12 @@ import (
 
 // testSharedAuthority renews what two replicas serve by, while pods are created.
 func testSharedAuthority(t *testing.T, s *site) {
-	const webhook = "authoritySecret: authority\nauthorityLifetime: 10m\nauthorityPropagation: 1s"
+	const webhook = "authoritySecret: authority\nauthorityLifetime: 10m\nauthorityPropagation: 10s"
 	one := s.start(t, plan{name: "sharing", webhook: webhook})
 	two := s.start(t, plan{name: "sharing", webhook: webhook, twin: true})
 	one.awaitReady(t)
 	two.awaitReady(t)
-	first := presented(t, one)
-	if second := presented(t, two); second != first {
-		t.Errorf("one serves by %s, the other by %s", first, second)
-	}
+	first := awaitSame(t, one, two, "")
 
 	ctx, stop := context.WithCancel(t.Context())
 	var pods sync.WaitGroup
@@ -48,12 +45,7 @@ func testSharedAuthority(t *testing.T, s *site) {
 		_, err = secrets.Update(t.Context(), secret, metav1.UpdateOptions{})
 		return err
 	})
-	eventually(t, func() error {
-		if a, b := presented(t, one), presented(t, two); a == first || a != b {
-			return errNotYet
-		}
-		return nil
-	})
+	awaitSame(t, one, two, first)
 	stop()
 	pods.Wait()
 	if got := strings.Count(string(one.bundle(t)), "BEGIN"); got != 2 {
@@ -82,20 +74,40 @@ func (g *gate) createPod(ctx context.Context, name string) error {
 	return err
 }
 
+// awaitSame waits until both serve by the same authority, and another than the
+// one before, and names it.
+func awaitSame(t *testing.T, one, two *gate, before string) (name string) {
+	t.Helper()
+	eventually(t, func() error {
+		var errs [2]error
+		var second string
+		name, errs[0] = presented(t, one)
+		second, errs[1] = presented(t, two)
+		if err := errors.Join(errs[:]...); err != nil {
+			return err
+		}
+		if name != second || name == before {
+			return fmt.Errorf("one serves by %s, the other by %s; before it was %s", name, second, before)
+		}
+		return nil
+	})
+	return name
+}
+
 // presented names the authority of the certificate that a gate serves by, which
 // must be trusted.
-func presented(t *testing.T, g *gate) string {
+func presented(t *testing.T, g *gate) (string, error) {
 	t.Helper()
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(g.bundle(t))
 	dialer := &tls.Dialer{Config: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
 	c, err := dialer.DialContext(t.Context(), "tcp", g.webhook)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	defer c.Close()
 	chains := c.(*tls.Conn).ConnectionState().VerifiedChains
-	return chains[0][len(chains[0])-1].SerialNumber.String()
+	return chains[0][len(chains[0])-1].SerialNumber.String(), nil
 }
 
 // testFolder swaps certificates as Kubernetes does, and writes them by halves as

@@ -116,8 +116,8 @@ func testClients(t *testing.T, s *site) {
 		"another name":         {s.apiServer.client(t, "kubelet")},
 		"of another authority": {newClientAuthority(t).client(t, "kube-apiserver-webhook-client")},
 	} {
-		if code, err := ask(t, g, certificates); err == nil || !strings.Contains(err.Error(), "remote error: tls") {
-			t.Errorf("a client with %s gets %d, %v; want a refused handshake", name, code, err)
+		if err := listen(t, g, certificates); err == nil || !strings.Contains(err.Error(), "remote error: tls") {
+			t.Errorf("a client with %s gets %v; want a refused handshake", name, err)
 		}
 	}
 	if code, err := ask(t, g, []tls.Certificate{s.apiServer.client(t, "kube-apiserver-webhook-client")}); err != nil || code != http.StatusBadRequest {
@@ -141,11 +141,32 @@ func testClients(t *testing.T, s *site) {
 	}
 }
 
-func ask(t *testing.T, g *gate, certificates []tls.Certificate) (int, error) {
+// clientOf returns how a client with these certificates speaks to the gate.
+func clientOf(t *testing.T, g *gate, certificates []tls.Certificate) *tls.Config {
 	t.Helper()
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(g.bundle(t))
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: certificates, MinVersion: tls.VersionTLS12}}
+	return &tls.Config{RootCAs: roots, Certificates: certificates, MinVersion: tls.VersionTLS12}
+}
+
+// listen returns the error of a client that only listens. With TLS 1.3 it hears
+// after its handshake that it is refused; one that is writing by then may instead
+// find the connection closed.
+func listen(t *testing.T, g *gate, certificates []tls.Certificate) error {
+	t.Helper()
+	dialer := &tls.Dialer{Config: clientOf(t, g, certificates)}
+	c, err := dialer.DialContext(t.Context(), "tcp", g.webhook)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Read(make([]byte, 1))
+	return err
+}
+
+func ask(t *testing.T, g *gate, certificates []tls.Certificate) (int, error) {
+	t.Helper()
+	transport := &http.Transport{TLSClientConfig: clientOf(t, g, certificates)}
 	defer transport.CloseIdleConnections()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+g.webhook+"/validate", strings.NewReader("{}"))
 	if err != nil {

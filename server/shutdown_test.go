@@ -24,11 +24,15 @@ import (
 )
 
 // shutdownDelay is long enough to tell apart what happens before and after its
-// end.
-const shutdownDelay = 3 * time.Second
+// end, and for a busy machine to get there in time. A review that is asked for in
+// its middle waits for HSS past its end.
+const (
+	shutdownDelay = 12 * time.Second
+	slowHSS       = 8 * time.Second
+)
 
 func testShutdown(t *testing.T, s *site) {
-	hss := hsstest.NewServer(hsstest.WithoutAuthentication(), hsstest.WithLatency(2*shutdownDelay/3))
+	hss := hsstest.NewServer(hsstest.WithoutAuthentication(), hsstest.WithLatency(slowHSS))
 	t.Cleanup(hss.Close)
 	s.kubectl(t, policyFor("stopping", "stopping-judged"), "create", "-f", "-")
 	g := s.start(t, plan{name: "stopping", webhook: "authoritySecret: authority", top: fmt.Sprintf("shutdownDelay: %s", shutdownDelay), hss: hss.URL})
@@ -39,18 +43,15 @@ func testShutdown(t *testing.T, s *site) {
 	callers.run(t, 4)
 	time.Sleep(500 * time.Millisecond)
 	told := time.Now()
-	callers.told.Store(true)
 	g.signal(t)
 
 	eventually(t, func() error {
-		if g.readyz(t) == nil {
-			return errors.New("it is still ready")
+		if err := g.readyz(t); err == nil || !strings.Contains(err.Error(), "[-]stopping failed") {
+			return fmt.Errorf("it doesn't say that it stops: %w", err)
 		}
 		return nil
 	})
-	if err := g.readyz(t); err == nil || !strings.Contains(err.Error(), "[-]stopping failed") {
-		t.Errorf("it doesn't say that it stops: %v", err)
-	}
+	callers.told.Store(true)
 	if err := g.probe(t, "/healthz"); err != nil {
 		t.Errorf("it isn't alive while it stops: %v", err)
 	}
@@ -64,7 +65,7 @@ func testShutdown(t *testing.T, s *site) {
 		t.Errorf("it let go of its Lease after %s", took)
 	}
 	slow := make(chan error, 1)
-	time.AfterFunc(time.Until(told.Add(2*shutdownDelay/3)), func() { slow <- callers.askSlowly() })
+	time.AfterFunc(time.Until(told.Add(shutdownDelay/2)), func() { slow <- callers.askSlowly() })
 	took := g.awaitExit(t, told)
 	callers.check(t, told)
 	if err := <-slow; err != nil {
@@ -111,7 +112,7 @@ func newCallers(t *testing.T, g *gate) *callers {
 	roots.AppendCertsFromPEM(g.bundle(t))
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, MaxIdleConnsPerHost: 16}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &callers{client: &http.Client{Transport: transport}, url: "https://" + g.webhook + "/validate?timeout=10s"}
+	return &callers{client: &http.Client{Transport: transport}, url: "https://" + g.webhook + "/validate?timeout=30s"}
 }
 
 // run asks a hundred times a second.
@@ -216,8 +217,7 @@ func (c *callers) check(t *testing.T, told time.Time) {
 	if early := told.Add(shutdownDelay).Sub(c.firstRefused); early > 0 {
 		t.Errorf("a connection was refused %s before the delay had passed", early)
 	}
-	// The first may have been asked before the signal reached the program.
-	if c.staying > 20 || c.moved < 50 {
+	if c.staying > 0 || c.moved < 50 {
 		t.Errorf("%d callers were told to move on, and %d weren't", c.moved, c.staying)
 	}
 	t.Logf("%d answers, %d of them to move on", c.answers, c.moved)

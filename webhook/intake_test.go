@@ -74,7 +74,7 @@ func startTrickle(t *testing.T, url string, client *http.Client, body []byte, le
 func TestSlowSendersHoldUpNobody(t *testing.T) {
 	t.Parallel()
 	body := large(t, 1<<20)
-	server := overTLS(t, newHandler(&decider{}, within(webhook.IntakeOptions{MaxBytes: 2 << 20, Patience: 10 * time.Millisecond})))
+	server := overTLS(t, newHandler(&decider{}, within(webhook.IntakeOptions{MaxBytes: 2 << 20, Patience: time.Second})))
 	var senders []*trickle
 	for n := range 8 {
 		length := int64(len(body))
@@ -138,7 +138,7 @@ func TestABodyHasTimeOfItsOwnToArrive(t *testing.T) {
 	for name, size := range map[string]int{"a small one": 1, "a large one": 1 << 20} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := overTLS(t, newHandler(&decider{}, func(o *webhook.Options) { o.ArrivalTimeout = 50 * time.Millisecond }))
+			server := overTLS(t, newHandler(&decider{}, func(o *webhook.Options) { o.ArrivalTimeout = 5 * time.Second }))
 			body := large(t, size)
 			s := startTrickle(t, server.URL, server.Client(), body, int64(len(body)))
 			got := <-s.answer

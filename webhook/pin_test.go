@@ -391,7 +391,7 @@ func (slowPinner) Pin(ctx context.Context, _ gate.Request) gate.Pinning {
 
 func TestPinningAnswersInTime(t *testing.T) {
 	t.Parallel()
-	h := newPinning(slowPinner{}, func(o *webhook.Options) { o.DefaultTimeout, o.TimeoutMargin = 40*time.Millisecond, 20*time.Millisecond })
+	h := newPinning(slowPinner{}, func(o *webhook.Options) { o.DefaultTimeout, o.TimeoutMargin = 4*time.Second, 2*time.Second })
 	body := reviewOf(t, "CREATE", pod("a:1"), nil)
 	recorder := httptest.NewRecorder()
 	h.ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/mutate", bytes.NewReader(body)))

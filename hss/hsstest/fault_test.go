@@ -250,7 +250,7 @@ func TestAHangEndsWhenTheClientLeaves(t *testing.T) {
 // waitFor polls for what another goroutine is about to do.
 func waitFor(t *testing.T, done func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,16 +63,7 @@ func Start(t testing.TB, opts ...Option) *Environment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := newServer(assets, settings)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Stop(); err != nil {
-			t.Errorf("stop the control plane: %v", err)
-		}
-	})
-	config, err := server.Start()
+	server, config, err := startServer(t, assets, settings)
 	if err != nil {
 		t.Fatalf("start the control plane: %v", err)
 	}
@@ -115,18 +107,48 @@ func (e *Environment) StartAPIServer() error {
 	return nil
 }
 
+// attempts are how often a control plane is started that a busy machine keeps
+// from having its default namespace in the 5 s that envtest gives it.
+const attempts = 3
+
+// startServer starts the control plane, and stops it when the test ends.
+func startServer(t testing.TB, assets string, s settings) (server *envtest.Environment, config *rest.Config, err error) {
+	t.Helper()
+	for range attempts {
+		if server, err = newServer(assets, s); err != nil {
+			return nil, nil, err
+		}
+		stop := func() {
+			if err := server.Stop(); err != nil {
+				t.Errorf("stop the control plane: %v", err)
+			}
+		}
+		if config, err = server.Start(); err == nil {
+			t.Cleanup(stop)
+			return server, config, nil
+		}
+		stop()
+		if !strings.Contains(err.Error(), "default namespace didn't register") {
+			break
+		}
+	}
+	return nil, nil, err
+}
+
 // newServer keeps the certificates of the API server in a folder of the test's
 // own: one of envtest's own goes when the API server is stopped.
 func newServer(assets string, s settings) (*envtest.Environment, error) {
 	server := &envtest.Environment{
 		BinaryAssetsDirectory:    assets,
 		ControlPlaneStartTimeout: startTimeout,
+		ControlPlaneStopTimeout:  startTimeout,
+		CRDInstallOptions:        envtest.CRDInstallOptions{MaxTime: startTimeout},
 		ErrorIfCRDPathMissing:    true,
 		CRDDirectoryPaths:        s.crds,
 	}
 	apiServer := server.ControlPlane.GetAPIServer()
 	apiServer.CertDir = filepath.Join(s.dir, "certificates")
-	if err := os.Mkdir(apiServer.CertDir, 0o700); err != nil {
+	if err := os.MkdirAll(apiServer.CertDir, 0o700); err != nil {
 		return nil, fmt.Errorf("keep the API server's certificates: %w", err)
 	}
 	for name, values := range s.flags {
