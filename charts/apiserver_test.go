@@ -112,7 +112,7 @@ func (c *cluster) as(t testing.TB, user string, groups ...string) client.Client 
 func eventually(t testing.TB, condition func(context.Context) string) {
 	t.Helper()
 	var wrong string
-	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, 5*time.Minute, true, func(ctx context.Context) (bool, error) {
 		wrong = condition(ctx)
 		return wrong == "", nil
 	})

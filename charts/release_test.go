@@ -36,7 +36,7 @@ type state struct {
 func testRelease(t *testing.T, c *cluster) {
 	g := newTestGate(t)
 	// The API server of a test reaches the gate by its address, and no pods.
-	values := append(working("deployment.enabled=true", "webhook.timeoutSeconds=2", "policies.preset=audit", pinned), g.values()...)
+	values := append(working("deployment.enabled=true", "webhook.timeoutSeconds=15", "policies.preset=audit", pinned), g.values()...)
 	c.install(t, values...)
 	g.start(t, c, pinningConfiguration(t, values...))
 	eventually(t, func(ctx context.Context) string { return c.state(ctx, t).missing() })
@@ -184,7 +184,7 @@ func (c *cluster) get(ctx context.Context, t testing.TB, key client.ObjectKey, i
 // but the wanted.
 func (c *cluster) leaves(t testing.TB, want ...string) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(5 * time.Minute)
 	for {
 		diff := cmp.Diff(append([]string{}, want...), c.leftOvers(t))
 		if diff == "" {

@@ -187,7 +187,7 @@ func (s *space) annotations(t *testing.T, pod, key string) map[string]string {
 func testExceptionEnds(t *testing.T, f *fixture) {
 	s := f.newSpace(t)
 	s.enforce(t, "p")
-	e := s.newException("short", endingIn(20*time.Second))
+	e := s.newException("short", endingIn(45*time.Second))
 	s.createException(t, e)
 	eventually(t, func() error { return s.try(t, newPod("web", exceptedImage)) })
 	s.awaitState(t, "short", "Active")

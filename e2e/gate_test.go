@@ -124,6 +124,7 @@ webhook:
   timeoutMargin: 1s
 %s
 cache:
+  waitWhenStale: 10s
 %s
 audit:
 %s
@@ -207,7 +208,7 @@ func (g *gate) webhookConfiguration() *admissionregistrationv1.ValidatingWebhook
 
 func (g *gate) newWebhook(name, path string, rules ...admissionregistrationv1.RuleWithOperations) admissionregistrationv1.ValidatingWebhook {
 	url := "https://" + g.webhook + path
-	fail, none, timeout := admissionregistrationv1.Fail, admissionregistrationv1.SideEffectClassNone, int32(5)
+	fail, none, timeout := admissionregistrationv1.Fail, admissionregistrationv1.SideEffectClassNone, int32(15)
 	return admissionregistrationv1.ValidatingWebhook{
 		Name: name, Rules: rules, FailurePolicy: &fail, SideEffects: &none, TimeoutSeconds: &timeout,
 		ClientConfig:            admissionregistrationv1.WebhookClientConfig{URL: &url},

@@ -44,7 +44,7 @@ func testTermination(t *testing.T, c *cluster) {
 		add(server, row(fmt.Sprintf("waits-%d", n)))
 	}
 	g := newGate(t, c, setup{
-		name: "leaving", projects: map[string]*hsstest.Server{"main": server}, args: []string{"--shutdown-delay", "5s"},
+		name: "leaving", projects: map[string]*hsstest.Server{"main": server}, args: []string{"--shutdown-delay", "20s"},
 	})
 	s := g.newSpace(t)
 	s.enforce(t, "p")

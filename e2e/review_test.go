@@ -162,7 +162,7 @@ func (g *gate) ask(t *testing.T, namespace string, pod *corev1.Pod) *admissionv1
 // send posts to the webhook and returns the answer.
 func (g *gate) send(t *testing.T, body []byte) []byte {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+g.webhook+"/validate?timeout=5s", bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+g.webhook+"/validate?timeout=15s", bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

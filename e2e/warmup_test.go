@@ -71,7 +71,7 @@ func warmImage(project string, n int) string {
 func testWarm(t *testing.T, f *fixture) {
 	s, hss := f.cluster.newRunning(t, "warm")
 	// The first call is made alone, then the others side by side.
-	hss.SetLatency(2 * time.Second)
+	hss.SetLatency(6 * time.Second)
 	started := f.cluster.launch(t, setup{name: "warm", projects: map[string]*hsstest.Server{"warm": hss}, cache: "freshFor: 10m"})
 	eventually(t, func() error {
 		code, body, err := get(t, "http://"+started.health+"/readyz/warm-up")

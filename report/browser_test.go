@@ -52,12 +52,12 @@ func startBrowser(t *testing.T) *browser {
 	if _, err := exec.LookPath(path); err != nil {
 		t.Fatalf("the browser tests need Chromium: install it, run hack/browser.sh as root, or set $CHROMIUM: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	profile, err := os.MkdirTemp("", "hssgate-browser-") // Chromium may still write while it ends
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := exec.CommandContext(ctx, path, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+	command := exec.CommandContext(ctx, path, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
 		"--remote-debugging-pipe", "--user-data-dir="+profile)
 	theirIn, in := pipe(t)

@@ -253,10 +253,14 @@ type moment struct {
 func (a *auditedCluster) now(t *testing.T) moment {
 	t.Helper()
 	now := moment{time: time.Now()}
-	text, err := a.scrape(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	var text string
+	eventually(t, func() (err error) {
+		if n := len(a.kubelet.replicas()); n != 2 {
+			return fmt.Errorf("%d replicas are ready", n)
+		}
+		text, err = a.scrape(t.Context())
+		return err
+	})
 	for _, count := range auditCounts.FindAllStringSubmatch(text, -1) {
 		audits, err := strconv.Atoi(count[1])
 		if err != nil {

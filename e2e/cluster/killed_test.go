@@ -97,7 +97,7 @@ func (w *world) hold(t *testing.T) <-chan error {
 		}
 		return images
 	})
-	w.hss.SetLatency(2 * time.Second)
+	w.hss.SetLatency(5 * time.Second)
 	answers := make(chan error, held)
 	for n := range held {
 		go func() { answers <- w.try(t.Context(), fmt.Sprintf("registry.example.com/prod/held-%d:1", n)) }()

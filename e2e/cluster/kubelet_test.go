@@ -11,7 +11,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/retry"
 )
 
 // processLabel is that of the pods that are processes; kwok pretends the rest.
@@ -125,13 +127,22 @@ func isReady(object *corev1.Pod) bool {
 
 // report writes the pod's status as a kubelet does.
 func (k *kubelet) report(object *corev1.Pod, ready bool) {
+	err := retry.RetryOnConflict(wait.Backoff{Steps: 100, Duration: 10 * time.Millisecond, Factor: 1.2, Cap: time.Second}, func() error {
+		return k.write(object, ready)
+	})
+	if err != nil && !apierrors.IsNotFound(err) && k.ctx.Err() == nil {
+		k.t.Errorf("report that pod %s is ready %t: %v", object.Name, ready, err)
+	}
+}
+
+func (k *kubelet) write(object *corev1.Pod, ready bool) error {
 	status, now := corev1.ConditionFalse, metav1.Now()
 	if ready {
 		status = corev1.ConditionTrue
 	}
 	current, err := k.client.CoreV1().Pods(object.Namespace).Get(k.ctx, object.Name, metav1.GetOptions{})
 	if err != nil {
-		return // it is gone, or the test ends
+		return err
 	}
 	current.Status.Phase, current.Status.StartTime = corev1.PodRunning, &now
 	current.Status.Conditions = slices.DeleteFunc(current.Status.Conditions, func(c corev1.PodCondition) bool {
@@ -145,7 +156,5 @@ func (k *kubelet) report(object *corev1.Pod, ready bool) {
 		State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: now}},
 	}}
 	_, err = k.client.CoreV1().Pods(object.Namespace).UpdateStatus(k.ctx, current, metav1.UpdateOptions{})
-	if err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) && k.ctx.Err() == nil {
-		k.t.Errorf("report that pod %s is ready %t: %v", object.Name, ready, err)
-	}
+	return err
 }

@@ -20,7 +20,15 @@ func testAudit(t *testing.T, w *world) {
 // testEnforce upgrades with other values, and tries good and bad images.
 func testEnforce(t *testing.T, w *world) {
 	w.deploy(t, "upgrade", "enforce")
-	eventually(t, func() error { return w.judges(t.Context()) })
+	eventually(t, func() error {
+		// The replicas are asked by turns.
+		for range 4 {
+			if err := w.judges(t.Context()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	for kind := range workloads {
 		w.create(t, kind, "good-"+kind, goodImage)
 		w.create(t, kind, "bad-"+kind, badImage)

@@ -30,7 +30,7 @@ const (
 
 // patience is how long a test waits for what must come: a busy machine may be
 // slow, and a CronJob takes up to a minute.
-const patience = 3 * time.Minute
+const patience = 10 * time.Minute
 
 // world is a cluster, HSS, and what stands between the API server and hssgate.
 type world struct {
