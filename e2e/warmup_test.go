@@ -72,7 +72,7 @@ func testWarm(t *testing.T, f *fixture) {
 	s, hss := f.cluster.newRunning(t, "warm")
 	// The first call is made alone, then the others side by side.
 	hss.SetLatency(6 * time.Second)
-	started := f.cluster.launch(t, setup{name: "warm", projects: map[string]*hsstest.Server{"warm": hss}, cache: "freshFor: 10m"})
+	started := f.cluster.launch(t, setup{name: "warm", projects: map[string]*hsstest.Server{"warm": hss}, cache: "freshFor: 10m\nwarmUpTimeout: 1m"})
 	eventually(t, func() error {
 		code, body, err := get(t, "http://"+started.health+"/readyz/warm-up")
 		want := regexp.MustCompile(fmt.Sprintf(`warm-up: 0 of %d images of \d+ running pods are known`, warmImages))
@@ -103,7 +103,7 @@ func testWarm(t *testing.T, f *fixture) {
 	}
 	code, metrics, err := get(t, "http://"+started.metrics+"/metrics")
 	if want := fmt.Sprintf("\nhssgate_warm_up_images{state=\"known\"} %d\n", warmImages); err != nil || code != http.StatusOK || !strings.Contains(metrics, want) {
-		t.Errorf("metrics: %d, error %v, want in them:%s", code, err, want)
+		t.Errorf("metrics: %d, error %v, want in them:%sgot: %q", code, err, want, regexp.MustCompile(`hssgate_warm_up_\S+ \S+`).FindAllString(metrics, -1))
 	}
 }
 
