@@ -229,7 +229,8 @@ func TestMessages(t *testing.T) {
 			t.Parallel()
 			g, _ := newGate(t, tt.policies...)
 			d := g.Decide(t.Context(), tt.request)
-			golden(t, name, fmt.Sprintf("message:\n%s\n\nwarnings:\n%s\n\nlines:\n%s\n", d.Message(), strings.Join(d.Warnings(), "\n"), strings.Join(d.Lines(), "\n")))
+			golden(t, name, fmt.Sprintf("message:\n%s\n\nwarnings:\n%s\n\nwarnings of a dry run:\n%s\n\nlines:\n%s\n",
+				d.Message(), strings.Join(d.Warnings(), "\n"), strings.Join(d.DryWarnings(), "\n"), strings.Join(d.Lines(), "\n")))
 		})
 	}
 }

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,16 +54,7 @@ func (d *Decision) Message() string {
 // Warnings are what whoever sent the object should see although it is admitted:
 // one line each.
 func (d *Decision) Warnings() []string {
-	warnings := make([]string, 0, len(d.Notices))
-	for i := range d.Violations {
-		if warning := d.Violations[i].warning(); warning != "" {
-			warnings = append(warnings, warning)
-		}
-	}
-	if more := len(warnings) - maxLines; more > 0 {
-		warnings = append(warnings[:maxLines], fmt.Sprintf("and %d more", more))
-	}
-	warnings = append(warnings, d.Notices...)
+	warnings := d.notify(d.Violations, (*Violation).warning)
 	if len(d.WithEffect(v1alpha1.EnforcementDeny)) > 0 {
 		return warnings // the denial tells of scans
 	}
@@ -70,6 +62,28 @@ func (d *Decision) Warnings() []string {
 		warnings = append(warnings, "scan: "+line)
 	}
 	return warnings
+}
+
+// DryWarnings are those of a gate that denies nothing: they tell what it would
+// have denied, and that first, and promise no denial.
+func (d *Decision) DryWarnings() []string {
+	denied := d.WithEffect(v1alpha1.EnforcementDeny)
+	others := slices.DeleteFunc(slices.Clone(d.Violations), func(v Violation) bool { return v.Effect == v1alpha1.EnforcementDeny })
+	return d.notify(append(denied, others...), (*Violation).dryWarning)
+}
+
+// notify makes the lines of some violations, within bounds, and of the notices.
+func (d *Decision) notify(violations []Violation, line func(*Violation) string) []string {
+	lines := make([]string, 0, len(d.Notices))
+	for i := range violations {
+		if one := line(&violations[i]); one != "" {
+			lines = append(lines, one)
+		}
+	}
+	if more := len(lines) - maxLines; more > 0 {
+		lines = append(lines[:maxLines], fmt.Sprintf("and %d more", more))
+	}
+	return append(lines, d.Notices...)
 }
 
 // warning is empty for a violation that nobody is to be warned of.
@@ -85,6 +99,18 @@ func (v *Violation) warning() string {
 		return "its pods will be denied: " + v.String()
 	}
 	return v.String()
+}
+
+// dryWarning is that of a gate that runs dry.
+func (v *Violation) dryWarning() string {
+	const dry = "would be denied, but hssgate runs dry: "
+	switch {
+	case v.Effect == v1alpha1.EnforcementDeny:
+		return dry + v.String()
+	case v.Effect == v1alpha1.EnforcementWarn && v.PodEffect == v1alpha1.EnforcementDeny:
+		return "its pods " + dry + v.String()
+	}
+	return v.warning()
 }
 
 // Lines are all violations in order, one line each with its effect before it,

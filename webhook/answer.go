@@ -8,7 +8,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hssgate/hssgate/gate"
-	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
 // The audit annotations. The API server puts the webhook's name before them.
@@ -28,7 +27,7 @@ const (
 
 // conclude turns a decision into an answer.
 func (h *Handler) conclude(d *gate.Decision) answer {
-	a := answer{warnings: oneLineEach(d.Warnings()), annotations: h.annotations(d)}
+	a := answer{warnings: h.warnings(d), annotations: h.annotations(d)}
 	switch d.Outcome {
 	case gate.Admitted:
 		a.allowed = true
@@ -42,20 +41,18 @@ func (h *Handler) conclude(d *gate.Decision) answer {
 		a.message = "hssgate came to no decision"
 		return a
 	}
-	if h.DryRun {
-		return a.asWarnings(d)
+	if h.DryRun { // the warnings tell what would have been denied
+		return answer{allowed: true, warnings: a.warnings, annotations: a.annotations}
 	}
 	a.message = d.Message()
 	return a
 }
 
-// asWarnings admits what would have been denied, and says so.
-func (a answer) asWarnings(d *gate.Decision) answer {
-	var denials []string
-	for _, v := range d.WithEffect(v1alpha1.EnforcementDeny) {
-		denials = append(denials, oneLine("would be denied, but hssgate runs dry: "+v.String()))
+func (h *Handler) warnings(d *gate.Decision) []string {
+	if h.DryRun {
+		return oneLineEach(d.DryWarnings())
 	}
-	return answer{allowed: true, warnings: append(denials, a.warnings...), annotations: a.annotations}
+	return oneLineEach(d.Warnings())
 }
 
 // annotations record the decision in the API server's audit log.

@@ -219,6 +219,29 @@ func TestDryRunTurnsADenialIntoWarnings(t *testing.T) {
 	}
 }
 
+// A dry run doesn't threaten either: the pods of a workload wouldn't be denied.
+func TestDryRunSaysOfAWorkloadWhatWouldBecomeOfItsPods(t *testing.T) {
+	t.Parallel()
+	d := &decider{decide: func(_ context.Context, r gate.Request) gate.Decision {
+		v := violation(r.Workload.Uses[0], "severity High, allowed Medium")
+		v.Effect, v.PodEffect = v1alpha1.EnforcementWarn, v1alpha1.EnforcementDeny
+		return gate.Decision{Outcome: gate.Admitted, Violations: []gate.Violation{v}, Policies: []string{"p"}}
+	}}
+	const line = `container "c0": bad — severity High, allowed Medium [policy p]`
+	for name, test := range map[string]struct {
+		options []func(*webhook.Options)
+		want    string
+	}{
+		"they will be denied":                          {nil, "its pods will be denied: " + line},
+		"they would be denied, if not for the dry run": {[]func(*webhook.Options){dryRun}, "its pods would be denied, but hssgate runs dry: " + line},
+	} {
+		got := send(t, newHandler(d, test.options...), reviewOf(t, "CREATE", deployment("bad"), nil))
+		if diff := cmp.Diff([]string{test.want}, got.Warnings); diff != "" || !got.Allowed {
+			t.Errorf("%s: allowed %t, warnings (-want +got):\n%s", name, got.Allowed, diff)
+		}
+	}
+}
+
 func TestOutcomesHaveCodesOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
