@@ -77,6 +77,14 @@ func TestConfiguration(t *testing.T) {
 			working("config.tracing.endpoint=http://collector:4318", "config.tracing.samplingRatio=1"), func(c *c) any { return c.Tracing },
 			config.Tracing{Endpoint: "http://collector:4318", SamplingRatio: 1, Timeout: config.Duration(10 * time.Second)},
 		},
+		"a part of one comes from --set, which makes a text of it": {
+			working("config.tracing.endpoint=http://collector:4318", "config.tracing.samplingRatio=0.25"), func(c *c) any { return c.Tracing.SamplingRatio }, 0.25,
+		},
+		"a project's part of a call comes from --set": {
+			set("config.projects[0].name=a", "config.projects[0].region=cn-north-4", "config.projects[0].requestsPerSecond=0.5",
+				"config.registries[0].name=r", "config.registries[0].hosts={r.example.com}"),
+			func(c *c) any { return c.Projects[0].RequestsPerSecond }, 0.5,
+		},
 		"a token comes from values": {
 			working("credentials.token=t"), func(c *c) any { return c.Projects[0].Credentials },
 			config.Credentials{Source: "TokenFile", TokenFile: "/etc/hssgate/credentials/token"},

@@ -95,7 +95,8 @@ func (m *schemaMaker) schema(of ast.Expr) map[string]any {
 		case "int", "int32", "int64":
 			return map[string]any{"type": "integer"}
 		case "float64":
-			return map[string]any{"type": "number"}
+			// Helm's --set makes a text of a number with a point.
+			return map[string]any{"type": []string{"number", "string"}, "pattern": `^[0-9]+(\.[0-9]+)?$`}
 		case "Duration", "Bytes":
 			return map[string]any{"$ref": "#/$defs/" + strings.ToLower(of.Name)}
 		}

@@ -7,6 +7,7 @@ hssgate's configuration file: what values say, and what only the chart knows.
 {{- range .Values.config.projects -}}
 {{- $project := deepCopy . -}}
 {{- if not (hasKey $project "credentials") -}}{{- $_ := set $project "credentials" $credentials -}}{{- end -}}
+{{- if kindIs "string" $project.requestsPerSecond -}}{{- $_ := set $project "requestsPerSecond" (float64 $project.requestsPerSecond) -}}{{- end -}}
 {{- $projects = append $projects $project -}}
 {{- end -}}
 {{- $registries := .Values.config.registries -}}
@@ -31,6 +32,10 @@ hssgate's configuration file: what values say, and what only the chart knows.
 {{- if and (not (hasKey $config $key)) (not (empty $value)) -}}
 {{- $_ := set $config $key $value -}}
 {{- end -}}
+{{- end -}}
+{{- /* Helm's --set makes a text of a number with a point. */ -}}
+{{- if kindIs "string" (dig "tracing" "samplingRatio" 0 $config) -}}
+{{- $_ := set $config "tracing" (merge (dict "samplingRatio" (float64 $config.tracing.samplingRatio)) $config.tracing) -}}
 {{- end -}}
 {{- if include "hssgate.scansOnDemand" . -}}{{- $_ := set $config "scanClaimsConfigMap" (include "hssgate.scanClaims" .) -}}{{- end -}}
 {{- toYaml $config -}}
