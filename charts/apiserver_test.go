@@ -35,6 +35,7 @@ func TestOnAPIServer(t *testing.T) {
 		test func(*testing.T, *cluster)
 	}{
 		{"a release in its life", testRelease},
+		{"the first steps that the documentation tells", testFirstSteps},
 		{"a first install that is taken back", testFirstInstallTakenBack},
 		{"what is rendered fits the API server", testManifests},
 		{"which requests are asked about", testWebhookConfiguration},

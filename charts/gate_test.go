@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
+	"os/exec"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -64,6 +67,26 @@ func (g *testGate) start(t *testing.T, c *cluster, configuration *config.Configu
 	var ctx context.Context
 	ctx, g.cancel = context.WithCancel(t.Context())
 	go func() { g.done <- gate.Run(ctx) }()
+	eventually(t, func(ctx context.Context) string { return g.unready(ctx, t) })
+}
+
+// startProgram is start for the program itself, which a test's process can hold
+// only once, with all rights.
+func (g *testGate) startProgram(t *testing.T, c *cluster, program, configFile string) {
+	t.Helper()
+	command := exec.Command(program, "serve", "--config", configFile, "--kubeconfig", c.kubeconfig)
+	command.Env = append(os.Environ(), "POD_NAMESPACE="+namespace)
+	command.Stdout, command.Stderr = &g.log, &g.log
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		g.done <- command.Wait()
+	}()
+	g.cancel = func() { _ = command.Process.Signal(syscall.SIGTERM) } // it may have ended, which stop tells
+	t.Cleanup(func() { g.cancel(); <-ended })
 	eventually(t, func(ctx context.Context) string { return g.unready(ctx, t) })
 }
 

@@ -100,14 +100,21 @@ func TestBothConfigurationsAreTrustedByTheSameMeans(t *testing.T) {
 // server that knows one image.
 func pinningConfiguration(t *testing.T, values ...string) *config.Configuration {
 	t.Helper()
-	known := hsstest.NewServer(hsstest.WithImages(scannedImage()), hsstest.WithTokens("a-token"))
-	t.Cleanup(known.Close)
+	known := knowing(t, scannedImage())
 	c := configuration(t, values...)
 	c.DryRun = false
 	project := &c.Projects[0]
 	project.Endpoint, project.Region, project.ProjectID = known.URL, "", "p1"
 	project.Credentials = config.Credentials{Source: "TokenFile", TokenFile: writeFile(t, "token", "a-token")}
 	return c
+}
+
+// knowing is a server that knows some images.
+func knowing(t *testing.T, images ...hsstest.Image) *hsstest.Server {
+	t.Helper()
+	known := hsstest.NewServer(hsstest.WithImages(images...), hsstest.WithTokens("a-token"))
+	t.Cleanup(known.Close)
+	return known
 }
 
 // testPins has the API server ask the real gate by what the chart has rendered.

@@ -24,7 +24,7 @@ spec:
   {{- include (printf "hssgate.preset.%s" .preset) $root | nindent 2 }}
 {{- end }}
 
-{{/* Records what baseline would deny. */}}
+{{/* Records what baseline denies or warns of, and warns nobody. */}}
 {{- define "hssgate.preset.audit" -}}
 enforcement: Audit
 require:
@@ -34,7 +34,7 @@ require:
     max: 0
 {{- end }}
 
-{{/* Denies what HSS found bad, and warns of what it doesn't know. */}}
+{{/* Denies what HSS found bad, and warns of what it doesn't know or has not scanned. */}}
 {{- define "hssgate.preset.baseline" -}}
 enforcement: Deny
 templates: Warn
