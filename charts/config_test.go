@@ -1,6 +1,8 @@
 package charts_test
 
 import (
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,6 +41,25 @@ func TestConfigurationOfEveryValuesFileIsValid(t *testing.T) {
 		if len(rendered.ofKind("Deployment")) > 0 {
 			configurationIn(t, rendered)
 		}
+	}
+}
+
+func TestConfigurationsInDocumentsAreValid(t *testing.T) {
+	t.Parallel()
+	found := 0
+	for path, text := range withGuides(t) {
+		for _, block := range regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
+			if !strings.Contains(block[1], "kind: "+config.Kind+"\n") {
+				continue
+			}
+			found++
+			if _, err := config.Parse(path, []byte(block[1])); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no document shows a configuration")
 	}
 }
 

@@ -78,6 +78,7 @@ func testFirstSteps(t *testing.T, c *cluster) {
 	if log := g.log.String(); !strings.Contains(log, `"msg":"denied"`) || !strings.Contains(log, scannedReference) {
 		t.Errorf("no line of the log tells of it:\n%s", log)
 	}
+	g.scrapedFitPage(t)
 	g.stop(t)
 	c.helm(t, "uninstall", release)
 }
