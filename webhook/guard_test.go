@@ -93,7 +93,7 @@ func TestAGuardsQueueIsBounded(t *testing.T) {
 		sent, mayWait int
 	}{
 		"by their number": {pod("good"), 300, 257},
-		"by their bytes":  {large, 20, 10},
+		"by their bytes":  {large, 12, 10},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
