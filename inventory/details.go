@@ -69,9 +69,14 @@ func newDetails(rows []hss.Vulnerability, counted int) *details {
 		found[i] = vulnerabilityOf(&rows[i])
 	}
 	slices.SortFunc(found, policy.CompareVulnerabilities)
-	if len(found) > counted {
-		// More than are counted: what differs only in where it lies is one.
-		found = withoutRepeats(found)
+	if len(found) <= counted {
+		return &details{found: found}
+	}
+	// More than are counted: what differs only in where it lies is one. But if
+	// then fewer are left, HSS counts some of them several times, and without
+	// these rows it would seem to count what it doesn't list.
+	if once := policy.WithoutRepeats(slices.Clone(found)); len(once) >= counted {
+		found = once
 	}
 	return &details{found: found}
 }
@@ -96,19 +101,6 @@ func short(s string) string {
 		s = strings.ToValidUTF8(s[:maxListedText], "")
 	}
 	return strings.Clone(s)
-}
-
-// withoutRepeats keeps the worst word on each vulnerability of a package. They
-// are sorted, the worst first.
-func withoutRepeats(found []policy.Vulnerability) []policy.Vulnerability {
-	type thing struct{ id, name, installed string }
-	known := map[thing]bool{}
-	return slices.DeleteFunc(found, func(v policy.Vulnerability) bool {
-		is := thing{v.ID, v.Package, v.Installed}
-		repeated := known[is]
-		known[is] = true
-		return repeated
-	})
 }
 
 func (l *details) bytes() int {

@@ -419,6 +419,16 @@ func TestEachArchitectureAndTheLastCompletedScanHaveTheirOwn(t *testing.T) {
 	})
 }
 
+// repeated are rows of each identifier in so many layers of an image.
+func repeated(layers int, ids ...string) (rows []hss.Vulnerability) {
+	for layer := range layers {
+		for _, id := range ids {
+			rows = append(rows, hss.Vulnerability{ID: id, AppName: "a", Version: "1", Necessity: hss.RepairDelay, Position: fmt.Sprint("layer ", layer)})
+		}
+	}
+	return rows
+}
+
 func TestRowsAreReadForTheWorst(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("ü", 400)
@@ -452,6 +462,14 @@ func TestRowsAreReadForTheWorst(t *testing.T) {
 		"as many as are counted: each row is one": {
 			[]hss.Vulnerability{{ID: "CVE-1", AppName: "a", Position: "x", Necessity: hss.RepairDelay}, {ID: "CVE-1", AppName: "a", Position: "y", Necessity: hss.RepairDelay}}, 2,
 			[]policy.Vulnerability{{ID: "CVE-1", Severity: v1alpha1.SeverityMedium, Package: "a"}, {ID: "CVE-1", Severity: v1alpha1.SeverityMedium, Package: "a"}},
+		},
+		"as many as are counted, but fewer without repeats: each row is one": {
+			repeated(3, "CVE-1", "CVE-2"), 4,
+			[]policy.Vulnerability{
+				{ID: "CVE-1", Severity: v1alpha1.SeverityMedium, Package: "a", Installed: "1"}, {ID: "CVE-1", Severity: v1alpha1.SeverityMedium, Package: "a", Installed: "1"},
+				{ID: "CVE-1", Severity: v1alpha1.SeverityMedium, Package: "a", Installed: "1"}, {ID: "CVE-2", Severity: v1alpha1.SeverityMedium, Package: "a", Installed: "1"},
+				{ID: "CVE-2", Severity: v1alpha1.SeverityMedium, Package: "a", Installed: "1"}, {ID: "CVE-2", Severity: v1alpha1.SeverityMedium, Package: "a", Installed: "1"},
+			},
 		},
 		"none are listed": {nil, 2, []policy.Vulnerability{}},
 	} {

@@ -61,7 +61,7 @@ func (r *Record) worst(ignored []string) string {
 	}
 	slices.SortFunc(listed, CompareVulnerabilities)
 	listed = slices.DeleteFunc(slices.Compact(listed), func(v Vulnerability) bool { return slices.Contains(ignored, v.ID) })
-	return worst(unlisted+len(listed), listed, func(Vulnerability) bool { return true })
+	return worst(unlisted+len(listed), listed, every)
 }
 
 func judgeSeverity(level, limit v1alpha1.Severity) string {

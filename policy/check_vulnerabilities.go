@@ -68,13 +68,7 @@ func (r *vulnerabilityRule) count(s *Scan) *int {
 	if s.Vulnerabilities == nil || s.Found == nil || !r.narrows() {
 		return s.Vulnerabilities
 	}
-	n := max(0, *s.Vulnerabilities-len(s.Found))
-	for _, v := range s.Found {
-		if r.counts(v) {
-			n++
-		}
-	}
-	return &n
+	return new(s.number(r.counts))
 }
 
 // counts tells whether one counts: what isn't known of it is for the worst.
@@ -103,7 +97,7 @@ func (r *vulnerabilityRule) says(s *Scan) string {
 		if r.fixableOnly {
 			parts = append(parts, "with a fix")
 		}
-		parts = []string{strings.Join(parts, ", "), fmt.Sprintf("%d in all", max(*s.Vulnerabilities, len(s.Found)))}
+		parts = []string{strings.Join(parts, ", "), fmt.Sprintf("%d in all", s.number(every))}
 	}
 	parts = append(parts, worst(*r.count(s), s.Found, r.counts))
 	return inParentheses(parts...)

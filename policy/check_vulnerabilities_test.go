@@ -30,6 +30,37 @@ func TestVulnerabilities(t *testing.T) {
 	})
 }
 
+// In an image of several layers, HSS may list a vulnerability once for each,
+// and count something else.
+func TestRepeatsInLayersAreNotUnlisted(t *testing.T) {
+	t.Parallel()
+	const one, two = "CVE-2024-1234", "CVE-2024-2222"
+	layered := func(counted int, ids ...string) policy.Record {
+		return with(func(r *policy.Record) {
+			r.Scan.Vulnerabilities = new(counted)
+			for _, id := range ids {
+				v := policy.Vulnerability{ID: id, Severity: v1alpha1.SeverityMedium}
+				r.Scan.Found = append(r.Scan.Found, v, v, v)
+			}
+		})
+	}
+	require := func(limit int32, ignored ...string) v1alpha1.Requirements {
+		return v1alpha1.Requirements{Vulnerabilities: &v1alpha1.VulnerabilityRequirement{Max: limit}, IgnoreVulnerabilities: ignored}
+	}
+	runRequirement(t, require(0, one, two), []requirementCase{
+		{"none is left if all that are listed are ignored", layered(4, one, two), ""},
+		{"what is counted beyond the rows still counts", layered(7, one, two), "vulnerabilities: 1 vulnerability, allowed 0 (7 in all)"},
+	})
+	runRequirement(t, require(2, one), []requirementCase{
+		{"those of the others count, with each repeat", layered(4, one, two), "vulnerabilities: 3 vulnerabilities, allowed 2 (4 in all; worst: CVE-2024-2222 (no fix))"},
+		{"but no more than HSS counts", layered(2, one, two), ""},
+	})
+	runRequirement(t, require(1, one), []requirementCase{
+		{"two that differ are two whatever HSS counts", layered(1, two, "CVE-2024-3333"),
+			"vulnerabilities: 2 vulnerabilities, allowed 1 (2 in all; worst: CVE-2024-2222 (no fix), CVE-2024-3333 (no fix))"},
+	})
+}
+
 // affected lists its vulnerabilities, of which one more is counted than listed
 // if unlisted is 1.
 func affected(unlisted int, all ...policy.Vulnerability) policy.Record {

@@ -208,6 +208,8 @@ func TestAnExceptionForVulnerabilitiesExcusesWhatTheyExplain(t *testing.T) {
 	unlisted.Records[0].Scan.Found = nil
 	uncounted := affectedBy(one)
 	*uncounted.Records[0].Scan.Vulnerabilities = 2
+	layered := affectedBy(one, two, one, two, one, two)
+	*layered.Records[0].Scan.Vulnerabilities = 4
 	malicious := affectedBy(one)
 	malicious.Records[0].Scan.MaliciousFiles = new(1)
 	rescan := affectedBy(one)
@@ -227,6 +229,8 @@ func TestAnExceptionForVulnerabilitiesExcusesWhatTheyExplain(t *testing.T) {
 		"more counted than listed":          {uncounted, []string{one}, policy.CheckVulnerabilities, false},
 		"malicious files are no such thing": {malicious, []string{one}, policy.CheckMaliciousFiles, false},
 		"beside malicious files, it is":     {malicious, []string{one}, policy.CheckVulnerabilities, true},
+		"in several layers":                 {layered, []string{one, two}, policy.CheckVulnerabilities, true},
+		"one of two in several layers":      {layered, []string{one}, policy.CheckVulnerabilities, false},
 		"each architecture counts":          {rescan, []string{one}, policy.CheckVulnerabilities, false},
 		"an image that HSS doesn't know":    {policy.Facts{State: policy.StateNotFound}, []string{one}, policy.CheckNotFound, false},
 		"none named: whatever it is":        {malicious, nil, policy.CheckMaliciousFiles, true},

@@ -35,10 +35,9 @@ func (s Scan) without(ids []string) Scan {
 	if s.Found == nil || s.Vulnerabilities == nil {
 		return s
 	}
-	left := slices.DeleteFunc(slices.Clone(s.Found), func(v Vulnerability) bool { return slices.Contains(ids, v.ID) })
-	// What is counted and not listed was not taken away.
-	n := max(*s.Vulnerabilities-(len(s.Found)-len(left)), len(left))
-	s.Found, s.Vulnerabilities = left, &n
+	named := func(v Vulnerability) bool { return slices.Contains(ids, v.ID) }
+	n := s.number(func(v Vulnerability) bool { return !named(v) })
+	s.Found, s.Vulnerabilities = slices.DeleteFunc(slices.Clone(s.Found), named), &n
 	return s
 }
 
