@@ -164,6 +164,12 @@ func (a *answer) isFound(digest string) bool {
 	return a.found && (digest == "" || (image.IsDigest(digest) && a.has(func(r *record) bool { return r.holds(digest) })))
 }
 
+// hasResults tells whether a completed scan speaks for all that a digest pins.
+func (a *answer) hasResults(digest string) bool {
+	f := policy.Facts{State: policy.StateFound, Records: a.unpack(digest)}
+	return f.HasResults()
+}
+
 // onlyRecord is a record with what it points to, in one allocation.
 type onlyRecord struct {
 	records [1]policy.Record

@@ -15,8 +15,9 @@ import (
 
 // ask returns what HSS says now. However many callers ask for a key at one
 // time, HSS is asked once; a caller whose ctx ends leaves the question running
-// for whoever asks next. The known answer is what was not fresh any more.
-func (i *Inventory) ask(ctx context.Context, k key, known *answer, l level) (*answer, error) {
+// for whoever asks next. The known answer is what was not fresh any more, and
+// digest what the caller wants to know of, if that is not all.
+func (i *Inventory) ask(ctx context.Context, k key, known *answer, digest string, l level) (*answer, error) {
 	if err := i.recentFailure(k); err != nil {
 		return nil, err
 	}
@@ -27,7 +28,7 @@ func (i *Inventory) ask(ctx context.Context, k key, known *answer, l level) (*an
 	} else {
 		tracing.Link(ctx, under.span)
 	}
-	impatient, stop := i.patience(known, l)
+	impatient, stop := i.patience(known, digest, l)
 	defer stop()
 	if under.await(ctx, impatient) {
 		return under.answer, under.err
@@ -37,8 +38,8 @@ func (i *Inventory) ask(ctx context.Context, k key, known *answer, l level) (*an
 
 // patience bounds the wait if a scan's result is at hand, though not fresh:
 // while HSS hangs, pods should start on what is known, not wait for it.
-func (i *Inventory) patience(known *answer, l level) (expired <-chan time.Time, stop func()) {
-	if l != forAdmission || known == nil || !known.found || known.isPending("") || !i.isUsable(known) {
+func (i *Inventory) patience(known *answer, digest string, l level) (expired <-chan time.Time, stop func()) {
+	if l != forAdmission || known == nil || known.isPending(digest) || !known.hasResults(digest) || !i.isUsable(known) {
 		return nil, func() {}
 	}
 	t := i.clock.NewTimer(time.Duration(i.cfg.WaitWhenStale))

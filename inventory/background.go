@@ -31,7 +31,7 @@ func (b Background) Facts(ctx context.Context, ref image.Reference) policy.Facts
 		return f
 	}
 	i := b.inventory
-	loaded, err := i.ask(ctx, k, known, forBackground)
+	loaded, err := i.ask(ctx, k, known, ref.Digest, forBackground)
 	switch {
 	case err == nil:
 		return loaded.facts(&ref, i.vouchedAt(loaded))

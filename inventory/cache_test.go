@@ -327,28 +327,59 @@ func TestALookUpThatHangsEndsByItself(t *testing.T) {
 
 func TestWhileHSSHangsAKnownResultIsUsedSoon(t *testing.T) {
 	t.Parallel()
+	pushed := func(r *hss.Image) { r.LatestUpdateTime = r.LatestScanTime.Add(time.Hour) }
+	multi := func(s hss.ScanStatus) func(*hss.Image) {
+		return func(r *hss.Image) {
+			r.MultiArch = true
+			r.Architectures = []hss.AssociatedImage{{ScanStatus: hss.ScanStatusSuccess, Digest: digest("c")}, {ScanStatus: s, Digest: digest("d")}}
+		}
+	}
 	for name, test := range map[string]struct {
+		ref  string
 		rows []hss.Image
 		want time.Duration
 	}{
-		"a scanned image waits briefly":     {[]hss.Image{row()}, 2 * time.Second},
-		"an unknown image waits for HSS":    {nil, 9 * time.Second},
-		"an image in scanning waits for it": {[]hss.Image{row(status(hss.ScanStatusScanning))}, 9 * time.Second},
+		"a scanned image waits briefly":                  {app, []hss.Image{row()}, 2 * time.Second},
+		"so it does by its digest":                       {app + "@" + digest("a"), []hss.Image{row()}, 2 * time.Second},
+		"so does one architecture, whatever the other":   {app + "@" + digest("c"), []hss.Image{row(multi(hss.ScanStatusScanning))}, 2 * time.Second},
+		"an unknown image waits for HSS":                 {app, nil, 9 * time.Second},
+		"an unknown digest of a known tag waits for HSS": {app + "@" + digest("b"), []hss.Image{row()}, 9 * time.Second},
+		"a digest of no use waits for HSS":               {app + "@sha512:" + strings.Repeat("ab", 64), []hss.Image{row()}, 9 * time.Second},
+		"an image in scanning waits for it":              {app, []hss.Image{row(status(hss.ScanStatusScanning))}, 9 * time.Second},
+		"an image whose scan failed waits for HSS":       {app, []hss.Image{row(status(hss.ScanStatusFailed))}, 9 * time.Second},
+		"an image pushed after its scan waits for HSS":   {app, []hss.Image{row(pushed)}, 9 * time.Second},
+		"so does one of which one architecture failed":   {app, []hss.Image{row(multi(hss.ScanStatusFailed))}, 9 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := &fake{rows: test.rows}
 			inBubble(t, f, func(t *testing.T, i *inventory.Inventory) {
-				within(t, i, time.Second, app)
+				within(t, i, time.Second, test.ref)
 				slow(f, time.Hour)
 				time.Sleep(time.Hour)
-				got, took := within(t, i, 9*time.Second, app)
+				got, took := within(t, i, 9*time.Second, test.ref)
 				if !got.Stale || took != test.want || !strings.HasPrefix(got.StaleReason, "HSS did not answer in time (") {
 					t.Errorf("stale %v after %s: %s", got.Stale, took, got.StaleReason)
 				}
 			})
 		})
 	}
+}
+
+// A tag was pushed again, and pods name what it is now.
+func TestADigestThatIsNotKnownYetIsWaitedForThoughItsTagIs(t *testing.T) {
+	t.Parallel()
+	f := &fake{rows: []hss.Image{row()}}
+	inBubble(t, f, func(t *testing.T, i *inventory.Inventory) {
+		within(t, i, time.Second, app)
+		f.set(nil, row(func(r *hss.Image) { r.Digest = digest("b") }))
+		slow(f, 3*time.Second)
+		time.Sleep(time.Hour)
+		got, took := within(t, i, 9*time.Second, app+"@"+digest("b"))
+		if got.State != policy.StateFound || got.Stale || took != 3*time.Second {
+			t.Errorf("after %s got %v, stale %v: %s", took, got.State, got.Stale, got.Reason)
+		}
+	})
 }
 
 func TestCloseEndsWhatIsUnderWayAndWhatIsKnownStays(t *testing.T) {

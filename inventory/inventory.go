@@ -137,7 +137,7 @@ func (i *Inventory) Facts(ctx context.Context, ref image.Reference) policy.Facts
 	if ok {
 		return f
 	}
-	loaded, err := i.ask(ctx, k, known, forAdmission)
+	loaded, err := i.ask(ctx, k, known, ref.Digest, forAdmission)
 	switch {
 	case err == nil:
 		i.observer.Looked(k.registry.Name, Miss)

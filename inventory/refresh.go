@@ -91,7 +91,7 @@ func (r *refresher) run(ctx context.Context, i *Inventory, p *project) {
 		under.Go(func() {
 			defer func() { <-slots }()
 			// What went wrong is remembered, and whoever needs the answer is told.
-			_, _ = i.ask(ctx, a.key(), a, forBackground)
+			_, _ = i.ask(ctx, a.key(), a, "", forBackground)
 		})
 	}
 }

@@ -150,6 +150,6 @@ func (i *Inventory) warm(ctx context.Context, k key) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("time is up: %w", context.Cause(ctx))
 	}
-	_, err := i.ask(ctx, k, known, forWarmUp)
+	_, err := i.ask(ctx, k, known, "", forWarmUp)
 	return err
 }
