@@ -2,7 +2,6 @@ package inventory
 
 import (
 	"context"
-	"time"
 
 	"github.com/hssgate/hssgate/image"
 	"github.com/hssgate/hssgate/policy"
@@ -56,7 +55,7 @@ func (b Background) recall(ref *image.Reference) (key, *answer, policy.Facts, bo
 		return k, known, policy.Facts{}, false
 	}
 	asOf := i.vouchedAt(known)
-	if time.Duration(i.clock.Now().UnixNano()-asOf) >= i.lasts(known, ref.Digest) {
+	if i.since(asOf) >= i.lasts(known, ref.Digest) {
 		return k, known, policy.Facts{}, false
 	}
 	return k, known, known.facts(ref, asOf), true

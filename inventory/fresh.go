@@ -1,8 +1,26 @@
 package inventory
 
 import (
+	"math"
 	"time"
 )
+
+const (
+	// clockTolerance is how far the clock may be set back before what HSS said
+	// until then counts no more: its age isn't known.
+	clockTolerance = time.Minute
+	// noAge is that of what lies in the future, older than anything may be.
+	noAge = time.Duration(math.MaxInt64)
+)
+
+// since is how long ago a time was, in nanoseconds since the epoch.
+func (i *Inventory) since(at int64) time.Duration {
+	ago := i.clock.Now().UnixNano() - at
+	if ago < -int64(clockTolerance) {
+		return noAge
+	}
+	return time.Duration(ago)
+}
 
 // vouchedAt is when HSS last said what an answer says, in nanoseconds since
 // the epoch: when it was asked, or later if a synchronisation has seen since
@@ -17,7 +35,7 @@ func (i *Inventory) vouchedAt(a *answer) int64 {
 
 // age is how long ago HSS last said what an answer says.
 func (i *Inventory) age(a *answer) time.Duration {
-	return time.Duration(i.clock.Now().UnixNano() - i.vouchedAt(a))
+	return i.since(i.vouchedAt(a))
 }
 
 // isUsable tells whether an answer may be used while HSS can't be asked.

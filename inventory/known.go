@@ -38,7 +38,7 @@ func (i *Inventory) recall(ref *image.Reference) (key, *answer, policy.Facts, bo
 	} else {
 		lasts = i.lasts(known, ref.Digest)
 	}
-	if i.clock.Now().UnixNano()-asOf >= int64(lasts) {
+	if i.since(asOf) >= lasts {
 		return k, known, policy.Facts{}, false
 	}
 	if ready == nil {

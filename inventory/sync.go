@@ -56,6 +56,9 @@ func (s *syncer) vouchedAt(a *answer) int64 {
 	if a.digest() != "" && s.touched.since(s.i.cache.nameHash(a.key()), a.asOf) {
 		return a.asOf
 	}
+	if s.i.since(c.until) == noAge {
+		return a.asOf // the clock was set back
+	}
 	return max(a.asOf, c.until)
 }
 
@@ -79,8 +82,19 @@ func (s *syncer) wait() time.Duration {
 	return max(next.Sub(s.i.clock.Now()), time.Second)
 }
 
+// beginAnew forgets what was listed if the clock was set back: until then,
+// changes were asked for by a time that may not have come for HSS.
+func (s *syncer) beginAnew() {
+	if s.since.IsZero() || s.i.since(s.since.UnixNano()) != noAge {
+		return
+	}
+	s.coverage.Store(nil)
+	s.begun, s.since, s.nextFull = time.Time{}, time.Time{}, s.i.clock.Now()
+}
+
 // round does what is due.
 func (s *syncer) round(ctx context.Context) error {
+	s.beginAnew()
 	if !s.i.clock.Now().Before(s.nextFull) {
 		defer s.closeOnce.Do(func() { close(s.first) })
 		s.full(ctx)

@@ -2,6 +2,9 @@ package inventory
 
 import (
 	"testing"
+	"time"
+
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/hssgate/hssgate/config"
 )
@@ -80,5 +83,44 @@ func TestAnAnswerKnowsItsKey(t *testing.T) {
 				t.Errorf("%s: it passes for that of %+v", name, other)
 			}
 		}
+	}
+}
+
+func TestASynchronisationOfLaterThanNowVouchesForNothing(t *testing.T) {
+	t.Parallel()
+	clock := clocktesting.NewFakeClock(at(2))
+	i := &Inventory{clock: clock}
+	s := &syncer{i: i}
+	a := &answer{registry: &registry{project: &project{syncer: s}}, found: true, asOf: at(1).UnixNano(), stored: at(1).UnixNano()}
+	s.coverage.Store(&coverage{begun: at(0).UnixNano(), until: at(2).UnixNano()})
+	if got := time.Unix(0, i.vouchedAt(a)); !got.Equal(at(2)) {
+		t.Errorf("it is vouched for at %s, want %s", got.UTC(), at(2))
+	}
+	clock.SetTime(at(1))
+	if got := time.Unix(0, i.vouchedAt(a)); !got.Equal(at(1)) {
+		t.Errorf("with the clock set back, it is vouched for at %s, want when it was asked, %s", got.UTC(), at(1))
+	}
+	a.asOf = at(2).UnixNano()
+	if age := i.age(a); age < 365*24*time.Hour {
+		t.Errorf("what HSS said later than now is %s old", age)
+	}
+}
+
+func TestASynchronisationBeginsAnewOnceTheClockIsSetBack(t *testing.T) {
+	t.Parallel()
+	clock := clocktesting.NewFakeClock(at(2))
+	s := &syncer{i: &Inventory{clock: clock}, begun: at(1), since: at(2), nextFull: at(3)}
+	s.coverage.Store(&coverage{begun: at(1).UnixNano(), until: at(2).UnixNano()})
+	clock.SetTime(at(2).Add(-clockTolerance))
+	if s.beginAnew(); s.coverage.Load() == nil || s.begun.IsZero() {
+		t.Error("it begins anew, though the clock was set back by a moment only")
+	}
+	clock.SetTime(at(1))
+	s.beginAnew()
+	if s.coverage.Load() != nil || !s.begun.IsZero() || !s.nextFull.Equal(at(1)) {
+		t.Errorf("it does not list all again: since %s, next at %s", s.begun, s.nextFull)
+	}
+	if s.beginAnew(); !s.nextFull.Equal(at(1)) {
+		t.Error("before the first list there is nothing to forget")
 	}
 }

@@ -169,7 +169,7 @@ func (q *detailQuestion) mark(f *policy.Facts) {
 }
 
 func (i *Inventory) detailsAge(l *details) time.Duration {
-	return time.Duration(i.clock.Now().UnixNano() - l.asOf)
+	return i.since(l.asOf)
 }
 
 func (i *Inventory) areFresh(l *details) bool {
