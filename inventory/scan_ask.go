@@ -10,7 +10,6 @@ import (
 
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss"
-	"github.com/hssgate/hssgate/image"
 )
 
 // tryAgain is what people are told who wait for a scan. A workload's controller
@@ -41,12 +40,10 @@ func clockTime(t time.Time) string { return t.UTC().Format("15:04:05") + " UTC" 
 
 // scan asks HSS to scan those of an image's rows that have no completed scan.
 func (s *Scans) scan(name wishKey, rows []hss.Image) (result, error) {
-	settings := name.registry.project.scanOnDemand
-	now := s.inventory.clock.Now()
 	r := result{ScanNeedless, "HSS has scanned it meanwhile; try again", againAfterAsking}
 	for n := range rows {
 		var one result
-		switch lack := lackOf(&rows[n], now, time.Duration(settings.RepeatAfter)); lack {
+		switch lack := s.lackOf(name, &rows[n]); lack {
 		case lacksNothing:
 			continue
 		case lacksScan:
@@ -122,13 +119,11 @@ func (s *Scans) explain(name wishKey, row *hss.Image, l lack) result {
 
 // heldSince is the claim on a row, if there is one.
 func (s *Scans) heldSince(name wishKey, row *hss.Image) (held *claim) {
+	r := rowClaimOf(name, row)
 	ctx, cancel := s.bookTime()
 	defer cancel()
 	err := s.book.Change(ctx, func(entries map[string]string) bool {
-		held = nil
-		if c, ok := parseClaim(entries[scanClaim(name, row)]); ok {
-			held = &c
-		}
+		held = r.holder(entries)
 		return false
 	})
 	if err != nil {
@@ -143,34 +138,29 @@ func (s *Scans) bookTime() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(s.inventory.base, most)
 }
 
-// scanClaim names the claim on a row: by its digest, since a scan costs money
-// for each, or by all that tells it from others.
-func scanClaim(name wishKey, row *hss.Image) string {
-	what := row.Digest
-	if !image.IsDigest(what) {
-		what = strings.Join([]string{row.ID, row.ImageID, row.RegistryID, row.InstanceID, row.Namespace, row.Name, row.Version}, "\x00")
-	}
-	return claimName(claimScan, name.registry.project.name, what)
-}
-
 // claimAndScan asks HSS to scan a row, if it may.
 func (s *Scans) claimAndScan(name wishKey, row *hss.Image) (result, error) {
-	p := name.registry.project
-	claimed := scanClaim(name, row)
-	g, err := s.claim(claimed, limits{p.scanOnDemand.MaxPerHour, p.scanOnDemand.MaxPerDay})
+	p, r := name.registry.project, rowClaimOf(name, row)
+	g, err := s.claimRow(name, row, &r)
 	switch {
 	case err != nil:
 		return result{}, err
+	case g.held != nil && g.held.isOfAnother(r.row):
+		return heldByAnother(g.held), nil
 	case g.held != nil:
 		return heldScan(g.held), nil
-	case !g.taken:
+	case g.taken == "":
 		note := fmt.Sprintf("no scan is asked for before %s, since %s", clockTime(g.until), g.full)
 		return result{ScanExhausted, note, min(againAfterLimit, max(time.Second, g.until.Sub(s.inventory.clock.Now())))}, nil
 	}
 	err = s.ask(p, func(ctx context.Context, c ScanClient) error {
 		return c.StartScan(ctx, hss.ScanRequest{EnterpriseProjectID: p.enterpriseProject, Images: []hss.ScanImage{row.ToScan()}})
 	})
-	return s.settle(claimed, err, time.Duration(p.scanOnDemand.RepeatAfter), scanWords)
+	done := ticket{name: g.taken, hold: time.Duration(p.scanOnDemand.RepeatAfter)}
+	if g.taken == r.shared {
+		done.row = r.row
+	}
+	return s.settle(done, err, scanWords)
 }
 
 // heldScan says what somebody asked for already.
@@ -209,13 +199,13 @@ func (w words) pause(until time.Time) string {
 	return "; it is not asked again before " + clockTime(until)
 }
 
-// claim takes the right to ask for something.
-func (s *Scans) claim(name string, l limits) (g grant, err error) {
+// claim takes the right to ask for something, as take does.
+func (s *Scans) claim(take func(entries map[string]string, now time.Time) grant) (g grant, err error) {
 	ctx, cancel := s.bookTime()
 	defer cancel()
 	err = s.book.Change(ctx, func(entries map[string]string) bool {
-		g = take(entries, name, s.inventory.clock.Now(), askingHold, l)
-		return g.taken
+		g = take(entries, s.inventory.clock.Now())
+		return g.taken != ""
 	})
 	if err != nil {
 		return grant{}, &bookError{err}
@@ -239,24 +229,32 @@ func (s *Scans) ask(p *project, f func(context.Context, ScanClient) error) error
 	return s.inventory.call(s.inventory.base, q, func(ctx context.Context, _ int) error { return f(ctx, c) })
 }
 
+// ticket is a claim that was taken, what for, and for how long it binds once HSS
+// was asked.
+type ticket struct {
+	name string
+	row  rowName
+	hold time.Duration
+}
+
 // settle notes what came of asking for what was claimed, and says it.
-func (s *Scans) settle(claimed string, err error, hold time.Duration, w words) (result, error) {
+func (s *Scans) settle(t ticket, err error, w words) (result, error) {
 	now := s.inventory.clock.Now()
 	var unconfirmed *hss.UnconfirmedError
 	switch {
 	case err == nil:
-		s.note(claimed, claim{claimAsked, now, now.Add(hold)})
+		s.note(t.name, claim{claimAsked, now, now.Add(t.hold), t.row})
 		return result{w.result, w.asked + " " + clockTime(now) + "; " + tryAgain, w.again}, nil
 	case errors.As(err, &unconfirmed):
-		s.note(claimed, claim{claimUnconfirmed, now, now.Add(unconfirmedHold)})
+		s.note(t.name, claim{claimUnconfirmed, now, now.Add(unconfirmedHold), t.row})
 		note := w.asked + " " + clockTime(now) + ", and HSS did not confirm it (" + describe(err) + "); " + tryAgain
 		return result{ScanUnconfirmed, note, againAfterAsking}, nil
 	case isRefusal(err):
 		until := now.Add(refusedHold)
-		s.note(claimed, claim{claimRefused, now, until})
+		s.note(t.name, claim{state: claimRefused, at: now, until: until})
 		return result{ScanRefused, w.refused(now, describe(err)) + w.pause(until), refusedHold}, nil
 	}
-	s.note(claimed, claim{}) // nothing reached HSS
+	s.note(t.name, claim{}) // nothing reached HSS
 	return result{}, err
 }
 
@@ -308,7 +306,9 @@ func (s *Scans) synchronise(name wishKey) (result, error) {
 		registries = registries[:hss.MaxSyncRegistries]
 	}
 	claimed := claimName(claimSync, p.name, name.registry.Name)
-	g, err := s.claim(claimed, limits{})
+	g, err := s.claim(func(entries map[string]string, now time.Time) grant {
+		return take(entries, claimed, now, askingHold, limits{})
+	})
 	switch {
 	case err != nil:
 		return result{}, err
@@ -316,13 +316,13 @@ func (s *Scans) synchronise(name wishKey) (result, error) {
 		return result{ScanHeld, syncWords.refused(g.held.at, "") + syncWords.pause(g.held.until), againAfterLimit}, nil
 	case g.held != nil:
 		return result{ScanHeld, syncWords.asked + " " + clockTime(g.held.at) + "; " + tryAgain, againAfterSync}, nil
-	case !g.taken:
+	case g.taken == "":
 		return result{ScanExhausted, "no synchronisation is asked for before " + clockTime(g.until) + ", since " + g.full, againAfterLimit}, nil
 	}
 	err = s.ask(p, func(ctx context.Context, c ScanClient) error {
 		return c.SyncRegistries(ctx, hss.SyncRequest{EnterpriseProjectID: p.enterpriseProject, Registries: registries})
 	})
-	return s.settle(claimed, err, time.Duration(p.scanOnDemand.SyncInterval), syncWords)
+	return s.settle(ticket{name: claimed, hold: time.Duration(p.scanOnDemand.SyncInterval)}, err, syncWords)
 }
 
 // knownRegistries asks HSS which registries it knows, now and then.

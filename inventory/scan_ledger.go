@@ -62,9 +62,10 @@ const (
 const (
 	// budgetWindow is the longest time for which what was asked for counts.
 	budgetWindow = 24 * time.Hour
-	// maxClaims bounds a book: an entry has some 150 bytes, and a ConfigMap
-	// holds 1 MiB.
-	maxClaims = 5000
+	// maxClaims and maxBookBytes bound a book: an entry has some 150 bytes and
+	// the name of an image, and a ConfigMap holds 1 MiB.
+	maxClaims    = 5000
+	maxBookBytes = 850 << 10
 )
 
 // claim is the right to ask for something, taken by one replica for all.
@@ -72,6 +73,9 @@ type claim struct {
 	state claimState
 	// at is when it was taken; until then nobody else may take it.
 	at, until time.Time
+	// row is, of a claim by digest, the row that HSS is asked to scan; empty if
+	// it isn't known.
+	row rowName
 }
 
 // claimName names a claim in a book, which may be a ConfigMap's data: letters,
@@ -81,8 +85,14 @@ func claimName(kind, project, what string) string {
 	return kind + "." + project + "." + hex.EncodeToString(sum[:20])
 }
 
+// String is the claim in three words. The first may name the row, STATE:ROW:
+// replicas of versions that know no rows read that as a state like any other.
 func (c claim) String() string {
-	return fmt.Sprintf("%s %s %s", c.state, c.at.UTC().Format(time.RFC3339), c.until.UTC().Format(time.RFC3339))
+	state := string(c.state)
+	if c.row != "" {
+		state += ":" + string(c.row)
+	}
+	return fmt.Sprintf("%s %s %s", state, c.at.UTC().Format(time.RFC3339), c.until.UTC().Format(time.RFC3339))
 }
 
 // parseClaim reads an entry; what is none counts as never claimed.
@@ -99,7 +109,8 @@ func parseClaim(s string) (c claim, ok bool) {
 	if err != nil {
 		return claim{}, false
 	}
-	return claim{claimState(words[0]), at, until}, true
+	state, row, _ := strings.Cut(words[0], ":")
+	return claim{claimState(state), at, until, rowName(row)}, true
 }
 
 // limits bound what may be asked for; 0: without bound.
@@ -107,8 +118,8 @@ type limits struct{ perHour, perDay int }
 
 // grant is the answer to who wants to claim something.
 type grant struct {
-	// taken says that it is the caller's now.
-	taken bool
+	// taken names what is the caller's now; empty: nothing.
+	taken string
 	// held is the claim of somebody else, or an earlier one, if there is one.
 	held *claim
 	// full says what is used up, and until when.
@@ -125,14 +136,21 @@ func take(entries map[string]string, name string, now time.Time, hold time.Durat
 	if full, until := used(entries, name, now, l); full != "" {
 		return grant{full: full, until: until}
 	}
-	if len(entries) >= maxClaims {
-		return grant{full: fmt.Sprintf("%d images are remembered already", maxClaims), until: now.Add(time.Minute)}
+	if len(entries) >= maxClaims || bytesOf(entries) > maxBookBytes {
+		return grant{full: fmt.Sprintf("%d images are remembered already", len(entries)), until: now.Add(time.Minute)}
 	}
 	if l.perDay != 0 {
 		keepSpent(entries, name)
 	}
-	entries[name] = claim{claimAsking, now, now.Add(hold)}.String()
-	return grant{taken: true}
+	entries[name] = claim{state: claimAsking, at: now, until: now.Add(hold)}.String()
+	return grant{taken: name}
+}
+
+func bytesOf(entries map[string]string) (n int) {
+	for name, entry := range entries {
+		n += len(name) + len(entry)
+	}
+	return n
 }
 
 // keepSpent keeps, under a name of its own, a claim that is about to be taken

@@ -185,6 +185,100 @@ func TestAScanWantedAThousandTimesCostsOne(t *testing.T) {
 	}
 }
 
+// An image was promoted: HSS keeps a row, and a scan, for each repository.
+func TestAnotherRepositoryOfADigestIsScannedOnceTheFirstIs(t *testing.T) {
+	t.Parallel()
+	staged := unscanned(func(i *hsstest.Image) { i.ID, i.Namespace = 8, "stage" })
+	w := newWard(t, hsstest.WithImages(unscanned(), staged))
+	_, first, _ := w.replica(t)
+	const stage = "swr.example.com/stage/app:1"
+	wantNote := func(ref, wanted string) {
+		t.Helper()
+		w.server.Images() // HSS goes on by the clock
+		// one that has just started remembers nothing but the book
+		_, s, _ := w.replica(t)
+		if got := want(t, s, ref); got != wanted {
+			t.Errorf("%s at %s: got %q, want %q", ref, w.clock.Now().Format(time.TimeOnly), got, wanted)
+		}
+	}
+	const held = "a scan of its digest was asked for as prod/app:1 at 12:03:04 UTC; this image is asked for once that has ended, or from 2026-03-02 12:03 UTC on; try again in about 1m"
+	want(t, first, app)
+	wantNote(stage, held)
+	w.clock.Step(15 * time.Second)
+	wantNote(app, "it is being scanned since 12:03:04 UTC; try again in about 1m")
+	wantNote(stage, held)
+	w.clock.Step(15 * time.Second)
+	wantNote(stage, "a scan was asked for at 12:03:34 UTC; try again in about 1m")
+	w.clock.Step(15 * time.Second)
+	wantNote(stage, "it is being scanned since 12:03:34 UTC; try again in about 1m")
+	w.clock.Step(15 * time.Second)
+	wantNote(stage, "HSS has scanned it meanwhile; try again")
+	wantNote(app, "HSS has scanned it meanwhile; try again")
+	if n := w.server.Stats().Scans; n != 2 {
+		t.Errorf("HSS scanned %d images, want each row once", n)
+	}
+}
+
+func TestWhenARowOfADigestIsAskedForByItself(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 3, 1, 12, 3, 4, 0, time.UTC)
+	set := func(change func(*hsstest.Image)) func([]hsstest.Image) []hsstest.Image {
+		return func(rows []hsstest.Image) []hsstest.Image {
+			for n := range rows {
+				if rows[n].Namespace == "prod" {
+					change(&rows[n])
+				}
+			}
+			return rows
+		}
+	}
+	without := func(rows []hsstest.Image) []hsstest.Image { return rows[1:] }
+	for name, test := range map[string]struct {
+		prod  func(rows []hsstest.Image) []hsstest.Image
+		after time.Duration
+		want  string
+		scans int
+	}{
+		"the other's scan has not begun":  {nil, time.Minute, "a scan of its digest was asked for as prod/app:1", 1},
+		"the other waits for its scan":    {set(of("waiting_for_scan", time.Time{})), time.Minute, "a scan of its digest was asked for as prod/app:1", 1},
+		"the other is being scanned":      {set(of("scanning", at)), time.Minute, "a scan of its digest was asked for as prod/app:1", 1},
+		"the other was scanned":           {set(of("success", at)), time.Minute, "a scan was asked for at 12:04:04 UTC", 2},
+		"the other's scan failed":         {set(of("failed", at)), time.Minute, "a scan was asked for at 12:04:04 UTC", 2},
+		"the other is another digest now": {set(func(i *hsstest.Image) { i.ImageDigest = digest("b") }), time.Minute, "a scan was asked for at 12:04:04 UTC", 2},
+		"the other is gone":               {without, time.Minute, "a scan was asked for at 12:04:04 UTC", 2},
+		"the other is held no more":       {nil, 11 * time.Minute, "a scan was asked for at 12:14:04 UTC", 2},
+		"the bound of an hour is used up": {func(rows []hsstest.Image) []hsstest.Image { return set(of("success", at))(rows) }, 0, "no scan is asked for before 13:03:04 UTC", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWard(t, hsstest.WithImages(unscanned(), unscanned(func(i *hsstest.Image) { i.ID, i.Namespace = 8, "stage" })), hsstest.WithScanTimes(-1, -1, -1))
+			fewer := func(c *config.Configuration) {
+				o := &c.Projects[0].ScanOnDemand
+				if o.RepeatAfter = config.Duration(10 * time.Minute); test.after == 0 {
+					o.MaxPerHour = 1
+				}
+			}
+			_, s, _ := w.replica(t, fewer)
+			want(t, s, app)
+			if test.prod != nil {
+				w.server.Update(test.prod)
+			}
+			w.clock.Step(test.after)
+			for n := range 3 {
+				// one that has just started remembers nothing but the book
+				_, s, _ = w.replica(t, fewer)
+				got := want(t, s, "swr.example.com/stage/app:1")
+				if !strings.HasPrefix(got, test.want) && (n == 0 || !strings.HasPrefix(got, "it is being scanned since 12:")) {
+					t.Errorf("got %q, want %q", got, test.want)
+				}
+			}
+			if n := w.server.Stats().Scans; n != test.scans {
+				t.Errorf("%d scans, want %d", n, test.scans)
+			}
+		})
+	}
+}
+
 func TestAnUnknownImageIsSynchronisedAndThenScanned(t *testing.T) {
 	t.Parallel()
 	hidden := unscanned(func(i *hsstest.Image) { i.Hidden = true })
