@@ -73,19 +73,33 @@ func (d *denials) makeRoom(now time.Time) {
 
 // logDenial logs a denial in one line, and the same again only once a minute.
 // What is the same is what has the same owner, or else the same name, and the
-// same violations.
+// same violations, whatever their words: those of HSS may name the request.
 func (h *Handler) logDenial(req *request, d *gate.Decision) {
 	if d.Outcome == gate.Admitted {
 		return
 	}
-	owner, lines := ownerOf(req), d.Lines()
-	repeats, log := h.denials.note(time.Now(), append([]string{d.Namespace, d.Kind, cmp.Or(owner, d.Name), string(d.Outcome)}, lines...)...)
+	owner := ownerOf(req)
+	who := []string{d.Namespace, d.Kind, cmp.Or(owner, d.Name), string(d.Outcome)}
+	repeats, log := h.denials.note(time.Now(), append(who, traitsOf(d.Violations)...)...)
 	if !log {
 		return
 	}
 	h.Log.Info("denied", "outcome", d.Outcome, "kind", d.Kind, "namespace", d.Namespace, "name", d.Name, "owner", owner, "uid", req.UID,
-		"user", req.UserInfo.Username, "images", firstOf(deniedImages(d)), "policies", d.Policies, "violations", firstOf(lines),
+		"user", req.UserInfo.Username, "images", firstOf(deniedImages(d)), "policies", d.Policies, "violations", firstOf(d.Lines()),
 		"dryRunRequest", req.DryRun, "dryRun", h.DryRun, "repeats", repeats)
+}
+
+// traitsOf tells violations apart without their words.
+func traitsOf(violations []gate.Violation) []string {
+	var traits []string
+	for i := range violations {
+		v := &violations[i]
+		traits = append(traits, string(v.Effect), v.Policy, v.Use.String(), v.Reference)
+		for _, f := range v.Findings {
+			traits = append(traits, string(f.Check))
+		}
+	}
+	return traits
 }
 
 // firstOf keeps a line of the log within bounds: an object can name a thousand

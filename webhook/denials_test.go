@@ -93,6 +93,57 @@ func TestRepeatedDenialsAreLoggedOnceAMinute(t *testing.T) {
 	})
 }
 
+// While HSS is down, what it says differs each time: it names the request.
+func TestDenialsThatDifferOnlyInWordsAreOne(t *testing.T) {
+	t.Parallel()
+	unavailable := func(n int, change ...func(*policy.Finding)) *gate.Decision {
+		d := newDenial("web-1-x")
+		d.Outcome = gate.Unavailable
+		for i := range d.Violations {
+			f := policy.Finding{Check: policy.CheckUnavailable, Message: fmt.Sprintf("HSS answered 503 (request r-%d)", n)}
+			for _, c := range change {
+				c(&f)
+			}
+			d.Violations[i].Findings = []policy.Finding{f}
+		}
+		return d
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		h := NewHandler(Options{Log: slog.New(slog.NewJSONHandler(&log, nil))})
+		for n := range 30 {
+			h.logDenial(ownedBy("ReplicaSet", "web-1"), unavailable(n))
+			time.Sleep(2 * time.Second)
+		}
+		if lines := logged(t, &log); len(lines) != 1 {
+			t.Errorf("%d lines in a minute, want 1: %v", len(lines), lines)
+		}
+		h.logDenial(ownedBy("ReplicaSet", "web-1"), unavailable(30))
+		if lines := logged(t, &log); len(lines) != 1 || lines[0]["repeats"] != 29.0 {
+			t.Errorf("got %v, want a line with 29 repeats", lines)
+		}
+		for name, d := range map[string]*gate.Decision{
+			"another check":   unavailable(0, func(f *policy.Finding) { f.Check = policy.CheckNotScanned }),
+			"another policy":  changed(unavailable(0), func(v *gate.Violation) { v.Policy = "q" }),
+			"another image":   changed(unavailable(0), func(v *gate.Violation) { v.Reference = "r.io/worse:1" }),
+			"another place":   changed(unavailable(0), func(v *gate.Violation) { v.Use.Name = "side" }),
+			"another effect":  changed(unavailable(0), func(v *gate.Violation) { v.Effect = "Warn" }),
+			"another finding": changed(unavailable(0), func(v *gate.Violation) { v.Findings = append(v.Findings, policy.Finding{Check: policy.CheckDigest}) }),
+		} {
+			h.logDenial(ownedBy("ReplicaSet", "web-1"), d)
+			if lines := logged(t, &log); len(lines) != 1 {
+				t.Errorf("%s: %d lines, want 1", name, len(lines))
+			}
+		}
+	})
+}
+
+// changed changes the first violation.
+func changed(d *gate.Decision, change func(*gate.Violation)) *gate.Decision {
+	change(&d.Violations[0])
+	return d
+}
+
 func TestWhatIsAdmittedIsNoDenial(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
