@@ -48,7 +48,7 @@ func directions() map[string]direction {
 		"inventory":                 {ours: []string{"image", "hss", "policy", "policy/v1alpha1", "config", "tracing"}, others: anything, never: []string{client, controller}},
 		"gate":                      {ours: []string{"image", "inventory", "policy", "policy/v1alpha1", "tracing"}, others: anything, notDirectly: []string{"net/http"}},
 		"report":                    {ours: []string{"gate", "image", "policy", "policy/v1alpha1"}, others: anything, never: []string{client, controller}, notDirectly: []string{"net/http"}},
-		"check":                     {ours: []string{"gate", "policy", "policy/v1alpha1", "image", "inventory", "config", "config/samples", "config/presets", "hss/hsstest", "report"}, others: anything, never: []string{controller}},
+		"check":                     {ours: []string{"charts", "gate", "policy", "policy/v1alpha1", "image", "inventory", "config", "config/samples", "config/presets", "hss/hsstest", "report"}, others: anything, never: []string{controller}},
 		"webhook":                   {ours: []string{"webhook", "gate", "image", "policy", "policy/v1alpha1", "tracing"}, others: anything},
 		"audit":                     {ours: []string{"audit", "gate", "image", "policy", "policy/v1alpha1"}, others: anything, never: []string{hss}},
 		"controller":                {ours: []string{"controller", "certificate", "gate", "policy", "policy/v1alpha1"}, others: anything},

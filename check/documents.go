@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	goyaml "go.yaml.in/yaml/v2"
-	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
 
@@ -85,13 +84,6 @@ func (d *document) isOne() error {
 		return errSeveral
 	}
 	return nil
-}
-
-// into reads the document's JSON as the API server reads a request: fields by
-// their exact names, and none that it doesn't know.
-func into(data []byte, v any) error {
-	unknown, err := kjson.UnmarshalStrict(data, v)
-	return errors.Join(append(unknown, err)...)
 }
 
 // start is the line of the first text that is no comment.

@@ -91,7 +91,7 @@ func (c *content) readValue(value []byte, at Object, version, kind string, depth
 	}
 	var h head
 	if err := json.Unmarshal(value, &h); err != nil {
-		return fmt.Errorf("read the object: %w", err)
+		return fmt.Errorf("read the object: %w", misread(err))
 	}
 	if h.Kind == "" && h.APIVersion == "" {
 		h.APIVersion, h.Kind = version, kind
@@ -122,48 +122,35 @@ func (c *content) readItems(list *head, at Object, depth int) error {
 }
 
 func (c *content) readObject(value []byte, h *head, at Object) error {
-	group, _, hasGroup := strings.Cut(h.APIVersion, "/")
-	if !hasGroup {
-		group = ""
+	kind := groupVersion(h.APIVersion).WithKind(h.Kind)
+	if err := checkKind(kind); err != nil {
+		c.others++
+		return err
 	}
-	isNamespace := group == "" && h.Kind == "Namespace"
 	var m image.Manifest
 	if err := json.Unmarshal(value, &m); err != nil {
-		if !isNamespace && !image.HoldsImages(group, h.Kind) {
-			return c.readOther(group, h) // may have any form
+		if !isNamespace(kind.GroupKind()) && !image.HoldsImages(kind.Group, kind.Kind) {
+			c.others++ // may have any form
+			return nil
 		}
-		return fmt.Errorf("read %s: %w", h.Kind, err)
+		return fmt.Errorf("read %s: %w", h.Kind, misread(err))
 	}
-	if isNamespace {
+	if isNamespace(kind.GroupKind()) {
 		c.namespaces = append(c.namespaces, Namespace{Name: m.Metadata.Name, Labels: m.Metadata.Labels})
 		return nil
 	}
-	workload, ok := m.Workload(group, h.Kind)
+	workload, ok := m.Workload(kind.Group, kind.Kind)
 	if !ok {
-		return c.readOther(group, h)
+		c.others++
+		return nil
+	}
+	if path := m.WithoutContainers(kind.Group, kind.Kind); path != "" {
+		return fmt.Errorf("%s %q has no containers: %s is required", h.Kind, m.Metadata.DisplayName(), path)
 	}
 	at.Namespace, at.Name = m.Metadata.Namespace, m.Metadata.DisplayName()
 	at.Owner, at.Workload = controllerOf(h.Metadata.OwnerReferences), workload
 	c.objects = append(c.objects, at)
 	return nil
-}
-
-// readOther counts an object that names no images. One that only its spelling
-// keeps from being a workload would otherwise pass without a word.
-func (c *content) readOther(group string, h *head) error {
-	c.others++
-	// The groups of custom resources have a dot, and may have such kinds, too.
-	if strings.Contains(group, ".") {
-		return nil
-	}
-	meantGroup, meant, ok := image.MeantKind(h.Kind)
-	if !ok {
-		return nil
-	}
-	if meantGroup == "" {
-		meantGroup = "the core group (such as v1)"
-	}
-	return fmt.Errorf("there is no kind %q in apiVersion %q: kind %s is of %s", h.Kind, h.APIVersion, meant, meantGroup)
 }
 
 // controllerOf is the kind and name of the owner that controls an object.

@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	jsonexp "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/hssgate/hssgate/config/presets"
 	"github.com/hssgate/hssgate/gate"
@@ -62,19 +65,27 @@ func LoadPolicies(ctx context.Context, f Files) ([]v1alpha1.ImageScanPolicy, err
 		policies []v1alpha1.ImageScanPolicy
 		errs     []error
 	)
-	err := f.each(ctx, func(name string, data []byte, err error) {
+	s, err := policySchema()
+	if err != nil {
+		return nil, err
+	}
+	places := map[string]string{}
+	err = f.each(ctx, func(name string, data []byte, err error) {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 			return
 		}
 		for _, d := range split(data) {
-			p, err := d.policy()
+			at := fmt.Sprintf("%s:%d", name, d.start())
+			p, err := d.policy(s)
 			if err != nil {
-				errs = append(errs, fmt.Errorf("%s:%d: %w", name, d.start(), err))
+				errs = append(errs, fmt.Errorf("%s: %w", at, err))
 			}
-			if p != nil {
-				policies = append(policies, *p)
+			if p == nil {
+				continue
 			}
+			errs = append(errs, unique(places, p.Name, at))
+			policies = append(policies, *p)
 		}
 	})
 	if err := errors.Join(append(errs, err)...); err != nil {
@@ -83,28 +94,70 @@ func LoadPolicies(ctx context.Context, f Files) ([]v1alpha1.ImageScanPolicy, err
 	if len(policies) == 0 {
 		return nil, errors.New("there is no ImageScanPolicy in it")
 	}
-	return policies, unique(policies)
+	return policies, nil
 }
 
+// policyKind is the kind of a policy.
+const policyKind = "ImageScanPolicy"
+
 // policy reads the document as a policy; nil if there is nothing in it.
-func (d *document) policy() (*v1alpha1.ImageScanPolicy, error) {
+func (d *document) policy(s *crdSchema) (*v1alpha1.ImageScanPolicy, error) {
 	data, err := d.json()
 	if err != nil || data == nil {
 		return nil, err
 	}
-	var object metav1.PartialObjectMetadata
-	want := v1alpha1.GroupVersion.WithKind("ImageScanPolicy")
-	if err := json.Unmarshal(data, &object); err != nil || object.GroupVersionKind() != want || object.Name == "" {
-		return nil, fmt.Errorf("it must be a %s %s with metadata.name, not %q, %q", want.GroupVersion(), want.Kind, object.APIVersion, object.Kind)
+	name, err := policyName(data)
+	if err != nil {
+		return nil, err
 	}
 	if !hasSpec(data) {
-		return nil, fmt.Errorf("policy %q has no spec, which is required", object.Name)
+		return nil, fmt.Errorf("policy %q has no spec, which is required", name)
 	}
 	p := &v1alpha1.ImageScanPolicy{}
-	if err := into(data, p); err != nil {
-		return nil, fmt.Errorf("read the policy: %w", err)
+	wrong, unread := s.check(data), into(data, p)
+	if wrong != nil && errors.As(unread, new(unreadable)) {
+		unread = nil // the schema tells it of the same field
 	}
-	return p, checkEnumerations(p)
+	if err := errors.Join(wrong, unread); err != nil {
+		return nil, fmt.Errorf("policy %q is invalid: %w", name, err)
+	}
+	return p, checkBesides(p)
+}
+
+// policyName is the name of what must be a policy.
+func policyName(data []byte) (string, error) {
+	var object struct {
+		metav1.TypeMeta `json:",inline"`
+
+		Metadata struct {
+			Name jsontext.Value `json:"name"`
+		} `json:"metadata"`
+	}
+	want := v1alpha1.GroupVersion.WithKind(policyKind)
+	if err := json.Unmarshal(data, &object); err != nil || object.GroupVersionKind() != want {
+		return "", fmt.Errorf("it must be a %s %s, not %q, %q", want.GroupVersion(), want.Kind, object.APIVersion, object.Kind)
+	}
+	name := strings.Trim(string(object.Metadata.Name), `"`)
+	if name == "" || name == "null" {
+		return "", fmt.Errorf("metadata.name is missing: an %s must have one", want.Kind)
+	}
+	return name, nil
+}
+
+// checkBesides returns what the API server refuses besides: names that can't be one,
+// and a policy that asks for nothing. What [Compile] finds it leaves to that,
+// since such a policy can be in force, and then fails closed.
+func checkBesides(p *v1alpha1.ImageScanPolicy) error {
+	metadata := p.ObjectMeta
+	metadata.Namespace = "" // the API server ignores it
+	errs := validation.ValidateObjectMeta(&metadata, false, validation.NameIsDNSSubdomain, field.NewPath("metadata"))
+	if _, err := policy.Compile(p); err == nil {
+		errs = append(errs, policy.Validate(p)...)
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return fmt.Errorf("policy %q is invalid: %w", p.Name, errs.ToAggregate())
 }
 
 // hasSpec tells whether there is one: without, a policy would ask for nothing,
@@ -116,16 +169,12 @@ func hasSpec(data []byte) bool {
 	return err == nil && spec != nil && spec.Kind() != 'n'
 }
 
-// unique returns an error if two policies have the same name.
-func unique(policies []v1alpha1.ImageScanPolicy) error {
-	known := map[string]bool{}
-	for i := range policies {
-		name := policies[i].Name
-		if known[name] {
-			return fmt.Errorf("policy %q is there twice", name)
-		}
-		known[name] = true
+// unique returns an error if a policy of the name stands in another place, too.
+func unique(places map[string]string, name, at string) error {
+	if first, known := places[name]; known {
+		return fmt.Errorf("%s: policy %q is there twice, first in %s", at, name, first)
 	}
+	places[name] = at
 	return nil
 }
 
@@ -136,8 +185,12 @@ func Preset(name string) (v1alpha1.ImageScanPolicy, error) {
 	if err != nil {
 		return v1alpha1.ImageScanPolicy{}, err
 	}
+	s, err := policySchema()
+	if err != nil {
+		return v1alpha1.ImageScanPolicy{}, err
+	}
 	d := document{text: data, line: 1}
-	p, err := d.policy()
+	p, err := d.policy(s)
 	if err != nil {
 		return v1alpha1.ImageScanPolicy{}, fmt.Errorf("preset %s: %w", name, err)
 	}

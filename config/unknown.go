@@ -17,7 +17,7 @@ func unknownField(name, field string, t reflect.Type, fields map[string]int) str
 	if field != "" {
 		where = " in " + field
 	}
-	if near := nearest(name, slices.Sorted(maps.Keys(fields))); near != "" {
+	if near := Nearest(name, slices.Sorted(maps.Keys(fields))); near != "" {
 		return fmt.Sprintf("unknown field %q%s; did you mean %q?", shorten(name), where, near)
 	}
 	return fmt.Sprintf("unknown field %q%s; allowed are %s", shorten(name), where, strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
@@ -40,9 +40,9 @@ func inlineSecret(name string) string {
 	}
 }
 
-// nearest returns the candidate that differs from name by the fewest edits,
-// if there is one that differs little.
-func nearest(name string, candidates []string) string {
+// Nearest returns the candidate that differs from name by the fewest edits,
+// if there is one that differs little; otherwise nothing.
+func Nearest(name string, candidates []string) string {
 	if len(name) > 64 {
 		return ""
 	}

@@ -74,6 +74,26 @@ func (m *Manifest) Workload(group, kind string) (w Workload, ok bool) {
 	return w, true
 }
 
+// WithoutContainers is the path of the containers if an object of the kind has
+// none, which the API server refuses; otherwise it is empty, as it is for a kind
+// that holds no images. A webhook is never asked about such an object.
+func (m *Manifest) WithoutContainers(group, kind string) (path string) {
+	spec, _, ok := podPart(group, kind, m)
+	if !ok || len(spec.Containers) > 0 {
+		return ""
+	}
+	switch group + "/" + kind {
+	case "/Pod":
+		return "spec.containers"
+	case "/PodTemplate":
+		return "template.spec.containers"
+	case "batch/CronJob":
+		return "spec.jobTemplate.spec.template.spec.containers"
+	default:
+		return "spec.template.spec.containers"
+	}
+}
+
 func withImage(uses []Use) []Use {
 	named := uses[:0]
 	for _, u := range uses {

@@ -1,0 +1,106 @@
+package check
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/scheme"
+
+	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/image"
+)
+
+// groupVersion takes an apiVersion apart; the core group is "".
+func groupVersion(apiVersion string) schema.GroupVersion {
+	group, version, hasGroup := strings.Cut(apiVersion, "/")
+	if !hasGroup {
+		return schema.GroupVersion{Version: apiVersion}
+	}
+	return schema.GroupVersion{Group: group, Version: version}
+}
+
+// checkKind returns an error for a kind that no API server has. A workload whose
+// kind or version is misspelt would otherwise pass without a word, as something
+// that names no images.
+//
+// The groups of custom resources have a dot, and may have any kind. Of
+// Kubernetes' own groups any version will do that knows the kind, and of what
+// names no images any version at all: an older cluster has more of them.
+func checkKind(kind schema.GroupVersionKind) error {
+	if strings.Contains(kind.Group, ".") {
+		return nil
+	}
+	judged := image.HoldsImages(kind.Group, kind.Kind) || isNamespace(kind.GroupKind())
+	if !judged {
+		if err := meantWorkload(kind); err != nil {
+			return err
+		}
+	}
+	if !scheme.Scheme.IsGroupRegistered(kind.Group) || kind.Kind == "List" || kind.Kind == "PodSecurityPolicy" {
+		return nil // the latter was there until Kubernetes 1.24
+	}
+	versions := scheme.Scheme.VersionsForGroupKind(kind.GroupKind())
+	switch {
+	case len(versions) == 0:
+		return unknownKind(kind)
+	case judged && !scheme.Scheme.IsVersionRegistered(kind.GroupVersion()):
+		return fmt.Errorf("there is no apiVersion %q: kind %s is of %s", kind.GroupVersion(), kind.Kind, oneOfVersions(versions))
+	default:
+		return nil
+	}
+}
+
+func isNamespace(kind schema.GroupKind) bool { return kind == schema.GroupKind{Kind: "Namespace"} }
+
+// meantWorkload returns an error for a kind that only the case of its letters or
+// its group keeps from being a workload.
+func meantWorkload(kind schema.GroupVersionKind) error {
+	group, meant, ok := image.MeantKind(kind.Kind)
+	if !ok {
+		return nil
+	}
+	if group == "" {
+		group = "the core group (such as v1)"
+	}
+	return fmt.Errorf("there is no kind %q in apiVersion %q: kind %s is of %s", kind.Kind, kind.GroupVersion(), meant, group)
+}
+
+// unknownKind says which kind may have been meant: one of this name in another
+// group, or else one that is written much like it.
+func unknownKind(kind schema.GroupVersionKind) error {
+	err := fmt.Errorf("there is no kind %q in apiVersion %q", kind.Kind, kind.GroupVersion())
+	others := map[string]schema.GroupKind{}
+	own := map[string]bool{}
+	for known, t := range scheme.Scheme.AllKnownTypes() {
+		switch {
+		case strings.HasSuffix(known.Kind, "List"), strings.Contains(t.PkgPath(), "/apimachinery/"), known.Group == "extensions":
+			// no objects that anybody writes
+		case known.Group == kind.Group:
+			own[known.Kind] = true
+		default:
+			others[known.Kind] = known.GroupKind()
+		}
+	}
+	if other, known := others[kind.Kind]; known {
+		return fmt.Errorf("%w: kind %s is of %s", err, kind.Kind, oneOfVersions(scheme.Scheme.VersionsForGroupKind(other)))
+	}
+	if near := config.Nearest(kind.Kind, slices.Sorted(maps.Keys(own))); near != "" {
+		return fmt.Errorf("%w; did you mean %q?", err, near)
+	}
+	if near := config.Nearest(kind.Kind, slices.Sorted(maps.Keys(others))); near != "" {
+		return fmt.Errorf("%w; did you mean %q, which is of %s?", err, near, oneOfVersions(scheme.Scheme.VersionsForGroupKind(others[near])))
+	}
+	return err
+}
+
+// oneOfVersions lists versions, the newest first.
+func oneOfVersions(versions []schema.GroupVersion) string {
+	names := make([]string, len(versions))
+	for i, version := range versions {
+		names[i] = version.String()
+	}
+	return oneOf(names)
+}
