@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"strconv"
 	"strings"
 
 	goyaml "go.yaml.in/yaml/v2"
@@ -54,7 +56,7 @@ func isSeparator(line []byte) bool {
 func (d *document) json() ([]byte, error) {
 	data, err := yaml.YAMLToJSONStrict(d.text)
 	if err != nil {
-		return nil, fmt.Errorf("read the YAML: %w", err)
+		return nil, d.syntaxError(err)
 	}
 	if err := d.isOne(); err != nil {
 		return nil, err
@@ -78,12 +80,37 @@ func (d *document) isOne() error {
 	case errors.Is(err, io.EOF):
 		return nil
 	case err != nil:
-		return fmt.Errorf("read the YAML: %w", err)
+		return d.syntaxError(err)
 	}
 	if err := decoder.Decode(&content); !errors.Is(err, io.EOF) {
 		return errSeveral
 	}
 	return nil
+}
+
+// syntaxError says where in the file, not in the document, the YAML is wrong,
+// and what is most often the reason.
+func (d *document) syntaxError(err error) error {
+	text := regexp.MustCompile(`\bline (\d+)`).ReplaceAllStringFunc(err.Error(), func(found string) string {
+		line, err := strconv.Atoi(strings.TrimPrefix(found, "line "))
+		if err != nil {
+			return found
+		}
+		return "line " + strconv.Itoa(d.line-1+line)
+	})
+	return fmt.Errorf("read the YAML: %s%s", strings.TrimPrefix(text, "yaml: "), d.advice(text))
+}
+
+// advice is what else there is to say about an error of the parser.
+func (d *document) advice(text string) string {
+	switch {
+	case bytes.Contains(d.text, []byte("{{")):
+		return ": it looks like a Helm template: render it first (helm template … | hssgate check -f -)"
+	case strings.Contains(text, "cannot start any token") && regexp.MustCompile(`(?m)^ *\t`).Match(d.text):
+		return ": YAML must not be indented by tabs, only by spaces"
+	default:
+		return ""
+	}
 }
 
 // start is the line of the first text that is no comment.

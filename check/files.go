@@ -100,7 +100,7 @@ func (f *Files) each(ctx context.Context, give func(name string, data []byte, er
 }
 
 // find returns the files that a path stands for. A file that is named is read
-// whatever its name ends with.
+// whatever its name ends with, and a folder that is named may be a link to one.
 func (f *Files) find(path string) ([]string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -109,15 +109,20 @@ func (f *Files) find(path string) ([]string, error) {
 	if !info.IsDir() {
 		return []string{path}, nil
 	}
+	folder, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return nil, err
+	}
 	var names []string
-	err = filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
+	err = filepath.WalkDir(folder, func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && name != path && !f.Recursive:
+		case name == folder:
+		case entry.IsDir() && (!f.Recursive || isHidden(entry)):
 			return fs.SkipDir
-		case !entry.IsDir() && isManifest(name):
-			names = append(names, name)
+		case !entry.IsDir() && !isHidden(entry) && isManifest(name):
+			names = append(names, filepath.Join(path, strings.TrimPrefix(name, folder)))
 		}
 		return nil
 	})
@@ -126,6 +131,10 @@ func (f *Files) find(path string) ([]string, error) {
 	}
 	return names, err
 }
+
+// isHidden tells whether an entry is one of those behind the links in the volume
+// of a ConfigMap, such as ..data: the links give the same files.
+func isHidden(entry fs.DirEntry) bool { return strings.HasPrefix(entry.Name(), "..") }
 
 func isManifest(name string) bool {
 	return slices.Contains([]string{".yaml", ".yml", ".json"}, strings.ToLower(filepath.Ext(name)))

@@ -193,6 +193,33 @@ func TestFoldersAreRead(t *testing.T) {
 	}
 }
 
+// The volume of a ConfigMap holds its files in a folder that is changed as a
+// whole, and links to them.
+func TestTheVolumeOfAConfigMapIsReadOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	volume, link := filepath.Join(dir, "volume"), filepath.Join(dir, "link")
+	if err := os.MkdirAll(filepath.Join(volume, "..2026_11_23"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(volume, "..2026_11_23", "pod.yaml"), []byte(pod), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for from, to := range map[string]string{
+		filepath.Join(volume, "..data"): "..2026_11_23", filepath.Join(volume, "pod.yaml"): "..data/pod.yaml", link: "volume",
+	} {
+		if err := os.Symlink(to, from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{volume, link, link + "/", filepath.Join(volume, "..data")} {
+		m, err := (&check.Files{Paths: []string{path}, Recursive: true}).Read(t.Context())
+		if err != nil || len(m.Objects) != 1 || m.Objects[0].Source != filepath.Join(path, "pod.yaml") {
+			t.Errorf("%s: got %v and %v", path, m, err)
+		}
+	}
+}
+
 func TestAPathThatIsNotThereIsAnError(t *testing.T) {
 	t.Parallel()
 	for want, path := range map[error]string{fs.ErrNotExist: "no-such-file", check.ErrNothing: t.TempDir()} {
