@@ -78,8 +78,8 @@ func TestTheGuideToVulnerabilitiesIsTrue(t *testing.T) {
 		}
 	}
 	var tests report.Tests
-	if err := check.RunPolicyTest(t.Context(), filepath.Join(dir, "test.yaml"), &tests); err != nil {
-		t.Fatal(err)
+	if err := check.RunPolicyTests(t.Context(), []string{filepath.Join(dir, "test.yaml")}, &tests); err != nil || len(tests.Problems) > 0 {
+		t.Fatal(err, tests.Problems)
 	}
 	for _, c := range tests.Cases {
 		if c.Problem != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,8 +43,9 @@ type PolicyTest struct {
 	Config string `json:"config,omitempty"`
 	// Now is the time at which it all happens, to which ages in the inventory
 	// count; default: the real one.
-	Now time.Time `json:"now,omitempty"`
-	// Namespaces are their labels. One that isn't here has none.
+	Now string `json:"now,omitempty"`
+	// Namespaces are their labels. If they are given, cases go only there, and
+	// into those among the manifests that a case judges.
 	Namespaces map[string]map[string]string `json:"namespaces,omitempty"`
 	Cases      []PolicyTestCase             `json:"cases"`
 }
@@ -78,28 +80,52 @@ type Expectation struct {
 // errTest is what is wrong with a file of tests.
 var errTest = errors.New("invalid PolicyTest")
 
-// RunPolicyTest runs the cases of a file and adds what came of each. An error
-// means that the file, or what it names, can't be read.
-func RunPolicyTest(ctx context.Context, path string, tests *report.Tests) error {
+// errSeveralTests is of a file with something behind its first document.
+var errSeveralTests = errors.New("the file must hold one document only: put a second PolicyTest into a file of its own")
+
+// RunPolicyTests runs the cases of files and adds what came of each. What can't
+// be read is a problem of its own, and the rest is run all the same. The error is
+// that of ctx.
+func RunPolicyTests(ctx context.Context, paths []string, tests *report.Tests) error {
+	for _, path := range paths {
+		for _, err := range runPolicyTest(ctx, path, tests) {
+			tests.Problems = append(tests.Problems, report.Problem{Source: path, Message: err.Error()})
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// runPolicyTest runs the cases of a file. The errors are of the file, of what it
+// names, or of single cases.
+func runPolicyTest(ctx context.Context, path string, tests *report.Tests) []error {
 	b, err := newBench(ctx, path)
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return []error{err}
 	}
+	var errs []error
 	for i := range b.test.Cases {
 		c := &b.test.Cases[i]
 		result, err := b.run(ctx, c)
 		if err != nil {
-			return errors.Join(fmt.Errorf("%s: case %q: %w", path, c.Name, err), b.end())
+			errs = append(errs, fmt.Errorf("case %q: %w", c.Name, err))
+			continue
 		}
 		tests.Add(result)
 	}
-	return b.end()
+	if err := b.end(); err != nil {
+		errs = append(errs, err)
+	}
+	return errs
 }
 
 // bench is what the cases of a file have in common.
 type bench struct {
 	path     string
 	test     *PolicyTest
+	now      time.Time
 	policies *Policies
 	known    *inventory.Inventory
 	exempt   []string
@@ -112,6 +138,9 @@ func newBench(ctx context.Context, path string) (*bench, error) {
 		return nil, err
 	}
 	b := &bench{path: path, test: t}
+	if b.now, err = t.time(); err != nil {
+		return nil, err
+	}
 	if b.policies, err = b.compile(ctx); err != nil {
 		return nil, err
 	}
@@ -124,7 +153,7 @@ func newBench(ctx context.Context, path string) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	known, end, err := Simulate(data, c, "hssgate-policy-test", at(t.Now)) //nolint:contextcheck // like httptest, it ends with end
+	known, end, err := Simulate(data, c, "hssgate-policy-test", at(b.now)) //nolint:contextcheck // like httptest, it ends with end
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +167,11 @@ func loadPolicyTest(path string) (*PolicyTest, error) {
 		return nil, err
 	}
 	document := document{text: data, line: 1}
-	if data, err = document.json(); err != nil {
+	data, err = document.json()
+	if errors.Is(err, errSeveral) {
+		err = errSeveralTests
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errTest, err)
 	}
 	if data == nil {
@@ -148,10 +181,15 @@ func loadPolicyTest(path string) (*PolicyTest, error) {
 	if err := into(data, t); err != nil {
 		return nil, fmt.Errorf("%w: %w", errTest, err)
 	}
-	if t.Now.IsZero() {
-		t.Now = time.Now()
-	}
 	return t, t.validate()
+}
+
+// time is that at which it all happens.
+func (t *PolicyTest) time() (time.Time, error) {
+	if t.Now == "" {
+		return time.Now(), nil
+	}
+	return time.Parse(time.RFC3339, t.Now)
 }
 
 // validate says what is wrong with the file, all of it.
@@ -165,6 +203,8 @@ func (t *PolicyTest) validate() error {
 	note(t.APIVersion != testVersion || t.Kind != testKind, "it must be a %s %s, not %q, %q", testVersion, testKind, t.APIVersion, t.Kind)
 	note((len(t.Policies) > 0) == (t.Preset != ""), "it must have either policies or preset")
 	note(t.Inventory != "" && t.Images != nil, "inventory and images exclude each other")
+	_, err := t.time()
+	note(err != nil, "now must be a time such as 2026-11-23T12:00:00Z, not %q", t.Now)
 	note(len(t.Cases) == 0, "it has no cases")
 	for i := range t.Cases {
 		c := &t.Cases[i]
@@ -243,7 +283,11 @@ func (b *bench) inventory() ([]byte, error) {
 
 // run judges one case.
 func (b *bench) run(ctx context.Context, c *PolicyTestCase) (report.TestCase, error) {
-	objects, err := b.objects(ctx, c)
+	m, err := b.manifests(ctx, c)
+	if err != nil {
+		return report.TestCase{}, err
+	}
+	namespaces, err := b.namespaces(c, m)
 	if err != nil {
 		return report.TestCase{}, err
 	}
@@ -253,25 +297,54 @@ func (b *bench) run(ctx context.Context, c *PolicyTestCase) (report.TestCase, er
 	}
 	o := Options{
 		Policies: b.policies, Facts: b.known, Vulnerabilities: b.known,
-		Clock: at(b.test.Now.Add(delay)), Namespace: c.Namespace, ExemptNamespaces: b.exempt,
-	}
-	namespaces := &Namespaces{Others: map[string]string{}}
-	for name, labels := range b.test.Namespaces {
-		namespaces.remember(name, labels)
+		Clock: at(b.now.Add(delay)), Namespace: c.Namespace, ExemptNamespaces: b.exempt,
 	}
 	o.Namespaces = namespaces
 	if c.HSS != "" {
 		o.Facts, o.Vulnerabilities = away{}, nil
 	}
-	results, err := NewChecker(o).judgeAll(ctx, objects)
+	results, err := NewChecker(o).judgeAll(ctx, m.Objects)
 	result := report.TestCase{File: b.path, Name: c.Name, Expected: c.Expect.Verdict, Results: results}
 	result.Problem = c.Expect.problem(results)
 	return result, err
 }
 
-func (b *bench) objects(ctx context.Context, c *PolicyTestCase) ([]Object, error) {
+// namespaces are those of the file, and of the manifests that the case judges. If
+// the file names any, an object in another one is an error: a misspelt name would
+// be one without labels, which no policy may select.
+func (b *bench) namespaces(c *PolicyTestCase, m *Manifests) (*Namespaces, error) {
+	namespaces := &Namespaces{Others: map[string]string{}}
+	for name, labels := range b.test.Namespaces {
+		namespaces.remember(name, labels)
+	}
+	namespaces.Add(m.Namespaces)
+	if b.test.Namespaces == nil {
+		return namespaces, nil
+	}
+	names := []string{c.Namespace}
+	for i := range m.Objects {
+		names = append(names, m.Objects[i].Namespace)
+	}
+	for _, name := range names {
+		if _, known := namespaces.known[name]; !known && name != "" && name != DefaultNamespace {
+			return nil, unknownNamespace(name, slices.Sorted(maps.Keys(namespaces.known)))
+		}
+	}
+	return namespaces, nil
+}
+
+func unknownNamespace(name string, known []string) error {
+	err := fmt.Errorf("namespace %q is not among namespaces (%s)", name, strings.Join(known, ", "))
+	if near := config.Nearest(name, known); near != "" {
+		return fmt.Errorf("%w; did you mean %q?", err, near)
+	}
+	return fmt.Errorf("%w: list it there, one without labels as %s: {}", err, name)
+}
+
+// manifests are what a case judges.
+func (b *bench) manifests(ctx context.Context, c *PolicyTestCase) (*Manifests, error) {
 	if c.Image != "" {
-		return []Object{ImageObject(c.Image, "")}, nil
+		return &Manifests{Objects: []Object{ImageObject(c.Image, "")}}, nil
 	}
 	m := &Manifests{}
 	if c.Object != nil {
@@ -292,7 +365,7 @@ func (b *bench) objects(ctx context.Context, c *PolicyTestCase) ([]Object, error
 	case len(m.Objects) == 0:
 		return nil, errors.New("there is no object in it that names images")
 	}
-	return m.Objects, nil
+	return m, nil
 }
 
 // problem says what of the results is not as expected.

@@ -55,8 +55,8 @@ func TestPoliciesAreTested(t *testing.T) {
 			t.Parallel()
 			var got report.Tests
 			path := testFile(t, policyTest+"- {name: one, "+tt.given+", expect: {"+tt.expect+"}}\n")
-			if err := check.RunPolicyTest(t.Context(), path, &got); err != nil {
-				t.Fatal(err)
+			if err := check.RunPolicyTests(t.Context(), []string{path}, &got); err != nil || len(got.Problems) > 0 {
+				t.Fatal(err, got.Problems)
 			}
 			problem := got.Cases[0].Problem
 			if (problem == "") != (tt.want == "") || !strings.Contains(problem, tt.want) || got.Failed > 0 != (tt.want != "") {
@@ -78,7 +78,7 @@ cases:
 - {name: an unknown one, image: "swr.cn-north-4.myhuaweicloud.com/prod/other:1", expect: {verdict: Denied, says: [has no image]}}
 `)
 	var got report.Tests
-	if err := check.RunPolicyTest(t.Context(), path, &got); err != nil || got.Failed > 0 || len(got.Cases) != 2 {
+	if err := check.RunPolicyTests(t.Context(), []string{path}, &got); err != nil || len(got.Problems) > 0 || got.Failed > 0 || len(got.Cases) != 2 {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
@@ -88,9 +88,9 @@ func TestAWrongTestIsRefused(t *testing.T) {
 	one := "- {name: one, image: a, expect: {verdict: Denied}}\n"
 	tests := map[string]struct{ text, want string }{
 		"another kind":          {strings.Replace(policyTest, "PolicyTest", "Test", 1) + one, `not "test.hssgate.io/v1alpha1", "Test"`},
-		"an unknown field":      {policyTest + strings.Replace(one, "image:", "imgae:", 1), "imgae"},
-		"another case":          {policyTest + strings.Replace(one, "image:", "Image:", 1), `unknown field "cases[0].Image"`},
-		"a second document":     {policyTest + one + "---\n" + policyTest + one, "something follows the first document"},
+		"an unknown field":      {policyTest + strings.Replace(one, "image:", "imgae:", 1), `unknown field "cases[0].imgae"; allowed are expect, file, hss, image,`},
+		"another case":          {policyTest + strings.Replace(one, "image:", "Image:", 1), `unknown field "cases[0].Image"; did you mean "image"?`},
+		"a second document":     {policyTest + one + "---\n" + policyTest + one, "the file must hold one document only: put a second PolicyTest into a file of its own"},
 		"no cases":              {policyTest, "it has no cases"},
 		"no policies":           {strings.Replace(policyTest, "policies: [policies]\n", "", 1) + one, "either policies or preset"},
 		"two inventories":       {strings.Replace(policyTest, "now:", "images: [{}]\nnow:", 1) + one, "exclude each other"},
@@ -106,6 +106,12 @@ func TestAWrongTestIsRefused(t *testing.T) {
 		"an unknown preset":     {strings.Replace(policyTest, "policies: [policies]", "preset: lax", 1) + one, `not "lax"`},
 		"a file without images": {policyTest + strings.Replace(one, "image: a", "file: manifests/00-namespaces.yaml", 1), "no object in it that names images"},
 		"an object that's none": {policyTest + strings.Replace(one, "image: a", "object: {a: 1}", 1), "it is no Kubernetes object"},
+		"a misspelt namespace":  {policyTest + strings.Replace(one, "image: a", "image: a, namespace: shopp", 1), `case "one": namespace "shopp" is not among namespaces (quiet, shop); did you mean "shop"?`},
+		"an object's namespace": {policyTest + strings.Replace(one, "image: a", "namespace: shop, object: {apiVersion: v1, kind: Pod, metadata: {namespace: elsewhere}, spec: {containers: [{image: a}]}}", 1), `namespace "elsewhere" is not among namespaces (quiet, shop): list it there, one without labels as elsewhere: {}`},
+		"one policy, no list":   {strings.Replace(policyTest, "[policies]", "policies", 1) + one, "policies must be a list, not a string"},
+		"a number for a name":   {policyTest + strings.Replace(one, "name: one", "name: 7", 1), "cases.name must be a string (in quotes, if it reads as something else), not a number"},
+		"now without a day":     {strings.Replace(policyTest, "2026-11-23T12:00:00Z", "yesterday", 1) + one, `now must be a time such as 2026-11-23T12:00:00Z, not "yesterday"`},
+		"now as a date only":    {strings.Replace(policyTest, "2026-11-23T12:00:00Z", "2026-11-23", 1) + one, `now must be a time such as`},
 		"an inventory of faults": {
 			strings.Replace(policyTest, "inventory: inventory.yaml", "images: [{image_name: 7}]", 1) + one, "image_name",
 		},
@@ -113,11 +119,40 @@ func TestAWrongTestIsRefused(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := check.RunPolicyTest(t.Context(), testFile(t, tt.text), &report.Tests{})
-			if err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("got %v, want an error with %q", err, tt.want)
+			var got report.Tests
+			err := check.RunPolicyTests(t.Context(), []string{testFile(t, tt.text)}, &got)
+			if err != nil || len(got.Problems) != 1 || !strings.Contains(got.Problems[0].Message, tt.want) {
+				t.Errorf("got %v, %v, want a problem with %q", err, got.Problems, tt.want)
 			}
 		})
+	}
+}
+
+// TestNamespacesOfManifestsCountInATest: check reads their labels, too.
+func TestNamespacesOfManifestsCountInATest(t *testing.T) {
+	t.Parallel()
+	const manifests = "apiVersion: v1\nkind: Namespace\nmetadata: {name: new, labels: {env: prod}}\n---\n" +
+		"apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: new}\nspec: {containers: [{name: a, image: swr.cn-north-4.myhuaweicloud.com/prod/high:1.0}]}\n"
+	path := testFile(t, policyTest+"- {name: one, file: new.yaml, expect: {verdict: Denied}}\n")
+	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "new.yaml"), []byte(manifests), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var got report.Tests
+	if err := check.RunPolicyTests(t.Context(), []string{path}, &got); err != nil || len(got.Problems) > 0 || got.Failed > 0 || len(got.Cases) != 1 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestWhatCannotBeReadKeepsNoOtherCaseFromRunning(t *testing.T) {
+	t.Parallel()
+	const missing, good = "- {name: gone, file: nowhere.yaml, expect: {verdict: Denied}}\n", "- {name: good, image: a, expect: {verdict: Admitted}}\n"
+	path := testFile(t, policyTest+missing+good)
+	var got report.Tests
+	if err := check.RunPolicyTests(t.Context(), []string{"no-such.yaml", path}, &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Cases) != 1 || got.Cases[0].Name != "good" || len(got.Problems) != 2 || got.Problems[0].Source != "no-such.yaml" || got.Problems[1].Source != path {
+		t.Errorf("got %+v", got)
 	}
 }
 

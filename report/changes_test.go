@@ -85,12 +85,14 @@ func TestTestsAreWritten(t *testing.T) {
 	t.Parallel()
 	tests := &report.Tests{}
 	tests.Add(report.TestCase{File: "a.yaml", Name: "good", Expected: report.Denied, Results: []report.Result{changed().Changes[0].After}})
-	tests.Add(report.TestCase{File: "a.yaml", Name: "bad <\x1b>", Expected: report.Admitted, Problem: "it is Denied & so on"})
+	tests.Add(report.TestCase{File: "a.yaml", Name: "bad <\x1b>", Expected: report.Admitted, Results: []report.Result{{Verdict: report.Denied}, {Verdict: report.Denied}, {Verdict: report.Warned}}, Problem: "it is Denied & so on"})
+	tests.Problems = []report.Problem{{Source: "gone.yaml", Message: "no such file"}}
 	texts := allOf(t, report.TestOutputs(), func(b *strings.Builder, f report.Format) error { return tests.Write(b, f) })
-	if text := texts[report.TableOutput]; !strings.Contains(text, "! Admitted") || !strings.Contains(text, "2 cases, 1 of them (marked !) not as expected.") {
+	if text := texts[report.TableOutput]; !strings.Contains(text, "! Denied") || !strings.Contains(text, "Warned") || strings.Contains(text, "Admitted") ||
+		!strings.Contains(text, "! gone.yaml: no such file") || !strings.Contains(text, "2 cases, 1 of them (marked !) not as expected.") {
 		t.Errorf("got\n%s", text)
 	}
-	if err := validate(loadXSD(t), parseXML(t, texts[report.JUnit])); err != nil || strings.Count(texts[report.JUnit], "<failure") != 1 {
+	if err := validate(loadXSD(t), parseXML(t, texts[report.JUnit])); err != nil || strings.Count(texts[report.JUnit], "<failure") != 1 || strings.Count(texts[report.JUnit], "<error") != 1 {
 		t.Errorf("%v in\n%s", err, texts[report.JUnit])
 	}
 	var got report.Tests

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/hssgate/hssgate/image"
 )
@@ -13,6 +14,8 @@ type Tests struct {
 	Cases []TestCase `json:"cases"`
 	// Failed counts the cases that are not as expected.
 	Failed int `json:"failed"`
+	// Problems are what could not be read, and so was not tested.
+	Problems []Problem `json:"problems,omitempty"`
 }
 
 // TestCase is one case of a test.
@@ -63,14 +66,22 @@ func (t *Tests) junit() junitSuites {
 		}
 		all.suite(one.File, &Report{}).add(c)
 	}
+	for _, p := range t.Problems {
+		failure := &junitFailure{Type: "unreadable", Message: clean(p.Message), Text: clean(p.String())}
+		all.suite(p.Source, &Report{}).add(junitCase{Name: "is read", ClassName: clean(p.Source), Error: failure})
+	}
+	all.Tests, all.Errors = len(t.Cases)+len(t.Problems), len(t.Problems)
 	return all
 }
 
 func (t *Tests) table(f Format) *Table {
 	table := &Table{Wide: f.Output == WideOutput, Width: f.Width, Colour: f.Colour, End: t.String()}
+	for _, p := range t.Problems {
+		table.End += "\n! " + clean(p.String())
+	}
 	for i := range t.Cases {
 		one := &t.Cases[i]
-		row := Row{Title: one.Name, LongTitle: one.File + ": " + one.Name, Verdict: string(one.Expected), Tone: Good, Why: []string{"as expected"}}
+		row := Row{Title: one.Name, LongTitle: one.File + ": " + one.Name, Verdict: one.verdicts(), Tone: Good, Why: []string{"as expected"}}
 		for j := range one.Results {
 			row.Images = slices.Concat(row.Images, one.Results[j].Images)
 		}
@@ -86,10 +97,25 @@ func (t *Tests) table(f Format) *Table {
 	return table
 }
 
+// verdicts are those that came, one a line, each once.
+func (c *TestCase) verdicts() string {
+	var came []string
+	for i := range c.Results {
+		if verdict := string(c.Results[i].Verdict); !slices.Contains(came, verdict) {
+			came = append(came, verdict)
+		}
+	}
+	if len(came) == 0 {
+		return string(c.Expected)
+	}
+	return strings.Join(came, "\n")
+}
+
 // String is the counts in words.
 func (t *Tests) String() string {
-	if t.Failed == 0 {
-		return plural(len(t.Cases), "case", "cases") + ", all as expected."
+	text := plural(len(t.Cases), "case", "cases")
+	if t.Failed > 0 {
+		return fmt.Sprintf("%s, %d of them (marked !) not as expected.", text, t.Failed)
 	}
-	return fmt.Sprintf("%s, %d of them (marked !) not as expected.", plural(len(t.Cases), "case", "cases"), t.Failed)
+	return text + ", all as expected."
 }

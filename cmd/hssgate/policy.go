@@ -40,7 +40,7 @@ they expect, so that a repository of policies has a CI of its own. A file:
   inventory: inventory.yaml          # what HSS knows; or images: [...] in place
   config: hssgate.yaml               # registries; default: those of the samples
   now: 2026-11-23T12:00:00Z          # ages count to it; default: the real time
-  namespaces: {shop: {env: prod}}    # labels
+  namespaces: {shop: {env: prod}}    # labels; then cases go to these only
   cases:
   - name: a High image is denied
     image: swr.cn-north-4.myhuaweicloud.com/prod/high:1.0   # or object: {...}, or file: pod.yaml
@@ -70,13 +70,14 @@ func runPolicyTests(cmd *cobra.Command, f *outputFlags, files []string) error {
 		return usageError{fmt.Errorf("name at least one file of tests; see %s --help", cmd.CommandPath())}
 	}
 	tests := &report.Tests{}
-	for _, file := range files {
-		if err := check.RunPolicyTest(cmd.Context(), file, tests); err != nil {
-			return checkError(cmd, err)
-		}
+	if err := check.RunPolicyTests(cmd.Context(), files, tests); err != nil {
+		return checkError(cmd, err)
 	}
 	if err := f.write(cmd, tests, format); err != nil {
 		return err
+	}
+	if len(tests.Problems) > 0 {
+		return unknownError{errors.New("not everything can be tested: " + tests.Problems[0].String())}
 	}
 	if tests.Failed > 0 {
 		return fmt.Errorf("%d of %d cases are not as expected", tests.Failed, len(tests.Cases))

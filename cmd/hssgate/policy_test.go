@@ -39,7 +39,8 @@ func TestPolicyTestsHaveExitCodes(t *testing.T) {
 		"as expected":       {[]string{good}, 0, "1 case, all as expected."},
 		"not as expected":   {[]string{good, bad}, exitFailure, "2 cases, 1 of them (marked !) not as expected."},
 		"in JUnit":          {[]string{bad, "-o", "junit"}, exitFailure, "<failure"},
-		"a missing file":    {[]string{"no-such.yaml"}, exitUnknown, ""},
+		"a missing file":    {[]string{"no-such.yaml"}, exitUnknown, "! no-such.yaml: "},
+		"another is there":  {[]string{"no-such.yaml", good}, exitUnknown, "1 case, all as expected."},
 		"no file":           {nil, exitUsage, ""},
 		"an unknown output": {[]string{good, "-o", "sarif"}, exitUsage, ""},
 	}
