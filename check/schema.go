@@ -34,7 +34,7 @@ type definition struct {
 		Versions []struct {
 			Name   string `json:"name"`
 			Schema struct {
-				OpenAPIV3Schema *spec.Schema `json:"openAPIV3Schema"`
+				OpenAPIV3Schema *spec.Schema `json:"openAPIV3Schema"` //nolint:tagliatelle // as Kubernetes spells it
 			} `json:"schema"`
 		} `json:"versions"`
 	} `json:"spec"`
