@@ -2,6 +2,7 @@ package hss
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -13,7 +14,10 @@ import (
 // call is a request of one endpoint, and how its answer is read.
 type call[T any] struct {
 	// path is what follows /v5/{project_id}, each segment escaped.
-	path  string
+	path string
+	// api names what the gateway counts as one API, if that has more paths
+	// than one; empty: the path is its only one.
+	api   string
 	query url.Values
 	// body is sent by POST; nil: a GET.
 	body []byte
@@ -26,12 +30,13 @@ type call[T any] struct {
 
 // send sends the request until an answer is final or ctx leaves no time.
 func send[T any](ctx context.Context, c *Client, e call[T]) (T, error) {
+	own := c.holds.of(cmp.Or(e.api, e.path))
 	return withRetries(ctx, c.config.Retry, func(ctx context.Context) (result T, err error) {
-		if err := c.hold.wait(ctx, &c.config.Retry); err != nil {
+		if err := own.wait(ctx, &c.config.Retry); err != nil {
 			return result, err
 		}
-		result, err = e.attempt(ctx, c)
-		c.hold.note(err)
+		result, err = e.attempt(ctx, c, own)
+		own.note(err)
 		if e.once {
 			err = unconfirmed(err)
 		}
@@ -40,7 +45,7 @@ func send[T any](ctx context.Context, c *Client, e call[T]) (T, error) {
 }
 
 // attempt sends the request once.
-func (e call[T]) attempt(ctx context.Context, c *Client) (result T, err error) {
+func (e call[T]) attempt(ctx context.Context, c *Client, own *hold) (result T, err error) {
 	credentials, err := c.credentials(ctx)
 	if err != nil {
 		return result, err
@@ -55,19 +60,19 @@ func (e call[T]) attempt(ctx context.Context, c *Client) (result T, err error) {
 			err = refusal
 		}
 	}()
-	return e.budgeted(ctx, c, credentials)
+	return e.budgeted(ctx, c, own, credentials)
 }
 
 // budgeted waits for the budget and sends the request, for at most the time of
 // one attempt.
-func (e call[T]) budgeted(ctx context.Context, c *Client, credentials Credentials) (none T, err error) {
+func (e call[T]) budgeted(ctx context.Context, c *Client, own *hold, credentials Credentials) (none T, err error) {
 	if c.config.Budget != nil {
 		if err := c.config.Budget.Wait(ctx); err != nil {
 			return none, fmt.Errorf("waiting for the request budget: %w", err)
 		}
 	}
 	// What HSS said while this request waited for its turn.
-	if err := c.hold.wait(ctx, &c.config.Retry); err != nil {
+	if err := own.wait(ctx, &c.config.Retry); err != nil {
 		return none, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.config.AttemptTimeout)

@@ -14,7 +14,7 @@ type Client struct {
 	config   Config
 	endpoint *url.URL
 	guard    *guard
-	hold     hold
+	holds    holds
 }
 
 // NewClient checks the configuration and makes a client. It sends nothing.

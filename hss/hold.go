@@ -8,10 +8,35 @@ import (
 	"time"
 )
 
-// maxHold bounds how long one answer can hold a client back.
+// maxHold bounds how long one answer can hold an API's requests back.
 const maxHold = 10 * time.Minute
 
-// hold keeps all requests of a client back once HSS has told one of them to
+// holds has the hold of each API that a client calls. What one of them asks
+// says nothing of the others: the only throttling that is documented, code 0308
+// of the gateway, counts the calls of one API. Neither a status nor a code is
+// documented to speak for all, a 503 of one API least of all; were there one
+// limit for all of them, each would still learn of it by one call of its own.
+// So it costs a call an API at most, while one hold for all would have an image
+// not looked up because too many vulnerabilities were asked for.
+type holds struct {
+	mu   sync.Mutex
+	apis map[string]*hold
+}
+
+// of is the hold of one API. There are as many as the client has methods.
+func (h *holds) of(api string) *hold {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.apis == nil {
+		h.apis = map[string]*hold{}
+	}
+	if h.apis[api] == nil {
+		h.apis[api] = &hold{}
+	}
+	return h.apis[api]
+}
+
+// hold keeps all requests of an API back once HSS has told one of them to
 // wait: else it would have to tell each of them, when it has too much to do.
 type hold struct {
 	mu    sync.Mutex

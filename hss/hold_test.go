@@ -116,3 +116,55 @@ func TestHoldingBackEndsWithTheCaller(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatOneAPIAsksToWaitHoldsNoOtherBack(t *testing.T) {
+	t.Parallel()
+	list := func(ctx context.Context, c *hss.Client) error {
+		_, err := c.List(ctx, hss.ListRequest{})
+		return err
+	}
+	details := func(image string) func(context.Context, *hss.Client) error {
+		return func(ctx context.Context, c *hss.Client) error {
+			r := vulnerable()
+			r.ImageID = image
+			_, _, err := first(c.Vulnerabilities(ctx, r))
+			return err
+		}
+	}
+	registries := func(ctx context.Context, c *hss.Client) error {
+		_, _, err := first(c.Registries(ctx, hss.RegistryRequest{}))
+		return err
+	}
+	synchronise := func(ctx context.Context, c *hss.Client) error {
+		return c.SyncRegistries(ctx, hss.SyncRequest{All: true})
+	}
+	for name, tt := range map[string]struct {
+		told step
+		one  func(context.Context, *hss.Client) error
+		next func(context.Context, *hss.Client) error
+		sent bool
+	}{
+		"throttled vulnerabilities, then a list":           {throttled("300"), details("a"), list, true},
+		"unavailable vulnerabilities, then a list":         {step{status: 503, header: map[string]string{"Retry-After": "300"}}, details("a"), list, true},
+		"a throttled synchronisation, then a list":         {throttled("300"), synchronise, list, true},
+		"a throttled list, then its registries":            {throttled("300"), list, registries, true},
+		"a throttled list, then another":                   {throttled("300"), list, list, false},
+		"throttled vulnerabilities, then another image's":  {throttled("300"), details("a"), details("b"), false},
+		"throttled registries, then the same list of them": {throttled("300"), registries, registries, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newScript(tt.told, step{status: 200, body: `{"data_list":[]}`})
+				client := scripted(t, s, nil)
+				if err := tt.one(t.Context(), client); err == nil {
+					t.Fatal("there is an answer while HSS said to wait")
+				}
+				err := tt.next(t.Context(), client)
+				if sent := s.asked() == 2; sent != tt.sent || (err == nil) != tt.sent {
+					t.Errorf("sent: %t, error %v", sent, err)
+				}
+			})
+		})
+	}
+}

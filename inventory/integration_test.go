@@ -250,3 +250,20 @@ func TestTheRealClientListsVulnerabilities(t *testing.T) {
 		t.Errorf("%d are known, and why not all is %q", len(s.Found), s.Unlisted)
 	}
 }
+
+func TestThrottledVulnerabilitiesKeepNoImageFromBeingLookedUp(t *testing.T) {
+	t.Parallel()
+	server := hsstest.NewServer(hsstest.WithImages(affected("app", 3), served("other", "1")))
+	t.Cleanup(server.Close)
+	server.Inject(hsstest.ThrottleFault("300").Times(0).ForEndpoint(hsstest.EndpointVulnerabilities))
+	i := against(t, server)
+	ref := reference(t, app)
+	f := i.WithVulnerabilities(t.Context(), ref, i.Facts(t.Context(), ref), true)
+	wantUnlisted(t, f, "HSS answered 429 APIGW.0308")
+	if got, _ := within(t, i, 10*time.Second, "swr.example.com/prod/other:1"); got.State != policy.StateFound {
+		t.Errorf("got %v: %s", got.State, got.Reason)
+	}
+	if got := i.Stats().Projects[0].Breaker; got != inventory.BreakerClosed {
+		t.Errorf("the breaker is %s", got)
+	}
+}
