@@ -1,6 +1,7 @@
 package hss_test
 
 import (
+	"errors"
 	"net/url"
 	"strings"
 	"testing"
@@ -131,5 +132,28 @@ func TestValidateNamesAllProblemsAtOnce(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, err.Error()); diff != "" {
 		t.Errorf("error (-want +got):\n%s", diff)
+	}
+}
+
+func TestARequestThatBreaksABoundIsToldFromAnAnswer(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 300)
+	for name, request := range map[string]interface{ Validate() error }{
+		"list":            hss.ListRequest{Namespace: long},
+		"vulnerability":   hss.VulnerabilityRequest{ImageID: "a", ImageType: hss.ImageTypePrivate, ImageName: "a", Tag: long},
+		"registry":        hss.RegistryRequest{Name: long},
+		"task":            hss.TaskRequest{EnterpriseProjectID: long},
+		"scan":            hss.ScanRequest{},
+		"synchronisation": hss.SyncRequest{},
+	} {
+		var invalid *hss.InvalidRequestError
+		err := request.Validate()
+		if !errors.As(err, &invalid) || invalid.Request != name || len(invalid.Problems) == 0 {
+			t.Errorf("%s: error is %#v", name, err)
+			continue
+		}
+		if want := "invalid " + name + " request: " + strings.Join(invalid.Problems, "; "); err.Error() != want {
+			t.Errorf("error is %q, want %q", err, want)
+		}
 	}
 }

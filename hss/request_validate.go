@@ -18,6 +18,21 @@ const (
 	MaxImageSize = 2_147_483_547
 )
 
+// InvalidRequestError says that a request breaks a bound that the API documents.
+// Such a request is never sent: the error tells nothing of how HSS is.
+type InvalidRequestError struct {
+	// Request says of what kind it is, such as list or vulnerability.
+	Request string
+	// Problems says of every field that breaks a bound what is wrong with it,
+	// each in one line.
+	Problems []string
+}
+
+// Error says it in one line.
+func (e *InvalidRequestError) Error() string {
+	return fmt.Sprintf("invalid %s request: %s", e.Request, strings.Join(e.Problems, "; "))
+}
+
 // problems gathers what is wrong with a request.
 type problems []string
 
@@ -25,12 +40,12 @@ func (p *problems) addf(format string, args ...any) {
 	*p = append(*p, fmt.Sprintf(format, args...))
 }
 
-// err joins the problems to one error of one line; nil if there are none.
+// err is an *InvalidRequestError of the problems; nil if there are none.
 func (p problems) err(request string) error {
 	if len(p) == 0 {
 		return nil
 	}
-	return fmt.Errorf("invalid %s request: %s", request, strings.Join(p, "; "))
+	return &InvalidRequestError{Request: request, Problems: p}
 }
 
 // Validate checks the request against the bounds that the API documents and

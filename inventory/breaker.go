@@ -186,10 +186,11 @@ func judge(err error) health {
 	var unsent *unsentError
 	var panicked *panicError
 	var rows *rowsError
+	var invalid *hss.InvalidRequestError
 	switch {
 	case err == nil, errors.As(err, &rows):
 		return healthGood
-	case errors.As(err, &refused), errors.As(err, &unsent), errors.As(err, &panicked),
+	case errors.As(err, &refused), errors.As(err, &unsent), errors.As(err, &invalid), errors.As(err, &panicked),
 		errors.Is(err, errClosed), errors.Is(err, context.Canceled): // nobody waited for it any more
 		return healthNone
 	case errors.As(err, &answered):

@@ -44,6 +44,7 @@ func TestTheBreakerOpensOnWhatIsWrongWithHSSOnly(t *testing.T) {
 		"a refused signature":        {&hss.Error{StatusCode: 401, Code: "APIGW.0301"}, false},
 		"credentials that are held":  {&hss.RefusedError{Err: &hss.Error{StatusCode: 401}}, false},
 		"404, such as from a proxy":  {&hss.Error{StatusCode: 404}, false},
+		"a request that isn't sent":  {&hss.InvalidRequestError{Request: "scan", Problems: []string{"image_id is too long"}}, false},
 		"502 after several attempts": {fmt.Errorf("after 5 attempts: %w", &hss.Error{StatusCode: 502}), true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -87,6 +88,16 @@ func (p *project) whyUnlisted(w *wanted, n int) string {
 		return "HSS gives the image no ID to ask by"
 	case n >= maxScans:
 		return fmt.Sprintf("the image has more than %d scans", maxScans)
+	}
+	return w.key.unaskable()
+}
+
+// unaskable says why HSS takes no question for the vulnerabilities of a scan:
+// its list holds images with names that its other questions don't take.
+func (k *scanKey) unaskable() string {
+	err := k.request().Validate()
+	if invalid, ok := errors.AsType[*hss.InvalidRequestError](err); ok {
+		return "HSS can't be asked for them: " + strings.Join(invalid.Problems, "; ")
 	}
 	return ""
 }

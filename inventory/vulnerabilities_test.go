@@ -304,7 +304,7 @@ func TestWithoutTheListTheScanSaysWhy(t *testing.T) {
 			func(w *listingWorld) { w.endless = true }, nil,
 			[]step{after(0, "HSS lists more than 5000", 1), after(time.Minute, "more than 5000", 1)},
 		},
-		"the ID is no ID": {nil, func(r *hss.Image) { r.ImageID = "../x" }, []step{after(0, "image_id", 1)}},
+		"the ID is no ID": {nil, func(r *hss.Image) { r.ImageID = "../x" }, []step{after(0, "image_id", 0)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -376,6 +376,41 @@ func TestVulnerabilitiesThatFailKeepNobodyFromBeingAskedForElse(t *testing.T) {
 			t.Errorf("an HSS that is down was asked for vulnerabilities")
 		}
 	})
+}
+
+// Whatever HSS lists of an image, nobody else's vulnerabilities depend on it.
+func TestImagesWhoseVulnerabilitiesHSSTakesNoQuestionForKeepNobodyFromAsking(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		namespace, tag, imageID string
+		want                    string
+	}{
+		"a tag of 65 characters": {"prod", strings.Repeat("t", 65), "img", "HSS can't be asked for them: tag_name has 65 characters, at most 64 are allowed"},
+		"a long namespace":       {strings.Repeat("n", 70), "1", "img", "HSS can't be asked for them: namespace has 70 characters, at most 64 are allowed"},
+		"an ID with a slash":     {"prod", "1", "../img", `HSS can't be asked for them: image_id is "../img", allowed are 1 to 128 letters, digits and -_.:~`},
+		"two of them":            {strings.Repeat("n", 70), strings.Repeat("t", 65), "img", "70 characters, at most 64 are allowed; tag_name has 65"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			listing(t, func(t *testing.T, w *listingWorld, i *inventory.Inventory) {
+				rows := []hss.Image{vulnerable()}
+				for n := range 8 {
+					rows = append(rows, vulnerable(func(r *hss.Image) {
+						r.ID, r.Namespace, r.Name, r.Version, r.ImageID = fmt.Sprint("9", n), tt.namespace, fmt.Sprint("long-", n), tt.tag, tt.imageID
+					}))
+				}
+				w.set(rows...)
+				for n := range 8 {
+					ref := fmt.Sprintf("swr.example.com/%s/long-%d:%s", tt.namespace, n, tt.tag)
+					wantUnlisted(t, detailedOf(t, i, ref, time.Second, true), tt.want)
+				}
+				if n := len(w.lists()); n != 0 {
+					t.Errorf("asked %d times", n)
+				}
+				wantFound(t, detailed(t, i, time.Second, true), read())
+			})
+		})
+	}
 }
 
 func TestEachArchitectureAndTheLastCompletedScanHaveTheirOwn(t *testing.T) {
