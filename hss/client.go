@@ -8,8 +8,8 @@ import (
 )
 
 // Client asks HSS about the images of one project in one region. It is safe for
-// concurrent use, and should be shared: what it knows of refused credentials
-// is its own.
+// concurrent use, and should be shared: how long HSS asked to wait is known to
+// it alone, and so are refused credentials without [Config].Keys.
 type Client struct {
 	config   Config
 	endpoint *url.URL
@@ -30,7 +30,7 @@ func NewClient(config Config) (*Client, error) {
 	return &Client{
 		config:   config,
 		endpoint: endpoint,
-		guard:    newGuard(config.RefusalPause, config.Now),
+		guard:    &guard{shared: config.Keys, host: endpoint.Host, pause: config.RefusalPause, now: config.Now},
 	}, nil
 }
 

@@ -60,6 +60,9 @@ type Config struct {
 	// refused; it doubles while they go on being refused, up to an hour.
 	// Default: 5 min, which is how long an access key is locked.
 	RefusalPause time.Duration
+	// Keys is shared by the clients of a process that may have the same key.
+	// Default: one of the client's own.
+	Keys *KeyGuard
 	// MaxPages bounds what All reads. Default: 1000 pages.
 	MaxPages int
 	// Now dates signatures and pauses. Default: time.Now.
@@ -87,6 +90,9 @@ func (c Config) withDefaults() (Config, error) {
 	c.MaxPages = cmp.Or(c.MaxPages, DefaultMaxPages)
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Keys == nil {
+		c.Keys = NewKeyGuard()
 	}
 	if c.Transport == nil {
 		c.Transport = defaultTransport()

@@ -278,3 +278,134 @@ func TestManyCredentialsAreForgotten(t *testing.T) {
 		}
 	})
 }
+
+// projects makes clients of several projects that share what they know of keys.
+// Each project has a server of its own behind transport.
+func projects(t *testing.T, servers map[string]*script) map[string]*hss.Client {
+	t.Helper()
+	keys := hss.NewKeyGuard()
+	clients := map[string]*hss.Client{}
+	for name, s := range servers {
+		clients[name] = scripted(t, s, func(c *hss.Config) { c.ProjectID, c.Keys = name, keys })
+	}
+	return clients
+}
+
+// sent is how many requests all servers got.
+func sent(servers map[string]*script) (n int) {
+	for _, s := range servers {
+		n += s.asked()
+	}
+	return n
+}
+
+func TestAKeyOfManyProjectsIsNotLocked(t *testing.T) {
+	t.Parallel()
+	for name, takes := range map[string]time.Duration{"refused at once": 0, "refused after all have asked": time.Second} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				servers := map[string]*script{}
+				for n := range 7 {
+					refused := refusal()
+					refused.takes = takes
+					servers[fmt.Sprint("p", n)] = newScript(refused)
+				}
+				clients := projects(t, servers)
+				for _, want := range []int{2, 3, 4} { // then one a pause
+					var all sync.WaitGroup
+					for _, client := range clients {
+						all.Go(func() {
+							for _, err := range listAll(t, client, 5) {
+								var refused *hss.RefusedError
+								if !errors.As(err, &refused) || !strings.Contains(err.Error(), "APIGW.0301") {
+									t.Errorf("error is %v", err)
+								}
+							}
+						})
+					}
+					all.Wait()
+					if n := sent(servers); n != want {
+						t.Errorf("%d requests were sent with a key that never worked, want %d", n, want)
+					}
+					time.Sleep(10*time.Minute + time.Second)
+				}
+			})
+		})
+	}
+}
+
+func TestAProjectWhereAKeyIsRefusedStopsNoOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		servers := map[string]*script{"good": newScript(list()), "bad": newScript(refusal())}
+		clients := projects(t, servers)
+		for range 6 * 60 {
+			if err := listAll(t, clients["bad"], 3)[0]; err == nil {
+				t.Fatal("no error")
+			}
+			for _, err := range listAll(t, clients["good"], 3) {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(time.Minute)
+		}
+		if n := servers["bad"].asked(); n != 9 {
+			t.Errorf("where the key is refused, %d requests were sent in six hours, want 9", n)
+		}
+	})
+}
+
+func TestProjectsWhereAKeyWasNotRefusedGoFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		servers := map[string]*script{"good": newScript(list()), "bad": newScript(refusal()), "worse": newScript(refusal())}
+		clients := projects(t, servers)
+		for _, first := range []string{"bad", "worse", "good"} {
+			if err := listAll(t, clients[first], 1)[0]; err == nil {
+				t.Errorf("%s: no error", first)
+			}
+		}
+		if n := sent(servers); n != 2 {
+			t.Errorf("%d requests were sent, want 2 before the key is given up", n)
+		}
+		time.Sleep(5 * time.Minute)
+		for _, next := range []string{"bad", "worse"} {
+			if err := listAll(t, clients[next], 1)[0]; err == nil || servers[next].asked() != 1 {
+				t.Errorf("%s is asked before those where the key wasn't refused: %v", next, err)
+			}
+		}
+		if err := listAll(t, clients["good"], 1)[0]; err != nil {
+			t.Error(err)
+		}
+		time.Sleep(5 * time.Minute)
+		for range 20 {
+			_, _ = listAll(t, clients["bad"], 1), listAll(t, clients["worse"], 1)
+			if err := listAll(t, clients["good"], 1)[0]; err != nil {
+				t.Error(err)
+			}
+			time.Sleep(time.Minute)
+		}
+	})
+}
+
+func TestAnAnswerToWhatWasSentBeforeARefusalEndsNoPause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		slow, refused := list(), refusal()
+		slow.takes, refused.takes = 2*time.Second, time.Second
+		s := newScript(list(), slow, refused, list())
+		client := scripted(t, s, nil)
+		listAll(t, client, 1)
+		listAll(t, client, 2) // one is refused, and then the other answered
+		for _, err := range listAll(t, client, 3) {
+			if err == nil || !strings.Contains(err.Error(), "APIGW.0301") {
+				t.Errorf("error is %v", err)
+			}
+		}
+		if s.asked() != 3 {
+			t.Errorf("%d requests were sent", s.asked())
+		}
+	})
+}

@@ -20,13 +20,14 @@ type Wrap func(project string, base http.RoundTripper) http.RoundTripper
 // NewClients makes the HSS client of every project of a configuration, by the
 // project's name. It reads certificates, but no credentials, and asks nothing.
 // The clients keep to the projects' budgets of requests; how many requests are
-// under way at one time, an [Inventory] bounds.
+// under way at one time, an [Inventory] bounds. What one of them learns of a
+// refused key, all of them know.
 func NewClients(c *config.Configuration, userAgent string, wrap ...Wrap) (map[string]Lister, error) {
-	clients := map[string]Lister{}
+	clients, keys := map[string]Lister{}, hss.NewKeyGuard()
 	var failed []error
 	for i := range c.Projects {
 		p := &c.Projects[i]
-		client, err := newClient(p, userAgent, wrap)
+		client, err := newClient(p, keys, userAgent, wrap)
 		if err != nil {
 			failed = append(failed, fmt.Errorf("project %q: %w", p.Name, err))
 			continue
@@ -39,7 +40,7 @@ func NewClients(c *config.Configuration, userAgent string, wrap ...Wrap) (map[st
 	return clients, nil
 }
 
-func newClient(p *config.Project, userAgent string, wrap []Wrap) (*hss.Client, error) {
+func newClient(p *config.Project, keys *hss.KeyGuard, userAgent string, wrap []Wrap) (*hss.Client, error) {
 	endpoint := p.Endpoint
 	if endpoint == "" {
 		var err error
@@ -67,6 +68,7 @@ func newClient(p *config.Project, userAgent string, wrap []Wrap) (*hss.Client, e
 		UserAgent:      userAgent,
 		AttemptTimeout: time.Duration(p.RequestTimeout),
 		Budget:         newBudget(p),
+		Keys:           keys,
 	})
 }
 

@@ -267,3 +267,60 @@ func TestThrottledVulnerabilitiesKeepNoImageFromBeingLookedUp(t *testing.T) {
 		t.Errorf("the breaker is %s", got)
 	}
 }
+
+// sevenProjects are all asked with the same key.
+func sevenProjects(t *testing.T, server *hsstest.Server, secretKey string) *inventory.Inventory {
+	t.Helper()
+	var projects, registries strings.Builder
+	ak, sk := write(t, "ak", hsstest.DefaultCredential().AccessKey), write(t, "sk", secretKey)
+	for n := range 7 {
+		fmt.Fprintf(&projects, "- {name: p%d, endpoint: %q, projectID: id%d, credentials: {source: Files, accessKeyFile: %s, secretKeyFile: %s}}\n",
+			n, server.URL, n, ak, sk)
+		fmt.Fprintf(&registries, "- {name: r%d, hosts: [swr%d.example.com], project: p%d}\n", n, n, n)
+	}
+	c, err := config.Parse("test.yaml", []byte("apiVersion: config.hssgate.io/v1alpha1\nkind: Configuration\nprojects:\n"+projects.String()+"registries:\n"+registries.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	clients, err := inventory.NewClients(c, "hssgate/test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, err := inventory.New(inventory.Options{Config: c, Clients: clients})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(i.Close)
+	return i
+}
+
+func TestAMistypedKeyOfManyProjectsIsNotLocked(t *testing.T) {
+	t.Parallel()
+	server := hsstest.NewServer(hsstest.WithImages(served("app", "1")))
+	t.Cleanup(server.Close)
+	lookUp := func(i *inventory.Inventory) (states []policy.State) {
+		var projects sync.WaitGroup
+		states = make([]policy.State, 7)
+		for n := range states {
+			projects.Go(func() {
+				got, _ := within(t, i, 10*time.Second, fmt.Sprintf("swr%d.example.com/prod/app:1", n))
+				states[n] = got.State
+			})
+		}
+		projects.Wait()
+		return states
+	}
+	for _, state := range lookUp(sevenProjects(t, server, "mistyped")) {
+		if state != policy.StateUnavailable {
+			t.Errorf("with a mistyped key an image is %v", state)
+		}
+	}
+	if n := server.Stats().Requests; n != 2 {
+		t.Errorf("%d requests were sent with a mistyped key, want 2", n)
+	}
+	for _, state := range lookUp(sevenProjects(t, server, hsstest.DefaultCredential().SecretKey)) {
+		if state != policy.StateFound {
+			t.Errorf("with the right key an image is %v: the key may be locked", state)
+		}
+	}
+}
