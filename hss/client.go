@@ -46,7 +46,7 @@ func (c *Client) List(ctx context.Context, r ListRequest) (*ListResponse, error)
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
-	return send(ctx, c, call[*ListResponse]{path: "/image/registries/images", query: r.Query(), decode: decodeList})
+	return send(ctx, c, call[*ListResponse]{path: "/image/registries/images", query: r.Query(), decode: readList})
 }
 
 // CheckCredentials tells whether there are credentials to ask HSS with, and that

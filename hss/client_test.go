@@ -147,7 +147,6 @@ func TestAnswersThatAreNoList(t *testing.T) {
 		{"a 200 with HTML without a title", 200, "  <p>hello", hss.Error{StatusCode: 200}, "a page of HTML in place of JSON"},
 		{"a 200 with text", 200, "OK", hss.Error{StatusCode: 200}, "no list: decoding the list: invalid character 'O'"},
 		{"a 200 with two documents", 200, `{"data_list":[]}{}`, hss.Error{StatusCode: 200}, "no list: decoding the list: invalid character '{' after top-level value"},
-		{"a 200 with a row that cannot be read", 200, `{"data_list":[{"latest_scan_time":"soon"}]}`, hss.Error{StatusCode: 200}, "is no time in milliseconds"},
 		{"HSS's own error", 400, `{"error_code":"HSS.0001","error_description":"limit","error_msg":"invalid parameter"}`,
 			hss.Error{StatusCode: 400, Code: "HSS.0001"}, "HSS answered 400 HSS.0001: invalid parameter: limit (request req-1)"},
 		{"HSS's own error without a message", 400, `{"error_code":"HSS.0010","error_description":"access denied"}`,

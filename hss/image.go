@@ -49,6 +49,11 @@ type Image struct {
 	// Architectures holds one entry for each architecture of a
 	// multi-architecture image (association_images).
 	Architectures []AssociatedImage
+	// Unreadable says in one line why the row can't be read, such as
+	// `latest_scan_time is "-"`; empty: it was read. Such a row holds only
+	// what names the image, and nothing may be concluded of that image, also not
+	// that HSS doesn't know it. An [Image.Anonymous] one may be of any image.
+	Unreadable string
 }
 
 // AssociatedImage is one architecture of a multi-architecture image:

@@ -59,7 +59,12 @@ func (i *Image) UnmarshalJSON(data []byte) error {
 
 // MarshalJSON writes the row in the API's names and units. What is unknown is
 // left out.
-func (i Image) MarshalJSON() ([]byte, error) { return json.Marshal(i.wire()) }
+func (i Image) MarshalJSON() ([]byte, error) {
+	if i.Unreadable != "" {
+		return nil, errUnreadable
+	}
+	return json.Marshal(i.wire())
+}
 
 // UnmarshalJSON reads one element of association_images, as tolerantly as [Image].
 func (a *AssociatedImage) UnmarshalJSON(data []byte) error {

@@ -33,6 +33,10 @@ func keyOf(i Image) (rowKey, error) {
 	if i.ID != "" && i.ID != "0" {
 		return key, nil
 	}
+	if i.Unreadable != "" {
+		key.content = i.Unreadable
+		return key, nil
+	}
 	content, err := json.Marshal(i)
 	key.content = string(content)
 	return key, err

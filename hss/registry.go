@@ -244,6 +244,5 @@ func (w *wireRegistry) registry() (Registry, error) {
 
 // decodeRegistries reads a page.
 func decodeRegistries(data []byte) ([]Registry, error) {
-	_, rows, err := decodePage(data, (*wireRegistry).registry)
-	return rows, err
+	return decodeRows(data, (*wireRegistry).registry)
 }

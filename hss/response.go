@@ -25,12 +25,13 @@ type ListResponse struct {
 	// together, or UnknownTotal. Only All believes it, and only if all else
 	// says the same.
 	Total int
-	// Images are the rows of this page, in the API's order.
+	// Images are the rows of this page, in the API's order, those that can't be
+	// read among them: see [Image].Unreadable.
 	Images []Image
 }
 
 // UnmarshalJSON reads a page. A page without data_list, or with a null one, is
-// an error: it is not known to be empty.
+// an error: it is not known to be empty. So is one with a row that can't be read.
 func (r *ListResponse) UnmarshalJSON(data []byte) error {
 	decoded, err := decodeList(data)
 	if err != nil {
@@ -44,6 +45,9 @@ func (r *ListResponse) UnmarshalJSON(data []byte) error {
 func (r ListResponse) MarshalJSON() ([]byte, error) {
 	list := make([]*wireImage, 0, len(r.Images))
 	for _, image := range r.Images {
+		if image.Unreadable != "" {
+			return nil, errUnreadable
+		}
 		list = append(list, image.wire())
 	}
 	total := &r.Total

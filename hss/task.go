@@ -232,6 +232,5 @@ func (w *wireTask) task() (Task, error) {
 
 // decodeTasks reads a page.
 func decodeTasks(data []byte) ([]Task, error) {
-	_, rows, err := decodePage(data, (*wireTask).task)
-	return rows, err
+	return decodeRows(data, (*wireTask).task)
 }

@@ -186,9 +186,10 @@ func judge(err error) health {
 	var unsent *unsentError
 	var panicked *panicError
 	var rows *rowsError
+	var row *hss.RowError
 	var invalid *hss.InvalidRequestError
 	switch {
-	case err == nil, errors.As(err, &rows):
+	case err == nil, errors.As(err, &rows), errors.As(err, &row):
 		return healthGood
 	case errors.As(err, &refused), errors.As(err, &unsent), errors.As(err, &invalid), errors.As(err, &panicked),
 		errors.Is(err, errClosed), errors.Is(err, context.Canceled): // nobody waited for it any more

@@ -36,7 +36,8 @@ type ExplainedQuery struct {
 type ExplainedRow struct {
 	// ID, Image, Type, Registry, Digest and ScanStatus tell which one it is.
 	ID, Image, Type, Registry, Digest, ScanStatus string
-	// Misfit says why it isn't the image that is looked for; empty: it is.
+	// Misfit says why it isn't the image that is looked for, or can't be read;
+	// empty: it is.
 	Misfit string
 }
 
@@ -67,6 +68,9 @@ func (k key) explain(ctx context.Context, name, digest string) ExplainedQuery {
 			q.Failed = describe(err)
 			break
 		}
+		if row.Unreadable != "" && k.fits(&row, name) {
+			q.Failed = describe(&rowsError{unreadable(&row)})
+		}
 		if len(q.Rows) == maxExplained {
 			q.More++
 			continue
@@ -79,11 +83,15 @@ func (k key) explain(ctx context.Context, name, digest string) ExplainedQuery {
 func (k key) explainRow(row *hss.Image, name, digest string) ExplainedRow {
 	m := k.misfit(row, name)
 	if m == (misfit{}) && digest != "" && !hasDigest(row, digest) {
-		m = misfit{"digest", row.Digest, digest} // rows of a tag are read whatever their digest
+		m = misfit{partDigest, row.Digest, digest} // rows of a tag are read whatever their digest
+	}
+	why := m.String()
+	if row.Unreadable != "" {
+		why = "it can't be read: " + row.Unreadable
 	}
 	return ExplainedRow{
 		ID: row.ID, Image: row.Namespace + "/" + row.Name + ":" + row.Version, Type: string(row.Type),
-		Registry: row.RegistryName, Digest: row.Digest, ScanStatus: string(row.ScanStatus), Misfit: m.String(),
+		Registry: row.RegistryName, Digest: row.Digest, ScanStatus: string(row.ScanStatus), Misfit: why,
 	}
 }
 

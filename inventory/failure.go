@@ -71,7 +71,10 @@ func reasonOf(err error) string {
 	var timeout *timeoutError
 	var open *openError
 	var busy *busyError
+	var rows *rowsError
 	switch {
+	case errors.As(err, &rows):
+		return rows.Error()
 	case errors.As(err, &open):
 		return open.Error()
 	case errors.As(err, &busy):

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -11,8 +12,27 @@ import (
 // fits compares a row with what was asked for, exactly and in every part that
 // is known. HSS's filters are not trusted: they may match by substring, and
 // other registries hold the same names.
+//
+// A row that can't be read fits if it may be one that does: then the answer
+// can't be had, as none may be given without it.
 func (k key) fits(row *hss.Image, name string) bool {
-	return k.misfit(row, name) == misfit{}
+	m := k.misfit(row, name)
+	if row.Unreadable == "" {
+		return m == misfit{}
+	}
+	unknownDigests := row.MultiArch && len(row.Architectures) == 0
+	return row.Anonymous() || m == misfit{} || (m.part == partDigest && unknownDigests)
+}
+
+// partDigest is the part that is compared last.
+const partDigest = "digest"
+
+// unreadable is why nothing can be concluded from a row.
+func unreadable(row *hss.Image) error {
+	if row.Anonymous() {
+		return fmt.Errorf("HSS sent a row that can't be read and may be of any image: %s", row.Unreadable)
+	}
+	return fmt.Errorf("HSS's row for %s/%s:%s can't be read: %s", row.Namespace, row.Name, row.Version, row.Unreadable)
 }
 
 // misfit is the part in which a row is another than was asked for. The zero
@@ -33,7 +53,7 @@ func (k key) misfit(row *hss.Image, name string) misfit {
 		return m
 	}
 	if k.digest != "" && !hasDigest(row, k.digest) {
-		return misfit{"digest", row.Digest, k.digest}
+		return misfit{partDigest, row.Digest, k.digest}
 	}
 	return misfit{}
 }

@@ -105,9 +105,12 @@ func packCount(n *int) int32 {
 	return int32(min(*n, math.MaxInt32))
 }
 
-// pack reduces a row to what verdicts need. It fails if the row's texts are
-// longer than any true row's.
+// pack reduces a row to what verdicts need. It fails if the row can't be read, or
+// its texts are longer than any true row's.
 func pack(row *hss.Image) (record, error) {
+	if row.Unreadable != "" {
+		return record{}, unreadable(row)
+	}
 	fields := [texts]string{
 		textID: row.ID, textNamespace: row.Namespace, textName: row.Name, textVersion: row.Version, textDigest: row.Digest,
 		textFailedCode: row.ScanFailedCode, textFailedDescription: row.ScanFailedDescription,

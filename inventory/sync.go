@@ -140,12 +140,13 @@ func (s *syncer) pollIfDue(ctx context.Context) {
 // poll asks for what changed: scanned, pushed, or only now known to HSS, which
 // may learn of a push long after it. A list of one kind need not hold the
 // others' rows. Changes that were seen before it broke off stay worked in, but
-// only a whole one vouches for anything.
+// only a whole one vouches for anything. A row that may be of any image leaves
+// it open what changed.
 func (s *syncer) poll(ctx context.Context) {
 	begun := s.i.clock.Now()
 	s.nextPoll = begun.Add(s.i.jitter(time.Duration(s.cfg.Interval)))
 	from := s.since.Add(-time.Duration(s.cfg.Overlap))
-	rows := 0
+	rows, anonymous := 0, error(nil)
 	for _, r := range []hss.ListRequest{
 		{StartLatestScanTime: from}, {StartLatestUpdateTime: from}, {StartLatestSyncTime: from},
 	} {
@@ -154,12 +155,18 @@ func (s *syncer) poll(ctx context.Context) {
 			each: func(page *hss.ListResponse) {
 				rows += len(page.Images)
 				for n := range page.Images {
+					if page.Images[n].Anonymous() {
+						anonymous = unreadable(&page.Images[n])
+					}
 					s.change(&page.Images[n], begun)
 				}
 			},
 		})
 		if ctx.Err() != nil {
 			return
+		}
+		if err == nil {
+			err = anonymous
 		}
 		if err != nil {
 			s.report(Synchronisation{Rows: rows, Err: err}, begun)

@@ -20,6 +20,10 @@ type stage struct {
 	total    int // as HSS counts
 	bytes    int
 	dropped  int // images that found no room
+	// unreadable counts the rows that can't be read, and why says of one why.
+	// anonymous is the first of those that may be of any image.
+	unreadable     int
+	why, anonymous error
 }
 
 // stagedRow is one row of an image.
@@ -28,7 +32,7 @@ type stagedRow struct {
 	// record is nil if the cache's answer holds it.
 	record            *record
 	identity, content uint64
-	// unreadable says that the row can't be kept, and so the image can't.
+	// unreadable says that the row can't be read or kept, and so the image can't.
 	unreadable bool
 	next       *stagedRow
 }
@@ -47,6 +51,13 @@ func (g *stage) addPage(page *hss.ListResponse) {
 
 // add notes a row for every registry that holds it.
 func (g *stage) add(row *hss.Image) {
+	if row.Unreadable != "" {
+		g.unreadable++
+		g.why = unreadable(row)
+	}
+	if row.Anonymous() {
+		g.anonymous = g.why
+	}
 	id := g.identify(row)
 	g.rows[id] = struct{}{}
 	for _, r := range g.s.p.registries {
@@ -108,8 +119,12 @@ func (g *stage) isFull() bool {
 }
 
 // apply stores what a complete list says, for every image that it shows whole.
-// It fails if that is not all of them.
+// It fails if that is not all of them. A row that may be of any image leaves
+// none that is known to be whole.
 func (g *stage) apply(begun time.Time) error {
+	if g.anonymous != nil {
+		return fmt.Errorf("the list confirms nothing: %w", g.anonymous)
+	}
 	now := g.s.i.clock.Now()
 	whole := g.total <= len(g.rows)
 	for h, first := range g.images {
@@ -121,6 +136,8 @@ func (g *stage) apply(begun time.Time) error {
 		return fmt.Errorf("the cache has no room for %d images of the project (cache.maxImages, cache.maxBytes)", g.dropped)
 	case !whole:
 		return fmt.Errorf("the list showed %d of %d rows: only what was known before and has not changed is confirmed", len(g.rows), g.total)
+	case g.unreadable > 0:
+		return fmt.Errorf("%d of the rows can't be read, so that the list says nothing of their images; the last: %w", g.unreadable, g.why)
 	default:
 		return nil
 	}
