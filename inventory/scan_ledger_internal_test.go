@@ -141,12 +141,22 @@ func TestABookIsBounded(t *testing.T) {
 func TestABookIsBoundedInBytesToo(t *testing.T) {
 	t.Parallel()
 	entries := map[string]string{}
-	for n := range maxClaims {
-		r := rowClaim{shared: claimName(claimScan, strings.Repeat("p", 63), fmt.Sprint(n)), own: "scan.p.x", row: rowName(strings.Repeat("n", maxRowName))}
-		r.take(entries, "", at(1), time.Hour, limits{})
+	claimOf := func(n int) rowClaim {
+		name := claimName(claimScan, strings.Repeat("p", 63), fmt.Sprint(n))
+		return rowClaim{shared: name, own: name + "r", row: rowName(strings.Repeat("n", maxRowName))}
 	}
-	if n := bytesOf(entries); n > maxBookBytes+1000 || len(entries) < 1000 {
-		t.Errorf("%d entries have %d bytes", len(entries), n)
+	for n := 0; bytesOf(entries) <= maxBookBytes-1000; n++ {
+		entries[claimOf(n).shared] = claim{state: claimAsked, at: at(1), until: at(2), row: claimOf(n).row}.String()
+	}
+	taken := 0
+	for n := range 10 {
+		r := claimOf(-1 - n)
+		if g := r.take(entries, "", at(1), time.Hour, limits{}); g.taken != "" {
+			taken++
+		}
+	}
+	if n := bytesOf(entries); n > maxBookBytes+1000 || taken == 0 || taken == 10 {
+		t.Errorf("%d more were taken, and then %d entries have %d bytes", taken, len(entries), n)
 	}
 }
 
