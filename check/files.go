@@ -37,7 +37,7 @@ type Files struct {
 	Paths []string
 	// Recursive reads the folders in folders, too.
 	Recursive bool
-	// Stdin is standard input.
+	// Stdin is standard input; nil: it isn't read, and - is a file's name.
 	Stdin io.Reader
 }
 
@@ -70,7 +70,7 @@ func (f *Files) Read(ctx context.Context) (*Manifests, error) {
 // each gives the content of every file, or why it can't be read.
 func (f *Files) each(ctx context.Context, give func(name string, data []byte, err error)) error {
 	for _, path := range f.Paths {
-		if path == Stdin {
+		if path == Stdin && f.Stdin != nil {
 			data, err := readAll(untilDone(ctx, f.Stdin))
 			if ctx.Err() != nil {
 				return ctx.Err()

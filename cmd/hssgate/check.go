@@ -84,6 +84,9 @@ func (f *checkFlags) run(cmd *cobra.Command, images []string) error {
 	if err := f.validate(cmd, images); err != nil {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	}
+	if err := f.checkFile(); err != nil {
+		return err
+	}
 	r := &report.Report{Subject: f.subject(images), Time: clock.RealClock{}.Now().UTC(), Version: version}
 	if err := f.fill(cmd, images, r); err != nil {
 		return checkError(cmd, err)
@@ -96,7 +99,7 @@ func (f *checkFlags) run(cmd *cobra.Command, images []string) error {
 
 // validate says what of the flags doesn't go together.
 func (f *checkFlags) validate(cmd *cobra.Command, images []string) error {
-	return errors.Join(f.targetFlags.validate(cmd, images), f.policyFlags.validate(), f.hssFlags.validate())
+	return errors.Join(f.targetFlags.validate(cmd, images), f.policyFlags.validate(), f.hssFlags.validate(), onceStdin(f.files, f.policyFiles))
 }
 
 // fill does the work.

@@ -98,8 +98,24 @@ func (f *targetFlags) subject(images []string) string {
 	}
 }
 
+// onceStdin refuses more than one - among what flags name: the first of them
+// would read standard input to its end, and leave nothing to the others.
+func onceStdin(paths ...[]string) error {
+	n := 0
+	for _, path := range slices.Concat(paths...) {
+		if path == check.Stdin {
+			n++
+		}
+	}
+	if n > 1 {
+		return errors.New("- is standard input, which can be read once only: name a file in place of the others")
+	}
+	return nil
+}
+
 // target is what is judged.
 type target struct {
+	stdin      io.Reader
 	objects    []check.Object
 	namespaces *check.Namespaces
 	problems   []report.Problem
@@ -111,7 +127,7 @@ type target struct {
 
 // read reads what doesn't come from a cluster.
 func (f *targetFlags) read(cmd *cobra.Command, images []string) (*target, error) {
-	t := &target{namespaces: &check.Namespaces{}, connect: f.connect}
+	t := &target{stdin: cmd.InOrStdin(), namespaces: &check.Namespaces{}, connect: f.connect}
 	if f.labelsGiven {
 		t.namespaces.Others, _ = parseLabels(f.namespaceLabels) // validate has read it
 		if t.namespaces.Others == nil {
@@ -121,7 +137,7 @@ func (f *targetFlags) read(cmd *cobra.Command, images []string) (*target, error)
 	for _, reference := range images {
 		t.objects = append(t.objects, check.ImageObject(reference, ""))
 	}
-	files := check.Files{Paths: f.files, Recursive: f.recursive, Stdin: cmd.InOrStdin()}
+	files := check.Files{Paths: f.files, Recursive: f.recursive, Stdin: t.stdin}
 	manifests, err := files.Read(cmd.Context())
 	if err != nil {
 		return nil, err
@@ -208,7 +224,7 @@ type policyFlags struct {
 }
 
 func (f *policyFlags) add(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&f.policyFiles, "policies", nil, "a file or folder of ImageScanPolicies; may be repeated; default: those of the cluster")
+	flags.StringArrayVar(&f.policyFiles, "policies", nil, "a file or folder of ImageScanPolicies, or - for standard input; may be repeated; default: those of the cluster")
 	flags.StringVar(&f.preset, "preset", "", "a policy that comes with hssgate: audit, baseline or strict")
 }
 
@@ -240,7 +256,7 @@ func (f *policyFlags) list(ctx context.Context, t *target) ([]v1alpha1.ImageScan
 		p, err := check.Preset(f.preset)
 		return []v1alpha1.ImageScanPolicy{p}, err
 	case len(f.policyFiles) > 0:
-		list, err := check.LoadPolicies(ctx, check.Files{Paths: f.policyFiles})
+		list, err := check.LoadPolicies(ctx, check.Files{Paths: f.policyFiles, Stdin: t.stdin})
 		if err != nil {
 			return nil, fmt.Errorf("--policies: %w", err)
 		}
@@ -309,58 +325,4 @@ func (f *hssFlags) configuration() (*config.Configuration, error) {
 		return check.SampleRegistries()
 	}
 	return config.Load(f.configFile)
-}
-
-// outputFlags say how the report is written, and where.
-type outputFlags struct {
-	output     string
-	outputFile string
-}
-
-// addFor adds the flags of a command with these outputs.
-func (f *outputFlags) addFor(cmd *cobra.Command, outputs []report.Output) {
-	names := make([]string, 0, len(outputs))
-	for _, o := range outputs {
-		names = append(names, string(o))
-	}
-	flags := cmd.Flags()
-	flags.StringVarP(&f.output, "output", "o", string(report.TableOutput), strings.Join(names, ", "))
-	flags.StringVar(&f.outputFile, "output-file", "", "write the report into this file instead of printing it")
-	// An error would be of a flag that doesn't exist, which a test would notice.
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
-}
-
-// formatAmong fits one of the outputs to where it goes.
-func (f *outputFlags) formatAmong(cmd *cobra.Command, outputs []report.Output) (report.Format, error) {
-	output, err := report.ParseOutputOf(f.output, outputs)
-	if err != nil {
-		return report.Format{}, usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
-	}
-	if f.outputFile != "" {
-		return report.Format{Output: output}, nil
-	}
-	t := terminalOf(cmd.OutOrStdout())
-	return report.Format{Output: output, Width: t.width, Colour: t.colour}, nil
-}
-
-// write writes the report. A file is replaced as a whole or not at all.
-func (f *outputFlags) write(cmd *cobra.Command, r interface {
-	Write(w io.Writer, f report.Format) error
-}, format report.Format) error {
-	if f.outputFile == "" {
-		return r.Write(cmd.OutOrStdout(), format)
-	}
-	file, err := os.CreateTemp(filepath.Dir(f.outputFile), ".hssgate-*")
-	if err != nil {
-		return unknownError{fmt.Errorf("--output-file: %w", err)}
-	}
-	// Only others than the file itself may be in the way of any of it.
-	err = errors.Join(r.Write(file, format), file.Chmod(0o644), file.Close())
-	if err == nil {
-		err = os.Rename(file.Name(), f.outputFile)
-	}
-	if err != nil {
-		return unknownError{errors.Join(fmt.Errorf("--output-file: %w", err), os.Remove(file.Name()))}
-	}
-	return nil
 }

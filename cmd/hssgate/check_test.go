@@ -106,6 +106,7 @@ func TestAWrongCheckIsToldSo(t *testing.T) {
 		"all namespaces and one":    {[]string{"-A", "-n", "shop", "--inventory", "x"}, "exclude each other"},
 		"labels that are none":      {[]string{"a", "--namespace-labels", "a in b", "--inventory", "x"}, "--namespace-labels"},
 		"a selector that is none":   {[]string{"-A", "-l", "a==b==c", "--inventory", "x"}, "--selector"},
+		"standard input twice":      {[]string{"-f", "-", "--policies", "-", "--inventory", "x"}, "- is standard input, which can be read once only"},
 		"a configuration that's no": {[]string{"a", "--preset", "audit", "--config", "no-such.yaml"}, "no-such.yaml"},
 	}
 	for name, tt := range tests {
@@ -146,6 +147,23 @@ func TestCheckReadsStandardInput(t *testing.T) {
 	err := root.ExecuteContext(t.Context())
 	if err == nil || err.Error() != "1 of 1 would be denied" || !strings.Contains(out.String(), "Pod/web") {
 		t.Errorf("got %v and %s", err, out.String())
+	}
+}
+
+func TestPoliciesMayComeOnStandardInput(t *testing.T) {
+	pod := write(t, "pod.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: a, image: '"+sampleHost+"/prod/clean:1.0'}]}\n")
+	policy := strings.Replace(strictProduction, "namespaceSelector: {matchLabels: {env: prod}}, ", "", 1)
+	for name, args := range map[string][]string{
+		"check":    {"check", "-f", pod, "--policies", "-"},
+		"simulate": {"policy", "simulate", "-f", "-", "--manifests", pod, "--preset", "audit"},
+	} {
+		stdout, _, err := runReading(t.Context(), policy, append(args, "--inventory", sampleInventory)...)
+		if err == nil || exitCode(err) != exitFailure || !strings.Contains(stdout, "Pod/web") {
+			t.Errorf("%s: got %v and %s", name, err, stdout)
+		}
+	}
+	if _, _, err := runReading(t.Context(), policy, "policy", "simulate", "-f", "-", "--manifests", "-", "--preset", "audit", "--inventory", sampleInventory); err == nil || exitCode(err) != exitUsage {
+		t.Errorf("standard input twice: got %v", err)
 	}
 }
 

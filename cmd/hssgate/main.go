@@ -108,13 +108,17 @@ can't be told (check, audit, policy), 3 wrong usage.`,
 }
 
 // refuseUnknownShells has completion refuse a shell that it has no script for,
-// where Cobra prints its help as if that were one.
+// where Cobra prints its help as if that were one, and what follows a shell, where
+// it fails as if the call were right.
 func refuseUnknownShells(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {
 		if cmd.Name() == "completion" {
 			cmd.Args = unknownCommand
 			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+			for _, shell := range cmd.Commands() {
+				shell.Args = noArguments
+			}
 		}
 	}
 }

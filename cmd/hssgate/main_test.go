@@ -21,11 +21,17 @@ func run(t *testing.T, args ...string) (stdout, stderr string, err error) {
 }
 
 func runWith(ctx context.Context, args ...string) (stdout, stderr string, err error) {
+	return runReading(ctx, "", args...)
+}
+
+// runReading runs it with something on standard input.
+func runReading(ctx context.Context, stdin string, args ...string) (stdout, stderr string, err error) {
 	var out, errors bytes.Buffer
 	root := newRootCommand() //nolint:contextcheck // execute passes it on
 	root.SetArgs(args)
 	root.SetOut(&out)
 	root.SetErr(&errors)
+	root.SetIn(strings.NewReader(stdin))
 	err = execute(ctx, root)
 	return out.String(), errors.String(), err
 }
@@ -53,7 +59,8 @@ func TestAWrongCallIsToldSo(t *testing.T) {
 		"serve with a wrong file":            {[]string{"serve", "--config", bad}, "projectz"},
 		"serve with an unknown level":        {[]string{"serve", "--config", "../../config/samples/config.yaml", "--log-level", "loud"}, `log level must be debug, info, warn or error, not "loud"`},
 		"serve with an unknown format":       {[]string{"serve", "--config", "../../config/samples/config.yaml", "--log-format", "xml"}, `log format must be json or text, not "xml"`},
-		"completion for another shell":       {[]string{"completion", "tcsh"}, `there is no command "tcsh" (did you mean bash or zsh or fish?); see hssgate completion --help`},
+		"completion for another shell":       {[]string{"completion", "tcsh"}, `there is no command "tcsh" (did you mean bash or fish or zsh?); see hssgate completion --help`},
+		"completion with a word too many":    {[]string{"completion", "bash", "x"}, `bash takes no argument, got "x"`},
 		"a new policy and nothing to judge":  {[]string{"policy", "simulate", "-f", "x"}, "nothing to judge: give --manifests FILE, -A or -n NAMESPACE"},
 		"simulate without inventory":         {[]string{"simulate"}, "--inventory is required"},
 		"simulate with half a certificate":   {[]string{"simulate", "--inventory", "x", "--tls-cert", "y"}, "--tls-cert and --tls-key belong together"},

@@ -69,6 +69,9 @@ func runPolicyTests(cmd *cobra.Command, f *outputFlags, files []string) error {
 	if len(files) == 0 {
 		return usageError{fmt.Errorf("name at least one file of tests; see %s --help", cmd.CommandPath())}
 	}
+	if err := f.checkFile(); err != nil {
+		return err
+	}
 	tests := &report.Tests{}
 	if err := check.RunPolicyTests(cmd.Context(), files, tests); err != nil {
 		return checkError(cmd, err)
@@ -111,8 +114,8 @@ Exit codes: 0 nothing would be newly denied, 1 something would, 2 it can't be to
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	flags := cmd.Flags()
-	flags.StringArrayVarP(&f.newPolicies, "filename", "f", nil, "a file or folder of the new ImageScanPolicies; may be repeated (required)")
-	flags.StringArrayVar(&f.files, "manifests", nil, "a file or folder of manifests to judge in place of running pods; may be repeated")
+	flags.StringArrayVarP(&f.newPolicies, "filename", "f", nil, "a file or folder of the new ImageScanPolicies, or - for standard input; may be repeated (required)")
+	flags.StringArrayVar(&f.files, "manifests", nil, "a file or folder of manifests to judge in place of running pods, or - for standard input; may be repeated")
 	f.how = "give --manifests FILE, -A or -n NAMESPACE"
 	f.addCluster(flags)
 	f.policyFlags.add(flags)
@@ -127,12 +130,15 @@ func (f *policySimulateFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	f.recursive = true
-	err = errors.Join(f.targetFlags.validate(cmd, nil), f.policyFlags.validate(), f.hssFlags.validate())
+	err = errors.Join(f.targetFlags.validate(cmd, nil), f.policyFlags.validate(), f.hssFlags.validate(), onceStdin(f.newPolicies, f.files, f.policyFiles))
 	if len(f.newPolicies) == 0 {
 		err = errors.Join(errors.New("-f is required: the policies to try"), err)
 	}
 	if err != nil {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+	}
+	if err := f.checkFile(); err != nil {
+		return err
 	}
 	changes := &report.Changes{Subject: f.subject(nil)}
 	if err := f.compare(cmd, changes); err != nil {
@@ -186,7 +192,7 @@ func (f *policySimulateFlags) both(cmd *cobra.Command, t *target) (before, after
 	if err != nil {
 		return nil, nil, err
 	}
-	added, err := check.LoadPolicies(cmd.Context(), check.Files{Paths: f.newPolicies})
+	added, err := check.LoadPolicies(cmd.Context(), check.Files{Paths: f.newPolicies, Stdin: t.stdin})
 	if err != nil {
 		return nil, nil, fmt.Errorf("-f: %w", err)
 	}

@@ -58,6 +58,19 @@ func TestPolicyTestsHaveExitCodes(t *testing.T) {
 	}
 }
 
+// TestAPolicyTestNamesNoStandardInput has a file name - as one beside it, for
+// what a file names must not depend on who calls hssgate.
+func TestAPolicyTestNamesNoStandardInput(t *testing.T) {
+	t.Chdir(t.TempDir())
+	text := "apiVersion: test.hssgate.io/v1alpha1\nkind: PolicyTest\npolicies: ['-']\nimages: []\ncases:\n- {name: a, image: nginx, expect: {verdict: Denied}}\n"
+	if err := os.WriteFile("test.yaml", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := run(t, "policy", "test", "test.yaml"); err == nil || exitCode(err) != exitUnknown || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestASimulationHasExitCodes(t *testing.T) {
 	stricter := write(t, "stricter.yaml", strictProduction)
 	milder := write(t, "milder.yaml", strings.Replace(strictProduction, "digest: Required", "digest: Optional", 1))
