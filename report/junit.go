@@ -2,6 +2,7 @@ package report
 
 import (
 	"encoding/xml"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -32,7 +33,12 @@ type (
 		Error     *junitFailure `xml:"error,omitempty"`
 		Failure   *junitFailure `xml:"failure,omitempty"`
 		Output    string        `xml:"system-out,omitempty"`
+		// source is the file that it is of; empty: none, or the class name says it.
+		source string
 	}
+	// junitName is what tells a case from others: GitLab shows the first of a name
+	// only, so that a failure behind a success would be lost.
+	junitName    struct{ class, name string }
 	junitFailure struct {
 		Type    string `xml:"type,attr"`
 		Message string `xml:"message,attr"`
@@ -56,6 +62,7 @@ func (r *Report) writeJUnit(w io.Writer) error {
 		}
 		all.suite(name, r).add(junitCase{Name: "is read", ClassName: name, Error: &junitFailure{Type: "unreadable", Message: clean(p.Message), Text: clean(p.String())}})
 	}
+	all.distinguish()
 	for i := range all.Suites {
 		s := &all.Suites[i]
 		all.Tests, all.Failures, all.Errors = all.Tests+s.Tests, all.Failures+s.Failures, all.Errors+s.Errors
@@ -112,8 +119,41 @@ func (s *junitSuite) add(c junitCase) {
 	s.Cases = append(s.Cases, c)
 }
 
+func (c *junitCase) id() junitName { return junitName{c.ClassName, c.Name} }
+
+// cases are those of all suites.
+func (a *junitSuites) cases() []*junitCase {
+	var cases []*junitCase
+	for i := range a.Suites {
+		for j := range a.Suites[i].Cases {
+			cases = append(cases, &a.Suites[i].Cases[j])
+		}
+	}
+	return cases
+}
+
+// distinguish gives a name of its own to every case: with the file that it is of
+// if another has the same, and with a number if that isn't enough.
+func (a *junitSuites) distinguish() {
+	uses := map[junitName]int{}
+	for _, c := range a.cases() {
+		uses[c.id()]++
+	}
+	taken := map[junitName]bool{}
+	for _, c := range a.cases() {
+		if uses[c.id()] > 1 && c.source != "" {
+			c.Name += " in " + c.source
+		}
+		name := c.Name
+		for n := 2; taken[c.id()]; n++ {
+			c.Name = fmt.Sprintf("%s (%d)", name, n)
+		}
+		taken[c.id()] = true
+	}
+}
+
 func (r *Result) junit() junitCase {
-	c := junitCase{Name: clean(r.Title()), ClassName: clean(strings.TrimPrefix(r.Namespace+"."+r.Kind, "."))}
+	c := junitCase{source: clean(r.Source), Name: clean(r.Title()), ClassName: clean(strings.TrimPrefix(r.Namespace+"."+r.Kind, "."))}
 	why := strings.Join(r.Why(), "\n")
 	switch {
 	case r.Verdict == Denied:

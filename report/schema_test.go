@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/hssgate/hssgate/report"
 )
 
@@ -149,6 +151,57 @@ func TestJUnitIsValid(t *testing.T) {
 			t.Errorf("%s: %v in\n%s", name, err, text)
 		}
 	}
+}
+
+// TestEveryJUnitCaseHasANameOfItsOwn is for readers that take the first case of
+// a name and drop the others.
+func TestEveryJUnitCaseHasANameOfItsOwn(t *testing.T) {
+	t.Parallel()
+	r := &report.Report{Problems: []report.Problem{{Source: "b.yaml", Line: 1, Message: "x"}, {Source: "b.yaml", Line: 9, Message: "y"}, {Message: "x"}, {Message: "y"}}}
+	for _, one := range []report.Result{
+		{Source: "a/web.yaml", Namespace: "shop", Kind: "Deployment", Name: "web"},
+		{Source: "b/web.yaml", Namespace: "shop", Kind: "Deployment", Name: "web"},
+		{Source: "b/web.yaml", Namespace: "shop", Kind: "Deployment", Name: "web", Line: 9},
+		{Source: "b/web.yaml", Namespace: "shop", Kind: "Deployment", Name: "web in b/web.yaml (2)", Line: 19},
+		{Source: "b/web.yaml", Namespace: "test", Kind: "Deployment", Name: "web", Line: 29},
+		{Namespace: "shop", Kind: "Image", Name: "nginx"},
+		{Namespace: "shop", Kind: "Image", Name: "nginx"},
+	} {
+		one.Verdict = report.Admitted
+		r.Add(one)
+	}
+	text := written(t, r, report.Format{Output: report.JUnit})
+	var names []string
+	for _, suite := range parseXML(t, text).Children {
+		for _, c := range suite.Children {
+			names = append(names, c.attribute("classname")+": "+c.attribute("name"))
+		}
+	}
+	want := []string{
+		"shop.Deployment: Deployment/web in a/web.yaml",
+		"shop.Deployment: Deployment/web in b/web.yaml",
+		"shop.Deployment: Deployment/web in b/web.yaml (2)",
+		"shop.Deployment: Deployment/web in b/web.yaml (2) (2)",
+		"test.Deployment: Deployment/web",
+		"shop.Image: Image/nginx",
+		"shop.Image: Image/nginx (2)",
+		"b.yaml: is read",
+		"b.yaml: is read (2)",
+		"input: is read",
+		"input: is read (2)",
+	}
+	if diff := cmp.Diff(want, names); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func (n *node) attribute(name string) string {
+	for _, a := range n.Attributes {
+		if a.Name.Local == name {
+			return a.Value
+		}
+	}
+	return ""
 }
 
 // TestTheSchemaOfJUnitIsStrict shows that the validator finds what is wrong.
