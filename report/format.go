@@ -68,6 +68,9 @@ type Format struct {
 	Width int
 	// Colour marks verdicts by colours, in a table.
 	Colour bool
+	// Namespaces has a table name the namespace of every object, even if all are
+	// of the same.
+	Namespaces bool
 }
 
 // Write writes the report.

@@ -15,7 +15,7 @@ func (r *Report) text(f Format) string {
 		return r.explained(f)
 	}
 	t := &Table{Wide: f.Output == WideOutput, Width: f.Width, Colour: f.Colour}
-	hidden, namespaces := 0, r.hasNamespaces()
+	hidden, namespaces := 0, f.Namespaces || r.hasNamespaces()
 	hides := !t.Wide && (len(r.Results) > maxAdmittedRows || r.Audit != nil)
 	for i := range r.Results {
 		one := &r.Results[i]

@@ -87,6 +87,7 @@ func (f *checkFlags) run(cmd *cobra.Command, images []string) error {
 	if err := f.checkFile(); err != nil {
 		return err
 	}
+	format.Namespaces = f.allNamespaces || f.audit
 	r := &report.Report{Subject: f.subject(images), Time: clock.RealClock{}.Now().UTC(), Version: version}
 	if err := f.fill(cmd, images, r); err != nil {
 		return checkError(cmd, err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/utils/clock"
 
@@ -116,6 +117,7 @@ func onceStdin(paths ...[]string) error {
 // target is what is judged.
 type target struct {
 	stdin      io.Reader
+	stderr     io.Writer
 	objects    []check.Object
 	namespaces *check.Namespaces
 	problems   []report.Problem
@@ -127,7 +129,7 @@ type target struct {
 
 // read reads what doesn't come from a cluster.
 func (f *targetFlags) read(cmd *cobra.Command, images []string) (*target, error) {
-	t := &target{stdin: cmd.InOrStdin(), namespaces: &check.Namespaces{}, connect: f.connect}
+	t := &target{stdin: cmd.InOrStdin(), stderr: cmd.ErrOrStderr(), namespaces: &check.Namespaces{}, connect: f.connect}
 	if f.labelsGiven {
 		t.namespaces.Others, _ = parseLabels(f.namespaceLabels) // validate has read it
 		if t.namespaces.Others == nil {
@@ -211,10 +213,36 @@ func (t *target) each(ctx context.Context, give func([]check.Object) error) erro
 	if t.selection == nil {
 		return give(t.objects)
 	}
-	if err := t.cluster.Pods(ctx, *t.selection, give); err != nil {
+	selected := 0
+	err := t.cluster.Pods(ctx, *t.selection, func(pods []check.Object) error {
+		selected += len(pods)
+		return give(pods)
+	})
+	switch {
+	case err != nil:
 		return fmt.Errorf("read the pods: %w", err)
+	case selected == 0:
+		return t.nothingSelected(ctx)
 	}
 	return nil
+}
+
+// nothingSelected tells that no pod was judged, which a slip in the call may be
+// the reason of. It is an error for a namespace that doesn't exist, if whoever
+// calls may ask for it.
+func (t *target) nothingSelected(ctx context.Context) error {
+	where, which := "in the cluster", ""
+	if name := t.selection.Namespace; name != "" {
+		if _, err := t.cluster.NamespaceLabels(ctx, name); apierrors.IsNotFound(err) {
+			return fmt.Errorf("there is no namespace %q in the cluster", name)
+		}
+		where = fmt.Sprintf("in namespace %q", name)
+	}
+	if t.selection.Labels != "" {
+		which = " with the labels " + t.selection.Labels
+	}
+	_, err := fmt.Fprintf(t.stderr, "hssgate: there is nothing to judge: no pod%s is running %s\n", which, where)
+	return err
 }
 
 // policyFlags say by which policies.
