@@ -60,6 +60,9 @@ func (f *targetFlags) addCluster(flags *pflag.FlagSet) {
 
 // validate says which flags don't go together.
 func (f *targetFlags) validate(cmd *cobra.Command, images []string) error {
+	if err := noFiles(images); err != nil {
+		return err
+	}
 	f.labelsGiven = cmd.Flags().Changed("namespace-labels")
 	if _, err := parseLabels(f.namespaceLabels); err != nil {
 		return fmt.Errorf("--namespace-labels: %w", err)
@@ -77,6 +80,20 @@ func (f *targetFlags) validate(cmd *cobra.Command, images []string) error {
 		return errors.New("--all-namespaces and --namespace exclude each other")
 	case !given && !f.allNamespaces && f.namespace == "":
 		return fmt.Errorf("nothing to judge: %s", f.how)
+	}
+	return nil
+}
+
+// noFiles refuses images that are files: a forgotten -f would have Docker Hub's
+// image of that name judged.
+func noFiles(images []string) error {
+	for _, name := range images {
+		switch _, err := os.Stat(name); {
+		case name == check.Stdin, slices.Contains([]string{".yaml", ".yml", ".json"}, strings.ToLower(filepath.Ext(name))):
+			return fmt.Errorf("%q is no image: did you mean -f %s?", name, name)
+		case err == nil:
+			return fmt.Errorf("%q is a file or folder: did you mean -f %s? For the image of that name give its registry, too", name, name)
+		}
 	}
 	return nil
 }

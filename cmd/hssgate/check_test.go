@@ -106,6 +106,10 @@ func TestAWrongCheckIsToldSo(t *testing.T) {
 		"all namespaces and one":    {[]string{"-A", "-n", "shop", "--inventory", "x"}, "exclude each other"},
 		"labels that are none":      {[]string{"a", "--namespace-labels", "a in b", "--inventory", "x"}, "--namespace-labels"},
 		"a selector that is none":   {[]string{"-A", "-l", "a==b==c", "--inventory", "x"}, "--selector"},
+		"a file for an image":       {[]string{"no-such.yaml", "--preset", "audit", "--inventory", "x"}, "did you mean -f no-such.yaml?"},
+		"a folder for an image":     {[]string{sampleManifests, "--preset", "audit", "--inventory", "x"}, "did you mean -f " + sampleManifests + "?"},
+		"a file among images":       {[]string{"nginx", "main.go", "--preset", "audit", "--inventory", "x"}, "did you mean -f main.go?"},
+		"standard input for image":  {[]string{"-", "--preset", "audit", "--inventory", "x"}, "did you mean -f -?"},
 		"standard input twice":      {[]string{"-f", "-", "--policies", "-", "--inventory", "x"}, "- is standard input, which can be read once only"},
 		"a configuration that's no": {[]string{"a", "--preset", "audit", "--config", "no-such.yaml"}, "no-such.yaml"},
 	}
