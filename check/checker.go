@@ -107,6 +107,7 @@ func (c *Checker) progress(more int) {
 func (c *Checker) judge(ctx context.Context, o *Object) report.Result {
 	request := gate.Request{Namespace: cmp.Or(o.Namespace, c.Namespace), Name: o.Name, Workload: o.Workload, BeforePinning: !o.running}
 	decision := c.gate.Decide(ctx, request)
+	decision.Unlogged = true
 	result := report.NewResult(&decision, c.images(o))
 	result.Source, result.Line, result.Owner = o.Source, o.Line, o.Owner
 	if c.Explain != nil {

@@ -92,6 +92,8 @@ type judged struct {
 	detailed *policy.Facts
 	// pin is the digest that a policy would have pinned.
 	pin policy.ScannedPin
+	// lookup is what HSS was asked for the explanation.
+	lookup inventory.Explanation
 }
 
 func (j *judged) explain(ctx context.Context, s *steps) {
@@ -107,7 +109,8 @@ func (j *judged) explain(ctx context.Context, s *steps) {
 		s.addf(1, "HSS: not asked, since no policy judges the image")
 		return
 	}
-	explainLookup(s, j.explainer.Lookups.Explain(ctx, ref))
+	j.lookup = j.explainer.Lookups.Explain(ctx, ref)
+	explainLookup(s, j.lookup)
 	s.addf(1, "so HSS knows of it: %s", j.known.Known)
 	if j.detailed != nil {
 		explainVulnerabilities(s, j.explainer.Lookups.ExplainVulnerabilities(ctx, ref, *j.detailed))
@@ -275,12 +278,24 @@ func (j *judged) explainChecks(s *steps, p *v1alpha1.ImageScanPolicy) {
 	}
 	for _, f := range failed {
 		if !shown[f.check] {
-			s.addf(2, "%s: %s → %s", f.check, f.message, f.effect)
+			s.addf(2, "%s: %s → %s", f.check, j.unabridged(f.message), f.effect)
 		}
 	}
 	if len(failed) == 0 {
 		s.addf(2, "the image passes")
 	}
+}
+
+// unabridged is a message as it was before it was cut to be a webhook's, if HSS
+// failed in the same way when it was asked for the explanation.
+func (j *judged) unabridged(message string) string {
+	start, abridged := strings.CutSuffix(message, "…")
+	for _, q := range j.lookup.Queries {
+		if abridged && strings.HasPrefix(q.Failed, start) {
+			return q.Failed
+		}
+	}
+	return message
 }
 
 // failure is a finding with what it does.

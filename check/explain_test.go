@@ -1,6 +1,7 @@
 package check_test
 
 import (
+	"context"
 	"flag"
 	"os"
 	"path/filepath"
@@ -10,7 +11,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/hssgate/hssgate/check"
+	"github.com/hssgate/hssgate/image"
 	"github.com/hssgate/hssgate/inventory"
+	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 	"github.com/hssgate/hssgate/report"
 )
@@ -74,6 +77,38 @@ func TestWhatIsOddIsExplained(t *testing.T) {
 				t.Errorf("no %q in it:\n%s", tt.want, got)
 			}
 		})
+	}
+}
+
+// failing is an HSS that can't be asked.
+type failing string
+
+func (f failing) Known(image.Reference) (policy.Facts, bool) { return policy.Facts{}, false }
+
+func (f failing) Facts(context.Context, image.Reference) policy.Facts {
+	return policy.Facts{State: policy.StateUnavailable, Reason: string(f)}
+}
+
+func (f failing) Explain(context.Context, image.Reference) inventory.Explanation {
+	return inventory.Explanation{Registry: "r", Project: "p", Queries: []inventory.ExplainedQuery{{Failed: string(f)}}}
+}
+
+func (failing) ExplainVulnerabilities(context.Context, image.Reference, policy.Facts) []inventory.ExplainedList {
+	return nil
+}
+
+func TestWhyHSSCannotBeAskedIsExplainedToTheEnd(t *testing.T) {
+	t.Parallel()
+	hss := failing("HSS could not be asked: " + strings.Repeat("long ", 200) + "and to the end")
+	policies := compile(t, noVulnerabilities(""))
+	r := checkObjects(t, check.Options{Facts: hss, Policies: policies, Explain: &check.Explainer{Lookups: hss, Policies: policies}},
+		[]check.Object{check.ImageObject("h.io/app:1", "shop")})
+	got := strings.Join(r.Results[0].Explanation, "\n")
+	if n := strings.Count(got, "and to the end"); n != 2 || strings.Contains(got, "…") {
+		t.Errorf("it is told %d times to the end, of the query and of the verdict:\n%s", n, got)
+	}
+	if message := r.Results[0].Message; !strings.Contains(message, "--explain") || strings.Contains(message, "log") {
+		t.Errorf("a command line has no log:\n%s", message)
 	}
 }
 

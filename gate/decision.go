@@ -47,6 +47,9 @@ type Decision struct {
 	// Scans tell, a line each, what was asked of HSS for images that it has no
 	// scan of. Whoever asks adds them: the gate asks for nothing.
 	Scans []string
+	// Unlogged says that whoever asks keeps no log that a message could point to,
+	// as at a command line.
+	Unlogged bool
 }
 
 // Violation is what one policy finds against one use of an image.

@@ -43,6 +43,9 @@ func (d *Decision) Message() string {
 		b.WriteString("\nscan: " + line)
 	}
 	for _, advice := range advise(denials) {
+		if d.Unlogged && advice == adviseLog {
+			advice = adviseExplain
+		}
 		b.WriteString("\nto do: " + advice)
 	}
 	if d.BreakGlass != nil && d.BreakGlass.Refused != "" {
@@ -187,10 +190,14 @@ var adviceOrder = []struct {
 	{policy.CheckNotFound, "check the image's name; if it is new, have HSS synchronise its registry, and scan it"},
 	{policy.CheckDigest, "name the image by its digest: image:tag@sha256:…"},
 	{CheckReference, "correct the image's name"},
-	{policy.CheckUnavailable, "try again shortly; if it stays so, see hssgate's log for what HSS answers"},
+	{policy.CheckUnavailable, adviseLog},
 }
 
-const fixFindings = "rebuild the image with fixed packages, push it, and have HSS scan it"
+const (
+	fixFindings   = "rebuild the image with fixed packages, push it, and have HSS scan it"
+	adviseLog     = "try again shortly; if it stays so, see hssgate's log for what HSS answers"
+	adviseExplain = "try again shortly; if it stays so, see what HSS answers by hssgate check --explain"
+)
 
 func advise(denials []Violation) []string {
 	failed := map[policy.Check]bool{}

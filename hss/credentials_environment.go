@@ -41,7 +41,8 @@ func (s environmentCredentials) Credentials(context.Context) (Credentials, error
 	accessKey, secretKey := s.getenv.value(envAccessKey), s.getenv.value(envSecretKey)
 	switch {
 	case accessKey == "" && secretKey == "":
-		return Credentials{}, fmt.Errorf("environment: %s and %s are %w", envAccessKey, envSecretKey, ErrNotConfigured)
+		err := fmt.Errorf("environment: %s and %s are %w", envAccessKey, envSecretKey, ErrNotConfigured)
+		return Credentials{}, &sourceError{place: "the environment (" + envAccessKey + ")", err: err}
 	case accessKey == "":
 		return Credentials{}, fmt.Errorf("environment: %s is set, but %s is not", envSecretKey, envAccessKey)
 	case secretKey == "":
@@ -71,7 +72,8 @@ type tokenEnvironment struct {
 func (s tokenEnvironment) Credentials(context.Context) (Credentials, error) {
 	token := s.getenv.value(s.name)
 	if token == "" {
-		return Credentials{}, fmt.Errorf("token: environment variable %s is %w", s.name, ErrNotConfigured)
+		err := fmt.Errorf("token: environment variable %s is %w", s.name, ErrNotConfigured)
+		return Credentials{}, &sourceError{place: s.name, err: err}
 	}
 	return tokenCredentials(token)
 }

@@ -264,13 +264,14 @@ func TestChainUsesTheFirstThatIsConfigured(t *testing.T) {
 		{"what was looked for before it broke", hss.ChainCredentials(hss.TokenEnvironment("T", env(nil)), broken),
 			"HUAWEICLOUD_SDK_SK is not (before that: token: environment variable T is not configured)"},
 		{"all that was looked for", hss.ChainCredentials(none, hss.TokenEnvironment("T", env(nil))),
-			"no source of credentials is configured (environment: HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK are not configured; token: environment variable T is not configured)"},
+			"no credentials found: looked in the environment (HUAWEICLOUD_SDK_AK), T (environment: HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK are not configured; token: environment variable T is not configured)"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			expect(t, tc.chain, tc.want)
 		})
 	}
+	expect(t, hss.ChainCredentials(), "no credentials found")
 	if _, err := hss.ChainCredentials(none).Credentials(t.Context()); !errors.Is(err, hss.ErrNotConfigured) {
 		t.Errorf("error is %v", err)
 	}

@@ -49,7 +49,8 @@ type metadataCredentials struct {
 func (s *metadataCredentials) Credentials(ctx context.Context) (Credentials, error) {
 	c, err := s.fetch(ctx)
 	if err != nil {
-		return Credentials{}, fmt.Errorf("metadata service at %s: %w", s.base, err)
+		err = fmt.Errorf("metadata service at %s: %w", s.base, err)
+		return Credentials{}, &sourceError{place: "the node's metadata service", unsought: true, err: err}
 	}
 	return c, nil
 }

@@ -37,7 +37,8 @@ func (s *podIdentity) Credentials(ctx context.Context) (Credentials, error) {
 	uri, path := s.getenv.value(envPodIdentityURI), s.getenv.value(envPodIdentityToken)
 	switch {
 	case uri == "" && path == "":
-		return Credentials{}, fmt.Errorf("pod identity: %s and %s are %w", envPodIdentityURI, envPodIdentityToken, ErrNotConfigured)
+		err := fmt.Errorf("pod identity: %s and %s are %w", envPodIdentityURI, envPodIdentityToken, ErrNotConfigured)
+		return Credentials{}, &sourceError{place: "the pod's identity", err: err}
 	case uri == "":
 		return Credentials{}, fmt.Errorf("pod identity: %s is set, but %s is not", envPodIdentityToken, envPodIdentityURI)
 	case path == "":

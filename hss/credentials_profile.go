@@ -35,7 +35,8 @@ func ProfileCredentials(path string, getenv Getenv) CredentialSource {
 func defaultProfile() (string, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return "", fmt.Errorf("profile: no file is named and there is no home folder (%w): %w", err, ErrNotConfigured)
+		err = fmt.Errorf("profile: no file is named and there is no home folder (%w): %w", err, ErrNotConfigured)
+		return "", &sourceError{place: "the profile file", err: err}
 	}
 	return filepath.Join(home, ".huaweicloud", "credentials"), nil
 }
@@ -54,7 +55,8 @@ func (s *profileCredentials) Credentials(context.Context) (Credentials, error) {
 	path := s.files.paths[0]
 	contents, err := s.files.read()
 	if errors.Is(err, fs.ErrNotExist) && !s.required {
-		return Credentials{}, fmt.Errorf("profile: %s does not exist: %w", path, ErrNotConfigured)
+		err = fmt.Errorf("profile: %s does not exist: %w", path, ErrNotConfigured)
+		return Credentials{}, &sourceError{place: "the profile file", err: err}
 	}
 	if err != nil {
 		return Credentials{}, fmt.Errorf("profile: %w", err)

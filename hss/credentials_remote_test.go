@@ -106,6 +106,22 @@ func TestMetadataAnswers(t *testing.T) {
 	}
 }
 
+// Every machine is asked for a metadata service, also where nobody meant to use one.
+func TestWhereNobodySetUpCredentialsThatIsWhatIsTold(t *testing.T) {
+	t.Parallel()
+	service := &metadata{tokenStatus: 403, token: "denied"}
+	source := hss.ChainCredentials(hss.EnvironmentCredentials(env(nil)), hss.PodIdentityCredentials(env(nil), nil),
+		hss.CachedCredentials(service.start(t), hss.CacheOptions{}))
+	_, err := source.Credentials(t.Context())
+	want := "no credentials found: looked in the environment (HUAWEICLOUD_SDK_AK), the pod's identity, the node's metadata service ("
+	if err == nil || !strings.HasPrefix(err.Error(), want) || !strings.HasSuffix(err.Error(), "token: answered 403: denied)") {
+		t.Errorf("got %v, want %q first", err, want)
+	}
+	if !errors.As(err, new(*hss.NoCredentialsError)) {
+		t.Errorf("got a %T", err)
+	}
+}
+
 func TestMetadataWithoutTokensWorks(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{404, 405, 503} {

@@ -65,7 +65,7 @@ func (k key) explain(ctx context.Context, name, digest string) ExplainedQuery {
 	q := ExplainedQuery{Parameters: request.Query().Encode()}
 	for row, err := range k.registry.project.lister.All(ctx, request) {
 		if err != nil {
-			q.Failed = describe(err)
+			q.Failed = whole(err)
 			break
 		}
 		if row.Unreadable != "" && k.fits(&row, name) {

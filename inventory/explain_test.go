@@ -2,6 +2,7 @@ package inventory_test
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -95,5 +96,19 @@ func TestAnExplanationIsBoundedAndTellsOfFailure(t *testing.T) {
 	f.err = errors.New("connection refused")
 	if q := i.Explain(t.Context(), reference(t, "swr.example.com/prod/app:1")).Queries[0]; !strings.Contains(q.Failed, "connection refused") {
 		t.Errorf("got %q", q.Failed)
+	}
+	f.err = errors.New(strings.Repeat("long ", 1000) + "and to the end")
+	if q := i.Explain(t.Context(), reference(t, "swr.example.com/prod/app:1")).Queries[0]; !strings.HasSuffix(q.Failed, "and to the end") {
+		t.Errorf("got %q", q.Failed)
+	}
+}
+
+func TestMissingCredentialsAreToldBeforeWhatWasAsked(t *testing.T) {
+	t.Parallel()
+	_, none := hss.ChainCredentials(hss.TokenEnvironment("NO_TOKEN", func(string) string { return "" })).Credentials(t.Context())
+	i, _ := newInventory(t, &fake{err: fmt.Errorf("list images: getting credentials: %w", none)})
+	got := i.Facts(t.Context(), reference(t, "swr.example.com/prod/app:1")).Reason
+	if want := "HSS could not be asked: no credentials found: looked in NO_TOKEN ("; !strings.HasPrefix(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

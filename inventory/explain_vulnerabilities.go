@@ -49,7 +49,7 @@ func (k *scanKey) explain(ctx context.Context, l *ExplainedList) {
 	rows, err := readVulnerabilities(ctx, k.project.vulnerabilities, request)
 	l.Rows = len(rows)
 	if err != nil {
-		l.Failed = describe(err)
+		l.Failed = whole(err)
 		return
 	}
 	l.Read = newDetails(rows, k.counted).found

@@ -53,15 +53,19 @@ func (e *timeoutError) Error() string {
 	return fmt.Sprintf("HSS did not answer in time (%s)", e.waited.Round(100*time.Millisecond))
 }
 
-// describe tells in one line why HSS could not be asked.
+// describe tells in one line why HSS could not be asked, short enough for what
+// the webhook says.
 func describe(err error) string {
 	const most = 400
-	text := strings.Join(strings.Fields(reasonOf(err)), " ")
+	text := whole(err)
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "…"
 	}
 	return text
 }
+
+// whole does, too, however long that is: for people who ask for all of it.
+func whole(err error) string { return strings.Join(strings.Fields(reasonOf(err)), " ") }
 
 // reasonOf picks the error in the chain that says most to whoever reads it:
 // what HSS itself said comes first.
@@ -72,6 +76,7 @@ func reasonOf(err error) string {
 	var open *openError
 	var busy *busyError
 	var rows *rowsError
+	var none *hss.NoCredentialsError
 	switch {
 	case errors.As(err, &rows):
 		return rows.Error()
@@ -85,6 +90,8 @@ func reasonOf(err error) string {
 		return answered.Error()
 	case errors.As(err, &timeout):
 		return timeout.Error()
+	case errors.As(err, &none):
+		return "HSS could not be asked: " + none.Error() // what was to be asked doesn't matter
 	case errors.Is(err, errClosed):
 		return errClosed.Error()
 	default:
