@@ -27,7 +27,7 @@ func followLevel(ctx context.Context, path string, level *slog.LevelVar, log *sl
 		}
 		if now := stateOf(path); now != seen {
 			seen = now
-			readLevel(path, level, log)
+			readLevel(ctx, path, level, log)
 		}
 	}
 }
@@ -46,7 +46,7 @@ func stateOf(path string) fileState {
 	return fileState{info.ModTime(), info.Size()}
 }
 
-func readLevel(path string, level *slog.LevelVar, log *slog.Logger) {
+func readLevel(ctx context.Context, path string, level *slog.LevelVar, log *slog.Logger) {
 	c, err := config.Load(path)
 	if err != nil {
 		log.Warn("the configuration has changed, but can't be read: the log level stays", "config", path, "error", err)
@@ -56,6 +56,9 @@ func readLevel(path string, level *slog.LevelVar, log *slog.Logger) {
 	if err := level.UnmarshalText([]byte(c.Logging.Level)); err != nil || level.Level() == before {
 		return
 	}
-	// At a level that is always shown.
-	log.Error("log level changed", "from", before.String(), "to", level.Level().String())
+	// It is no error that anybody should be alarmed by, and yet must be seen at
+	// any level: so the handler gets it without being asked whether it wants it.
+	changed := slog.NewRecord(time.Now(), slog.LevelInfo, "log level changed", 0)
+	changed.Add("from", before.String(), "to", level.Level().String())
+	_ = log.Handler().Handle(ctx, changed) // as a Logger does
 }

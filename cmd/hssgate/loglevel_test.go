@@ -52,10 +52,10 @@ func TestTheLogLevelFollowsTheFile(t *testing.T) {
 			want          slog.Level
 			logged        string
 		}{
-			{"to debug", strings.ReplaceAll(leveledConfig, "LEVEL", "debug"), slog.LevelDebug, "from=ERROR to=DEBUG"},
+			{"to debug", strings.ReplaceAll(leveledConfig, "LEVEL", "debug"), slog.LevelDebug, `level=INFO msg="log level changed" from=ERROR to=DEBUG`},
 			{"a broken file changes nothing", "nonsense: true", slog.LevelDebug, "the log level stays"},
 			{"the same level is no change", strings.ReplaceAll(leveledConfig, "LEVEL", "debug") + "dryRun: true", slog.LevelDebug, ""},
-			{"back to error", strings.ReplaceAll(leveledConfig, "LEVEL", "error"), slog.LevelError, "from=DEBUG to=ERROR"},
+			{"back to error", strings.ReplaceAll(leveledConfig, "LEVEL", "error"), slog.LevelError, `level=INFO msg="log level changed" from=DEBUG to=ERROR`},
 		} {
 			log.Reset()
 			write(step.content)
