@@ -22,6 +22,8 @@ import (
 type Options struct {
 	// Samples is a folder of samples; nil: hssgate's own.
 	Samples fs.FS
+	// Folder is what errors call Samples; empty: samples.
+	Folder string
 	// ControlPlane is a folder with etcd, kube-apiserver and kubectl. Empty:
 	// the samples go to the webhook without an API server.
 	ControlPlane string
@@ -49,6 +51,7 @@ func (o *Options) setDefaults() {
 	if o.Progress == nil {
 		o.Progress = func(string) {}
 	}
+	o.Folder = cmp.Or(o.Folder, "samples")
 	o.UserAgent = cmp.Or(o.UserAgent, "hssgate-demo")
 }
 
@@ -74,7 +77,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	o.setDefaults()
 	set, err := loadSamples(o.Samples)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", o.Folder, err)
 	}
 	dir, err := os.MkdirTemp("", "hssgate-demo-")
 	if err != nil {

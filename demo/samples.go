@@ -41,7 +41,7 @@ func loadSamples(files fs.FS) (*sampleSet, error) {
 	s := &sampleSet{}
 	for _, load := range []func(fs.FS) error{s.loadConfig, s.loadInventory, s.loadPolicies, s.loadManifests} {
 		if err := load(files); err != nil {
-			return nil, fmt.Errorf("samples: %w", err)
+			return nil, err
 		}
 	}
 	return s, nil
@@ -90,7 +90,7 @@ func (s *sampleSet) loadPolicies(files fs.FS) error {
 
 func (s *sampleSet) loadManifests(files fs.FS) error {
 	last := map[string]*unstructured.Unstructured{}
-	return eachDocument(files, manifestGlob, func(file string, document []byte) error {
+	err := eachDocument(files, manifestGlob, func(file string, document []byte) error {
 		object, err := newObject(document)
 		if err != nil {
 			return err
@@ -113,10 +113,14 @@ func (s *sampleSet) loadManifests(files fs.FS) error {
 		s.samples = append(s.samples, one)
 		return nil
 	})
+	if err == nil && len(s.samples) == 0 {
+		return fmt.Errorf("%s name no image", manifestGlob)
+	}
+	return err
 }
 
 // eachDocument gives every YAML document of the files that fit a glob, as JSON.
-// There must be one at least.
+// There must be one document at least: nothing would be shown by none.
 func eachDocument(files fs.FS, glob string, give func(file string, document []byte) error) error {
 	names, err := fs.Glob(files, glob)
 	if err != nil {
@@ -125,15 +129,19 @@ func eachDocument(files fs.FS, glob string, give func(file string, document []by
 	if len(names) == 0 {
 		return fmt.Errorf("there is no %s: %w", glob, fs.ErrNotExist)
 	}
+	documents := 0
 	for _, name := range names {
 		data, err := fs.ReadFile(files, name)
 		if err != nil {
 			return err
 		}
 		file := path.Base(name)
-		if err := splitDocuments(data, func(document []byte) error { return give(file, document) }); err != nil {
+		if err := splitDocuments(data, func(document []byte) error { documents++; return give(file, document) }); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
+	}
+	if documents == 0 {
+		return fmt.Errorf("there is nothing in %s", glob)
 	}
 	return nil
 }

@@ -85,8 +85,12 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	name := ""
+	if samples != nil {
+		name = "--samples " + f.samples
+	}
 	report, err := demo.Run(cmd.Context(), demo.Options{
-		Samples: samples, ControlPlane: f.controlPlane, UserAgent: userAgent(), Log: log,
+		Samples: samples, Folder: name, ControlPlane: f.controlPlane, UserAgent: userAgent(), Log: log,
 		Progress: func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) },
 	})
 	switch {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/hssgate/hssgate/config/samples"
 	"github.com/hssgate/hssgate/demo"
@@ -69,6 +70,36 @@ func TestDemoFailsWhereAVerdictDiffers(t *testing.T) {
 	}
 	if !strings.Contains(stdout, "! Admitted") {
 		t.Errorf("the table doesn't mark it:\n%s", stdout)
+	}
+}
+
+func TestDemoNamesTheFolderOfWhatIsWrong(t *testing.T) {
+	const namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n"
+	policy, err := samples.Files().ReadFile("policies/production.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct{ policy, manifest, want string }{
+		"empty files":      {"", "# none\n", "there is nothing in policies/*.yaml"},
+		"empty manifests":  {string(policy), "---\n---\n", "there is nothing in manifests/*.yaml"},
+		"only a namespace": {string(policy), namespace, "manifests/*.yaml name no image"},
+		"no YAML":          {string(policy), "{]", "manifests/a.yaml: document 1: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			files := fstest.MapFS{
+				"inventory.yaml":   {Data: []byte("images: []\n")},
+				"policies/a.yaml":  {Data: []byte(tt.policy)},
+				"manifests/a.yaml": {Data: []byte(tt.manifest)},
+			}
+			if err := os.CopyFS(dir, files); err != nil {
+				t.Fatal(err)
+			}
+			_, _, err := run(t, "demo", "--samples", dir)
+			if want := "demo: --samples " + dir + ": " + tt.want; err == nil || !strings.HasPrefix(err.Error(), want) || exitCode(err) != exitFailure {
+				t.Errorf("got %v, want %q", err, want)
+			}
+		})
 	}
 }
 
