@@ -32,6 +32,11 @@ const (
 	HTML Output = "html"
 )
 
+// Explains tells whether the output has the explanations of results.
+func (o Output) Explains() bool {
+	return slices.Contains([]Output{TableOutput, WideOutput, JSON, YAML}, o)
+}
+
 // Outputs are all of them.
 func Outputs() []Output {
 	return []Output{TableOutput, WideOutput, JSON, YAML, SARIF, JUnit, Markdown, HTML}

@@ -60,7 +60,7 @@ As a kubectl plug-in, call the file kubectl-hssgate: kubectl hssgate check`,
 	f.policyFlags.add(flags)
 	f.hssFlags.add(flags)
 	f.addFor(cmd, report.Outputs())
-	flags.BoolVar(&f.explain, "explain", false, "tell step by step how it comes to each verdict")
+	flags.BoolVar(&f.explain, "explain", false, "tell step by step how it comes to each verdict, in the outputs table, wide, json and yaml")
 	completeCheckFlags(cmd)
 	return cmd
 }
@@ -87,6 +87,7 @@ func (f *checkFlags) run(cmd *cobra.Command, images []string) error {
 	if err := f.checkFile(); err != nil {
 		return err
 	}
+	f.explainIn(cmd, format.Output)
 	format.Namespaces = f.allNamespaces || f.audit
 	r := &report.Report{Subject: f.subject(images), Time: clock.RealClock{}.Now().UTC(), Version: version}
 	if err := f.fill(cmd, images, r); err != nil {
@@ -96,6 +97,16 @@ func (f *checkFlags) run(cmd *cobra.Command, images []string) error {
 		return err
 	}
 	return verdictError(r)
+}
+
+// explainIn tells that nothing is explained if the output has no place for it.
+// It goes on: the verdicts are what a pipeline is for.
+func (f *checkFlags) explainIn(cmd *cobra.Command, output report.Output) {
+	if !f.explain || output.Explains() {
+		return
+	}
+	f.explain = false
+	fmt.Fprintf(cmd.ErrOrStderr(), "hssgate: --explain is left out: -o %s has no place for it; table, wide, json and yaml have\n", output)
 }
 
 // validate says what of the flags doesn't go together.

@@ -101,7 +101,11 @@ func noFiles(images []string) error {
 // parseLabels reads key=value pairs; nil if there are none.
 func parseLabels(text string) (map[string]string, error) {
 	set, err := labels.ConvertSelectorToLabelsMap(text)
-	return set, err
+	if err != nil {
+		why := strings.ReplaceAll(err.Error(), "<nil>: ", "") // where the library would name a field
+		return nil, fmt.Errorf("must be key=value[,key=value], not %q: %s", text, why)
+	}
+	return set, nil
 }
 
 // subject says what is judged.
@@ -308,7 +312,7 @@ func (f *policyFlags) list(ctx context.Context, t *target) ([]v1alpha1.ImageScan
 		return list, nil
 	}
 	if err := t.useCluster(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w; or give the policies by --policies or --preset, then none is needed", err)
 	}
 	return t.cluster.Policies(ctx)
 }

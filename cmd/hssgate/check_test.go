@@ -105,6 +105,8 @@ func TestAWrongCheckIsToldSo(t *testing.T) {
 		"images and a selector":     {[]string{"a", "-l", "a=b", "--inventory", "x"}, "--selector is for a cluster"},
 		"all namespaces and one":    {[]string{"-A", "-n", "shop", "--inventory", "x"}, "exclude each other"},
 		"labels that are none":      {[]string{"a", "--namespace-labels", "a in b", "--inventory", "x"}, "--namespace-labels"},
+		"a label without a value":   {[]string{"a", "--namespace-labels", "env", "--inventory", "x"}, `--namespace-labels: must be key=value[,key=value], not "env"`},
+		"a label without a name":    {[]string{"a", "--namespace-labels", "=x", "--inventory", "x"}, `must be key=value[,key=value], not "=x": Invalid value`},
 		"a selector that is none":   {[]string{"-A", "-l", "a==b==c", "--inventory", "x"}, "--selector"},
 		"a file for an image":       {[]string{"no-such.yaml", "--preset", "audit", "--inventory", "x"}, "did you mean -f no-such.yaml?"},
 		"a folder for an image":     {[]string{sampleManifests, "--preset", "audit", "--inventory", "x"}, "did you mean -f " + sampleManifests + "?"},
@@ -123,6 +125,34 @@ func TestAWrongCheckIsToldSo(t *testing.T) {
 				t.Errorf("it printed %q", stdout)
 			}
 		})
+	}
+}
+
+func TestPoliciesThatAreNowhereMayBeGiven(t *testing.T) {
+	t.Setenv("KUBECONFIG", "")
+	t.Setenv("HOME", t.TempDir())
+	_, _, err := run(t, "check", "a", "--inventory", sampleInventory)
+	if err == nil || !strings.Contains(err.Error(), "or give the policies by --policies or --preset") || exitCode(err) != exitUnknown {
+		t.Errorf("got error %v", err)
+	}
+	_, _, err = run(t, "check", "-A", "--preset", "audit", "--inventory", sampleInventory)
+	if err == nil || !strings.Contains(err.Error(), "find the cluster") || strings.Contains(err.Error(), "--preset") {
+		t.Errorf("running pods are of a cluster, whatever the policies; got error %v", err)
+	}
+}
+
+func TestAnOutputWithoutRoomForExplanationsIsToldSo(t *testing.T) {
+	for output, want := range map[string]bool{
+		"table": true, "wide": true, "json": true, "yaml": true, "sarif": false, "junit": false, "markdown": false, "html": false,
+	} {
+		stdout, stderr, err := run(t, "check", sampleHost+"/prod/clean:1.0", "--preset", "baseline", "--inventory", sampleInventory, "--explain", "-o", output)
+		if err != nil {
+			t.Errorf("%s: %v", output, err)
+		}
+		explained, told := strings.Contains(stdout, "HSS query"), strings.Contains(stderr, "--explain is left out: -o "+output)
+		if explained != want || told == want {
+			t.Errorf("%s: it explains: %t, it says that it does not: %t", output, explained, told)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 
@@ -41,8 +42,8 @@ chart's "helm test" runs it.`,
 }
 
 func (f *probeFlags) run(cmd *cobra.Command) error {
-	if f.url == "" {
-		return usageError{errors.New("--url is required: the webhook's https:// address; see hssgate probe --help")}
+	if err := f.validate(); err != nil {
+		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
 	if f.caFile != "" {
@@ -58,6 +59,16 @@ func (f *probeFlags) run(cmd *cobra.Command) error {
 	}
 	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s answers\n", f.url)
 	return err
+}
+
+func (f *probeFlags) validate() error {
+	if f.url == "" {
+		return errors.New("--url is required: the webhook's https:// address")
+	}
+	if u, err := url.Parse(f.url); err != nil || u.Scheme != "https" || u.Hostname() == "" {
+		return fmt.Errorf("--url must be the webhook's https:// address, not %q", f.url)
+	}
+	return nil
 }
 
 func readAuthorities(file string) (*x509.CertPool, error) {
