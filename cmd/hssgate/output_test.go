@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/json"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -203,6 +204,7 @@ func TestAReportThatIsNotWrittenLeavesEverythingOpen(t *testing.T) {
 	for name, args := range map[string][]string{
 		"check":           {"check", sampleHost + "/prod/clean:1.0", "--preset", "baseline", "--inventory", sampleInventory},
 		"check to a file": {"check", sampleHost + "/prod/clean:1.0", "--preset", "baseline", "--inventory", sampleInventory, "--output-file", "/dev/full"},
+		"audit":           {"audit", "--preset", "baseline", "--inventory", sampleInventory, "--kubeconfig", apiServer(t, http.StatusNotFound, "clean")},
 		"policy test":     {"policy", "test", test},
 		"policy simulate": {"policy", "simulate", "-f", samplePolicies, "--manifests", pod, "--policies", samplePolicies, "--inventory", sampleInventory},
 	} {
