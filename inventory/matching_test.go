@@ -360,7 +360,7 @@ func TestMoreRowsThanCanBeTrueAreAnError(t *testing.T) {
 	}
 	i, _ := newInventory(t, f)
 	got := i.Facts(t.Context(), reference(t, "swr.example.com/prod/app:1"))
-	if got.State != policy.StateUnavailable || got.Reason != "HSS could not be asked: HSS lists more than 1000 rows for prod/app:1" {
+	if got.State != policy.StateUnavailable || got.Reason != "HSS lists more than 1000 rows for prod/app:1" {
 		t.Errorf("got %v, %s", got.State, got.Reason)
 	}
 }
