@@ -122,7 +122,11 @@ func (f *Files) find(path string) ([]string, error) {
 		case entry.IsDir() && (!f.Recursive || isHidden(entry)):
 			return fs.SkipDir
 		case !entry.IsDir() && !isHidden(entry) && isManifest(name):
-			names = append(names, filepath.Join(path, strings.TrimPrefix(name, folder)))
+			below, err := filepath.Rel(folder, name)
+			if err != nil {
+				return err
+			}
+			names = append(names, filepath.Join(path, below))
 		}
 		return nil
 	})

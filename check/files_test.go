@@ -88,6 +88,22 @@ func TestNothingOnStandardInputIsAProblem(t *testing.T) {
 	}
 }
 
+// No t.Parallel: it changes the folder that the program works in.
+func TestTheFolderThatOneIsInIsReadLikeAnyOther(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, image := range map[string]string{"a.yaml": "plain:1", ".a.yaml": "dotted:1"} {
+		if err := os.WriteFile(name, []byte(strings.ReplaceAll(pod, "a.io/web:1", image)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{".", "./"} {
+		m, err := (&check.Files{Paths: []string{path}}).Read(t.Context())
+		if diff := cmp.Diff([]string{"shop/Pod/web dotted:1", "shop/Pod/web plain:1"}, names(m)); diff != "" || err != nil || len(m.Problems) > 0 {
+			t.Errorf("%s: %v %v (-want +got):\n%s", path, err, m.Problems, diff)
+		}
+	}
+}
+
 func TestAnEmptyFileThatIsNamedIsAProblem(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

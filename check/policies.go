@@ -114,7 +114,8 @@ func (d *document) policy(s *crdSchema) (*v1alpha1.ImageScanPolicy, error) {
 		return nil, fmt.Errorf("policy %q has no spec, which is required", name)
 	}
 	p := &v1alpha1.ImageScanPolicy{}
-	wrong, unread := s.check(data), into(data, p)
+	pruned, wrong := s.check(data)
+	unread := into(pruned, p)
 	if wrong != nil && errors.As(unread, new(unreadable)) {
 		unread = nil // the schema tells it of the same field
 	}

@@ -94,6 +94,23 @@ func TestPoliciesAreLoadedOrRefused(t *testing.T) {
 	}
 }
 
+// The API server takes such entries away before it judges.
+func TestWhatIsNullIsNotThere(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "p.yaml")
+	const text = "apiVersion: hssgate.io/v1alpha1\nkind: ImageScanPolicy\nmetadata: {name: one}\nspec: {match: {namespaceSelector: {matchLabels: {env: null, tier: web}}}, require: {maliciousFiles: {max: 0}}}\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	list, err := check.LoadPolicies(t.Context(), check.Files{Paths: []string{path}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"tier": "web"}, list[0].Spec.Match.NamespaceSelector.MatchLabels); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 func TestAnInvalidPolicyFailsClosed(t *testing.T) {
 	t.Parallel()
 	p := v1alpha1.ImageScanPolicy{}

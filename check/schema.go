@@ -1,6 +1,7 @@
 package check
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -61,14 +62,25 @@ func policySchema() (*crdSchema, error) {
 	return nil, fmt.Errorf("no CustomResourceDefinition is of %s", policyKind)
 }
 
-// check returns what is wrong with a policy, in JSON. The rules in CEL are not
-// among it: package policy knows them. Fields that the schema doesn't have are
-// for [into] to find.
-func (s *crdSchema) check(data []byte) error {
+// check returns the policy, in JSON, without what is null, which to the API server
+// isn't there; and what is wrong with it. The rules in CEL are not among that:
+// package policy knows them. Fields that the schema doesn't have are for [into]
+// to find.
+func (s *crdSchema) check(data []byte) (pruned []byte, wrong error) {
 	var document any
 	if err := utiljson.Unmarshal(data, &document); err != nil {
-		return fmt.Errorf("read the policy: %w", err)
+		return data, fmt.Errorf("read the policy: %w", err)
 	}
+	wrong = s.judge(document)
+	pruned, err := json.Marshal(document)
+	if err != nil {
+		return data, fmt.Errorf("write the policy: %w", err)
+	}
+	return pruned, wrong
+}
+
+// judge returns what is wrong with a document, and takes what is null out of it.
+func (s *crdSchema) judge(document any) error {
 	values := places{}
 	values.visit("", document, s.root)
 	wrong := map[string]string{}

@@ -248,9 +248,9 @@ func (t *turn) works(now time.Time) {
 }
 
 // refuse begins a pause for the place, and for the key if the place is not the
-// only one. Places where the key wasn't refused go first when that is over, so that
-// one where it always is keeps no other from showing that it works. The caller
-// holds the lock.
+// only one. When that is over, places where the key wasn't refused go first, and
+// this one goes last, so that one where it always is keeps no other from showing
+// that it works. The caller holds the lock.
 func (g *guard) refuse(own *turn, answer *Error) *RefusedError {
 	key, now := own.key, g.now()
 	own.place.proven = false
@@ -264,7 +264,7 @@ func (g *guard) refuse(own *turn, answer *Error) *RefusedError {
 	}
 	key.paused.begin(now, g.pause, answer)
 	for _, at := range key.places {
-		if at.refused {
+		if at == own.place || (at.refused && key.paused.inARow == 1) {
 			at.paused.until = latest(at.paused.until, key.paused.until.Add(g.pause))
 		}
 	}

@@ -390,6 +390,29 @@ func TestProjectsWhereAKeyWasNotRefusedGoFirst(t *testing.T) {
 	})
 }
 
+// Both are refused at first, one of them for good: whoever is asked first each
+// time keeps the other back only once.
+func TestAProjectThatIsAlwaysRefusedStarvesNoneThatRecovers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		servers := map[string]*script{"recovers": newScript(refusal(), list()), "bad": newScript(refusal())}
+		clients := projects(t, servers)
+		for _, both := range []string{"bad", "recovers"} {
+			if err := listAll(t, clients[both], 1)[0]; err == nil {
+				t.Errorf("%s: no error", both)
+			}
+		}
+		for range 60 {
+			time.Sleep(time.Minute)
+			_ = listAll(t, clients["bad"], 1)
+			if listAll(t, clients["recovers"], 1)[0] == nil {
+				return
+			}
+		}
+		t.Error("the project whose key works again is not asked for an hour")
+	})
+}
+
 func TestAnAnswerToWhatWasSentBeforeARefusalEndsNoPause(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -33,6 +33,10 @@ func (i *Inventory) vouchedAt(a *answer) int64 {
 	return s.vouchedAt(a)
 }
 
+// isAgeless tells whether an answer is of a time that hasn't come: the clock was
+// set back since.
+func (i *Inventory) isAgeless(a *answer) bool { return i.since(a.asOf) == noAge }
+
 // age is how long ago HSS last said what an answer says.
 func (i *Inventory) age(a *answer) time.Duration {
 	return i.since(i.vouchedAt(a))

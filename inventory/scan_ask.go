@@ -225,7 +225,7 @@ func (s *Scans) ask(p *project, f func(context.Context, ScanClient) error) error
 	if !ok {
 		return errNoScanClient
 	}
-	q := question{project: p, urgency: newUrgency(forBackground), calls: 1}
+	q := question{project: p, urgency: newUrgency(forBackground), calls: 1, aside: true}
 	return s.inventory.call(s.inventory.base, q, func(ctx context.Context, _ int) error { return f(ctx, c) })
 }
 

@@ -147,11 +147,15 @@ func (s *Scans) hasEnded(name wishKey, digest string, other rowName) (ended bool
 	if !ok {
 		return false, nil
 	}
-	ended = true
 	err = s.inventory.call(s.inventory.base, question{project: p, urgency: newUrgency(forBackground), calls: 1}, func(ctx context.Context, _ int) error {
+		ended = true
 		for row, err := range p.lister.All(ctx, request) {
 			if err != nil {
 				return whyEnded(ctx, err)
+			}
+			if row.Unreadable != "" && (row.Anonymous() || rowNameOf(&row) == other) {
+				ended = false // nobody knows, and another scan costs
+				return nil
 			}
 			if row.Digest == digest && rowNameOf(&row) == other {
 				ended = s.waitsForNothing(name, &row)

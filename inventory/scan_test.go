@@ -58,7 +58,7 @@ registries:
 	for _, f := range change {
 		f(c)
 	}
-	clients, err := inventory.NewClients(c, "hssgate/test")
+	clients, err := inventory.NewClients(c, "hssgate/test", func(_ string, base http.RoundTripper) http.RoundTripper { return spoiling{base} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,6 +246,7 @@ func TestWhenARowOfADigestIsAskedForByItself(t *testing.T) {
 		"the other's scan failed":         {set(of("failed", at)), time.Minute, "a scan was asked for at 12:04:04 UTC", 2},
 		"the other is another digest now": {set(func(i *hsstest.Image) { i.ImageDigest = digest("b") }), time.Minute, "a scan was asked for at 12:04:04 UTC", 2},
 		"the other is gone":               {without, time.Minute, "a scan was asked for at 12:04:04 UTC", 2},
+		"nobody can read the other":       {set(func(i *hsstest.Image) { i.LatestScanTime = time.UnixMilli(1_234_567) }), time.Minute, "a scan of its digest was asked for as prod/app:1", 1},
 		"the other is held no more":       {nil, 11 * time.Minute, "a scan was asked for at 12:14:04 UTC", 2},
 		"the bound of an hour is used up": {func(rows []hsstest.Image) []hsstest.Image { return set(of("success", at))(rows) }, 0, "no scan is asked for before 13:03:04 UTC", 1},
 	} {

@@ -40,22 +40,26 @@ func (s *syncer) change(row *hss.Image, at time.Time) {
 			continue
 		}
 		s.touched.note(s.i.cache.nameHash(k), at.UnixNano())
-		if changed := s.i.cache.change(k, row, at.UnixNano()); changed != nil && changed.doubtful && changed.used.Load() {
+		if changed := s.i.cache.change(k, row, at.UnixNano(), s.i.isAgeless); changed != nil && changed.doubtful && changed.used.Load() {
 			s.p.refresher.add(changed, at.UnixNano())
 		}
 	}
 }
 
 // change works a row into the answer for a key, if it is known and older than
-// the row. It returns the answer that takes its place, if any does.
-func (c *cache) change(k key, row *hss.Image, at int64) (changed *answer) {
+// the row. It returns the answer that takes its place, if any does. An answer
+// whose age isn't known is forgotten: it may be older than the row.
+func (c *cache) change(k key, row *hss.Image, at int64, ageless func(*answer) bool) (changed *answer) {
 	h := c.hash(k)
-	if a, ok := c.missing.GetIfPresent(h); ok && a.asOf < at {
+	if a, ok := c.missing.GetIfPresent(h); ok && (a.asOf < at || ageless(a)) {
 		c.missing.Invalidate(h)
 	}
 	packed, err := pack(row)
 	c.images.ComputeIfPresent(h, func(old *answer) (*answer, otter.ComputeOp) {
 		changed = nil
+		if old.isOf(k) && ageless(old) {
+			return nil, otter.InvalidateOp
+		}
 		if !old.isOf(k) || old.asOf >= at {
 			return old, otter.CancelOp
 		}

@@ -150,7 +150,7 @@ func (g *stage) settle(h uint64, first *stagedRow, whole bool, begun, now time.T
 	c := g.s.i.cache
 	known, _ := c.images.GetIfPresent(h)
 	missing, _ := c.missing.GetIfPresent(h)
-	if isLater(known, begun) || isLater(missing, begun) {
+	if g.isLater(known, begun) || g.isLater(missing, begun) {
 		return
 	}
 	records, ok := g.recordsOf(first, known)
@@ -173,8 +173,9 @@ func (g *stage) settle(h uint64, first *stagedRow, whole bool, begun, now time.T
 	}
 }
 
-func isLater(a *answer, begun time.Time) bool {
-	return a != nil && a.asOf >= begun.UnixNano()
+// isLater tells whether an answer is newer than the list.
+func (g *stage) isLater(a *answer, begun time.Time) bool {
+	return a != nil && a.asOf >= begun.UnixNano() && !g.s.i.isAgeless(a)
 }
 
 // recordsOf gathers the records of an image.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,7 +77,10 @@ func everything() *report.Report {
 	return r
 }
 
-func written(t *testing.T, r *report.Report, f report.Format) string {
+func written(t *testing.T, r interface {
+	Write(w io.Writer, f report.Format) error
+}, f report.Format,
+) string {
 	t.Helper()
 	var b strings.Builder
 	if err := r.Write(&b, f); err != nil {

@@ -195,6 +195,24 @@ func TestEveryJUnitCaseHasANameOfItsOwn(t *testing.T) {
 	}
 }
 
+func TestCasesOfAPolicyTestOfOneNameAreToldApart(t *testing.T) {
+	t.Parallel()
+	tests := &report.Tests{
+		Cases:    []report.TestCase{{File: "a.yaml", Name: "same"}, {File: "a.yaml", Name: "same", Problem: "it is not"}},
+		Problems: []report.Problem{{Source: "b.yaml", Message: "x"}, {Source: "b.yaml", Message: "y"}},
+	}
+	text := written(t, tests, report.Format{Output: report.JUnit})
+	var names []string
+	for _, suite := range parseXML(t, text).Children {
+		for _, c := range suite.Children {
+			names = append(names, c.attribute("classname")+": "+c.attribute("name"))
+		}
+	}
+	if diff := cmp.Diff([]string{"a.yaml: same", "a.yaml: same (2)", "b.yaml: is read", "b.yaml: is read (2)"}, names); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 func (n *node) attribute(name string) string {
 	for _, a := range n.Attributes {
 		if a.Name.Local == name {

@@ -71,6 +71,7 @@ func (t *Tests) junit() junitSuites {
 		all.suite(p.Source, &Report{}).add(junitCase{Name: "is read", ClassName: clean(p.Source), Error: failure})
 	}
 	all.Tests, all.Errors = len(t.Cases)+len(t.Problems), len(t.Problems)
+	all.distinguish()
 	return all
 }
 

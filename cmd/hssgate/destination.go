@@ -42,7 +42,11 @@ func destinationOf(path string) (*destination, error) {
 	}
 	if target, err := os.Readlink(path); err == nil {
 		if !filepath.IsAbs(target) {
-			target = filepath.Join(filepath.Dir(path), target)
+			folder, err := filepath.EvalSymlinks(filepath.Dir(path))
+			if err != nil {
+				return nil, err
+			}
+			target = filepath.Join(folder, target)
 		}
 		return destinationOf(target)
 	}
@@ -97,7 +101,7 @@ func (d *destination) write(cmd *cobra.Command, give func(io.Writer) error) erro
 	err := d.replace(give)
 	// A file may be writable in a folder that isn't, or be mounted, as a
 	// container's may.
-	if errors.Is(err, errFolder) || errors.Is(err, syscall.EBUSY) {
+	if errors.Is(err, errFolder) || errors.Is(err, syscall.EBUSY) || errors.Is(err, fs.ErrPermission) {
 		return d.overwrite(give)
 	}
 	return err
