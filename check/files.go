@@ -121,7 +121,7 @@ func (f *Files) find(path string) ([]string, error) {
 		case name == folder:
 		case entry.IsDir() && (!f.Recursive || isHidden(entry)):
 			return fs.SkipDir
-		case !entry.IsDir() && !isHidden(entry) && isManifest(name):
+		case !entry.IsDir() && !isHidden(entry) && IsManifest(name):
 			below, err := filepath.Rel(folder, name)
 			if err != nil {
 				return err
@@ -140,7 +140,8 @@ func (f *Files) find(path string) ([]string, error) {
 // of a ConfigMap, such as ..data: the links give the same files.
 func isHidden(entry fs.DirEntry) bool { return strings.HasPrefix(entry.Name(), "..") }
 
-func isManifest(name string) bool {
+// IsManifest reports whether a file is one of YAML or JSON by its name.
+func IsManifest(name string) bool {
 	return slices.Contains([]string{".yaml", ".yml", ".json"}, strings.ToLower(filepath.Ext(name)))
 }
 

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -58,14 +59,13 @@ func isNamespace(kind schema.GroupKind) bool { return kind == schema.GroupKind{K
 // meantWorkload returns an error for a kind that only the case of its letters or
 // its group keeps from being a workload.
 func meantWorkload(kind schema.GroupVersionKind) error {
-	group, meant, ok := image.MeantKind(kind.Kind)
-	if !ok {
-		return nil
+	for known := range scheme.Scheme.AllKnownTypes() {
+		if strings.EqualFold(known.Kind, kind.Kind) && image.HoldsImages(known.Group, known.Kind) {
+			group := cmp.Or(known.Group, "the core group (such as v1)")
+			return fmt.Errorf("there is no kind %q in apiVersion %q: kind %s is of %s", kind.Kind, kind.GroupVersion(), known.Kind, group)
+		}
 	}
-	if group == "" {
-		group = "the core group (such as v1)"
-	}
-	return fmt.Errorf("there is no kind %q in apiVersion %q: kind %s is of %s", kind.Kind, kind.GroupVersion(), meant, group)
+	return nil
 }
 
 // unknownKind says which kind may have been meant: one of this name in another

@@ -1,6 +1,7 @@
 package check_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -32,6 +33,23 @@ func TestAKindThatNoAPIServerHasIsAProblem(t *testing.T) {
 		}
 		if (got == "") != (want == "") || !strings.Contains(got, want) || len(m.Objects) > 0 {
 			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestAWorkloadThatOnlyItsSpellingOrItsGroupHidesIsAProblem(t *testing.T) {
+	t.Parallel()
+	const core = "the core group (such as v1)"
+	for kind, group := range map[string]string{
+		"Pod": core, "PodTemplate": core, "ReplicationController": core, "Job": "batch", "CronJob": "batch",
+		"Deployment": "apps", "StatefulSet": "apps", "DaemonSet": "apps", "ReplicaSet": "apps",
+	} {
+		for _, spelt := range []string{kind, strings.ToLower(kind)} {
+			m := readText(t, "{apiVersion: nowhere/v1, kind: "+spelt+"}")
+			want := fmt.Sprintf("there is no kind %q in apiVersion \"nowhere/v1\": kind %s is of %s", spelt, kind, group)
+			if len(m.Problems) != 1 || m.Problems[0].Message != want {
+				t.Errorf("got %v, want %q", m.Problems, want)
+			}
 		}
 	}
 }

@@ -71,11 +71,6 @@ func TestWorkloadReadsEveryKind(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for _, written := range []string{tt.kind, strings.ToLower(tt.kind)} {
-				if group, kind, ok := image.MeantKind(written); group != tt.group || kind != tt.kind || !ok {
-					t.Errorf("MeantKind(%q) = %q, %q, %t", written, group, kind, ok)
-				}
-			}
 			got, ok := decode(t, tt.object).Workload(tt.group, tt.kind)
 			want := image.Workload{Kind: tt.kind, Template: tt.template, Labels: labels, Uses: everyUse}
 			if diff := cmp.Diff(want, got); diff != "" || !ok {

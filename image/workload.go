@@ -1,7 +1,5 @@
 package image
 
-import "strings"
-
 // Workload is an object that names images: a pod, or a template of pods.
 type Workload struct {
 	// Kind is the object's kind, such as "Deployment".
@@ -40,22 +38,6 @@ func podPart(group, kind string, m *Manifest) (spec *PodSpec, metadata PodMetada
 func HoldsImages(group, kind string) bool {
 	_, _, ok := podPart(group, kind, &Manifest{})
 	return ok
-}
-
-// MeantKind returns the kind that holds images and is written like this but for
-// the case of its letters, such as "Deployment" of "apps" for "deployment"; ok is
-// false if there is none.
-func MeantKind(written string) (group, kind string, ok bool) {
-	for _, known := range [...][2]string{
-		{"", "Pod"}, {"", "PodTemplate"}, {"", "ReplicationController"},
-		{"apps", "Deployment"}, {"apps", "StatefulSet"}, {"apps", "DaemonSet"}, {"apps", "ReplicaSet"},
-		{"batch", "Job"}, {"batch", "CronJob"},
-	} {
-		if strings.EqualFold(known[1], written) {
-			return known[0], known[1], true
-		}
-	}
-	return "", "", false
 }
 
 // Workload returns the manifest's images, read as the given kind; ok is false

@@ -98,9 +98,7 @@ func awaitSame(t *testing.T, one, two *gate, before string) (name string) {
 // must be trusted.
 func presented(t *testing.T, g *gate) (string, error) {
 	t.Helper()
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(g.bundle(t))
-	dialer := &tls.Dialer{Config: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
+	dialer := &tls.Dialer{Config: clientOf(t, g, nil)}
 	c, err := dialer.DialContext(t.Context(), "tcp", g.webhook)
 	if err != nil {
 		return "", err

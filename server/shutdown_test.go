@@ -3,8 +3,6 @@ package server_test
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -108,9 +106,7 @@ type failure struct {
 
 func newCallers(t *testing.T, g *gate) *callers {
 	t.Helper()
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(g.bundle(t))
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, MaxIdleConnsPerHost: 16}
+	transport := &http.Transport{TLSClientConfig: clientOf(t, g, nil), MaxIdleConnsPerHost: 16}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &callers{client: &http.Client{Transport: transport}, url: "https://" + g.webhook + "/validate?timeout=30s"}
 }

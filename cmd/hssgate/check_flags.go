@@ -89,7 +89,7 @@ func (f *targetFlags) validate(cmd *cobra.Command, images []string) error {
 func noFiles(images []string) error {
 	for _, name := range images {
 		switch _, err := os.Stat(name); {
-		case name == check.Stdin, slices.Contains([]string{".yaml", ".yml", ".json"}, strings.ToLower(filepath.Ext(name))):
+		case name == check.Stdin, check.IsManifest(name):
 			return fmt.Errorf("%q is no image: did you mean -f %s?", name, name)
 		case err == nil:
 			return fmt.Errorf("%q is a file or folder: did you mean -f %s? For the image of that name give its registry, too", name, name)
