@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Builds the control plane that tests and `make demo CLUSTER=1` run against, from the Go modules that go.mod pins.
+# Builds the control plane that tests and `make demo CLUSTER=1` run against, and what a node needs of Kubernetes, from the
+# Go modules that go.mod pins.
 #
 #   hack/controlplane/build.sh [NAME...]
 #
-# NAME is etcd, kube-apiserver, kubectl, kube-controller-manager or kube-scheduler; without one, the first three. Binaries
-# go to .cache/controlplane/bin in the repository. One that was built from the same go.mod, go.sum, flags and Go
+# NAME is etcd, kube-apiserver, kubectl, kube-controller-manager, kube-scheduler, kubelet or kube-proxy; without one, the
+# first three. Binaries go to .cache/controlplane/bin in the repository. One that was built from the same go.mod, go.sum, flags and Go
 # version is left alone, so a second run takes no time.
 set -euo pipefail
 
@@ -50,8 +51,8 @@ fi
 for name in "$@"; do
   case $name in
     etcd) build etcd go.etcd.io/etcd/server/v3 "$etcd" ;;
-    kube-apiserver | kubectl | kube-controller-manager | kube-scheduler)
+    kube-apiserver | kubectl | kube-controller-manager | kube-scheduler | kubelet | kube-proxy)
       build "$name" "k8s.io/kubernetes/cmd/$name" "$kubernetes" ;;
-    *) echo "unknown part of the control plane: $name (allowed: etcd, kube-apiserver, kubectl, kube-controller-manager, kube-scheduler)" >&2; exit 2 ;;
+    *) echo "unknown part of the control plane: $name (allowed: etcd, kube-apiserver, kubectl, kube-controller-manager, kube-scheduler, kubelet, kube-proxy)" >&2; exit 2 ;;
   esac
 done
