@@ -38,6 +38,10 @@ endif
 build: ## Build bin/hssgate, one static file
 	$(GO_BUILD) -o bin/hssgate ./cmd/hssgate
 
+.PHONY: simulator
+simulator: ## Build bin/hss-simulator, which serves an inventory file as if it were HSS
+	$(GO_BUILD) -o bin/hss-simulator ./cmd/hss-simulator
+
 .PHONY: verify-binary
 verify-binary: build ## Check that bin/hssgate is static, under 60 MB and reproducible
 	go run ./hack/verifybinary -max-mib 57 bin/hssgate

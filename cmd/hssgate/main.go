@@ -103,7 +103,7 @@ can't be told (check, audit, policy), 3 wrong usage.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServeCommand(), newCheckCommand(), newAuditCommand(), newPolicyCommand(), newDemoCommand(), newSimulateCommand(), newProbeCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(), newCheckCommand(), newAuditCommand(), newPolicyCommand(), newDemoCommand(), newProbeCommand(), newVersionCommand())
 	return root
 }
 

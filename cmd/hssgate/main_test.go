@@ -51,30 +51,25 @@ func TestAWrongCallIsToldSo(t *testing.T) {
 		args []string
 		want string
 	}{
-		"an unknown command":                 {[]string{"sevre"}, `there is no command "sevre" (did you mean serve?); see hssgate --help`},
-		"an unknown flag":                    {[]string{"demo", "--fast"}, "unknown flag: --fast; see hssgate demo --help"},
-		"an argument too many":               {[]string{"serve", "now"}, `serve takes no argument, got "now"; see hssgate serve --help`},
-		"serve without configuration":        {[]string{"serve"}, "--config is required"},
-		"serve with a missing file":          {[]string{"serve", "--config", "no-such.yaml"}, "no-such.yaml"},
-		"serve with a wrong file":            {[]string{"serve", "--config", bad}, "projectz"},
-		"serve with an unknown level":        {[]string{"serve", "--config", "../../config/samples/config.yaml", "--log-level", "loud"}, `log level must be debug, info, warn or error, not "loud"`},
-		"serve with an unknown format":       {[]string{"serve", "--config", "../../config/samples/config.yaml", "--log-format", "xml"}, `log format must be json or text, not "xml"`},
-		"completion for another shell":       {[]string{"completion", "tcsh"}, `there is no command "tcsh" (did you mean bash or fish or zsh?); see hssgate completion --help`},
-		"completion with a word too many":    {[]string{"completion", "bash", "x"}, `bash takes no argument, got "x"`},
-		"a new policy and nothing to judge":  {[]string{"policy", "simulate", "-f", "x"}, "nothing to judge: give --manifests FILE, -A or -n NAMESPACE"},
-		"simulate without inventory":         {[]string{"simulate"}, "--inventory is required"},
-		"simulate with half a certificate":   {[]string{"simulate", "--inventory", "x", "--tls-cert", "y"}, "--tls-cert and --tls-key belong together"},
-		"simulate with half a credential":    {[]string{"simulate", "--inventory", "x", "--access-key", "y"}, "--access-key and --secret-key belong together"},
-		"simulate with a negative latency":   {[]string{"simulate", "--inventory", "x", "--latency", "-1s"}, "must not be negative"},
-		"simulate with a latency of no unit": {[]string{"simulate", "--inventory", "x", "--latency", "5"}, "--latency"},
-		"probe without an address":           {[]string{"probe"}, "--url is required"},
-		"probe of what is no address":        {[]string{"probe", "--url", "foo"}, `--url must be the webhook's https:// address, not "foo"; see hssgate probe --help`},
-		"probe without TLS":                  {[]string{"probe", "--url", "http://hssgate"}, `not "http://hssgate"`},
-		"probe of no host":                   {[]string{"probe", "--url", "https://:443/"}, `not "https://:443/"`},
-		"version in an unknown format":       {[]string{"version", "-o", "xml"}, `--output must be text, json or yaml, not "xml"`},
-		"demo in an unknown format":          {[]string{"demo", "-o", "xml"}, `output must be table, wide, json or yaml, not "xml"`},
-		"demo of a missing folder":           {[]string{"demo", "--samples", "no-such-folder"}, "no-such-folder"},
-		"demo of a file":                     {[]string{"demo", "--samples", bad}, "is no folder"},
+		"an unknown command":                {[]string{"sevre"}, `there is no command "sevre" (did you mean serve?); see hssgate --help`},
+		"an unknown flag":                   {[]string{"demo", "--fast"}, "unknown flag: --fast; see hssgate demo --help"},
+		"an argument too many":              {[]string{"serve", "now"}, `serve takes no argument, got "now"; see hssgate serve --help`},
+		"serve without configuration":       {[]string{"serve"}, "--config is required"},
+		"serve with a missing file":         {[]string{"serve", "--config", "no-such.yaml"}, "no-such.yaml"},
+		"serve with a wrong file":           {[]string{"serve", "--config", bad}, "projectz"},
+		"serve with an unknown level":       {[]string{"serve", "--config", "../../config/samples/config.yaml", "--log-level", "loud"}, `log level must be debug, info, warn or error, not "loud"`},
+		"serve with an unknown format":      {[]string{"serve", "--config", "../../config/samples/config.yaml", "--log-format", "xml"}, `log format must be json or text, not "xml"`},
+		"completion for another shell":      {[]string{"completion", "tcsh"}, `there is no command "tcsh" (did you mean bash or fish or zsh?); see hssgate completion --help`},
+		"completion with a word too many":   {[]string{"completion", "bash", "x"}, `bash takes no argument, got "x"`},
+		"a new policy and nothing to judge": {[]string{"policy", "simulate", "-f", "x"}, "nothing to judge: give --manifests FILE, -A or -n NAMESPACE"},
+		"probe without an address":          {[]string{"probe"}, "--url is required"},
+		"probe of what is no address":       {[]string{"probe", "--url", "foo"}, `--url must be the webhook's https:// address, not "foo"; see hssgate probe --help`},
+		"probe without TLS":                 {[]string{"probe", "--url", "http://hssgate"}, `not "http://hssgate"`},
+		"probe of no host":                  {[]string{"probe", "--url", "https://:443/"}, `not "https://:443/"`},
+		"version in an unknown format":      {[]string{"version", "-o", "xml"}, `--output must be text, json or yaml, not "xml"`},
+		"demo in an unknown format":         {[]string{"demo", "-o", "xml"}, `output must be table, wide, json or yaml, not "xml"`},
+		"demo of a missing folder":          {[]string{"demo", "--samples", "no-such-folder"}, "no-such-folder"},
+		"demo of a file":                    {[]string{"demo", "--samples", bad}, "is no folder"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -91,11 +86,9 @@ func TestAWrongCallIsToldSo(t *testing.T) {
 
 func TestAFailureIsNoWrongUsage(t *testing.T) {
 	tests := map[string][]string{
-		"demo of a folder without samples":   {"demo", "--samples", t.TempDir()},
-		"demo without a control plane":       {"demo", "--control-plane", t.TempDir()},
-		"simulate of a missing inventory":    {"simulate", "--inventory", "no-such.yaml"},
-		"serve without a cluster to reach":   {"serve", "--config", "../../config/samples/config.yaml", "--kubeconfig", "no-such-kubeconfig"},
-		"simulate on an address that is not": {"simulate", "--inventory", "../../config/samples/inventory.yaml", "--listen", "nowhere"},
+		"demo of a folder without samples": {"demo", "--samples", t.TempDir()},
+		"demo without a control plane":     {"demo", "--control-plane", t.TempDir()},
+		"serve without a cluster to reach": {"serve", "--config", "../../config/samples/config.yaml", "--kubeconfig", "no-such-kubeconfig"},
 	}
 	for name, args := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -153,7 +146,7 @@ func TestTheRootSaysWhereToBegin(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{"hssgate demo", "serve", "simulate", "version", "completion", "Exit codes"} {
+		for _, want := range []string{"hssgate demo", "serve", "version", "completion", "Exit codes"} {
 			if !strings.Contains(stdout, want) {
 				t.Errorf("hssgate %v: no %q in it:\n%s", args, want, stdout)
 			}
@@ -207,7 +200,7 @@ func TestShellsCompleteWhatFlagsTake(t *testing.T) {
 	for want, args := range map[string][]string{
 		"table\nwide\njson\nyaml\n": {"__complete", "demo", "-o", ""},
 		":16\n":                     {"__complete", "demo", "--samples", ""},
-		"simulate\t":                {"__complete", "si"},
+		"serve\t":                   {"__complete", "se"},
 	} {
 		stdout, _, err := run(t, args...)
 		if err != nil || !strings.Contains(stdout, want) {

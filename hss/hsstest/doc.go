@@ -10,8 +10,7 @@
 //	defer server.Close()
 //	// point a client at server.URL, with hsstest.DefaultCredential()
 //
-// For people: "hssgate simulate --inventory FILE" serves an inventory file,
-// whose format is described at [ParseInventory].
+// The program hss-simulator serves an inventory file, whose format is described at [ParseInventory].
 //
 // # What it does
 //

@@ -3,6 +3,7 @@ package hsstest
 import (
 	"context"
 	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,8 +30,10 @@ type Simulation struct {
 	// CertificateFile and KeyFile, both or none, are PEM files for TLS.
 	CertificateFile string
 	KeyFile         string
-	// SelfSigned serves TLS with a certificate made on the spot.
+	// SelfSigned serves TLS with a generated certificate, which is kept in memory.
 	SelfSigned bool
+	// CAFile is where the generated certificate is written, in PEM; optional.
+	CAFile string
 	// Options come before those of the file.
 	Options []Option
 	// Ready, if set, is called with the URL once the server listens.
@@ -93,6 +96,9 @@ func (s Simulation) tlsConfig() (*tls.Config, error) {
 			return nil, fmt.Errorf("listen address %q: %w", s.address(), splitErr)
 		}
 		certificate, err = SelfSignedCertificate("localhost", "127.0.0.1", "::1", host)
+		if err == nil && s.CAFile != "" {
+			err = os.WriteFile(s.CAFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]}), 0o644) //nolint:gosec // it is public
+		}
 	default:
 		return nil, nil
 	}

@@ -149,25 +149,28 @@ func TestASimulationServesTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	certFile, keyFile := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	certFile, keyFile, caFile := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"), filepath.Join(dir, "ca.crt")
 	writeFile(t, certFile, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]})))
 	writeFile(t, keyFile, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
-	pool := x509.NewCertPool()
-	pool.AddCert(certificate.Leaf)
 	for name, tc := range map[string]struct {
 		simulation hsstest.Simulation
-		client     *tls.Config
+		trusted    string
 	}{
-		"with its files": {hsstest.Simulation{CertificateFile: certFile, KeyFile: keyFile}, &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}},
-		"of its own": {hsstest.Simulation{SelfSigned: true},
-			&tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}}, // nobody can know the certificate
+		"with its files":               {hsstest.Simulation{CertificateFile: certFile, KeyFile: keyFile}, certFile},
+		"with a generated certificate": {hsstest.Simulation{SelfSigned: true, CAFile: caFile}, caFile},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			tc.simulation.InventoryFile = path
 			tc.simulation.Options = []hsstest.Option{hsstest.WithoutAuthentication()}
 			url, stop := simulate(t, tc.simulation)
-			client := &http.Client{Transport: &http.Transport{TLSClientConfig: tc.client, DisableKeepAlives: true}}
+			trusted, err := os.ReadFile(tc.trusted)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pool := x509.NewCertPool()
+			pool.AppendCertsFromPEM(trusted)
+			client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}}
 			if got := askURL(t, client, url); got.tags() != "one" || !strings.HasPrefix(url, "https://") {
 				t.Errorf("%s: got %s", url, got.Raw)
 			}
