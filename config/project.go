@@ -7,8 +7,8 @@ type Project struct {
 	// Name is what registries call the project: lower-case letters, digits
 	// and dashes, at most 63.
 	Name string `yaml:"name"`
-	// Region is the project's region, such as cn-north-4. Either region or
-	// endpoint is given.
+	// Region is the project's region, such as cn-north-4. It may be left out if
+	// endpoint and projectID are given.
 	Region string `yaml:"region"`
 	// Endpoint is the https:// address of HSS, if the region's own will not do.
 	Endpoint string `yaml:"endpoint"`
@@ -16,15 +16,17 @@ type Project struct {
 	// is on the way can read and forge HSS's answers.
 	Insecure bool `yaml:"insecure"`
 	// ProjectID is the project's ID, which the cloud console shows below My
-	// Credentials. It may be left out if the credentials carry it.
+	// Credentials. Left out, it is that of the credentials or, as for most of
+	// them, the one that IAM lists for the region, which needs the permission
+	// iam:projects:listProjects.
 	ProjectID string `yaml:"projectID"`
 	// EnterpriseProjectID is the enterprise project to ask for, 1 to 256
 	// characters: all_granted_eps is every one, 0 is only the default one.
 	EnterpriseProjectID string `yaml:"enterpriseProjectID"`
 	// Credentials say where the keys or the token come from.
 	Credentials Credentials `yaml:"credentials"`
-	// CAFile holds PEM certificates to trust for the endpoint in place of the
-	// system's.
+	// CAFile holds PEM certificates to trust in place of the system's, for HSS
+	// and IAM.
 	CAFile string `yaml:"caFile"`
 	// RequestsPerSecond bounds the calls to HSS, above 0 and up to 1000. The
 	// API gateway allows 200 calls a second by default.

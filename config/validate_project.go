@@ -96,11 +96,10 @@ func (v *validator) place(field string, p *Project) {
 	switch {
 	case p.Region == "" && p.Endpoint == "":
 		v.failf(field, "region or endpoint must be given")
-	case p.Region != "" && p.Endpoint != "":
-		v.failf(field+".endpoint", "must be left out if region is given")
 	case p.Endpoint != "":
 		v.endpoint(field+".endpoint", p.Endpoint, p.Insecure)
-	case !regexp.MustCompile(`^[a-z]{2}-[a-z0-9]+(-[a-z0-9]+)*$`).MatchString(p.Region) || len(p.Region) > 63:
+	}
+	if p.Region != "" && (!regexp.MustCompile(`^[a-z]{2}-[a-z0-9]+(-[a-z0-9]+)*$`).MatchString(p.Region) || len(p.Region) > 63) {
 		v.failf(field+".region", "must be a region's ID such as cn-north-4, not %q", shorten(p.Region))
 	}
 }

@@ -29,13 +29,21 @@ type errorBody struct {
 	Message     text `json:"error_msg"`
 	Description text `json:"error_description"`
 	RequestID   text `json:"request_id"`
+	// Nested is the error of IAM.
+	Nested json.RawMessage `json:"error"`
+}
+
+// nestedError is the error of IAM.
+type nestedError struct {
+	Code    text `json:"code"`
+	Message text `json:"message"`
 }
 
 // brokenError is a connection that failed before the answer was complete.
 type brokenError struct{ err error }
 
 // Error implements error.
-func (e *brokenError) Error() string { return "asking HSS: " + e.err.Error() }
+func (e *brokenError) Error() string { return "no complete answer: " + e.err.Error() }
 
 // Unwrap returns the transport's error.
 func (e *brokenError) Unwrap() error { return e.err }
@@ -60,7 +68,7 @@ const noList = "no list"
 
 // decodeAnswer turns a complete answer into a result. An error object, or a body
 // that is not what the endpoint answers, is an error: never an empty list.
-func (e call[T]) decodeAnswer(resp *http.Response, body []byte, c Credentials, now time.Time) (none T, err error) {
+func (e call[T]) decodeAnswer(resp *http.Response, body []byte, client *Client, c Credentials) (none T, err error) {
 	result, err := e.decode(body)
 	if err == nil {
 		return result, nil
@@ -68,7 +76,7 @@ func (e call[T]) decodeAnswer(resp *http.Response, body []byte, c Credentials, n
 	if wasCut(body, err) {
 		return none, &brokenError{fmt.Errorf("the answer ends in the middle: %w", err)}
 	}
-	answer := newError(resp, body, c, now)
+	answer := client.newError(resp, body, c)
 	answer.cause = err
 	if answer.Message == noList {
 		answer.Message = cmp.Or(e.expected, noList) + ": " + clean(c.scrub(err.Error()))
@@ -87,18 +95,21 @@ func startsJSON(body []byte) bool {
 	return bytes.HasPrefix(bytes.TrimSpace(body), []byte("{"))
 }
 
-// newError reads what an answer says about a failure. now dates Retry-After
-// and the clock's skew.
-func newError(resp *http.Response, body []byte, c Credentials, now time.Time) *Error {
+// newError reads what an answer says about a failure.
+func (client *Client) newError(resp *http.Response, body []byte, c Credentials) *Error {
+	now := client.config.Now()
 	e := &Error{
+		Service:    client.service,
 		StatusCode: resp.StatusCode,
-		RequestID:  clean(resp.Header.Get("X-Request-Id")),
+		RequestID:  clean(cmp.Or(resp.Header.Get("X-Request-Id"), resp.Header.Get(headerTraceID))),
 		Retryable:  retryableStatus(resp.StatusCode),
 	}
 	var fault errorBody
 	if err := json.Unmarshal(body, &fault); err == nil {
-		e.Code = clean(c.scrub(string(fault.Code)))
-		e.Message = clean(c.scrub(string(fault.Message)))
+		var nested nestedError
+		_ = json.Unmarshal(fault.Nested, &nested) // it may have any shape
+		e.Code = clean(c.scrub(string(cmp.Or(fault.Code, nested.Code))))
+		e.Message = clean(c.scrub(string(cmp.Or(fault.Message, nested.Message))))
 		e.Description = clean(c.scrub(string(fault.Description)))
 		e.RequestID = cmp.Or(e.RequestID, clean(string(fault.RequestID)))
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,7 +14,7 @@ import (
 
 // call is a request of one endpoint, and how its answer is read.
 type call[T any] struct {
-	// path is what follows /v5/{project_id}, each segment escaped.
+	// path is what follows /v5/{project_id} at HSS, each segment escaped.
 	path string
 	// api names what the gateway counts as one API, if that has more paths
 	// than one; empty: the path is its only one.
@@ -52,15 +53,23 @@ func (e call[T]) attempt(ctx context.Context, c *Client, own *hold) (result T, e
 	}
 	turn, err := c.guard.acquire(ctx, credentials)
 	if err != nil {
-		return result, err
+		return result, refusedKey(err, credentials)
 	}
 	defer func() {
 		if refusal := c.guard.release(turn, err == nil, err); refusal != nil {
 			invalidate(c.config.Credentials)
-			err = refusal
+			err = refusedKey(refusal, credentials)
 		}
 	}()
 	return e.budgeted(ctx, c, own, credentials)
+}
+
+// refusedKey names the key that was refused.
+func refusedKey(err error, credentials Credentials) error {
+	if refusal, ok := errors.AsType[*RefusedError](err); ok && credentials.Token.Empty() {
+		refusal.AccessKey = credentials.AccessKey
+	}
+	return err
 }
 
 // budgeted waits for the budget and sends the request, for at most the time of
@@ -99,7 +108,7 @@ func (e call[T]) request(ctx context.Context, c *Client, credentials Credentials
 	}
 	// Like the official SDK: a gateway might take "+" for itself, not a space.
 	query := strings.ReplaceAll(e.query.Encode(), "+", "%20")
-	target := c.endpoint.String() + "/v5/" + credentials.ProjectID + e.path
+	target := c.endpoint.String() + c.root(credentials) + e.path
 	if query != "" {
 		target += "?" + query
 	}
@@ -125,11 +134,11 @@ func (e call[T]) read(response *http.Response, c *Client, credentials Credential
 		if err != nil {
 			return none, err
 		}
-		return e.decodeAnswer(response, body, credentials, c.config.Now())
+		return e.decodeAnswer(response, body, c, credentials)
 	}
 	// A body that breaks off says no less about the status.
 	body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBytes))
-	return none, newError(response, body, credentials, c.config.Now())
+	return none, c.newError(response, body, credentials)
 }
 
 // acknowledges reports whether a status says that what was posted was taken.

@@ -98,7 +98,7 @@ func TestListTakesTheProjectFromTheCredentials(t *testing.T) {
 		path = r.URL.Path
 		answer(http.StatusOK, `{"data_list":[]}`)(w, r)
 	})
-	for project, want := range map[string]string{"from-keys": "", "": "no project id", "a/../b": "project id", strings.Repeat("a", 65): "project id"} {
+	for project, want := range map[string]string{"from-keys": "", "": "no project ID", "a/../b": "project ID", strings.Repeat("a", 65): "project ID"} {
 		credentials := accessKey()
 		credentials.ProjectID = project
 		client := newClient(t, endpoint, func(c *hss.Config) { c.ProjectID, c.Credentials = "", hss.StaticCredentials(credentials) })
@@ -156,7 +156,7 @@ func TestAnswersThatAreNoList(t *testing.T) {
 		{"an empty error", 403, "", hss.Error{StatusCode: 403}, "HSS answered 403: an empty answer"},
 		{"an error of HTML", 403, "<!DOCTYPE html><title>403 Forbidden</title>", hss.Error{StatusCode: 403}, `titled "403 Forbidden"`},
 		{"an error of text with control characters", 418, "I am\x1b[31m a\r\n\tteapot\x00", hss.Error{StatusCode: 418}, "HSS answered 418: I am [31m a teapot (request"},
-		{"an error of another shape", 400, `{"error":{"code":"x"}}`, hss.Error{StatusCode: 400}, `{"error":{"code":"x"}}`},
+		{"an error of another shape", 400, `{"fault":{"code":"x"}}`, hss.Error{StatusCode: 400}, `{"fault":{"code":"x"}}`},
 		{"no content", 204, "", hss.Error{StatusCode: 204}, "HSS answered 204"},
 		{"a conflict", 409, `{"error_code":7}`, hss.Error{StatusCode: 409, Code: "7"}, "HSS answered 409 7"},
 	} {
@@ -286,8 +286,8 @@ func TestNewClientChecksItsConfiguration(t *testing.T) {
 		{"an endpoint with a query", func(c *hss.Config) { c.Endpoint = "https://h/?a=b" }, "must not have a query"},
 		{"an endpoint that is no URL", func(c *hss.Config) { c.Endpoint = "https://h:port" }, "endpoint: parse"},
 		{"no credentials", func(c *hss.Config) { c.Credentials = nil }, "no source of credentials"},
-		{"a project with a slash", func(c *hss.Config) { c.ProjectID = "a/b" }, "project id"},
-		{"a project of letters elsewhere", func(c *hss.Config) { c.ProjectID = "项目" }, "project id"},
+		{"a project with a slash", func(c *hss.Config) { c.ProjectID = "a/b" }, "project ID"},
+		{"a project of letters elsewhere", func(c *hss.Config) { c.ProjectID = "项目" }, "project ID"},
 		{"a negative bound", func(c *hss.Config) { c.MaxResponseBytes = -1 }, "negative bound"},
 		{"a negative delay", func(c *hss.Config) { c.Retry.BaseDelay = -1 }, "negative retry bound"},
 	} {

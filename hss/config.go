@@ -38,8 +38,14 @@ type Config struct {
 	// AllowInsecure lets an http endpoint be on another host. Tokens and rows
 	// then go over the network in the clear.
 	AllowInsecure bool
-	// ProjectID is the project's id. Default: that of the credentials.
+	// ProjectID is the project's ID. Default: that of the credentials, or the
+	// one that IAM has for Region.
 	ProjectID string
+	// Region is the region whose project is looked up at IAM, if neither
+	// ProjectID nor the credentials have one. Optional.
+	Region string
+	// IAMEndpoint is where it is looked up. Default: IAM's endpoint of Region.
+	IAMEndpoint string
 	// Credentials is required. DefaultCredentials suits most.
 	Credentials CredentialSource
 	// Transport sends the requests. Default: a clone of

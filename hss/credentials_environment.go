@@ -14,6 +14,7 @@ const (
 	envSecurityToken   = "HUAWEICLOUD_SDK_SECURITY_TOKEN"
 	envProjectID       = "HUAWEICLOUD_SDK_PROJECT_ID"
 	envCredentialsFile = "HUAWEICLOUD_SDK_CREDENTIALS_FILE"
+	envIAMEndpoint     = "HUAWEICLOUD_SDK_IAM_ENDPOINT"
 )
 
 // Getenv looks up an environment variable, as [os.Getenv] does.

@@ -18,7 +18,26 @@ const maxRegion = 63
 // RegionEndpoint returns HSS's endpoint in a region, such as
 // https://hss.cn-north-4.myhuaweicloud.com for cn-north-4. It checks the form
 // of the name, not whether there is such a region.
-func RegionEndpoint(region string) (string, error) {
+func RegionEndpoint(region string) (string, error) { return regionEndpoint("hss", region) }
+
+// IAMEndpoint returns IAM's endpoint for a region: that of the environment
+// variable HUAWEICLOUD_SDK_IAM_ENDPOINT, which the official SDK reads too, or
+// the region's own. If getenv is nil, os.Getenv is used.
+func IAMEndpoint(region string, getenv Getenv) (string, error) {
+	if endpoint := getenv.value(envIAMEndpoint); endpoint != "" {
+		if !strings.Contains(endpoint, "://") {
+			endpoint = "https://" + endpoint
+		}
+		return endpoint, nil
+	}
+	switch region {
+	case "cn-north-11", "cn-south-4", "cn-southwest-3": // the SDK knows no IAM there
+		return "https://iam.myhuaweicloud.com", nil
+	}
+	return regionEndpoint("iam", region)
+}
+
+func regionEndpoint(service, region string) (string, error) {
 	form := regexp.MustCompile(`^[a-z]+(-[a-z0-9]+)+$`)
 	if len(region) > maxRegion || !form.MatchString(region) {
 		return "", fmt.Errorf("region %s is not of the form cn-north-4", excerpt([]byte(region)))
@@ -27,7 +46,7 @@ func RegionEndpoint(region string) (string, error) {
 	if region == euRegion {
 		domain = "myhuaweicloud.eu"
 	}
-	return "https://hss." + region + "." + domain, nil
+	return "https://" + service + "." + region + "." + domain, nil
 }
 
 // parseEndpoint checks an endpoint: https, unless the host is this machine
@@ -63,10 +82,10 @@ func isLoopback(host string) bool {
 // checkProjectID refuses what could not stand in the path as it is.
 func checkProjectID(id string) error {
 	if id == "" {
-		return errors.New("no project id: neither the configuration nor the credentials have one")
+		return errors.New("no project ID: neither the configuration nor the credentials have one, and no region is given to find it by")
 	}
 	if len(id) > 64 || strings.ContainsFunc(id, notInProjectID) {
-		return fmt.Errorf("project id %s may have 1 to 64 letters, digits, - and _", excerpt([]byte(id)))
+		return fmt.Errorf("project ID %s may have 1 to 64 letters, digits, - and _", excerpt([]byte(id)))
 	}
 	return nil
 }

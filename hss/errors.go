@@ -1,6 +1,7 @@
 package hss
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
@@ -10,6 +11,8 @@ import (
 // Error is an answer of HSS, or of the API gateway before it, that is not the
 // list that was asked for. Find it with [errors.As].
 type Error struct {
+	// Service is IAM if it answered a look-up of the project ID; empty: HSS.
+	Service string
 	// StatusCode is the HTTP status, which may be 200: an answer without a
 	// list is an error too.
 	StatusCode int
@@ -37,7 +40,7 @@ type Error struct {
 // Error says what came back, in one line.
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "HSS answered %d", e.StatusCode)
+	fmt.Fprintf(&b, "%s answered %d", e.service(), e.StatusCode)
 	if e.Code != "" {
 		b.WriteString(" " + e.Code)
 	}
@@ -57,6 +60,8 @@ func (e *Error) Error() string {
 	}
 	return b.String()
 }
+
+func (e *Error) service() string { return cmp.Or(e.Service, "HSS") }
 
 // Unwrap returns why a 200 could not be decoded, if that is the error.
 func (e *Error) Unwrap() error { return e.cause }
@@ -98,20 +103,22 @@ func describeSkew(skew time.Duration) string {
 	return fmt.Sprintf("the server's clock is %s ahead of this machine's", skew)
 }
 
-// RefusedError says that HSS refused the credentials and that the client sends
-// no request with them until a time, as more than five refused signatures in a
-// row lock the access key.
+// RefusedError says that HSS, or IAM, refused the credentials and that the
+// client sends no request with them until a time, as more than five refused
+// signatures in a row lock the access key.
 type RefusedError struct {
+	// AccessKey is the one that was refused; empty: a token.
+	AccessKey string
 	// Until is when the client asks again.
 	Until time.Time
-	// Err is the refusal, an *Error.
-	Err error
+	// Err is the refusal.
+	Err *Error
 }
 
 // Error says why nothing is sent and until when.
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("HSS refused the credentials, so it is not asked again before %s unless they change: %s",
-		e.Until.UTC().Format(time.RFC3339), e.Err.Error())
+	return fmt.Sprintf("%s refused the credentials, so it is not asked again before %s unless they change: %s",
+		e.Err.service(), e.Until.UTC().Format(time.RFC3339), e.Err.Error())
 }
 
 // Unwrap returns the refusal.

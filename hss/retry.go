@@ -46,6 +46,9 @@ func (t *tries) next(err error) (time.Duration, bool) {
 	if _, sent := errors.AsType[*UnconfirmedError](err); sent {
 		return 0, false
 	}
+	if _, retried := errors.AsType[*ProjectError](err); retried {
+		return 0, false // the look-up has its own retries
+	}
 	switch {
 	case errors.As(err, &answer):
 		if !answer.Retryable || answer.RetryAfter > t.policy.MaxRetryAfter || !t.forgiven(answer) {
@@ -105,6 +108,17 @@ func untrusted(err error) bool {
 	var invalid x509.CertificateInvalidError
 	return errors.As(err, &verification) || errors.As(err, &authority) ||
 		errors.As(err, &hostname) || errors.As(err, &invalid)
+}
+
+// Temporary reports whether the request that failed with err may succeed a
+// little later: no complete answer came, or one that may pass by itself. An
+// untrusted certificate does not.
+func Temporary(err error) bool {
+	if answer, ok := errors.AsType[*Error](err); ok {
+		return answer.Retryable
+	}
+	_, broken := errors.AsType[*brokenError](err)
+	return broken && !untrusted(err)
 }
 
 // withRetries sends until an answer is final or ctx leaves no time.

@@ -129,7 +129,7 @@ func TestRetries(t *testing.T) {
 		{"a broken connection is tried again", []step{{err: io.ErrUnexpectedEOF}, list()}, []time.Duration{0, 100 * ms}, ""},
 		{"a cut body is tried again", []step{{status: 200, body: `{"data_list":[`, cut: io.ErrUnexpectedEOF}, list()}, []time.Duration{0, 100 * ms}, ""},
 		{"a body cut without notice is tried again", []step{{status: 200, body: `{"data_list":[{"id":1},`}, list()}, []time.Duration{0, 100 * ms}, ""},
-		{"a body that is always cut fails", []step{{status: 200, body: ` {"data_list":[`}}, []time.Duration{0, 100 * ms, 300 * ms, 700 * ms, 1500 * ms}, "after 5 attempts: asking HSS: the answer ends in the middle"},
+		{"a body that is always cut fails", []step{{status: 200, body: ` {"data_list":[`}}, []time.Duration{0, 100 * ms, 300 * ms, 700 * ms, 1500 * ms}, "after 5 attempts: no complete answer: the answer ends in the middle"},
 		{"a cut error body is still the error", []step{{status: 400, body: `nope`, cut: io.ErrUnexpectedEOF}}, []time.Duration{0}, "HSS answered 400: nope"},
 		{"an answer that never comes leaves time for another", []step{{takes: time.Hour}, list()}, []time.Duration{0, 10*time.Second + 100*ms}, ""},
 		{"a final answer ends the retries", []step{status(503), status(400)}, []time.Duration{0, 100 * ms}, "after 2 attempts: HSS answered 400"},
@@ -203,7 +203,7 @@ func TestCallersDeadlineEndsAnAttemptAndNamesTheOneBefore(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error is %v", err)
 		}
-		want := "after 2 attempts: asking HSS: hss.example.com: context deadline exceeded; the one before: HSS answered 503: an empty answer"
+		want := "after 2 attempts: no complete answer: hss.example.com: context deadline exceeded; the one before: HSS answered 503: an empty answer"
 		if diff := cmp.Diff(want, err.Error()); diff != "" {
 			t.Errorf("error (-want +got):\n%s", diff)
 		}

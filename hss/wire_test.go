@@ -117,7 +117,7 @@ func TestAnswersThatDripEndWithTheAttempt(t *testing.T) {
 		c.Retry.MaxAttempts = 2
 	})
 	_, err := client.List(t.Context(), hss.ListRequest{})
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "after 2 attempts: asking HSS: reading the answer") {
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "after 2 attempts: no complete answer: reading the answer") {
 		t.Errorf("error is %v", err)
 	}
 	if n := asked.Load(); n != 2 {

@@ -188,10 +188,12 @@ func judge(err error) health {
 	var rows *rowsError
 	var row *hss.RowError
 	var invalid *hss.InvalidRequestError
+	var project *hss.ProjectError
 	switch {
 	case err == nil, errors.As(err, &rows), errors.As(err, &row):
 		return healthGood
 	case errors.As(err, &refused), errors.As(err, &unsent), errors.As(err, &invalid), errors.As(err, &panicked),
+		errors.As(err, &project) && project.Err == nil,              // IAM is well, and the account has no such project
 		errors.Is(err, errClosed), errors.Is(err, context.Canceled): // nobody waited for it any more
 		return healthNone
 	case errors.As(err, &answered):

@@ -66,6 +66,7 @@ func (i *Inventory) settle(q question, era int, err error) {
 		err = errClosed // no fault of HSS's
 	}
 	p, now := q.project, i.clock.Now()
+	i.noteKey(p, err)
 	if !q.deep && !q.aside || err == nil {
 		p.breaker.report(era, now, err)
 	}
@@ -76,6 +77,17 @@ func (i *Inventory) settle(q question, era int, err error) {
 	var e *hss.Error
 	if !q.aside && errors.As(err, &e) && e.RetryAfter > 0 && !e.Unauthenticated() {
 		p.paused.Store(&failure{err: err, until: now.Add(min(e.RetryAfter, maxPause))})
+	}
+}
+
+// noteKey reports when HSS begins and ceases to refuse the credentials.
+func (i *Inventory) noteKey(p *project, err error) {
+	_, refused := errors.AsType[*hss.RefusedError](err)
+	switch {
+	case refused && p.refused.CompareAndSwap(false, true):
+		i.observer.Credentials(p.name, causeOf(err, ""))
+	case err == nil && p.refused.CompareAndSwap(true, false):
+		i.observer.Credentials(p.name, "")
 	}
 }
 

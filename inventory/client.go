@@ -59,10 +59,18 @@ func newClient(p *config.Project, keys *hss.KeyGuard, userAgent string, wrap []W
 	if err != nil {
 		return nil, err
 	}
+	var iam string
+	if p.Region != "" {
+		if iam, err = hss.IAMEndpoint(p.Region, nil); err != nil {
+			return nil, err
+		}
+	}
 	return hss.NewClient(hss.Config{
 		Endpoint:       endpoint,
 		AllowInsecure:  p.Insecure,
 		ProjectID:      p.ProjectID,
+		Region:         p.Region,
+		IAMEndpoint:    iam,
 		Credentials:    credentials,
 		Transport:      transport,
 		UserAgent:      userAgent,

@@ -77,6 +77,7 @@ func reasonOf(err error) string {
 	var busy *busyError
 	var rows *rowsError
 	var none *hss.NoCredentialsError
+	var project *hss.ProjectError
 	switch {
 	case errors.As(err, &rows):
 		return rows.Error()
@@ -84,6 +85,8 @@ func reasonOf(err error) string {
 		return open.Error()
 	case errors.As(err, &busy):
 		return busy.Error()
+	case errors.As(err, &project):
+		return project.Error()
 	case errors.As(err, &refused):
 		return refused.Error()
 	case errors.As(err, &answered):

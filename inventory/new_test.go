@@ -106,6 +106,10 @@ func (n *notes) AskedVulnerabilities(_ context.Context, project string, took tim
 	n.add(fmt.Sprintf("asked vulnerabilities %s %s %t", project, took, err == nil))
 }
 
+func (n *notes) Credentials(project, refused string) {
+	n.add("credentials " + project + " " + refused)
+}
+
 func (n *notes) Breaker(project string, state inventory.BreakerState) {
 	n.add("breaker " + project + " " + string(state))
 }

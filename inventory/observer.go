@@ -38,6 +38,10 @@ type Observer interface {
 	// scan, with all pages, how long it took and what went wrong, if anything. ctx
 	// has its trace.
 	AskedVulnerabilities(ctx context.Context, project string, took time.Duration, err error)
+	// Credentials is called when HSS begins to refuse the credentials of a
+	// project, with the cause and what to do, and when it accepts them again, with
+	// an empty cause.
+	Credentials(project, refused string)
 	// Breaker tells of each change of a project's breaker.
 	Breaker(project string, state BreakerState)
 	// Synced tells of each synchronisation that ended.
@@ -63,5 +67,6 @@ func (nobody) Looked(string, Outcome)                                           
 func (nobody) Asked(context.Context, string, time.Duration, error)                {}
 func (nobody) Listed(string, Outcome)                                             {}
 func (nobody) AskedVulnerabilities(context.Context, string, time.Duration, error) {}
+func (nobody) Credentials(string, string)                                         {}
 func (nobody) Breaker(string, BreakerState)                                       {}
 func (nobody) Synced(string, Synchronisation)                                     {}

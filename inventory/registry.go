@@ -21,7 +21,7 @@ type registry struct {
 
 // project is an HSS project and how to ask it.
 type project struct {
-	name              string
+	name, region      string
 	enterpriseProject string
 	lookupTimeout     time.Duration
 	lister            Lister
@@ -41,6 +41,8 @@ type project struct {
 	untold atomic.Pointer[failure]
 	// paused is set while HSS has told us to wait.
 	paused atomic.Pointer[failure]
+	// refused is set while HSS refuses the credentials.
+	refused atomic.Bool
 	// lastSuccess is when HSS last answered, in nanoseconds since the epoch.
 	lastSuccess atomic.Int64
 }
@@ -103,7 +105,7 @@ func (i *Inventory) newProject(c *config.Project, lister Lister) (*project, erro
 		return nil, fmt.Errorf("project %q has no client", c.Name)
 	}
 	p := &project{
-		name: c.Name, enterpriseProject: c.EnterpriseProjectID,
+		name: c.Name, region: c.Region, enterpriseProject: c.EnterpriseProjectID,
 		lookupTimeout: time.Duration(c.LookupTimeout), lister: lister,
 		turns:     newTurnstile(c.MaxConcurrent, c.BackgroundPercent, c.MaxWaiting),
 		breaker:   &breaker{project: c.Name, random: i.random, changed: i.observer.Breaker, state: BreakerClosed},

@@ -26,7 +26,7 @@ func TestItWarnsOfCredentialsThatAreNotThere(t *testing.T) {
 	}{
 		"all is there":       {key, "p1", nil},
 		"a file is missing":  {missing, "p1", []string{"level=WARN", "HSS can't be asked", "project=bj4", missing}},
-		"no project's named": {key, "", []string{"level=WARN", "HSS can't be asked", "project=bj4", "no project id"}},
+		"no project's named": {key, "", []string{"level=WARN", "HSS can't be asked", "project=bj4", "no project ID"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

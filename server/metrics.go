@@ -90,6 +90,16 @@ func (m *lookupMetrics) AskedVulnerabilities(ctx context.Context, project string
 	tracing.Observe(trace.SpanContextFromContext(ctx), m.details.WithLabelValues(project, outcomeOf(err)), took.Seconds())
 }
 
+// Credentials logs once that HSS refuses the credentials of a project, and once
+// that it accepts them again.
+func (m *lookupMetrics) Credentials(project, refused string) {
+	if refused != "" {
+		m.log.Error("HSS refuses the credentials", "project", project, "cause", refused)
+		return
+	}
+	m.log.Info("HSS accepts the credentials again", "project", project)
+}
+
 // Breaker counts a change, and logs the ones between well and not.
 func (m *lookupMetrics) Breaker(project string, state inventory.BreakerState) {
 	m.breaker.WithLabelValues(project, string(state)).Inc()

@@ -24,6 +24,9 @@
 //	GET image/registries                  the registries
 //	GET image/tasks                       scans and synchronisations
 //
+// It is IAM, too: GET /v3/projects?name={region} lists the projects of
+// [WithIAMProjects], by which a client finds its project ID.
+//
 // A scan that was started moves its row from unscan over waiting_for_scan and
 // scanning to its [ScanOutcome], by the clock ([WithScanTimes]) or when the test
 // says so ([Handler.FinishScans]). A row that is Hidden is found once its

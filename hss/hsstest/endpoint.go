@@ -26,13 +26,15 @@ const (
 	EndpointRegistries Endpoint = "registries"
 	// EndpointTasks is GET image/tasks.
 	EndpointTasks Endpoint = "tasks"
+	// EndpointProjects is IAM's GET /v3/projects.
+	EndpointProjects Endpoint = "projects"
 )
 
 // endpointNames lists them all.
 func endpointNames() []string {
 	return []string{
 		string(EndpointImages), string(EndpointVulnerabilities), string(EndpointScan), string(EndpointSync),
-		string(EndpointRegistries), string(EndpointTasks),
+		string(EndpointRegistries), string(EndpointTasks), string(EndpointProjects),
 	}
 }
 
@@ -52,6 +54,9 @@ func endpointOf(r *http.Request) Endpoint { return route(r).endpoint }
 
 // route finds the endpoint, and the project, of a request.
 func route(r *http.Request) call {
+	if r.Method == http.MethodGet && r.URL.Path == "/v3/projects" {
+		return call{endpoint: EndpointProjects, query: r.URL.RawQuery, header: r.Header}
+	}
 	rest, ok := strings.CutPrefix(r.URL.Path, "/v5/")
 	project, path, _ := strings.Cut(rest, "/")
 	if !ok || project == "" {

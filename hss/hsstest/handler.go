@@ -100,7 +100,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer h.active.Done()
 	h.counters.begin(r)
 	defer h.counters.end()
-	w.Header().Set("X-Request-Id", fmt.Sprintf("%032x", h.requests.Add(1)))
+	id := fmt.Sprintf("%032x", h.requests.Add(1))
+	w.Header().Set("X-Request-Id", id)
+	if endpointOf(r) == EndpointProjects {
+		w.Header().Set("X-IAM-Trace-Id", id)
+	}
 	h.pause(r.Context(), time.Duration(h.latency.Load()))
 	if fault, ok := h.faults.take(r); ok {
 		h.counters.fault(endpointOf(r))
@@ -164,6 +168,9 @@ func (h *Handler) serve(r *http.Request) (answerBody, *refusal) {
 	}
 	if refused := h.throttle.check(); refused != nil {
 		return nil, refused
+	}
+	if asked.endpoint == EndpointProjects {
+		return h.iamProjects(asked)
 	}
 	if refused := h.checkProject(asked.project, r.Header.Get("X-Project-Id"), credential); refused != nil {
 		return nil, refused

@@ -23,6 +23,7 @@ type Inventory struct {
 	Credentials []Credential
 	Tokens      []string
 	Projects    []string
+	IAMProjects []IAMProject
 	Faults      []Fault
 }
 
@@ -68,6 +69,8 @@ func LoadInventory(path string, start time.Time) (*Inventory, error) {
 //	registries:                # of which id and registry_type are required
 //	- {id: r1, registry_type: SwrPrivate, registry_addr: swr.example.com, status: success}
 //	projects: [p1]             # default: every project exists
+//	iam_projects:              # default: those of projects, in every region; or DefaultProjectID
+//	- {id: p1, name: cn-north-4} # the name is that of the region
 //	credentials:               # default: DefaultCredential
 //	- {access_key: AK, secret_key: SK, security_token: T, projects: [p1]}
 //	tokens: [t1]               # values of X-Auth-Token
@@ -122,6 +125,10 @@ func inventoryFields(start time.Time) map[string]setter[Inventory] {
 		},
 		"registries": func(i *Inventory, raw json.RawMessage) (err error) {
 			i.Registries, err = decodeList("registries", raw, registryFields(start), finishRegistry)
+			return err
+		},
+		"iam_projects": func(i *Inventory, raw json.RawMessage) (err error) {
+			i.IAMProjects, err = decodeList("iam_projects", raw, iamProjectFields(), finishIAMProject)
 			return err
 		},
 		"tokens":   texts(1, maxTokenLength, func(i *Inventory) *[]string { return &i.Tokens }),

@@ -105,7 +105,7 @@ func TestWhatIsWrongWithAnInventoryIsSaid(t *testing.T) {
 		want []string
 	}{
 		"an unknown field":          {row + "imagename: b", []string{`images row 2: unknown field "imagename"`, "image_name, image_size"}},
-		"an unknown document field": {"rows: []", []string{`document: unknown field "rows"`, "credentials, faults, images, projects, registries, tokens"}},
+		"an unknown document field": {"rows: []", []string{`document: unknown field "rows"`, "credentials, faults, iam_projects, images, projects, registries, tokens"}},
 		"a value that isn't one":    {row + "scan_status: done", []string{`images row 2: field "scan_status" is "done", allowed: unscan, success, scanning`}},
 		"a version without quotes":  {row + "image_version: 1.0", []string{`field "image_version" is 1, allowed: a text of 0 to 64 characters (in quotes`}},
 		"a negative count":          {row + "vul_num: -1", []string{`field "vul_num" is -1, allowed: a whole number from 0 to 2147483647`}},

@@ -13,6 +13,7 @@ type options struct {
 	credentials       []Credential
 	tokens            []string
 	projects          []string
+	iamProjects       []IAMProject
 	faults            []Fault
 	withoutAuth       bool
 	substring         bool
@@ -44,13 +45,14 @@ func WithImages(images ...Image) Option {
 }
 
 // WithInventory adds an inventory file's rows, registries, credentials, tokens,
-// projects and faults.
+// projects, IAM's projects and faults.
 func WithInventory(inventory *Inventory) Option {
 	return func(o *options) {
 		o.images = append(o.images, inventory.Images...)
 		o.credentials = append(o.credentials, inventory.Credentials...)
 		o.tokens = append(o.tokens, inventory.Tokens...)
 		o.projects = append(o.projects, inventory.Projects...)
+		o.iamProjects = append(o.iamProjects, inventory.IAMProjects...)
 		o.faults = append(o.faults, inventory.Faults...)
 		o.registries = append(o.registries, inventory.Registries...)
 	}
@@ -75,6 +77,13 @@ func WithoutAuthentication() Option {
 // WithProjects names the projects that exist. Without it every project does.
 func WithProjects(ids ...string) Option {
 	return func(o *options) { o.projects = append(o.projects, ids...) }
+}
+
+// WithIAMProjects names the projects that IAM lists, each for the region that
+// is its name. Without it IAM lists those of WithProjects for every region, or
+// [DefaultProjectID].
+func WithIAMProjects(projects ...IAMProject) Option {
+	return func(o *options) { o.iamProjects = append(o.iamProjects, projects...) }
 }
 
 // WithSubstringMatching lets text filters match a part of a row's text, as
