@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/utils/clock"
@@ -69,15 +70,11 @@ func simulated(t *testing.T) check.Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known, end, err := check.Simulate(data, c, "test", clock.RealClock{})
+	known, err := check.NewFileInventory(data, c, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := end(); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(known.Close)
 	return check.Options{Facts: known, Vulnerabilities: known, Clock: clock.RealClock{}, ExemptNamespaces: c.ExemptNamespaces}
 }
 

@@ -2,49 +2,29 @@ package check
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
+	"time"
 
 	"k8s.io/utils/clock"
 
 	"github.com/hssgate/hssgate/config"
-	"github.com/hssgate/hssgate/hss/hsstest"
+	"github.com/hssgate/hssgate/config/samples"
+	"github.com/hssgate/hssgate/hss/inventoryfile"
 	"github.com/hssgate/hssgate/inventory"
 )
 
-// StartHSS serves an inventory file's content as HSS would, on a port of this
-// host. Its ages count from clk's now. Close it when done.
-func StartHSS(data []byte, clk clock.PassiveClock) (*hsstest.Server, error) {
-	rows, err := hsstest.ParseInventory(data, clk.Now())
+// SampleRegistries returns the registries and projects of hssgate's samples, the
+// default where an inventory file is given and no configuration.
+func SampleRegistries() (*config.Configuration, error) {
+	const name = "config.yaml"
+	data, err := samples.Files().ReadFile(name)
 	if err != nil {
 		return nil, err
 	}
-	return hsstest.NewServer(hsstest.WithInventory(rows), hsstest.WithCredentials(hsstest.DefaultCredential())), nil
+	return config.Parse(name, data)
 }
 
-// PointAt has every project of a configuration ask the HSS that StartHSS
-// serves at url, with credentials from files in dir, as hssgate reads a mounted
-// secret.
-func PointAt(url string, c *config.Configuration, dir string) error {
-	known := hsstest.DefaultCredential()
-	credentials := config.Credentials{
-		Source:        config.SourceFiles,
-		AccessKeyFile: filepath.Join(dir, "access-key"),
-		SecretKeyFile: filepath.Join(dir, "secret-key"),
-	}
-	for file, content := range map[string]string{credentials.AccessKeyFile: known.AccessKey, credentials.SecretKeyFile: known.SecretKey} {
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-			return fmt.Errorf("write the credentials: %w", err)
-		}
-	}
-	for i := range c.Projects {
-		p := &c.Projects[i]
-		p.Region, p.Endpoint, p.CAFile, p.Credentials = "", url, "", credentials
-	}
-	return nil
-}
-
-// NewInventory asks the projects of a configuration with real clients.
+// NewInventory returns an inventory that reads from HSS, by the projects of a
+// configuration. Close it.
 func NewInventory(c *config.Configuration, userAgent string, clk clock.Clock) (*inventory.Inventory, error) {
 	clients, err := inventory.NewClients(c, userAgent)
 	if err != nil {
@@ -55,4 +35,24 @@ func NewInventory(c *config.Configuration, userAgent string, clk clock.Clock) (*
 		return nil, fmt.Errorf("prepare to ask HSS: %w", err)
 	}
 	return known, nil
+}
+
+// NewFileInventory returns an inventory that reads from the content of an
+// inventory file, for the projects of a configuration. Ages in it count from now.
+// It turns off what needs an HSS: bulk synchronisation and scans on demand.
+// Close it.
+func NewFileInventory(data []byte, c *config.Configuration, now time.Time) (*inventory.Inventory, error) {
+	file, err := inventoryfile.Parse(data, now)
+	if err != nil {
+		return nil, err
+	}
+	clients := map[string]inventory.Lister{}
+	for i := range c.Projects {
+		p := &c.Projects[i]
+		p.Sync.Enabled, p.ScanOnDemand.Enabled = false, false
+		if clients[p.Name], err = file.Client(p.ProjectID); err != nil {
+			return nil, err
+		}
+	}
+	return inventory.New(inventory.Options{Config: c, Clients: clients})
 }

@@ -84,12 +84,12 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 		return nil, fmt.Errorf("make a folder for the demonstration: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	hss, err := check.StartHSS(set.inventory, o.Clock) //nolint:contextcheck // like httptest, hsstest ends with Close
+	hss, err := startHSS(set.inventory, o.Clock) //nolint:contextcheck // like httptest, hsstest ends with Close
 	if err != nil {
 		return nil, fmt.Errorf("samples: %s: %w", inventoryFile, err)
 	}
 	defer hss.Close()
-	if err := check.PointAt(hss.URL, set.config, dir); err != nil {
+	if err := pointAt(hss.URL, set.config, dir); err != nil {
 		return nil, err
 	}
 	known, err := check.NewInventory(set.config, o.UserAgent, o.Clock)

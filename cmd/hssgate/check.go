@@ -121,7 +121,7 @@ func (f *checkFlags) fill(cmd *cobra.Command, images []string, r *report.Report)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, asked.end()) }()
+	defer asked.known.Close()
 	target, err := f.read(cmd, images)
 	if err != nil {
 		return err

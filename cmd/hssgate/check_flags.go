@@ -339,7 +339,6 @@ func (f *hssFlags) validate() error {
 type hss struct {
 	config *config.Configuration
 	known  *inventory.Inventory
-	end    func() error
 }
 
 // open reads configuration and inventory, and asks nothing yet.
@@ -351,22 +350,26 @@ func (f *hssFlags) open() (*hss, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
+	known, err := f.openInventory(c)
+	if err != nil {
+		return nil, err
+	}
+	return &hss{config: c, known: known}, nil
+}
+
+func (f *hssFlags) openInventory(c *config.Configuration) (*inventory.Inventory, error) {
 	if f.inventory == "" {
-		known, err := check.NewInventory(c, userAgent(), clock.RealClock{})
-		if err != nil {
-			return nil, err
-		}
-		return &hss{config: c, known: known, end: func() error { known.Close(); return nil }}, nil
+		return check.NewInventory(c, userAgent(), clock.RealClock{})
 	}
 	data, err := os.ReadFile(filepath.Clean(f.inventory))
 	if err != nil {
 		return nil, fmt.Errorf("--inventory: %w", err)
 	}
-	known, end, err := check.Simulate(data, c, userAgent(), clock.RealClock{})
+	known, err := check.NewFileInventory(data, c, time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("--inventory: %s: %w", f.inventory, err)
 	}
-	return &hss{config: c, known: known, end: end}, nil
+	return known, nil
 }
 
 func (f *hssFlags) configuration() (*config.Configuration, error) {

@@ -164,7 +164,7 @@ func (f *policySimulateFlags) compare(cmd *cobra.Command, changes *report.Change
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, asked.end()) }()
+	defer asked.known.Close()
 	target, err := f.read(cmd, nil)
 	if err != nil {
 		return err

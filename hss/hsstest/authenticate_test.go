@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hssgate/hssgate/hss/hsstest"
+	"github.com/hssgate/hssgate/hss/inventoryfile"
 )
 
 func TestAuthentication(t *testing.T) {
@@ -204,7 +205,7 @@ func TestProjects(t *testing.T) {
 func TestACredentialPrintsWithoutItsSecrets(t *testing.T) {
 	t.Parallel()
 	c := hsstest.Credential{AccessKey: "AK", SecretKey: "s3cret", SecurityToken: "s3cret"}
-	inventory := hsstest.Inventory{Credentials: []hsstest.Credential{c}}
+	inventory := inventoryfile.File{Credentials: []hsstest.Credential{c}}
 	for _, printed := range []string{
 		fmt.Sprint(c), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c), fmt.Sprintf("%+v", inventory),
 		fmt.Sprintf("%#v", inventory), c.LogValue().String(), fmt.Sprintf("%+v", hsstest.NewHandler(hsstest.WithCredentials(c))),

@@ -10,7 +10,7 @@
 //	defer server.Close()
 //	// point a client at server.URL, with hsstest.DefaultCredential()
 //
-// The program hss-simulator serves an inventory file, whose format is described at [ParseInventory].
+// The program hss-simulator serves an inventory file, whose format is described at [inventoryfile.Parse].
 //
 // # What it does
 //

@@ -30,14 +30,6 @@ const (
 	EndpointProjects Endpoint = "projects"
 )
 
-// endpointNames lists them all.
-func endpointNames() []string {
-	return []string{
-		string(EndpointImages), string(EndpointVulnerabilities), string(EndpointScan), string(EndpointSync),
-		string(EndpointRegistries), string(EndpointTasks), string(EndpointProjects),
-	}
-}
-
 // call is a request that found its endpoint.
 type call struct {
 	endpoint Endpoint

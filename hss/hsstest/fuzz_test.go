@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hssgate/hssgate/hss/inventoryfile"
 )
 
 func FuzzParseInventory(f *testing.F) {
@@ -18,7 +20,7 @@ func FuzzParseInventory(f *testing.F) {
 	}
 	start := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		inventory, err := ParseInventory(data, start)
+		inventory, err := inventoryfile.Parse(data, start)
 		if err != nil {
 			if inventory != nil {
 				t.Error("got an inventory beside an error")
@@ -26,7 +28,7 @@ func FuzzParseInventory(f *testing.F) {
 			return
 		}
 		for i, image := range inventory.Images {
-			if image.ImageName == "" || !slices.Contains(scanStatuses(), image.ScanStatus) || !slices.Contains(imageTypes(), image.ImageType) {
+			if image.ImageName == "" || !slices.Contains(inventoryfile.ScanStatuses(), image.ScanStatus) || !slices.Contains(inventoryfile.ImageTypes(), image.ImageType) {
 				t.Errorf("row %d is %+v", i+1, image)
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/hssgate/hssgate/hss/inventoryfile"
 )
 
 // Handler answers the endpoints, for a server of one's own. [NewServer]
@@ -152,6 +154,14 @@ type answerBody interface {
 	rows() int
 }
 
+// listBody is the answer to a request of a list.
+type listBody[W any] struct {
+	TotalNum int `json:"total_num"`
+	DataList []W `json:"data_list"`
+}
+
+func (b *listBody[W]) rows() int { return len(b.DataList) }
+
 // serve takes a request through the stages of the gateway, then of HSS.
 func (h *Handler) serve(r *http.Request) (answerBody, *refusal) {
 	asked, err := readCall(r)
@@ -203,9 +213,9 @@ func (h *Handler) list(asked call) (answerBody, *refusal) {
 		return nil, invalidParameter(err)
 	}
 	rows, total := h.store.rows.Load().page(q, asked.project, h.options.repeatRows)
-	body := &listBody[wireImage]{TotalNum: total, DataList: make([]wireImage, 0, len(rows))}
+	body := &listBody[inventoryfile.WireImage]{TotalNum: total, DataList: make([]inventoryfile.WireImage, 0, len(rows))}
 	for _, row := range rows {
-		body.DataList = append(body.DataList, row.wire())
+		body.DataList = append(body.DataList, row.Wire())
 	}
 	return body, nil
 }
@@ -218,7 +228,7 @@ func (h *Handler) checkProject(project, header string, credential *Credential) *
 		return fromService(codeAccessDenied, "Access denied.",
 			fmt.Sprintf("header X-Project-Id is %q, allowed: %q as in the path", header, project))
 	}
-	if credential != nil && !credential.mayAsk(project) {
+	if credential != nil && !mayAsk(credential, project) {
 		return fromService(codeNoPermission, "No permission.", fmt.Sprintf("the access key may not use project %q", project))
 	}
 	return nil

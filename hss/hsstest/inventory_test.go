@@ -1,179 +1,21 @@
 package hsstest_test
 
 import (
-	"errors"
-	"io/fs"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/hssgate/hssgate/hss/hsstest"
+	"github.com/hssgate/hssgate/hss/inventoryfile"
 )
 
-func parse(t *testing.T, text string) *hsstest.Inventory {
+func parse(t *testing.T, text string) *inventoryfile.File {
 	t.Helper()
-	inventory, err := hsstest.ParseInventory([]byte(text), newClock().now())
+	inventory, err := inventoryfile.Parse([]byte(text), newClock().now())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return inventory
-}
-
-func TestARowNeedsOnlyAName(t *testing.T) {
-	t.Parallel()
-	got := parse(t, "images: [{image_name: app}]")
-	want := []hsstest.Image{{ImageName: "app", ImageType: "private_image", RegistryType: "SwrPrivate",
-		RegistryName: "SwrPrivate", ScanStatus: "unscan", Scannable: true}}
-	if diff := cmp.Diff(want, got.Images); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-}
-
-func TestEveryFieldOfARowIsRead(t *testing.T) {
-	t.Parallel()
-	got := parse(t, `
-images:
-- {id: "5", project_id: p1, enterprise_project_id: e1, namespace: ns, image_name: i, image_version: "1.0", image_id: ii,
-   image_digest: "sha256:d", image_type: harbor, registry_id: r, registry_name: rn, registry_type: Other, latest_version: false,
-   scannable: false, is_multiple_arch: false, scan_status: failed, scan_failed_code: authentication_failed,
-   scan_failed_desc: 认证失败, severity_level: High, vul_num: 1, unsafe_setting_num: "2", malicious_file_num: 0, image_size: 9,
-   latest_update_time: -2h, latest_scan_time: "2026-03-01T10:00:00Z", latest_sync_time: 1772359200000, domain_name: dn,
-   shared_status: expired, instance_id: id, instance_name: in, instance_url: u,
-   association_images: [{id: 6, image_digest: "sha256:a", vul_num: 7, scan_status: success},
-     {namespace: an, image_name: ai, image_version: av, image_id: aid, image_type: jfrog, unsafe_setting_num: 0, malicious_file_num: 1}]}
-`).Images[0]
-	no := false
-	at := newClock().now().Add(-2 * time.Hour)
-	want := hsstest.Image{
-		ID: 5, ProjectID: "p1", EnterpriseProjectID: "e1", Namespace: "ns", ImageName: "i", ImageVersion: "1.0", ImageID: "ii",
-		ImageDigest: "sha256:d", ImageType: "harbor", RegistryID: "r", RegistryName: "rn", RegistryType: "Other", LatestVersion: &no,
-		ScanStatus: "failed", ScanFailedCode: "authentication_failed", ScanFailedDesc: "认证失败", SeverityLevel: "High",
-		VulNum: new(1), UnsafeSettingNum: new(2), MaliciousFileNum: new(0), ImageSize: 9,
-		LatestUpdateTime: at, LatestScanTime: at, LatestSyncTime: at, DomainName: "dn", SharedStatus: "expired",
-		InstanceID: "id", InstanceName: "in", InstanceURL: "u",
-		AssociationImages: []hsstest.Architecture{
-			{ID: 6, Namespace: "ns", ImageName: "i", ImageVersion: "1.0", ImageID: "a", ImageDigest: "sha256:a", ImageType: "harbor",
-				ScanStatus: "success", VulNum: new(7)},
-			{Namespace: "an", ImageName: "ai", ImageVersion: "av", ImageID: "aid", ImageType: "jfrog", ScanStatus: "failed",
-				UnsafeSettingNum: new(0), MaliciousFileNum: new(1)},
-		},
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-}
-
-func TestTheImageTypeImpliesTheRegistry(t *testing.T) {
-	t.Parallel()
-	for imageType, want := range map[string]string{
-		"private_image": "SwrPrivate", "shared_image": "SwrShared", "instance_image": "SwrEnterprise", "harbor": "Harbor", "jfrog": "Jfrog",
-	} {
-		row := parse(t, "images: [{image_name: a, image_type: "+imageType+"}]").Images[0]
-		if row.RegistryType != want {
-			t.Errorf("%s: got %s, want %s", imageType, row.RegistryType, want)
-		}
-	}
-}
-
-func TestTimes(t *testing.T) {
-	t.Parallel()
-	start := newClock().now()
-	for value, want := range map[string]time.Time{
-		"-2h": start.Add(-2 * time.Hour), `"-90m"`: start.Add(-90 * time.Minute), "-60d": start.Add(-60 * 24 * time.Hour),
-		"-1h30m": start.Add(-90 * time.Minute), "+5m": start.Add(5 * time.Minute), "-0s": start,
-		"1691748641788": time.UnixMilli(1691748641788), `"1691748641788"`: time.UnixMilli(1691748641788), "0": {},
-		"2026-01-31T12:00:00Z":          time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC),
-		`"2026-01-31T12:00:00.5+08:00"`: time.Date(2026, 1, 31, 4, 0, 0, 5e8, time.UTC),
-	} {
-		row := parse(t, "images: [{image_name: a, latest_scan_time: "+value+"}]").Images[0]
-		if !row.LatestScanTime.Equal(want) {
-			t.Errorf("%s: got %v, want %v", value, row.LatestScanTime, want)
-		}
-	}
-}
-
-func TestWhatIsWrongWithAnInventoryIsSaid(t *testing.T) {
-	t.Parallel()
-	const row = "images:\n- image_name: ok\n- image_name: a\n  "
-	tests := map[string]struct {
-		text string
-		want []string
-	}{
-		"an unknown field":          {row + "imagename: b", []string{`images row 2: unknown field "imagename"`, "image_name, image_size"}},
-		"an unknown document field": {"rows: []", []string{`document: unknown field "rows"`, "credentials, faults, iam_projects, images, projects, registries, tokens"}},
-		"a value that isn't one":    {row + "scan_status: done", []string{`images row 2: field "scan_status" is "done", allowed: unscan, success, scanning`}},
-		"a version without quotes":  {row + "image_version: 1.0", []string{`field "image_version" is 1, allowed: a text of 0 to 64 characters (in quotes`}},
-		"a negative count":          {row + "vul_num: -1", []string{`field "vul_num" is -1, allowed: a whole number from 0 to 2147483647`}},
-		"a broken count":            {row + "vul_num: 1.5", []string{`field "vul_num" is 1.5, allowed: a whole number`}},
-		"a text for a flag":         {row + "scannable: maybe", []string{`field "scannable" is "maybe", allowed: true, false`}},
-		"a time without a sign":     {row + "latest_scan_time: 2h", []string{`field "latest_scan_time" is "2h", allowed: milliseconds since 1970`, "-2h or -60d"}},
-		"too many days":             {row + "latest_scan_time: -99999999d", []string{`field "latest_scan_time" is "-99999999d"`}},
-		"a time before 1970":        {row + "latest_scan_time: 1960-01-01T00:00:00Z", []string{`field "latest_scan_time" is "1960-`}},
-		"a long name":               {row + "namespace: " + strings.Repeat("x", 99), []string{`field "namespace" is "xxx`, "…, allowed: a text of 0 to 64"}},
-		"an id that isn't one":      {row + "id: abc", []string{`field "id" is "abc", allowed: a whole number from 1`}},
-		"an id twice":               {"images: [{image_name: a, id: 3}, {image_name: b, id: 3}]", []string{`images row 2: field "id" is 3, which row 1 has too`}},
-		"no name":                   {"images: [{namespace: a}]", []string{`images row 1: field "image_name" is missing`}},
-		"a wrong architecture": {row + "association_images: [{}, {severity_level: Low}]",
-			[]string{`association_images row 2: unknown field "severity_level"`}},
-		"two things at once":         {row + "vul_num: x\n  scan_status: z", []string{`field "vul_num" is "x"`, `field "scan_status" is "z"`}},
-		"two rows at once":           {"images: [{x: 1}, {z: 2}]", []string{`row 1: unknown field "x"`, `row 2: unknown field "z"`}},
-		"a field twice in YAML":      {row + "id: 1\n  id: 2", []string{`"id" already set`}},
-		"a field twice in JSON":      {`{"images":[{"image_name":"a","image_name":"b"}]}`, []string{`document field "images" row 1: field "image_name" is given twice`}},
-		"rows that are no list":      {"images: {a: b}", []string{`document: field "images" is {"a":"b"}, allowed: a list`}},
-		"a row that is no object":    {"images: [5]", []string{"images row 1 is 5, allowed: an object with fields"}},
-		"no object at all":           {"hello", []string{`document is "hello", allowed: an object with fields`}},
-		"nothing at all":             {"", []string{"document is null"}},
-		"no YAML":                    {"images: [", []string{"not YAML and not JSON"}},
-		"two documents":              {"images: []\n---\nimages: []", []string{"line 2 begins another YAML document, allowed is one"}},
-		"half a credential":          {"credentials: [{access_key: a}]", []string{`credentials row 1: fields "access_key" and "secret_key" are both needed`}},
-		"a fault of no kind":         {"faults: [{times: 2}]", []string{`faults row 1: field "kind" is missing`}},
-		"a fault of an unknown kind": {"faults: [{kind: flood}]", []string{`field "kind" is "flood", allowed: cut, empty, error, garbage, hang, html, huge, no_data_list, reset, slow, status, throttle`}},
-		"a pause that isn't one":     {"faults: [{kind: slow, pause: long}]", []string{`field "pause" is "long", allowed: a duration such as 100ms`}},
-		"a wait that isn't one":      {"faults: [{kind: throttle, retry_after: \"soon\\r\\nX: 1\"}]", []string{`field "retry_after" is "soon\r\nX: 1", allowed: seconds, or a date`}},
-		"a status that isn't one":    {"faults: [{kind: status, status: 42}]", []string{`field "status" is 42, allowed: a whole number from 200 to 599`}},
-	}
-	for name, tc := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			_, err := hsstest.ParseInventory([]byte(tc.text), newClock().now())
-			if err == nil {
-				t.Fatal("want an error")
-			}
-			for _, want := range tc.want {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("got %q, want %q in it", err, want)
-				}
-			}
-		})
-	}
-}
-
-func TestErrorsShowNoSecrets(t *testing.T) {
-	t.Parallel()
-	for _, text := range []string{
-		"credentials: [{access_key: a, secret_key: [s3cret]}]",
-		"credentials: [{access_key: a, secret_key: k, security_token: {s3cret: 1}}]",
-		"tokens: s3cret",
-		"tokens: [{a: s3cret}]",
-	} {
-		_, err := hsstest.ParseInventory([]byte(text), newClock().now())
-		if err == nil || strings.Contains(err.Error(), "s3cret") {
-			t.Errorf("%s: got %v", text, err)
-		}
-	}
-}
-
-func TestAnInventoryMayBeJSON(t *testing.T) {
-	t.Parallel()
-	got := parse(t, "{\n\t\"images\": [{\"image_name\": \"a\\/b\\ud83d\\ude00\", \"image_digest\": null}],\n\t\"tokens\": [\"t\"]\n}")
-	if got.Images[0].ImageName != "a/b😀" || got.Tokens[0] != "t" {
-		t.Errorf("got %+v", got)
-	}
 }
 
 func TestAnInventoryConfiguresTheServer(t *testing.T) {
@@ -211,29 +53,10 @@ faults:
 
 func TestEveryKindOfFaultCanBeInAFile(t *testing.T) {
 	t.Parallel()
-	for _, kind := range hsstest.FaultKinds() {
-		got := parse(t, "faults: [{kind: "+kind+", bytes: 10, pause: 1ms, status: 500, times: 3}]")
-		if len(got.Faults) != 1 || got.Faults[0].String() == "" {
-			t.Errorf("%s: got %v", kind, got.Faults)
+	for _, kind := range inventoryfile.FaultKinds() {
+		h := open(t, hsstest.WithInventory(parse(t, "faults: [{kind: "+kind+", bytes: 10, pause: 1ms, status: 500, times: 3}]")))
+		if got := h.PendingFaults(); got != 1 {
+			t.Errorf("%s: got %d faults", kind, got)
 		}
-	}
-}
-
-func TestAFileThatIsNotThereIsNamed(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "none.yaml")
-	if _, err := hsstest.LoadInventory(path, time.Now()); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), path) {
-		t.Errorf("got %v", err)
-	}
-}
-
-func TestAFileThatIsWrongIsNamed(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "wrong.yaml")
-	if err := os.WriteFile(path, []byte("rows: 1"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := hsstest.LoadInventory(path, time.Now()); err == nil || !strings.Contains(err.Error(), "wrong.yaml: document: unknown field") {
-		t.Errorf("got %v", err)
 	}
 }

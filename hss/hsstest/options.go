@@ -2,6 +2,8 @@ package hsstest
 
 import (
 	"time"
+
+	"github.com/hssgate/hssgate/hss/inventoryfile"
 )
 
 // Option changes what a server does.
@@ -46,14 +48,16 @@ func WithImages(images ...Image) Option {
 
 // WithInventory adds an inventory file's rows, registries, credentials, tokens,
 // projects, IAM's projects and faults.
-func WithInventory(inventory *Inventory) Option {
+func WithInventory(inventory *inventoryfile.File) Option {
 	return func(o *options) {
 		o.images = append(o.images, inventory.Images...)
 		o.credentials = append(o.credentials, inventory.Credentials...)
 		o.tokens = append(o.tokens, inventory.Tokens...)
 		o.projects = append(o.projects, inventory.Projects...)
 		o.iamProjects = append(o.iamProjects, inventory.IAMProjects...)
-		o.faults = append(o.faults, inventory.Faults...)
+		for i := range inventory.Faults {
+			o.faults = append(o.faults, faultOf(&inventory.Faults[i]))
+		}
 		o.registries = append(o.registries, inventory.Registries...)
 	}
 }

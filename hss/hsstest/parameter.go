@@ -10,6 +10,15 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/hssgate/hssgate/hss/inventoryfile"
+)
+
+// Names that parameters share.
+const (
+	fieldNamespace         = "namespace"
+	fieldImageName         = "image_name"
+	fieldEnterpriseProject = "enterprise_project_id"
 )
 
 // parameter checks a value and adds to the query what it asks for. Its error
@@ -71,11 +80,11 @@ func enumParameters() map[string]parameter[query] {
 		}, values...)
 	}
 	return map[string]parameter[query]{
-		"image_type": enum(func(i *Image) string { return i.ImageType }, imageTypes()...),
+		"image_type": enum(func(i *Image) string { return i.ImageType }, inventoryfile.ImageTypes()...),
 		// Fewer than a row can have: download_failed and image_oversized can't be asked for.
 		"scan_status": enum(func(i *Image) string { return i.ScanStatus },
 			"unscan", "success", "scanning", "failed", "waiting_for_scan"),
-		"severity_level": enum(func(i *Image) string { return i.SeverityLevel }, severityLevels()...),
+		"severity_level": enum(func(i *Image) string { return i.SeverityLevel }, inventoryfile.SeverityLevels()...),
 	}
 }
 
@@ -86,10 +95,10 @@ func flagParameters() map[string]parameter[query] {
 		})
 	}
 	return map[string]parameter[query]{
-		"has_malicious_file": flag((*Image).hasMaliciousFile),
-		"has_unsafe_setting": flag((*Image).hasUnsafeSetting),
-		"has_vul":            flag((*Image).hasVul),
-		"risky":              flag((*Image).risky),
+		"has_malicious_file": flag(hasMaliciousFile),
+		"has_unsafe_setting": flag(hasUnsafeSetting),
+		"has_vul":            flag(hasVul),
+		"risky":              flag(risky),
 		"is_multarch":        flag(func(i *Image) bool { return i.MultiArch }),
 	}
 }

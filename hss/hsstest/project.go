@@ -1,7 +1,6 @@
 package hsstest
 
 import (
-	"errors"
 	"net/http"
 	"net/url"
 )
@@ -9,12 +8,6 @@ import (
 // DefaultProjectID is the project that IAM lists for every region, unless the
 // server was made with [WithIAMProjects] or [WithProjects].
 const DefaultProjectID = "hsstest-project"
-
-// IAMProject is a project as IAM lists it: its name is that of its region.
-type IAMProject struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
-}
 
 // projectsBody is IAM's answer.
 type projectsBody struct {
@@ -53,19 +46,4 @@ func (o *options) projectsOf(region string) []IAMProject {
 		all = append(all, IAMProject{ID: id, Name: region})
 	}
 	return all
-}
-
-// iamProjectFields are the fields of a project of IAM's.
-func iamProjectFields() map[string]setter[IAMProject] {
-	return map[string]setter[IAMProject]{
-		"id":   text(1, 64, func(p *IAMProject) *string { return &p.ID }),
-		"name": text(1, 64, func(p *IAMProject) *string { return &p.Name }),
-	}
-}
-
-func finishIAMProject(p *IAMProject) error {
-	if p.ID == "" || p.Name == "" {
-		return errors.New(`fields "id" and "name" are both needed`)
-	}
-	return nil
 }

@@ -9,12 +9,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/hssgate/hssgate/hss/hsstest"
+	"github.com/hssgate/hssgate/hss/inventoryfile"
 )
 
 func TestIAMListsTheProjectsOfARegion(t *testing.T) {
 	t.Parallel()
 	const inventory = "iam_projects:\n- {id: a, name: cn-north-4}\n- {id: b, name: cn-north-4}\n- {id: c, name: eu-west-101}\n"
-	file, err := hsstest.ParseInventory([]byte(inventory), time.Now())
+	file, err := inventoryfile.Parse([]byte(inventory), time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

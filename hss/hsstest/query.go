@@ -8,9 +8,8 @@ import (
 )
 
 const (
-	defaultEnterpriseProject     = "0"
-	allGrantedEnterpriseProjects = "all_granted_eps"
-	defaultLimit                 = 10
+	defaultEnterpriseProject = "0"
+	defaultLimit             = 10
 )
 
 // query is a checked list request.
@@ -95,7 +94,7 @@ func (q *query) addRanges(now time.Time) error {
 
 // matches tells whether a project's request asks for the row.
 func (q *query) matches(i *Image, project string) bool {
-	if !i.visible(project, q.enterpriseProject) {
+	if !i.VisibleTo(project, q.enterpriseProject) {
 		return false
 	}
 	for _, filter := range q.filters {
@@ -104,14 +103,6 @@ func (q *query) matches(i *Image, project string) bool {
 		}
 	}
 	return true
-}
-
-// visible tells whether requests of a project and an enterprise project see the row.
-func (i *Image) visible(project, enterpriseProject string) bool {
-	if i.Hidden || i.ProjectID != "" && i.ProjectID != project {
-		return false
-	}
-	return enterpriseProject == allGrantedEnterpriseProjects || enterpriseProject == i.enterpriseProject()
 }
 
 // addText adds a filter on a text.

@@ -1,30 +1,14 @@
 package hsstest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
-)
 
-// Registry is a registry that HSS knows: RegistryInfo of the API.
-type Registry struct {
-	// ID and Type name it in a synchronisation.
-	ID   string
-	Name string
-	// Type is SwrPrivate, SwrShared, SwrEnterprise, Harbor, Jfrog or Other.
-	Type string
-	// Address is the host, perhaps with a port, of its images.
-	Address  string
-	Protocol string
-	// Status is success, fail or accessing; empty: success.
-	Status         string
-	FailReason     string
-	LatestSyncTime time.Time
-	// ProjectID is the project that sees it; empty: every project.
-	ProjectID string
-}
+	"github.com/hssgate/hssgate/hss/inventoryfile"
+)
 
 // WithRegistries adds registries that the server knows.
 func WithRegistries(registries ...Registry) Option {
@@ -75,7 +59,7 @@ func registryParameters() map[string]parameter[registryQuery] {
 		"registry_name":        length(1, 128, filter(func(r *Registry) string { return r.Name })),
 		"registry_id":          length(1, 64, filter(func(r *Registry) string { return r.ID })),
 		"registry_addr":        length(1, 256, filter(func(r *Registry) string { return r.Address })),
-		"status":               oneOf(filter(func(r *Registry) string { return r.status() }), registryStatuses()...),
+		"status":               oneOf(filter(func(r *Registry) string { return statusOf(r) }), inventoryfile.RegistryStatuses()...),
 		"registry_type":        ofTypes,
 	}
 }
@@ -84,20 +68,15 @@ func registryParameters() map[string]parameter[registryQuery] {
 func ofTypes(q *registryQuery, value string) error {
 	types := strings.Split(value, ",")
 	for _, t := range types {
-		if !slices.Contains(registryTypes(), t) {
-			return errors.New(strings.Join(registryTypes(), ", ") + ", several with commas between")
+		if !slices.Contains(inventoryfile.RegistryTypes(), t) {
+			return errors.New(strings.Join(inventoryfile.RegistryTypes(), ", ") + ", several with commas between")
 		}
 	}
 	q.filters = append(q.filters, func(r *Registry) bool { return slices.Contains(types, r.Type) })
 	return nil
 }
 
-func (r *Registry) status() string {
-	if r.Status == "" {
-		return statusSuccess
-	}
-	return r.Status
-}
+func statusOf(r *Registry) string { return cmp.Or(r.Status, statusSuccess) }
 
 // registries answers EndpointRegistries.
 func (h *Handler) registries(asked call) (answerBody, *refusal) {
@@ -126,7 +105,7 @@ func (q *registryQuery) matches(r *Registry) bool {
 func (h *Handler) wireRegistry(r Registry) wireRegistry {
 	wire := wireRegistry{
 		ID: r.ID, RegistryName: r.Name, RegistryType: r.Type, Protocol: r.Protocol, RegistryAddr: r.Address,
-		Status: r.status(), FailReason: r.FailReason, LatestSyncTime: milliseconds(r.LatestSyncTime),
+		Status: statusOf(&r), FailReason: r.FailReason, LatestSyncTime: inventoryfile.Milliseconds(r.LatestSyncTime),
 	}
 	for _, row := range h.store.rows.Load().images {
 		if row.RegistryID == r.ID && row.RegistryType == r.Type && !row.Hidden {
@@ -156,9 +135,9 @@ func (h *Handler) sync(asked call) (answerBody, *refusal) {
 	}
 	begun := &task{sync: true, project: asked.project, begun: h.options.now(), all: *body.SyncAllRegistries}
 	for n, r := range body.RegistryInfo {
-		if !slices.Contains(registryTypes(), r.RegistryType) || r.RegistryID == "" || len(r.RegistryID) > 64 {
+		if !slices.Contains(inventoryfile.RegistryTypes(), r.RegistryType) || r.RegistryID == "" || len(r.RegistryID) > 64 {
 			return nil, invalidParameter(fmt.Errorf("registry_info row %d is %q of type %q, allowed: a registry_id of 1 to 64 characters and %s",
-				n+1, r.RegistryID, r.RegistryType, strings.Join(registryTypes(), ", ")))
+				n+1, r.RegistryID, r.RegistryType, strings.Join(inventoryfile.RegistryTypes(), ", ")))
 		}
 		begun.registries = append(begun.registries, registryKey{r.RegistryID, r.RegistryType})
 	}
@@ -190,30 +169,4 @@ func (h *Handler) unknownRegistry(begun *task) (registryKey, bool) {
 		return registryKey{}, false
 	}
 	return begun.registries[at], true
-}
-
-// registryFields are the fields of a registry in an inventory file.
-func registryFields(start time.Time) map[string]setter[Registry] {
-	type row = Registry
-	return map[string]setter[row]{
-		"id":               text(1, 64, func(r *row) *string { return &r.ID }),
-		"registry_name":    text(1, 128, func(r *row) *string { return &r.Name }),
-		"registry_type":    choice(registryTypes(), func(r *row) *string { return &r.Type }),
-		"registry_addr":    text(1, 256, func(r *row) *string { return &r.Address }),
-		"protocol":         choice([]string{"http", "https"}, func(r *row) *string { return &r.Protocol }),
-		"status":           choice(registryStatuses(), func(r *row) *string { return &r.Status }),
-		"fail_reason":      text(1, 128, func(r *row) *string { return &r.FailReason }),
-		"latest_sync_time": instant(start, func(r *row) *time.Time { return &r.LatestSyncTime }),
-		"project_id":       text(1, 64, func(r *row) *string { return &r.ProjectID }),
-	}
-}
-
-// finishRegistry fills in the defaults of a registry.
-func finishRegistry(r *Registry) error {
-	if r.ID == "" || r.Type == "" {
-		return errors.New(`fields "id" and "registry_type" are both needed`)
-	}
-	setDefault(&r.Name, r.Type)
-	setDefault(&r.Protocol, "https")
-	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hssgate/hssgate/hss/hsstest"
+	"github.com/hssgate/hssgate/hss/inventoryfile"
 )
 
 const samples = "../../config/samples/inventory.yaml"
@@ -15,7 +16,7 @@ const samples = "../../config/samples/inventory.yaml"
 func TestTheSamplesHaveEveryCaseOfTheDemonstration(t *testing.T) {
 	t.Parallel()
 	start := newClock().now()
-	inventory, err := hsstest.LoadInventory(samples, start)
+	inventory, err := inventoryfile.Load(samples, start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +58,7 @@ func TestTheSamplesHaveEveryCaseOfTheDemonstration(t *testing.T) {
 func TestTheSamplesAreOfTheRightAges(t *testing.T) {
 	t.Parallel()
 	start := newClock().now()
-	inventory, err := hsstest.LoadInventory(samples, start)
+	inventory, err := inventoryfile.Load(samples, start)
 	if err != nil {
 		t.Fatal(err)
 	}

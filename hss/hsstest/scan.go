@@ -1,6 +1,7 @@
 package hsstest
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -13,39 +14,23 @@ const (
 	defaultSyncing  = time.Second
 )
 
-// ScanOutcome is what a scan finds once it was started and ends.
-type ScanOutcome struct {
-	// ScanStatus is success, failed, download_failed or image_oversized;
-	// empty: success.
-	ScanStatus     string
-	ScanFailedCode string
-	ScanFailedDesc string
-	// SeverityLevel is that of a success; empty: Security.
-	SeverityLevel string
-	// The counts of a success; nil: 0.
-	VulNum           *int
-	UnsafeSettingNum *int
-	MaliciousFileNum *int
-}
-
-// apply writes the outcome of a scan that ended at now to its row.
-func (o *ScanOutcome) apply(row *Image, now time.Time) {
+// applyOutcome writes the outcome of a scan that ended at now to its row; nil:
+// nothing bad was found.
+func applyOutcome(o *ScanOutcome, row *Image, now time.Time) {
 	outcome := ScanOutcome{}
 	if o != nil {
 		outcome = *o
 	}
-	setDefault(&outcome.ScanStatus, statusSuccess)
-	row.ScanStatus = outcome.ScanStatus
+	row.ScanStatus = cmp.Or(outcome.ScanStatus, statusSuccess)
 	row.ScanFailedCode, row.ScanFailedDesc = outcome.ScanFailedCode, outcome.ScanFailedDesc
 	row.LatestScanTime = now
 	for i := range row.AssociationImages {
-		row.AssociationImages[i].ScanStatus = outcome.ScanStatus
+		row.AssociationImages[i].ScanStatus = row.ScanStatus
 	}
-	if outcome.ScanStatus != statusSuccess {
+	if row.ScanStatus != statusSuccess {
 		return
 	}
-	setDefault(&outcome.SeverityLevel, "Security")
-	row.SeverityLevel = outcome.SeverityLevel
+	row.SeverityLevel = cmp.Or(outcome.SeverityLevel, "Security")
 	row.VulNum, row.UnsafeSettingNum, row.MaliciousFileNum =
 		orNone(outcome.VulNum), orNone(outcome.UnsafeSettingNum), orNone(outcome.MaliciousFileNum)
 	for i := range row.AssociationImages {
@@ -137,7 +122,7 @@ func (t *task) move(row *Image, status string, done bool, now time.Time) {
 		row.ScanStatus = status
 		return
 	}
-	row.Outcome.apply(row, now)
+	applyOutcome(row.Outcome, row, now)
 	if row.ScanStatus == statusSuccess {
 		t.succeeded++
 		return

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/hssgate/hssgate/hss/hsstest"
+	"github.com/hssgate/hssgate/hss/inventoryfile"
 )
 
 const scanPath, syncPath = "image/image-scan/tasks", "image/image-sync/tasks"
@@ -392,7 +393,7 @@ registries:
 		"images: [{image_name: a, scan_outcome: {scan_status: unscan}}]": `scan_outcome: field "scan_status" is "unscan", allowed: success, failed`,
 		"images: [{image_name: a, hidden: perhaps}]":                     `field "hidden" is "perhaps", allowed: true, false`,
 	} {
-		if _, err := hsstest.ParseInventory([]byte(text), newClock().now()); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := inventoryfile.Parse([]byte(text), newClock().now()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error is %v, want %q in it", text, err, want)
 		}
 	}

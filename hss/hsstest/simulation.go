@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"os"
 	"time"
+
+	"github.com/hssgate/hssgate/hss/inventoryfile"
 )
 
 // DefaultListenAddress is where a [Simulation] listens unless told otherwise.
@@ -23,7 +25,7 @@ const reloadInterval = time.Second
 // the rows of the file are read again whenever it changes; a file that can't be
 // read leaves the rows as they were.
 type Simulation struct {
-	// InventoryFile is required; see [ParseInventory].
+	// InventoryFile is required; see [inventoryfile.Parse].
 	InventoryFile string
 	// Listen is host and port; empty: DefaultListenAddress; port 0: any.
 	Listen string
@@ -136,11 +138,11 @@ type inventoryFile struct {
 	size     int64
 }
 
-func (f *inventoryFile) load() (*Inventory, error) {
+func (f *inventoryFile) load() (*inventoryfile.File, error) {
 	if info, err := os.Stat(f.path); err == nil {
 		f.modified, f.size = info.ModTime(), info.Size()
 	}
-	return LoadInventory(f.path, f.start)
+	return inventoryfile.Load(f.path, f.start)
 }
 
 // changed tells whether the file is another one than at the last load.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/hssgate/hssgate/hss/inventoryfile"
 )
 
 // store holds the inventory. Readers never wait for writers.
@@ -42,7 +44,7 @@ func (s *store) update(change func([]Image) []Image) {
 
 func newSnapshot(images []Image, shuffle *uint64) *snapshot {
 	given := cloneImages(images)
-	assignIDs(given)
+	inventoryfile.AssignIDs(given)
 	served := slices.Clone(given)
 	markLatest(served)
 	if shuffle != nil {
@@ -138,29 +140,6 @@ func cloneImages(images []Image) []Image {
 	return out
 }
 
-// assignIDs gives an ID to rows and architectures that have none.
-func assignIDs(images []Image) {
-	var last int64
-	for i := range images {
-		last = max(last, images[i].ID)
-		for _, a := range images[i].AssociationImages {
-			last = max(last, a.ID)
-		}
-	}
-	assign := func(id *int64) {
-		if *id == 0 {
-			last++
-			*id = last
-		}
-	}
-	for i := range images {
-		assign(&images[i].ID)
-		for j := range images[i].AssociationImages {
-			assign(&images[i].AssociationImages[j].ID)
-		}
-	}
-}
-
 // versionsKey tells whose versions rows are.
 type versionsKey struct {
 	project, enterprise, imageType, registry, instance, namespace, name string
@@ -171,7 +150,7 @@ type versionsKey struct {
 func markLatest(images []Image) {
 	latest := map[versionsKey]int{}
 	for i := range images {
-		key := images[i].versionsKey()
+		key := versionsKeyOf(&images[i])
 		best, seen := latest[key]
 		if !seen || !images[i].LatestUpdateTime.Before(images[best].LatestUpdateTime) {
 			latest[key] = i
@@ -179,12 +158,12 @@ func markLatest(images []Image) {
 	}
 	for i := range images {
 		if images[i].LatestVersion == nil {
-			is := latest[images[i].versionsKey()] == i
+			is := latest[versionsKeyOf(&images[i])] == i
 			images[i].LatestVersion = &is
 		}
 	}
 }
 
-func (i *Image) versionsKey() versionsKey {
-	return versionsKey{i.ProjectID, i.enterpriseProject(), i.ImageType, i.RegistryName, i.InstanceID, i.Namespace, i.ImageName}
+func versionsKeyOf(i *Image) versionsKey {
+	return versionsKey{i.ProjectID, cmp.Or(i.EnterpriseProjectID, defaultEnterpriseProject), i.ImageType, i.RegistryName, i.InstanceID, i.Namespace, i.ImageName}
 }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/hssgate/hssgate/hss/inventoryfile"
 )
 
 // maxTasks bounds the tasks that are remembered, which is what the API lists.
@@ -186,7 +188,7 @@ func (h *Handler) imagesToScan(project, enterpriseProject string, body *scanRequ
 	rows := h.store.rows.Load().images
 	if body.IsAll {
 		for i := range rows {
-			if rows[i].visible(project, enterpriseProject) {
+			if rows[i].VisibleTo(project, enterpriseProject) {
 				ids = append(ids, rows[i].ID)
 			}
 		}
@@ -195,7 +197,7 @@ func (h *Handler) imagesToScan(project, enterpriseProject string, body *scanRequ
 	for n := range body.ImageInfo {
 		asked := &body.ImageInfo[n]
 		at := slices.IndexFunc(rows, func(row Image) bool {
-			return row.visible(project, enterpriseProject) && asked.names(&row)
+			return row.VisibleTo(project, enterpriseProject) && asked.names(&row)
 		})
 		if at < 0 {
 			return nil, fromService(codeNotFound, "Not found.", fmt.Sprintf("there is no image as image_info row %d says", n+1))
@@ -285,7 +287,7 @@ type wireFailedImage struct {
 func (t *task) wire() wireTask {
 	const complete, half, begun = 100, 50, 0
 	wire := wireTask{
-		TaskID: fmt.Sprintf("task-%d", t.id), TaskName: fmt.Sprintf("scan-%d", t.id), BeginTime: milliseconds(t.begun), EndTime: milliseconds(t.ended),
+		TaskID: fmt.Sprintf("task-%d", t.id), TaskName: fmt.Sprintf("scan-%d", t.id), BeginTime: inventoryfile.Milliseconds(t.begun), EndTime: inventoryfile.Milliseconds(t.ended),
 		TaskType: "manual", ImageType: "registry", ScanScope: t.scope, RateLimit: t.rate, IsAll: t.all,
 		FailedNum: len(t.failed), SuccessNum: t.succeeded, TotalNum: len(t.images), FailedImages: slices.Clone(t.failed),
 	}

@@ -1,4 +1,4 @@
-package hsstest
+package inventoryfile
 
 import (
 	"crypto/sha256"
@@ -24,13 +24,13 @@ type imageRow struct {
 // imageFields are the fields of a row: the API's, and where the row belongs.
 func imageFields(start time.Time) map[string]setter[imageRow] {
 	fields := map[string]setter[imageRow]{
-		"id":                   integer(1, math.MaxInt64, func(i *imageRow, n int64) { i.ID = n }),
-		"project_id":           text(1, 64, func(i *imageRow) *string { return &i.ProjectID }),
-		fieldEnterpriseProject: text(1, 256, func(i *imageRow) *string { return &i.EnterpriseProjectID }),
-		"latest_version":       flag(func(i *imageRow, b bool) { i.LatestVersion = &b }),
-		"scannable":            flag(func(i *imageRow, b bool) { i.scannable = &b }),
-		"is_multiple_arch":     flag(func(i *imageRow, b bool) { i.multiArch = &b }),
-		"image_size":           integer(0, maxImageSize, func(i *imageRow, n int64) { i.ImageSize = n }),
+		"id":                    integer(1, math.MaxInt64, func(i *imageRow, n int64) { i.ID = n }),
+		"project_id":            text(1, 64, func(i *imageRow) *string { return &i.ProjectID }),
+		"enterprise_project_id": text(1, 256, func(i *imageRow) *string { return &i.EnterpriseProjectID }),
+		"latest_version":        flag(func(i *imageRow, b bool) { i.LatestVersion = &b }),
+		"scannable":             flag(func(i *imageRow, b bool) { i.scannable = &b }),
+		"is_multiple_arch":      flag(func(i *imageRow, b bool) { i.multiArch = &b }),
+		"image_size":            integer(0, maxImageSize, func(i *imageRow, n int64) { i.ImageSize = n }),
 		"association_images": func(i *imageRow, raw json.RawMessage) (err error) {
 			i.AssociationImages, err = decodeList("association_images", raw, architectureFields(), finishNothing)
 			return err
@@ -57,10 +57,10 @@ func imageTextFields() map[string]setter[imageRow] {
 		"image_version": text(0, 64, func(i *imageRow) *string { return &i.ImageVersion }),
 		"image_id":      text(0, 64, func(i *imageRow) *string { return &i.ImageID }),
 		"image_digest":  text(0, 128, func(i *imageRow) *string { return &i.ImageDigest }),
-		"image_type":    choice(imageTypes(), func(i *imageRow) *string { return &i.ImageType }),
+		"image_type":    choice(ImageTypes(), func(i *imageRow) *string { return &i.ImageType }),
 		"registry_id":   text(1, 64, func(i *imageRow) *string { return &i.RegistryID }),
 		"registry_name": text(1, 128, func(i *imageRow) *string { return &i.RegistryName }),
-		"registry_type": choice(registryTypes(), func(i *imageRow) *string { return &i.RegistryType }),
+		"registry_type": choice(RegistryTypes(), func(i *imageRow) *string { return &i.RegistryType }),
 		"domain_name":   text(0, 128, func(i *imageRow) *string { return &i.DomainName }),
 		"shared_status": choice(sharedStatuses(), func(i *imageRow) *string { return &i.SharedStatus }),
 		"instance_id":   text(0, 64, func(i *imageRow) *string { return &i.InstanceID }),
@@ -71,10 +71,10 @@ func imageTextFields() map[string]setter[imageRow] {
 
 func imageScanFields(start time.Time) map[string]setter[imageRow] {
 	return map[string]setter[imageRow]{
-		"scan_status":        choice(scanStatuses(), func(i *imageRow) *string { return &i.ScanStatus }),
+		"scan_status":        choice(ScanStatuses(), func(i *imageRow) *string { return &i.ScanStatus }),
 		"scan_failed_code":   choice(scanFailedCodes(), func(i *imageRow) *string { return &i.ScanFailedCode }),
 		"scan_failed_desc":   text(0, 1024, func(i *imageRow) *string { return &i.ScanFailedDesc }),
-		"severity_level":     choice(severityLevels(), func(i *imageRow) *string { return &i.SeverityLevel }),
+		"severity_level":     choice(SeverityLevels(), func(i *imageRow) *string { return &i.SeverityLevel }),
 		"vul_num":            count(func(i *imageRow) **int { return &i.VulNum }),
 		"unsafe_setting_num": count(func(i *imageRow) **int { return &i.UnsafeSettingNum }),
 		"malicious_file_num": count(func(i *imageRow) **int { return &i.MaliciousFileNum }),
@@ -92,8 +92,8 @@ func architectureFields() map[string]setter[Architecture] {
 		"image_version":      text(0, 64, func(a *Architecture) *string { return &a.ImageVersion }),
 		"image_id":           text(0, 64, func(a *Architecture) *string { return &a.ImageID }),
 		"image_digest":       text(0, 128, func(a *Architecture) *string { return &a.ImageDigest }),
-		"image_type":         choice(imageTypes(), func(a *Architecture) *string { return &a.ImageType }),
-		"scan_status":        choice(scanStatuses(), func(a *Architecture) *string { return &a.ScanStatus }),
+		"image_type":         choice(ImageTypes(), func(a *Architecture) *string { return &a.ImageType }),
+		"scan_status":        choice(ScanStatuses(), func(a *Architecture) *string { return &a.ScanStatus }),
 		"vul_num":            count(func(a *Architecture) **int { return &a.VulNum }),
 		"unsafe_setting_num": count(func(a *Architecture) **int { return &a.UnsafeSettingNum }),
 		"malicious_file_num": count(func(a *Architecture) **int { return &a.MaliciousFileNum }),
@@ -106,7 +106,7 @@ func outcomeFields() map[string]setter[ScanOutcome] {
 		"scan_status":        choice(scanOutcomes(), func(o *ScanOutcome) *string { return &o.ScanStatus }),
 		"scan_failed_code":   choice(scanFailedCodes(), func(o *ScanOutcome) *string { return &o.ScanFailedCode }),
 		"scan_failed_desc":   text(0, 1024, func(o *ScanOutcome) *string { return &o.ScanFailedDesc }),
-		"severity_level":     choice(severityLevels(), func(o *ScanOutcome) *string { return &o.SeverityLevel }),
+		"severity_level":     choice(SeverityLevels(), func(o *ScanOutcome) *string { return &o.SeverityLevel }),
 		"vul_num":            count(func(o *ScanOutcome) **int { return &o.VulNum }),
 		"unsafe_setting_num": count(func(o *ScanOutcome) **int { return &o.UnsafeSettingNum }),
 		"malicious_file_num": count(func(o *ScanOutcome) **int { return &o.MaliciousFileNum }),
@@ -153,7 +153,7 @@ func finishImage(i *imageRow) error {
 // setCount counts vulnerabilities that are given for a row without a count.
 func setCount(count **int, vulnerabilities []Vulnerability) {
 	if *count == nil && len(vulnerabilities) > 0 {
-		*count = Count(len(vulnerabilities))
+		*count = new(len(vulnerabilities))
 	}
 }
 
@@ -174,4 +174,39 @@ func idOfName(parts ...string) string {
 func idOfDigest(digest string) string {
 	_, id, _ := strings.Cut(digest, ":")
 	return id[:min(len(id), 64)]
+}
+
+// vulnerabilityFields are the fields of a vulnerability in an inventory file.
+func vulnerabilityFields() map[string]setter[Vulnerability] {
+	type row = Vulnerability
+	return map[string]setter[row]{
+		"vul_id":           text(1, 128, func(v *row) *string { return &v.VulID }),
+		"repair_necessity": choice(RepairNecessities(), func(v *row) *string { return &v.RepairNecessity }),
+		"description":      text(0, 1024, func(v *row) *string { return &v.Description }),
+		"position":         text(0, 128, func(v *row) *string { return &v.Position }),
+		"app_name":         text(0, 128, func(v *row) *string { return &v.AppName }),
+		"app_path":         text(0, 512, func(v *row) *string { return &v.AppPath }),
+		"version":          text(0, 128, func(v *row) *string { return &v.Version }),
+		"solution":         text(0, 256, func(v *row) *string { return &v.Solution }),
+		"url":              text(0, 256, func(v *row) *string { return &v.URL }),
+		"type":             choice(VulnerabilityTypes(), func(v *row) *string { return &v.Type }),
+		"handled":          flag(func(v *row, b bool) { v.Handled = b }),
+	}
+}
+
+// finishVulnerability fills in the default of a vulnerability.
+func finishVulnerability(v *Vulnerability) error {
+	if v.VulID == "" {
+		return errors.New(`field "vul_id" is missing, allowed: a text of 1 to 128 characters`)
+	}
+	setDefault(&v.RepairNecessity, "immediate_repair")
+	return nil
+}
+
+// vulnerabilityList reads the vulnerabilities of a row or an architecture.
+func vulnerabilityList[T any](get func(*T) *[]Vulnerability) setter[T] {
+	return func(into *T, raw json.RawMessage) (err error) {
+		*get(into), err = decodeList("vulnerabilities", raw, vulnerabilityFields(), finishVulnerability)
+		return err
+	}
 }

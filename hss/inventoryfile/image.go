@@ -1,10 +1,12 @@
-package hsstest
+package inventoryfile
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Image is one row of the inventory: RegistryImagesInfo of the API, and where
-// the row belongs. The server serves it as it is: nothing is checked or
-// defaulted except where a field says so, since real rows lack fields too.
+// the row belongs.
 type Image struct {
 	// ID is unique; 0 lets the server assign one.
 	ID int64
@@ -57,8 +59,7 @@ type Image struct {
 	InstanceURL  string
 
 	AssociationImages []Architecture
-	// Vulnerabilities are served by EndpointVulnerabilities, whatever VulNum
-	// says. They are found by ImageID.
+	// Vulnerabilities are listed whatever VulNum says. They are found by ImageID.
 	Vulnerabilities []Vulnerability
 
 	// Hidden says that HSS has not learnt of the image yet: no request finds
@@ -88,44 +89,75 @@ type Architecture struct {
 	Vulnerabilities []Vulnerability
 }
 
-// Count is a count for [Image] and [Architecture], whose counts may be missing.
-func Count(n int) *int { return new(n) }
-
-// enterpriseProject is the enterprise project that the row belongs to.
-func (i *Image) enterpriseProject() string {
-	if i.EnterpriseProjectID == "" {
-		return defaultEnterpriseProject
+// VisibleTo reports whether requests of a project and an enterprise project see
+// the row. An empty project is one whose ID is not known: it sees the rows of all.
+func (i *Image) VisibleTo(project, enterpriseProject string) bool {
+	if i.Hidden || i.ProjectID != "" && project != "" && i.ProjectID != project {
+		return false
 	}
-	return i.EnterpriseProjectID
+	return enterpriseProject == "all_granted_eps" ||
+		cmp.Or(enterpriseProject, defaultEnterpriseProject) == cmp.Or(i.EnterpriseProjectID, defaultEnterpriseProject)
 }
 
-// any tells whether the counts of the row or of one of its architectures pass.
-func (i *Image) any(count func(vul, unsafe, malicious *int) bool) bool {
-	if count(i.VulNum, i.UnsafeSettingNum, i.MaliciousFileNum) {
-		return true
-	}
-	for _, a := range i.AssociationImages {
-		if count(a.VulNum, a.UnsafeSettingNum, a.MaliciousFileNum) {
-			return true
+// defaultEnterpriseProject is meant where none is named.
+const defaultEnterpriseProject = "0"
+
+// Vulnerability is one row of an image's vulnerabilities: ImageVulInfo of the
+// API, and what its filters ask for. What is empty is not sent.
+type Vulnerability struct {
+	VulID string
+	// RepairNecessity is immediate_repair, delay_repair or not_needed_repair:
+	// high, medium and low.
+	RepairNecessity string
+	Description     string
+	// Position is the layer of the image.
+	Position string
+	AppName  string
+	// AppPath is of an application, not of a package of the system.
+	AppPath  string
+	Version  string
+	Solution string
+	URL      string
+	// Type is linux_vul or app_vul; empty: app_vul if there is an AppPath.
+	Type string
+	// Handled says that somebody dealt with it; it is listed all the same.
+	Handled bool
+}
+
+// ScanOutcome is what a scan finds once it was started and ends.
+type ScanOutcome struct {
+	// ScanStatus is success, failed, download_failed or image_oversized;
+	// empty: success.
+	ScanStatus     string
+	ScanFailedCode string
+	ScanFailedDesc string
+	// SeverityLevel is that of a success; empty: Security.
+	SeverityLevel string
+	// The counts of a success; nil: 0.
+	VulNum           *int
+	UnsafeSettingNum *int
+	MaliciousFileNum *int
+}
+
+// AssignIDs gives an ID to rows and architectures that have none.
+func AssignIDs(images []Image) {
+	var last int64
+	for i := range images {
+		last = max(last, images[i].ID)
+		for _, a := range images[i].AssociationImages {
+			last = max(last, a.ID)
 		}
 	}
-	return false
-}
-
-func positive(n *int) bool { return n != nil && *n > 0 }
-
-func (i *Image) hasVul() bool {
-	return i.any(func(vul, _, _ *int) bool { return positive(vul) })
-}
-
-func (i *Image) hasUnsafeSetting() bool {
-	return i.any(func(_, unsafe, _ *int) bool { return positive(unsafe) })
-}
-
-func (i *Image) hasMaliciousFile() bool {
-	return i.any(func(_, _, malicious *int) bool { return positive(malicious) })
-}
-
-func (i *Image) risky() bool {
-	return i.hasVul() || i.hasUnsafeSetting() || i.hasMaliciousFile()
+	assign := func(id *int64) {
+		if *id == 0 {
+			last++
+			*id = last
+		}
+	}
+	for i := range images {
+		assign(&images[i].ID)
+		for j := range images[i].AssociationImages {
+			assign(&images[i].AssociationImages[j].ID)
+		}
+	}
 }

@@ -1,4 +1,4 @@
-package hsstest
+package inventoryfile
 
 import (
 	"encoding/json"
@@ -111,7 +111,7 @@ func text[T any](low, high int, get func(*T) *string) setter[T] {
 
 // secret reads a text that no error shows.
 func secret[T any](get func(*T) *string) setter[T] {
-	read := text(1, maxTokenLength, get)
+	read := text(1, maxSecretLength, get)
 	return func(into *T, raw json.RawMessage) error {
 		if err := read(into, raw); err != nil {
 			return &hiddenError{err.Error()}

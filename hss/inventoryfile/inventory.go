@@ -1,4 +1,4 @@
-package hsstest
+package inventoryfile
 
 import (
 	"bytes"
@@ -16,8 +16,8 @@ import (
 // maxInventoryBytes bounds an inventory file.
 const maxInventoryBytes = 64 << 20
 
-// Inventory is what an inventory file holds.
-type Inventory struct {
+// File is what an inventory file holds.
+type File struct {
 	Images      []Image
 	Registries  []Registry
 	Credentials []Credential
@@ -27,8 +27,8 @@ type Inventory struct {
 	Faults      []Fault
 }
 
-// LoadInventory reads an inventory file; see [ParseInventory].
-func LoadInventory(path string, start time.Time) (*Inventory, error) {
+// Load reads an inventory file; see [Parse].
+func Load(path string, start time.Time) (*File, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("inventory: %w", err)
@@ -38,14 +38,14 @@ func LoadInventory(path string, start time.Time) (*Inventory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inventory: read %s: %w", path, err)
 	}
-	inventory, err := ParseInventory(data, start)
+	inventory, err := Parse(data, start)
 	if err != nil {
 		return nil, fmt.Errorf("inventory %s: %w", path, err)
 	}
 	return inventory, nil
 }
 
-// ParseInventory reads an inventory, one YAML document or JSON of at most
+// Parse reads an inventory, one YAML document or JSON of at most
 // 64 MiB. Unknown and repeated fields are errors; one error lists everything
 // that is wrong, with the row's number counted from 1, the field, its value and
 // what is allowed.
@@ -69,12 +69,12 @@ func LoadInventory(path string, start time.Time) (*Inventory, error) {
 //	registries:                # of which id and registry_type are required
 //	- {id: r1, registry_type: SwrPrivate, registry_addr: swr.example.com, status: success}
 //	projects: [p1]             # default: every project exists
-//	iam_projects:              # default: those of projects, in every region; or DefaultProjectID
+//	iam_projects:              # default: those of projects, in every region; or that of the server
 //	- {id: p1, name: cn-north-4} # the name is that of the region
-//	credentials:               # default: DefaultCredential
+//	credentials:               # default: that of the server
 //	- {access_key: AK, secret_key: SK, security_token: T, projects: [p1]}
 //	tokens: [t1]               # values of X-Auth-Token
-//	faults:                    # in order; see FaultKinds
+//	faults:                    # in order; see Fault
 //	- {kind: status, status: 503, times: 2, namespace: prod, image_name: app, endpoint: images}
 //
 // Further defaults: id and latest_version are assigned, image_type is
@@ -84,7 +84,7 @@ func LoadInventory(path string, start time.Time) (*Inventory, error) {
 // association_images, vul_num is the number of vulnerabilities if any
 // are given, and a scan that is started finds nothing bad. A time may have the units d, h, m and s, and a sign: -60d is sixty
 // days before start.
-func ParseInventory(data []byte, start time.Time) (*Inventory, error) {
+func Parse(data []byte, start time.Time) (*File, error) {
 	if len(data) > maxInventoryBytes {
 		return nil, fmt.Errorf("has more than %d bytes", maxInventoryBytes)
 	}
@@ -92,7 +92,7 @@ func ParseInventory(data []byte, start time.Time) (*Inventory, error) {
 	if err != nil {
 		return nil, err
 	}
-	inventory := &Inventory{}
+	inventory := &File{}
 	if err := decodeObject("document", document, inventoryFields(start), inventory); err != nil {
 		return nil, err
 	}
@@ -103,36 +103,33 @@ func ParseInventory(data []byte, start time.Time) (*Inventory, error) {
 }
 
 // inventoryFields are the fields of the document.
-func inventoryFields(start time.Time) map[string]setter[Inventory] {
-	return map[string]setter[Inventory]{
-		"images": func(i *Inventory, raw json.RawMessage) error {
+func inventoryFields(start time.Time) map[string]setter[File] {
+	return map[string]setter[File]{
+		"images": func(i *File, raw json.RawMessage) error {
 			rows, err := decodeList("images", raw, imageFields(start), finishImage)
 			for _, row := range rows {
 				i.Images = append(i.Images, row.Image)
 			}
 			return err
 		},
-		"credentials": func(i *Inventory, raw json.RawMessage) (err error) {
+		"credentials": func(i *File, raw json.RawMessage) (err error) {
 			i.Credentials, err = decodeList("credentials", raw, credentialFields(), finishCredential)
 			return err
 		},
-		"faults": func(i *Inventory, raw json.RawMessage) error {
-			specs, err := decodeList("faults", raw, faultFields(), finishFault)
-			for _, spec := range specs {
-				i.Faults = append(i.Faults, spec.fault)
-			}
+		"faults": func(i *File, raw json.RawMessage) (err error) {
+			i.Faults, err = decodeList("faults", raw, faultFields(), finishFault)
 			return err
 		},
-		"registries": func(i *Inventory, raw json.RawMessage) (err error) {
+		"registries": func(i *File, raw json.RawMessage) (err error) {
 			i.Registries, err = decodeList("registries", raw, registryFields(start), finishRegistry)
 			return err
 		},
-		"iam_projects": func(i *Inventory, raw json.RawMessage) (err error) {
+		"iam_projects": func(i *File, raw json.RawMessage) (err error) {
 			i.IAMProjects, err = decodeList("iam_projects", raw, iamProjectFields(), finishIAMProject)
 			return err
 		},
-		"tokens":   texts(1, maxTokenLength, func(i *Inventory) *[]string { return &i.Tokens }),
-		"projects": texts(1, 64, func(i *Inventory) *[]string { return &i.Projects }),
+		"tokens":   texts(1, maxSecretLength, func(i *File) *[]string { return &i.Tokens }),
+		"projects": texts(1, 64, func(i *File) *[]string { return &i.Projects }),
 	}
 }
 

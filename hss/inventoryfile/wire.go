@@ -1,17 +1,9 @@
-package hsstest
+package inventoryfile
 
 import "time"
 
-// listBody is the answer to a request of a list.
-type listBody[W any] struct {
-	TotalNum int `json:"total_num"`
-	DataList []W `json:"data_list"`
-}
-
-func (b *listBody[W]) rows() int { return len(b.DataList) }
-
-// wireImage is RegistryImagesInfo as the API sends it.
-type wireImage struct {
+// WireImage is RegistryImagesInfo as the API sends it.
+type WireImage struct {
 	ID                int64              `json:"id"`
 	Namespace         string             `json:"namespace"`
 	ImageName         string             `json:"image_name"`
@@ -41,11 +33,11 @@ type wireImage struct {
 	InstanceID        string             `json:"instance_id,omitempty"`
 	InstanceURL       string             `json:"instance_url,omitempty"`
 	SeverityLevel     string             `json:"severity_level,omitempty"`
-	AssociationImages []wireArchitecture `json:"association_images,omitempty"`
+	AssociationImages []WireArchitecture `json:"association_images,omitempty"`
 }
 
-// wireArchitecture is AssociateImagesInfo as the API sends it.
-type wireArchitecture struct {
+// WireArchitecture is AssociateImagesInfo as the API sends it.
+type WireArchitecture struct {
 	ID               int64  `json:"id"`
 	ImageID          string `json:"image_id,omitempty"`
 	ImageName        string `json:"image_name"`
@@ -59,16 +51,16 @@ type wireArchitecture struct {
 	MaliciousFileNum *int   `json:"malicious_file_num,omitempty"`
 }
 
-// wire is the row as it is sent.
-func (i *Image) wire() wireImage {
-	return wireImage{
+// Wire returns the row as the API sends it.
+func (i *Image) Wire() WireImage {
+	return WireImage{
 		ID: i.ID, Namespace: i.Namespace, ImageName: i.ImageName, ImageID: i.ImageID,
 		ImageDigest: i.ImageDigest, ImageVersion: i.ImageVersion, ImageType: i.ImageType,
 		RegistryID: i.RegistryID, RegistryName: i.RegistryName, RegistryType: i.RegistryType,
 		LatestVersion: i.LatestVersion != nil && *i.LatestVersion,
 		ScanStatus:    i.ScanStatus, ScanFailedCode: i.ScanFailedCode, ScanFailedDesc: i.ScanFailedDesc,
-		ImageSize: i.ImageSize, LatestUpdateTime: milliseconds(i.LatestUpdateTime),
-		LatestScanTime: milliseconds(i.LatestScanTime), LatestSyncTime: milliseconds(i.LatestSyncTime),
+		ImageSize: i.ImageSize, LatestUpdateTime: Milliseconds(i.LatestUpdateTime),
+		LatestScanTime: Milliseconds(i.LatestScanTime), LatestSyncTime: Milliseconds(i.LatestSyncTime),
 		VulNum: i.VulNum, UnsafeSettingNum: i.UnsafeSettingNum, MaliciousFileNum: i.MaliciousFileNum,
 		DomainName: i.DomainName, SharedStatus: i.SharedStatus,
 		Scannable: i.Scannable, IsMultipleArch: i.MultiArch,
@@ -77,10 +69,10 @@ func (i *Image) wire() wireImage {
 	}
 }
 
-func wireArchitectures(list []Architecture) []wireArchitecture {
-	out := make([]wireArchitecture, 0, len(list))
+func wireArchitectures(list []Architecture) []WireArchitecture {
+	out := make([]WireArchitecture, 0, len(list))
 	for _, a := range list {
-		out = append(out, wireArchitecture{
+		out = append(out, WireArchitecture{
 			ID: a.ID, ImageID: a.ImageID, ImageName: a.ImageName, ImageVersion: a.ImageVersion,
 			ImageType: a.ImageType, Namespace: a.Namespace, ImageDigest: a.ImageDigest,
 			ScanStatus: a.ScanStatus, VulNum: a.VulNum, UnsafeSettingNum: a.UnsafeSettingNum,
@@ -90,10 +82,31 @@ func wireArchitectures(list []Architecture) []wireArchitecture {
 	return out
 }
 
-// milliseconds is t as the API sends it; 0 if there is none.
-func milliseconds(t time.Time) int64 {
+// Milliseconds returns t as the API sends it; 0 if it is zero.
+func Milliseconds(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
 	return t.UnixMilli()
+}
+
+// WireVulnerability is ImageVulInfo as the API sends it.
+type WireVulnerability struct {
+	VulID           string `json:"vul_id,omitempty"`
+	RepairNecessity string `json:"repair_necessity,omitempty"`
+	Description     string `json:"description,omitempty"`
+	Position        string `json:"position,omitempty"`
+	AppName         string `json:"app_name,omitempty"`
+	AppPath         string `json:"app_path,omitempty"`
+	Version         string `json:"version,omitempty"`
+	Solution        string `json:"solution,omitempty"`
+	URL             string `json:"url,omitempty"`
+}
+
+// Wire returns the row as the API sends it.
+func (v *Vulnerability) Wire() WireVulnerability {
+	return WireVulnerability{
+		VulID: v.VulID, RepairNecessity: v.RepairNecessity, Description: v.Description, Position: v.Position,
+		AppName: v.AppName, AppPath: v.AppPath, Version: v.Version, Solution: v.Solution, URL: v.URL,
+	}
 }

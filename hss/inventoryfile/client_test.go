@@ -1,0 +1,116 @@
+package inventoryfile_test
+
+import (
+	"iter"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/hss/hsstest"
+)
+
+// TestAClientAnswersAsAServerOfTheFile compares it with the real client of a
+// server that serves the same file.
+func TestAClientAnswersAsAServerOfTheFile(t *testing.T) {
+	t.Parallel()
+	const text = `
+images:
+- {namespace: prod, image_name: app, image_version: "1", image_digest: "sha256:d1", scan_status: success, severity_level: High, vul_num: 2,
+   latest_scan_time: -2h, unsafe_setting_num: 0, vulnerabilities: [{vul_id: CVE-1, app_name: a}, {vul_id: CVE-2}, {vul_id: CVE-1, app_name: a}]}
+- {namespace: prod, image_name: app, image_version: "2", scan_status: failed, scan_failed_code: unknown_error, scan_failed_desc: 认证失败}
+- {namespace: prod, image_name: app, image_version: "1", image_type: harbor, id: 9}
+- {namespace: prod, image_name: app, image_version: "3", hidden: true}
+- {namespace: prod, image_name: app, image_version: "4", project_id: another}
+- {namespace: prod, image_name: app, image_version: "5", project_id: p1, enterprise_project_id: e1}
+- {namespace: prod, image_name: apple, image_version: "1"}
+- {namespace: prod, image_name: multi, image_version: "1", association_images: [{image_digest: "sha256:a1", vulnerabilities: [{vul_id: CVE-3}]}, {vul_num: 1}]}
+faults: [{kind: status, endpoint: scan}]
+`
+	app := hss.ListRequest{Namespace: "prod", ImageName: "app"}
+	with := func(change func(*hss.ListRequest)) hss.ListRequest {
+		r := app
+		change(&r)
+		return r
+	}
+	file := parse(t, text)
+	client, err := file.Client("p1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := hsstest.NewServer(hsstest.WithInventory(parse(t, text)), hsstest.WithoutAuthentication())
+	t.Cleanup(server.Close)
+	real := realClient(t, server.URL)
+	for name, request := range map[string]hss.ListRequest{
+		"by name":                    app,
+		"by version":                 with(func(r *hss.ListRequest) { r.ImageVersion = "1" }),
+		"by type":                    with(func(r *hss.ListRequest) { r.ImageType = hss.ImageTypeHarbor }),
+		"of an enterprise project":   with(func(r *hss.ListRequest) { r.EnterpriseProjectID = "e1" }),
+		"of all of them":             with(func(r *hss.ListRequest) { r.EnterpriseProjectID = hss.AllGrantedEnterpriseProjects }),
+		"with several architectures": {Namespace: "prod", ImageName: "multi"},
+		"of an unknown name":         {Namespace: "prod", ImageName: "ap"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			want, got := collect(t, real.All(t.Context(), request)), collect(t, client.All(t.Context(), request))
+			for i := range want { // no policy reads it
+				want[i].LatestVersion = false
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("(-server +client):\n%s", diff)
+			}
+		})
+	}
+	for name, request := range map[string]hss.VulnerabilityRequest{
+		"of an image":        {ImageID: "d1", ImageType: hss.ImageTypePrivate, Namespace: "prod", ImageName: "app", Tag: "1"},
+		"of an architecture": {ImageID: "a1", ImageType: hss.ImageTypePrivate, Namespace: "prod", ImageName: "multi", Tag: "1"},
+	} {
+		t.Run("vulnerabilities "+name, func(t *testing.T) {
+			t.Parallel()
+			want, got := collect(t, real.Vulnerabilities(t.Context(), request)), collect(t, client.Vulnerabilities(t.Context(), request))
+			if diff := cmp.Diff(want, got); diff != "" || len(got) == 0 {
+				t.Errorf("got %d, (-server +client):\n%s", len(got), diff)
+			}
+		})
+	}
+	for v, err := range client.Vulnerabilities(t.Context(), hss.VulnerabilityRequest{ImageID: "d1", ImageType: hss.ImageTypeHarbor, Namespace: "prod", ImageName: "app", Tag: "1"}) {
+		if err == nil {
+			t.Errorf("an image that isn't in the file has the vulnerability %v", v)
+		}
+	}
+}
+
+func TestAClientOfAnUnknownProjectSeesTheRowsOfAll(t *testing.T) {
+	t.Parallel()
+	client, err := parse(t, "images: [{image_name: app, project_id: p1}, {image_name: app, project_id: p2}]").Client("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := collect(t, client.All(t.Context(), hss.ListRequest{ImageName: "app"})); len(got) != 2 {
+		t.Errorf("got %d rows, want 2", len(got))
+	}
+}
+
+func realClient(t *testing.T, url string) *hss.Client {
+	t.Helper()
+	known := hsstest.DefaultCredential()
+	client, err := hss.NewClient(hss.Config{Endpoint: url, ProjectID: "p1", Credentials: hss.StaticCredentials(hss.Credentials{
+		AccessKey: known.AccessKey, SecretKey: hss.NewSecret(known.SecretKey),
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+func collect[T any](t *testing.T, rows iter.Seq2[T, error]) []T {
+	t.Helper()
+	var list []T
+	for row, err := range rows {
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, row)
+	}
+	return list
+}
