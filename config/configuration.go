@@ -44,10 +44,11 @@ type Configuration struct {
 	// MetricsBindAddress is where /metrics is served in plain HTTP, as
 	// host:port; "0" switches it off.
 	MetricsBindAddress string `yaml:"metricsBindAddress"`
-	// ShutdownDelay is how long a replica that is to stop goes on answering,
-	// while it says that it isn't ready, so that nobody asks it any more when it
-	// closes; from 0s to 5m. Outside a cluster, where nobody reads its readiness,
-	// it doesn't wait, unless hssgate serve --shutdown-delay says so.
+	// ShutdownDelay is how long a replica that is to stop goes on answering, so
+	// that nothing is sent to it any more when it closes; from 0s to 5m. In this
+	// time /readyz fails, for load balancers, and /readyz?exclude=stopping, the
+	// chart's readiness probe, does not. Outside a cluster there is no delay
+	// unless hssgate serve --shutdown-delay sets one.
 	ShutdownDelay Duration `yaml:"shutdownDelay"`
 	// Logging says what is logged, and how.
 	Logging Logging `yaml:"logging"`

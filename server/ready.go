@@ -8,15 +8,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 )
 
-// addChecks makes the replica ready once it can decide and be reached, and until
-// it is to stop.
+// addChecks makes the replica ready once it can decide and be reached. It stays
+// ready until the webhook closes, but for the check "stopping".
 func (g *Server) addChecks() error {
 	ready := map[string]healthz.Checker{
 		"policies":    func(*http.Request) error { return g.policies.Ready() },
 		"exceptions":  func(*http.Request) error { return g.exceptions.Ready() },
 		"histories":   func(*http.Request) error { return g.histories.Ready() },
 		"certificate": func(*http.Request) error { return g.certificates.ready() },
-		"webhook":     once(g.listening),
+		"webhook":     g.serving(),
 		"warm-up":     g.warmUp.ready,
 		"stopping":    g.notStopping,
 	}
@@ -29,6 +29,17 @@ func (g *Server) addChecks() error {
 		return fmt.Errorf("add health check: %w", err)
 	}
 	return nil
+}
+
+// serving returns the check of the webhook's port.
+func (g *Server) serving() healthz.Checker {
+	opened := once(g.listening)
+	return func(r *http.Request) error {
+		if g.closed.Load() {
+			return errClosed
+		}
+		return opened(r)
+	}
 }
 
 // listening is asked for only when there's a certificate: without one each

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -75,7 +76,8 @@ type Server struct {
 	// auditInterval is 0 if there is no audit.
 	auditInterval time.Duration
 	warmUp        *warmUp
-	stopping      atomic.Bool
+	// stopping is set when Run's context has ended, closed ShutdownDelay later.
+	stopping, closed atomic.Bool
 }
 
 // Run serves until ctx ends, which is no error.
@@ -168,6 +170,7 @@ func (g *Server) register(ctx context.Context, known *inventory.Inventory) error
 		Recorder: recorder,
 		Scanner:  g.newScanner(known),
 		Tracer:   g.tracer,
+		Version:  strings.TrimPrefix(g.UserAgent, "hssgate/"),
 		Log:      g.Log.With("component", "webhook"),
 	})
 	server := g.manager.GetWebhookServer()

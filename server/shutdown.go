@@ -12,12 +12,17 @@ import (
 // at what the elected one does, stands for it again.
 const electedRetry = 5 * time.Second
 
-// errStopping says that the replica answers, but wants no new callers.
-var errStopping = errors.New("stopping")
+var (
+	// errStopping is why the check "stopping" fails: the replica still serves,
+	// and load balancers are to send nothing new.
+	errStopping = errors.New("stopping")
+	// errClosed is why the check "webhook" fails at the end.
+	errClosed = errors.New("the webhook's port is closed")
+)
 
 // serve runs both managers until ctx ends. Then the elected one stops at once,
-// so that another replica takes over, and the webhook goes on for ShutdownDelay,
-// unready, before it answers what it has and closes.
+// so that another replica takes over, and the webhook goes on for ShutdownDelay
+// before it answers what it has and closes.
 //
 // The manager of the webhook has a context that doesn't end with ctx: reviews
 // in flight must see none that is cancelled, since that would deny them.
@@ -41,14 +46,20 @@ func (g *Server) serve(ctx context.Context) error {
 	return nil
 }
 
-// drain says that the replica isn't ready, and stops it after ShutdownDelay.
+// drain fails the check "stopping" at once, and closes the webhook after
+// ShutdownDelay. All other checks pass until then: a Service whose replicas all
+// terminate sends requests to those that are ready, and to none if none is.
 func (g *Server) drain(stop context.CancelFunc) {
 	g.stopping.Store(true)
-	g.Log.Info("stopping: no longer ready, and answering until nobody asks", "delay", g.ShutdownDelay)
-	time.AfterFunc(g.ShutdownDelay, stop)
+	g.Log.Info("draining: reviews are answered until the webhook closes", "delay", g.ShutdownDelay)
+	time.AfterFunc(g.ShutdownDelay, func() {
+		g.closed.Store(true)
+		stop()
+	})
 }
 
-// notStopping is a readiness check.
+// notStopping is the check for load balancers that know a replica by /readyz
+// alone. The chart's readiness probe excludes it.
 func (g *Server) notStopping(*http.Request) error {
 	if g.stopping.Load() {
 		return errStopping

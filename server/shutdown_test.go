@@ -50,6 +50,10 @@ func testShutdown(t *testing.T, s *site) {
 		return nil
 	})
 	callers.told.Store(true)
+	// A Service whose replicas all terminate depends on it.
+	if err := g.probe(t, "/readyz?exclude=stopping"); err != nil && time.Since(told) < shutdownDelay {
+		t.Errorf("it isn't ready while it serves: %v", err)
+	}
 	if err := g.probe(t, "/healthz"); err != nil {
 		t.Errorf("it isn't alive while it stops: %v", err)
 	}
@@ -64,6 +68,13 @@ func testShutdown(t *testing.T, s *site) {
 	}
 	slow := make(chan error, 1)
 	time.AfterFunc(time.Until(told.Add(shutdownDelay/2)), func() { slow <- callers.askSlowly() })
+	eventually(t, func() error {
+		// In the end the process is gone.
+		if err := g.probe(t, "/readyz?exclude=stopping"); err == nil || !errors.Is(err, syscall.ECONNREFUSED) && !strings.Contains(err.Error(), "[-]webhook failed") {
+			return fmt.Errorf("it is ready after its port has closed: %w", err)
+		}
+		return nil
+	})
 	took := g.awaitExit(t, told)
 	callers.check(t, told)
 	if err := <-slow; err != nil {

@@ -27,7 +27,9 @@ type Reviews struct {
 	Scanner webhook.Scanner
 	// Tracer makes spans of reviews; nil: nobody traces.
 	Tracer trace.Tracer
-	Log    *slog.Logger
+	// Version is hssgate's.
+	Version string
+	Log     *slog.Logger
 }
 
 // newIntake returns the bounds of what is read and decided at one time. An
@@ -43,6 +45,7 @@ func NewHandler(c *config.Configuration, r Reviews) *webhook.Handler {
 		Decider:        r.Decider,
 		Ready:          r.Ready,
 		DryRun:         c.DryRun,
+		Version:        r.Version,
 		MaxReviewBytes: int64(c.Webhook.MaxReviewBytes),
 		Intake:         newIntake(c),
 		DefaultTimeout: time.Duration(c.Webhook.DefaultTimeout),

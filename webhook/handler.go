@@ -55,6 +55,8 @@ type Options struct {
 	Ready func() error
 	// DryRun turns every denial into warnings.
 	DryRun bool
+	// Version is hssgate's, for the comment on a pod of ProbeImage.
+	Version string
 	// MaxReviewBytes bounds one review; 0 means DefaultMaxReviewBytes.
 	MaxReviewBytes int64
 	// Intake bounds what is read and decided at once; nil: one of its own with
@@ -318,7 +320,9 @@ func (h *Handler) decide(ctx context.Context, req *request, workload image.Workl
 	h.askForScans(ctx, req, workload.Template, &d)
 	h.logDenial(req, &d)
 	h.recordLetPast(req, &d)
-	return h.conclude(&d)
+	a := h.conclude(&d)
+	h.comment(&a, req.Namespace, workload)
+	return a
 }
 
 // workload returns the images to be judged; there may be none.

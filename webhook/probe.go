@@ -8,18 +8,54 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/hssgate/hssgate/image"
 )
+
+// ProbeImage is the image of a pod that is created to see whether the API server
+// calls hssgate: the answer holds a comment, which changes no verdict. The domain
+// .invalid never resolves (RFC 2606), so no such pod can run.
+const ProbeImage = "hssgate.invalid/probe"
+
+// evaluates is the part of the comment that IsProbeComment recognises.
+const evaluates = " evaluates pods of namespace "
+
+// IsProbeComment reports whether a warning is the comment of a gate that
+// evaluates the pod of ProbeImage.
+func IsProbeComment(warning string) bool {
+	return strings.HasPrefix(warning, "hssgate ") && strings.Contains(warning, evaluates)
+}
+
+// comment adds the comment on the gate itself if the workload is a probe's.
+func (h *Handler) comment(a *answer, namespace string, w image.Workload) {
+	isProbe := func(use image.Use) bool { return use.Image == ProbeImage }
+	if !slices.ContainsFunc(w.Uses, isProbe) {
+		return
+	}
+	mode := "what policies deny is denied"
+	if h.DryRun {
+		mode = "dry-run mode, nothing is denied"
+	}
+	comment := fmt.Sprintf("hssgate %s"+evaluates+"%q: %s", h.Version, namespace, mode)
+	if h.Decider.Exempts(namespace) {
+		comment = fmt.Sprintf("hssgate %s does not evaluate pods of namespace %q: it is exempt", h.Version, namespace)
+	}
+	a.warnings = append([]string{comment}, a.warnings...)
+}
 
 // maxProbeAnswer bounds what is read of an answer to a probe.
 const maxProbeAnswer = 1 << 20
 
 // Probe sends one review of a pod without images, which every policy admits,
-// and returns an error unless a complete answer with the same UID comes back.
+// and returns an error unless a complete answer with the same UID comes back. It
+// is a *url.Error if the webhook could not be reached.
 func Probe(ctx context.Context, client *http.Client, url string, uid types.UID) error {
 	body, err := stdjson.Marshal(probe(uid))
 	if err != nil {

@@ -65,6 +65,7 @@ func TestAWrongCallIsToldSo(t *testing.T) {
 		"probe without an address":          {[]string{"probe"}, "--url is required"},
 		"probe of what is no address":       {[]string{"probe", "--url", "foo"}, `--url must be the webhook's https:// address, not "foo"; see hssgate probe --help`},
 		"probe without TLS":                 {[]string{"probe", "--url", "http://hssgate"}, `not "http://hssgate"`},
+		"probe of two ways at once":         {[]string{"probe", "--api-server", "--url", "https://hssgate"}, "--api-server and --url are two probes: give one"},
 		"probe of no host":                  {[]string{"probe", "--url", "https://:443/"}, `not "https://:443/"`},
 		"version in an unknown format":      {[]string{"version", "-o", "xml"}, `--output must be text, json or yaml, not "xml"`},
 		"demo in an unknown format":         {[]string{"demo", "-o", "xml"}, `output must be table, wide, json or yaml, not "xml"`},

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// answersProbe admits every review.
+func answersProbe(w http.ResponseWriter, r *http.Request) {
+	var review struct {
+		Request struct {
+			UID string `json:"uid"`
+		} `json:"request"`
+	}
+	_ = json.NewDecoder(r.Body).Decode(&review)
+	_, _ = io.WriteString(w, `{"response":{"uid":"`+review.Request.UID+`","allowed":true}}`)
+}
+
+// unreachable is a listener that closes its first connections.
+type unreachable struct {
+	net.Listener
+	left int
+}
+
+func (l *unreachable) Accept() (net.Conn, error) {
+	for {
+		connection, err := l.Listener.Accept()
+		if err != nil || l.left == 0 {
+			return connection, err
+		}
+		l.left--
+		_ = connection.Close()
+	}
+}
+
+func TestAProbeTriesAgainWhileTheWebhookCannotBeReached(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(answersProbe))
+	server.Listener = &unreachable{Listener: server.Listener, left: 2}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	ca := write(t, "ca.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	stdout, _, err := run(t, "probe", "--url", server.URL, "--ca-file", ca, "--timeout", "5m")
+	if err != nil || stdout != server.URL+" answers\n" {
+		t.Errorf("got %q, %v", stdout, err)
+	}
+}
+
+func TestAProbeOfAnUnreachableWebhookEndsAtItsTimeout(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.NotFoundHandler())
+	server.Close()
+	address := strings.Replace(server.URL, "http:", "https:", 1)
+	_, _, err := run(t, "probe", "--url", address, "--timeout", "1ms")
+	if err == nil || !strings.Contains(err.Error(), "tried until the timeout") || exitCode(err) != exitFailure {
+		t.Errorf("got %v, want a failure at the timeout", err)
+	}
+}
+
+func TestAProbeDoesNotRepeatAWrongAnswer(t *testing.T) {
+	t.Parallel()
+	var requests atomic.Int32
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		requests.Add(1)
+		w.WriteHeader(http.StatusTeapot)
+	}))
+	t.Cleanup(server.Close)
+	ca := write(t, "ca.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	tests := map[string]struct {
+		args []string
+		want string
+	}{
+		"a status that is no answer to a review": {[]string{"--ca-file", ca}, "HTTP status 418"},
+		"a certificate of another CA":            {nil, "certificate"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := run(t, append([]string{"probe", "--timeout", "5m", "--url", server.URL}, tt.args...)...)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+	if got := requests.Load(); got != 1 {
+		t.Errorf("%d requests were answered, want 1", got)
+	}
+}
+
+const probeComment = `hssgate v1.2.3 evaluates pods of namespace "team-a": dry-run mode, nothing is denied`
+
+// dryRunAnswer is one answer of an API server to a dry run.
+type dryRunAnswer struct {
+	status           int
+	warning, message string
+}
+
+func TestAProbeThroughTheAPIServer(t *testing.T) {
+	t.Parallel()
+	created := dryRunAnswer{status: http.StatusCreated}
+	commented := dryRunAnswer{status: http.StatusCreated, warning: probeComment}
+	tests := map[string]struct {
+		answers []dryRunAnswer
+		want    string
+		fails   string
+	}{
+		"the comment is there":                      {answers: []dryRunAnswer{commented}, want: probeComment},
+		"the comment comes with a denial":           {answers: []dryRunAnswer{{http.StatusForbidden, probeComment, "denied by policy"}}, want: probeComment},
+		"the comment comes at the second attempt":   {answers: []dryRunAnswer{created, commented}, want: probeComment},
+		"the webhook comes back":                    {answers: []dryRunAnswer{{http.StatusInternalServerError, "", "failed calling webhook"}, commented}, want: probeComment},
+		"the API server does not call the webhook":  {answers: []dryRunAnswer{created}, fails: "without calling hssgate"},
+		"the API server cannot reach the webhook":   {answers: []dryRunAnswer{{http.StatusInternalServerError, "", `failed calling webhook "pods.hssgate.io": connection refused`}}, fails: "connection refused"},
+		"the namespace is exempt":                   {answers: []dryRunAnswer{{http.StatusCreated, `hssgate v1.2.3 does not evaluate pods of namespace "team-a": it is exempt`, ""}}, fails: "it is exempt"},
+		"hssgate is not ready, and says so":         {answers: []dryRunAnswer{{http.StatusCreated, "hssgate cannot evaluate this object: not ready", ""}}, fails: "not ready"},
+		"the user has no right to create such pods": {answers: []dryRunAnswer{{http.StatusForbidden, "", "pods is forbidden"}}, fails: "pods is forbidden"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			// Once all answers are used, time is up.
+			ctx, timeIsUp := context.WithCancel(t.Context())
+			defer timeIsUp()
+			server := httptest.NewServer(dryRuns(tt.answers, timeIsUp))
+			defer server.Close()
+			kubeconfig := write(t, "kubeconfig", fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: it, contexts: [{name: it, context: {cluster: it}}], clusters: [{name: it, cluster: {server: %q}}]}`, server.URL))
+			stdout, _, err := runWith(ctx, "probe", "--api-server", "-n", "team-a", "--kubeconfig", kubeconfig, "--timeout", "5m")
+			if tt.fails == "" {
+				if err != nil || stdout != tt.want+"\n" {
+					t.Errorf("got %q, %v, want %q", stdout, err, tt.want)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.fails) || exitCode(err) != exitFailure {
+				t.Errorf("got %v, want %q", err, tt.fails)
+			}
+		})
+	}
+}
+
+// dryRuns answers the creation of pods by dry runs.
+func dryRuns(answers []dryRunAnswer, exhausted func()) http.Handler {
+	var n atomic.Int32
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		i := int(n.Add(1)) - 1
+		if r.Method != http.MethodPost || r.URL.Path != "/api/v1/namespaces/team-a/pods" || r.URL.Query().Get("dryRun") != "All" {
+			http.Error(w, "no dry run of a new pod: "+r.Method+" "+r.URL.String(), http.StatusBadRequest)
+			return
+		}
+		if i >= len(answers) {
+			exhausted()
+			return
+		}
+		a := answers[i]
+		w.Header().Set("Content-Type", "application/json")
+		if a.warning != "" {
+			w.Header().Set("Warning", fmt.Sprintf("299 - %q", a.warning))
+		}
+		w.WriteHeader(a.status)
+		if a.status == http.StatusCreated {
+			_, _ = io.WriteString(w, `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"hssgate-probe-x"}}`)
+			return
+		}
+		_, _ = fmt.Fprintf(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","message":%q,"code":%d}`, a.message, a.status)
+	})
+}
