@@ -31,6 +31,7 @@ func testRights(t *testing.T, c *cluster) {
 		}},
 		"it may keep its own authority": {true, []attributes{
 			{Resource: "secrets", Verb: "update", Namespace: namespace, Name: release + "-authority"},
+			{Resource: "secrets", Verb: "create", Namespace: namespace, Name: release + "-authority"},
 			{Group: "admissionregistration.k8s.io", Resource: "validatingwebhookconfigurations", Verb: "patch", Name: release},
 			{Group: "admissionregistration.k8s.io", Resource: "mutatingwebhookconfigurations", Verb: "patch", Name: release},
 		}},
@@ -64,6 +65,7 @@ func testRights(t *testing.T, c *cluster) {
 		}},
 		"it can't make objects that could hold more rights": {false, []attributes{
 			{Resource: "secrets", Verb: "create", Namespace: namespace},
+			{Resource: "secrets", Verb: "create", Namespace: namespace, Name: "other"},
 			{Resource: "serviceaccounts", Subresource: "token", Verb: "create", Namespace: namespace},
 			{Group: "rbac.authorization.k8s.io", Resource: "clusterrolebindings", Verb: "create"},
 			{Group: "coordination.k8s.io", Resource: "leases", Verb: "create", Namespace: namespace},

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -32,6 +33,8 @@ const (
 	strangerGrace = time.Hour
 	// restoreDelay keeps what is being uninstalled from coming back.
 	restoreDelay = 10 * time.Second
+	// fieldOwner owns the fields of a Secret that hssgate creates.
+	fieldOwner = client.FieldOwner("hssgate")
 	// conflictRetry is the pause before a write that another one overtook.
 	conflictRetry = time.Second
 )
@@ -97,7 +100,7 @@ func (a *Authority) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result,
 }
 
 func afterConflict(err error) (ctrl.Result, error) {
-	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+	if apierrors.IsConflict(err) {
 		return ctrl.Result{RequeueAfter: conflictRetry}, nil
 	}
 	return ctrl.Result{}, err
@@ -190,7 +193,10 @@ func (a *Authority) write(ctx context.Context, secret *corev1.Secret, roots *cer
 	delete(updated.Annotations, AnnotationRotate)
 	write := func() error { return a.Client.Update(ctx, updated) }
 	if secret.ResourceVersion == "" {
-		write = func() error { return a.Client.Create(ctx, updated) }
+		// Only server-side apply can create under a right that is limited to the name.
+		created := applycorev1.Secret(a.Secret.Name, a.Secret.Namespace).
+			WithType(corev1.SecretTypeOpaque).WithAnnotations(updated.Annotations).WithData(updated.Data)
+		write = func() error { return a.Client.Apply(ctx, created, fieldOwner) }
 	}
 	if err := write(); err != nil {
 		return fmt.Errorf("write the authority into Secret %q: %w", a.Secret, err)

@@ -77,11 +77,11 @@ func newSite(t *testing.T, objects ...client.Object) *site {
 	}
 	s := &site{clock: clocktesting.NewFakePassiveClock(start), log: &logBuffer{}}
 	s.Client = interceptor.NewClient(fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build(), interceptor.Funcs{
-		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-			if s.fails.Create != nil {
-				return s.fails.Create(ctx, c, o, opts...)
+		Apply: func(ctx context.Context, c client.WithWatch, o runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+			if s.fails.Apply != nil {
+				return s.fails.Apply(ctx, c, o, opts...)
 			}
-			return c.Create(ctx, o, opts...)
+			return c.Apply(ctx, o, opts...)
 		},
 		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
 			if s.fails.Update != nil {
@@ -494,14 +494,13 @@ func TestWhatOthersWriteFirstIsNoFailure(t *testing.T) {
 	t.Parallel()
 	kind := schema.GroupResource{Resource: "secrets"}
 	conflict := apierrors.NewConflict(kind, secretKey.Name, errors.New("too late"))
-	exists := apierrors.NewAlreadyExists(kind, secretKey.Name)
 	denied := apierrors.NewForbidden(kind, secretKey.Name, errors.New("no"))
 	tests := map[string]struct {
 		objects []client.Object
 		err     error
 		fails   bool
 	}{
-		"another one created it":   {[]client.Object{webhooks()}, exists, false},
+		"another one created it":   {[]client.Object{webhooks()}, conflict, false},
 		"another one changed it":   {[]client.Object{webhooks(), emptySecret()}, conflict, false},
 		"creating it is forbidden": {[]client.Object{webhooks()}, denied, true},
 		"changing it is forbidden": {[]client.Object{webhooks(), emptySecret()}, denied, true},
@@ -510,7 +509,9 @@ func TestWhatOthersWriteFirstIsNoFailure(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, tt.objects...)
-			s.fails.Create = func(context.Context, client.WithWatch, client.Object, ...client.CreateOption) error { return tt.err }
+			s.fails.Apply = func(context.Context, client.WithWatch, runtime.ApplyConfiguration, ...client.ApplyOption) error {
+				return tt.err
+			}
 			s.fails.Update = func(context.Context, client.WithWatch, client.Object, ...client.UpdateOption) error { return tt.err }
 			result, err := s.authority.Reconcile(t.Context(), ctrl.Request{})
 			if (err != nil) != tt.fails || !tt.fails && result.RequeueAfter == 0 {

@@ -1,9 +1,11 @@
 package controller
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -108,8 +110,9 @@ func (c *Certificates) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	trusted := c.toTrust(now, roots)
 	err = writeBundles(ctx, c.Client, configurations, func(bundle []byte) []byte {
-		return certificate.MergeBundle(bundle, roots.PEMs(), now, nil)
+		return certificate.MergeBundle(bundle, trusted, now, nil)
 	})
 	if apierrors.IsConflict(err) {
 		// Another replica was faster: its change comes along soon.
@@ -120,6 +123,17 @@ func (c *Certificates) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Resu
 	}
 	c.note(configurations)
 	return ctrl.Result{RequeueAfter: wait}, nil
+}
+
+// toTrust returns the authorities that belong in a caBundle: those of the Secret
+// and the one in use, which the Secret may have lost.
+func (c *Certificates) toTrust(now time.Time, roots *certificate.Roots) [][]byte {
+	all := roots.PEMs()
+	serving := c.Issuer.Root()
+	if serving == nil || !serving.ValidAt(now) || slices.ContainsFunc(all, func(one []byte) bool { return bytes.Equal(one, serving.PEM()) }) {
+		return all
+	}
+	return append([][]byte{serving.PEM()}, all...)
 }
 
 // adopt serves by current if it may, and otherwise returns when to try again; 0

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -167,6 +168,31 @@ func TestAReplicaWithoutAGoodAuthorityTakesWhatThereIs(t *testing.T) {
 	}
 }
 
+func TestAReplicaKeepsItsAuthorityTrustedWhileTheSecretIsGone(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, webhooks())
+	s.lead(t)
+	replica := s.replica(t)
+	follow(t, replica)
+	first := s.roots(t).Current
+	if err := s.Delete(t.Context(), s.secret(t)); err != nil {
+		t.Fatal(err)
+	}
+	s.setBundles(t, []byte("damaged"), nil)
+	follow(t, replica)
+	if got := s.bundle(t); got != pems(first) {
+		t.Errorf("without the Secret, trusted:\n%s", got)
+	}
+	// The leader of before is gone, too: another one makes a new authority.
+	s.elect()
+	s.lead(t)
+	s.setBundles(t, nil, nil)
+	follow(t, replica)
+	if got := s.bundle(t); got != pems(first, s.roots(t).Current) || !replica.Issuer.Root().Equal(first) {
+		t.Errorf("with another Secret, trusted:\n%s", got)
+	}
+}
+
 func TestAReplicaEndsNoTrust(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, webhooks())
@@ -188,7 +214,7 @@ func TestAFailureToReadIsTold(t *testing.T) {
 	s := newSite(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	s.fails.Create = func(ctx context.Context, _ client.WithWatch, _ client.Object, _ ...client.CreateOption) error {
+	s.fails.Apply = func(ctx context.Context, _ client.WithWatch, _ runtime.ApplyConfiguration, _ ...client.ApplyOption) error {
 		return ctx.Err()
 	}
 	if _, err := s.authority.Reconcile(ctx, ctrl.Request{}); !errors.Is(err, context.Canceled) {
