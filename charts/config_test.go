@@ -72,7 +72,7 @@ func TestConfiguration(t *testing.T) {
 		want   any
 	}{
 		"a region makes a project": {
-			working("hss.projectID=abc"), func(c *c) any { return []string{c.Projects[0].Region, c.Projects[0].ProjectID} }, []string{"cn-north-4", "abc"},
+			working("hss.projectID=0a1b2c3d4e5f60718293a4b5c6d7e8f9"), func(c *c) any { return []string{c.Projects[0].Region, c.Projects[0].ProjectID} }, []string{"cn-north-4", "0a1b2c3d4e5f60718293a4b5c6d7e8f9"},
 		},
 		"a region makes a registry": {
 			working(), func(c *c) any { return c.Registries[0].Hosts }, []string{"swr.cn-north-4.myhuaweicloud.com"},

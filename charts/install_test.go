@@ -75,12 +75,33 @@ func testFirstSteps(t *testing.T, c *cluster) {
 		}
 		return cmp.Diff(want, got.String())
 	})
+	c.isProbed(t, install, program)
 	if log := g.log.String(); !strings.Contains(log, `"msg":"denied"`) || !strings.Contains(log, scannedReference) {
 		t.Errorf("no line of the log tells of it:\n%s", log)
 	}
 	g.scrapedFitPage(t)
 	g.stop(t)
 	c.helm(t, "uninstall", release)
+}
+
+// isProbed checks that the API server calls the gate, as the page says and by the
+// command of helm test, with the rights that the chart gives it.
+func (c *cluster) isProbed(t *testing.T, install page, program string) {
+	t.Helper()
+	_, section, _ := strings.Cut(install.text, "always gets a comment")
+	blocks := regexp.MustCompile("(?ms)^```(?:sh)?\n(.*?)^```$").FindAllStringSubmatch(section, 2)
+	if len(blocks) != 2 {
+		t.Fatalf("%s shows no probe", install.path)
+	}
+	// The program of a test has no version.
+	want := strings.Replace(blocks[1][1], "v0.1.0", "unknown", 1) + "pod/try created (server dry run)\n"
+	if diff := cmp.Diff(want, c.says(t.Context(), t, blocks[0][1])); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	out, stderr, err := run(t, exec.CommandContext(t.Context(), program, "probe", "--api-server", "--kubeconfig", c.kubeconfig))
+	if err != nil || !strings.Contains(out, `evaluates pods of namespace "default"`) {
+		t.Errorf("probe: %v\n%s%s", err, out, stderr)
+	}
 }
 
 // configFileAsking writes the chart's configuration file, but that its only

@@ -3,6 +3,7 @@ package charts_test
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -46,6 +47,7 @@ func testRelease(t *testing.T, c *cluster) {
 	}
 	testRights(t, c)
 	testPins(t, c)
+	testRepair(t, c, installed)
 
 	enforce := slices.Concat(values, set("mode=enforce", "policies.preset=baseline", "replicas=3"))
 	enforced := installed
@@ -69,6 +71,7 @@ func testRelease(t *testing.T, c *cluster) {
 			return ""
 		})
 	}
+	testChangesByHand(t, c, enforce, enforced)
 	c.helm(t, "rollback", release, "1")
 	if got := c.state(t.Context(), t); got.Preset != "audit" || got.CABundle != installed.CABundle {
 		t.Errorf("after a rollback to the first revision: got %+v, want preset audit and the caBundle as it was", got)
@@ -85,6 +88,61 @@ func testRelease(t *testing.T, c *cluster) {
 	g.verify(t)
 	c.helm(t, "uninstall", release)
 	c.leaves(t, definitions(t)...)
+}
+
+// testRepair takes from the gate what it keeps in the cluster: the CA comes back
+// as it was, and the caBundle at once, while the Secret is still gone.
+func testRepair(t *testing.T, c *cluster, installed state) {
+	c.kubectl(t, "-n", namespace, "delete", "secret", release+"-authority")
+	for _, kind := range []string{"validatingwebhookconfiguration", "mutatingwebhookconfiguration"} {
+		c.kubectl(t, "patch", kind, release, "--type=json", `-p=[{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]`)
+	}
+	eventually(t, func(ctx context.Context) string {
+		secret := corev1.Secret{}
+		if err := c.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: release + "-authority"}, &secret); err != nil {
+			return err.Error()
+		}
+		return cmp.Diff(installed, c.state(ctx, t))
+	})
+}
+
+// testChangesByHand makes the changes that docs/emergency.md recommends, and takes
+// them back by the upgrade that it recommends.
+func testChangesByHand(t *testing.T, c *cluster, enforce []string, enforced state) {
+	const path = "../docs/emergency.md"
+	emergency := readFile(t, path)
+	for _, command := range []string{
+		"kubectl delete validatingwebhookconfiguration hssgate", "kubectl annotate ", "kubectl patch imagescanpolicy ", "kubectl patch validatingwebhookconfiguration ",
+	} {
+		line := regexp.MustCompile("(?m)^" + command + ".*$").FindString(emergency)
+		line = strings.NewReplacer("NAME", release+"-default", "'", "", `"hssgate.io/retried-at=$(date +%s)"`, "hssgate.io/retried-at=1").Replace(line)
+		if got := c.says(t.Context(), t, line); line == "" || strings.Contains(got, "rror") {
+			t.Errorf("%s: %s: %s", path, command, got)
+		}
+		if strings.Contains(command, "delete") {
+			c.helm(t, slices.Concat([]string{"upgrade", release, chart, "--force-conflicts"}, enforce)...)
+			eventually(t, func(ctx context.Context) string { return cmp.Diff(enforced, c.state(ctx, t)) })
+		}
+	}
+	c.kubectl(t, "-n", namespace, "scale", "deployment", release, "--replicas=5")
+	if got := c.state(t.Context(), t).FailurePolicy; got != "Ignore" {
+		t.Errorf("%s: its patch leaves failurePolicy %s, want Ignore", path, got)
+	}
+	upgrade := helm(t, slices.Concat([]string{"upgrade", release, chart, "--namespace", namespace}, enforce)...)
+	upgrade.Env = append(upgrade.Env, "KUBECONFIG="+c.kubeconfig)
+	if _, stderr, err := run(t, upgrade); err == nil || !strings.Contains(stderr, "conflict") {
+		t.Errorf("an upgrade without --force-conflicts: got %v, %s, want a conflict", err, stderr)
+	}
+	if _, afterwards, _ := strings.Cut(emergency, "## Afterwards"); !strings.Contains(afterwards, "--force-conflicts\n") {
+		t.Errorf("%s: the upgrade afterwards has no --force-conflicts", path)
+	}
+	c.helm(t, slices.Concat([]string{"upgrade", release, chart, "--force-conflicts"}, enforce)...)
+	eventually(t, func(ctx context.Context) string { return cmp.Diff(enforced, c.state(ctx, t)) })
+	got := c.kubectl(t, "-n", namespace, "get", "deployment", release, "-o", "jsonpath={.spec.replicas}") + " " +
+		c.kubectl(t, "get", "imagescanpolicy", release+"-default", "-o", "jsonpath={.spec.enforcement}")
+	if got != "3 Deny" {
+		t.Errorf("after the upgrade: got replicas and enforcement %s, want 3 Deny", got)
+	}
 }
 
 // testFirstInstallTakenBack starts with the CRDs that the last release kept, and

@@ -14,6 +14,8 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/yaml"
 
 	"github.com/hssgate/hssgate/charts"
@@ -74,6 +76,10 @@ func TestEnforcingDeploymentIsNeverAway(t *testing.T) {
 		t.Errorf("got %d replicas, of which %v may be away, want 2 and 0", *d.Spec.Replicas, d.Spec.Strategy.RollingUpdate.MaxUnavailable)
 	}
 	app := pod.Containers[0]
+	// While all replicas terminate, the Service uses those that are ready.
+	if got := app.ReadinessProbe.HTTPGet.Path; got != "/readyz?exclude=stopping" {
+		t.Errorf("got readiness probe %s, which fails while the replica still serves", got)
+	}
 	if app.Lifecycle.PreStop.Sleep == nil || app.Lifecycle.PreStop.Sleep.Seconds < 1 {
 		t.Errorf("got preStop %+v, want a pause", app.Lifecycle.PreStop)
 	}
@@ -291,13 +297,100 @@ func TestTheNetworkPolicyLetsSpansOut(t *testing.T) {
 			"networkPolicy.apiServer.ports={6443}", "config.tracing.endpoint="+endpoint, "networkPolicy.tracesTo[0].podSelector.matchLabels.app=collector")...).one(t, "NetworkPolicy"))
 		got := 0
 		for _, rule := range policy.Spec.Egress {
-			if len(rule.To) == 1 && rule.To[0].PodSelector != nil {
+			if len(rule.To) == 1 && rule.To[0].PodSelector != nil && rule.To[0].PodSelector.MatchLabels["app"] == "collector" {
 				got = rule.Ports[0].Port.IntValue()
 			}
 		}
 		if got != want {
 			t.Errorf("%q: port %d is open, want %d", endpoint, got, want)
 		}
+	}
+}
+
+// TestANarrowNetworkPolicyLetsHelmTestIn follows its pods to the webhook, out and in.
+func TestANarrowNetworkPolicyLetsHelmTestIn(t *testing.T) {
+	t.Parallel()
+	rendered := render(t, working("networkPolicy.enabled=true", "networkPolicy.apiServer.cidrs={10.0.0.0/24}", "networkPolicy.hss.cidrs={100.125.0.0/16}")...)
+	policy := decode[networkingv1.NetworkPolicy](t, rendered.one(t, "NetworkPolicy"))
+	gate := labels.Set(decode[appsv1.Deployment](t, rendered.one(t, "Deployment")).Spec.Template.Labels)
+	selects := func(of *metav1.LabelSelector, pod labels.Set) bool {
+		selector, err := metav1.LabelSelectorAsSelector(of)
+		return err == nil && of != nil && selector.Matches(pod)
+	}
+	pods := rendered.ofKind("Pod")
+	if len(pods) == 0 {
+		t.Fatal("helm test has no pods")
+	}
+	for _, pod := range pods {
+		test := labels.Set(pod.GetLabels())
+		in := slices.ContainsFunc(policy.Spec.Ingress, func(rule networkingv1.NetworkPolicyIngressRule) bool {
+			return rule.Ports[0].Port.StrVal == "webhook" && slices.ContainsFunc(rule.From, func(p networkingv1.NetworkPolicyPeer) bool { return selects(p.PodSelector, test) })
+		})
+		out := slices.ContainsFunc(policy.Spec.Egress, func(rule networkingv1.NetworkPolicyEgressRule) bool {
+			return rule.Ports[0].Port.StrVal == "webhook" && slices.ContainsFunc(rule.To, func(p networkingv1.NetworkPolicyPeer) bool { return selects(p.PodSelector, gate) })
+		})
+		if !selects(&policy.Spec.PodSelector, gate) || !selects(&policy.Spec.PodSelector, test) || !in || !out {
+			t.Errorf("pod %s: the way in is open: %t, the way out: %t", pod.GetName(), in, out)
+		}
+	}
+}
+
+// TestHelmTestProbesWhatThereIs: each way that exists, and no other.
+func TestHelmTestProbesWhatThereIs(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		values []string
+		want   []string
+	}{
+		"a gate in the cluster":                  {nil, []string{"webhook", "api-server"}},
+		"one that needs client certificates":     {[]string{"clientCertificates.enabled=true", "clientCertificates.configMap=ca"}, []string{"api-server"}},
+		"one outside of the cluster":             {[]string{"webhook.url=https://gate.example.com:9443"}, []string{"api-server"}},
+		"a release that is not to be tested":     {[]string{"test.enabled=false"}, nil},
+		"roles that the user creates themselves": {[]string{"rbac.create=false"}, []string{"webhook", "api-server"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rendered := render(t, working(tt.values...)...)
+			var got []string
+			for _, object := range rendered.ofKind("Pod") {
+				for _, container := range decode[corev1.Pod](t, object).Spec.Containers {
+					got = append(got, container.Name)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestHelmTestMayOnlyCreatePodsInItsNamespace: and only while it runs.
+func TestHelmTestMayOnlyCreatePodsInItsNamespace(t *testing.T) {
+	t.Parallel()
+	rendered := render(t, working("test.namespace=team-a")...)
+	role := decode[rbacv1.Role](t, rendered.named(t, "Role", "hssgate-test"))
+	want := []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"create"}}}
+	if diff := cmp.Diff(want, role.Rules); diff != "" || role.Namespace != "team-a" {
+		t.Errorf("in namespace %s, -want +got:\n%s", role.Namespace, diff)
+	}
+	for _, object := range rendered {
+		if object.GetName() != "hssgate-test" {
+			continue
+		}
+		if got := object.GetAnnotations()["helm.sh/hook"]; got != "test" {
+			t.Errorf("%s hssgate-test is there without a test", object.GetKind())
+		}
+	}
+	if rendered.named(t, "RoleBinding", "hssgate-test").GetNamespace() != "team-a" {
+		t.Error("the role is bound elsewhere")
+	}
+}
+
+func TestAnAutoscalerMayOwnTheReplicas(t *testing.T) {
+	t.Parallel()
+	if got := deployment(t, working("mode=enforce", "replicas=null")...).Spec.Replicas; got != nil {
+		t.Errorf("got %d replicas, want none", *got)
 	}
 }
 

@@ -22,6 +22,7 @@ func TestWrongValuesAreRefusedWithAReadableMessage(t *testing.T) {
 	}{
 		"a misspelt value":                      {working("replica=3"), "additional properties 'replica' not allowed"},
 		"a misspelt value further down":         {working("webhook.timeout=3"), "at '/webhook': additional properties 'timeout' not allowed"},
+		"a test in an exempt namespace":         {working("exemptions.namespaces={default}"), "test.namespace default is exempt"},
 		"an unknown mode":                       {working("mode=block"), "at '/mode': value must be one of 'audit', 'enforce'"},
 		"a failure policy in lower case":        {working("webhook.failurePolicy=fail"), "at '/webhook/failurePolicy': value must be one of 'auto', 'Fail', 'Ignore'"},
 		"a timeout that Kubernetes refuses":     {working("webhook.timeoutSeconds=31"), "at '/webhook/timeoutSeconds': maximum: got 31, want 30"},
@@ -37,7 +38,8 @@ func TestWrongValuesAreRefusedWithAReadableMessage(t *testing.T) {
 		"no project":                            {set("mode=audit"), "hssgate has no HSS project to ask: set hss.region"},
 		"a project twice":                       {working("config.projects[0].name=a", "config.projects[0].region=cn-north-4"), "give one or the other"},
 		"projects without registries":           {set("config.projects[0].name=a", "config.projects[0].region=cn-north-4"), "config.registries is empty"},
-		"a project's ID without a region":       {set("webhook.url=https://gate.example.com", "hss.projectID=p1"), "hss.projectID needs hss.region"},
+		"a project's ID without a region":       {set("webhook.url=https://gate.example.com", "hss.projectID=0a1b2c3d4e5f60718293a4b5c6d7e8f9"), "hss.projectID needs hss.region"},
+		"a project by its name":                 {working("hss.projectID=cn-north-4_prod"), "at '/hss/projectID': 'cn-north-4_prod' does not match pattern"},
 		"keys in a Secret and in values":        {working("credentials.existingSecret=a", "credentials.accessKey=b", "credentials.secretKey=c"), "credentials.existingSecret already holds the keys"},
 		"half a pair of keys":                   {working("credentials.accessKey=b"), "credentials.accessKey and credentials.secretKey belong together"},
 		"a token and keys":                      {working("credentials.token=a", "credentials.accessKey=b", "credentials.secretKey=c"), "credentials.token takes the place of credentials.accessKey"},

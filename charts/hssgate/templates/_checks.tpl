@@ -61,8 +61,11 @@ Values that the schema can't judge, since each alone is right. Every problem is 
 {{- if and $v.metrics.serviceMonitor.enabled $v.metrics.podMonitor.enabled -}}
 {{- $problems = append $problems "metrics.serviceMonitor and metrics.podMonitor would read every metric twice: enable one" -}}
 {{- end -}}
-{{- if and (eq $v.mode "enforce") $deployed (lt (int $v.replicas) 2) (eq (include "hssgate.failurePolicy" .) "Fail") -}}
+{{- if and (eq $v.mode "enforce") $deployed (not (kindIs "invalid" $v.replicas)) (lt (int $v.replicas) 2) (eq (include "hssgate.failurePolicy" .) "Fail") -}}
 {{- $problems = append $problems "mode enforce needs replicas: 2 or more, since with one each restart refuses pods; to have it all the same, set webhook.failurePolicy: Ignore" -}}
+{{- end -}}
+{{- if and $v.test.enabled (has $v.test.namespace (append $v.exemptions.namespaces "kube-system")) -}}
+{{- $problems = append $problems (printf "test.namespace %s is exempt, so the API server does not call hssgate for its pods: name a namespace that is not, or set test.enabled: false" $v.test.namespace) -}}
 {{- end -}}
 {{- $ports := list (int $v.ports.webhook) (int $v.ports.health) (int $v.ports.metrics) -}}
 {{- if lt (len (uniq $ports)) 3 -}}
