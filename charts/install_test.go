@@ -94,7 +94,7 @@ func (c *cluster) isProbed(t *testing.T, install page, program string) {
 		t.Fatalf("%s shows no probe", install.path)
 	}
 	// The program of a test has no version.
-	want := strings.Replace(blocks[1][1], "v0.1.0", "unknown", 1) + "pod/try created (server dry run)\n"
+	want := strings.Replace(blocks[1][1], "v0.1.0", "unknown", 1)
 	if diff := cmp.Diff(want, c.says(t.Context(), t, blocks[0][1])); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
