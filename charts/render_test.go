@@ -277,7 +277,7 @@ func TestCustomResourceDefinitions(t *testing.T) {
 func TestGateOutsideOfTheClusterHasNoDeployment(t *testing.T) {
 	t.Parallel()
 	rendered := render(t, "--values", "hssgate/ci/external-url-values.yaml")
-	for _, kind := range []string{"Deployment", "Service", "ConfigMap", "Secret", "Lease", "PodDisruptionBudget", "Pod"} {
+	for _, kind := range []string{"Deployment", "Service", "ConfigMap", "Secret", "Lease", "PodDisruptionBudget"} {
 		if found := rendered.ofKind(kind); len(found) > 0 {
 			t.Errorf("there is %s %q", kind, found[0].GetName())
 		}
