@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"golang.org/x/time/rate"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -23,6 +24,9 @@ type Trigger struct {
 	Name string
 	// Value returns a comparable value that differs once it has changed.
 	Value func() any
+	// Prompt says that somebody waits for the result, as after a change of a
+	// policy: a few such audits may follow one another at once.
+	Prompt bool
 }
 
 // Auditor audits the pods of a cluster. Reports, Triggers, Ready, Metrics and
@@ -54,15 +58,21 @@ type Auditor struct {
 	events events
 }
 
-// What is done how often.
+// How often audits are made.
 const (
 	// look is how often triggers are looked at.
 	look = time.Second
-	// An audit that was triggered begins no sooner after the last one than a
-	// fifth of the interval, within these bounds, and than four times what the
-	// last one took: changes may come without end.
+	// debounce is the wait after a change, so that one audit serves the changes
+	// that are made together.
+	debounce = 3 * time.Second
+	// Triggered audits are limited by a token bucket: changes may come without
+	// end. burst prompt ones may follow one another; others need a full bucket.
+	// A token comes back after a fifth of the interval, within these bounds, and
+	// after no less than five times what the last audit took.
+	burst    = 3
 	minPause = 2 * time.Second
 	maxPause = 5 * time.Minute
+	share    = 5
 	// retryAfter is when an audit that failed is made again.
 	retryAfter = time.Minute
 )
@@ -82,10 +92,12 @@ func (a *Auditor) Start(ctx context.Context) error {
 	if !a.awaitReady(ctx, ticker) {
 		return nil
 	}
+	bucket := rate.NewLimiter(0, burst)
 	for why := whyStart; why != ""; {
 		seen, began := a.values(), a.Clock.Now()
+		bucket.AllowN(began, 1) // an audit for another reason counts as well
 		_, err := a.Audit(ctx, why)
-		why = a.await(ctx, ticker, seen, a.next(began, err))
+		why = a.await(ctx, ticker, seen, bucket, a.next(began, bucket, err))
 	}
 	return nil
 }
@@ -101,27 +113,30 @@ func (a *Auditor) awaitReady(ctx context.Context, ticker clock.Ticker) bool {
 	return true
 }
 
-// due is when the next audit is, and why.
+// due is when the next audit is if nothing triggers one before, and why.
 type due struct {
-	at, earliest time.Time
-	why          string
+	at  time.Time
+	why string
 }
 
-func (a *Auditor) next(began time.Time, err error) due {
+// next schedules the next audit, and sets how fast the bucket fills until then.
+func (a *Auditor) next(began time.Time, bucket *rate.Limiter, err error) due {
 	now := a.Clock.Now()
-	pause := max(min(max(minPause, a.Interval/5), maxPause), 4*now.Sub(began))
-	d := due{at: began.Add(a.Interval), earliest: now.Add(pause), why: whySchedule}
+	took := now.Sub(began)
+	bucket.SetLimitAt(now, rate.Every(max(min(max(minPause, a.Interval/share), maxPause), share*took)))
+	d := due{at: began.Add(a.Interval), why: whySchedule}
 	if retry := now.Add(retryAfter); err != nil && retry.Before(d.at) {
 		d.at, d.why = retry, whyRetry
 	}
-	if d.at.Before(d.earliest) {
-		d.at = d.earliest
+	if earliest := now.Add(max(minPause, (share-1)*took)); d.at.Before(earliest) {
+		d.at = earliest
 	}
 	return d
 }
 
 // await waits for the next audit and returns why it is due; "": ctx ended.
-func (a *Auditor) await(ctx context.Context, ticker clock.Ticker, seen []any, d due) string {
+func (a *Auditor) await(ctx context.Context, ticker clock.Ticker, seen []any, bucket *rate.Limiter, d due) string {
+	var changedAt time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -132,7 +147,15 @@ func (a *Auditor) await(ctx context.Context, ticker clock.Ticker, seen []any, d 
 		if !now.Before(d.at) {
 			return d.why
 		}
-		if name := a.changed(seen); name != "" && !now.Before(d.earliest) {
+		name, tokens := a.changed(seen)
+		if name == "" {
+			continue
+		}
+		if changedAt.IsZero() {
+			changedAt = now
+		}
+		// Start takes the token.
+		if now.Sub(changedAt) >= debounce && bucket.TokensAt(now) >= tokens {
 			return name
 		}
 	}
@@ -146,12 +169,17 @@ func (a *Auditor) values() []any {
 	return values
 }
 
-// changed returns the name of a trigger whose value differs from the one seen.
-func (a *Auditor) changed(seen []any) string {
+// changed returns the name of a trigger whose value differs from the one seen,
+// a prompt one if there is any, and how many tokens must be left for it.
+func (a *Auditor) changed(seen []any) (name string, tokens float64) {
 	for i, t := range a.Triggers {
-		if t.Value() != seen[i] {
-			return t.Name
+		switch {
+		case t.Value() == seen[i]:
+		case t.Prompt:
+			return t.Name, 1
+		default:
+			name, tokens = t.Name, burst
 		}
 	}
-	return ""
+	return name, tokens
 }

@@ -18,6 +18,7 @@ import (
 type watched struct {
 	*cluster
 	policies atomic.Int64
+	images   atomic.Bool
 	ready    atomic.Bool
 	stop     context.CancelFunc
 	done     chan error
@@ -33,8 +34,8 @@ func watch(t *testing.T, change ...func(*watched)) *watched {
 	w.ready.Store(true)
 	w.Clock = clock.RealClock{}
 	w.Triggers = []audit.Trigger{
-		{Name: "images", Value: func() any { return 1 }},
-		{Name: "policies", Value: func() any { return w.policies.Load() }},
+		{Name: "images", Value: func() any { return w.images.Load() }},
+		{Name: "policies", Prompt: true, Value: func() any { return w.policies.Load() }},
 	}
 	w.Ready = func() error {
 		if !w.ready.Load() {
@@ -90,26 +91,42 @@ func TestAuditsFollowASchedule(t *testing.T) {
 
 func TestAChangeTriggersAnAudit(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := watch(t)
-		defer w.end(t)
-		w.after(5 * time.Minute)
-		w.policies.Add(1)
-		if got := w.after(2 * time.Second); got != 1 {
-			t.Errorf("%d audits after a change, want 1", got)
-		}
-		if !strings.Contains(w.log.String(), "why=policies") {
-			t.Errorf("the log doesn't say why: %s", w.log.String())
-		}
-		t.Log("changes without end make no audits without end")
-		for range 120 {
-			w.policies.Add(1)
-			time.Sleep(time.Second)
-		}
-		if got := w.after(2 * time.Second); got > 1 {
-			t.Errorf("%d more audits, want one at most", got)
-		}
-	})
+	tests := map[string]struct {
+		after    time.Duration
+		policies int
+		images   bool
+		wait     time.Duration
+		want     int
+	}{
+		"a new policy is audited within 15 s of the start":              {after: 5 * time.Second, policies: 1, wait: 12 * time.Second, want: 1},
+		"a new policy is audited within 15 s of a scheduled audit":      {after: 10*time.Minute + 5*time.Second, policies: 1, wait: 12 * time.Second, want: 1},
+		"policies that are changed together are audited together":       {after: 5 * time.Minute, policies: 2, wait: 30 * time.Second, want: 1},
+		"changes without end make a burst of audits":                    {after: 5 * time.Minute, policies: 60, wait: time.Second, want: 3},
+		"and from then on no more than one every fifth of the interval": {after: 5 * time.Minute, policies: 3600, wait: time.Second, want: 3 + 29},
+		"a changed image waits for a fifth of the interval":             {after: 5 * time.Second, images: true, wait: time.Minute, want: 0},
+		"a changed image is audited after a fifth of the interval":      {after: 5 * time.Second, images: true, wait: 2 * time.Minute, want: 1},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := watch(t)
+				defer w.end(t)
+				w.after(test.after)
+				w.images.Store(test.images)
+				for range test.policies {
+					w.policies.Add(1)
+					time.Sleep(time.Second)
+				}
+				if got := w.after(test.wait); got != test.want {
+					t.Errorf("%d audits, want %d", got, test.want)
+				}
+				if test.policies > 0 && !strings.Contains(w.log.String(), "why=policies") {
+					t.Errorf("the log doesn't say why: %s", w.log.String())
+				}
+			})
+		})
+	}
 }
 
 func TestAnAuditThatTakesLongLeavesTimeForOthers(t *testing.T) {
@@ -187,11 +204,11 @@ func TestWhoIsNoLongerElectedTellsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := watch(t)
 		w.after(time.Second)
-		if got := w.measured(t, "hssgate_audit_examined_pods"); len(got) != 1 {
+		if got := w.measured(t, "hssgate_audit_evaluated_pods"); len(got) != 1 {
 			t.Errorf("while it audits: %v", got)
 		}
 		w.end(t)
-		if got := w.measured(t, "hssgate_audit_examined_pods"); got != nil {
+		if got := w.measured(t, "hssgate_audit_evaluated_pods"); got != nil {
 			t.Errorf("afterwards: %v", got)
 		}
 	})

@@ -186,10 +186,11 @@ type Exceptions struct {
 type Audit struct {
 	// Enabled switches it on.
 	Enabled bool `yaml:"enabled"`
-	// Interval is the time from one audit to the next, from 5s to 24h. One that
-	// a change of policies, exceptions or scan results calls for comes sooner, though
-	// not sooner after the last one than a fifth of it, and no audits take more
-	// than a fifth of the time.
+	// Interval is the time from one audit to the next, from 5s to 24h. A change of a
+	// policy is audited after 3 seconds, a change of exceptions or scan results
+	// after at most a fifth of the interval. Over time, changes cause no more than
+	// one audit in a fifth of the interval, and audits take no more than a fifth of
+	// the time.
 	Interval Duration `yaml:"interval"`
 	// Events says whether workloads get Events that tell what is wrong.
 	Events bool `yaml:"events"`

@@ -21,7 +21,7 @@ func (g *Server) prepareAudit(known *inventory.Inventory) {
 	judge, counts := g.newGate(known.Background()), audit.NewMetrics(metrics.Registry)
 	judge.Patient = true
 	triggers := []audit.Trigger{
-		{Name: "policies", Value: func() any { return g.policies.Index() }},
+		{Name: "policies", Prompt: true, Value: func() any { return g.policies.Index() }},
 		{Name: "exceptions", Value: func() any { return g.exceptions.State(time.Now()) }},
 		{Name: "graces", Value: func() any { return g.histories.Worsened() }},
 		{Name: "images", Value: func() any { return known.Changes() }},
