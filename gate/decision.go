@@ -33,6 +33,9 @@ type Decision struct {
 	Examined int
 	// Policies are the names of the policies that matched, in order.
 	Policies []string
+	// Unknown are those of Policies for which no scan result was available for an
+	// image, whatever they do then.
+	Unknown []string
 	// Violations are all of them, whatever they lead to.
 	Violations []Violation
 	// BreakGlass is what became of a request to break the glass; nil if there was

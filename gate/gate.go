@@ -262,7 +262,7 @@ func (g *Gate) asked(ctx context.Context, ref image.Reference) (facts policy.Fac
 	defer func() { endLookup(span, &ref, &facts) }()
 	defer func() {
 		if r := recover(); r != nil {
-			facts = policy.Facts{State: policy.StateUnavailable, Reason: fmt.Sprintf("internal error: %v", r)}
+			facts = policy.Facts{State: policy.StateUnavailable, Cause: policy.CauseConfiguration, Reason: fmt.Sprintf("internal error: %v", r)}
 		}
 	}()
 	return g.Facts.Facts(ctx, ref)
@@ -311,7 +311,7 @@ func (g *Gate) judge(ctx context.Context, r Request, subjects []subject, policie
 // that fail; where sightings are wanted, those that pass, too.
 func (j *judgement) evaluate(ctx context.Context, subjects []subject, policies []*policy.Policy, d *Decision) []verdict {
 	var judged []verdict
-	judging := make([]bool, len(policies))
+	judging, unknown := make([]bool, len(policies)), make([]bool, len(policies))
 	for i := range subjects {
 		s := &subjects[i]
 		for k, p := range policies {
@@ -319,6 +319,7 @@ func (j *judgement) evaluate(ctx context.Context, subjects []subject, policies [
 				continue
 			}
 			s.matched, judging[k] = true, true
+			unknown[k] = unknown[k] || s.unknown()
 			findings := s.findings(ctx, p, j.now)
 			if len(findings) > 0 || j.request.Sightings {
 				judged = append(judged, verdict{s, p, findings})
@@ -329,6 +330,9 @@ func (j *judgement) evaluate(ctx context.Context, subjects []subject, policies [
 	for k, p := range policies {
 		if judging[k] {
 			d.Policies = append(d.Policies, p.Name())
+		}
+		if unknown[k] {
+			d.Unknown = append(d.Unknown, p.Name())
 		}
 	}
 	return judged
@@ -352,6 +356,11 @@ func (s *subject) judged() policy.Facts {
 		return s.facts.AsPinned()
 	}
 	return s.facts
+}
+
+// unknown reports whether no scan result is available for the image.
+func (s *subject) unknown() bool {
+	return s.err == nil && s.facts.State != policy.StateNotFound && (s.facts.State != policy.StateFound || len(s.facts.Records) == 0)
 }
 
 func (s *subject) findings(ctx context.Context, p *policy.Policy, now time.Time) []policy.Finding {

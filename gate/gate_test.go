@@ -200,6 +200,28 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+func TestPoliciesKnowWhichImagesAreUnknown(t *testing.T) {
+	t.Parallel()
+	allow := func(s *v1alpha1.ImageScanPolicySpec) { s.When.Unavailable = v1alpha1.ActionAllow }
+	for name, test := range map[string]struct {
+		request gate.Request
+		want    []string
+	}{
+		"no scan result is available, though one policy allows that": {pod(swr+"clean:1", swr+"gone:1"), []string{"a", "b"}},
+		"HSS knows nothing of the image":                             {pod(swr + "unknown:1"), nil},
+		"HSS scanned the image":                                      {pod(swr + "high:1"), nil},
+		"the reference is invalid":                                   {pod("Not/An:Image"), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g, _ := newGate(t, strict("a"), strict("b", allow), strict("c", onlyClean))
+			if diff := cmp.Diff(test.want, g.Decide(t.Context(), test.request).Unknown); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 func effects(e ...v1alpha1.Enforcement) []v1alpha1.Enforcement { return e }
 
 func TestMessages(t *testing.T) {

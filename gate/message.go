@@ -178,37 +178,45 @@ func staleNotice(s *subject, now time.Time) string {
 // in a message: what ends the quickest comes last.
 var adviceOrder = []struct {
 	check  policy.Check
+	cause  policy.Cause
 	advice string
 }{
-	{policy.CheckMaliciousFiles, "do not run this image; find out how the files came into it"},
-	{policy.CheckSeverityLevel, fixFindings},
-	{policy.CheckVulnerabilities, fixFindings},
-	{policy.CheckUnsafeSettings, "mend the settings that HSS lists for the image, push it, and have HSS scan it"},
-	{policy.CheckScanStatus, "see in HSS why the scan did not succeed, and scan the image again"},
-	{policy.CheckScanAge, "have HSS scan the image again"},
-	{policy.CheckNotScanned, "have HSS scan the image, or wait until its scan is done, and try again"},
-	{policy.CheckNotFound, "check the image's name; if it is new, have HSS synchronise its registry, and scan it"},
-	{policy.CheckDigest, "name the image by its digest: image:tag@sha256:…"},
-	{CheckReference, "correct the image's name"},
-	{policy.CheckUnavailable, adviseLog},
+	{check: policy.CheckMaliciousFiles, advice: "do not run this image; find out how the files came into it"},
+	{check: policy.CheckSeverityLevel, advice: fixFindings},
+	{check: policy.CheckVulnerabilities, advice: fixFindings},
+	{check: policy.CheckUnsafeSettings, advice: "mend the settings that HSS lists for the image, push it, and have HSS scan it"},
+	{check: policy.CheckScanStatus, advice: "see in HSS why the scan did not succeed, and scan the image again"},
+	{check: policy.CheckScanAge, advice: "have HSS scan the image again"},
+	{check: policy.CheckNotScanned, advice: "have HSS scan the image, or wait until its scan is done, and try again"},
+	{check: policy.CheckNotFound, advice: "check the image's name; if it is new, have HSS synchronise its registry, and scan it"},
+	{check: policy.CheckDigest, advice: "name the image by its digest: image:tag@sha256:…"},
+	{check: CheckReference, advice: "correct the image's name"},
+	{check: policy.CheckUnavailable, advice: adviseLog},
+	{check: policy.CheckUnavailable, cause: policy.CauseOverload, advice: "try again shortly; if it stays so, raise requestsPerSecond and maxConcurrent of the project in hssgate's configuration"},
+	{check: policy.CheckUnavailable, cause: policy.CauseConfiguration, advice: adviseConfiguration},
 }
 
 const (
-	fixFindings   = "rebuild the image with fixed packages, push it, and have HSS scan it"
-	adviseLog     = "try again shortly; if it stays so, see hssgate's log for what HSS answers"
-	adviseExplain = "try again shortly; if it stays so, see what HSS answers by hssgate check --explain"
+	fixFindings         = "rebuild the image with fixed packages, push it, and have HSS scan it"
+	adviseLog           = "try again shortly; if it stays so, see hssgate's log for what HSS answers"
+	adviseConfiguration = "an administrator of hssgate has to correct its configuration; see the condition HSSReachable of the policies and hssgate's log"
+	adviseExplain       = "try again shortly; if it stays so, see what HSS answers by hssgate check --explain"
 )
 
 func advise(denials []Violation) []string {
-	failed := map[policy.Check]bool{}
+	type failure struct {
+		check policy.Check
+		cause policy.Cause
+	}
+	failed := map[failure]bool{}
 	for _, v := range denials {
 		for _, f := range v.Findings {
-			failed[f.Check] = true
+			failed[failure{f.Check, f.Cause}] = true
 		}
 	}
 	var advice []string
 	for _, a := range adviceOrder {
-		if failed[a.check] && (len(advice) == 0 || advice[len(advice)-1] != a.advice) {
+		if failed[failure{a.check, a.cause}] && (len(advice) == 0 || advice[len(advice)-1] != a.advice) {
 			advice = append(advice, a.advice)
 		}
 	}

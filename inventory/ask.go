@@ -33,7 +33,7 @@ func (i *Inventory) ask(ctx context.Context, k key, known *answer, digest string
 	if under.await(ctx, impatient) {
 		return under.answer, under.err
 	}
-	return nil, &timeoutError{waited: i.clock.Since(begun)}
+	return nil, under.urgency.late(i.clock.Since(begun))
 }
 
 // patience bounds the wait if a scan's result is at hand, though not fresh:

@@ -39,7 +39,7 @@ func (b Background) Facts(ctx context.Context, ref image.Reference) policy.Facts
 		f.Stale, f.StaleReason = true, describe(err)
 		return f
 	default:
-		return policy.Facts{Image: imageOf(&ref), State: policy.StateUnavailable, Reason: describe(err), AsOf: i.clock.Now()}
+		return i.unavailable(&ref, k.registry.project, err)
 	}
 }
 

@@ -44,6 +44,8 @@ func newBudget(p *config.Project) *budget {
 // Wait waits until one more request may be sent.
 func (b *budget) Wait(ctx context.Context) error {
 	u := urgencyOf(ctx)
+	u.limited.Add(1)
+	defer u.limited.Add(-1)
 	if u.level() == forAdmission {
 		return b.wait(ctx)
 	}

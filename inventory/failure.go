@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/image"
+	"github.com/hssgate/hssgate/policy"
 )
 
 // errClosed is what asking after Close gives.
@@ -18,6 +20,10 @@ type failure struct {
 	err   error
 	until time.Time
 }
+
+// answersWithin is the time after its last answer for which HSS counts as
+// answering: a queue also fills while HSS hangs.
+const answersWithin = 5 * time.Second
 
 // maxPause bounds how long HSS can make us wait.
 const maxPause = 10 * time.Minute
@@ -53,6 +59,35 @@ func (e *timeoutError) Error() string {
 	return fmt.Sprintf("HSS did not answer in time (%s)", e.waited.Round(100*time.Millisecond))
 }
 
+// unavailable returns the facts of an image of which HSS's result is missing.
+func (i *Inventory) unavailable(ref *image.Reference, p *project, err error) policy.Facts {
+	now := i.clock.Now()
+	return policy.Facts{Image: imageOf(ref), State: policy.StateUnavailable, Cause: p.classify(err, now), Reason: describe(err), AsOf: now}
+}
+
+// classify returns whose trouble an error is.
+func (p *project) classify(err error, now time.Time) policy.Cause {
+	var open *openError
+	var busy *busyError
+	var unsent *unsentError
+	var timeout *timeoutError
+	var rows *rowsError
+	var row *hss.RowError
+	var answered *hss.Error
+	switch {
+	case errors.Is(err, errClosed):
+		return policy.CauseOverload
+	case errors.As(err, &open):
+		return p.classify(open.last, now)
+	case errors.As(err, &busy) && now.Sub(time.Unix(0, p.lastSuccess.Load())) < answersWithin, errors.As(err, &unsent):
+		return policy.CauseOverload
+	case busy != nil, errors.As(err, &timeout), errors.As(err, &rows), errors.As(err, &row), hss.Temporary(err),
+		errors.As(err, &answered) && judgeAnswer(answered) == healthBad:
+		return policy.CauseOutage
+	}
+	return policy.CauseConfiguration // credentials, permission, project, endpoint, or a defect
+}
+
 // describe tells in one line why HSS could not be asked, short enough for what
 // the webhook says.
 func describe(err error) string {
@@ -78,6 +113,7 @@ func reasonOf(err error) string {
 	var rows *rowsError
 	var none *hss.NoCredentialsError
 	var project *hss.ProjectError
+	var unsent *unsentError
 	switch {
 	case errors.As(err, &rows):
 		return rows.Error()
@@ -93,6 +129,8 @@ func reasonOf(err error) string {
 		return answered.Error()
 	case errors.As(err, &timeout):
 		return timeout.Error()
+	case errors.As(err, &unsent):
+		return unsent.Error()
 	case errors.As(err, &none):
 		return "HSS could not be asked: " + none.Error() // what was to be asked doesn't matter
 	case errors.Is(err, errClosed):

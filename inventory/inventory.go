@@ -149,7 +149,7 @@ func (i *Inventory) Facts(ctx context.Context, ref image.Reference) policy.Facts
 		return f
 	default:
 		i.observer.Looked(k.registry.Name, Unavailable)
-		return policy.Facts{Image: imageOf(&ref), State: policy.StateUnavailable, Reason: describe(err), AsOf: i.clock.Now()}
+		return i.unavailable(&ref, k.registry.project, err)
 	}
 }
 

@@ -303,3 +303,32 @@ func TestNothingIsLeftRunning(t *testing.T) {
 		t.Errorf("%d goroutines more than before:\n%s", after-before, stacks[:runtime.Stack(stacks, true)])
 	}
 }
+
+func TestAQueueIsHssgatesOwnLimitOnlyWhileHSSAnswers(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		hangs time.Duration
+		want  policy.Cause
+	}{
+		"HSS answered a moment ago":        {time.Second, policy.CauseOverload},
+		"HSS has not answered for seconds": {6 * time.Second, policy.CauseOutage},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := &world{}
+			live(t, w, func(t *testing.T, i *inventory.Inventory) {
+				within(t, i, time.Minute, ofImage(0))
+				w.slow(time.Hour)
+				for n := range 2 {
+					go within(t, i, time.Minute, ofImage(n+1))
+				}
+				time.Sleep(test.hangs)
+				if got, _ := within(t, i, time.Minute, ofImage(3)); got.State != policy.StateUnavailable || got.Cause != test.want {
+					t.Errorf("got %v because of %v, want %v: %s", got.State, got.Cause, test.want, got.Reason)
+				}
+			}, func(c *config.Configuration) {
+				c.Projects[0].MaxConcurrent, c.Projects[0].MaxWaiting, c.Projects[0].LookupTimeout = 1, 1, config.Duration(30*time.Second)
+			})
+		})
+	}
+}

@@ -2,8 +2,10 @@ package inventory
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // level says how urgent a question to HSS is. The lower goes first.
@@ -27,6 +29,9 @@ type urgency struct {
 	at     atomic.Int32
 	once   sync.Once
 	raised chan struct{} // closed when the level becomes forAdmission
+	// queued counts the calls that wait for a slot, limited those that wait for
+	// the request budget.
+	queued, limited atomic.Int32
 }
 
 func newUrgency(l level) *urgency {
@@ -43,6 +48,18 @@ func (u *urgency) raise() {
 		u.at.Store(int32(forAdmission))
 		close(u.raised)
 	})
+}
+
+// late returns why a question has no answer after a time.
+func (u *urgency) late(waited time.Duration) error {
+	waited = waited.Round(100 * time.Millisecond)
+	switch {
+	case u.queued.Load() > 0:
+		return &busyError{fmt.Sprintf("HSS was not asked in time (%s), since as many requests as maxConcurrent allows are under way", waited)}
+	case u.limited.Load() > 0:
+		return &unsentError{fmt.Errorf("HSS was not asked in time (%s), since as many requests as requestsPerSecond allows were sent", waited)}
+	}
+	return &timeoutError{waited: waited}
 }
 
 type urgencyKey struct{}

@@ -211,7 +211,7 @@ func (q *detailQuestion) ask(ctx context.Context, k scanKey, known *details) (*d
 	if under.await(ctx, impatient) {
 		return under.answer, under.err
 	}
-	return nil, &timeoutError{waited: i.clock.Since(begun)}
+	return nil, under.urgency.late(i.clock.Since(begun))
 }
 
 // patience bounds the wait if older details are at hand. They will do if no

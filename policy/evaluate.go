@@ -27,10 +27,13 @@ func (p *Policy) Evaluate(ctx context.Context, f Facts, now time.Time) []Finding
 			e.judgeRecord(ctx, &f.Records[i])
 		}
 	default:
-		e.state(CheckUnavailable, p.when.Unavailable, orElse(f.Reason, "HSS's word on the image could not be had"))
+		e.unavailable(&f)
 	}
 	return merge(e.notes, f.Records)
 }
+
+// noResult is the reason where none is given.
+const noResult = "no scan result available from HSS"
 
 // orElse cleans s, and replaces it if that leaves nothing.
 func orElse(s, substitute string) string {
@@ -77,6 +80,23 @@ func (e *evaluation) state(c Check, action v1alpha1.Action, message string) {
 		order:   -1,
 		record:  e.record,
 	})
+}
+
+// unavailable notes that no scan result is available. A policy does not fail open
+// because hssgate is set up wrongly or is flooded.
+func (e *evaluation) unavailable(f *Facts) {
+	action, message := e.policy.when.Unavailable, orElse(f.Reason, noResult)
+	switch f.Cause {
+	case CauseOutage:
+	case CauseConfiguration:
+		action, message = v1alpha1.ActionDeny, "not evaluated because of hssgate's own configuration: "+message
+	case CauseOverload:
+		action, message = v1alpha1.ActionDeny, "not evaluated because of hssgate's own limits: "+message
+	}
+	e.state(CheckUnavailable, action, message)
+	if action != v1alpha1.ActionAllow {
+		e.notes[len(e.notes)-1].Cause = f.Cause
+	}
 }
 
 func (e *evaluation) notScanned(message string) {

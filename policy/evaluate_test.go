@@ -38,9 +38,9 @@ func TestStatesWithoutAnAnswer(t *testing.T) {
 		{"unavailable can be allowed", v1alpha1.When{Unavailable: v1alpha1.ActionAllow},
 			policy.Facts{State: policy.StateUnavailable}, ""},
 		{"facts about nothing are unavailable", v1alpha1.When{}, policy.Facts{},
-			"unavailable: HSS's word on the image could not be had"},
+			"unavailable: no scan result available from HSS"},
 		{"found without records is unavailable", v1alpha1.When{}, policy.Facts{State: policy.StateFound},
-			"unavailable: HSS's word on the image could not be had"},
+			"unavailable: no scan result available from HSS"},
 		{"an unknown state is unavailable", v1alpha1.When{}, policy.Facts{State: 99, Reason: "what"}, "unavailable: what"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -34,6 +34,21 @@ const (
 	StateUnavailable
 )
 
+// Cause says whose trouble it is that no scan result is available.
+type Cause int
+
+const (
+	// CauseOutage: HSS does not answer, or the network before it. The policy's
+	// when.unavailable decides. It is the zero value.
+	CauseOutage Cause = iota
+	// CauseConfiguration: hssgate's own configuration, such as its credentials,
+	// their rights or the project, or a defect of hssgate. It violates the policy.
+	CauseConfiguration
+	// CauseOverload: hssgate's own limits, such as a full queue. It violates the
+	// policy.
+	CauseOverload
+)
+
 // Facts are what a verdict needs to know of one image at one moment.
 type Facts struct {
 	Image Image
@@ -41,6 +56,8 @@ type Facts struct {
 	// Reason says in one line why State is not found or unavailable, such as
 	// "no configured registry claims host evil.example.com".
 	Reason string
+	// Cause is the cause of StateUnavailable.
+	Cause Cause
 	// Records are the rows that fit the reference exactly. Each must pass.
 	Records []Record
 	// AsOf is when HSS said so.

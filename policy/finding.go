@@ -13,9 +13,12 @@ type Finding struct {
 	Check Check
 	// Message is one line of printable text: what was found, what was allowed.
 	Message string
-	// Action is Deny for a requirement; for an image without a completed scan
+	// Action is Deny for a requirement, and if hssgate itself is the cause that
+	// no scan result is available; for any other image without a completed scan
 	// it is what the policy's when says, and never Allow.
 	Action v1alpha1.Action
+	// Cause is the one of CheckUnavailable.
+	Cause Cause
 }
 
 // note is a finding before those of several records are merged.

@@ -43,7 +43,7 @@ func ScannedDigest(f *Facts) ScannedPin {
 	case f.State == StateNotFound:
 		return noPin(PinNotFound, orElse(f.Reason, "HSS has no such image"))
 	case f.State != StateFound || len(f.Records) == 0:
-		return noPin(PinUnavailable, orElse(f.Reason, "HSS's word on the image could not be had"))
+		return noPin(PinUnavailable, orElse(f.Reason, noResult))
 	}
 	digest := f.Records[0].Digest
 	for i := range f.Records {

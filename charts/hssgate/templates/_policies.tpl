@@ -46,6 +46,9 @@ require:
 when:
   notFound: Warn
   notScanned: Warn
+  # An outage of HSS admits every image that hssgate has no recent result of, with a warning: change it to Deny to
+  # admit nothing unknown. Where hssgate itself is the cause (credentials, project ID, permission, its own limits), the
+  # image is denied in any case.
   unavailable: Warn
 {{- end }}
 
