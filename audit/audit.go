@@ -38,7 +38,7 @@ func (a *Auditor) Audit(ctx context.Context, why string) (*Summary, error) {
 		return nil, err
 	}
 	a.Log.Info("audited the running pods", "why", why, "took", took.Round(time.Millisecond).String(), "namespaces", s.Namespaces, "pods", s.Pods,
-		"violations", s.violations(), "unjudged", s.unjudged())
+		"violations", s.violations(), "unknown", s.unknown())
 	return s, nil
 }
 

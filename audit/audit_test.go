@@ -22,18 +22,21 @@ import (
 
 func TestAuditCountsWhatRuns(t *testing.T) {
 	t.Parallel()
+	allowed := verdict(v1alpha1.EnforcementDeny, policy.CheckUnavailable, "no answer")
+	allowed.Findings[0].Action = v1alpha1.ActionAllow
 	excepted := gate.Violation{Policy: "p", Effect: gate.EffectExcepted, PodEffect: gate.EffectExcepted, Findings: []policy.Finding{{Message: "excepted"}}}
 	tests := map[string]struct {
 		verdict *gate.Violation
 		change  func(*corev1.Pod)
 		want    v1alpha1.AuditStatus
 	}{
-		"a pod that passes":                   {nil, nil, v1alpha1.AuditStatus{Examined: 1}},
-		"a pod that would be denied":          {new(verdict(v1alpha1.EnforcementDeny, policy.CheckSeverityLevel, "High")), nil, v1alpha1.AuditStatus{Examined: 1, Violations: 1}},
-		"a pod that is only recorded":         {new(verdict(v1alpha1.EnforcementAudit, policy.CheckNotFound, "not found")), nil, v1alpha1.AuditStatus{Examined: 1, Violations: 1}},
-		"a pod that HSS can't be asked about": {new(verdict(v1alpha1.EnforcementDeny, policy.CheckUnavailable, "no answer")), nil, v1alpha1.AuditStatus{Examined: 1, Unjudged: 1}},
-		"a pod that an exception lets past":   {&excepted, nil, v1alpha1.AuditStatus{Examined: 1, Excepted: 1}},
-		"a pod that is being deleted":         {new(verdict(v1alpha1.EnforcementDeny, policy.CheckSeverityLevel, "High")), leaving, v1alpha1.AuditStatus{}},
+		"a pod that passes":                   {nil, nil, v1alpha1.AuditStatus{Evaluated: 1}},
+		"a pod that would be denied":          {new(verdict(v1alpha1.EnforcementDeny, policy.CheckSeverityLevel, "High")), nil, v1alpha1.AuditStatus{Evaluated: 1, Violations: 1}},
+		"a pod that is only recorded":         {new(verdict(v1alpha1.EnforcementAudit, policy.CheckNotFound, "not found")), nil, v1alpha1.AuditStatus{Evaluated: 1, Violations: 1}},
+		"a pod that HSS can't be asked about": {new(verdict(v1alpha1.EnforcementDeny, policy.CheckUnavailable, "no answer")), nil, v1alpha1.AuditStatus{Unknown: 1}},
+		"a pod that no scan result is available for, though the policy allows that": {new(allowed), nil, v1alpha1.AuditStatus{Unknown: 1}},
+		"a pod that an exception lets past":                                         {&excepted, nil, v1alpha1.AuditStatus{Evaluated: 1, Excepted: 1}},
+		"a pod that is being deleted":                                               {new(verdict(v1alpha1.EnforcementDeny, policy.CheckSeverityLevel, "High")), leaving, v1alpha1.AuditStatus{}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -70,8 +73,8 @@ func TestAuditReadsPagesAndLeavesOutExemptNamespaces(t *testing.T) {
 		c.run("a", fmt.Sprintf("pod-%d", n), "good:1")
 	}
 	c.run("kube-system", "dns", "bad:1")
-	if got := c.audits(t); got.Examined != 600 || got.Violations != 0 {
-		t.Errorf("got %+v, want 600 examined", got)
+	if got := c.audits(t); got.Evaluated != 600 || got.Violations != 0 {
+		t.Errorf("got %+v, want 600 evaluated", got)
 	}
 	slices.Sort(c.pages)
 	if diff := cmp.Diff([]int{0, 100, 250, 250}, c.pages); diff != "" {
@@ -200,8 +203,8 @@ func TestAForgottenSnapshotIsReadAnew(t *testing.T) {
 		}
 		return nil
 	}
-	if got := c.audits(t); got.Examined != 300 {
-		t.Errorf("examined %d pods, want 300: none twice", got.Examined)
+	if got := c.audits(t); got.Evaluated != 300 {
+		t.Errorf("evaluated %d pods, want 300: none twice", got.Evaluated)
 	}
 }
 
@@ -227,9 +230,13 @@ func TestMetricsTellTheLastAudit(t *testing.T) {
 		t.Errorf("before the first audit: %v", got)
 	}
 	c.verdicts["bad:1"] = c.high()
-	c.run("a", "web", "bad:1")
+	for n := range 2 {
+		c.run("a", fmt.Sprintf("web-%d", n), "bad:1", func(p *corev1.Pod) {
+			p.CreationTimestamp = metav1.NewTime(time.Date(2000, 1, n, 0, 0, 0, 0, time.UTC))
+		})
+	}
 	c.audits(t)
-	want := []string{"hssgate_audit_violations p 1"}
+	want := []string{"hssgate_audit_violations p 2"}
 	if diff := cmp.Diff(want, c.measured(t, "hssgate_audit_violations")); diff != "" {
 		t.Error(diff)
 	}
@@ -237,6 +244,9 @@ func TestMetricsTellTheLastAudit(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 	if got := c.measured(t, "hssgate_audit_last_success_timestamp_seconds"); len(got) != 1 {
+		t.Errorf("got %v", got)
+	}
+	if got := c.measured(t, "hssgate_audit_newest_pod_timestamp_seconds"); len(got) != 1 || got[0] != "hssgate_audit_newest_pod_timestamp_seconds 9.466848e+08" {
 		t.Errorf("got %v", got)
 	}
 }

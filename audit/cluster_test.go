@@ -134,7 +134,12 @@ func (c *cluster) Decide(_ context.Context, r gate.Request) gate.Decision {
 	for _, use := range r.Workload.Uses {
 		if v, ok := c.verdicts[use.Image]; ok {
 			v.Use, v.Reference = use, use.Image
-			d.Violations = append(d.Violations, v)
+			if v.Findings[0].Check == policy.CheckUnavailable {
+				d.Unknown = d.Policies
+			}
+			if v.Findings[0].Action != v1alpha1.ActionAllow {
+				d.Violations = append(d.Violations, v)
+			}
 		}
 		if one, ok := c.sightings[use.Image]; ok && r.Sightings {
 			one.Use, one.Policy = use, "p"

@@ -27,19 +27,22 @@ const (
 type findings struct {
 	namespace string
 
-	mu     sync.Mutex
-	pods   int
+	mu   sync.Mutex
+	pods int
+	// newest is when the newest pod that a policy matches was created.
+	newest time.Time
 	counts map[string]*count
 	groups map[groupKey]*group
 }
 
-// count is what was found for one policy, in pods.
-type count struct{ examined, violations, unjudged, excepted int }
+// count is what was found for one policy, in pods. Those that violate it and the
+// excepted ones are evaluated, too.
+type count struct{ evaluated, violations, unknown, excepted int }
 
 func (c *count) add(more *count) {
-	c.examined += more.examined
+	c.evaluated += more.evaluated
 	c.violations += more.violations
-	c.unjudged += more.unjudged
+	c.unknown += more.unknown
 	c.excepted += more.excepted
 }
 
@@ -52,7 +55,7 @@ type groupKey struct {
 // judged by it.
 type group struct {
 	groupKey
-	violations, unjudged int
+	violations, unknown int
 	// effect is what the policy would do to the pods.
 	effect v1alpha1.Enforcement
 	// lines tell which images and why, in order; more of them than are kept
@@ -67,8 +70,8 @@ func newFindings(namespace string) *findings {
 	return &findings{namespace: namespace, counts: map[string]*count{}, groups: map[groupKey]*group{}}
 }
 
-// add adds what was decided of one pod.
-func (f *findings) add(o owner, d *gate.Decision) {
+// add adds what was decided of one pod, which was created at a time.
+func (f *findings) add(o owner, created time.Time, d *gate.Decision) {
 	violations, excepted := map[string][]*gate.Violation{}, map[string]bool{}
 	for i := range d.Violations {
 		v := &d.Violations[i]
@@ -81,28 +84,33 @@ func (f *findings) add(o owner, d *gate.Decision) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.pods++
+	if len(d.Policies) > 0 {
+		f.newest = later(f.newest, created)
+	}
 	for _, name := range d.Policies {
-		f.addVerdict(groupKey{o, name}, violations[name], excepted[name])
+		f.addVerdict(groupKey{o, name}, violations[name], slices.Contains(d.Unknown, name), excepted[name])
 	}
 }
 
 // addVerdict adds what one policy says of a pod.
-func (f *findings) addVerdict(key groupKey, violations []*gate.Violation, excepted bool) {
+func (f *findings) addVerdict(key groupKey, violations []*gate.Violation, unknown, excepted bool) {
 	c := f.count(key.policy)
-	c.examined++
-	judged := slices.ContainsFunc(violations, isJudged)
+	unknown = unknown && !slices.ContainsFunc(violations, hasResult)
 	switch {
-	case judged:
-		c.violations++
+	case unknown:
+		c.unknown++
 	case len(violations) > 0:
-		c.unjudged++
+		c.evaluated++
+		c.violations++
 	case excepted:
+		c.evaluated++
 		c.excepted++
-		return
 	default:
-		return
+		c.evaluated++
 	}
-	f.group(key).add(violations, !judged)
+	if len(violations) > 0 {
+		f.group(key).add(violations, unknown)
+	}
 }
 
 func (f *findings) count(policy string) *count {
@@ -127,15 +135,16 @@ func (f *findings) group(key groupKey) *group {
 	return g
 }
 
-// isJudged tells whether a violation says more than that HSS can't be asked.
-func isJudged(v *gate.Violation) bool {
+// hasResult reports whether a violation comes from a scan result, or the lack of
+// one at HSS, and not only from an image that is unknown.
+func hasResult(v *gate.Violation) bool {
 	return slices.ContainsFunc(v.Findings, func(f policy.Finding) bool { return f.Check != policy.CheckUnavailable })
 }
 
 // add adds one pod.
-func (g *group) add(violations []*gate.Violation, unjudged bool) {
-	if unjudged {
-		g.unjudged++
+func (g *group) add(violations []*gate.Violation, unknown bool) {
+	if unknown {
+		g.unknown++
 	} else {
 		g.violations++
 	}
@@ -144,7 +153,7 @@ func (g *group) add(violations []*gate.Violation, unjudged bool) {
 		if v.UnderGrace() {
 			g.until = sooner(g.until, v.Grace.Until)
 		}
-		if unjudged || isJudged(v) {
+		if unknown || hasResult(v) {
 			g.say(line(v))
 		}
 	}
@@ -166,7 +175,7 @@ func (g *group) say(text string) {
 // join adds the pods of another group to this one.
 func (g *group) join(other *group) {
 	g.violations += other.violations
-	g.unjudged += other.unjudged
+	g.unknown += other.unknown
 	g.effect = stricter(g.effect, other.effect)
 	g.more = g.more || other.more
 	g.until = sooner(g.until, other.until)
@@ -204,6 +213,13 @@ func line(v *gate.Violation) string {
 // sooner returns the earlier time; the zero time is none.
 func sooner(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
 		return b
 	}
 	return a

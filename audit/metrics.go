@@ -14,8 +14,8 @@ type Metrics struct {
 	took   prometheus.Histogram
 
 	last                                         *atomic.Pointer[Summary]
-	examined, violations, unjudged, excepted, at *prometheus.Desc
-	graceImages, graceEnd                        *prometheus.Desc
+	evaluated, violations, unknown, excepted, at *prometheus.Desc
+	graceImages, graceEnd, newest                *prometheus.Desc
 	full                                         *prometheus.CounterVec
 }
 
@@ -35,14 +35,15 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Buckets: []float64{.1, .5, 1, 5, 15, 60, 300, 900, 3600},
 		}),
 		last:       &atomic.Pointer[Summary]{},
-		examined:   desc("hssgate_audit_examined_pods", "Running pods that the policy judged in the last audit.", "policy"),
+		evaluated:  desc("hssgate_audit_evaluated_pods", "Running pods that the policy evaluated in the last audit.", "policy"),
 		violations: desc("hssgate_audit_violations", "Running pods that violate the policy, by the last audit.", "policy"),
-		unjudged:   desc("hssgate_audit_unjudged_pods", "Running pods that the last audit could not judge, since HSS could not be asked.", "policy"),
+		unknown:    desc("hssgate_audit_unknown_pods", "Running pods that the last audit could not evaluate, since no scan result was available from HSS.", "policy"),
 		excepted:   desc("hssgate_audit_excepted_pods", "Running pods that an exception lets past the policy, by the last audit.", "policy"),
 		at:         desc("hssgate_audit_last_success_timestamp_seconds", "When the last complete audit ended."),
 	}
 	m.graceImages = desc("hssgate_audit_grace_images", "Images that run under a grace of the policy, by the last audit.", "policy")
 	m.graceEnd = desc("hssgate_audit_grace_next_end_timestamp_seconds", "When the first grace of an image that runs ends; absent if none runs under grace.", "policy")
+	m.newest = desc("hssgate_audit_newest_pod_timestamp_seconds", "When the newest running pod that a policy matches was created, by the last audit.")
 	m.full = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "hssgate_history_dropped_images_total", Help: "Images that ran and passed and were left out of a policy's full history, so that they have no grace.",
 	}, []string{"policy"})
@@ -55,7 +56,7 @@ func (m *Metrics) Describe(to chan<- *prometheus.Desc) {
 	m.audits.Describe(to)
 	m.took.Describe(to)
 	m.full.Describe(to)
-	for _, d := range []*prometheus.Desc{m.examined, m.violations, m.unjudged, m.excepted, m.at, m.graceImages, m.graceEnd} {
+	for _, d := range []*prometheus.Desc{m.evaluated, m.violations, m.unknown, m.excepted, m.at, m.graceImages, m.graceEnd, m.newest} {
 		to <- d
 	}
 }
@@ -74,10 +75,13 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
 	gauge(m.at, float64(s.Time.UnixMilli())/1000)
+	if !s.newest.IsZero() {
+		gauge(m.newest, float64(s.newest.Unix()))
+	}
 	for name, p := range s.policies {
-		gauge(m.examined, float64(p.examined), name)
+		gauge(m.evaluated, float64(p.evaluated), name)
 		gauge(m.violations, float64(p.violations), name)
-		gauge(m.unjudged, float64(p.unjudged), name)
+		gauge(m.unknown, float64(p.unknown), name)
 		gauge(m.excepted, float64(p.excepted), name)
 	}
 	for name, g := range s.graces {

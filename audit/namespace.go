@@ -69,7 +69,7 @@ func (a *Auditor) judgePage(ctx context.Context, pods []corev1.Pod, found *findi
 		wg.Go(func() {
 			defer func() { <-slots }()
 			decision := a.judge(ctx, &pods[i])
-			found.add(ownerOf(&pods[i]), &decision)
+			found.add(ownerOf(&pods[i]), pods[i].CreationTimestamp.Time, &decision)
 			seen.add(&pods[i], &decision)
 		})
 	}

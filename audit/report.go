@@ -100,8 +100,8 @@ func (f *findings) reportSummary() map[string]any {
 		}
 	}
 	return map[string]any{
-		"pass": int64(all.examined - all.violations - all.unjudged - all.excepted), "fail": int64(all.violations - warned),
-		"warn": int64(warned), "error": int64(all.unjudged), "skip": int64(all.excepted),
+		"pass": int64(all.evaluated - all.violations - all.excepted), "fail": int64(all.violations - warned),
+		"warn": int64(warned), "error": int64(all.unknown), "skip": int64(all.excepted),
 	}
 }
 
@@ -130,6 +130,6 @@ func (g *group) reportResult(namespace string) map[string]any {
 		"resources": []any{map[string]any{
 			"apiVersion": g.owner.apiVersion, "kind": g.owner.kind, "namespace": namespace, "name": g.owner.name, "uid": string(g.owner.uid),
 		}},
-		"properties": map[string]any{"pods": strconv.Itoa(g.violations + g.unjudged), "enforcement": string(g.effect)},
+		"properties": map[string]any{"pods": strconv.Itoa(g.violations + g.unknown), "enforcement": string(g.effect)},
 	}
 }

@@ -29,6 +29,7 @@ type Summary struct {
 	Namespaces, Pods int
 
 	mu       sync.Mutex
+	newest   time.Time
 	policies map[string]*policySummary
 	// graces are those under way, of the policies that give any.
 	graces map[string]graces
@@ -62,7 +63,7 @@ func (s *Summary) Status(policy string) v1alpha1.AuditStatus {
 	if !ok {
 		return status
 	}
-	status.Examined, status.Violations, status.Unjudged = int32Of(p.examined), int32Of(p.violations), int32Of(p.unjudged)
+	status.Evaluated, status.Violations, status.Unknown = int32Of(p.evaluated), int32Of(p.violations), int32Of(p.unknown)
 	status.Excepted = int32Of(p.excepted)
 	room := maxFirst - len(p.first)
 	status.FirstViolations = slices.Concat(p.first, p.others[:min(room, len(p.others))])
@@ -78,10 +79,10 @@ func (s *Summary) violations() int {
 	return n
 }
 
-func (s *Summary) unjudged() int {
+func (s *Summary) unknown() int {
 	n := 0
 	for _, p := range s.policies {
-		n += p.unjudged
+		n += p.unknown
 	}
 	return n
 }
@@ -99,6 +100,7 @@ func (s *Summary) add(f *findings) {
 	defer s.mu.Unlock()
 	s.Namespaces++
 	s.Pods += f.pods
+	s.newest = later(s.newest, f.newest)
 	for name, c := range f.counts {
 		p, ok := s.policies[name]
 		if !ok {

@@ -156,7 +156,7 @@ func (a *audited) awaitStatus(t *testing.T, violations int32) *v1alpha1.AuditSta
 			return err
 		}
 		last := p.Status.LastAudit
-		if last == nil || last.Examined != auditedNamespaces*auditedDeployments*auditedPods || last.Violations != violations {
+		if last == nil || last.Evaluated != auditedNamespaces*auditedDeployments*auditedPods || last.Violations != violations {
 			return fmt.Errorf("the last audit is %+v", last)
 		}
 		return nil
@@ -213,7 +213,7 @@ func (a *audited) checkCommand(t *testing.T, status *v1alpha1.AuditStatus) {
 		Audit struct {
 			Policies []struct {
 				Policy                                   string
-				Examined, Violations, Unjudged, Excepted int32
+				Evaluated, Violations, Unknown, Excepted int32
 			}
 		}
 		Results []struct {
@@ -225,7 +225,7 @@ func (a *audited) checkCommand(t *testing.T, status *v1alpha1.AuditStatus) {
 		t.Fatalf("exit code %d, %v\n%s", code, err, stderr)
 	}
 	for _, p := range got.Audit.Policies {
-		same := p.Examined == status.Examined && p.Violations == status.Violations && p.Unjudged == status.Unjudged && p.Excepted == status.Excepted
+		same := p.Evaluated == status.Evaluated && p.Violations == status.Violations && p.Unknown == status.Unknown && p.Excepted == status.Excepted
 		if p.Policy == "audited" && !same {
 			t.Errorf("the command counts %+v, the status %+v", p, status)
 		}

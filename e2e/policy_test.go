@@ -81,9 +81,9 @@ func testPrinterColumns(t *testing.T, f *fixture) {
 		args []string
 		want string
 	}{
-		{[]string{"isp", p.Name}, "NAME ENFORCEMENT TEMPLATES READY VIOLATIONS AGE " + p.Name + " Deny Warn True "},
-		{[]string{"isp", p.Name, "-o", "wide"}, "NAME ENFORCEMENT TEMPLATES READY VIOLATIONS AGE SEVERITY VULNERABILITIES IMAGES REASON GRACE AUDITED " + p.Name + " Deny Warn True "},
-		{[]string{"security"}, p.Name + " Deny Warn True "},
+		{[]string{"isp", p.Name}, "NAME ENFORCEMENT READY HSS EVALUATED VIOLATIONS UNKNOWN AGE " + p.Name + " Deny True "},
+		{[]string{"isp", p.Name, "-o", "wide"}, "NAME ENFORCEMENT READY HSS EVALUATED VIOLATIONS UNKNOWN AGE TEMPLATES SEVERITY VULNERABILITIES IMAGES REASON GRACE AUDITED " + p.Name + " Deny True "},
+		{[]string{"security"}, p.Name + " Deny True "},
 	} {
 		stdout, stderr, err := f.cluster.kubectl(t, "", append([]string{"get"}, test.args...)...)
 		if got := strings.Join(strings.Fields(stdout), " "); err != nil || !strings.Contains(got, test.want) {

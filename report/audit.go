@@ -14,12 +14,12 @@ import (
 // Audit is what a report of an audit has besides: counts of running pods, in
 // the way in which the status of each policy has them.
 type Audit struct {
-	// Pods are those that were judged, Violating those that violate a policy,
-	// whatever it does then, and Unjudged those that violate none as far as it
-	// can be told, since HSS can't be asked.
+	// Pods are all of them, Violating those that violate a policy, whatever it does
+	// then, and Unknown those that violate none as far as is known, since no scan
+	// result was available from HSS.
 	Pods      int `json:"pods"`
 	Violating int `json:"violating"`
-	Unjudged  int `json:"unjudged"`
+	Unknown   int `json:"unknown"`
 	// Policies are those in force.
 	Policies []PolicyCounts `json:"policies"`
 }
@@ -28,12 +28,12 @@ type Audit struct {
 type PolicyCounts struct {
 	Policy      string               `json:"policy"`
 	Enforcement v1alpha1.Enforcement `json:"enforcement"`
-	// Examined are the pods that the policy judged. Of these, Violations violate
-	// it, Unjudged could not be judged since HSS can't be asked, and Excepted are
-	// let past by an exception.
-	Examined   int `json:"examined"`
+	// Evaluated are the pods that the policy evaluated. Of these, Violations violate
+	// it, and Excepted are let past by an exception. Unknown could not be evaluated,
+	// since no scan result was available from HSS.
+	Evaluated  int `json:"evaluated"`
 	Violations int `json:"violations"`
-	Unjudged   int `json:"unjudged"`
+	Unknown    int `json:"unknown"`
 	Excepted   int `json:"excepted"`
 }
 
@@ -58,20 +58,23 @@ func AuditOutputs() []Output {
 // count adds what came of one pod.
 func (a *Audit) count(r *Result) {
 	a.Pods++
-	violating, unjudged := false, false
+	violating, unknown := false, false
 	for i := range a.Policies {
 		c := &a.Policies[i]
 		if !slices.Contains(r.Policies, c.Policy) {
 			continue
 		}
-		c.Examined++
-		switch r.standing(c.Policy) {
+		standing := r.standing(c.Policy)
+		if standing != standsUnknown {
+			c.Evaluated++
+		}
+		switch standing {
 		case standsViolating:
 			c.Violations++
 			violating = true
-		case standsUnjudged:
-			c.Unjudged++
-			unjudged = true
+		case standsUnknown:
+			c.Unknown++
+			unknown = true
 		case standsExcepted:
 			c.Excepted++
 		case standsWell:
@@ -80,8 +83,8 @@ func (a *Audit) count(r *Result) {
 	switch {
 	case violating:
 		a.Violating++
-	case unjudged:
-		a.Unjudged++
+	case unknown:
+		a.Unknown++
 	}
 }
 
@@ -91,13 +94,16 @@ type standing int
 const (
 	standsWell standing = iota
 	standsExcepted
-	standsUnjudged
+	standsUnknown
 	standsViolating
 )
 
 // standing returns the worst that a policy has against the object.
 func (r *Result) standing(policy string) standing {
 	worst := standsWell
+	if slices.Contains(r.Unknown, policy) {
+		worst = standsUnknown
+	}
 	for i := range r.Violations {
 		if v := &r.Violations[i]; v.Policy == policy {
 			worst = max(worst, v.standing())
@@ -107,14 +113,14 @@ func (r *Result) standing(policy string) standing {
 }
 
 func (v *Violation) standing() standing {
-	isJudged := func(f Finding) bool { return f.Check != policy.CheckUnavailable }
+	hasResult := func(f Finding) bool { return f.Check != policy.CheckUnavailable }
 	switch {
 	case v.PodEffect == gate.EffectExcepted:
 		return standsExcepted
-	case slices.ContainsFunc(v.Findings, isJudged):
+	case slices.ContainsFunc(v.Findings, hasResult):
 		return standsViolating
 	default:
-		return standsUnjudged
+		return standsUnknown
 	}
 }
 
@@ -123,8 +129,8 @@ func (a *Audit) Headline() string {
 	switch {
 	case a.Violating > 0:
 		return fmt.Sprintf("%d of %s", a.Violating, plural(a.Pods, "running pod violates a policy", "running pods violate a policy"))
-	case a.Unjudged > 0:
-		return fmt.Sprintf("%d of %s can't be judged", a.Unjudged, plural(a.Pods, "running pod", "running pods"))
+	case a.Unknown > 0:
+		return fmt.Sprintf("%d of %s could not be evaluated", a.Unknown, plural(a.Pods, "running pod", "running pods"))
 	default:
 		return "no running pod violates a policy"
 	}
@@ -135,7 +141,7 @@ func (a *Audit) outcome() Verdict {
 	switch {
 	case a.Violating > 0:
 		return Denied
-	case a.Unjudged > 0:
+	case a.Unknown > 0:
 		return Unknown
 	default:
 		return Admitted
@@ -144,12 +150,12 @@ func (a *Audit) outcome() Verdict {
 
 // auditColumns are the titles of the counts.
 func auditColumns() []string {
-	return []string{"POLICY", "ENFORCEMENT", "EXAMINED", "VIOLATIONS", "UNJUDGED", "EXCEPTED"}
+	return []string{"POLICY", "ENFORCEMENT", "EVALUATED", "VIOLATIONS", "UNKNOWN", "EXCEPTED"}
 }
 
 func (c *PolicyCounts) cells() []string {
 	return []string{
-		clean(c.Policy), string(c.Enforcement), strconv.Itoa(c.Examined), strconv.Itoa(c.Violations), strconv.Itoa(c.Unjudged), strconv.Itoa(c.Excepted),
+		clean(c.Policy), string(c.Enforcement), strconv.Itoa(c.Evaluated), strconv.Itoa(c.Violations), strconv.Itoa(c.Unknown), strconv.Itoa(c.Excepted),
 	}
 }
 
@@ -187,7 +193,7 @@ func (a *Audit) text() string {
 
 // markdown writes the counts as a table.
 func (a *Audit) markdown(b *strings.Builder) {
-	b.WriteString("\n| Policy | Enforcement | Examined | Violations | Unjudged | Excepted |\n| --- | --- | ---: | ---: | ---: | ---: |\n")
+	b.WriteString("\n| Policy | Enforcement | Evaluated | Violations | Unknown | Excepted |\n| --- | --- | ---: | ---: | ---: | ---: |\n")
 	for i := range a.Policies {
 		cells := a.Policies[i].cells()
 		for n := range cells {

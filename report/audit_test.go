@@ -69,9 +69,9 @@ func audited(t *testing.T) *report.Report {
 
 func TestAnAuditCountsPodsByPolicy(t *testing.T) {
 	t.Parallel()
-	want := &report.Audit{Pods: 8, Violating: 4, Unjudged: 1, Policies: []report.PolicyCounts{
-		{Policy: "production", Enforcement: v1alpha1.EnforcementDeny, Examined: 7, Violations: 3, Unjudged: 1, Excepted: 1},
-		{Policy: "<b>everywhere|", Enforcement: v1alpha1.EnforcementAudit, Examined: 6, Violations: 4},
+	want := &report.Audit{Pods: 8, Violating: 4, Unknown: 1, Policies: []report.PolicyCounts{
+		{Policy: "production", Enforcement: v1alpha1.EnforcementDeny, Evaluated: 6, Violations: 3, Unknown: 1, Excepted: 1},
+		{Policy: "<b>everywhere|", Enforcement: v1alpha1.EnforcementAudit, Evaluated: 6, Violations: 4},
 	}}
 	got := audited(t)
 	if diff := cmp.Diff(want, got.Audit); diff != "" {
@@ -133,8 +133,8 @@ func TestWhatAnAuditComesTo(t *testing.T) {
 	}{
 		"nothing is wrong":               {report.Report{Audit: &report.Audit{Pods: 5}}, report.Admitted, "no running pod violates a policy"},
 		"something is unread":            {report.Report{Audit: &report.Audit{Pods: 5}, Problems: problem}, report.Unknown, "no running pod violates a policy"},
-		"one can't be judged":            {report.Report{Audit: &report.Audit{Pods: 5, Unjudged: 1}}, report.Unknown, "1 of 5 running pods can't be judged"},
-		"some violate, though only warn": {report.Report{Audit: &report.Audit{Pods: 5, Violating: 2, Unjudged: 1}, Problems: problem, Summary: report.Summary{Warned: 2}}, report.Denied, "2 of 5 running pods violate a policy"},
+		"one could not be evaluated":     {report.Report{Audit: &report.Audit{Pods: 5, Unknown: 1}}, report.Unknown, "1 of 5 running pods could not be evaluated"},
+		"some violate, though only warn": {report.Report{Audit: &report.Audit{Pods: 5, Violating: 2, Unknown: 1}, Problems: problem, Summary: report.Summary{Warned: 2}}, report.Denied, "2 of 5 running pods violate a policy"},
 	} {
 		if got := tt.report.Outcome(); got != tt.want {
 			t.Errorf("%s: it comes to %s, want %s", name, got, tt.want)
@@ -151,7 +151,7 @@ func TestAnAuditWithoutAnythingToShowHasNoEmptyTable(t *testing.T) {
 	r.Add(report.Result{Kind: "Pod", Name: "good", Verdict: report.Admitted, Policies: []string{"p"}})
 	r.Finish()
 	text := written(t, r, report.Format{})
-	if strings.Contains(text, "WHAT HSS KNOWS") || !strings.Contains(text, "p       Deny                1") {
+	if strings.Contains(text, "WHAT HSS KNOWS") || !strings.Contains(text, "p       Deny                 1") {
 		t.Errorf("got\n%s", text)
 	}
 }

@@ -46,7 +46,9 @@ type Result struct {
 	Verdict Verdict  `json:"verdict"`
 	Images  []Image  `json:"images"`
 	// Policies are those that judged.
-	Policies   []string    `json:"policies,omitempty"`
+	Policies []string `json:"policies,omitempty"`
+	// Unknown are those of Policies for which no scan result was available.
+	Unknown    []string    `json:"-"`
 	Violations []Violation `json:"violations,omitempty"`
 	// Message is that of a denial, and Warnings are those of the webhook.
 	Message  string   `json:"message,omitempty"`
@@ -80,7 +82,7 @@ type Finding struct {
 func NewResult(d *gate.Decision, images []Image) Result {
 	r := Result{
 		Namespace: d.Namespace, Kind: d.Kind, Name: d.Name, Images: images,
-		Policies: d.Policies, Message: d.Message(), Warnings: d.Warnings(),
+		Policies: d.Policies, Unknown: d.Unknown, Message: d.Message(), Warnings: d.Warnings(),
 	}
 	for i := range d.Violations {
 		r.Violations = append(r.Violations, newViolation(&d.Violations[i]))

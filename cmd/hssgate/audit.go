@@ -20,7 +20,7 @@ It goes through the cluster some hundred pods at a time, and leaves out those
 that are being deleted and the exemptNamespaces of the configuration.
 
 How it differs from check -A: it counts pods for each policy, whatever the policy
-does with them, as the policy's status does (examined, violations, unjudged,
+does with them, as the policy's status does (evaluated, violations, unknown,
 excepted); it names Deployments and CronJobs in place of their ReplicaSets and
 Jobs; its table has only what violates something; and a pod that violates a policy
 which only warns or audits counts, too, for the exit code.

@@ -203,7 +203,7 @@ func verdictError(r *report.Report) error {
 }
 
 func unknownReason(r *report.Report) string {
-	if r.Audit != nil && r.Audit.Unjudged > 0 {
+	if r.Audit != nil && r.Audit.Unknown > 0 {
 		return r.Audit.Headline() + ": HSS can't be asked"
 	}
 	if n := r.Summary.Unknown; n > 0 && r.Audit == nil {

@@ -45,7 +45,7 @@ func testBackgroundAudit(t *testing.T, w *world) {
 	w.deploy(t, "upgrade", "audit", "--set", "config.audit.interval="+auditInterval.String(), "--set", "config.cache.freshFor=1s")
 	a := newAuditedCluster(t, w)
 	a.fill(t)
-	all := tellings{Examined: teams * deploymentsEach * replicasEach, Metrics: []string{`hssgate_audit_violations{policy="hssgate-default"} 0`}}
+	all := tellings{Evaluated: teams * deploymentsEach * replicasEach, Metrics: []string{`hssgate_audit_violations{policy="hssgate-default"} 0`}}
 	a.awaitTellings(t, &all)
 
 	before := a.now(t)
@@ -157,11 +157,11 @@ func (a *auditedCluster) change(f func(*hsstest.Image)) {
 // tellings are what hssgate tells of the running pods, by status, Events,
 // reports and metrics.
 type tellings struct {
-	Examined, Violations int32
-	First                []v1alpha1.AuditViolation
-	Events               []string
-	Reports              []string
-	Metrics              []string
+	Evaluated, Violations int32
+	First                 []v1alpha1.AuditViolation
+	Events                []string
+	Reports               []string
+	Metrics               []string
 }
 
 // awaitTellings waits until all that is told is what should be, and nothing
@@ -192,7 +192,7 @@ func (a *auditedCluster) readStatus(ctx context.Context, into *tellings) error {
 		return err
 	}
 	if last := p.Status.LastAudit; last != nil {
-		into.Examined, into.Violations, into.First = last.Examined, last.Violations, last.FirstViolations
+		into.Evaluated, into.Violations, into.First = last.Evaluated, last.Violations, last.FirstViolations
 	}
 	return nil
 }

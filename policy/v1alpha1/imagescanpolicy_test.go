@@ -78,7 +78,7 @@ func TestCRDIsClusterScopedWithStatusAndShortName(t *testing.T) {
 			columns = append(columns, c.Name)
 		}
 	}
-	if diff := cmp.Diff([]string{"Enforcement", "Templates", "Ready", "Violations", "Age"}, columns); diff != "" {
+	if diff := cmp.Diff([]string{"Enforcement", "Ready", "HSS", "Evaluated", "Violations", "Unknown", "Age"}, columns); diff != "" {
 		t.Errorf("columns differ:\n%s", diff)
 	}
 }

@@ -367,8 +367,12 @@ type When struct {
 	// +kubebuilder:default=Deny
 	// +optional
 	NotScanned Action `json:"notScanned,omitempty"`
-	// Unavailable applies if HSS cannot be asked and nothing recent enough is
-	// known.
+	// Unavailable applies to an outage of HSS: HSS or the network before it does
+	// not answer, answers with an error or throttles, and no recent result is
+	// known. Any action but Deny admits unknown images for as long as the outage
+	// lasts. It does not apply if hssgate itself is the cause, by refused or
+	// missing credentials, a missing project ID or permission, or its own limits
+	// of requests: such an image violates the policy.
 	// +kubebuilder:default=Deny
 	// +optional
 	Unavailable Action `json:"unavailable,omitempty"`
@@ -378,6 +382,9 @@ type When struct {
 const (
 	// ConditionReady is True if the policy is in force as it is written.
 	ConditionReady = "Ready"
+	// ConditionHSSReachable is True if HSS answers for every project, False if it
+	// does not for one of them, and Unknown before the first answer.
+	ConditionHSSReachable = "HSSReachable"
 	// ConditionGrace is True if images can have the grace that the policy gives.
 	ConditionGrace = "Grace"
 )
@@ -387,8 +394,9 @@ type ImageScanPolicyStatus struct {
 	// ObservedGeneration is the generation that Conditions speak of.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Ready tells whether the policy is in force as it is written,
-	// Grace, of a policy that gives one, whether images can have it.
+	// Conditions: Ready reports whether the policy is Active as it is written,
+	// HSSReachable whether HSS answers, and why not, and Grace, of a policy that
+	// gives one, whether images can have it.
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
@@ -403,17 +411,17 @@ type ImageScanPolicyStatus struct {
 type AuditStatus struct {
 	// Time is when the audit ended.
 	Time metav1.Time `json:"time"`
-	// Examined is how many pods the policy judged.
-	Examined int32 `json:"examined"`
+	// Evaluated is how many pods the policy evaluated.
+	Evaluated int32 `json:"evaluated"`
 	// Violations is how many of these violate the policy, whatever its
 	// enforcement.
 	Violations int32 `json:"violations"`
-	// Unjudged is how many of these could not be judged, since HSS could not be
-	// asked and nothing recent enough is known.
-	// +optional
-	Unjudged int32 `json:"unjudged,omitempty"`
-	// Excepted is how many of these would violate the policy, were there no
-	// exceptions for them.
+	// Unknown is how many pods could not be evaluated, since no recent scan result
+	// is available from HSS for one of their images: they are neither evaluated
+	// nor known to be good. The condition HSSReachable names the cause.
+	Unknown int32 `json:"unknown"`
+	// Excepted is how many of the evaluated pods would violate the policy without
+	// an exception.
 	// +optional
 	Excepted int32 `json:"excepted,omitempty"`
 	// Grace tells of the images that run under grace; absent if none does.
@@ -457,10 +465,13 @@ type AuditViolation struct {
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:path=imagescanpolicies,singular=imagescanpolicy,scope=Cluster,shortName=isp,categories={security,hssgate}
 // +kubebuilder:printcolumn:name="Enforcement",type=string,JSONPath=`.spec.enforcement`,description="What a violation does"
-// +kubebuilder:printcolumn:name="Templates",type=string,JSONPath=`.spec.templates`,description="What a violation in a workload's template does"
-// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="Whether the policy is in force as it is written"
-// +kubebuilder:printcolumn:name="Violations",type=integer,JSONPath=`.status.lastAudit.violations`,description="How many running pods violate it, by the last audit"
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="Whether the policy is Active as it is written"
+// +kubebuilder:printcolumn:name="HSS",type=string,JSONPath=`.status.conditions[?(@.type=="HSSReachable")].status`,description="Whether HSS answers for every project"
+// +kubebuilder:printcolumn:name="Evaluated",type=integer,JSONPath=`.status.lastAudit.evaluated`,description="How many running pods it evaluated in the last audit"
+// +kubebuilder:printcolumn:name="Violations",type=integer,JSONPath=`.status.lastAudit.violations`,description="How many of these violate it"
+// +kubebuilder:printcolumn:name="Unknown",type=integer,JSONPath=`.status.lastAudit.unknown`,description="How many running pods could not be evaluated, since no scan result is available from HSS"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Templates",type=string,priority=1,JSONPath=`.spec.templates`,description="What a violation in a workload's template does"
 // +kubebuilder:printcolumn:name="Severity",type=string,priority=1,JSONPath=`.spec.require.severityLevel.max`,description="The worst severity level that passes"
 // +kubebuilder:printcolumn:name="Vulnerabilities",type=integer,priority=1,JSONPath=`.spec.require.vulnerabilities.max`,description="The most vulnerabilities that pass"
 // +kubebuilder:printcolumn:name="Images",type=string,priority=1,JSONPath=`.spec.match.images`,description="The images that are judged"
