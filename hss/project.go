@@ -14,8 +14,8 @@ import (
 const (
 	iamService    = "IAM"
 	headerTraceID = "X-IAM-Trace-Id"
-	// lookUpTimeout bounds a look-up with its retries, which outlives the caller
-	// that began it.
+	// lookUpTimeout bounds a look-up with its retries. A caller that is cancelled
+	// does not end it, as others may wait for it.
 	lookUpTimeout = 30 * time.Second
 	// lookUpPause is how long an answer without a usable project is kept.
 	lookUpPause = time.Minute
@@ -128,11 +128,20 @@ func (f *projectFinder) current(ctx context.Context, account string) *lookUp {
 	begun := &lookUp{done: make(chan struct{})}
 	f.account, f.last = account, begun
 	go func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookUpTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeFor(ctx))
 		defer cancel()
 		f.run(ctx, begun)
 	}()
 	return begun
+}
+
+// timeFor bounds a look-up by the time that its first caller has, so that this
+// one learns what went wrong.
+func timeFor(ctx context.Context) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return min(time.Until(deadline), lookUpTimeout)
+	}
+	return lookUpTimeout
 }
 
 // counts reports whether a look-up is under way or has a result of use.

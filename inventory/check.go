@@ -55,7 +55,7 @@ func (i *Inventory) check(ctx context.Context, p *project) ProjectCheck {
 			}
 		}
 		c.Images, err = countImages(ctx, p)
-		return whyEnded(ctx, err)
+		return err
 	})
 	if c.Err != nil {
 		c.Cause = strings.Join(strings.Fields(causeOf(c.Err, c.ProjectID)), " ")

@@ -28,6 +28,10 @@ func write(tb testing.TB, name, content string) string {
 	return path
 }
 
+// patience bounds what takes real time, on a machine however slow, and is never
+// spent when all is well.
+const patience = 5 * time.Minute
+
 // against makes an inventory whose clients are the real ones and ask server,
 // configured by a file's text.
 func against(tb testing.TB, server *hsstest.Server, change ...func(*config.Configuration)) *inventory.Inventory {
@@ -48,6 +52,7 @@ registries:
 	if err != nil {
 		tb.Fatal(err)
 	}
+	c.Projects[0].RequestTimeout, c.Projects[0].LookupTimeout = config.Duration(time.Minute), config.Duration(patience)
 	for _, f := range change {
 		f(c)
 	}
@@ -95,7 +100,7 @@ func TestTheRealClientAsksAServerThatMatchesLooselyAndRepeatsRows(t *testing.T) 
 		"swr.example.com/prod/my-app@" + digest("a"):           "my-app:1",
 		"swr.example.com/prod/app:" + strings.Repeat("1", 100): "",
 	} {
-		got, _ := within(t, i, 10*time.Second, ref)
+		got, _ := within(t, i, patience, ref)
 		var names []string
 		for _, r := range got.Records {
 			names = append(names, r.Name+":"+r.Version)
@@ -129,10 +134,10 @@ func TestTheRealClientAndAServerInTrouble(t *testing.T) {
 			defer server.Close()
 			i := against(t, server, func(c *config.Configuration) {
 				p := &c.Projects[0]
-				p.RequestTimeout, p.LookupTimeout = config.Duration(cmp.Or(test.timeout, 5*time.Second)), config.Duration(5*time.Second)
+				p.RequestTimeout, p.LookupTimeout = config.Duration(cmp.Or(test.timeout, time.Minute)), config.Duration(patience)
 			})
 			server.Inject(test.fault.Times(0))
-			got, _ := within(t, i, 30*time.Second, app)
+			got, _ := within(t, i, patience, app)
 			if got.State != policy.StateUnavailable || !strings.HasPrefix(got.Reason, test.want) || strings.ContainsAny(got.Reason, "\n?") {
 				t.Errorf("got %v: %s\nwant %s", got.State, got.Reason, test.want)
 			}
@@ -146,7 +151,7 @@ func TestTheRealClientAndRefusedCredentials(t *testing.T) {
 	defer server.Close()
 	i := against(t, server)
 	for n := range 10 {
-		got, _ := within(t, i, 10*time.Second, fmt.Sprintf("swr.example.com/prod/app:%d", n))
+		got, _ := within(t, i, patience, fmt.Sprintf("swr.example.com/prod/app:%d", n))
 		if got.State != policy.StateUnavailable || !strings.HasPrefix(got.Reason, "HSS refused the credentials, so it is not asked again before ") {
 			t.Fatalf("got %v: %s", got.State, got.Reason)
 		}
@@ -171,7 +176,7 @@ func TestTheRealClientKeepsItsBoundOfCallsAtOnce(t *testing.T) {
 	var callers sync.WaitGroup
 	for n := range 12 {
 		callers.Go(func() {
-			if got, _ := within(t, i, 20*time.Second, fmt.Sprintf("swr.example.com/prod/app:%d", n)); got.State == policy.StateUnavailable {
+			if got, _ := within(t, i, patience, fmt.Sprintf("swr.example.com/prod/app:%d", n)); got.State == policy.StateUnavailable {
 				t.Error(got.Reason)
 			}
 		})
@@ -186,12 +191,12 @@ func TestNewClientsTrustsTheConfiguredCertificates(t *testing.T) {
 	t.Parallel()
 	server := hsstest.NewTLSServer(hsstest.WithImages(served("app", "1")))
 	defer server.Close()
-	if got, _ := within(t, against(t, server), 10*time.Second, app); got.State != policy.StateUnavailable || !strings.Contains(got.Reason, "certificate") {
+	if got, _ := within(t, against(t, server), patience, app); got.State != policy.StateUnavailable || !strings.Contains(got.Reason, "certificate") {
 		t.Errorf("without caFile got %v: %s", got.State, got.Reason)
 	}
 	ca := write(t, "ca.pem", certificateOf(t, server))
 	i := against(t, server, func(c *config.Configuration) { c.Projects[0].CAFile = ca })
-	if got, _ := within(t, i, 10*time.Second, app); got.State != policy.StateFound {
+	if got, _ := within(t, i, patience, app); got.State != policy.StateFound {
 		t.Errorf("with caFile got %v: %s", got.State, got.Reason)
 	}
 }
@@ -260,7 +265,7 @@ func TestThrottledVulnerabilitiesKeepNoImageFromBeingLookedUp(t *testing.T) {
 	ref := reference(t, app)
 	f := i.WithVulnerabilities(t.Context(), ref, i.Facts(t.Context(), ref), true)
 	wantUnlisted(t, f, "HSS answered 429 APIGW.0308")
-	if got, _ := within(t, i, 10*time.Second, "swr.example.com/prod/other:1"); got.State != policy.StateFound {
+	if got, _ := within(t, i, patience, "swr.example.com/prod/other:1"); got.State != policy.StateFound {
 		t.Errorf("got %v: %s", got.State, got.Reason)
 	}
 	if got := i.Stats().Projects[0].Breaker; got != inventory.BreakerClosed {
@@ -303,7 +308,7 @@ func TestAMistypedKeyOfManyProjectsIsNotLocked(t *testing.T) {
 		states = make([]policy.State, 7)
 		for n := range states {
 			projects.Go(func() {
-				got, _ := within(t, i, 10*time.Second, fmt.Sprintf("swr%d.example.com/prod/app:1", n))
+				got, _ := within(t, i, patience, fmt.Sprintf("swr%d.example.com/prod/app:1", n))
 				states[n] = got.State
 			})
 		}

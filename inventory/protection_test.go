@@ -294,7 +294,7 @@ func TestNothingIsLeftRunning(t *testing.T) {
 		}
 		i.Close()
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
 		runtime.Gosched()
 	}

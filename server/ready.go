@@ -1,10 +1,13 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"sync/atomic"
+	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 )
 
@@ -20,6 +23,7 @@ func (g *Server) addChecks() error {
 		"warm-up":     g.warmUp.ready,
 		"stopping":    g.notStopping,
 	}
+	g.readiness = ready
 	for name, check := range ready {
 		if err := g.manager.AddReadyzCheck(name, check); err != nil {
 			return fmt.Errorf("add readiness check: %w", err)
@@ -39,6 +43,25 @@ func (g *Server) serving() healthz.Checker {
 			return errClosed
 		}
 		return opened(r)
+	}
+}
+
+// readyPoll is how often a starting replica checks whether it is ready.
+const readyPoll = 200 * time.Millisecond
+
+// reportReady logs once that the replica is ready, unless ctx ends before.
+func (g *Server) reportReady(ctx context.Context) {
+	begun := time.Now()
+	err := wait.PollUntilContextCancel(ctx, readyPoll, true, func(context.Context) (bool, error) {
+		for _, check := range g.readiness {
+			if check(nil) != nil {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+	if err == nil {
+		g.Log.Info("ready", "took", time.Since(begun).Round(time.Millisecond).String(), "policies", g.policies.Index().Count())
 	}
 }
 

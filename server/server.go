@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
@@ -78,6 +79,8 @@ type Server struct {
 	warmUp        *warmUp
 	// stopping is set when Run's context has ended, closed ShutdownDelay later.
 	stopping, closed atomic.Bool
+	// readiness holds the readiness checks.
+	readiness map[string]healthz.Checker
 }
 
 // Run serves until ctx ends, which is no error.
@@ -143,7 +146,7 @@ func (g *Server) newInventory(ctx context.Context) (*inventory.Inventory, error)
 		return nil, fmt.Errorf("prepare to ask HSS: %w", err)
 	}
 	metrics.Registry.MustRegister(newInventoryMetrics(known.Stats))
-	go checkCredentials(ctx, clients, g.Log.With("component", "inventory"))
+	go checkProjects(ctx, known.Check, g.Log.With("component", "inventory"))
 	return known, nil
 }
 

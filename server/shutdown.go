@@ -37,6 +37,7 @@ func (g *Server) serve(ctx context.Context) error {
 	defer stop()
 	// It always runs: a manager that fails ends no context.
 	defer context.AfterFunc(ctx, func() { g.drain(stop) })()
+	go g.reportReady(ctx)
 	err := g.manager.Start(serving)
 	stopLeading()
 	<-stopped

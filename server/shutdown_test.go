@@ -83,6 +83,22 @@ func testShutdown(t *testing.T, s *site) {
 	if g.err != nil || took < shutdownDelay {
 		t.Errorf("it ended after %s: %v", took, g.err)
 	}
+	checkLog(t, g.read(t))
+}
+
+// checkLog checks that the few lines of a start and of a stop stand out, and
+// that neither logs an error.
+func checkLog(t *testing.T, log string) {
+	t.Helper()
+	for _, message := range []string{"starting", "ready"} {
+		if n := strings.Count(log, `"msg":"`+message+`"`); n != 1 {
+			t.Errorf("%d lines say %q, want 1", n, message)
+		}
+	}
+	const few = 12
+	if n := strings.Count(log, "\n"); n > few || strings.Contains(log, `"level":"ERROR"`) {
+		t.Errorf("the log has %d lines, want at most %d, and no ERROR:\n%s", n, few, log)
+	}
 }
 
 // leads reports as an error that the gate doesn't hold its Lease.

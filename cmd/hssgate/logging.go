@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,46 @@ import (
 
 	"github.com/hssgate/hssgate/config"
 )
+
+// libraryHandler logs what controller-runtime and client-go have to say: their
+// information is for debugging, lest it hide hssgate's own few lines.
+type libraryHandler struct{ slog.Handler }
+
+// Enabled implements [slog.Handler].
+func (h libraryHandler) Enabled(ctx context.Context, level slog.Level) bool {
+	return h.Handler.Enabled(ctx, lowered(level))
+}
+
+// Handle implements [slog.Handler].
+func (h libraryHandler) Handle(ctx context.Context, r slog.Record) error {
+	r.Level = lowered(r.Level)
+	// controller-runtime reports so that a replica which stops no longer leads.
+	if r.Message == "error received after stop sequence was engaged" {
+		r.Level = slog.LevelDebug
+		if !h.Handler.Enabled(ctx, r.Level) {
+			return nil
+		}
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// WithAttrs implements [slog.Handler].
+func (h libraryHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return libraryHandler{h.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup implements [slog.Handler].
+func (h libraryHandler) WithGroup(name string) slog.Handler {
+	return libraryHandler{h.Handler.WithGroup(name)}
+}
+
+// lowered makes debugging of information.
+func lowered(level slog.Level) slog.Level {
+	if level < slog.LevelWarn {
+		return min(level, slog.LevelDebug)
+	}
+	return level
+}
 
 // newLogger makes the one logger of the process, for the libraries too.
 func newLogger(w io.Writer, c config.Logging) (*slog.Logger, error) {
@@ -32,9 +73,9 @@ func newLoggerAt(w io.Writer, c config.Logging, level *slog.LevelVar) (*slog.Log
 	default:
 		return nil, usageError{fmt.Errorf("log format must be json or text, not %q", c.Format)}
 	}
-	ctrl.SetLogger(logr.FromSlogHandler(handler))
+	ctrl.SetLogger(logr.FromSlogHandler(libraryHandler{handler}))
+	klog.SetSlogLogger(slog.New(libraryHandler{handler}))
 	log := slog.New(handler)
-	klog.SetSlogLogger(log)
 	slog.SetDefault(log) // and of package log, which net/http uses
 	return log, nil
 }

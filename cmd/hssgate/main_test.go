@@ -64,6 +64,8 @@ func TestAWrongCallIsToldSo(t *testing.T) {
 		"a new policy and nothing to judge": {[]string{"policy", "simulate", "-f", "x"}, "nothing to judge: give --manifests FILE, -A or -n NAMESPACE"},
 		"probe without an address":          {[]string{"probe"}, "--url is required"},
 		"probe of what is no address":       {[]string{"probe", "--url", "foo"}, `--url must be the webhook's https:// address, not "foo"; see hssgate probe --help`},
+		"probe of HSS without a file":       {[]string{"probe", "--hss"}, "--hss needs --config FILE, and no other probe"},
+		"probe of HSS and a webhook":        {[]string{"probe", "--hss", "--config", "c.yaml", "--url", "https://a"}, "--hss needs --config FILE, and no other probe"},
 		"probe without TLS":                 {[]string{"probe", "--url", "http://hssgate"}, `not "http://hssgate"`},
 		"probe of two ways at once":         {[]string{"probe", "--api-server", "--url", "https://hssgate"}, "--api-server and --url are two probes: give one"},
 		"probe of no host":                  {[]string{"probe", "--url", "https://:443/"}, `not "https://:443/"`},

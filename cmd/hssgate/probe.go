@@ -33,13 +33,15 @@ type probeFlags struct {
 	// kubeconfig and namespace belong to apiServer.
 	kubeconfig string
 	namespace  string
+	hss        bool
+	configFile string // belongs to hss
 	timeout    time.Duration
 }
 
 func newProbeCommand() *cobra.Command {
 	f := &probeFlags{}
 	cmd := &cobra.Command{
-		Use:   "probe {--url URL [--ca-file FILE] | --api-server [-n NAMESPACE]}",
+		Use:   "probe {--url URL [--ca-file FILE] | --api-server [-n NAMESPACE] | --hss --config FILE}",
 		Short: "Check that a running webhook answers",
 		Long: `probe checks one part of the way from the API server to HSS. The chart's
 "helm test" runs it.
@@ -53,10 +55,14 @@ create pods in the namespace. Without hssgate:
 
   kubectl run try --image=` + webhook.ProbeImage + ` --dry-run=server
 
-Until the timeout, it tries again while the webhook can't be reached, and while the
-comment is missing.`,
+--hss makes one signed call for every project of a configuration file, and prints
+what HSS answers: the number of images, or what is wrong and what to do.
+
+Until the timeout, it tries again while the webhook or HSS can't be reached, and
+while the comment is missing.`,
 		Example: `  hssgate probe --url https://hssgate.hssgate-system.svc:443/validate --ca-file /ca/ca.crt
-  hssgate probe --api-server -n default`,
+  hssgate probe --api-server -n default
+  hssgate probe --hss --config /etc/hssgate/config/config.yaml`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
@@ -66,6 +72,8 @@ comment is missing.`,
 	flags.BoolVar(&f.apiServer, "api-server", false, "check that the API server calls the webhook")
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "with --api-server: how to reach the cluster; default: $KUBECONFIG, the pod's service account, ~/.kube/config")
 	flags.StringVarP(&f.namespace, "namespace", "n", "default", "with --api-server: the namespace to create the pod in, which must not be exempt")
+	flags.BoolVar(&f.hss, "hss", false, "check that HSS answers for every project")
+	flags.StringVar(&f.configFile, "config", "", "with --hss: the configuration file")
 	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "how long to try")
 	return cmd
 }
@@ -76,6 +84,9 @@ func (f *probeFlags) run(cmd *cobra.Command) error {
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
 	defer cancel()
+	if f.hss {
+		return f.probeHSS(ctx, cmd.OutOrStdout())
+	}
 	probe := f.probeWebhook
 	if f.apiServer {
 		probe = f.probeAPIServer
@@ -90,6 +101,10 @@ func (f *probeFlags) run(cmd *cobra.Command) error {
 
 func (f *probeFlags) validate() error {
 	switch {
+	case f.hss && (f.apiServer || f.url != "" || f.configFile == ""):
+		return errors.New("--hss needs --config FILE, and no other probe")
+	case f.hss:
+		return nil
 	case f.apiServer && (f.url != "" || f.caFile != ""):
 		return errors.New("--api-server and --url are two probes: give one")
 	case f.apiServer:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -76,12 +77,27 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	if f.logLevel == "" {
 		go followLevel(cmd.Context(), f.configFile, &level, log)
 	}
-	log.Info("starting", "version", version, "config", f.configFile, "apiServer", cluster.Host, "dryRun", c.DryRun)
+	mode := "enforce"
+	if c.DryRun {
+		mode = "dry-run"
+	}
+	log.Info("starting", "version", version, "mode", mode, "projects", describeProjects(c.Projects), "config", f.configFile, "apiServer", cluster.Host)
 	g := &server.Server{
 		Config: c, Cluster: cluster, Log: log, UserAgent: userAgent(),
 		CAFile: f.caFile, LeaderElect: f.leaderElect, Namespace: ownNamespace(), ShutdownDelay: f.delay,
 	}
 	return g.Run(cmd.Context())
+}
+
+// describeProjects names each project with where it is, its ID and the source
+// of its credentials.
+func describeProjects(projects []config.Project) []string {
+	described := make([]string, 0, len(projects))
+	for _, p := range projects {
+		described = append(described, fmt.Sprintf("%s: %s, project ID %s, credentials %s",
+			p.Name, cmp.Or(p.Region, p.Endpoint), cmp.Or(p.ProjectID, "of the credentials or from IAM"), p.Credentials.Source))
+	}
+	return described
 }
 
 // configuration reads the file and lets flags override it.
