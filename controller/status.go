@@ -11,6 +11,9 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
@@ -39,18 +42,39 @@ type Status struct {
 	// AuditInterval is how often the pods that run are audited; 0: never, and
 	// then no image can have a grace.
 	AuditInterval time.Duration
+	// HSS reports whether HSS answers. Optional.
+	HSS *HSS
 }
 
 // SetupWithManager follows the policies on the leader.
 func (s *Status) SetupWithManager(mgr ctrl.Manager) error {
-	err := ctrl.NewControllerManagedBy(mgr).
+	b := ctrl.NewControllerManagedBy(mgr).
 		Named("policy-status").
-		For(&v1alpha1.ImageScanPolicy{}, builder.WithPredicates(changes())).
-		Complete(s)
-	if err != nil {
+		For(&v1alpha1.ImageScanPolicy{}, builder.WithPredicates(changes()))
+	if s.HSS != nil {
+		if err := mgr.Add(s.HSS); err != nil {
+			return fmt.Errorf("check HSS: %w", err)
+		}
+		b = b.WatchesRawSource(source.Channel(s.HSS.changed, handler.TypedEnqueueRequestsFromMapFunc(s.all)))
+	}
+	if err := b.Complete(s); err != nil {
 		return fmt.Errorf("write the status of policies: %w", err)
 	}
 	return nil
+}
+
+// all returns a request for each policy.
+func (s *Status) all(ctx context.Context, _ struct{}) []ctrl.Request {
+	var list v1alpha1.ImageScanPolicyList
+	if err := s.Client.List(ctx, &list); err != nil {
+		logf.FromContext(ctx).Error(err, "policies cannot be listed: the condition HSSReachable stays as it is")
+		return nil
+	}
+	requests := make([]ctrl.Request, len(list.Items))
+	for i := range list.Items {
+		requests[i].Name = list.Items[i].Name
+	}
+	return requests
 }
 
 // Reconcile writes the status if it isn't what it should be.
@@ -62,6 +86,7 @@ func (s *Status) Reconcile(ctx context.Context, r ctrl.Request) (ctrl.Result, er
 	before := p.DeepCopy()
 	p.Status.ObservedGeneration = p.Generation
 	meta.SetStatusCondition(&p.Status.Conditions, readyCondition(&p))
+	s.setHSSCondition(&p)
 	s.setGraceCondition(&p)
 	if apiequality.Semantic.DeepEqual(before.Status, p.Status) {
 		return ctrl.Result{}, nil
@@ -70,6 +95,19 @@ func (s *Status) Reconcile(ctx context.Context, r ctrl.Request) (ctrl.Result, er
 		return ctrl.Result{}, client.IgnoreNotFound(fmt.Errorf("write status of policy %q: %w", p.Name, err))
 	}
 	return ctrl.Result{}, nil
+}
+
+// setHSSCondition sets whether HSS answers. A new leader keeps what the last one
+// wrote until it has checked HSS itself.
+func (s *Status) setHSSCondition(p *v1alpha1.ImageScanPolicy) {
+	if s.HSS == nil {
+		return
+	}
+	condition := s.HSS.Condition(p.Generation)
+	if condition.Status == metav1.ConditionUnknown && meta.FindStatusCondition(p.Status.Conditions, condition.Type) != nil {
+		return
+	}
+	meta.SetStatusCondition(&p.Status.Conditions, condition)
 }
 
 // setGraceCondition says whether the grace that a policy gives can be had.

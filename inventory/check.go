@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/policy"
 )
 
 // ProjectCheck is the result of one signed call to the HSS of a project.
@@ -20,8 +21,9 @@ type ProjectCheck struct {
 	ProjectID string
 	// Images is how many images HSS lists; -1: it does not say.
 	Images int
-	// Err is why HSS could not be used, or nil.
-	Err error
+	// Err is why HSS could not be used, or nil, and Fault whose trouble that is.
+	Err   error
+	Fault policy.Cause
 	// Cause is Err in plain words: what is wrong and what to do, in one line and
 	// without secrets. Empty without Err.
 	Cause string
@@ -59,6 +61,7 @@ func (i *Inventory) check(ctx context.Context, p *project) ProjectCheck {
 	})
 	if c.Err != nil {
 		c.Cause = strings.Join(strings.Fields(causeOf(c.Err, c.ProjectID)), " ")
+		c.Fault = p.classify(c.Err, i.clock.Now())
 		c.Temporary = isTemporary(c.Err)
 	}
 	return c

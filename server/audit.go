@@ -22,6 +22,7 @@ func (g *Server) prepareAudit(known *inventory.Inventory) {
 	judge.Patient = true
 	triggers := []audit.Trigger{
 		{Name: "policies", Prompt: true, Value: func() any { return g.policies.Index() }},
+		{Name: "hss", Prompt: true, Value: func() any { return g.hss.Reachable() }},
 		{Name: "exceptions", Value: func() any { return g.exceptions.State(time.Now()) }},
 		{Name: "graces", Value: func() any { return g.histories.Worsened() }},
 		{Name: "images", Value: func() any { return known.Changes() }},

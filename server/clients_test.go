@@ -179,13 +179,13 @@ func ask(t *testing.T, g *gate, certificates []tls.Certificate) (int, error) {
 	return response.StatusCode, response.Body.Close()
 }
 
-// testColumns reads what an operator sees first.
+// testColumns reads what an operator sees first, where there is no HSS.
 func testColumns(t *testing.T, s *site) {
 	s.kubectl(t, policyFor("in-force", "nowhere"), "create", "-f", "-")
 	s.kubectl(t, strings.Replace(policyFor("not-in-force", "nowhere"), "{vulnerabilities: {max: 0}}", "{expressions: [{expression: image.nonsense, message: x}]}", 1), "create", "-f", "-")
 	g := s.start(t, plan{name: "columns"})
 	g.awaitReady(t)
-	want := regexp.MustCompile(`^NAME +ENFORCEMENT .*READY .*AGE\nin-force +Deny .*True .*\d[ms]\nnot-in-force +Deny .*False .*\d[ms]\n$`)
+	want := regexp.MustCompile(`^NAME +ENFORCEMENT +READY +HSS +EVALUATED +VIOLATIONS +UNKNOWN +AGE\nin-force +Deny +True +False +0 +0 +0 .*\d[ms]\nnot-in-force +Deny +False +False +0 +0 +0 .*\d[ms]\n$`)
 	eventually(t, func() error {
 		if out := s.kubectl(t, "", "get", "isp", "in-force", "not-in-force"); !want.MatchString(out) {
 			return fmt.Errorf("kubectl get isp prints\n%s", out)
@@ -193,6 +193,9 @@ func testColumns(t *testing.T, s *site) {
 		return nil
 	})
 	if out := s.kubectl(t, "", "get", "isp", "not-in-force", "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].message}`); !strings.Contains(out, "nonsense") {
+		t.Errorf("its condition says %q", out)
+	}
+	if out := s.kubectl(t, "", "get", "isp", "in-force", "-o", `jsonpath={.status.conditions[?(@.type=="HSSReachable")].message}`); !strings.HasPrefix(out, "project main: cannot reach HSS") {
 		t.Errorf("its condition says %q", out)
 	}
 }

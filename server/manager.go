@@ -95,5 +95,5 @@ func (g *Server) newElected() (ctrl.Manager, error) {
 			return nil, err
 		}
 	}
-	return manager, (&controller.Status{Client: manager.GetClient(), AuditInterval: g.auditInterval}).SetupWithManager(manager)
+	return manager, (&controller.Status{Client: manager.GetClient(), AuditInterval: g.auditInterval, HSS: g.hss}).SetupWithManager(manager)
 }

@@ -74,6 +74,8 @@ type Server struct {
 	tracer trace.Tracer
 	// audit adds the audit of running pods to the elected one's manager.
 	audit func(ctrl.Manager) error
+	// hss reports whether HSS answers.
+	hss *controller.HSS
 	// auditInterval is 0 if there is no audit.
 	auditInterval time.Duration
 	warmUp        *warmUp
@@ -186,6 +188,7 @@ func (g *Server) register(ctx context.Context, known *inventory.Inventory) error
 	if err := g.manager.Add(known); err != nil {
 		return fmt.Errorf("keep what is known of images fresh: %w", err)
 	}
+	g.hss = controller.NewHSS(checkHSS(known), clock.RealClock{})
 	g.prepareAudit(known)
 	return g.prepareWarmUp(known, judge)
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/config/presets"
+	"github.com/hssgate/hssgate/controller"
 	"github.com/hssgate/hssgate/gate"
 	"github.com/hssgate/hssgate/hss/hsstest"
 	"github.com/hssgate/hssgate/image"
@@ -233,4 +235,48 @@ func TestBaselineDeniesWhatHssgatesOwnLimitsKeepBack(t *testing.T) {
 			t.Errorf("allowed is %v: %s", got.Allowed, said(got))
 		}
 	})
+}
+
+func TestPoliciesShowWhetherHSSAnswers(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		fault   *hsstest.Fault
+		project map[string]string
+		status  metav1.ConditionStatus
+		reason  string
+		message string
+	}{
+		"HSS answers":                {status: "True", reason: "Answers", message: "HSS answers for project bj4"},
+		"there are no credentials":   {project: map[string]string{"credentials": "{source: TokenFile, tokenFile: /nonexistent/token}"}, status: "False", reason: "Misconfigured", message: "/nonexistent/token"},
+		"there is no project ID":     {project: map[string]string{"projectID": ""}, status: "False", reason: "Misconfigured", message: "no project ID"},
+		"HSS refuses the access key": {fault: new(hsstest.StatusFault(http.StatusUnauthorized)), status: "False", reason: "Misconfigured", message: "project bj4: HSS refuses the access key HSSTESTACCESSKEY"},
+		"HSS denies permission":      {fault: new(hsstest.StatusFault(http.StatusForbidden)), status: "False", reason: "Misconfigured", message: "no permission"},
+		"the network fails":          {project: map[string]string{"endpoint": "http://127.0.0.1:1"}, status: "False", reason: "Unavailable", message: "connection refused"},
+		"HSS fails":                  {fault: new(hsstest.StatusFault(http.StatusServiceUnavailable)), status: "False", reason: "Unavailable", message: "HSS answered 503"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDoor(t, test.project, false)
+			if test.fault != nil {
+				d.hss.Inject(test.fault.Times(0))
+			}
+			hss := controller.NewHSS(checkHSS(d.inventory), clock.RealClock{})
+			if got := hss.Condition(1); got.Status != metav1.ConditionUnknown || got.Message != "HSS has not been called yet" {
+				t.Errorf("before the first check: %+v", got)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error)
+			go func() { ended <- hss.Start(ctx) }()
+			for hss.Reachable() == metav1.ConditionUnknown {
+				time.Sleep(time.Millisecond)
+			}
+			cancel()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+			if got := hss.Condition(1); got.Status != test.status || got.Reason != test.reason || !strings.Contains(got.Message, test.message) || strings.Contains(got.Message, "\n") {
+				t.Errorf("got %s %s: %s; want %s %s: %s", got.Status, got.Reason, got.Message, test.status, test.reason, test.message)
+			}
+		})
+	}
 }
