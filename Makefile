@@ -9,12 +9,14 @@ MAKEFLAGS   += --no-print-directory
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.0.0)
 FUZZTIME  ?= 30s
 # Go's modules in this repository. The test modules keep their dependencies out of hssgate's go.mod.
-MODULES   := . hss/sdkoracle hack/controlplane hack/tools hack/chart hack/kubescore hack/kwok report/schematest tracing/otlp/oracle e2e/faults
-TESTED    := hss/sdkoracle hack/chart report/schematest tracing/otlp/oracle e2e/faults
+MODULES   := . hss/sdkoracle hack/controlplane hack/tools hack/chart hack/kubescore hack/kwok hack/node hack/image hack/helm3 report/schematest tracing/otlp/oracle e2e/faults
+TESTED    := hss/sdkoracle hack/chart hack/image report/schematest tracing/otlp/oracle e2e/faults
 
 ROOT      := $(CURDIR)
 TOOLS     := $(ROOT)/.cache/tools/bin
 ASSETS    := $(ROOT)/.cache/controlplane/bin
+NODE      := $(ROOT)/.cache/node/bin
+comma     := ,
 # The tools that are built from hack/chart.
 FOR_CHART := $(addprefix $(TOOLS)/,helm kubeconform helm-docs actionlint promcheck)
 
@@ -42,6 +44,17 @@ build: ## Build bin/hssgate, one static file
 simulator: ## Build bin/hss-simulator, which serves an inventory file as if it were HSS
 	$(GO_BUILD) -o bin/hss-simulator ./cmd/hss-simulator
 
+# The Dockerfile's image, without Docker.
+NAME      ?= hssgate
+PLATFORMS ?= linux/amd64,linux/arm64
+
+.PHONY: image
+image: $(NODE)/image ## Build the image without Docker, as an OCI layout in bin/image; PUSH=REFERENCE pushes it; NAME=hss-simulator: the other image
+	@for platform in $(subst $(comma), ,$(PLATFORMS)); do \
+	  GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO_BUILD) -o "bin/$${platform/\//-}/$(NAME)" ./cmd/$(NAME); \
+	done
+	$(NODE)/image -f $(if $(filter hssgate,$(NAME)),Dockerfile,hack/image/$(NAME).Dockerfile) -platform $(PLATFORMS) -o bin/image $(if $(PUSH),-push $(PUSH))
+
 .PHONY: verify-binary
 verify-binary: build ## Check that bin/hssgate is static, under 60 MB and reproducible
 	go run ./hack/verifybinary -max-mib 57 bin/hssgate
@@ -64,21 +77,26 @@ clean: ## Remove what was built, the cached control plane and tools included
 
 .PHONY: test
 test: require-cc controllers $(FOR_CHART) ## Run all tests under the race detector, the ones against a real API server included
-	KUBEBUILDER_ASSETS=$(ASSETS) go test -race -timeout 60m $$(go list ./... | grep -v '/e2e/cluster$$')
+	KUBEBUILDER_ASSETS=$(ASSETS) go test -race -timeout 60m $$(go list ./... | grep -vE '/(e2e|test)/cluster$$')
 	@for module in $(TESTED); do \
 	  echo "go -C $$module test -race -timeout 60m ./..."; \
 	  go -C $$module test -race -timeout 60m ./...; \
 	done
 
-# Not part of `make test`: what they need takes minutes more to build, and their load wants the machine for itself.
+# Not part of `make test`: it needs root, and what it needs takes minutes more to build.
 .PHONY: e2e
-e2e: cluster $(TOOLS)/helm ## Install the chart in a cluster of real controllers and simulated nodes, and take it through its life
-	KUBEBUILDER_ASSETS=$(ASSETS) go test -count=1 -v -timeout 60m ./e2e/cluster
+e2e: require-root node $(TOOLS)/helm $(TOOLS)/helm3 $(TOOLS)/kwok ## As root: install the image and the chart on a real node, and take them through their life
+	go test -count=1 -v -timeout 60m ./test/cluster
+
+.PHONY: require-root
+require-root:
+	@[[ $$(id -u) == 0 ]] || { echo "make e2e needs root, since it starts a node with kubelet and containerd: sudo make e2e"; exit 1; }
+	@command -v runc nft busybox >/dev/null || { echo "make e2e needs runc and others: run hack/debian.sh as root"; exit 1; }
 
 .PHONY: test-browser
-test-browser: ## Open the HTML report in a real headless Chromium, which must be installed (hack/browser.sh installs it)
+test-browser: ## Open the HTML report in a real headless Chromium, which must be installed (hack/debian.sh installs it)
 	@command -v "$${CHROMIUM:-chromium}" >/dev/null || { \
-	  echo "make test-browser needs Chromium: install it, run hack/browser.sh as root, or set CHROMIUM"; exit 1; }
+	  echo "make test-browser needs Chromium: install it, run hack/debian.sh as root, or set CHROMIUM"; exit 1; }
 	go vet -tags browser ./report
 	go test -race -tags browser -run 'ThePage' -timeout 30m ./report
 
@@ -140,8 +158,21 @@ controlplane: ## Build etcd, kube-apiserver and kubectl for the tests, once (min
 controllers: ## Build the controllers and the scheduler besides, once (minutes; cached in .cache)
 	@hack/controlplane/build.sh etcd kube-apiserver kubectl kube-controller-manager kube-scheduler
 
-.PHONY: cluster
-cluster: controllers $(TOOLS)/kwok ## Build all of a cluster for `make e2e`, kwok included, once (minutes; cached in .cache)
+.PHONY: node
+node: controllers $(NODE)/containerd $(NODE)/image ## Build all of a real node (hack/node/node.sh runs it), once (minutes; cached in .cache)
+	@hack/controlplane/build.sh kubelet kube-proxy
+
+# What the node runs besides Kubernetes.
+$(NODE)/containerd: hack/node/go.mod hack/node/go.sum $(wildcard hack/node/*/*.go)
+	@echo "building containerd, CoreDNS and a registry (only the first time) ..."
+	@mkdir -p $(NODE)
+	@CGO_ENABLED=0 go -C hack/node build -trimpath -ldflags '-s -w' -o $(NODE)/ ./registry ./coredns ./pause $$(go -C hack/node list -f '{{.ImportPath}}' tool)
+	@touch $@
+
+$(NODE)/image: hack/image/go.mod hack/image/go.sum $(wildcard hack/image/*.go)
+	@mkdir -p $(NODE)
+	@CGO_ENABLED=0 go -C hack/image build -trimpath -ldflags '-s -w' -o $@ .
+	@touch $@
 
 .PHONY: tools
 tools: $(addprefix $(TOOLS)/,controller-gen crd-ref-docs golangci-lint govulncheck benchstat kube-score) $(FOR_CHART) ## Build the pinned tools into .cache/tools/bin
@@ -158,6 +189,7 @@ $(TOOLS)/golangci-lint:  PACKAGE := github.com/golangci/golangci-lint/v2/cmd/gol
 $(TOOLS)/govulncheck:    PACKAGE := golang.org/x/vuln/cmd/govulncheck
 $(TOOLS)/benchstat:      PACKAGE := golang.org/x/perf/cmd/benchstat
 $(TOOLS)/helm:           PACKAGE := helm.sh/helm/v4/cmd/helm
+$(TOOLS)/helm3:          PACKAGE := helm.sh/helm/v3/cmd/helm
 $(TOOLS)/kubeconform:    PACKAGE := github.com/yannh/kubeconform/cmd/kubeconform
 $(TOOLS)/helm-docs:      PACKAGE := github.com/norwoodj/helm-docs/cmd/helm-docs
 $(TOOLS)/actionlint:     PACKAGE := github.com/rhysd/actionlint/cmd/actionlint
@@ -165,11 +197,12 @@ $(TOOLS)/promcheck:      PACKAGE := ./promcheck
 $(TOOLS)/kube-score:     PACKAGE := github.com/zegl/kube-score/cmd/kube-score
 $(TOOLS)/kwok:           PACKAGE := sigs.k8s.io/kwok/cmd/kwok
 
-# The module of each tool: those of the chart need other versions than the rest, and kube-score and kwok others still.
+# The module of each tool: some need other versions than the rest.
 $(TOOLS)/%:          MODULE := hack/tools
 $(FOR_CHART):        MODULE := hack/chart
 $(TOOLS)/kube-score: MODULE := hack/kubescore
 $(TOOLS)/kwok:       MODULE := hack/kwok
+$(TOOLS)/helm3:      MODULE := hack/helm3
 
 define build_tool
 	@echo "building $(@F) (only the first time) ..."
@@ -184,6 +217,8 @@ $(TOOLS)/promcheck: hack/chart/promcheck/main.go
 $(TOOLS)/kube-score: hack/kubescore/go.mod hack/kubescore/go.sum
 	$(build_tool)
 $(TOOLS)/kwok: hack/kwok/go.mod hack/kwok/go.sum
+	$(build_tool)
+$(TOOLS)/helm3: hack/helm3/go.mod hack/helm3/go.sum
 	$(build_tool)
 $(TOOLS)/%: hack/tools/go.mod hack/tools/go.sum
 	$(build_tool)

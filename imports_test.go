@@ -63,6 +63,7 @@ func directions() map[string]direction {
 		"cmd":                       {ours: anything, others: anything},
 		"internal/controlplanetest": {others: anything},
 		"e2e":                       {},
+		"test":                      {},
 		"hack":                      {},
 		"hack/bench":                {ours: anything, others: anything},
 	}

@@ -42,7 +42,7 @@ type message struct {
 }
 
 // startBrowser starts Chromium for the time of a test. It needs one installed;
-// hack/browser.sh installs it where it may.
+// hack/debian.sh installs it where it may.
 func startBrowser(t *testing.T) *browser {
 	t.Helper()
 	path := os.Getenv("CHROMIUM")
@@ -50,7 +50,7 @@ func startBrowser(t *testing.T) *browser {
 		path = "chromium"
 	}
 	if _, err := exec.LookPath(path); err != nil {
-		t.Fatalf("the browser tests need Chromium: install it, run hack/browser.sh as root, or set $CHROMIUM: %v", err)
+		t.Fatalf("the browser tests need Chromium: install it, run hack/debian.sh as root, or set $CHROMIUM: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	profile, err := os.MkdirTemp("", "hssgate-browser-") // Chromium may still write while it ends

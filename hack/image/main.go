@@ -1,0 +1,126 @@
+// Command image builds a container image from a Dockerfile without Docker: it
+// takes the final stage, whose programs are built already, and writes an OCI
+// layout or pushes to a registry.
+//
+//	image [-f Dockerfile] [-bin bin/{os}-{arch}] [-platform linux/amd64,linux/arm64] [-o DIR] [-push REFERENCE] [FOLDER]
+//
+// It knows what the images of this repository need: FROM scratch or
+// distroless/static, COPY of single files, LABEL, ENV, USER, ENTRYPOINT and CMD. A
+// file that another stage builds comes from the folder -bin. The same files give
+// the same digest. It prints the digest.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "image:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	flags := flag.NewFlagSet("image", flag.ExitOnError)
+	file := flags.String("f", "Dockerfile", "Dockerfile")
+	bin := flags.String("bin", "bin/{os}-{arch}", "`folder` with the programs that other stages build; {os} and {arch} stand for the platform")
+	platforms := flags.String("platform", "linux/amd64", "platforms, separated by commas; several make an index")
+	output := flags.String("o", "", "`folder` for an OCI layout; what it holds is replaced")
+	push := flags.String("push", "", "`reference` to push to, with the credentials of ~/.docker/config.json")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *output == "" && *push == "" || flags.NArg() > 1 {
+		return errors.New("give -o, -push or both, and one folder at most")
+	}
+	stage, err := readStage(*file)
+	if err != nil {
+		return err
+	}
+	built, err := build(stage, sources{context: cmp.Or(flags.Arg(0), "."), bin: *bin}, strings.Split(*platforms, ","))
+	if err != nil {
+		return err
+	}
+	if err := built.write(*output, *push); err != nil {
+		return err
+	}
+	digest, err := built.artifact.Digest()
+	if err != nil {
+		return err
+	}
+	fmt.Println(digest)
+	return nil
+}
+
+// artifact is an image of one platform or an index of several.
+type artifact interface {
+	remote.Taggable
+	Digest() (v1.Hash, error)
+}
+
+// result holds what was built, and the same as an index, as a layout holds it.
+type result struct {
+	artifact artifact
+	index    v1.ImageIndex
+}
+
+// build builds one image for each platform.
+func build(stage *stage, from sources, platforms []string) (*result, error) {
+	index := v1.ImageIndex(empty.Index)
+	var last v1.Image
+	for _, s := range platforms {
+		platform, err := v1.ParsePlatform(s)
+		if err != nil {
+			return nil, fmt.Errorf("platform %q: %w", s, err)
+		}
+		image, err := stage.image(from, platform)
+		if err != nil {
+			return nil, fmt.Errorf("platform %q: %w", s, err)
+		}
+		last = image
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{Platform: platform}})
+	}
+	if len(platforms) == 1 {
+		return &result{last, index}, nil
+	}
+	return &result{index, index}, nil
+}
+
+// write writes a layout, pushes, or both.
+func (r *result) write(output, push string) error {
+	if output != "" {
+		if err := os.RemoveAll(output); err != nil {
+			return err
+		}
+		if _, err := layout.Write(output, r.index); err != nil {
+			return err
+		}
+	}
+	if push == "" {
+		return nil
+	}
+	reference, err := name.ParseReference(push)
+	if err != nil {
+		return err
+	}
+	pusher, err := remote.NewPusher(remote.WithAuthFromKeychain(authn.DefaultKeychain))
+	if err != nil {
+		return err
+	}
+	return pusher.Push(context.Background(), reference, r.artifact)
+}

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/google/go-containerregistry/pkg/name"
+	ggcr "github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+// The files of gcr.io/distroless/static:nonroot that a Go program uses, with
+// mode and owner, and that of hssgate. Time zones are left out: there are 1,800.
+const wantFiles = `drwxr-xr-x 0 home/
+drwx------ 65532 home/nonroot/
+drwx------ 0 root/
+dtrwxrwxrwx 0 tmp/
+drwxr-xr-x 0 etc/
+-rw-r--r-- 0 etc/group
+-rw-r--r-- 0 etc/nsswitch.conf
+-rw-r--r-- 0 etc/passwd
+drwxr-xr-x 0 etc/ssl/
+drwxr-xr-x 0 etc/ssl/certs/
+-rw-r--r-- 0 etc/ssl/certs/ca-certificates.crt
+drwxr-xr-x 0 usr/
+drwxr-xr-x 0 usr/share/
+-rwxr-xr-x 0 hssgate
+`
+
+func TestTheImageIsThatOfTheDockerfile(t *testing.T) {
+	t.Parallel()
+	bin := newPrograms(t)
+	output := filepath.Join(t.TempDir(), "image")
+	if err := run([]string{"-f", "../../Dockerfile", "-bin", bin, "-platform", "linux/amd64,linux/arm64", "-o", output}); err != nil {
+		t.Fatal(err)
+	}
+	for _, architecture := range []string{"amd64", "arm64"} {
+		image := imageOf(t, output, architecture)
+		config, err := image.ConfigFile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := v1.Config{
+			User: "65532:65532", WorkingDir: "/home/nonroot", Entrypoint: []string{"/hssgate"},
+			Env: []string{
+				"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+				"SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt",
+			},
+			Labels: map[string]string{
+				"org.opencontainers.image.title":       "hssgate",
+				"org.opencontainers.image.description": "Admits or denies pods by what Huawei Cloud HSS found in their images",
+				"org.opencontainers.image.licenses":    "Apache-2.0",
+			},
+		}
+		if diff := cmp.Diff(want, config.Config); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", architecture, diff)
+		}
+		files, contents := filesOf(t, image)
+		if diff := cmp.Diff(wantFiles, files); diff != "" {
+			t.Errorf("files for %s (-want +got):\n%s", architecture, diff)
+		}
+		if got, want := contents["hssgate"], "hssgate for linux-"+architecture; got != want {
+			t.Errorf("/hssgate is %q, want %q", got, want)
+		}
+		if got := contents["etc/passwd"]; !strings.Contains(got, "\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n") {
+			t.Errorf("/etc/passwd is %q", got)
+		}
+		if _, ok := contents["usr/share/zoneinfo/Asia/Shanghai"]; !ok {
+			t.Error("there are no time zones")
+		}
+	}
+}
+
+func TestTheSameFilesGiveTheSameDigest(t *testing.T) {
+	t.Parallel()
+	first, second := filepath.Join(t.TempDir(), "image"), filepath.Join(t.TempDir(), "image")
+	for _, output := range []string{first, second} {
+		if err := run([]string{"-f", "hss-simulator.Dockerfile", "-bin", newPrograms(t), "-o", output}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	index, err := os.ReadFile(filepath.Join(first, "index.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := os.ReadFile(filepath.Join(second, "index.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(index), string(again)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestPush(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(server.Close)
+	folder := t.TempDir()
+	write(t, filepath.Join(folder, "Dockerfile"), "FROM scratch\nCOPY motd /etc/\nENV A=1\nUSER 1:1\nENTRYPOINT [\"/a\"]\nCMD [\"b\"]\n")
+	write(t, filepath.Join(folder, "motd"), "hello")
+	reference := strings.TrimPrefix(server.URL, "http://") + "/team/app:v1"
+	if err := run([]string{"-f", filepath.Join(folder, "Dockerfile"), "-push", reference, folder}); err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := name.ParseReference(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := remote.Image(parsed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := image.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := v1.Config{User: "1:1", Entrypoint: []string{"/a"}, Cmd: []string{"b"}, Env: []string{"A=1"}}
+	if diff := cmp.Diff(want, config.Config, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("config (-want +got):\n%s", diff)
+	}
+	if _, contents := filesOf(t, image); contents["etc/motd"] != "hello" {
+		t.Errorf("files: %q", contents)
+	}
+}
+
+func TestWhatItDoesNotKnowIsAnError(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ dockerfile, want string }{
+		"another base":   {"FROM alpine\n", `unknown base image "alpine" (allowed: scratch, gcr.io/distroless/static:nonroot)`},
+		"a command":      {"FROM scratch\nRUN make\n", "RUN is not supported"},
+		"a changed mode": {"FROM scratch\nCOPY --chmod=755 a /a\n", "--chmod and --chown are not supported"},
+		"a missing file": {"FROM scratch\nCOPY a /a\n", "no such file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			folder := t.TempDir()
+			file := filepath.Join(folder, "Dockerfile")
+			write(t, file, tt.dockerfile)
+			err := run([]string{"-f", file, "-o", filepath.Join(folder, "image"), folder})
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %q in it", err, tt.want)
+			}
+		})
+	}
+}
+
+// newPrograms returns a folder of programs for two platforms.
+func newPrograms(t *testing.T) string {
+	t.Helper()
+	folder := t.TempDir()
+	for _, platform := range []string{"linux-amd64", "linux-arm64"} {
+		for _, program := range []string{"hssgate", "hss-simulator"} {
+			write(t, filepath.Join(folder, platform, program), program+" for "+platform)
+		}
+	}
+	return filepath.Join(folder, "{os}-{arch}")
+}
+
+func write(t *testing.T, file, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(content), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// imageOf returns the image of an architecture in a layout.
+func imageOf(t *testing.T, folder, architecture string) v1.Image {
+	t.Helper()
+	index, err := layout.ImageIndexFromPath(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range manifest.Manifests {
+		if entry.Platform != nil && entry.Platform.Architecture == architecture {
+			image, err := index.Image(entry.Digest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return image
+		}
+	}
+	t.Fatalf("no image for %s in %+v", architecture, manifest)
+	return nil
+}
+
+// filesOf lists the files of an image, apart from time zones, and returns their
+// contents.
+func filesOf(t *testing.T, image v1.Image) (string, map[string]string) {
+	t.Helper()
+	var list strings.Builder
+	contents := map[string]string{}
+	layers, err := image.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, layer := range layers {
+		content, err := layer.Uncompressed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer content.Close()
+		for files := tar.NewReader(content); ; {
+			header, err := files.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			data, err := io.ReadAll(files)
+			if err != nil {
+				t.Fatal(err)
+			}
+			contents[header.Name] = string(data)
+			if !strings.HasPrefix(header.Name, zoneinfo) {
+				fmt.Fprintf(&list, "%s %d %s\n", header.FileInfo().Mode(), header.Uid, header.Name)
+			}
+		}
+	}
+	return list.String(), contents
+}

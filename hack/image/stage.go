@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/buildkit/frontend/dockerfile/shell"
+)
+
+// stage is the final stage of a Dockerfile.
+type stage struct {
+	base   string
+	files  []copied
+	config v1.Config
+}
+
+// copied is a file from the context, or from the stage that builds programs.
+type copied struct {
+	source, target string
+	built          bool
+}
+
+// sources are the folders that files come from.
+type sources struct{ context, bin string }
+
+func readStage(file string) (*stage, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := parser.Parse(bytes.NewReader(content))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	stages, _, err := instructions.Parse(tree.AST, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	last := stages[len(stages)-1]
+	s := &stage{base: last.BaseName, config: v1.Config{Labels: map[string]string{}}}
+	if s.base == distroless {
+		s.config.Env = []string{"PATH=" + defaultPath, "SSL_CERT_FILE=/" + certificates}
+		s.config.User, s.config.WorkingDir = "65532", "/home/nonroot"
+	} else if s.base != "scratch" {
+		return nil, fmt.Errorf("%s: unknown base image %q (allowed: scratch, %s)", file, s.base, distroless)
+	}
+	for _, command := range last.Commands {
+		if err := s.add(command); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	return s, nil
+}
+
+// add takes over one instruction.
+func (s *stage) add(command instructions.Command) error {
+	switch c := command.(type) {
+	case *instructions.LabelCommand:
+		for _, label := range c.Labels {
+			value, _, err := shell.NewLex('\\').ProcessWord(label.Value, shell.EnvsFromSlice(nil))
+			if err != nil {
+				return err
+			}
+			s.config.Labels[label.Key] = value
+		}
+	case *instructions.EnvCommand:
+		for _, variable := range c.Env {
+			s.config.Env = append(s.config.Env, variable.Key+"="+variable.Value)
+		}
+	case *instructions.CopyCommand:
+		if c.Chmod != "" || c.Chown != "" {
+			return fmt.Errorf("%s: --chmod and --chown are not supported", c)
+		}
+		for _, source := range c.SourcePaths {
+			target := c.DestPath
+			if strings.HasSuffix(target, "/") {
+				target += path.Base(source)
+			}
+			s.files = append(s.files, copied{source, strings.TrimPrefix(target, "/"), c.From != ""})
+		}
+	case *instructions.UserCommand:
+		s.config.User = c.User
+	case *instructions.EntrypointCommand:
+		s.config.Entrypoint = c.CmdLine
+	case *instructions.CmdCommand:
+		s.config.Cmd = c.CmdLine
+	default:
+		return fmt.Errorf("%s is not supported", command.Name())
+	}
+	return nil
+}
+
+// image builds the image of one platform.
+func (s *stage) image(from sources, platform *v1.Platform) (v1.Image, error) {
+	var layers []v1.Layer
+	if s.base == distroless {
+		layer, err := newLayer(distrolessFiles)
+		if err != nil {
+			return nil, fmt.Errorf("base image: %w", err)
+		}
+		layers = append(layers, layer)
+	}
+	bin := strings.NewReplacer("{os}", platform.OS, "{arch}", platform.Architecture).Replace(from.bin)
+	layer, err := newLayer(func(w *tarWriter) error {
+		for _, f := range s.files {
+			source := filepath.Join(from.context, f.source)
+			if f.built {
+				source = filepath.Join(bin, path.Base(f.source))
+			}
+			if err := w.copyFile(source, f.target); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	image, err := mutate.AppendLayers(mutate.MediaType(empty.Image, types.OCIManifestSchema1), append(layers, layer)...)
+	if err != nil {
+		return nil, err
+	}
+	image = mutate.ConfigMediaType(image, types.OCIConfigJSON)
+	config, err := image.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	config = config.DeepCopy()
+	config.OS, config.Architecture, config.Variant = platform.OS, platform.Architecture, platform.Variant
+	config.Created = v1.Time{Time: time.Unix(0, 0).UTC()}
+	config.Config = s.config
+	return mutate.ConfigFile(image, config)
+}
+
+func newLayer(write func(*tarWriter) error) (v1.Layer, error) {
+	w := newTarWriter()
+	if err := write(w); err != nil {
+		return nil, err
+	}
+	content, err := w.close()
+	if err != nil {
+		return nil, err
+	}
+	return tarball.LayerFromOpener(opener(slices.Clone(content)), tarball.WithMediaType(types.OCILayer))
+}

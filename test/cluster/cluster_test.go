@@ -1,0 +1,272 @@
+package cluster_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
+)
+
+const (
+	release   = "hssgate"
+	namespace = "hssgate-system"
+	// selector finds hssgate's replicas.
+	selector = "app.kubernetes.io/name=hssgate,app.kubernetes.io/component!=test"
+	// shop is a namespace whose pods are evaluated.
+	shop = "shop"
+	// goodImage and badImage are what HSS says they are; both run.
+	goodImage = "swr.cn-north-4.myhuaweicloud.com/prod/good:1"
+	badImage  = "swr.cn-north-4.myhuaweicloud.com/prod/bad:1"
+
+	// patience is how long a test waits for what must happen: a busy machine may
+	// be slow, a CronJob takes up to a minute, and kubelet backs off.
+	patience = 10 * time.Minute
+)
+
+// cluster is a node with DNS, a simulated HSS, and images in its registry.
+type cluster struct {
+	*node
+	config *rest.Config
+	client kubernetes.Interface
+	hss    *hss
+	chart  chart
+}
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	bin := t.TempDir()
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", bin+"/", "./cmd/hssgate", "./cmd/hss-simulator")
+	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	run(t, build)
+
+	c := &cluster{node: startNode(t)}
+	c.connect(t)
+	c.chart = c.pushChart(t)
+	c.push(t, "hssgate/hssgate:"+c.chart.AppVersion, root+"/Dockerfile", bin, root)
+	c.push(t, "hssgate/hss-simulator:"+c.chart.AppVersion, root+"/hack/image/hss-simulator.Dockerfile", bin, root)
+	c.hss = c.installHSS(t)
+	good, bad := c.newImage(t, "good"), c.newImage(t, "bad")
+	bad.SeverityLevel, bad.VulNum = "High", 111
+	c.hss.know(t, good, bad)
+	c.kubectl(t, "-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout", patience.String())
+	return c
+}
+
+// connect makes a client, at first and after a power cut.
+func (c *cluster) connect(t *testing.T) {
+	t.Helper()
+	c.config = c.newConfig(t)
+	client, err := kubernetes.NewForConfig(c.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.client = client
+}
+
+// newNamespace creates a namespace with labels, such as "a=b", unless it exists.
+func (c *cluster) newNamespace(t *testing.T, name string, labels ...string) {
+	t.Helper()
+	c.apply(t, "{apiVersion: v1, kind: Namespace, metadata: {name: "+name+"}}")
+	if len(labels) > 0 {
+		c.kubectl(t, append([]string{"label", "--overwrite", "namespace", name}, labels...)...)
+	}
+	eventually(t, func() error {
+		_, err := c.client.CoreV1().ServiceAccounts(name).Get(t.Context(), "default", metav1.GetOptions{})
+		return err
+	})
+}
+
+// deleteNamespace deletes a namespace and waits until it is gone.
+func (c *cluster) deleteNamespace(t *testing.T, name string) {
+	t.Helper()
+	c.kubectl(t, "delete", "namespace", name, "--ignore-not-found", "--timeout", patience.String())
+}
+
+// newImage builds and pushes an image of a small web server, whose content is
+// its name, and returns it as HSS knows it: scanned, nothing found.
+func (c *cluster) newImage(t *testing.T, name string) imageRow {
+	t.Helper()
+	return newImageRow(name, c.pushApp(t, name, name))
+}
+
+// pushApp pushes prod/NAME:1, whose web server and `cat /www/index.html` give
+// the content, and returns its digest.
+func (c *cluster) pushApp(t *testing.T, name, content string) string {
+	t.Helper()
+	folder := t.TempDir()
+	busybox, err := os.ReadFile("/bin/busybox")
+	if err != nil {
+		t.Fatalf("%v: hack/debian.sh installs busybox-static", err)
+	}
+	for file, data := range map[string]string{"busybox": string(busybox), "index.html": content} {
+		if err := os.WriteFile(filepath.Join(folder, file), []byte(data), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c.push(t, "prod/"+name+":1", "testdata/app.Dockerfile", "", folder)
+}
+
+// newPod returns a pod that Pod Security "restricted" admits.
+func newPod(name, image string) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: podSpec(image)}
+}
+
+func podSpec(image string) corev1.PodSpec {
+	return corev1.PodSpec{
+		Containers:                    []corev1.Container{newContainer("app", image)},
+		TerminationGracePeriodSeconds: new(int64(1)),
+		SecurityContext: &corev1.PodSecurityContext{
+			RunAsNonRoot: new(true), SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		},
+	}
+}
+
+func newContainer(name, image string) corev1.Container {
+	return corev1.Container{Name: name, Image: image, SecurityContext: &corev1.SecurityContext{
+		AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}}
+}
+
+// startPod creates a pod and waits until it is ready.
+func (c *cluster) startPod(t *testing.T, namespace, name, image string) *corev1.Pod {
+	t.Helper()
+	if _, err := c.client.CoreV1().Pods(namespace).Create(t.Context(), newPod(name, image), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return c.awaitPod(t, namespace, name)
+}
+
+// awaitPod waits until a pod is ready.
+func (c *cluster) awaitPod(t *testing.T, namespace, name string) *corev1.Pod {
+	t.Helper()
+	var pod *corev1.Pod
+	eventually(t, func() (err error) {
+		pod, err = c.client.CoreV1().Pods(namespace).Get(t.Context(), name, metav1.GetOptions{})
+		if err == nil && !isReady(pod) {
+			err = fmt.Errorf("pod %s is not ready: %+v", name, pod.Status)
+		}
+		return err
+	})
+	return pod
+}
+
+func isReady(pod *corev1.Pod) bool {
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodReady {
+			return condition.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// review sends a server-side dry run of a pod through the API server, and so
+// through the Service to hssgate.
+func (c *cluster) review(ctx context.Context, image string) error {
+	return dryRun(ctx, c.client, image)
+}
+
+func dryRun(ctx context.Context, client kubernetes.Interface, image string) error {
+	_, err := client.CoreV1().Pods(shop).Create(ctx, newPod("reviewed", image), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	return err
+}
+
+// warns returns nil if hssgate warns of a bad image for what HSS says of it.
+func (c *cluster) warns(ctx context.Context) error {
+	warnings := &warnings{}
+	config := rest.CopyConfig(c.config)
+	config.WarningHandlerWithContext = warnings
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	if err := dryRun(ctx, client, badImage); err != nil {
+		return err
+	}
+	if !strings.Contains(strings.Join(warnings.texts, "\n"), "severity High") {
+		return fmt.Errorf("a pod with a bad image: got warnings %q", warnings.texts)
+	}
+	return nil
+}
+
+// warnings collects the warnings of one request.
+type warnings struct{ texts []string }
+
+func (w *warnings) HandleWarningHeaderWithContext(_ context.Context, _ int, _, text string) {
+	w.texts = append(w.texts, text)
+}
+
+// enforces returns nil if hssgate admits a good image and denies a bad one for
+// what HSS says of it.
+func (c *cluster) enforces(ctx context.Context) error {
+	if err := c.review(ctx, goodImage); err != nil {
+		return fmt.Errorf("a good image: %w", err)
+	}
+	return c.denies(ctx)
+}
+
+// denies returns nil if hssgate denies a bad image for what HSS says of it.
+func (c *cluster) denies(ctx context.Context) error {
+	err := c.review(ctx, badImage)
+	switch {
+	case err == nil:
+		return fmt.Errorf("a pod with a bad image is admitted")
+	case !strings.Contains(err.Error(), "severity High"):
+		return err
+	}
+	return nil
+}
+
+// report logs what explains a failure.
+func (c *cluster) report(t *testing.T) {
+	t.Helper()
+	if !t.Failed() {
+		return
+	}
+	for _, args := range [][]string{
+		{"get", "pods", "-A", "-o", "wide"},
+		{"get", "events", "-A", "--sort-by=.lastTimestamp"},
+		{"-n", namespace, "logs", "-l", "app.kubernetes.io/name=hssgate", "--prefix", "--tail=20"},
+	} {
+		out, err := c.command(context.WithoutCancel(t.Context()), append([]string{"exec", "kubectl"}, args...)...).CombinedOutput()
+		t.Logf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// eventually waits until condition returns nil.
+func eventually(t *testing.T, condition func() error) {
+	t.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	for {
+		err := condition()
+		if err == nil {
+			return
+		}
+		select {
+		case <-deadline.C:
+			t.Fatalf("after %s: %v", patience, err)
+		case <-t.Context().Done():
+			t.Fatal(err)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+func toYAML(t *testing.T, value any) string {
+	t.Helper()
+	data, err := yaml.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}

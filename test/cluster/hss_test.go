@@ -1,0 +1,85 @@
+package cluster_test
+
+import (
+	"maps"
+	"slices"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/cert"
+)
+
+const (
+	accessKey = "CLUSTERACCESSKEY"
+	secretKey = "cluster-secret-key-that-must-not-be-seen"
+	projectID = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+)
+
+// hss is a simulated HSS that runs in the cluster, at https://hss.hss.svc.
+type hss struct {
+	cluster *cluster
+	rows    map[string]imageRow
+	ca      string
+}
+
+// imageRow is an image as HSS lists it.
+type imageRow struct {
+	Namespace        string `json:"namespace"`
+	ImageName        string `json:"image_name"`
+	ImageVersion     string `json:"image_version"`
+	ImageType        string `json:"image_type"`
+	ImageDigest      string `json:"image_digest"`
+	ScanStatus       string `json:"scan_status"`
+	SeverityLevel    string `json:"severity_level"`
+	VulNum           int    `json:"vul_num"`
+	UnsafeSettingNum int    `json:"unsafe_setting_num"`
+	MaliciousFileNum int    `json:"malicious_file_num"`
+	LatestUpdateTime string `json:"latest_update_time"`
+	LatestScanTime   string `json:"latest_scan_time"`
+	LatestSyncTime   string `json:"latest_sync_time"`
+}
+
+// newImageRow returns prod/NAME:1, scanned, without findings.
+func newImageRow(name, digest string) imageRow {
+	return imageRow{
+		Namespace: "prod", ImageName: name, ImageVersion: "1", ImageType: "private_image", ImageDigest: digest,
+		ScanStatus: "success", SeverityLevel: "Low", LatestUpdateTime: "-48h", LatestScanTime: "-6h", LatestSyncTime: "-5h",
+	}
+}
+
+// know adds or changes images that HSS knows. The simulator reads them again
+// within seconds.
+func (h *hss) know(t *testing.T, rows ...imageRow) {
+	t.Helper()
+	for _, row := range rows {
+		h.rows[row.ImageName] = row
+	}
+	images := []imageRow{}
+	for _, name := range slices.Sorted(maps.Keys(h.rows)) {
+		images = append(images, h.rows[name])
+	}
+	h.cluster.apply(t, toYAML(t, map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap", "metadata": metav1.ObjectMeta{Name: "inventory", Namespace: "hss"},
+		"data": map[string]string{"inventory.yaml": toYAML(t, map[string]any{"images": images})},
+	}))
+}
+
+// installHSS starts the simulator.
+func (c *cluster) installHSS(t *testing.T) *hss {
+	t.Helper()
+	certificate, key, err := cert.GenerateSelfSignedCertKey("hss.hss.svc", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &hss{cluster: c, rows: map[string]imageRow{}, ca: string(certificate)}
+	c.newNamespace(t, "hss")
+	h.know(t)
+	c.apply(t, toYAML(t, map[string]any{
+		"apiVersion": "v1", "kind": "Secret", "metadata": metav1.ObjectMeta{Name: "hss-tls", Namespace: "hss"}, "type": "kubernetes.io/tls",
+		"stringData": map[string]string{"tls.crt": string(certificate), "tls.key": string(key)},
+	}))
+	c.kubectl(t, "apply", "-f", "testdata/hss.yaml")
+	c.kubectl(t, "-n", "hss", "rollout", "restart", "deployment/hss") // the certificate may be new
+	c.kubectl(t, "-n", "hss", "rollout", "status", "deployment/hss", "--timeout", patience.String())
+	return h
+}
