@@ -15,6 +15,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/yaml"
 
@@ -342,18 +343,20 @@ func TestHelmTestProbesWhatThereIs(t *testing.T) {
 		values []string
 		want   []string
 	}{
-		"a gate in the cluster":                  {nil, []string{"webhook", "api-server"}},
-		"one that needs client certificates":     {[]string{"clientCertificates.enabled=true", "clientCertificates.configMap=ca"}, []string{"api-server"}},
+		"a gate in the cluster":                  {nil, []string{"webhook", "api-server", "hss"}},
+		"one that needs client certificates":     {[]string{"clientCertificates.enabled=true", "clientCertificates.configMap=ca"}, []string{"api-server", "hss"}},
 		"one outside of the cluster":             {[]string{"webhook.url=https://gate.example.com:9443"}, []string{"api-server"}},
 		"a release that is not to be tested":     {[]string{"test.enabled=false"}, nil},
-		"roles that the user creates themselves": {[]string{"rbac.create=false"}, []string{"webhook", "api-server"}},
+		"roles that the user creates themselves": {[]string{"rbac.create=false"}, []string{"webhook", "api-server", "hss"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			rendered := render(t, working(tt.values...)...)
 			var got []string
-			for _, object := range rendered.ofKind("Pod") {
+			pods := rendered.ofKind("Pod")
+			slices.SortFunc(pods, func(a, b *unstructured.Unstructured) int { return strings.Compare(a.GetName(), b.GetName()) })
+			for _, object := range pods {
 				for _, container := range decode[corev1.Pod](t, object).Spec.Containers {
 					got = append(got, container.Name)
 				}
@@ -362,6 +365,54 @@ func TestHelmTestProbesWhatThereIs(t *testing.T) {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestHelmTestCallsHSSAsTheGateDoes: by the same configuration, keys, environment
+// and service account.
+func TestHelmTestCallsHSSAsTheGateDoes(t *testing.T) {
+	t.Parallel()
+	type way struct {
+		ServiceAccount string
+		Mounts         map[string]string
+		Volumes        map[string]corev1.VolumeSource
+		Env            map[string]string
+		EnvFrom        []corev1.EnvFromSource
+	}
+	wayOf := func(pod corev1.PodSpec) way {
+		w := way{ServiceAccount: pod.ServiceAccountName, Mounts: map[string]string{}, Volumes: map[string]corev1.VolumeSource{}, Env: map[string]string{}, EnvFrom: pod.Containers[0].EnvFrom}
+		// The test needs neither the webhook's certificates nor what only a server reads.
+		isServers := func(name string) bool {
+			return slices.Contains([]string{"tls", "client-ca", "POD_NAMESPACE", "GOMEMLIMIT"}, name)
+		}
+		for _, mount := range pod.Containers[0].VolumeMounts {
+			if !isServers(mount.Name) {
+				w.Mounts[mount.MountPath] = mount.Name
+			}
+		}
+		for _, volume := range pod.Volumes {
+			if !isServers(volume.Name) {
+				w.Volumes[volume.Name] = volume.VolumeSource
+			}
+		}
+		for _, variable := range pod.Containers[0].Env {
+			if !isServers(variable.Name) {
+				w.Env[variable.Name] = variable.Value
+			}
+		}
+		return w
+	}
+	for _, file := range valuesFiles(t) {
+		rendered := render(t, "--values", file)
+		if len(rendered.ofKind("Deployment")) == 0 {
+			continue
+		}
+		gate := decode[appsv1.Deployment](t, rendered.one(t, "Deployment")).Spec.Template.Spec
+		name := rendered.one(t, "Deployment").GetName() + "-test-hss"
+		test := decode[corev1.Pod](t, rendered.named(t, "Pod", name)).Spec
+		if diff := cmp.Diff(wayOf(gate), wayOf(test)); diff != "" {
+			t.Errorf("%s: -gate +test:\n%s", file, diff)
+		}
 	}
 }
 
