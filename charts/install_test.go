@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/yaml"
@@ -66,7 +67,8 @@ func testFirstSteps(t *testing.T, c *cluster) {
 	if err := <-built; err != nil {
 		t.Fatal(err)
 	}
-	g.startProgram(t, c, program, configFileAsking(t, knowing(t, bad), values...))
+	config := configFileAsking(t, knowing(t, bad), values...)
+	g.startProgram(t, c, program, config)
 	want := install.block(t, "See what it would deny", "")
 	eventually(t, func(ctx context.Context) string {
 		var got strings.Builder
@@ -75,7 +77,7 @@ func testFirstSteps(t *testing.T, c *cluster) {
 		}
 		return cmp.Diff(want, got.String())
 	})
-	c.isProbed(t, install, program)
+	c.isProbed(t, install, program, config, values...)
 	if log := g.log.String(); !strings.Contains(log, `"msg":"denied"`) || !strings.Contains(log, scannedReference) {
 		t.Errorf("no line of the log tells of it:\n%s", log)
 	}
@@ -84,9 +86,9 @@ func testFirstSteps(t *testing.T, c *cluster) {
 	c.helm(t, "uninstall", release)
 }
 
-// isProbed checks that the API server calls the gate, as the page says and by the
-// command of helm test, with the rights that the chart gives it.
-func (c *cluster) isProbed(t *testing.T, install page, program string) {
+// isProbed checks that the API server calls the gate, as the page says, and runs
+// the commands of helm test that need no Service.
+func (c *cluster) isProbed(t *testing.T, install page, program, config string, values ...string) {
 	t.Helper()
 	_, section, _ := strings.Cut(install.text, "always gets a comment")
 	blocks := regexp.MustCompile("(?ms)^```(?:sh)?\n(.*?)^```$").FindAllStringSubmatch(section, 2)
@@ -98,9 +100,22 @@ func (c *cluster) isProbed(t *testing.T, install page, program string) {
 	if diff := cmp.Diff(want, c.says(t.Context(), t, blocks[0][1])); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	out, stderr, err := run(t, exec.CommandContext(t.Context(), program, "probe", "--api-server", "--kubeconfig", c.kubeconfig))
-	if err != nil || !strings.Contains(out, `evaluates pods of namespace "default"`) {
-		t.Errorf("probe: %v\n%s%s", err, out, stderr)
+	says := map[string]string{"api-server": `evaluates pods of namespace "default"`, "hss": "HSS answers, images: 1"}
+	for _, object := range render(t, values...).ofKind("Pod") {
+		for _, container := range decode[corev1.Pod](t, object).Spec.Containers {
+			args := container.Args
+			switch container.Name {
+			case "webhook":
+				continue
+			case "api-server":
+				args = append(args, "--kubeconfig", c.kubeconfig)
+			case "hss":
+				args[slices.Index(args, "--config=/etc/hssgate/config/config.yaml")] = "--config=" + config
+			}
+			if out, stderr, err := run(t, exec.CommandContext(t.Context(), program, args...)); err != nil || !strings.Contains(out, says[container.Name]) {
+				t.Errorf("hssgate %q: %v\n%s%s", args, err, out, stderr)
+			}
+		}
 	}
 }
 
