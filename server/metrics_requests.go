@@ -14,7 +14,7 @@ type requestMetrics struct{ requests *prometheus.CounterVec }
 func newRequestMetrics(registry prometheus.Registerer) *requestMetrics {
 	m := &requestMetrics{prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "hssgate_hss_requests_total",
-		Help: "Requests to HSS, each page and each retry being one, by HTTP status; none: there was no answer.",
+		Help: "Requests to HSS, each page, each retry and each look-up of the project ID being one, by HTTP status; none: there was no answer.",
 	}, []string{"project", "code"})}
 	registry.MustRegister(m.requests)
 	return m

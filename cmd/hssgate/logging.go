@@ -25,14 +25,26 @@ func (h libraryHandler) Enabled(ctx context.Context, level slog.Level) bool {
 // Handle implements [slog.Handler].
 func (h libraryHandler) Handle(ctx context.Context, r slog.Record) error {
 	r.Level = lowered(r.Level)
-	// controller-runtime reports so that a replica which stops no longer leads.
-	if r.Message == "error received after stop sequence was engaged" {
+	if endsLeading(r) {
 		r.Level = slog.LevelDebug
 		if !h.Handler.Enabled(ctx, r.Level) {
 			return nil
 		}
 	}
 	return h.Handler.Handle(ctx, r)
+}
+
+// endsLeading reports whether controller-runtime logs, as an error, that a
+// replica which stops no longer leads.
+func endsLeading(r slog.Record) (ends bool) {
+	if r.Message != "error received after stop sequence was engaged" {
+		return false
+	}
+	r.Attrs(func(a slog.Attr) bool {
+		ends = a.Value.String() == "leader election lost"
+		return !ends
+	})
+	return ends
 }
 
 // WithAttrs implements [slog.Handler].
