@@ -26,12 +26,12 @@ GO_BUILD  := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -b
 ##@ Try it
 
 .PHONY: demo
-demo: build ## Judge the sample manifests with the real webhook; CLUSTER=1: through a real API server
+demo: build ## Send the sample manifests to the real hssgate; CLUSTER=1: through a real API server
 ifeq ($(CLUSTER),1)
 	@$(MAKE) controlplane
-	bin/hssgate demo --control-plane $(ASSETS)
+	go run ./hack/demo -control-plane $(ASSETS)
 else
-	bin/hssgate demo
+	go run ./hack/demo
 endif
 
 ##@ Build

@@ -2,7 +2,6 @@ package check
 
 import (
 	"fmt"
-	"time"
 
 	"k8s.io/utils/clock"
 
@@ -37,22 +36,19 @@ func NewInventory(c *config.Configuration, userAgent string, clk clock.Clock) (*
 	return known, nil
 }
 
-// NewFileInventory returns an inventory that reads from the content of an
-// inventory file, for the projects of a configuration. Ages in it count from now.
-// It turns off what needs an HSS: bulk synchronisation and scans on demand.
-// Close it.
-func NewFileInventory(data []byte, c *config.Configuration, now time.Time) (*inventory.Inventory, error) {
-	file, err := inventoryfile.Parse(data, now)
-	if err != nil {
-		return nil, err
-	}
+// NewFileInventory returns an inventory that reads from a file, for the projects
+// of a configuration. It turns off what needs an HSS: bulk synchronisation and
+// scans on demand. Close it.
+func NewFileInventory(file *inventoryfile.File, c *config.Configuration) (*inventory.Inventory, error) {
 	clients := map[string]inventory.Lister{}
 	for i := range c.Projects {
 		p := &c.Projects[i]
 		p.Sync.Enabled, p.ScanOnDemand.Enabled = false, false
-		if clients[p.Name], err = file.Client(p.ProjectID); err != nil {
+		client, err := file.Client(p.ProjectID)
+		if err != nil {
 			return nil, err
 		}
+		clients[p.Name] = client
 	}
 	return inventory.New(inventory.Options{Config: c, Clients: clients})
 }

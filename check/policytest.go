@@ -2,10 +2,10 @@ package check
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/hss/inventoryfile"
 	"github.com/hssgate/hssgate/image"
 	"github.com/hssgate/hssgate/inventory"
 	"github.com/hssgate/hssgate/policy"
@@ -146,11 +147,11 @@ func newBench(ctx context.Context, path string) (*bench, error) {
 		return nil, err
 	}
 	b.exempt = c.ExemptNamespaces
-	data, err := b.inventory()
+	file, err := b.inventory()
 	if err != nil {
 		return nil, err
 	}
-	b.known, err = NewFileInventory(data, c, b.now)
+	b.known, err = NewFileInventory(file, c)
 	return b, err
 }
 
@@ -263,15 +264,19 @@ func (b *bench) configuration() (*config.Configuration, error) {
 	return config.Load(b.beside(b.test.Config))
 }
 
-func (b *bench) inventory() ([]byte, error) {
+func (b *bench) inventory() (*inventoryfile.File, error) {
 	if b.test.Inventory != "" {
-		return os.ReadFile(b.beside(b.test.Inventory))
+		return inventoryfile.Load(b.beside(b.test.Inventory), b.now)
 	}
 	images := b.test.Images
 	if images == nil {
 		images = []map[string]any{}
 	}
-	return yaml.Marshal(map[string]any{"images": images})
+	data, err := json.Marshal(map[string]any{"images": images})
+	if err != nil {
+		return nil, err
+	}
+	return inventoryfile.Parse(data, b.now)
 }
 
 // run judges one case.

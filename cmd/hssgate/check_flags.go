@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +19,7 @@ import (
 	"github.com/hssgate/hssgate/check"
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/config/presets"
+	"github.com/hssgate/hssgate/hss/inventoryfile"
 	"github.com/hssgate/hssgate/inventory"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 	"github.com/hssgate/hssgate/report"
@@ -361,15 +361,11 @@ func (f *hssFlags) openInventory(c *config.Configuration) (*inventory.Inventory,
 	if f.inventory == "" {
 		return check.NewInventory(c, userAgent(), clock.RealClock{})
 	}
-	data, err := os.ReadFile(filepath.Clean(f.inventory))
+	file, err := inventoryfile.Load(f.inventory, time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("--inventory: %w", err)
 	}
-	known, err := check.NewFileInventory(data, c, time.Now())
-	if err != nil {
-		return nil, fmt.Errorf("--inventory: %s: %w", f.inventory, err)
-	}
-	return known, nil
+	return check.NewFileInventory(file, c)
 }
 
 func (f *hssFlags) configuration() (*config.Configuration, error) {

@@ -83,18 +83,14 @@ func newRootCommand() *cobra.Command {
 Huawei Cloud HSS (Host Security Service) what its scans found in them, and
 admits or denies the pod by ImageScanPolicies.
 
-To see it at work without a cluster and without HSS:
-
-  hssgate demo
-
 To see what it would do to your manifests or your cluster, before it does:
 
   hssgate check -f manifests/ --preset baseline --config hssgate.yaml
   hssgate audit --preset baseline --config hssgate.yaml
 
-Exit codes: 0 success, 1 failure (for demo: a verdict is not as expected; for
-check: something would be denied; for audit: a running pod violates a policy), 2 it
-can't be told (check, audit, policy), 3 wrong usage.`,
+Exit codes: 0 success, 1 failure (for check: something would be denied; for audit: a
+running pod violates a policy), 2 it can't be told (check, audit, policy), 3 wrong
+usage.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          unknownCommand,
@@ -103,7 +99,7 @@ can't be told (check, audit, policy), 3 wrong usage.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServeCommand(), newCheckCommand(), newAuditCommand(), newPolicyCommand(), newDemoCommand(), newProbeCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(), newCheckCommand(), newAuditCommand(), newPolicyCommand(), newProbeCommand(), newVersionCommand())
 	return root
 }
 

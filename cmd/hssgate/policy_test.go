@@ -7,8 +7,31 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hssgate/hssgate/config/samples"
 	"github.com/hssgate/hssgate/report"
 )
+
+// folder writes hssgate's samples into a folder, one file changed.
+func folder(t *testing.T, file, old, with string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, samples.Files()); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, file)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What is embedded is read-only, and so is its copy.
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(string(data), old, with)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
 
 // strict is a policy that takes production's place.
 const strictProduction = `apiVersion: hssgate.io/v1alpha1

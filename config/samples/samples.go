@@ -1,6 +1,5 @@
-// Package samples holds the samples of the demonstration, so that the binary
-// shows them anywhere: an inventory of what HSS knows, a configuration, policies,
-// and manifests that say which verdict they expect.
+// Package samples embeds the samples of the demo: an inventory of what HSS knows,
+// a configuration, policies, and manifests that say which verdict they expect.
 package samples
 
 import "embed"

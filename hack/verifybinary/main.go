@@ -1,10 +1,11 @@
 // Command verifybinary checks that a release binary is one static file below a
-// size: it may run in an image that holds nothing else.
+// size, without test code: it may run in an image that holds nothing else.
 //
 //	go run ./hack/verifybinary -max-mib 57 bin/hssgate
 package main
 
 import (
+	"bytes"
 	"debug/elf"
 	"errors"
 	"flag"
@@ -37,7 +38,25 @@ func verify(path string, limit int64) (int64, error) {
 	if info.Size() > limit {
 		return 0, fmt.Errorf("%s has %d bytes, allowed are %d", path, info.Size(), limit)
 	}
+	if err := verifyNoTestCode(path); err != nil {
+		return 0, err
+	}
 	return info.Size(), verifyStatic(path)
+}
+
+// verifyNoTestCode looks for the names of functions, which stay in a stripped
+// binary.
+func verifyNoTestCode(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"testing.(*T)", "net/http/httptest", "k8s.io/client-go/testing", "controller-runtime/pkg/envtest", "hss/hsstest"} {
+		if bytes.Contains(data, append([]byte(name), '.')) {
+			return fmt.Errorf("%s contains test code: a function of %s", path, name)
+		}
+	}
+	return nil
 }
 
 func verifyStatic(path string) (err error) {

@@ -19,6 +19,10 @@ func TestVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	tested, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	tests := map[string]struct {
 		path    string
 		limit   int64
@@ -27,6 +31,7 @@ func TestVerify(t *testing.T) {
 		"a static binary below the limit passes": {path: static, limit: 50 * mebibyte},
 		"one byte over the limit is too large":   {path: static, limit: size(t, static) - 1, wantErr: "allowed are"},
 		"just the limit passes":                  {path: static, limit: size(t, static)},
+		"a binary with test code fails":          {path: tested, limit: 100 * mebibyte, wantErr: "contains test code"},
 		"a file that is no binary fails":         {path: text, limit: mebibyte, wantErr: "is no Linux binary"},
 		"a file that is missing fails":           {path: text + "-missing", limit: mebibyte, wantErr: "no such file"},
 	}

@@ -6,48 +6,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"k8s.io/utils/clock"
 
 	"github.com/hssgate/hssgate/check"
 	"github.com/hssgate/hssgate/config/samples"
-	"github.com/hssgate/hssgate/demo"
+	"github.com/hssgate/hssgate/hss/inventoryfile"
 	"github.com/hssgate/hssgate/report"
 )
-
-// answer is what both the webhook and check say of an object.
-type answer struct {
-	Object, Verdict, Message string
-	Warnings, Policies       []string
-}
-
-// TestCheckSaysOfEverySampleWhatTheWebhookSays sends the samples to the real
-// webhook, and has check read the same files.
-func TestCheckSaysOfEverySampleWhatTheWebhookSays(t *testing.T) {
-	t.Parallel()
-	shown, err := demo.Run(t.Context(), demo.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var want []answer
-	for _, r := range shown.Results {
-		want = append(want, answer{r.Kind + "/" + r.Name, string(r.Verdict), r.Message, r.Warnings, r.Policies})
-	}
-	var got []answer
-	for _, r := range checkSamples(t).Results {
-		got = append(got, answer{r.Kind + "/" + r.Name, string(r.Verdict), r.Message, r.Warnings, r.Policies})
-	}
-	for i := range want {
-		// An update that brings no new image is judged by nobody; check
-		// judges every object as if it were created.
-		if want[i].Verdict == "Admitted" && want[i].Policies == nil {
-			got[i].Policies = nil
-		}
-	}
-	if diff := cmp.Diff(want, got, cmp.Transformer("nil", func(s []string) []string { return append([]string{}, s...) })); diff != "" {
-		t.Errorf("(-webhook +check):\n%s", diff)
-	}
-}
 
 // sampleFolder writes hssgate's samples into a folder.
 func sampleFolder(t *testing.T) string {
@@ -70,7 +35,11 @@ func simulated(t *testing.T) check.Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known, err := check.NewFileInventory(data, c, time.Now())
+	file, err := inventoryfile.Parse(data, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, err := check.NewFileInventory(file, c)
 	if err != nil {
 		t.Fatal(err)
 	}
