@@ -116,8 +116,9 @@ func highFinding(s *space, image string) string {
 
 // What a denial advises.
 const (
-	adviseRebuild = "rebuild the image with fixed packages, push it, and have HSS scan it"
-	adviseScan    = "have HSS scan the image, or wait until its scan is done, and try again"
-	adviseName    = "check the image's name; if it is new, have HSS synchronise its registry, and scan it"
-	adviseRetry   = "try again shortly; if it stays so, see hssgate's log for what HSS answers"
+	adviseRebuild       = "rebuild the image with fixed packages, push it, and have HSS scan it"
+	adviseScan          = "have HSS scan the image, or wait until its scan is done, and try again"
+	adviseName          = "check the image's name; if it is new, have HSS synchronise its registry, and scan it"
+	adviseRetry         = "try again shortly; if it stays so, see hssgate's log for what HSS answers"
+	adviseConfiguration = "an administrator of hssgate has to correct its configuration; see the condition HSSReachable of the policies and hssgate's log"
 )
