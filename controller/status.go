@@ -92,6 +92,9 @@ func (s *Status) Reconcile(ctx context.Context, r ctrl.Request) (ctrl.Result, er
 		return ctrl.Result{}, nil
 	}
 	if err := s.Client.Status().Patch(ctx, &p, client.MergeFrom(before)); err != nil {
+		if ctx.Err() != nil {
+			return ctrl.Result{}, nil // it stops, and the next leader writes it
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(fmt.Errorf("write status of policy %q: %w", p.Name, err))
 	}
 	return ctrl.Result{}, nil

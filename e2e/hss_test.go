@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -62,6 +63,12 @@ func newHSS(t *testing.T, options ...hsstest.Option) *hsstest.Server {
 	server := hsstest.NewServer(append([]hsstest.Option{hsstest.WithCredentials(key)}, options...)...)
 	t.Cleanup(server.Close)
 	return server
+}
+
+// lookUps counts the requests for images: the leader also checks whether HSS
+// answers.
+func lookUps(server *hsstest.Server) int {
+	return server.Stats().Count(func(q url.Values) bool { return q.Get("image_name") != "" })
 }
 
 // add adds a row to what a server knows.

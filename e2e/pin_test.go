@@ -58,7 +58,7 @@ func testPinning(t *testing.T, main *fixture) {
 func newPinningGate(t *testing.T, c *cluster) *fixture {
 	t.Helper()
 	f := &fixture{hss: map[string]*hsstest.Server{"main": newHSS(t), "down": newHSS(t)}}
-	f.hss["down"].Inject(hsstest.StatusFault(http.StatusForbidden).Times(0))
+	f.hss["down"].Inject(hsstest.StatusFault(http.StatusServiceUnavailable).Times(0))
 	f.gate = newGate(t, c, setup{
 		name: "pinning", projects: f.hss, webhook: "mutatingConfigurationName: pinning",
 		cache: "freshFor: 1s\nnotFoundFor: 1s\npendingFor: 1s\nerrorFor: 1s",

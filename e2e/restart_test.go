@@ -35,7 +35,7 @@ func TestAPIServerRestart(t *testing.T) {
 	// Only the elected one writes it.
 	s.awaitReady(t, p.Name, metav1.ConditionTrue)
 	s.judges(t)
-	asked, goroutines := server.Stats().Requests, g.goroutines(t)
+	asked, goroutines := lookUps(server), g.goroutines(t)
 
 	s.judgesDuring(t, c.StopAPIServer)
 	s.testAway(t, asked, server)
@@ -74,7 +74,7 @@ func (s *space) testAway(t *testing.T, asked int, server *hsstest.Server) {
 		return nil
 	})
 	t.Logf("%d rounds of reviews while it lost its election", rounds)
-	if got := server.Stats().Requests - asked; got != 0 {
+	if got := lookUps(server) - asked; got != 0 {
 		t.Errorf("HSS was asked %d times for images that are known", got)
 	}
 	if got := s.ask(t, s.name, newPod("late", late)); got.Allowed || !strings.Contains(got.Result.Message, highLine(s, late)) {

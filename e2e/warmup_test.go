@@ -85,7 +85,7 @@ func testWarm(t *testing.T, f *fixture) {
 		t.Errorf("while it warms up, /readyz answers %d, error %v", code, err)
 	}
 	started.awaitReady(t)
-	if got := hss.Stats().Requests; got != warmImages {
+	if got := lookUps(hss); got != warmImages {
 		t.Errorf("HSS was asked %d times for %d images", got, warmImages)
 	}
 	started.awaitJudgement(t)
@@ -93,12 +93,12 @@ func testWarm(t *testing.T, f *fixture) {
 	for n := range warmImages {
 		s.admitted(t, s.run(t, newPod(fmt.Sprintf("new-%d", n), warmImage("warm", n))))
 	}
-	if got := hss.Stats().Requests; got != warmImages {
+	if got := lookUps(hss); got != warmImages {
 		t.Errorf("HSS was asked %d times when pods of known images came", got-warmImages)
 	}
 	hss.SetLatency(0)
 	s.admitted(t, s.run(t, newPod("other", warmImage("warm", warmImages))))
-	if got := hss.Stats().Requests; got != warmImages+1 {
+	if got := lookUps(hss); got != warmImages+1 {
 		t.Errorf("HSS was asked %d times for the image of a pod that had ended", got-warmImages)
 	}
 	code, metrics, err := get(t, "http://"+started.metrics+"/metrics")
@@ -123,7 +123,7 @@ func testWarmUpForbidden(t *testing.T, f *fixture) {
 	g := newGate(t, f.cluster, setup{
 		name: "blind", projects: map[string]*hsstest.Server{"blind": hss}, cache: "warmUpTimeout: 5m", kubeconfig: f.cluster.withoutPods(t),
 	})
-	if got := hss.Stats().Requests; got != 0 {
+	if got := lookUps(hss); got != 0 {
 		t.Errorf("HSS was asked %d times", got)
 	}
 	g.logs(t, `"msg":"not warmed up, as the running pods may not be listed`, `cannot list resource \"pods\"`)
