@@ -105,6 +105,8 @@ func causeOf(err error, projectID string) string {
 	switch {
 	case searched && answered && answer.Forbidden():
 		return fmt.Sprintf("%s: allow the action iam:projects:listProjects, or set projectID", err)
+	case searched && !answered && hss.Temporary(err):
+		return fmt.Sprintf("cannot reach IAM, which has the project ID: %s: open the way to it, or set projectID", withoutQuery(err))
 	case searched:
 		return err.Error()
 	case answered && answer.StatusCode == http.StatusNotFound || answered && strings.HasSuffix(answer.Code, ".0101"):
@@ -114,7 +116,10 @@ func causeOf(err error, projectID string) string {
 	case hss.Temporary(err) && !answered:
 		return "cannot reach HSS: " + withoutQuery(err)
 	}
-	return reasonOf(err)
+	if _, none := errors.AsType[*hss.NoCredentialsError](err); !none && errors.Is(err, hss.ErrNotConfigured) {
+		return "no credentials found: " + strings.TrimPrefix(err.Error(), "getting credentials: ")
+	}
+	return strings.TrimPrefix(reasonOf(err), "HSS could not be asked: ")
 }
 
 // causeOfRefusal says which key is refused, by whom and what to do.

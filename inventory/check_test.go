@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -74,6 +75,8 @@ func TestCheckReportsWhatHSSAnswers(t *testing.T) {
 		"no such API": {id: hsstest.DefaultProjectID, images: -1,
 			fault: new(hsstest.ErrorFault(http.StatusNotFound, "APIGW.0101", "The API does not exist.").ForEndpoint(hsstest.EndpointImages)),
 			cause: "this API does not exist here (HSS answered 404 APIGW.0101: The API does not exist."},
+		"connections to IAM that break": {fault: new(hsstest.ResetFault().Times(0).ForEndpoint(hsstest.EndpointProjects)), images: -1,
+			cause: "cannot reach IAM, which has the project ID: ", temporary: true},
 		"connections that break": {fault: new(hsstest.ResetFault().Times(0).ForEndpoint(hsstest.EndpointImages)), id: hsstest.DefaultProjectID, images: -1,
 			cause: "cannot reach HSS: ", temporary: true},
 		"an overload": {fault: new(hsstest.StatusFault(http.StatusServiceUnavailable).Times(0).ForEndpoint(hsstest.EndpointImages)), id: hsstest.DefaultProjectID, images: -1,
@@ -102,6 +105,28 @@ func TestCheckReportsWhatHSSAnswers(t *testing.T) {
 			}
 			if strings.Contains(got.Cause, test.secretKey) || strings.Contains(got.Cause, "\n") {
 				t.Errorf("the cause holds the secret key or has two lines: %q", got.Cause)
+			}
+		})
+	}
+}
+
+func TestCheckReportsMissingCredentials(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "none")
+	for name, test := range map[string]struct {
+		credentials config.Credentials
+		want        string
+	}{
+		"no variables": {config.Credentials{Source: config.SourceEnvironment}, "no credentials found: environment: HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK are not configured"},
+		"no file":      {config.Credentials{Source: config.SourceTokenFile, TokenFile: missing}, "getting credentials: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("HUAWEICLOUD_SDK_AK", "")
+			t.Setenv("HUAWEICLOUD_SDK_SK", "")
+			server := hsstest.NewServer()
+			defer server.Close()
+			i := against(t, server, func(c *config.Configuration) { c.Projects[0].Credentials = test.credentials })
+			if got := i.Check(t.Context())[0]; !strings.HasPrefix(got.Cause, test.want) || got.Temporary {
+				t.Errorf("got %q, temporary %t; want %q", got.Cause, got.Temporary, test.want)
 			}
 		})
 	}
