@@ -47,11 +47,6 @@ func simulated(t *testing.T) check.Options {
 	return check.Options{Facts: known, Vulnerabilities: known, Clock: clock.RealClock{}, ExemptNamespaces: c.ExemptNamespaces}
 }
 
-func checkSamples(t *testing.T) *report.Report {
-	t.Helper()
-	return checkSamplesBy(t, simulated(t), func(*check.Policies) *check.Explainer { return nil })
-}
-
 func checkSamplesBy(t *testing.T, o check.Options, explainer func(*check.Policies) *check.Explainer) *report.Report {
 	t.Helper()
 	dir := sampleFolder(t)

@@ -64,18 +64,19 @@ func (d *demo) startCluster(ctx context.Context) (_ *cluster, err error) {
 	if err := os.WriteFile(d.path(kubeconfig), c.KubeConfig, 0o600); err != nil {
 		return nil, err
 	}
-	if err := c.create(ctx, map[string]any{"apiVersion": "v1", "kind": "List", "items": d.set.namespaces}); err != nil {
-		return nil, err
+	var items []any
+	for _, namespace := range d.set.namespaces {
+		items = append(items, namespace)
 	}
-	if err := c.create(ctx, map[string]any{"apiVersion": "v1", "kind": "List", "items": d.set.policies}); err != nil {
-		return nil, err
+	for i := range d.set.policies {
+		items = append(items, &d.set.policies[i])
 	}
-	return c, nil
+	return c, c.create(ctx, map[string]any{"apiVersion": "v1", "kind": "List", "items": items})
 }
 
 // run runs kubectl. exit is nil or the error of a failed kubectl.
 func (c *cluster) run(ctx context.Context, input []byte, args ...string) (stderr string, exit *exec.ExitError, err error) {
-	command := exec.CommandContext(ctx, c.kubectl[0], append(c.kubectl[1:], args...)...)
+	command := exec.CommandContext(ctx, c.kubectl[0], append(c.kubectl[1:], args...)...) //nolint:gosec // the caller's own control plane
 	command.Stdin = bytes.NewReader(input)
 	var printed bytes.Buffer
 	command.Stderr = &printed

@@ -98,5 +98,7 @@ func (f *fakeAPI) discover(w http.ResponseWriter, r *http.Request) {
 }
 
 func write(w io.Writer, body any) {
-	_ = json.NewEncoder(w).Encode(body) // an error is one of the connection
+	if err := json.NewEncoder(w).Encode(body); err != nil {
+		panic(http.ErrAbortHandler) // the connection is gone
+	}
 }

@@ -19,6 +19,8 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/yaml"
 
@@ -59,7 +61,10 @@ func (d *demo) tryGate(ctx context.Context, hssURL string) (*gate, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var log bytes.Buffer // read only once the process has ended
-	command := exec.CommandContext(ctx, d.binary, "serve", "--config", d.path(configFile), "--kubeconfig", d.path(kubeconfig), "--ca-file", d.path("ca.crt"))
+	// The last two flags have other defaults in a pod, such as one of a CI system.
+	command := exec.CommandContext(ctx, d.binary, "serve", //nolint:gosec // the caller's own binary
+		"--config", d.path(configFile), "--kubeconfig", d.path(kubeconfig),
+		"--ca-file", d.path("ca.crt"), "--leader-elect=false", "--shutdown-delay=0s")
 	keys := hsstest.DefaultCredential()
 	command.Env = append(os.Environ(), "HUAWEICLOUD_SDK_AK="+keys.AccessKey, "HUAWEICLOUD_SDK_SK="+keys.SecretKey)
 	command.Stderr = &log
@@ -98,7 +103,7 @@ func (g *gate) connect(ctx context.Context, health, caFile string) error {
 		}
 		response, err := http.DefaultClient.Do(request)
 		if err != nil {
-			return false, nil // it does not listen yet
+			return false, nil //nolint:nilerr // it does not listen yet
 		}
 		return response.StatusCode == http.StatusOK, response.Body.Close()
 	}
@@ -167,7 +172,8 @@ type answer struct {
 
 // review sends a sample to the webhook as an API server does.
 func (g *gate) review(ctx context.Context, s *sample) (a answer, err error) {
-	body, err := json.Marshal(newReview(s))
+	sent := newReview(s)
+	body, err := json.Marshal(sent)
 	if err != nil {
 		return a, err
 	}
@@ -183,7 +189,7 @@ func (g *gate) review(ctx context.Context, s *sample) (a answer, err error) {
 	}
 	defer response.Body.Close()
 	var got admissionv1.AdmissionReview
-	if err := json.NewDecoder(response.Body).Decode(&got); err != nil || got.Response == nil || string(got.Response.UID) != s.title() {
+	if err := json.NewDecoder(response.Body).Decode(&got); err != nil || got.Response == nil || got.Response.UID != sent.Request.UID {
 		return a, fmt.Errorf("no answer to the review (HTTP status %s): %w", response.Status, err)
 	}
 	a = answer{verdict: admitted, warnings: got.Response.Warnings, annotations: got.Response.AuditAnnotations}
@@ -196,17 +202,20 @@ func (g *gate) review(ctx context.Context, s *sample) (a answer, err error) {
 	return a, nil
 }
 
-func newReview(s *sample) map[string]any {
-	resource, _ := meta.UnsafeGuessKindToResource(s.object.GroupVersionKind()) // right for all kinds that have images
-	request := map[string]any{
-		"uid": s.title(), "kind": metav1.GroupVersionKind(s.object.GroupVersionKind()), "resource": metav1.GroupVersionResource(resource),
-		"name": s.object.GetName(), "namespace": s.object.GetNamespace(), "operation": admissionv1.Create, "object": s.object,
+func newReview(s *sample) *admissionv1.AdmissionReview {
+	kind := s.object.GroupVersionKind()
+	resource, _ := meta.UnsafeGuessKindToResource(kind) // right for all kinds that have images
+	request := &admissionv1.AdmissionRequest{
+		UID: types.UID(s.title()), Kind: metav1.GroupVersionKind(kind), Resource: metav1.GroupVersionResource(resource),
+		Name: s.object.GetName(), Namespace: s.object.GetNamespace(), Operation: admissionv1.Create, Object: runtime.RawExtension{Object: s.object},
 	}
 	if s.old != nil {
-		request["operation"], request["oldObject"] = admissionv1.Update, s.old
+		request.Operation, request.OldObject = admissionv1.Update, runtime.RawExtension{Object: s.old}
 	}
 	if s.debugs() {
-		request["subResource"] = "ephemeralcontainers"
+		request.SubResource = "ephemeralcontainers"
 	}
-	return map[string]any{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
+	return &admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"}, Request: request,
+	}
 }

@@ -59,7 +59,7 @@ func registryParameters() map[string]parameter[registryQuery] {
 		"registry_name":        length(1, 128, filter(func(r *Registry) string { return r.Name })),
 		"registry_id":          length(1, 64, filter(func(r *Registry) string { return r.ID })),
 		"registry_addr":        length(1, 256, filter(func(r *Registry) string { return r.Address })),
-		"status":               oneOf(filter(func(r *Registry) string { return statusOf(r) }), inventoryfile.RegistryStatuses()...),
+		"status":               oneOf(filter(statusOf), inventoryfile.RegistryStatuses()...),
 		"registry_type":        ofTypes,
 	}
 }

@@ -63,7 +63,7 @@ func (s Simulation) Run(ctx context.Context) error {
 	if config != nil {
 		url = "https://" + listener.Addr().String()
 	}
-	handler := NewHandler(append(append([]Option{}, s.Options...), WithInventory(inventory))...)
+	handler := NewHandler(append(append([]Option{}, s.Options...), WithInventory(inventory))...) //nolint:contextcheck // its answers end with Close
 	go file.follow(ctx, handler, s.logger())
 	if s.Ready != nil {
 		s.Ready(url)

@@ -40,7 +40,7 @@ faults: [{kind: status, endpoint: scan}]
 	}
 	server := hsstest.NewServer(hsstest.WithInventory(parse(t, text)), hsstest.WithoutAuthentication())
 	t.Cleanup(server.Close)
-	real := realClient(t, server.URL)
+	served := realClient(t, server.URL)
 	for name, request := range map[string]hss.ListRequest{
 		"by name":                    app,
 		"by version":                 with(func(r *hss.ListRequest) { r.ImageVersion = "1" }),
@@ -52,7 +52,7 @@ faults: [{kind: status, endpoint: scan}]
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			want, got := collect(t, real.All(t.Context(), request)), collect(t, client.All(t.Context(), request))
+			want, got := collect(t, served.All(t.Context(), request)), collect(t, client.All(t.Context(), request))
 			for i := range want { // no policy reads it
 				want[i].LatestVersion = false
 			}
@@ -67,7 +67,7 @@ faults: [{kind: status, endpoint: scan}]
 	} {
 		t.Run("vulnerabilities "+name, func(t *testing.T) {
 			t.Parallel()
-			want, got := collect(t, real.Vulnerabilities(t.Context(), request)), collect(t, client.Vulnerabilities(t.Context(), request))
+			want, got := collect(t, served.Vulnerabilities(t.Context(), request)), collect(t, client.Vulnerabilities(t.Context(), request))
 			if diff := cmp.Diff(want, got); diff != "" || len(got) == 0 {
 				t.Errorf("got %d, (-server +client):\n%s", len(got), diff)
 			}
