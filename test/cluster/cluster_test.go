@@ -51,6 +51,7 @@ func newCluster(t *testing.T) *cluster {
 
 	c := &cluster{node: startNode(t)}
 	c.connect(t)
+	c.uninstall(t) // on a node that was kept, hssgate doesn't trust the simulator's new certificate
 	c.chart = c.pushChart(t)
 	c.push(t, "hssgate/hssgate:"+c.chart.AppVersion, root+"/Dockerfile", bin, root)
 	c.push(t, "hssgate/hss-simulator:"+c.chart.AppVersion, root+"/hack/image/hss-simulator.Dockerfile", bin, root)

@@ -91,6 +91,19 @@ func (l *load) send(ctx context.Context, n int) {
 	}
 }
 
+// await waits until n reviews have been answered.
+func (l *load) await(t *testing.T, n int) {
+	t.Helper()
+	eventually(t, func() error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if len(l.times) < n {
+			return fmt.Errorf("%d reviews have been answered, want %d", len(l.times), n)
+		}
+		return nil
+	})
+}
+
 // finish stops the load and logs its figures. It fails the test if more reviews
 // than allowed failed.
 func (l *load) finish(t *testing.T, allowed int) {

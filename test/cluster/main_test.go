@@ -17,6 +17,11 @@ func TestCluster(t *testing.T) {
 	}{
 		{"installed, upgraded, rolled back and uninstalled with Helm 4", testLifecycle(helm4)},
 		{"installed, upgraded, rolled back and uninstalled with Helm 3", testLifecycle(helm3)},
+		{"a rolling update fails no review", testRollingUpdate},
+		{"a killed leader", testLeaderKilled},
+		{"an evicted replica fails no review", testEviction},
+		{"both replicas deleted at once fail no review", testAllDeleted},
+		{"a replica that hangs fails few reviews", testReplicaStopped},
 	} {
 		t.Run(scenario.name, func(t *testing.T) {
 			t.Cleanup(func() { c.report(t) })
