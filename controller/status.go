@@ -91,10 +91,8 @@ func (s *Status) Reconcile(ctx context.Context, r ctrl.Request) (ctrl.Result, er
 	if apiequality.Semantic.DeepEqual(before.Status, p.Status) {
 		return ctrl.Result{}, nil
 	}
-	if err := s.Client.Status().Patch(ctx, &p, client.MergeFrom(before)); err != nil {
-		if ctx.Err() != nil {
-			return ctrl.Result{}, nil // it stops, and the next leader writes it
-		}
+	err := s.Client.Status().Patch(ctx, &p, client.MergeFrom(before))
+	if err != nil && ctx.Err() == nil { // the next leader writes what a stopping one does not
 		return ctrl.Result{}, client.IgnoreNotFound(fmt.Errorf("write status of policy %q: %w", p.Name, err))
 	}
 	return ctrl.Result{}, nil

@@ -96,10 +96,10 @@ func startsJSON(body []byte) bool {
 }
 
 // newError reads what an answer says about a failure.
-func (client *Client) newError(resp *http.Response, body []byte, c Credentials) *Error {
-	now := client.config.Now()
+func (c *Client) newError(resp *http.Response, body []byte, used Credentials) *Error {
+	now := c.config.Now()
 	e := &Error{
-		Service:    client.service,
+		Service:    c.service,
 		StatusCode: resp.StatusCode,
 		RequestID:  clean(cmp.Or(resp.Header.Get("X-Request-Id"), resp.Header.Get(headerTraceID))),
 		Retryable:  retryableStatus(resp.StatusCode),
@@ -108,13 +108,13 @@ func (client *Client) newError(resp *http.Response, body []byte, c Credentials) 
 	if err := json.Unmarshal(body, &fault); err == nil {
 		var nested nestedError
 		_ = json.Unmarshal(fault.Nested, &nested) // it may have any shape
-		e.Code = clean(c.scrub(string(cmp.Or(fault.Code, nested.Code))))
-		e.Message = clean(c.scrub(string(cmp.Or(fault.Message, nested.Message))))
-		e.Description = clean(c.scrub(string(fault.Description)))
+		e.Code = clean(used.scrub(string(cmp.Or(fault.Code, nested.Code))))
+		e.Message = clean(used.scrub(string(cmp.Or(fault.Message, nested.Message))))
+		e.Description = clean(used.scrub(string(fault.Description)))
 		e.RequestID = cmp.Or(e.RequestID, clean(string(fault.RequestID)))
 	}
 	if e.Code == "" && e.Message == "" && e.Description == "" {
-		e.Message = clean(c.scrub(describeBody(resp, body)))
+		e.Message = clean(used.scrub(describeBody(resp, body)))
 	}
 	e.RetryAfter = retryAfter(resp.Header, now)
 	e.ClockSkew = clockSkew(e, resp.Header, now)

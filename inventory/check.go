@@ -101,14 +101,10 @@ func causeOf(err error, projectID string) string {
 		return causeOfRefusal(refused)
 	}
 	answer, answered := errors.AsType[*hss.Error](err)
-	_, searched := errors.AsType[*hss.ProjectError](err)
+	if _, searched := errors.AsType[*hss.ProjectError](err); searched {
+		return causeOfNoProject(err, answer)
+	}
 	switch {
-	case searched && answered && answer.Forbidden():
-		return fmt.Sprintf("%s: allow the action iam:projects:listProjects, or set projectID", err)
-	case searched && !answered && hss.Temporary(err):
-		return fmt.Sprintf("cannot reach IAM, which has the project ID: %s: open the way to it, or set projectID", withoutQuery(err))
-	case searched:
-		return err.Error()
 	case answered && answer.StatusCode == http.StatusNotFound || answered && strings.HasSuffix(answer.Code, ".0101"):
 		return fmt.Sprintf("this API does not exist here (%s): check region and endpoint; not every region has it", answer)
 	case answered && answer.Forbidden():
@@ -120,6 +116,18 @@ func causeOf(err error, projectID string) string {
 		return "no credentials found: " + strings.TrimPrefix(err.Error(), "getting credentials: ")
 	}
 	return strings.TrimPrefix(reasonOf(err), "HSS could not be asked: ")
+}
+
+// causeOfNoProject describes why IAM gave no project ID; answer is nil if IAM did
+// not answer.
+func causeOfNoProject(err error, answer *hss.Error) string {
+	switch {
+	case answer != nil && answer.Forbidden():
+		return fmt.Sprintf("%s: allow the action iam:projects:listProjects, or set projectID", err)
+	case answer == nil && hss.Temporary(err):
+		return fmt.Sprintf("cannot reach IAM, which has the project ID: %s: open the way to it, or set projectID", withoutQuery(err))
+	}
+	return err.Error()
 }
 
 // causeOfRefusal says which key is refused, by whom and what to do.

@@ -38,13 +38,13 @@ const (
 type Cause int
 
 const (
-	// CauseOutage: HSS does not answer, or the network before it. The policy's
+	// CauseOutage means that HSS does not answer, or the network before it. The policy's
 	// when.unavailable decides. It is the zero value.
 	CauseOutage Cause = iota
-	// CauseConfiguration: hssgate's own configuration, such as its credentials,
+	// CauseConfiguration means hssgate's own configuration, such as its credentials,
 	// their rights or the project, or a defect of hssgate. It violates the policy.
 	CauseConfiguration
-	// CauseOverload: hssgate's own limits, such as a full queue. It violates the
+	// CauseOverload means hssgate's own limits, such as a full queue. It violates the
 	// policy.
 	CauseOverload
 )

@@ -2,10 +2,12 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/hssgate/hssgate/controller"
+	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/inventory"
 	"github.com/hssgate/hssgate/policy"
 )
@@ -34,7 +36,7 @@ func summarize(checks []inventory.ProjectCheck) controller.HSSCheck {
 	if first == nil {
 		return controller.HSSCheck{Reason: controller.ReasonAnswers, Message: "HSS answers for project " + strings.Join(names, ", ")}
 	}
-	result := controller.HSSCheck{Message: fmt.Sprintf("project %s: %s", first.Project, first.Cause)}
+	result := controller.HSSCheck{Message: fmt.Sprintf("project %s: %s", first.Project, stableCause(first))}
 	if failed > 1 {
 		result.Message += fmt.Sprintf(" (%d of %d projects fail)", failed, len(checks))
 	}
@@ -47,4 +49,14 @@ func summarize(checks []inventory.ProjectCheck) controller.HSSCheck {
 		result.Reason = controller.ReasonMisconfigured
 	}
 	return result
+}
+
+// stableCause returns the cause without the ID of a request, with which every
+// check would write the status of every policy.
+func stableCause(c *inventory.ProjectCheck) string {
+	answer, ok := errors.AsType[*hss.Error](c.Err)
+	if !ok || answer.RequestID == "" {
+		return c.Cause
+	}
+	return strings.Replace(c.Cause, " (request "+answer.RequestID+")", "", 1)
 }

@@ -49,17 +49,20 @@ func (g *Server) serving() healthz.Checker {
 // readyPoll is how often a starting replica checks whether it is ready.
 const readyPoll = 200 * time.Millisecond
 
+// isReady reports whether every readiness check passes.
+func (g *Server) isReady() bool {
+	for _, check := range g.readiness {
+		if check(nil) != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // reportReady logs once that the replica is ready, unless ctx ends before.
 func (g *Server) reportReady(ctx context.Context) {
 	begun := time.Now()
-	err := wait.PollUntilContextCancel(ctx, readyPoll, true, func(context.Context) (bool, error) {
-		for _, check := range g.readiness {
-			if check(nil) != nil {
-				return false, nil
-			}
-		}
-		return true, nil
-	})
+	err := wait.PollUntilContextCancel(ctx, readyPoll, true, func(context.Context) (bool, error) { return g.isReady(), nil })
 	if err == nil {
 		g.Log.Info("ready", "took", time.Since(begun).Round(time.Millisecond).String(), "policies", g.policies.Index().Count())
 	}
