@@ -2,6 +2,7 @@ package controller_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,8 +21,9 @@ import (
 func TestTheConditionFollowsHSS(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		result := controller.HSSCheck{Reason: controller.ReasonAnswers, Message: "HSS answers for project bj4"}
-		hss := controller.NewHSS(func(context.Context) controller.HSSCheck { return result }, clock.RealClock{})
+		var result atomic.Pointer[controller.HSSCheck]
+		result.Store(&controller.HSSCheck{Reason: controller.ReasonAnswers, Message: "HSS answers for project bj4"})
+		hss := controller.NewHSS(func(context.Context) controller.HSSCheck { return *result.Load() }, clock.RealClock{})
 		c := newClient(t, interceptor.Funcs{}, denying("p"))
 		status := &controller.Status{Client: c, HSS: hss}
 		written := func() string {
@@ -40,7 +42,7 @@ func TestTheConditionFollowsHSS(t *testing.T) {
 		go func() { _ = hss.Start(ctx) }()
 		synctest.Wait()
 		got = append(got, written())
-		result = controller.HSSCheck{Reason: controller.ReasonUnavailable, Message: "project bj4: HSS answered 503"}
+		result.Store(&controller.HSSCheck{Reason: controller.ReasonUnavailable, Message: "project bj4: HSS answered 503"})
 		time.Sleep(31 * time.Second)
 		got = append(got, written())
 		cancel()
