@@ -38,8 +38,21 @@ start() {
     kube-proxy) arguments=("--config=$NODE_DATA/etc/kube-proxy.yaml") ;;
     *) echo "unknown service $name" >&2; return 1 ;;
   esac
-  setsid "$name" "${arguments[@]}" >> "$NODE_DATA/log/$name.log" 2>&1 < /dev/null &
-  echo $! > "/run/$name.pid"
+  launch "$name" "${arguments[@]}"
+  # kubelet ends if containerd is still starting. On a usual node systemd starts it again.
+  [[ $name == kubelet ]] || return 0
+  for _ in $(seq 1500); do
+    ! curl -fsS http://127.0.0.1:10248/healthz > /dev/null 2>&1 || return 0
+    running "$(< /run/kubelet.pid)" || launch "$name" "${arguments[@]}"
+    sleep 0.2
+  done
+  echo "kubelet is not healthy after five minutes" >&2
+  return 1
+}
+
+launch() {
+  setsid "$@" >> "$NODE_DATA/log/$1.log" 2>&1 < /dev/null &
+  echo $! > "/run/$1.pid"
 }
 
 running() { [[ -e /proc/$1 && $(awk '$1 == "State:" {print $2}' "/proc/$1/status" 2>/dev/null) != Z ]]; }

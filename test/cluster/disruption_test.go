@@ -169,11 +169,17 @@ func (c *cluster) leader(t *testing.T) (leader corev1.Pod, identity string) {
 // process returns the ID of a replica's process on the node.
 func (c *cluster) process(t *testing.T, pod corev1.Pod) string {
 	t.Helper()
-	for _, pid := range strings.Fields(c.exec(t, "pgrep", "-f", "^/hssgate serve")) {
+	for _, pid := range c.processes(t) {
 		if strings.Contains(c.exec(t, "cat", "/proc/"+pid+"/environ"), "HOSTNAME="+pod.Name+"\x00") {
 			return pid
 		}
 	}
 	t.Fatalf("no process of pod %s", pod.Name)
 	return ""
+}
+
+// processes returns the IDs of hssgate's processes on the node.
+func (c *cluster) processes(t *testing.T) []string {
+	t.Helper()
+	return strings.Fields(c.exec(t, "pgrep", "-f", "^/hssgate serve"))
 }

@@ -8,8 +8,8 @@
 // scenario before left it otherwise, and ends with hssgate installed or not, as
 // it likes; what it creates lives in namespaces of its own (cluster.namespace).
 // It waits with eventually, never for a time. cluster.load counts the failed
-// reviews of a steady load, kubectl and helm run on the node, and kill, start
-// and powerCut break the node's services.
+// reviews of a steady load, kubectl and helm run on the node, and control runs a
+// verb of node.sh, such as kill and start for a service, or down for a power cut.
 //
 // To work on a scenario, keep a node running and run only that one:
 //

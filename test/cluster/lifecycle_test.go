@@ -4,8 +4,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // testLifecycle takes one release through its life with one Helm.
@@ -42,14 +40,8 @@ func (c *cluster) uninstall(t *testing.T) {
 // checkContainer checks what hssgate runs as, from its pods and from /proc.
 func (c *cluster) checkContainer(t *testing.T) {
 	t.Helper()
-	pods, err := c.client.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{LabelSelector: selector})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(pods.Items) != 2 {
-		t.Fatalf("%d replicas, want 2", len(pods.Items))
-	}
-	for _, pid := range strings.Fields(c.exec(t, "pgrep", "-f", "^/hssgate serve")) {
+	c.replicas(t)
+	for _, pid := range c.processes(t) {
 		status := c.exec(t, "cat", "/proc/"+pid+"/status")
 		for _, want := range []string{
 			"Uid:\t65532\t65532\t65532\t65532\n", "CapPrm:\t0000000000000000\n", "CapEff:\t0000000000000000\n",

@@ -22,6 +22,12 @@ func TestCluster(t *testing.T) {
 		{"an evicted replica fails no review", testEviction},
 		{"both replicas deleted at once fail no review", testAllDeleted},
 		{"a replica that hangs fails few reviews", testReplicaStopped},
+		{"the Secret of the CA comes back", testCADeleted},
+		{"a damaged caBundle is repaired", testCABundleDamaged},
+		{"kubelet and containerd killed fail no review", testKubeletKilled},
+		{"an API server gone for a minute", testAPIServerGone},
+		{"a power cut heals without a hand", testPowerCut},
+		{"pods refused while the gate was gone come back", testGateGone},
 	} {
 		t.Run(scenario.name, func(t *testing.T) {
 			t.Cleanup(func() { c.report(t) })

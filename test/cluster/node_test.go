@@ -79,8 +79,8 @@ func (n *node) keepRunning(t *testing.T) {
 	}
 }
 
-// node runs a verb of the script.
-func (n *node) node(t *testing.T, args ...string) string {
+// control runs a verb of the script.
+func (n *node) control(t *testing.T, args ...string) string {
 	t.Helper()
 	return run(t, n.command(t.Context(), args...))
 }
@@ -94,7 +94,7 @@ func (n *node) command(ctx context.Context, args ...string) *exec.Cmd {
 // exec runs a program on the node and returns its output.
 func (n *node) exec(t *testing.T, args ...string) string {
 	t.Helper()
-	return n.node(t, append([]string{"exec"}, args...)...)
+	return n.control(t, append([]string{"exec"}, args...)...)
 }
 
 // run returns the output of a command that must succeed.
@@ -127,17 +127,10 @@ func (n *node) push(t *testing.T, reference, dockerfile, bin, context string) st
 	return strings.TrimSpace(n.exec(t, "image", "-f", dockerfile, "-bin", bin, "-platform", "linux/"+runtime.GOARCH, "-push", registry+"/"+reference, context))
 }
 
-// powerCut ends all processes of the node at once, and boots it again.
-func (n *node) powerCut(t *testing.T) {
-	t.Helper()
-	n.node(t, "down")
-	n.node(t, "up")
-	n.findNetwork(t)
-}
-
+// findNetwork finds the network of the node, a new one after each boot.
 func (n *node) findNetwork(t *testing.T) {
 	t.Helper()
-	n.netns = fmt.Sprintf("/proc/%s/ns/net", strings.TrimSpace(n.node(t, "pid")))
+	n.netns = fmt.Sprintf("/proc/%s/ns/net", strings.TrimSpace(n.control(t, "pid")))
 }
 
 // newConfig returns what a client needs to reach the API server as an administrator.

@@ -1,0 +1,78 @@
+package cluster_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+const authoritySecret = release + "-authority"
+
+// testCADeleted deletes the Secret of the CA, which comes back as it was.
+func testCADeleted(t *testing.T, c *cluster) {
+	c.enforce(t)
+	secrets := c.client.CoreV1().Secrets(namespace)
+	before, err := secrets.Get(t.Context(), authoritySecret, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	load := c.load(t)
+	if err := secrets.Delete(t.Context(), authoritySecret, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var after map[string][]byte
+	eventually(t, func() error {
+		secret, err := secrets.Get(t.Context(), authoritySecret, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if after = secret.Data; len(after) == 0 {
+			return errors.New("the Secret of the CA is empty")
+		}
+		return nil
+	})
+	if !cmp.Equal(before.Data, after) { // no diff: it would show the key
+		t.Errorf("the Secret holds another CA than before")
+	}
+	load.finish(t, 0)
+}
+
+// testCABundleDamaged replaces the CA by which the API server trusts hssgate.
+func testCABundleDamaged(t *testing.T, c *cluster) {
+	c.enforce(t)
+	load := c.load(t)
+	load.await(t, rate)
+	good, damaged := c.caBundle(t), time.Now()
+	c.kubectl(t, "patch", "validatingwebhookconfiguration", release, "--type=json", "-p", fmt.Sprintf(
+		`[{"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": %q}]`, base64.StdEncoding.EncodeToString([]byte(c.hss.ca))))
+	eventually(t, func() error {
+		if !bytes.Contains(c.caBundle(t), bytes.TrimSpace(good)) {
+			return errors.New("the caBundle has not been repaired")
+		}
+		return nil
+	})
+	t.Logf("the caBundle is repaired after %s", time.Since(damaged).Round(time.Millisecond))
+	c.awaitEnforcement(t, damaged, "the caBundle is damaged")
+	load.finish(t, math.MaxInt)
+
+	load = c.load(t)
+	load.await(t, 5*rate)
+	load.finish(t, 0)
+}
+
+// caBundle returns the CAs by which the API server trusts the webhook of pods.
+func (c *cluster) caBundle(t *testing.T) []byte {
+	t.Helper()
+	configuration, err := c.client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Get(t.Context(), release, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return configuration.Webhooks[0].ClientConfig.CABundle
+}

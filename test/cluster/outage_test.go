@@ -1,0 +1,213 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// testKubeletKilled kills what runs containers; those go on.
+func testKubeletKilled(t *testing.T, c *cluster) {
+	c.enforce(t)
+	before := c.restarts(t)
+	load := c.load(t)
+	c.control(t, "kill", "KILL", "kubelet", "containerd")
+	c.control(t, "start", "containerd", "kubelet")
+	c.startPod(t, shop, "after-kubelet", goodImage)
+	load.finish(t, 0)
+	if after := c.restarts(t); after != before {
+		t.Errorf("hssgate has been restarted: %s, before %s", after, before)
+	}
+	c.kubectl(t, "-n", shop, "delete", "pod", "after-kubelet")
+}
+
+// testAPIServerGone has no API server for a minute: longer than the Lease lasts,
+// and than the node's, so that kubelet has to report the node anew.
+func testAPIServerGone(t *testing.T, c *cluster) {
+	const strict = `{apiVersion: hssgate.io/v1alpha1, kind: ImageScanPolicy, metadata: {name: strict}, spec: {require: {scanAge: {max: 1h}}}}`
+	c.enforce(t)
+	before := c.restarts(t)
+	c.control(t, "kill", "KILL", "kube-apiserver")
+	time.Sleep(time.Minute) // the outage itself
+	started := time.Now()
+	c.control(t, "start", "kube-apiserver")
+	c.awaitEnforcement(t, started, "the API server starts")
+	load := c.load(t)
+	load.await(t, 5*rate)
+	load.finish(t, 0)
+	t.Logf("restarts of hssgate: %s, before %s", c.restarts(t), before)
+
+	c.apply(t, strict)
+	applied := time.Now()
+	eventually(t, func() error {
+		if err := c.review(t.Context(), goodImage); err == nil || !strings.Contains(err.Error(), "[policy strict]") {
+			return fmt.Errorf("the new policy is not in force: %w", err)
+		}
+		return nil
+	})
+	t.Logf("a new policy is in force %s after its creation", time.Since(applied).Round(100*time.Millisecond))
+	c.kubectl(t, "delete", "imagescanpolicy", "strict")
+	eventually(t, func() error { return c.enforces(t.Context()) })
+}
+
+// testPowerCut ends everything at once. All that starts then waits for nothing
+// that waits for hssgate.
+func testPowerCut(t *testing.T, c *cluster) {
+	c.enforce(t)
+	c.newDeployment(t, "powered", 2)
+	c.control(t, "down")
+	booted := time.Now()
+	c.control(t, "up")
+	t.Logf("the API server, kubelet and kube-proxy run %s after the node starts", time.Since(booted).Round(100*time.Millisecond))
+	c.findNetwork(t)
+	c.connect(t)
+	c.awaitEnforcement(t, booted, "the node starts")
+	c.replicas(t)
+	c.awaitDeployment(t, shop, "powered")
+	c.awaitDeployment(t, "hss", "hss")
+	c.awaitDeployment(t, metav1.NamespaceSystem, "coredns")
+	load := c.load(t)
+	load.await(t, 5*rate)
+	load.finish(t, 0)
+	c.startPod(t, shop, "after-power-cut", goodImage)
+	c.kubectl(t, "-n", shop, "delete", "deployment/powered", "pod/after-power-cut")
+}
+
+// testGateGone has no gate while pods are deleted. The ReplicaSet tries again
+// after ever longer times, at last after 1,000 s, and goes on waiting when hssgate
+// is back, until the command of the emergency page.
+func testGateGone(t *testing.T, c *cluster) {
+	c.enforce(t)
+	c.newDeployment(t, "refused", 3)
+	c.kubectl(t, "-n", namespace, "scale", "deployment/"+release, "--replicas=0")
+	c.kubectl(t, "-n", namespace, "wait", "--for=delete", "pod", "-l", selector, "--timeout", patience.String())
+	c.kubectl(t, "-n", shop, "delete", "pod", "-l", "app=refused")
+	// Each wait is twice the one before, so the next takes as long as all until now.
+	var refused, next time.Time
+	eventually(t, func() error {
+		first, last, err := c.refusals(t.Context())
+		refused, next = first, last.Add(last.Sub(first))
+		if err == nil && last.Sub(first) < 80*time.Second {
+			err = fmt.Errorf("pods were refused for %s", last.Sub(first))
+		}
+		return err
+	})
+	scaled := time.Now()
+	c.kubectl(t, "-n", namespace, "scale", "deployment/"+release, "--replicas=2") // as many as in the chart, so Helm sees no conflict
+	c.awaitEnforcement(t, scaled, "hssgate is scaled up")
+	t.Logf("pods were refused from %s on, until now for %s; the next attempt is due in %s", refused.Format(time.TimeOnly),
+		time.Since(refused).Round(time.Second), time.Until(next).Round(time.Second))
+
+	command := emergencyCommand(t, "Bring the pods back")
+	annotated := time.Now()
+	c.exec(t, "sh", "-c", command)
+	c.awaitDeployment(t, shop, "refused")
+	switch back := time.Now(); {
+	case annotated.After(next):
+		t.Log("hssgate took so long to come back that the ReplicaSet tried again by itself; the command proves nothing")
+	case back.After(next):
+		t.Errorf("the pods are back %s after the command, later than without it: %s", back.Sub(annotated), command)
+	default:
+		t.Logf("all pods are back %s after the command", back.Sub(annotated).Round(100*time.Millisecond))
+	}
+	c.kubectl(t, "-n", shop, "delete", "deployment/refused")
+}
+
+// refusals returns when the creation of pods failed in the shop for the first and
+// for the last time.
+func (c *cluster) refusals(ctx context.Context) (first, last time.Time, err error) {
+	events, err := c.client.CoreV1().Events(shop).List(ctx, metav1.ListOptions{FieldSelector: "reason=FailedCreate,involvedObject.kind=ReplicaSet"})
+	if err != nil {
+		return first, last, err
+	}
+	for _, event := range events.Items {
+		if !strings.HasPrefix(event.InvolvedObject.Name, "refused-") {
+			continue
+		}
+		if first.IsZero() || event.FirstTimestamp.Time.Before(first) {
+			first = event.FirstTimestamp.Time
+		}
+		if event.LastTimestamp.Time.After(last) {
+			last = event.LastTimestamp.Time
+		}
+	}
+	if first.IsZero() {
+		err = errors.New("no pod was refused")
+	}
+	return first, last, err
+}
+
+// emergencyCommand returns the first command below a heading of the emergency page.
+func emergencyCommand(t *testing.T, heading string) string {
+	t.Helper()
+	page, err := os.ReadFile(root + "/docs/emergency.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "\n## "+heading+"\n")
+	_, block, _ := strings.Cut(section, "\n```sh\n")
+	command, _, found := strings.Cut(block, "\n```\n")
+	if !found {
+		t.Fatalf("docs/emergency.md has no command below %q", heading)
+	}
+	return command
+}
+
+// awaitEnforcement waits until hssgate admits and denies, and logs how long that
+// took after an event.
+func (c *cluster) awaitEnforcement(t *testing.T, since time.Time, event string) {
+	t.Helper()
+	eventually(t, func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // a connection may be one that leads nowhere
+		defer cancel()
+		return c.enforces(ctx)
+	})
+	t.Logf("admissions work %s after %s", time.Since(since).Round(100*time.Millisecond), event)
+}
+
+// restarts returns hssgate's pods and how often each has been restarted.
+func (c *cluster) restarts(t *testing.T) string {
+	t.Helper()
+	var restarts []string
+	for _, pod := range c.replicas(t) {
+		restarts = append(restarts, fmt.Sprintf("%s %d times", pod.Name, pod.Status.ContainerStatuses[0].RestartCount))
+	}
+	return strings.Join(restarts, ", ")
+}
+
+// newDeployment creates a Deployment of a good image in the shop and waits for its pods.
+func (c *cluster) newDeployment(t *testing.T, name string, replicas int32) {
+	t.Helper()
+	labels := map[string]string{"app": name}
+	deployment := &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: podSpec(goodImage)},
+		},
+	}
+	if _, err := c.client.AppsV1().Deployments(shop).Create(t.Context(), deployment, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	c.awaitDeployment(t, shop, name)
+}
+
+// awaitDeployment waits until all pods of a Deployment are ready.
+func (c *cluster) awaitDeployment(t *testing.T, namespace, name string) {
+	t.Helper()
+	eventually(t, func() error {
+		deployment, err := c.client.AppsV1().Deployments(namespace).Get(t.Context(), name, metav1.GetOptions{})
+		if err == nil && deployment.Status.ReadyReplicas != *deployment.Spec.Replicas {
+			err = fmt.Errorf("%d pods of %s are ready, want %d", deployment.Status.ReadyReplicas, name, *deployment.Spec.Replicas)
+		}
+		return err
+	})
+}
