@@ -101,17 +101,18 @@ func escapes(name string, n int) []byte {
 	return b.Bytes()
 }
 
-// post creates a pod as it is written.
-func (s *space) post(t *testing.T, pod []byte) error {
+// post creates a pod as it is written. A body has ten seconds to arrive, in which
+// the race detector on a busy machine may not have read all of it.
+func (s *space) post(t *testing.T, pod []byte) (err error) {
 	t.Helper()
-	const tries = 5
-	var err error
-	// A body has ten seconds to arrive, in which the race detector on a busy
-	// machine may not have read all of it.
-	for n := 0; n < tries && (n == 0 || err != nil && strings.Contains(err.Error(), "review did not arrive in time")); n++ {
+	eventually(t, func() error {
 		err = s.client.CoreV1().RESTClient().Post().Namespace(s.name).Resource("pods").
 			SetHeader("Content-Type", "application/json").Body(pod).Do(t.Context()).Error()
-	}
+		if err != nil && strings.Contains(err.Error(), "review did not arrive in time") {
+			return err
+		}
+		return nil
+	})
 	return err
 }
 

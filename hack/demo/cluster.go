@@ -43,13 +43,17 @@ func (d *demo) startCluster(ctx context.Context) (_ *cluster, err error) {
 	if err != nil {
 		return nil, err
 	}
+	kubectl := filepath.Join(binaries, "kubectl") // envtest finds the rest elsewhere, too
+	if _, err := os.Stat(kubectl); err != nil {
+		return nil, fmt.Errorf("find the control plane (make controlplane builds it): %w", err)
+	}
 	c := &cluster{
 		Environment: &envtest.Environment{
 			BinaryAssetsDirectory: binaries, CRDDirectoryPaths: []string{"charts/hssgate/files/crds"}, ErrorIfCRDPathMissing: true,
 			ControlPlaneStartTimeout: startTimeout, ControlPlaneStopTimeout: startTimeout, CRDInstallOptions: envtest.CRDInstallOptions{MaxTime: startTimeout},
 			UseExistingCluster: new(false), // whatever the environment says: never someone's cluster
 		},
-		kubectl: []string{filepath.Join(binaries, "kubectl"), "--kubeconfig", d.path(kubeconfig), "--cache-dir", d.path("cache")},
+		kubectl: []string{kubectl, "--kubeconfig", d.path(kubeconfig), "--cache-dir", d.path("cache")},
 	}
 	fmt.Fprintln(d.stderr, "starting etcd, kube-apiserver and hssgate; kubectl then sends the manifests …")
 	defer func() {
@@ -59,7 +63,7 @@ func (d *demo) startCluster(ctx context.Context) (_ *cluster, err error) {
 	}()
 	log.SetLogger(logr.Discard()) // of envtest, which says nothing of use here
 	if _, err := c.Start(); err != nil {
-		return nil, fmt.Errorf("start the API server (make controlplane builds it): %w", err)
+		return nil, fmt.Errorf("start the API server: %w", err)
 	}
 	if err := os.WriteFile(d.path(kubeconfig), c.KubeConfig, 0o600); err != nil {
 		return nil, err
