@@ -21,7 +21,7 @@ const (
 	release   = "hssgate"
 	namespace = "hssgate-system"
 	// selector finds hssgate's replicas.
-	selector = "app.kubernetes.io/name=hssgate,app.kubernetes.io/component!=test"
+	selector = "app.kubernetes.io/component=gate"
 	// shop is a namespace whose pods are evaluated.
 	shop = "shop"
 	// goodImage and badImage are what HSS says they are; both run.
@@ -39,7 +39,11 @@ type cluster struct {
 	config *rest.Config
 	client kubernetes.Interface
 	hss    *hss
-	chart  chart
+	// version is that of the image and the chart, a new one for each run, since the
+	// node keeps images.
+	version string
+	// auditStart is the length of the API server's audit log at the start.
+	auditStart int64
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -49,12 +53,17 @@ func newCluster(t *testing.T) *cluster {
 	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	run(t, build)
 
-	c := &cluster{node: startNode(t)}
+	c := &cluster{node: startNode(t), version: fmt.Sprintf("0.0.0-test.%d", time.Now().Unix())}
 	c.connect(t)
 	c.uninstall(t) // on a node that was kept, hssgate doesn't trust the simulator's new certificate
-	c.chart = c.pushChart(t)
-	c.push(t, "hssgate/hssgate:"+c.chart.AppVersion, root+"/Dockerfile", bin, root)
-	c.push(t, "hssgate/hss-simulator:"+c.chart.AppVersion, root+"/hack/image/hss-simulator.Dockerfile", bin, root)
+	log, err := os.Stat(c.auditLog())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.auditStart = log.Size()
+	c.pushChart(t, c.version)
+	c.push(t, "hssgate/hssgate:v"+c.version, root+"/Dockerfile", bin, root)
+	c.push(t, "hssgate/hss-simulator:v"+c.version, root+"/hack/image/hss-simulator.Dockerfile", bin, root)
 	c.hss = c.installHSS(t)
 	good, bad := c.newImage(t, "good"), c.newImage(t, "bad")
 	bad.SeverityLevel, bad.VulNum = "High", 111

@@ -1,14 +1,12 @@
 package cluster_test
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/yaml"
 )
 
 // helm4 and helm3 are the names of the programs.
@@ -17,29 +15,15 @@ const (
 	helm3 = "helm3"
 )
 
-// chart is the chart in the node's registry.
-type chart struct {
-	Version    string `json:"version"`
-	AppVersion string `json:"appVersion"`
-}
-
 const chartReference = "oci://" + registry + "/charts/hssgate"
 
-// pushChart packages the chart and pushes it to the registry, as a release does.
-func (c *cluster) pushChart(t *testing.T) chart {
+// pushChart packages the chart in a version and pushes it to the registry, as a
+// release does.
+func (c *cluster) pushChart(t *testing.T, version string) {
 	t.Helper()
-	data, err := os.ReadFile(root + "/charts/hssgate/Chart.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var packaged chart
-	if err := yaml.Unmarshal(data, &packaged); err != nil {
-		t.Fatal(err)
-	}
 	folder := t.TempDir()
-	c.helm(t, helm4, "package", root+"/charts/hssgate", "--destination", folder)
-	c.helm(t, helm4, "push", filepath.Join(folder, "hssgate-"+packaged.Version+".tgz"), strings.TrimSuffix(chartReference, "/hssgate"), "--plain-http")
-	return packaged
+	c.helm(t, helm4, "package", root+"/charts/hssgate", "--destination", folder, "--version", version, "--app-version", "v"+version)
+	c.helm(t, helm4, "push", filepath.Join(folder, "hssgate-"+version+".tgz"), strings.TrimSuffix(chartReference, "/hssgate"), "--plain-http")
 }
 
 // helm runs Helm on the node, with empty folders of its own.
@@ -54,7 +38,7 @@ func (c *cluster) deploy(t *testing.T, program, mode string, args ...string) {
 	c.prepareNamespace(t)
 	command := c.command(t.Context(), slices.Concat([]string{
 		"exec", "env", "HOME=" + t.TempDir(), program, "upgrade", "--install", release, chartReference, "--plain-http",
-		"--version", c.chart.Version, "--namespace", namespace, "--values", "-", "--wait", "--timeout", patience.String(),
+		"--version", c.version, "--namespace", namespace, "--values", "-", "--wait", "--timeout", patience.String(),
 	}, args)...)
 	command.Stdin = strings.NewReader(toYAML(t, defaultValues(mode)))
 	run(t, command)
@@ -89,8 +73,8 @@ func defaultValues(mode string) map[string]any {
 			"projects":   []object{{"name": "main", "endpoint": "https://hss.hss.svc", "projectID": projectID, "caFile": "/hss-ca/ca.crt"}},
 			"registries": []object{{"name": "swr", "hosts": []string{"swr.cn-north-4.myhuaweicloud.com"}}},
 		},
-		"extraVolumes":      []object{{"name": "hss-ca", "configMap": object{"name": "hss-ca"}}, {"name": "tmp", "emptyDir": object{}}},
-		"extraVolumeMounts": []object{{"name": "hss-ca", "mountPath": "/hss-ca", "readOnly": true}, {"name": "tmp", "mountPath": "/tmp"}},
+		"extraVolumes":      []object{{"name": "hss-ca", "configMap": object{"name": "hss-ca"}}},
+		"extraVolumeMounts": []object{{"name": "hss-ca", "mountPath": "/hss-ca", "readOnly": true}},
 	}
 }
 

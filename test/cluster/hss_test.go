@@ -2,7 +2,9 @@ package cluster_test
 
 import (
 	"maps"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -78,8 +80,11 @@ func (c *cluster) installHSS(t *testing.T) *hss {
 		"apiVersion": "v1", "kind": "Secret", "metadata": metav1.ObjectMeta{Name: "hss-tls", Namespace: "hss"}, "type": "kubernetes.io/tls",
 		"stringData": map[string]string{"tls.crt": string(certificate), "tls.key": string(key)},
 	}))
-	c.kubectl(t, "apply", "-f", "testdata/hss.yaml")
-	c.kubectl(t, "-n", "hss", "rollout", "restart", "deployment/hss") // the certificate may be new
+	manifests, err := os.ReadFile("testdata/hss.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.apply(t, strings.ReplaceAll(string(manifests), "VERSION", "v"+c.version))
 	c.kubectl(t, "-n", "hss", "rollout", "status", "deployment/hss", "--timeout", patience.String())
 	return h
 }

@@ -21,6 +21,10 @@ func testLifecycle(helm string) func(*testing.T, *cluster) {
 		c.deploy(t, helm, "enforce")
 		eventually(t, func() error { return c.enforces(t.Context()) })
 
+		if out := c.helm(t, helm, "test", release, "--namespace", namespace, "--timeout", patience.String()); !strings.Contains(out, "Succeeded") {
+			t.Errorf("helm test: %s", out)
+		}
+
 		c.helm(t, helm, "rollback", release, "1", "--namespace", namespace, "--wait", "--timeout", patience.String())
 		eventually(t, func() error { return c.review(t.Context(), badImage) })
 
@@ -40,8 +44,13 @@ func (c *cluster) uninstall(t *testing.T) {
 // checkContainer checks what hssgate runs as, from its pods and from /proc.
 func (c *cluster) checkContainer(t *testing.T) {
 	t.Helper()
-	c.replicas(t)
-	for _, pid := range c.processes(t) {
+	for _, replica := range c.replicas(t) {
+		for _, volume := range replica.Spec.Volumes {
+			if volume.EmptyDir != nil || volume.HostPath != nil {
+				t.Errorf("the volume %s of pod %s is writable", volume.Name, replica.Name)
+			}
+		}
+		pid := c.process(t, replica)
 		status := c.exec(t, "cat", "/proc/"+pid+"/status")
 		for _, want := range []string{
 			"Uid:\t65532\t65532\t65532\t65532\n", "CapPrm:\t0000000000000000\n", "CapEff:\t0000000000000000\n",

@@ -15,19 +15,26 @@ func TestCluster(t *testing.T) {
 		name string
 		test func(*testing.T, *cluster)
 	}{
-		{"installed, upgraded, rolled back and uninstalled with Helm 4", testLifecycle(helm4)},
-		{"installed, upgraded, rolled back and uninstalled with Helm 3", testLifecycle(helm3)},
+		{"a bad image is denied wherever a pod names one", testImages},
+		{"good workloads roll out and bad ones don't", testWorkloads},
+		{"a static pod is beyond admission", testStaticPod},
+		{"a pinned pod runs what HSS scanned, though the tag has moved", testPinning},
 		{"a rolling update fails no review", testRollingUpdate},
 		{"a killed leader", testLeaderKilled},
 		{"an evicted replica fails no review", testEviction},
 		{"both replicas deleted at once fail no review", testAllDeleted},
 		{"a replica that hangs fails few reviews", testReplicaStopped},
+		// Its requests are refused for a moment whenever an API server starts, and while it ends after an uninstallation.
+		{"hssgate requests nothing that it has no right to", testRights},
 		{"the Secret of the CA comes back", testCADeleted},
 		{"a damaged caBundle is repaired", testCABundleDamaged},
 		{"kubelet and containerd killed fail no review", testKubeletKilled},
 		{"an API server gone for a minute", testAPIServerGone},
 		{"a power cut heals without a hand", testPowerCut},
 		{"pods refused while the gate was gone come back", testGateGone},
+		{"installed, upgraded, rolled back and uninstalled with Helm 4", testLifecycle(helm4)},
+		{"installed, upgraded, rolled back and uninstalled with Helm 3", testLifecycle(helm3)},
+		{"uninstalled it leaves its definitions and nothing else", testUninstall},
 	} {
 		t.Run(scenario.name, func(t *testing.T) {
 			t.Cleanup(func() { c.report(t) })

@@ -112,12 +112,12 @@ func (n *node) kubectl(t *testing.T, args ...string) string {
 	return n.exec(t, append([]string{"kubectl"}, args...)...)
 }
 
-// apply applies manifests.
-func (n *node) apply(t *testing.T, manifests string) {
+// apply applies manifests and returns what kubectl prints, warnings included.
+func (n *node) apply(t *testing.T, manifests string) string {
 	t.Helper()
 	command := n.command(t.Context(), "exec", "kubectl", "apply", "-f", "-")
 	command.Stdin = strings.NewReader(manifests)
-	run(t, command)
+	return run(t, command)
 }
 
 // push builds an image from a Dockerfile and pushes it to the node's registry,
