@@ -20,7 +20,7 @@ func TestCluster(t *testing.T) {
 		{"a static pod is beyond admission", testStaticPod},
 		{"a pinned pod runs what HSS scanned, though the tag has moved", testPinning},
 		{"a rolling update fails no review", testRollingUpdate},
-		{"a killed leader", testLeaderKilled},
+		{"a killed leader fails few reviews", testLeaderKilled},
 		{"an evicted replica fails no review", testEviction},
 		{"both replicas deleted at once fail no review", testAllDeleted},
 		{"a replica that hangs fails few reviews", testReplicaStopped},
