@@ -86,6 +86,7 @@ func testPowerCut(t *testing.T, c *cluster) {
 // is back, until the command of the emergency page.
 func testGateGone(t *testing.T, c *cluster) {
 	c.enforce(t)
+	c.kubectl(t, "-n", shop, "delete", "events", "--all") // a kept node has those of the run before
 	c.newDeployment(t, "refused", 3)
 	c.kubectl(t, "-n", namespace, "scale", "deployment/"+release, "--replicas=0")
 	c.kubectl(t, "-n", namespace, "wait", "--for=delete", "pod", "-l", selector, "--timeout", patience.String())
