@@ -77,7 +77,7 @@ clean: ## Remove what was built, the cached control plane and tools included
 
 .PHONY: test
 test: require-cc controllers $(FOR_CHART) ## Run all tests under the race detector, the ones against a real API server included
-	KUBEBUILDER_ASSETS=$(ASSETS) go test -race -timeout 60m $$(go list ./... | grep -vE '/(e2e|test)/cluster$$')
+	KUBEBUILDER_ASSETS=$(ASSETS) go test -race -timeout 60m $$(go list ./... | grep -v '/test/cluster$$')
 	@for module in $(TESTED); do \
 	  echo "go -C $$module test -race -timeout 60m ./..."; \
 	  go -C $$module test -race -timeout 60m ./...; \

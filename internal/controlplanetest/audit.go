@@ -41,20 +41,6 @@ func (e *Environment) AuditEvent(t testing.TB, match func(*auditv1.Event) bool) 
 	return found
 }
 
-// AuditEvents returns the events of the API server's audit log so far. It needs
-// WithAuditLog.
-func (e *Environment) AuditEvents(t testing.TB) []auditv1.Event {
-	t.Helper()
-	if e.auditLog == "" {
-		t.Fatal("the API server writes no audit log: start it with WithAuditLog")
-	}
-	events, err := readAuditLog(e.auditLog)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return events
-}
-
 // readAuditLog returns the events of the log's complete lines.
 func readAuditLog(path string) ([]auditv1.Event, error) {
 	content, err := os.ReadFile(path)

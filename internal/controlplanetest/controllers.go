@@ -34,15 +34,15 @@ func (e *Environment) startControllers(t testing.TB, assets, dir string) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"kube-controller-manager", "kube-scheduler"} {
-		StartProcess(t, filepath.Join(assets, name), "--kubeconfig", kubeconfig, "--leader-elect=false", "--secure-port=0",
+		startProcess(t, filepath.Join(assets, name), "--kubeconfig", kubeconfig, "--leader-elect=false", "--secure-port=0",
 			// By default they make 20 and 50 requests a second, which is slow for thousands of pods.
 			"--kube-api-qps=1000", "--kube-api-burst=2000")
 	}
 }
 
-// StartProcess starts a part of a cluster until the end of the test, and shows
+// startProcess starts a part of a cluster until the end of the test, and shows
 // the end of its log if the test fails.
-func StartProcess(t testing.TB, path string, args ...string) {
+func startProcess(t testing.TB, path string, args ...string) {
 	t.Helper()
 	name := filepath.Base(path)
 	log, err := os.Create(filepath.Join(t.TempDir(), name+".log"))

@@ -24,6 +24,7 @@ func TestCluster(t *testing.T) {
 		{"an evicted replica fails no review", testEviction},
 		{"both replicas deleted at once fail no review", testAllDeleted},
 		{"a replica that hangs fails few reviews", testReplicaStopped},
+		{"the audit of 2,000 pods shows an image that turns bad", testAudit},
 		// Its requests are refused for a moment whenever an API server starts, and while it ends after an uninstallation.
 		{"hssgate requests nothing that it has no right to", testRights},
 		{"the Secret of the CA comes back", testCADeleted},
