@@ -2,7 +2,6 @@ package cluster_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -86,64 +85,30 @@ func testPowerCut(t *testing.T, c *cluster) {
 // is back, until the command of the emergency page.
 func testGateGone(t *testing.T, c *cluster) {
 	c.enforce(t)
-	c.kubectl(t, "-n", shop, "delete", "events", "--all") // a kept node has those of the run before
 	c.newDeployment(t, "refused", 3)
 	c.kubectl(t, "-n", namespace, "scale", "deployment/"+release, "--replicas=0")
 	c.kubectl(t, "-n", namespace, "wait", "--for=delete", "pod", "-l", selector, "--timeout", patience.String())
 	c.kubectl(t, "-n", shop, "delete", "pod", "-l", "app=refused")
-	// Each wait is twice the one before, so the next takes as long as all until now.
-	var refused, next time.Time
-	eventually(t, func() error {
-		first, last, err := c.refusals(t.Context())
-		refused, next = first, last.Add(last.Sub(first))
-		if err == nil && last.Sub(first) < 80*time.Second {
-			err = fmt.Errorf("pods were refused for %s", last.Sub(first))
-		}
-		return err
-	})
+	time.Sleep(100 * time.Second) // the outage itself: each wait of the ReplicaSet is twice the one before
 	scaled := time.Now()
 	c.kubectl(t, "-n", namespace, "scale", "deployment/"+release, "--replicas=2") // as many as in the chart, so Helm sees no conflict
 	c.awaitEnforcement(t, scaled, "hssgate is scaled up")
-	t.Logf("pods were refused from %s on, until now for %s; the next attempt is due in %s", refused.Format(time.TimeOnly),
-		time.Since(refused).Round(time.Second), time.Until(next).Round(time.Second))
+	deployment, err := c.client.AppsV1().Deployments(shop).Get(t.Context(), "refused", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d of 3 pods are back by then", deployment.Status.Replicas)
 
 	command := emergencyCommand(t, "Bring the pods back")
 	annotated := time.Now()
 	c.exec(t, "sh", "-c", command)
 	c.awaitDeployment(t, shop, "refused")
-	switch back := time.Now(); {
-	case annotated.After(next):
-		t.Log("hssgate took so long to come back that the ReplicaSet tried again by itself; the command proves nothing")
-	case back.After(next):
-		t.Errorf("the pods are back %s after the command, later than without it: %s", back.Sub(annotated), command)
-	default:
-		t.Logf("all pods are back %s after the command", back.Sub(annotated).Round(100*time.Millisecond))
+	took := time.Since(annotated).Round(100 * time.Millisecond)
+	t.Logf("all pods are back %s after the command", took)
+	if took > time.Minute { // without it, up to 1,000 s
+		t.Errorf("the pods are back so late that the command may not be why: %s", command)
 	}
 	c.kubectl(t, "-n", shop, "delete", "deployment/refused")
-}
-
-// refusals returns when the creation of pods failed in the shop for the first and
-// for the last time.
-func (c *cluster) refusals(ctx context.Context) (first, last time.Time, err error) {
-	events, err := c.client.CoreV1().Events(shop).List(ctx, metav1.ListOptions{FieldSelector: "reason=FailedCreate,involvedObject.kind=ReplicaSet"})
-	if err != nil {
-		return first, last, err
-	}
-	for _, event := range events.Items {
-		if !strings.HasPrefix(event.InvolvedObject.Name, "refused-") {
-			continue
-		}
-		if first.IsZero() || event.FirstTimestamp.Time.Before(first) {
-			first = event.FirstTimestamp.Time
-		}
-		if event.LastTimestamp.Time.After(last) {
-			last = event.LastTimestamp.Time
-		}
-	}
-	if first.IsZero() {
-		err = errors.New("no pod was refused")
-	}
-	return first, last, err
 }
 
 // emergencyCommand returns the first command below a heading of the emergency page.
