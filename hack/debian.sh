@@ -1,15 +1,26 @@
 #!/usr/bin/env bash
 # Installs, on Debian and its kin as root, what `make e2e` (a node), `make image` (CA certificates, time zones) and
-# `make test-browser` (Chromium) need besides Go, make and a C compiler.
+# `make test-browser` (Chromium) need besides Go, make and a C compiler, unless it is there, from whichever package.
 set -euo pipefail
-
-packages=(busybox-static ca-certificates containernetworking-plugins curl iproute2 kmod nftables openssl procps runc tzdata)
-command -v "${CHROMIUM:-chromium}" >/dev/null || packages+=(chromium)
+PATH=$PATH:/usr/sbin:/sbin
 
 missing=()
-for package in "${packages[@]}"; do
-  [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
-done
+while read -r package needed; do
+  [[ -e $needed ]] || command -v "$needed" >/dev/null || missing+=("$package")
+done <<P
+busybox-static /bin/busybox
+ca-certificates /etc/ssl/certs/ca-certificates.crt
+chromium ${CHROMIUM:-chromium}
+containernetworking-plugins /usr/lib/cni/bridge
+curl curl
+iproute2 ip
+kmod modprobe
+nftables nft
+openssl openssl
+procps pgrep
+runc runc
+tzdata /usr/share/zoneinfo/UTC
+P
 [[ ${#missing[@]} -gt 0 ]] || exit 0
 if ! command -v apt-get >/dev/null || [[ $(id -u) != 0 ]]; then
   echo "only root on a system with apt-get can install ${missing[*]} here: install them, or something like them" >&2

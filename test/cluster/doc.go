@@ -11,6 +11,8 @@
 // reviews of a steady load, kubectl and helm run on the node, and control runs a
 // verb of node.sh, such as kill and start for a service, or down for a power cut.
 //
+// Nothing here enforces a NetworkPolicy.
+//
 // To work on a scenario, keep a node running and run only that one:
 //
 //	export NODE_NAME=mine NODE_DATA=/tmp/mine

@@ -39,12 +39,8 @@ func startNode(t *testing.T) *node {
 	t.Helper()
 	n := &node{data: os.Getenv("NODE_DATA"), env: os.Environ()}
 	if n.data == "" {
-		data, err := os.MkdirTemp("", "hssgate-node-")
-		if err != nil {
-			t.Fatal(err)
-		}
-		n.data = data
-		n.env = append(n.env, "NODE_DATA="+data, "NODE_NAME="+filepath.Base(data))
+		n.data = t.TempDir()
+		n.env = append(n.env, "NODE_DATA="+n.data, fmt.Sprintf("NODE_NAME=hssgate-node-%d", os.Getpid()))
 		n.keepRunning(t)
 	}
 	n.findNetwork(t)
