@@ -3,6 +3,7 @@ package inventory_test
 import (
 	"errors"
 	"slices"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -60,7 +61,9 @@ func TestWarmIsBoundedInTimeAndTellsWhatFailed(t *testing.T) {
 		defer cancel()
 		begun := time.Now()
 		err := warm(ctx, t, i, 0, 200)
-		if err == nil || err.Error() != "200 of 200 images could not be looked up ahead of time, the first since HSS did not answer in time (5s)" {
+		// Those under way and those that wait for them end at the same moment, in any order.
+		failed := regexp.MustCompile(`^200 of 200 images could not be looked up ahead of time, the first since HSS (did not answer|was not asked) in time \(5s\)`)
+		if err == nil || !failed.MatchString(err.Error()) {
 			t.Errorf("got %v", err)
 		}
 		if took := time.Since(begun); took != 5*time.Second || w.singly() != 16 {
