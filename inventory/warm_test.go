@@ -2,8 +2,8 @@ package inventory_test
 
 import (
 	"errors"
-	"slices"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
