@@ -1,4 +1,4 @@
-// The kubelet of the end-to-end tests, in a module of its own since it needs other versions than the rest.
+// kwok simulates nodes with thousands of pods for test/cluster, in a module of its own since it needs other versions.
 module github.com/hssgate/hssgate/hack/kwok
 
 go 1.26.0

@@ -38,7 +38,6 @@ var auditCounts = regexp.MustCompile(`(?m)^hssgate_audit_duration_seconds_count 
 // testAudit has an image of running Deployments turn bad and good again. hssgate
 // runs on the real node, the 2,000 audited pods on nodes that kwok simulates.
 func testAudit(t *testing.T, c *cluster) {
-	c.uninstall(t)
 	c.deleteNamespace(t, shop)
 	c.kubectl(t, "apply", "--server-side", "-f", root+"/e2e/testdata/openreports.yaml")
 	c.deploy(t, helm4, "audit", "--set", "config.audit.interval=15s", "--set", "config.cache.freshFor=1s")
@@ -107,9 +106,11 @@ func (a *audited) simulateNodes(t *testing.T) {
 // sweep deletes the pods, and the nodes that they run on.
 func (a *audited) sweep(t *testing.T) {
 	t.Helper()
+	namespaces := []string{"delete", "namespace", "--timeout", patience.String()}
 	for n := range teams {
-		a.deleteNamespace(t, fmt.Sprintf("team-%d", n))
+		namespaces = append(namespaces, fmt.Sprintf("team-%d", n))
 	}
+	a.kubectl(t, namespaces...)
 	a.kubectl(t, "delete", "nodes", "-l", "type=kwok")
 	a.exec(t, "pkill", "-x", "kwok")
 }

@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"errors"
 	"maps"
 	"os"
 	"slices"
@@ -49,18 +50,38 @@ func newImageRow(name, digest string) imageRow {
 	}
 }
 
-// know adds or changes images that HSS knows. The simulator reads them again
-// within seconds.
+// know adds or changes images that HSS knows, and waits until the simulator has
+// read them: hssgate remembers for a while what HSS doesn't know.
 func (h *hss) know(t *testing.T, rows ...imageRow) {
 	t.Helper()
 	for _, row := range rows {
 		h.rows[row.ImageName] = row
 	}
+	before := h.reads(t)
+	if out := h.writeInventory(t); strings.Contains(out, "unchanged") {
+		return
+	}
+	eventually(t, func() error {
+		if h.reads(t) == before {
+			return errors.New("the simulated HSS has not read its inventory again")
+		}
+		return nil
+	})
+}
+
+// reads returns how often the simulator has read its inventory again.
+func (h *hss) reads(t *testing.T) int {
+	t.Helper()
+	return strings.Count(h.cluster.kubectl(t, "-n", "hss", "logs", "deployment/hss"), "the inventory was read again")
+}
+
+func (h *hss) writeInventory(t *testing.T) string {
+	t.Helper()
 	images := []imageRow{}
 	for _, name := range slices.Sorted(maps.Keys(h.rows)) {
 		images = append(images, h.rows[name])
 	}
-	h.cluster.apply(t, toYAML(t, map[string]any{
+	return h.cluster.apply(t, toYAML(t, map[string]any{
 		"apiVersion": "v1", "kind": "ConfigMap", "metadata": metav1.ObjectMeta{Name: "inventory", Namespace: "hss"},
 		"data": map[string]string{"inventory.yaml": toYAML(t, map[string]any{"images": images})},
 	}))
@@ -75,7 +96,7 @@ func (c *cluster) installHSS(t *testing.T) *hss {
 	}
 	h := &hss{cluster: c, rows: map[string]imageRow{}, ca: string(certificate)}
 	c.newNamespace(t, "hss")
-	h.know(t)
+	h.writeInventory(t)
 	c.apply(t, toYAML(t, map[string]any{
 		"apiVersion": "v1", "kind": "Secret", "metadata": metav1.ObjectMeta{Name: "hss-tls", Namespace: "hss"}, "type": "kubernetes.io/tls",
 		"stringData": map[string]string{"tls.crt": string(certificate), "tls.key": string(key)},
