@@ -21,7 +21,7 @@ start() {
         --advertise-client-urls=http://127.0.0.1:2379 --listen-peer-urls=http://127.0.0.1:2380) ;;
     kube-apiserver)
       arguments=(--etcd-servers=http://127.0.0.1:2379 --advertise-address=10.89.0.2 --service-cluster-ip-range=10.96.0.0/16
-        --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --allow-privileged --profiling=false --delete-collection-workers=10
+        --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --allow-privileged --profiling=false
         "--client-ca-file=$pki/ca.crt" "--tls-cert-file=$pki/apiserver.crt" "--tls-private-key-file=$pki/apiserver.key"
         "--kubelet-certificate-authority=$pki/ca.crt" --kubelet-preferred-address-types=InternalIP
         "--kubelet-client-certificate=$pki/apiserver-kubelet-client.crt" "--kubelet-client-key=$pki/apiserver-kubelet-client.key"
