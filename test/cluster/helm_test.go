@@ -70,9 +70,11 @@ func defaultValues(mode string) map[string]any {
 		"pin":         object{"enabled": true},
 		"exemptions":  object{"namespaces": []string{"hss"}},
 		"config": object{
-			"projects":   []object{{"name": "main", "endpoint": "https://hss.hss.svc", "projectID": projectID, "caFile": "/hss-ca/ca.crt"}},
+			"projects":   []object{{"name": "main", "region": "cn-north-4", "endpoint": "https://hss.hss.svc", "caFile": "/hss-ca/ca.crt"}},
 			"registries": []object{{"name": "swr", "hosts": []string{"swr.cn-north-4.myhuaweicloud.com"}}},
 		},
+		// The credentials carry no project ID: hssgate finds it through the simulator's IAM.
+		"extraEnv":          []object{{"name": "HUAWEICLOUD_SDK_IAM_ENDPOINT", "value": "https://hss.hss.svc"}},
 		"extraVolumes":      []object{{"name": "hss-ca", "configMap": object{"name": "hss-ca"}}},
 		"extraVolumeMounts": []object{{"name": "hss-ca", "mountPath": "/hss-ca", "readOnly": true}},
 	}

@@ -15,7 +15,6 @@ import (
 const (
 	accessKey = "CLUSTERACCESSKEY"
 	secretKey = "cluster-secret-key-that-must-not-be-seen"
-	projectID = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 )
 
 // hss is a simulated HSS that runs in the cluster, at https://hss.hss.svc.
