@@ -74,24 +74,21 @@ func (h *HSS) Start(ctx context.Context) error {
 }
 
 // Reachable returns the status of the condition.
-func (h *HSS) Reachable() metav1.ConditionStatus {
-	switch last := h.last.Load(); {
-	case last == nil:
-		return metav1.ConditionUnknown
-	case last.Reason == ReasonAnswers:
-		return metav1.ConditionTrue
-	}
-	return metav1.ConditionFalse
-}
+func (h *HSS) Reachable() metav1.ConditionStatus { return h.Condition(0).Status }
 
 // Condition returns the HSSReachable condition of a policy.
 func (h *HSS) Condition(generation int64) metav1.Condition {
 	condition := metav1.Condition{
-		Type: v1alpha1.ConditionHSSReachable, Status: h.Reachable(), Reason: ReasonNotChecked,
+		Type: v1alpha1.ConditionHSSReachable, Status: metav1.ConditionUnknown, Reason: ReasonNotChecked,
 		Message: "HSS has not been called yet", ObservedGeneration: generation,
 	}
-	if last := h.last.Load(); last != nil {
-		condition.Reason, condition.Message = last.Reason, last.Message
+	last := h.last.Load()
+	if last == nil {
+		return condition
+	}
+	condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, last.Reason, last.Message
+	if last.Reason == ReasonAnswers {
+		condition.Status = metav1.ConditionTrue
 	}
 	return condition
 }
