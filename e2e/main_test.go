@@ -23,6 +23,7 @@ func TestHssgate(t *testing.T) {
 	main := newMainGate(t, c)
 	groups := map[string]func(*testing.T, *fixture){
 		"verdicts":    testVerdicts,
+		"image IDs":   testImageIDs,
 		"places":      testPlaces,
 		"updates":     testUpdates,
 		"rescans":     testRescans,

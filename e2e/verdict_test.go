@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/hssgate/hssgate/hss/hsstest"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -49,6 +51,28 @@ func testVerdicts(t *testing.T, f *fixture) {
 			fmt.Sprintf(`- container "app": %q — invalid image reference: repository name (Prod/app) must be lowercase [policy %s-p]`, image, s.name),
 			"\nto do: correct the image's name")
 	})
+}
+
+// testImageIDs names images by their IDs on the node, which a runtime takes for
+// docker.io/library/sha256 only if it has no such image.
+func testImageIDs(t *testing.T, f *fixture) {
+	s := f.newSpace(t)
+	s.enforce(t, "p", func(spec *v1alpha1.ImageScanPolicySpec) {
+		spec.Match.Images, spec.Match.ExcludeImages = []string{"main.example.com/**"}, []string{"docker.io/**"}
+	})
+	id := "sha256:" + strings.Repeat("7c", 32)
+	refused := fmt.Sprintf("%q — invalid image reference: it names an image on the node by its ID, not one in a registry [policy %s-p]", id, s.name)
+	says(t, s.run(t, newPod("id", id)), `container "app": `+refused, "\nto do: correct the image's name")
+	says(t, s.run(t, newPod("short", id[:15])), "it names an image on the node by its ID")
+	says(t, s.run(t, newPod("volume", "docker.io/library/nginx", imageVolume(id))), `image volume "data": `+refused)
+	_, err := s.client.AppsV1().Deployments(s.name).Create(t.Context(), newDeployment("web", id), metav1.CreateOptions{})
+	if err != nil {
+		t.Error(err)
+	}
+	if got := strings.Join(s.warnings.take(), "\n"); !strings.Contains(got, `its pods will be denied: container "app": `+refused) {
+		t.Errorf("got warnings of the Deployment: %s", got)
+	}
+	s.admitted(t, s.run(t, newPod("named", "docker.io/library/sha256:"+id[7:])))
 }
 
 func checkVerdict(t *testing.T, f *fixture, s *space, pod string, test verdict) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -50,6 +51,9 @@ func Parse(s string) (Reference, error) {
 	if len(s) > maxReferenceLength {
 		return Reference{}, fmt.Errorf("%w: it has %d bytes, at most %d are allowed", ErrInvalidReference, len(s), maxReferenceLength)
 	}
+	if isImageID(s) {
+		return Reference{}, fmt.Errorf("%w: it names an image on the node by its ID, not one in a registry", ErrInvalidReference)
+	}
 	named, err := reference.ParseNormalizedNamed(s)
 	if err != nil {
 		return Reference{}, fmt.Errorf("%w: %s", ErrInvalidReference, parserReason(err))
@@ -93,6 +97,14 @@ func (r Reference) String() string {
 		s += "@" + r.Digest
 	}
 	return s
+}
+
+// isImageID reports whether a runtime may take s for the ID of an image that is
+// on the node already, whatever registry that came from: "sha256:" and some hex
+// digits. The parser reads it as docker.io/library/sha256 with a tag.
+func isImageID(s string) bool {
+	algorithm, _, found := strings.Cut(s, ":")
+	return found && slices.Contains([]string{"sha256", "sha384", "sha512"}, algorithm)
 }
 
 func parserReason(err error) string {

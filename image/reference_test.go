@@ -42,7 +42,9 @@ func TestParse(t *testing.T) {
 		"a host without a dot keeps its port":         {"registry:443/prod/app:1", image.Reference{Host: "registry:443", Path: "prod/app", Tag: "1"}},
 		"capitals make a host of a first part":        {"Registry/app:1", image.Reference{Host: "registry:443", Path: "app", Tag: "1"}},
 		"a host may have an underscore":               {"my_registry.corp/prod/app:1", image.Reference{Host: "my_registry.corp", Path: "prod/app", Tag: "1"}},
-		"a tag may have capitals":                     {"swr.x.com/prod/app:V1.0_RC-2", image.Reference{Host: "swr.x.com", Path: "prod/app", Tag: "V1.0_RC-2"}},
+		"an image called sha256 has a host, a path":   {"docker.io/library/sha256:abc", image.Reference{Host: "docker.io", Path: "library/sha256", Tag: "abc"}},
+		"or no tag":               {"sha256", image.Reference{Host: "docker.io", Path: "library/sha256", Tag: "latest"}},
+		"a tag may have capitals": {"swr.x.com/prod/app:V1.0_RC-2", image.Reference{Host: "swr.x.com", Path: "prod/app", Tag: "V1.0_RC-2"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -64,6 +66,12 @@ func TestParseRefusesWithTheReason(t *testing.T) {
 		"nothing":                        {"", "it is empty"},
 		"capitals in the path":           {"swr.x.com/Prod/app", "must be lowercase"},
 		"an image ID":                    {strings.Repeat("ab", 32), "64-byte hexadecimal"},
+		"an image ID with its algorithm": {digest, "names an image on the node"},
+		"an image ID in short":           {digest[:19], "names an image on the node"},
+		"an image ID in capitals":        {"sha256:" + strings.ToUpper(digest[7:]), "names an image on the node"},
+		"an image ID by SHA-512":         {"sha512:" + strings.Repeat("ab", 63), "names an image on the node"},
+		"an image ID with a digest":      {digest[:19] + "@" + digest, "names an image on the node"},
+		"an image ID after a space":      {" " + digest, "not of the form"},
 		"a digest that is too short":     {"swr.x.com/prod/app@sha256:abc", "not of the form"},
 		"an unknown digest algorithm":    {"swr.x.com/prod/app@md9:7cc4b5aefd1d0cadf8d97d4350462ba5", "unsupported digest algorithm"},
 		"a scheme":                       {"https://swr.x.com/prod/app", "not of the form"},
