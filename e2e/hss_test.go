@@ -124,6 +124,7 @@ func highFinding(s *space, image string) string {
 // What a denial advises.
 const (
 	adviseRebuild       = "rebuild the image with fixed packages, push it, and have HSS scan it"
+	noteSeverity        = "HSS's severity levels are not those of CVSS: its High may start at CVSS 9"
 	adviseScan          = "have HSS scan the image, or wait until its scan is done, and try again"
 	adviseName          = "check the image's name; if it is new, have HSS synchronise its registry, and scan it"
 	adviseRetry         = "try again shortly; if it stays so, see hssgate's log for what HSS answers"

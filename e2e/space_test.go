@@ -168,6 +168,9 @@ func (s *space) denied(t *testing.T, err error, object string, lines []string, a
 	for _, line := range advice {
 		want += "\nto do: " + line
 	}
+	if strings.Contains(want, ", allowed Medium") {
+		want += "\nnote: " + noteSeverity
+	}
 	if err == nil || err.Error() != want {
 		t.Errorf("got error:  %v\nwant error: %s", err, want)
 	}

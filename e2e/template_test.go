@@ -151,7 +151,7 @@ spec:
 	}
 	_, stderr, err = s.cluster.kubectl(t, "", "run", "web", "--namespace", s.name, "--image", templateImage)
 	want := `Error from server (Forbidden): admission webhook "pods.hssgate.io" denied the request: pod "web" denied by 1 policy:
-- container "web": ` + highFinding(s, templateImage) + "\nto do: " + adviseRebuild + "\n"
+- container "web": ` + highFinding(s, templateImage) + "\nto do: " + adviseRebuild + "\nnote: " + noteSeverity + "\n"
 	if err == nil || stderr != want {
 		t.Errorf("kubectl run: %v\ngot:  %s\nwant: %s", err, stderr, want)
 	}

@@ -48,6 +48,9 @@ func (d *Decision) Message() string {
 		}
 		b.WriteString("\nto do: " + advice)
 	}
+	if slices.ContainsFunc(denials, (Violation).ofSeverity) {
+		b.WriteString("\nnote: " + noteSeverity)
+	}
 	if d.BreakGlass != nil && d.BreakGlass.Refused != "" {
 		b.WriteString("\n" + d.BreakGlass.Refused)
 	}
@@ -202,6 +205,14 @@ const (
 	adviseConfiguration = "an administrator of hssgate has to correct its configuration; see the condition HSSReachable of the policies and hssgate's log"
 	adviseExplain       = "try again shortly; if it stays so, see what HSS answers by hssgate check --explain"
 )
+
+// noteSeverity keeps readers from taking HSS's levels for those of CVSS, where 7
+// is High already.
+const noteSeverity = "HSS's severity levels are not those of CVSS: its High may start at CVSS 9"
+
+func (v Violation) ofSeverity() bool {
+	return slices.ContainsFunc(v.Findings, func(f policy.Finding) bool { return f.Check == policy.CheckSeverityLevel })
+}
 
 func advise(denials []Violation) []string {
 	type failure struct {

@@ -196,7 +196,8 @@ func TestADenialSaysWhyInOneStatus(t *testing.T) {
 		UID: "705ab4f5",
 		Result: &metav1.Status{Status: "Failure", Code: 403, Reason: "Forbidden", Message: `pod "web" denied by 1 policy:
 - container "c0": bad — severity High, allowed Medium [policy p]
-to do: rebuild the image with fixed packages, push it, and have HSS scan it`},
+to do: rebuild the image with fixed packages, push it, and have HSS scan it
+note: HSS's severity levels are not those of CVSS: its High may start at CVSS 9`},
 		AuditAnnotations: map[string]string{"decision": "Denied", "policies": "p",
 			"violations": `Deny: container "c0": bad — severity High, allowed Medium [policy p]`},
 	}

@@ -52,7 +52,9 @@ const (
 )
 
 // Severity is the severity level that HSS gives a scanned image, ordered
-// Security < Low < Medium < High.
+// Security < Low < Medium < High. These are not the levels of CVSS: for hosts,
+// HSS documents High as CVSS 9 and more, Medium as 4 to 8.9 and Low as less; for
+// images it documents the same words without scores. So take High to begin at 9.
 //
 // +kubebuilder:validation:Enum=Security;Low;Medium;High
 type Severity string
@@ -230,7 +232,9 @@ type Match struct {
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.ignoreVulnerabilities) || has(self.vulnerabilities)",message="ignoreVulnerabilities needs vulnerabilities: nothing else counts them"
 type Requirements struct {
-	// SeverityLevel bounds the severity level that HSS gives the image.
+	// SeverityLevel bounds the severity level that HSS gives the image. HSS's High
+	// may begin at CVSS 9, so max: Medium may admit an image with vulnerabilities
+	// of CVSS 7 to 8.9. max: Low denies these, too.
 	// +optional
 	SeverityLevel *SeverityRequirement `json:"severityLevel,omitempty"`
 	// Vulnerabilities bounds the number of vulnerabilities found.
@@ -281,8 +285,9 @@ type VulnerabilityRequirement struct {
 	// +kubebuilder:validation:Maximum=2147483647
 	Max int32 `json:"max"`
 	// MinSeverity leaves out those below: Low, Medium or High, which are HSS's
-	// not_needed_repair, delay_repair and immediate_repair. A severity that isn't
-	// known counts.
+	// not_needed_repair, delay_repair and immediate_repair. HSS's High may begin at
+	// CVSS 9, so High may leave out vulnerabilities of CVSS 7 to 8.9. A severity
+	// that isn't known counts.
 	// +kubebuilder:validation:XValidation:rule="self != 'Security'",message="must be Low, Medium or High"
 	// +optional
 	MinSeverity Severity `json:"minSeverity,omitempty"`
@@ -293,7 +298,7 @@ type VulnerabilityRequirement struct {
 
 // SeverityRequirement bounds a severity level.
 type SeverityRequirement struct {
-	// Max is the worst severity level that passes.
+	// Max is the worst severity level that passes: Medium may include CVSS 8.9.
 	Max Severity `json:"max"`
 }
 

@@ -29,6 +29,7 @@ spec:
 enforcement: Audit
 require:
   severityLevel:
+    # HSS's High may start at CVSS 9, so this may admit CVSS 7 to 8.9; Low denies Medium, too, which may start at CVSS 4.
     max: Medium
   maliciousFiles:
     max: 0
@@ -40,6 +41,7 @@ enforcement: Deny
 templates: Warn
 require:
   severityLevel:
+    # HSS's High may start at CVSS 9, so this may admit CVSS 7 to 8.9; Low denies Medium, too, which may start at CVSS 4.
     max: Medium
   maliciousFiles:
     max: 0
