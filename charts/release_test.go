@@ -46,6 +46,7 @@ func testRelease(t *testing.T, c *cluster) {
 		t.Errorf("got %+v, want preset audit and failurePolicy Ignore", installed)
 	}
 	testRights(t, c)
+	testStolenToken(t, c)
 	testPins(t, c)
 	testRepair(t, c, installed)
 

@@ -63,6 +63,13 @@ func testRights(t *testing.T, c *cluster) {
 			{Resource: "secrets", Verb: "get", Namespace: "kube-system", Name: release + "-authority"},
 			{Resource: "secrets", Verb: "list"},
 		}},
+		"it has no right that it does not use": {false, []attributes{
+			{Resource: "secrets", Verb: "get", Namespace: namespace, Name: release + "-authority"},
+			{Resource: "secrets", Verb: "delete", Namespace: namespace, Name: release + "-authority"},
+			{Group: "coordination.k8s.io", Resource: "leases", Verb: "patch", Namespace: namespace, Name: "hssgate"},
+			{Group: "admissionregistration.k8s.io", Resource: "validatingwebhookconfigurations", Verb: "update", Name: release},
+			{Group: "admissionregistration.k8s.io", Resource: "mutatingwebhookconfigurations", Verb: "get", Name: release},
+		}},
 		"it can't make objects that could hold more rights": {false, []attributes{
 			{Resource: "secrets", Verb: "create", Namespace: namespace},
 			{Resource: "secrets", Verb: "create", Namespace: namespace, Name: "other"},
@@ -96,6 +103,8 @@ func testRights(t *testing.T, c *cluster) {
 			{Group: "admissionregistration.k8s.io", Resource: "mutatingwebhookconfigurations", Verb: "create"},
 			{Group: "admissionregistration.k8s.io", Resource: "mutatingwebhookconfigurations", Verb: "delete", Name: release},
 			{Group: "admissionregistration.k8s.io", Resource: "validatingadmissionpolicies", Verb: "delete", Name: release + "-exemptions"},
+			{Group: "admissionregistration.k8s.io", Resource: "validatingadmissionpolicies", Verb: "patch", Name: release + "-ca-bundle"},
+			{Group: "admissionregistration.k8s.io", Resource: "validatingadmissionpolicybindings", Verb: "delete", Name: release + "-ca-bundle"},
 		}},
 	}
 	for name, test := range tests {
