@@ -123,7 +123,7 @@ func TestPodIsRestricted(t *testing.T) {
 
 func TestGoMemoryLimit(t *testing.T) {
 	t.Parallel()
-	tests := map[string]string{"512Mi": "429496729", "1Gi": "858993459", "500M": "400000000", "1000000000": "800000000", "0.5Gi": ""}
+	tests := map[string]string{"512Mi": "348966092", "1Gi": "697932185", "500M": "325000000", "1000000000": "650000000", "0.5Gi": ""}
 	for limit, want := range tests {
 		got := ""
 		for _, variable := range deployment(t, working("resources.limits.memory="+limit)...).Spec.Template.Spec.Containers[0].Env {

@@ -285,6 +285,6 @@ func (w *Webhook) setDefaults() {
 		DefaultTimeout:       Duration(10 * time.Second),
 		TimeoutMargin:        Duration(500 * time.Millisecond),
 		MaxReviewBytes:       32 << 20,
-		MaxInFlightBytes:     96 << 20,
+		MaxInFlightBytes:     64 << 20,
 	}
 }

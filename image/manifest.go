@@ -41,8 +41,6 @@ type Metadata struct {
 	// Controller is what the object says it belongs to. Nothing must be
 	// decided by it: whoever writes the object may say so.
 	Controller Controller `json:"ownerReferences"`
-	// DeletionTimestamp is set once the object is being deleted.
-	DeletionTimestamp string `json:"deletionTimestamp"`
 }
 
 // Labels are an object's labels.

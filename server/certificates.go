@@ -49,6 +49,22 @@ func (g *Server) newCertificates() (*certificates, error) {
 	}
 }
 
+// valid returns why the API server wouldn't accept the certificate in use at a
+// time, or nil.
+func (c *certificates) valid(now time.Time) error {
+	if err := c.ready(); err != nil {
+		return err
+	}
+	serving, err := c.source(nil)
+	if err != nil {
+		return err
+	}
+	if leaf := serving.Leaf; now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
+		return fmt.Errorf("the serving certificate is valid from %s to %s only", leaf.NotBefore.UTC().Format(time.RFC3339), leaf.NotAfter.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
 func alwaysReady() error { return nil }
 
 func nothingToDo(ctrl.Manager) error { return nil }

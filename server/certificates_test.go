@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -18,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/hssgate/hssgate/certificate"
 	"github.com/hssgate/hssgate/controller"
@@ -154,6 +156,27 @@ func testFolder(t *testing.T, s *site) {
 	clients.Wait()
 	if log := g.read(t); !strings.Contains(log, "serving by a certificate from files") || !strings.Contains(log, "validUntil") {
 		t.Error("the log doesn't tell until when a certificate is valid")
+	}
+	wantReadyWhileValid(t, g, dir)
+}
+
+// wantReadyWhileValid serves by a certificate of another time, and renews it.
+func wantReadyWhileValid(t *testing.T, g *gate, dir string) {
+	t.Helper()
+	for name, years := range map[string]int{"that has expired": -20, "that isn't valid yet": 20} {
+		other, err := certificate.NewAuthority(clocktesting.NewFakePassiveClock(time.Now().AddDate(years, 0, 0)), "127.0.0.1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		swap(t, dir, fmt.Sprint("other ", years), pair(t, other))
+		eventually(t, func() error {
+			if err := g.readyz(t); err == nil || !strings.Contains(err.Error(), "[-]certificate failed") {
+				return fmt.Errorf("by a certificate %s its readiness is %w", name, cmp.Or(err, errNotYet))
+			}
+			return nil
+		})
+		swap(t, dir, fmt.Sprint("valid after ", years), pair(t, newAuthority(t)))
+		g.awaitReady(t)
 	}
 }
 

@@ -21,6 +21,9 @@ import (
 type connections struct {
 	net.Listener
 	most int
+	// bySource gives up only connections of the address that has the most. A
+	// server that neither follows nor watches them has no others to spare.
+	bySource bool
 
 	mu  sync.Mutex
 	all map[*connection]struct{}
@@ -83,9 +86,10 @@ const idleGrace = int64(time.Minute)
 func (l *connections) makeRoom() bool {
 	var longest *connection
 	since := int64(math.MaxInt64)
+	greediest := l.greediest()
 	for c := range l.all {
 		at := c.waiting.Load()
-		if at == 0 {
+		if at == 0 || l.bySource && c.source() != greediest {
 			continue
 		}
 		if c.idle.Load() {
@@ -101,6 +105,27 @@ func (l *connections) makeRoom() bool {
 	delete(l.all, longest)
 	longest.giveUp()
 	return true
+}
+
+// greediest returns the address with the most connections.
+func (l *connections) greediest() (address string) {
+	if !l.bySource {
+		return ""
+	}
+	count := map[string]int{}
+	for c := range l.all {
+		from := c.source()
+		if count[from]++; count[from] > count[address] {
+			address = from
+		}
+	}
+	return address
+}
+
+// source is the address that the connection comes from.
+func (c *connection) source() string {
+	host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
+	return host
 }
 
 // giveUp ends the connection. A request that is being read is still answered.

@@ -23,7 +23,7 @@ import (
 // requests under way, some hundreds, and sends a few hundred bytes of headers.
 const (
 	maxConnections = 1024
-	maxHeaderBytes = 8 << 10
+	maxHeaderBytes = 2 << 10
 	// headTimeout is for the handshake, and for the head of a request.
 	headTimeout = 10 * time.Second
 	// requestTimeout is longer than any review may take, which is 30 s.
@@ -100,7 +100,7 @@ func (s *webhookServer) newServer(ctx context.Context, bounded *connections) *ht
 		ConnContext: bounded.remember, ConnState: bounded.follow,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ReadHeaderTimeout: headTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout, IdleTimeout: idleTimeout,
-		ErrorLog: log.New(newSparingLog(), "", 0),
+		ErrorLog: log.New(newSparingLog("webhook"), "", 0),
 	}
 }
 
@@ -128,13 +128,14 @@ func (s *webhookServer) StartedChecker() healthz.Checker {
 // sparingLog takes what net/http has to say of connections, and logs some of it:
 // whoever reaches the port can have it say something.
 type sparingLog struct {
+	component  string
 	limiter    *rate.Limiter
 	suppressed atomic.Int64
 }
 
-func newSparingLog() *sparingLog {
+func newSparingLog(component string) *sparingLog {
 	const burst = 10
-	return &sparingLog{limiter: rate.NewLimiter(rate.Every(10*time.Second), burst)}
+	return &sparingLog{component: component, limiter: rate.NewLimiter(rate.Every(10*time.Second), burst)}
 }
 
 // Write logs a line.
@@ -143,6 +144,6 @@ func (l *sparingLog) Write(line []byte) (int, error) {
 		l.suppressed.Add(1)
 		return len(line), nil
 	}
-	slog.Info("a connection failed", "component", "webhook", "error", string(bytes.TrimSpace(line)), "notLogged", l.suppressed.Swap(0))
+	slog.Info("a connection failed", "component", l.component, "error", string(bytes.TrimSpace(line)), "notLogged", l.suppressed.Swap(0))
 	return len(line), nil
 }

@@ -166,6 +166,32 @@ func TestOfACertificateThatNobodyRenewsItWarns(t *testing.T) {
 	}
 }
 
+func TestACertificateThatIsNotValidIsNotReady(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	certFile, keyFile := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	writePair(t, certFile, keyFile)
+	files, err := newCertificateFiles(certFile, keyFile, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer, err := certificate.NewIssuer(clocktesting.NewFakePassiveClock(start), "localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := issuer.Use(newRoot(t)); err != nil {
+		t.Fatal(err)
+	}
+	for name, source := range map[string]CertificateSource{"from files": files.GetCertificate, "hssgate's own": issuer.GetCertificate} {
+		c := &certificates{source: source, ready: alwaysReady}
+		for at, want := range map[time.Duration]bool{-24 * time.Hour: false, 0: true, 59 * time.Minute: true, 61 * time.Minute: false} {
+			if err := c.valid(start.Add(at)); (err == nil) != want {
+				t.Errorf("%s: %s after its begin it is ready: %t, want %t: %v", name, at, err == nil, want, err)
+			}
+		}
+	}
+}
+
 func writePair(t *testing.T, certFile, keyFile string) {
 	t.Helper()
 	issuer, err := certificate.NewIssuer(clocktesting.NewFakePassiveClock(start), "localhost")

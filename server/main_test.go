@@ -234,9 +234,14 @@ func (g *gate) readyz(t *testing.T) error { t.Helper(); return g.probe(t, "/read
 
 func (g *gate) probe(t *testing.T, path string) error {
 	t.Helper()
+	return g.get(t, "http://"+g.health+path)
+}
+
+func (g *gate) get(t *testing.T, url string) error {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+g.health+path, http.NoBody)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return err
 	}
@@ -247,7 +252,7 @@ func (g *gate) probe(t *testing.T, path string) error {
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s answers %d: %s", path, response.StatusCode, body)
+		err = fmt.Errorf("%s answers %d: %s", url, response.StatusCode, body)
 	}
 	return err
 }

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -45,8 +44,8 @@ func (g *Server) newManager() (ctrl.Manager, error) {
 	manager, err := ctrl.NewManager(g.Cluster, ctrl.Options{
 		Scheme:                  g.scheme,
 		Cache:                   g.cacheOptions(),
-		Metrics:                 metricsserver.Options{BindAddress: g.Config.MetricsBindAddress, HandlerOpts: []func(*promhttp.HandlerOpts){withExemplars}},
-		HealthProbeBindAddress:  g.Config.HealthBindAddress,
+		Metrics:                 metricsserver.Options{BindAddress: disabled}, // see addMetrics
+		HealthProbeBindAddress:  disabled,                                     // see addHealth
 		WebhookServer:           server,
 		GracefulShutdownTimeout: new(drainTimeout),
 	})
@@ -61,9 +60,6 @@ func (g *Server) newManager() (ctrl.Manager, error) {
 	return manager, g.certificates.follow(manager)
 }
 
-// withExemplars offers OpenMetrics, which alone has exemplars, to who asks for it.
-func withExemplars(o *promhttp.HandlerOpts) { o.EnableOpenMetrics = true }
-
 // newElected returns the manager of what one replica does for all. It is one of
 // its own because the loss of an election ends a manager, and because it is to
 // let go of its Lease as soon as the replica is told to stop.
@@ -72,8 +68,8 @@ func (g *Server) newElected() (ctrl.Manager, error) {
 		Scheme:                        g.scheme,
 		Cache:                         g.cacheOptions(),
 		MapperProvider:                func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return g.manager.GetRESTMapper(), nil },
-		Metrics:                       metricsserver.Options{BindAddress: "0"},
-		HealthProbeBindAddress:        "0",
+		Metrics:                       metricsserver.Options{BindAddress: disabled},
+		HealthProbeBindAddress:        disabled,
 		LeaderElection:                g.LeaderElect,
 		LeaderElectionID:              electionID,
 		LeaderElectionNamespace:       g.Namespace,

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -13,26 +12,17 @@ import (
 
 // addChecks makes the replica ready once it can decide and be reached. It stays
 // ready until the webhook closes, but for the check "stopping".
-func (g *Server) addChecks() error {
-	ready := map[string]healthz.Checker{
+func (g *Server) addChecks(ctx context.Context) error {
+	g.readiness = map[string]healthz.Checker{
 		"policies":    func(*http.Request) error { return g.policies.Ready() },
 		"exceptions":  func(*http.Request) error { return g.exceptions.Ready() },
 		"histories":   func(*http.Request) error { return g.histories.Ready() },
-		"certificate": func(*http.Request) error { return g.certificates.ready() },
+		"certificate": func(*http.Request) error { return g.certificates.valid(time.Now()) },
 		"webhook":     g.serving(),
 		"warm-up":     g.warmUp.ready,
 		"stopping":    g.notStopping,
 	}
-	g.readiness = ready
-	for name, check := range ready {
-		if err := g.manager.AddReadyzCheck(name, check); err != nil {
-			return fmt.Errorf("add readiness check: %w", err)
-		}
-	}
-	if err := g.manager.AddHealthzCheck("ping", healthz.Ping); err != nil {
-		return fmt.Errorf("add health check: %w", err)
-	}
-	return nil
+	return g.addHealth(ctx)
 }
 
 // serving returns the check of the webhook's port.

@@ -112,7 +112,7 @@ func (g *Server) Run(ctx context.Context) error {
 	}
 	// Last: until the webhook has closed, reviews ask it.
 	defer known.Close()
-	steps := []func() error{g.requireCRDs, g.followPolicies, g.followExceptions, g.followHistories, func() error { return g.register(ctx, known) }, g.addChecks, g.elect}
+	steps := []func() error{g.requireCRDs, g.followPolicies, g.followExceptions, g.followHistories, func() error { return g.register(ctx, known) }, func() error { return g.addChecks(ctx) }, func() error { return g.addMetrics(ctx) }, g.elect}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err

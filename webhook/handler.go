@@ -23,7 +23,7 @@ import (
 // a review, where "<" is written <, and an update sends it twice.
 const (
 	DefaultMaxReviewBytes   = 32 << 20
-	DefaultMaxInFlightBytes = 96 << 20
+	DefaultMaxInFlightBytes = 64 << 20
 )
 
 const (
@@ -335,9 +335,6 @@ func workload(req *request) (w image.Workload, toJudge bool) {
 		return w, ok
 	}
 	if req.OldObject != nil {
-		if req.OldObject.Metadata.DeletionTimestamp != "" {
-			return image.Workload{}, false
-		}
 		old, _ := req.OldObject.Workload(req.Kind.Group, req.Kind.Kind)
 		w.Uses = image.Missing(w.Uses, old.Uses)
 	}

@@ -113,8 +113,8 @@ func patchOf(pins []gate.Pin, pointers []string) []byte {
 
 // pinnable returns the pod with the images that may be pinned, and the JSON
 // pointers to them: of an update, those that it brings in. There are none in
-// anything but a pod, in a pod that is being deleted, and in a mirror pod, which
-// only shows what a node runs by itself.
+// anything but a pod, and in a mirror pod, which only shows what a node runs by
+// itself.
 func pinnable(req *request) (pod image.Workload, pointers []string) {
 	if !concernsPins(req) || req.Object.Metadata.Annotations.Mirror != nil {
 		return image.Workload{}, nil

@@ -93,7 +93,7 @@ func TestPinning(t *testing.T) {
 		"one that was pinned and is written as a tag again":    {"UPDATE", pod("a:1"), pod(a), pod(a)},
 		"an ephemeral container does":                          {"UPDATE", debugged(pod(a), "b:1"), pod(a), debugged(pod(a), b)},
 		"an update that brings no image changes nothing":       {"UPDATE", pod("a:1"), pod("a:1"), pod("a:1")},
-		"a pod that is being deleted is left alone":            {"UPDATE", dying(pod("b:1")), dying(pod("a:1")), dying(pod("b:1"))},
+		"that of a pod that is being deleted, too":             {"UPDATE", dying(pod("b:1")), dying(pod("a:1")), dying(pod(b))},
 		"a mirror pod, which changes nothing on its node, too": {"CREATE", mirror(pod("a:1")), nil, mirror(pod("a:1"))},
 		"a Deployment is never changed":                        {"CREATE", deployment("a:1"), nil, deployment("a:1")},
 		"nor what is deleted":                                  {"DELETE", nil, pod("a:1"), nil},

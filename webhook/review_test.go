@@ -87,9 +87,6 @@ func typedRequest(body []byte) (want gate.Request, asks, ok bool) {
 		}
 	}
 	if updated {
-		if old.object.GetDeletionTimestamp() != nil {
-			return gate.Request{}, false, true
-		}
 		_, before := old.pod()
 		w.Uses = image.Missing(w.Uses, named(image.InPodSpec(before), r.Kind.Kind))
 	}

@@ -61,12 +61,12 @@ What follows from several values at once. Those that stand for yes or no are
 {{- if or .Values.credentials.existingSecret (include "hssgate.hasCredentials" .) -}}true{{- end -}}
 {{- end }}
 
-{{/* 80 % of the memory limit in bytes, so that Go collects before the kernel kills: the program itself, and what a collection can not free in time, need the rest; empty for a limit that is no whole number. */}}
+{{/* 65 % of the memory limit in bytes, so that Go collects before the kernel kills: the program itself, and what a collection can not free in time, need the rest; empty for a limit that is no whole number. */}}
 {{- define "hssgate.goMemoryLimit" -}}
 {{- $limit := dig "limits" "memory" "" .Values.resources | toString -}}
 {{- if regexMatch "^[0-9]+(Ki|Mi|Gi|k|M|G)?$" $limit -}}
 {{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 -}}
 {{- $unit := get $units (regexFind "[A-Za-z]*$" $limit) -}}
-{{- div (mul (regexFind "^[0-9]+" $limit | int64) $unit 80) 100 -}}
+{{- div (mul (regexFind "^[0-9]+" $limit | int64) $unit 65) 100 -}}
 {{- end -}}
 {{- end }}
