@@ -27,6 +27,8 @@ type Manifests struct {
 	Namespaces []Namespace
 	// Others counts the objects that name no images, such as Services.
 	Others int
+	// Skipped are the objects that may make pods without naming their images.
+	Skipped []report.Problem
 	// Problems are what could not be read.
 	Problems []report.Problem
 }
@@ -189,6 +191,7 @@ func (m *Manifests) read(name string, data []byte) {
 	m.Objects = append(m.Objects, c.objects...)
 	m.Namespaces = append(m.Namespaces, c.namespaces...)
 	m.Others += c.others
+	m.Skipped = append(m.Skipped, c.skipped...)
 }
 
 func (m *Manifests) problem(name string, line int, err error) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	jsonexp "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	kjson "sigs.k8s.io/json"
 
 	"github.com/hssgate/hssgate/config"
@@ -139,6 +140,22 @@ func given(value string) string {
 	}
 }
 
+// fieldPath writes a JSON pointer as Kubernetes writes the path of a field.
+func fieldPath(pointer jsontext.Pointer) string {
+	var b strings.Builder
+	for token := range pointer.Tokens() {
+		switch {
+		case token != "" && strings.Trim(token, "0123456789") == "":
+			b.WriteString("[" + token + "]")
+		case b.Len() > 0:
+			b.WriteString("." + token)
+		default:
+			b.WriteString(token)
+		}
+	}
+	return b.String()
+}
+
 // misread says of a field of a manifest what is wrong with it, in the terms of
 // the file. What isn't of the wrong type says so in its own words.
 func misread(err error) error {
@@ -146,7 +163,7 @@ func misread(err error) error {
 	if !is || wrong.GoType == nil || wrong.JSONPointer == "" || errors.Is(err, image.ErrTooMany) {
 		return err
 	}
-	field := regexp.MustCompile(`\.(\d+)`).ReplaceAllString(strings.ReplaceAll(string(wrong.JSONPointer)[1:], "/", "."), "[$1]")
+	field := fieldPath(wrong.JSONPointer)
 	if wrong.JSONKind == 0 {
 		return fmt.Errorf("%s must be %s", field, wanted(wrong.GoType))
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/image"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
 // groupVersion takes an apiVersion apart; the core group is "".
@@ -52,6 +53,16 @@ func checkKind(kind schema.GroupVersionKind) error {
 	default:
 		return nil
 	}
+}
+
+// isCustom reports whether the kind is none of Kubernetes' own, so that it may
+// hold pod templates in any place.
+func isCustom(kind schema.GroupKind) bool {
+	switch kind.Group {
+	case v1alpha1.GroupVersion.Group, "apiextensions.k8s.io", "apiregistration.k8s.io":
+		return false
+	}
+	return !scheme.Scheme.IsGroupRegistered(kind.Group)
 }
 
 func isNamespace(kind schema.GroupKind) bool { return kind == schema.GroupKind{Kind: "Namespace"} }

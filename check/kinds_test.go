@@ -58,12 +58,12 @@ func TestAWorkloadWithoutContainersIsAProblem(t *testing.T) {
 	t.Parallel()
 	const template = "{template: {metadata: {labels: {a: b}}, spec: {container: [{name: a, image: b}]}}}"
 	for text, want := range map[string]string{
-		`{"apiVersion":"v1","kind":"Pod",}`:                                                                 `Pod "" has no containers: spec.containers is required`,
-		"{apiVersion: v1, kind: Pod, spec: {initContainers: [{name: a, image: b}]}}":                        "spec.containers is required",
-		"{apiVersion: apps/v1, kind: Deployment, metadata: {name: w}, spec: " + template + "}":              `Deployment "w" has no containers: spec.template.spec.containers is required`,
-		"{apiVersion: batch/v1, kind: CronJob, spec: {jobTemplate: {spec: " + template + "}}}":              "spec.jobTemplate.spec.template.spec.containers is required",
-		"{apiVersion: v1, kind: PodTemplate, template: {spec: {}}}":                                         " template.spec.containers is required",
-		"{apiVersion: apps/v1beta1, kind: Deployment, spec: {template: {spec: {containers: [{name: a}]}}}}": "",
+		`{"apiVersion":"v1","kind":"Pod",}`:                                                                           `Pod "" has no containers: spec.containers is required`,
+		"{apiVersion: v1, kind: Pod, spec: {initContainers: [{name: a, image: b}]}}":                                  "spec.containers is required",
+		"{apiVersion: apps/v1, kind: Deployment, metadata: {name: w}, spec: " + template + "}":                        `Deployment "w" has no containers: spec.template.spec.containers is required`,
+		"{apiVersion: batch/v1, kind: CronJob, spec: {jobTemplate: {spec: " + template + "}}}":                        "spec.jobTemplate.spec.template.spec.containers is required",
+		"{apiVersion: v1, kind: PodTemplate, template: {spec: {}}}":                                                   " template.spec.containers is required",
+		"{apiVersion: apps/v1beta1, kind: Deployment, spec: {template: {spec: {containers: [{name: a, image: b}]}}}}": "",
 	} {
 		m := readText(t, text)
 		got := ""

@@ -9,8 +9,11 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/image"
+	"github.com/hssgate/hssgate/report"
 )
 
 // Object is something that names images: a pod, a workload, or an image itself.
@@ -66,6 +69,8 @@ type content struct {
 	namespaces []Namespace
 	// others counts the objects that name no images, such as Services.
 	others int
+	// skipped are objects that may make pods, and where these name no image.
+	skipped []report.Problem
 }
 
 // errNoObject says that a document is no Kubernetes object.
@@ -127,30 +132,121 @@ func (c *content) readObject(value []byte, h *head, at Object) error {
 		c.others++
 		return err
 	}
-	var m image.Manifest
-	if err := json.Unmarshal(value, &m); err != nil {
-		if !isNamespace(kind.GroupKind()) && !image.HoldsImages(kind.Group, kind.Kind) {
-			c.others++ // may have any form
-			return nil
-		}
-		return fmt.Errorf("read %s: %w", h.Kind, misread(err))
-	}
-	if isNamespace(kind.GroupKind()) {
-		c.namespaces = append(c.namespaces, Namespace{Name: m.Metadata.Name, Labels: m.Metadata.Labels})
-		return nil
-	}
-	workload, ok := m.Workload(kind.Group, kind.Kind)
-	if !ok {
+	at.Owner = controllerOf(h.Metadata.OwnerReferences)
+	switch {
+	case isNamespace(kind.GroupKind()):
+		return c.readNamespace(value)
+	case image.HoldsImages(kind.Group, kind.Kind):
+		return c.readWorkload(value, kind, at)
+	case isCustom(kind.GroupKind()):
+		return c.readCustom(value, kind, at)
+	default:
 		c.others++
 		return nil
 	}
-	if path := m.WithoutContainers(kind.Group, kind.Kind); path != "" {
-		return fmt.Errorf("%s %q has no containers: %s is required", h.Kind, m.Metadata.DisplayName(), path)
+}
+
+// decode reads an object of a kind.
+func decode(value []byte, kind string, v any) error {
+	if err := json.Unmarshal(value, v); err != nil {
+		return fmt.Errorf("read %s: %w", kind, misread(err))
+	}
+	return nil
+}
+
+func (c *content) readNamespace(value []byte) error {
+	var m image.Manifest
+	if err := decode(value, "Namespace", &m); err != nil {
+		return err
+	}
+	c.namespaces = append(c.namespaces, Namespace{Name: m.Metadata.Name, Labels: m.Metadata.Labels})
+	return nil
+}
+
+func (c *content) readWorkload(value []byte, kind schema.GroupVersionKind, at Object) error {
+	var m image.Manifest
+	if err := decode(value, kind.Kind, &m); err != nil {
+		return err
 	}
 	at.Namespace, at.Name = m.Metadata.Namespace, m.Metadata.DisplayName()
-	at.Owner, at.Workload = controllerOf(h.Metadata.OwnerReferences), workload
+	if path := m.WithoutContainers(kind.Group, kind.Kind); path != "" {
+		return fmt.Errorf("%s %q has no containers: %s is required", kind.Kind, at.Name, path)
+	}
+	var fields image.Custom
+	if err := decode(value, kind.Kind, &fields); err != nil {
+		return err
+	}
+	for i := range fields.Gaps {
+		if gap := &fields.Gaps[i]; gap.Image == "" {
+			return missingImage(kind.Kind, at.Name, gap)
+		}
+	}
+	at.Workload, _ = m.Workload(kind.Group, kind.Kind)
 	c.objects = append(c.objects, at)
 	return nil
+}
+
+// readCustom reads an object that may hold pod templates in any place, and notes
+// what of it can't be evaluated.
+func (c *content) readCustom(value []byte, kind schema.GroupVersionKind, at Object) error {
+	var custom image.Custom
+	if err := decode(value, kind.Kind, &custom); err != nil {
+		return err
+	}
+	at.Namespace, at.Name = custom.Metadata.Namespace, custom.Metadata.DisplayName()
+	var reasons []string
+	for i := range custom.Gaps {
+		gap := &custom.Gaps[i]
+		if gap.Image == "" && (gap.InTemplate() || misspelt(gap) != "") {
+			return missingImage(kind.Kind, at.Name, gap)
+		}
+		reasons = append(reasons, gapInWords(gap))
+	}
+	for _, workload := range custom.Workloads(kind.Kind) {
+		at.Workload = workload
+		c.objects = append(c.objects, at)
+	}
+	if len(custom.Gaps) == 0 && len(custom.Workloads(kind.Kind)) == 0 {
+		reasons = []string{"no pod template found"}
+	}
+	if len(reasons) > 0 {
+		message := fmt.Sprintf("%s/%s (%s): %s", kind.Kind, at.Name, kind.GroupVersion(), strings.Join(reasons, "; "))
+		c.skipped = append(c.skipped, report.Problem{Source: at.Source, Line: at.Line, Message: message})
+	}
+	return nil
+}
+
+// missingImage is the error of a container without an image, which no API server
+// takes.
+func missingImage(kind, name string, gap *image.Gap) error {
+	err := fmt.Errorf("%s %q: %s is required", kind, name, fieldPath(gap.Pointer+"/image"))
+	if field := misspelt(gap); field != "" {
+		return fmt.Errorf("%w; unknown field %q: did you mean \"image\"?", err, field)
+	}
+	return err
+}
+
+// misspelt returns the field of a container that is meant to be its image.
+func misspelt(gap *image.Gap) string {
+	for _, field := range gap.Fields {
+		letters := slices.Sorted(slices.Values([]rune(strings.ToLower(field))))
+		if field != "image" && (string(letters) == "aegim" || config.Nearest("image", []string{field}) != "") {
+			return field
+		}
+	}
+	return ""
+}
+
+func gapInWords(gap *image.Gap) string {
+	path := fieldPath(gap.Pointer + "/image")
+	switch {
+	case gap.Image == "":
+		return path + " is missing"
+	case gap.Pattern:
+		return fmt.Sprintf("%s %q is not an image reference", path, gap.Image)
+	default:
+		return fmt.Sprintf("%s %q is not in a container", path, gap.Image)
+	}
 }
 
 // controllerOf is the kind and name of the owner that controls an object.

@@ -24,6 +24,8 @@ type Changes struct {
 	Changes []Change `json:"changes"`
 	// Problems are what could not be read, and so was not judged.
 	Problems []Problem `json:"problems,omitempty"`
+	// Skipped are objects that may make pods without naming their images.
+	Skipped []Problem `json:"skipped,omitempty"`
 }
 
 // Change is what would change about one object.
@@ -86,7 +88,10 @@ func writeAs(w io.Writer, f Format, v any, t *Table) error {
 func (c *Changes) table(f Format) *Table {
 	t := &Table{Wide: f.Output == WideOutput, Width: f.Width, Colour: f.Colour, End: c.String()}
 	for _, p := range c.Problems {
-		t.End += "\n! " + clean(p.String())
+		t.End += "\n! " + p.String()
+	}
+	for _, p := range c.Skipped {
+		t.End += "\nSkipped: " + p.String()
 	}
 	for i := range c.Changes {
 		one := &c.Changes[i]

@@ -236,10 +236,12 @@ func (p *page) Headline() string {
 	if denials := p.Summary.Denials(); denials != "" {
 		return capitalised(denials)
 	}
-	switch p.Outcome {
-	case Unknown:
+	switch {
+	case p.Outcome == Unknown:
 		return "Not everything can be told"
-	case Warned:
+	case len(p.Skipped) > 0:
+		return fmt.Sprintf("%d admitted, %d skipped", p.Summary.Objects, len(p.Skipped))
+	case p.Outcome == Warned:
 		return fmt.Sprintf("All admitted, %d with a warning", p.Summary.Warned)
 	default:
 		return fmt.Sprintf("All %d admitted", p.Summary.Objects)

@@ -24,12 +24,14 @@ type (
 		Tests     int         `xml:"tests,attr"`
 		Failures  int         `xml:"failures,attr"`
 		Errors    int         `xml:"errors,attr"`
+		Skipped   int         `xml:"skipped,attr,omitempty"`
 		Timestamp string      `xml:"timestamp,attr,omitempty"`
 		Cases     []junitCase `xml:"testcase"`
 	}
 	junitCase struct {
 		Name      string        `xml:"name,attr"`
 		ClassName string        `xml:"classname,attr"`
+		Skipped   string        `xml:"skipped,omitempty"`
 		Error     *junitFailure `xml:"error,omitempty"`
 		Failure   *junitFailure `xml:"failure,omitempty"`
 		Output    string        `xml:"system-out,omitempty"`
@@ -61,6 +63,10 @@ func (r *Report) writeJUnit(w io.Writer) error {
 			name = "input"
 		}
 		all.suite(name, r).add(junitCase{Name: "is read", ClassName: name, Error: &junitFailure{Type: "unreadable", Message: clean(p.Message), Text: clean(p.String())}})
+	}
+	for _, p := range r.Skipped {
+		object, why, _ := strings.Cut(clean(p.Message), ": ")
+		all.suite(p.Source, r).add(junitCase{Name: object, ClassName: clean(p.Source), Skipped: why})
 	}
 	all.distinguish()
 	for i := range all.Suites {
@@ -115,6 +121,9 @@ func (s *junitSuite) add(c junitCase) {
 	}
 	if c.Error != nil {
 		s.Errors++
+	}
+	if c.Skipped != "" {
+		s.Skipped++
 	}
 	s.Cases = append(s.Cases, c)
 }

@@ -17,6 +17,9 @@ func (r *Report) writeMarkdown(w io.Writer) error {
 	for _, p := range r.Problems {
 		fmt.Fprintf(&b, "\n> **Not checked:** %s\n", inline(p.String()))
 	}
+	for _, p := range r.Skipped {
+		fmt.Fprintf(&b, "\n> **Skipped:** %s\n", inline(p.String()))
+	}
 	if r.Audit != nil {
 		r.Audit.markdown(&b)
 	}
@@ -51,6 +54,8 @@ func (r *Report) headline() string {
 		return "can't be told ❔"
 	case o == Warned:
 		return "admitted, with warnings ⚠️"
+	case len(r.Skipped) > 0:
+		return fmt.Sprintf("%d admitted, %d skipped ⚠️", r.Summary.Objects, len(r.Skipped))
 	default:
 		return "admitted ✅"
 	}

@@ -24,6 +24,10 @@ type Report struct {
 	Vulnerabilities []ListedImage `json:"vulnerabilities,omitempty"`
 	// Problems are what could not be read, and so was not checked.
 	Problems []Problem `json:"problems,omitempty"`
+	// Skipped are objects that may make pods without naming their images, and so
+	// were not checked. Strict makes that an outcome of its own.
+	Skipped []Problem `json:"skipped,omitempty"`
+	Strict  bool      `json:"strict,omitempty"`
 
 	alike map[string]int
 }
@@ -135,7 +139,7 @@ func (r *Report) Outcome() Verdict {
 	switch s := r.Summary; {
 	case s.Denied > 0:
 		return Denied
-	case s.Unknown > 0 || len(r.Problems) > 0:
+	case s.Unknown > 0 || len(r.Problems) > 0 || r.Strict && len(r.Skipped) > 0:
 		return Unknown
 	case s.Warned > 0:
 		return Warned

@@ -33,6 +33,7 @@ func everything() *report.Report {
 		Subject: "manifests/ <all>", Time: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), Version: "v1.0.0",
 		Policies: []string{"production", "audit"},
 		Problems: []report.Problem{{Source: "bad.yaml", Line: 7, Message: "read the YAML: <b>&"}, {Message: "policy \"x\" is invalid"}},
+		Skipped:  []report.Problem{{Source: "manifests/custom.yaml", Line: 3, Message: "Rollout/a\x1b[31m (argoproj.io/v1alpha1): no pod template\nfound <b>"}},
 	}
 	high := report.Image{
 		Place: image.PlaceContainer, Name: "app", Reference: host + "/prod/high:1.0", Line: 9, State: report.Found,
@@ -153,6 +154,8 @@ func TestTheWorstDecides(t *testing.T) {
 		"a warning":               {report.Report{Summary: report.Summary{Admitted: 9, Warned: 1}}, report.Warned},
 		"one that's unknown":      {report.Report{Summary: report.Summary{Warned: 9, Unknown: 1}}, report.Unknown},
 		"something unread":        {report.Report{Summary: report.Summary{Warned: 9}, Problems: problem}, report.Unknown},
+		"something skipped":       {report.Report{Skipped: problem}, report.Admitted},
+		"if that is strict":       {report.Report{Skipped: problem, Strict: true}, report.Unknown},
 		"a denial beside unknown": {report.Report{Summary: report.Summary{Denied: 1, Unknown: 9}, Problems: problem}, report.Denied},
 	}
 	for name, tt := range tests {

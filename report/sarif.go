@@ -138,13 +138,20 @@ func (r *Report) sarifInvocation() sarifInvocation {
 		i.EndTime = r.Time.UTC().Format("2006-01-02T15:04:05.000Z")
 	}
 	for _, p := range r.Problems {
-		n := sarifNotification{Level: "error", Message: sarifText{p.Message}}
-		if p.Source != "" {
-			n.Locations = []sarifLocation{{Physical: physical(p.Source, p.Line)}}
-		}
-		i.Notifications = append(i.Notifications, n)
+		i.Notifications = append(i.Notifications, p.sarif("error", ""))
+	}
+	for _, p := range r.Skipped {
+		i.Notifications = append(i.Notifications, p.sarif("warning", "skipped: "))
 	}
 	return i
+}
+
+func (p *Problem) sarif(level, prefix string) sarifNotification {
+	n := sarifNotification{Level: level, Message: sarifText{prefix + clean(p.Message)}}
+	if p.Source != "" {
+		n.Locations = []sarifLocation{{Physical: physical(p.Source, p.Line)}}
+	}
+	return n
 }
 
 func (r *Result) sarif(ids []policy.Check) []sarifResult {
@@ -155,7 +162,7 @@ func (r *Result) sarif(ids []policy.Check) []sarifResult {
 			place, _ := slices.BinarySearch(ids, f.Check)
 			results = append(results, sarifResult{
 				RuleID: string(f.Check), RuleIndex: place, Level: v.sarifLevel(),
-				Message:      sarifText{v.inFull(r, f.Message)},
+				Message:      sarifText{clean(v.inFull(r, f.Message))},
 				Locations:    []sarifLocation{r.location(v)},
 				Fingerprints: map[string]string{"hssgate/v1": v.fingerprint(r, f.Check)},
 				Properties:   v.sarifProperties(r, f.Check),

@@ -102,6 +102,9 @@ func (r *Report) end(f Format) string {
 	for _, p := range r.Problems {
 		lines = append(lines, "! "+p.String())
 	}
+	for _, p := range r.Skipped {
+		lines = append(lines, "Skipped: "+p.String())
+	}
 	if len(r.Policies) == 0 {
 		lines = append(lines, "No policy is in force, so that everything is admitted.")
 	}
@@ -144,16 +147,17 @@ func plural(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// String is the problem in one line.
+// String is the problem in one line, without what would steer a terminal.
 func (p Problem) String() string {
+	text := p.Message
 	switch {
 	case p.Source == "":
-		return p.Message
 	case p.Line == 0:
-		return p.Source + ": " + p.Message
+		text = p.Source + ": " + text
 	default:
-		return fmt.Sprintf("%s:%d: %s", p.Source, p.Line, p.Message)
+		text = fmt.Sprintf("%s:%d: %s", p.Source, p.Line, text)
 	}
+	return strings.Join(words(text), " ")
 }
 
 func (r *Report) isExplained() bool {

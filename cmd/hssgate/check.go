@@ -18,7 +18,7 @@ type checkFlags struct {
 	hssFlags
 	outputFlags
 
-	explain bool
+	explain, strict bool
 	// audit makes it an audit: counts by policy, and workloads in place of pods.
 	audit bool
 }
@@ -42,9 +42,13 @@ Policies select namespaces by labels: these are read from the Namespaces among
 the files, or from the cluster; --namespace-labels gives those of all others.
 Without any, every policy counts that might select a namespace.
 
+Pod templates are found in objects of any kind, custom resources included. An object
+of another kind than Kubernetes' own in which none is found, or in which an image is
+a parameter, is skipped: it is listed, and --strict makes that exit code 2.
+
 Exit codes: 0 all would be admitted, 1 something would be denied, be it the pods
-of a workload that is let in, 2 it can't be told (HSS can't be asked, or something
-can't be read), 3 wrong usage.
+of a workload that is let in, 2 it can't be told (HSS can't be asked, something
+can't be read, or with --strict something is skipped), 3 wrong usage.
 
 As a kubectl plug-in, call the file kubectl-hssgate: kubectl hssgate check`,
 		Example: `  hssgate check -f manifests/ --preset baseline --config hssgate.yaml
@@ -61,6 +65,7 @@ As a kubectl plug-in, call the file kubectl-hssgate: kubectl hssgate check`,
 	f.hssFlags.add(flags)
 	f.addFor(cmd, report.Outputs())
 	flags.BoolVar(&f.explain, "explain", false, "tell step by step how it comes to each verdict, in the outputs table, wide, json and yaml")
+	flags.BoolVar(&f.strict, "strict", false, "exit with code 2 if an object is skipped")
 	completeCheckFlags(cmd)
 	return cmd
 }
@@ -137,7 +142,7 @@ func (f *checkFlags) fill(cmd *cobra.Command, images []string, r *report.Report)
 	if err != nil {
 		return err
 	}
-	r.Problems, r.Policies = target.problems, policies.Names
+	r.Problems, r.Policies, r.Skipped, r.Strict = target.problems, policies.Names, target.skipped, f.strict
 	progress, wipe := progressOn(cmd, "objects judged")
 	defer wipe()
 	o.Policies, o.Progress = policies, progress
@@ -208,6 +213,9 @@ func unknownReason(r *report.Report) string {
 	}
 	if n := r.Summary.Unknown; n > 0 && r.Audit == nil {
 		return fmt.Sprintf("whether %d of %d would be admitted can't be told: HSS can't be asked", n, r.Summary.Objects)
+	}
+	if len(r.Problems) == 0 {
+		return fmt.Sprintf("%d skipped: %s", len(r.Skipped), r.Skipped[0].String())
 	}
 	more := ""
 	if n := len(r.Problems) - 1; n > 0 {

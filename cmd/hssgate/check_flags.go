@@ -142,6 +142,7 @@ type target struct {
 	objects    []check.Object
 	namespaces *check.Namespaces
 	problems   []report.Problem
+	skipped    []report.Problem
 	// cluster is nil if it isn't needed to know the objects.
 	cluster   *check.Cluster
 	connect   func() (*check.Cluster, error)
@@ -165,10 +166,13 @@ func (f *targetFlags) read(cmd *cobra.Command, images []string) (*target, error)
 	if err != nil {
 		return nil, err
 	}
-	t.objects, t.problems = append(t.objects, manifests.Objects...), manifests.Problems
+	t.objects, t.problems, t.skipped = append(t.objects, manifests.Objects...), manifests.Problems, manifests.Skipped
+	for _, p := range t.skipped {
+		fmt.Fprintf(t.stderr, "hssgate: skipped: %s\n", p)
+	}
 	t.namespaces.Add(manifests.Namespaces)
 	if len(images)+len(f.files) > 0 {
-		if len(t.objects)+len(t.problems) == 0 {
+		if len(t.objects)+len(t.problems)+len(t.skipped) == 0 {
 			fmt.Fprintf(cmd.ErrOrStderr(), "hssgate: there is nothing to judge: %d objects, and none names an image\n", manifests.Others+len(manifests.Namespaces))
 		}
 		return t, nil

@@ -177,7 +177,7 @@ func (f *policySimulateFlags) compare(cmd *cobra.Command, changes *report.Change
 	if err != nil {
 		return err
 	}
-	changes.Problems = target.problems
+	changes.Problems, changes.Skipped = target.problems, target.skipped
 	progress, wipe := progressOn(cmd, "objects judged")
 	defer wipe()
 	o.Policies, o.Progress = before, progress

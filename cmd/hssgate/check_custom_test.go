@@ -1,0 +1,128 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/hssgate/hssgate/report"
+)
+
+// custom writes a manifest in which BAD and GOOD stand for images.
+func custom(t *testing.T, text string) string {
+	t.Helper()
+	return write(t, "custom.yaml", strings.NewReplacer("BAD", "'"+sampleHost+"/prod/malware:1.0'", "GOOD", "'"+sampleHost+"/prod/clean:1.0'").Replace(text))
+}
+
+func TestPodTemplatesOfAnyKindAreEvaluated(t *testing.T) {
+	tests := map[string]struct {
+		text string
+		want int
+	}{
+		"a Rollout":                       {"{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: a}, spec: {template: {spec: {containers: [{name: a, image: BAD}]}}}}", exitFailure},
+		"a good Rollout":                  {"{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: a}, spec: {template: {spec: {containers: [{name: a, image: GOOD}]}}}}", 0},
+		"an init container":               {"{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: a}, spec: {template: {spec: {initContainers: [{name: i, image: BAD}], containers: [{name: a, image: GOOD}]}}}}", exitFailure},
+		"an ephemeral container":          {"{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: a}, spec: {template: {spec: {ephemeralContainers: [{name: i, image: BAD}], containers: [{name: a, image: GOOD}]}}}}", exitFailure},
+		"an image volume":                 {"{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: a}, spec: {template: {spec: {volumes: [{name: v, image: {reference: BAD}}], containers: [{name: a, image: GOOD}]}}}}", exitFailure},
+		"a Knative Service":               {"{apiVersion: serving.knative.dev/v1, kind: Service, metadata: {name: a}, spec: {template: {spec: {containers: [{image: BAD}]}}}}", exitFailure},
+		"a CloneSet":                      {"{apiVersion: apps.kruise.io/v1alpha1, kind: CloneSet, metadata: {name: a}, spec: {template: {spec: {containers: [{name: a, image: BAD}]}}}}", exitFailure},
+		"a DeploymentConfig":              {"{apiVersion: apps.openshift.io/v1, kind: DeploymentConfig, metadata: {name: a}, spec: {template: {spec: {containers: [{name: a, image: BAD}]}}}}", exitFailure},
+		"a Workflow's container":          {"{apiVersion: argoproj.io/v1alpha1, kind: Workflow, metadata: {name: a}, spec: {templates: [{name: t, container: {image: BAD}}]}}", exitFailure},
+		"a Workflow's script":             {"{apiVersion: argoproj.io/v1alpha1, kind: Workflow, metadata: {name: a}, spec: {templates: [{name: t, script: {image: BAD, source: 'x'}}]}}", exitFailure},
+		"a Workflow's sidecar":            {"{apiVersion: argoproj.io/v1alpha1, kind: Workflow, metadata: {name: a}, spec: {templates: [{name: t, container: {image: GOOD}, sidecars: [{name: s, image: BAD}]}]}}", exitFailure},
+		"a Workflow's init container":     {"{apiVersion: argoproj.io/v1alpha1, kind: Workflow, metadata: {name: a}, spec: {templates: [{name: t, container: {image: GOOD}, initContainers: [{name: s, image: BAD}]}]}}", exitFailure},
+		"a Workflow's container set":      {"{apiVersion: argoproj.io/v1alpha1, kind: Workflow, metadata: {name: a}, spec: {templates: [{name: t, containerSet: {containers: [{name: s, image: BAD}]}}]}}", exitFailure},
+		"a CronWorkflow":                  {"{apiVersion: argoproj.io/v1alpha1, kind: CronWorkflow, metadata: {name: a}, spec: {workflowSpec: {templates: [{name: t, container: {image: BAD}}]}}}", exitFailure},
+		"a Task's step":                   {"{apiVersion: tekton.dev/v1, kind: Task, metadata: {name: a}, spec: {steps: [{name: s, image: BAD}]}}", exitFailure},
+		"a Task's step template":          {"{apiVersion: tekton.dev/v1, kind: Task, metadata: {name: a}, spec: {stepTemplate: {image: BAD}, steps: [{name: s, script: x}]}}", exitFailure},
+		"a Task's sidecar":                {"{apiVersion: tekton.dev/v1, kind: Task, metadata: {name: a}, spec: {steps: [{name: s, image: GOOD}], sidecars: [{name: s, image: BAD}]}}", exitFailure},
+		"a TaskRun":                       {"{apiVersion: tekton.dev/v1, kind: TaskRun, metadata: {generateName: a-}, spec: {taskSpec: {steps: [{name: s, image: BAD}]}}}", exitFailure},
+		"a PipelineRun":                   {"{apiVersion: tekton.dev/v1, kind: PipelineRun, metadata: {name: a}, spec: {pipelineSpec: {tasks: [{name: t, taskSpec: {steps: [{image: BAD}]}}]}}}", exitFailure},
+		"an InferenceService's container": {"{apiVersion: serving.kserve.io/v1beta1, kind: InferenceService, metadata: {name: a}, spec: {predictor: {containers: [{name: a, image: BAD}]}}}", exitFailure},
+		"an InferenceService's model":     {"{apiVersion: serving.kserve.io/v1beta1, kind: InferenceService, metadata: {name: a}, spec: {predictor: {model: {image: BAD, args: [x]}}}}", exitFailure},
+		"an InferenceService's pod spec":  {"{apiVersion: serving.kserve.io/v1beta1, kind: InferenceService, metadata: {name: a}, spec: {predictor: {podSpec: {containers: [{name: a, image: BAD}]}}}}", exitFailure},
+		"a second of two templates":       {"{apiVersion: ray.io/v1, kind: RayCluster, metadata: {name: a}, spec: {headGroupSpec: {template: {spec: {containers: [{name: a, image: GOOD}]}}}, workerGroupSpecs: [{template: {metadata: {labels: {a: b}}, spec: {containers: [{name: a, image: BAD}]}}}]}}", exitFailure},
+		"an object in an object":          {"{apiVersion: kubernetes.crossplane.io/v1alpha2, kind: Object, metadata: {name: a}, spec: {forProvider: {manifest: {apiVersion: v1, kind: Pod, spec: {containers: [{name: a, image: BAD}]}}}}}", exitFailure},
+		"an item of a List":               {"{apiVersion: v1, kind: List, items: [{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: a}, spec: {template: {spec: {containers: [{name: a, image: BAD}]}}}}]}", exitFailure},
+		"an item of a list of its kind":   {"{apiVersion: argoproj.io/v1alpha1, kind: RolloutList, items: [{metadata: {name: a}, spec: {template: {spec: {containers: [{name: a, image: BAD}]}}}}]}", exitFailure},
+		"a CustomResourceDefinition":      {"{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: a}, spec: {versions: [{schema: {openAPIV3Schema: {properties: {containers: {type: array, default: [{name: a, image: BAD}]}, image: {type: string}}}}}]}}", 0},
+		"a ConfigMap":                     {"{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {pod: \"containers: [{image: BAD}]\"}}", 0},
+		"what a status says":              {"{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: a}, status: {containers: [{name: a, image: BAD}]}, spec: {template: {spec: {containers: [{name: a, image: GOOD}]}}}}", 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if stdout, got := checked(t, "-f", custom(t, tt.text), "--preset", "baseline", "--strict"); got != tt.want {
+				t.Errorf("got exit code %d, want %d: %s", got, tt.want, stdout)
+			}
+		})
+	}
+}
+
+func TestWhatIsSkippedIsListed(t *testing.T) {
+	tests := map[string]struct{ text, want string }{
+		"a Rollout of a Deployment":     {"{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: a}, spec: {workloadRef: {kind: Deployment, name: a}}}", "Rollout/a (argoproj.io/v1alpha1): no pod template found"},
+		"a kind without images":         {"{apiVersion: example.com/v1, kind: Widget, metadata: {name: a}}", "Widget/a (example.com/v1): no pod template found"},
+		"an image in no container":      {"{apiVersion: example.com/v1, kind: Widget, metadata: {name: a}, spec: {image: 'x/y:1'}}", `Widget/a (example.com/v1): spec.image "x/y:1" is not in a container`},
+		"an image by a parameter":       {"{apiVersion: argoproj.io/v1alpha1, kind: Workflow, metadata: {name: a}, spec: {templates: [{container: {image: '{{inputs.parameters.image}}'}}]}}", `Workflow/a (argoproj.io/v1alpha1): spec.templates[0].container.image "{{inputs.parameters.image}}" is not an image reference`},
+		"a container that patches one":  {"{apiVersion: monitoring.coreos.com/v1, kind: Prometheus, metadata: {name: a}, spec: {containers: [{name: p, args: [x]}]}}", "Prometheus/a (monitoring.coreos.com/v1): spec.containers[0].image is missing"},
+		"a parameter beside a good one": {"{apiVersion: tekton.dev/v1, kind: Task, metadata: {name: a}, spec: {steps: [{image: GOOD}, {image: $(params.image)}]}}", `Task/a (tekton.dev/v1): spec.steps[1].image "$(params.image)" is not an image reference`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			path := custom(t, tt.text)
+			for _, o := range report.Outputs() {
+				stdout, stderr, err := run(t, "check", "--inventory", sampleInventory, "-f", path, "--preset", "baseline", "-o", string(o))
+				if err != nil || !strings.Contains(stderr, "hssgate: skipped: "+path+":1: "+tt.want) {
+					t.Errorf("%s: got %v and %s", o, err, stderr)
+				}
+				if !strings.Contains(stdout, "kipped") || strings.Contains(stdout, "✅") {
+					t.Errorf("%s: it doesn't say what is skipped: %s", o, stdout)
+				}
+			}
+			stdout, got := checked(t, "-f", path, "--preset", "baseline", "--strict", "-o", "json")
+			var r report.Report
+			if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+				t.Fatal(err)
+			}
+			if got != exitUnknown || len(r.Skipped) != 1 || r.Skipped[0].Message != tt.want {
+				t.Errorf("got exit code %d and %v, want %d and %q", got, r.Skipped, exitUnknown, tt.want)
+			}
+		})
+	}
+}
+
+func TestADenialComesBeforeWhatIsSkipped(t *testing.T) {
+	bad := custom(t, "{apiVersion: v1, kind: List, items: [{apiVersion: example.com/v1, kind: Widget, metadata: {name: a}}, {apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [{name: a, image: BAD}]}}]}")
+	if stdout, got := checked(t, "-f", bad, "--preset", "baseline", "--strict"); got != exitFailure {
+		t.Errorf("got exit code %d: %s", got, stdout)
+	}
+}
+
+func TestAContainerWithoutAnImageIsAnError(t *testing.T) {
+	tests := map[string]struct{ text, want string }{
+		"a misspelt pod":        {"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, imgae: BAD}]}}", `Pod "a": spec.containers[0].image is required; unknown field "imgae": did you mean "image"?`},
+		"a pod without":         {"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a}]}}", `Pod "a": spec.containers[0].image is required`},
+		"a pod with none":       {"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, image: null}]}}", `Pod "a": spec.containers[0].image is required`},
+		"an init container":     {"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {initContainers: [{name: i, image: ''}], containers: [{name: a, image: GOOD}]}}", `Pod "a": spec.initContainers[0].image is required`},
+		"an ephemeral one":      {"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {ephemeralContainers: [{name: i, imag: BAD}], containers: [{name: a, image: GOOD}]}}", `spec.ephemeralContainers[0].image is required; unknown field "imag"`},
+		"a misspelt Deployment": {"{apiVersion: apps/v1, kind: Deployment, metadata: {name: a}, spec: {template: {spec: {containers: [{name: a, image: GOOD}, {name: b, Image: BAD}]}}}}", `Deployment "a": spec.template.spec.containers[1].image is required; unknown field "Image": did you mean "image"?`},
+		"a CronJob":             {"{apiVersion: batch/v1, kind: CronJob, metadata: {name: a}, spec: {jobTemplate: {spec: {template: {spec: {containers: [{name: a}]}}}}}}", `CronJob "a": spec.jobTemplate.spec.template.spec.containers[0].image is required`},
+		"a PodTemplate":         {"{apiVersion: v1, kind: PodTemplate, metadata: {name: a}, template: {spec: {containers: [{name: a}]}}}", `PodTemplate "a": template.spec.containers[0].image is required`},
+		"a misspelt Rollout":    {"{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: a}, spec: {template: {spec: {containers: [{name: a, imgae: BAD}]}}}}", `Rollout "a": spec.template.spec.containers[0].image is required; unknown field "imgae": did you mean "image"?`},
+		"a Rollout without":     {"{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: a}, spec: {template: {spec: {containers: [{name: a}]}}}}", `Rollout "a": spec.template.spec.containers[0].image is required`},
+		"a misspelt predictor":  {"{apiVersion: serving.kserve.io/v1beta1, kind: InferenceService, metadata: {name: a}, spec: {predictor: {containers: [{name: a, imgae: BAD}]}}}", `spec.predictor.containers[0].image is required; unknown field "imgae"`},
+		"an item of a list":     {"{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, imgae: BAD}]}}]}", `items[0]: Pod "a": spec.containers[0].image is required`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			stdout, got := checked(t, "-f", custom(t, tt.text), "--preset", "audit", "-o", "json")
+			var r report.Report
+			if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+				t.Fatal(err)
+			}
+			if got != exitUnknown || len(r.Problems) != 1 || !strings.Contains(r.Problems[0].Message, tt.want) || r.Summary.Admitted > 0 {
+				t.Errorf("got exit code %d, %v and %+v, want %d and %q", got, r.Problems, r.Summary, exitUnknown, tt.want)
+			}
+		})
+	}
+}
