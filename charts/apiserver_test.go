@@ -40,6 +40,7 @@ func TestOnAPIServer(t *testing.T) {
 		{"what is rendered fits the API server", testManifests},
 		{"which requests are asked about", testWebhookConfiguration},
 		{"who may exempt namespaces", testExemptions},
+		{"which CSI drivers mount images", testCSIImages},
 		{"what a right that is limited to a name allows", testCreateByName},
 	} {
 		if !t.Run(step.name, func(t *testing.T) { step.test(t, c) }) {

@@ -176,7 +176,10 @@ type Grace struct {
 
 // Match selects pods and images. All of its parts must fit.
 type Match struct {
-	// NamespaceSelector selects namespaces by their labels. Empty: all.
+	// NamespaceSelector selects namespaces by their labels. Empty: all. Users who
+	// may label a namespace can take it away from the policy: guard the labels
+	// (exemptions.guard.namespaceLabels of the chart), and select the namespaces to
+	// spare (NotIn, DoesNotExist), so that a new one without labels is selected.
 	// +kubebuilder:validation:XValidation:rule="!has(self.matchLabels) || self.matchLabels.size() <= 32",message="at most 32 labels"
 	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.size() <= 32",message="at most 32 expressions"
 	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, !has(e.values) || e.values.size() <= 64)",message="at most 64 values in an expression"
@@ -464,7 +467,10 @@ type AuditViolation struct {
 	Message string `json:"message"`
 }
 
-// ImageScanPolicy says which images may run, by what HSS found in them.
+// ImageScanPolicy says which images may run, by what HSS found in them: those of
+// containers, init containers, ephemeral containers and image volumes. Images
+// that a CSI driver mounts (such as csi-image.warm-metal.tech) are not evaluated,
+// since Kubernetes sees only a volume: forbid such drivers (docs/threat-model.md).
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status

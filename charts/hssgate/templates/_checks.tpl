@@ -58,6 +58,9 @@ Values that the schema can't judge, since each alone is right. Every problem is 
 {{- if and $v.exemptions.label (not $v.exemptions.guard.enabled) -}}
 {{- $problems = append $problems "exemptions.label needs exemptions.guard.enabled: whoever may label a namespace could get past hssgate" -}}
 {{- end -}}
+{{- if and $v.exemptions.guard.namespaceLabels (not $v.exemptions.guard.enabled) -}}
+{{- $problems = append $problems "exemptions.guard.namespaceLabels needs exemptions.guard.enabled, which guards them" -}}
+{{- end -}}
 {{- if and $v.metrics.serviceMonitor.enabled $v.metrics.podMonitor.enabled -}}
 {{- $problems = append $problems "metrics.serviceMonitor and metrics.podMonitor would read every metric twice: enable one" -}}
 {{- end -}}
