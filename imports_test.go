@@ -40,7 +40,7 @@ func directions() map[string]direction {
 	types := []string{"k8s.io/api", "k8s.io/apimachinery"}
 	return map[string]direction{
 		"image":                     {others: append(types, "github.com/distribution/reference", "github.com/opencontainers/go-digest", "github.com/go-json-experiment/json"), never: []string{client, controller}},
-		"hss":                       {},
+		"hss":                       {others: []string{"github.com/go-json-experiment/json"}},
 		"hss/inventoryfile":         {ours: []string{"hss"}, others: []string{"sigs.k8s.io/yaml"}},
 		"hss/hsstest":               {ours: []string{"hss/inventoryfile"}},
 		"policy":                    {ours: []string{"policy/v1alpha1"}, others: append(types, "k8s.io/apiserver/pkg/cel", "github.com/google/cel-go", "google.golang.org/protobuf"), never: []string{hss, client, controller}, notDirectly: []string{"net/http"}},

@@ -3,7 +3,6 @@ package hss
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"html"
@@ -14,6 +13,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // maxErrorBytes bounds what is read of an answer that is no list.
@@ -22,21 +23,45 @@ const maxErrorBytes = 64 << 10
 // maxMessage bounds a message taken from an answer, in characters.
 const maxMessage = 300
 
-// errorBody is the error of HSS (error_description) and of the gateway
-// (request_id) in one.
+// errorBody is the error of HSS (error_description), of the gateway (request_id)
+// and of IAM (error) in one.
 type errorBody struct {
-	Code        text `json:"error_code"`
-	Message     text `json:"error_msg"`
-	Description text `json:"error_description"`
-	RequestID   text `json:"request_id"`
-	// Nested is the error of IAM.
-	Nested json.RawMessage `json:"error"`
+	code, message, description, requestID string
+	nested                                nestedError
+}
+
+func (e *errorBody) field(name string) value {
+	switch name {
+	case fieldErrorCode:
+		return (*prose)(&e.code)
+	case "error_msg":
+		return (*prose)(&e.message)
+	case "error_description":
+		return (*prose)(&e.description)
+	case "request_id":
+		return (*prose)(&e.requestID)
+	case "error":
+		return &e.nested
+	}
+	return nil
 }
 
 // nestedError is the error of IAM.
-type nestedError struct {
-	Code    text `json:"code"`
-	Message text `json:"message"`
+type nestedError struct{ code, message string }
+
+func (e *nestedError) field(name string) value {
+	switch name {
+	case "code":
+		return (*prose)(&e.code)
+	case "message":
+		return (*prose)(&e.message)
+	}
+	return nil
+}
+
+func (e *nestedError) read(d *decoder) error {
+	_, err := d.object(e) // it may have any shape
+	return err
 }
 
 // brokenError is a connection that failed before the answer was complete.
@@ -48,47 +73,66 @@ func (e *brokenError) Error() string { return "no complete answer: " + e.err.Err
 // Unwrap returns the transport's error.
 func (e *brokenError) Unwrap() error { return e.err }
 
-// readBody reads at most limit bytes; a longer body is an error.
-func readBody(resp *http.Response, limit int64) ([]byte, error) {
-	if resp.ContentLength > limit {
-		return nil, fmt.Errorf("the answer has %d bytes, at most %d are read", resp.ContentLength, limit)
+// answerBody reads an answer of at most limit bytes, and keeps its beginning.
+type answerBody struct {
+	from  io.Reader
+	limit int64
+	head  []byte
+	read  int64
+	// err is why there is no whole answer.
+	err error
+}
+
+// Read implements [io.Reader]. A longer body is an error.
+func (b *answerBody) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
-	if err != nil {
-		return nil, &brokenError{fmt.Errorf("reading the answer: %w", err)}
+	n, err := b.from.Read(p)
+	b.read += int64(n)
+	b.head = append(b.head, p[:min(n, maxErrorBytes-len(b.head))]...)
+	switch {
+	case b.read > b.limit:
+		b.err = fmt.Errorf("the answer has more than the %d bytes that are read", b.limit)
+		return 0, b.err
+	case err != nil && !errors.Is(err, io.EOF):
+		b.err = &brokenError{fmt.Errorf("reading the answer: %w", err)}
+		return n, b.err
 	}
-	if int64(len(body)) > limit {
-		return nil, fmt.Errorf("the answer has more than the %d bytes that are read", limit)
-	}
-	return body, nil
+	return n, err
+}
+
+// beginning reads on until there is enough to tell what the answer is. A body
+// that breaks off tells no less.
+func (b *answerBody) beginning() []byte {
+	_, _ = io.CopyN(io.Discard, b, int64(maxErrorBytes-len(b.head)))
+	return b.head
 }
 
 // noList is the message of a 200 that is JSON, but no list.
 const noList = "no list"
 
-// decodeAnswer turns a complete answer into a result. An error object, or a body
-// that is not what the endpoint answers, is an error: never an empty list.
-func (e call[T]) decodeAnswer(resp *http.Response, body []byte, client *Client, c Credentials) (none T, err error) {
-	result, err := e.decode(body)
-	if err == nil {
+// decodeAnswer turns an answer into a result. An error object, or a body that is
+// not what the endpoint answers, is an error: never an empty list.
+func (e call[T]) decodeAnswer(resp *http.Response, body *answerBody, client *Client, c Credentials) (none T, err error) {
+	result, err := e.decode(newDecoder(body, c.scrubRow()))
+	switch {
+	case err == nil:
 		return result, nil
+	case body.err != nil:
+		return none, body.err
+	case errors.Is(err, io.ErrUnexpectedEOF) && startsJSON(body.head):
+		return none, &brokenError{errors.New("the answer ends in the middle")}
 	}
-	if wasCut(body, err) {
-		return none, &brokenError{fmt.Errorf("the answer ends in the middle: %w", err)}
+	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		err = fmt.Errorf("the answer is not JSON from byte %d on", syntax.ByteOffset)
 	}
-	answer := client.newError(resp, body, c)
+	answer := client.newError(resp, body.beginning(), c)
 	answer.cause = err
 	if answer.Message == noList {
-		answer.Message = cmp.Or(e.expected, noList) + ": " + clean(c.scrub(err.Error()))
+		answer.Message = cmp.Or(e.expected, noList) + ": " + clean(err.Error())
 	}
 	return none, answer
-}
-
-// wasCut reports whether JSON stops before its end. Without a length the
-// transport cannot tell.
-func wasCut(body []byte, err error) bool {
-	var syntax *json.SyntaxError
-	return errors.As(err, &syntax) && startsJSON(body) && syntax.Offset >= int64(len(body))
 }
 
 func startsJSON(body []byte) bool {
@@ -97,28 +141,32 @@ func startsJSON(body []byte) bool {
 
 // newError reads what an answer says about a failure.
 func (c *Client) newError(resp *http.Response, body []byte, used Credentials) *Error {
-	now := c.config.Now()
+	now, scrub := c.config.Now(), used.scrub()
 	e := &Error{
 		Service:    c.service,
 		StatusCode: resp.StatusCode,
-		RequestID:  clean(cmp.Or(resp.Header.Get("X-Request-Id"), resp.Header.Get(headerTraceID))),
+		RequestID:  clean(scrub(cmp.Or(resp.Header.Get("X-Request-Id"), resp.Header.Get(headerTraceID)))),
 		Retryable:  retryableStatus(resp.StatusCode),
 	}
 	var fault errorBody
-	if err := json.Unmarshal(body, &fault); err == nil {
-		var nested nestedError
-		_ = json.Unmarshal(fault.Nested, &nested) // it may have any shape
-		e.Code = clean(used.scrub(string(cmp.Or(fault.Code, nested.Code))))
-		e.Message = clean(used.scrub(string(cmp.Or(fault.Message, nested.Message))))
-		e.Description = clean(used.scrub(string(fault.Description)))
-		e.RequestID = cmp.Or(e.RequestID, clean(string(fault.RequestID)))
+	if d := newDecoder(bytes.NewReader(body), scrub); isFault(d, &fault) {
+		e.Code = clean(cmp.Or(fault.code, fault.nested.code))
+		e.Message = clean(cmp.Or(fault.message, fault.nested.message))
+		e.Description = clean(fault.description)
+		e.RequestID = cmp.Or(e.RequestID, clean(fault.requestID))
 	}
 	if e.Code == "" && e.Message == "" && e.Description == "" {
-		e.Message = clean(used.scrub(describeBody(resp, body)))
+		e.Message = clean(scrub(describeBody(resp, body)))
 	}
 	e.RetryAfter = retryAfter(resp.Header, now)
 	e.ClockSkew = clockSkew(e, resp.Header, now)
 	return e
+}
+
+// isFault reports whether an answer is an error object.
+func isFault(d *decoder, fault *errorBody) bool {
+	problems, err := d.object(fault)
+	return err == nil && len(problems) == 0 && d.end() == nil
 }
 
 // retryableStatus reports whether a status may pass by itself.

@@ -26,7 +26,7 @@ type call[T any] struct {
 	once bool
 	// expected says in an error what an answer is not; empty: no list.
 	expected string
-	decode   func(body []byte) (T, error)
+	decode   func(*decoder) (T, error)
 }
 
 // send sends the request until an answer is final or ctx leaves no time.
@@ -61,7 +61,8 @@ func (e call[T]) attempt(ctx context.Context, c *Client, own *hold) (result T, e
 			err = refusedKey(refusal, credentials)
 		}
 	}()
-	return e.budgeted(ctx, c, own, credentials)
+	result, err = e.budgeted(ctx, c, own, credentials)
+	return result, credentials.hide(err)
 }
 
 // refusedKey names the key that was refused.
@@ -129,16 +130,14 @@ func (e call[T]) request(ctx context.Context, c *Client, credentials Credentials
 
 // read turns an answer into a result or an error.
 func (e call[T]) read(response *http.Response, c *Client, credentials Credentials) (none T, err error) {
+	body := &answerBody{from: response.Body, limit: c.config.MaxResponseBytes}
 	if response.StatusCode == http.StatusOK || (e.body != nil && acknowledges(response.StatusCode)) {
-		body, err := readBody(response, c.config.MaxResponseBytes)
-		if err != nil {
-			return none, err
+		if response.ContentLength > body.limit {
+			return none, fmt.Errorf("the answer has %d bytes, at most %d are read", response.ContentLength, body.limit)
 		}
 		return e.decodeAnswer(response, body, c, credentials)
 	}
-	// A body that breaks off says no less about the status.
-	body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBytes))
-	return none, c.newError(response, body, credentials)
+	return none, c.newError(response, body.beginning(), credentials)
 }
 
 // acknowledges reports whether a status says that what was posted was taken.

@@ -59,7 +59,16 @@ func (c *Client) List(ctx context.Context, r ListRequest) (*ListResponse, error)
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
-	return send(ctx, c, call[*ListResponse]{path: "/image/registries/images", query: r.Query(), decode: readList})
+	return send(ctx, c, call[*ListResponse]{path: "/image/registries/images", query: r.Query(), decode: c.decodeImages})
+}
+
+// decodeImages reads a page of the list.
+func (c *Client) decodeImages(d *decoder) (*ListResponse, error) {
+	total, images, err := decodePage(d, fieldRows, func(d *decoder) (Image, error) { return readImage(d, c.config.IdentifyingFields) })
+	if err != nil {
+		return nil, err
+	}
+	return &ListResponse{Total: total, Images: images}, nil
 }
 
 // ProjectID returns the ID of the project that requests are for: the

@@ -69,6 +69,10 @@ type Config struct {
 	// Keys is shared by the clients of a process that may have the same key.
 	// Default: one of the client's own.
 	Keys *KeyGuard
+	// IdentifyingFields are those of registry_id, instance_id and instance_name
+	// that the caller tells images apart by: a row in which one of them can't be
+	// read is [Image.Anonymous]. Default: none, so that such a row is read without.
+	IdentifyingFields []string
 	// MaxPages bounds what All reads. Default: 1000 pages.
 	MaxPages int
 	// Now dates signatures and pauses. Default: time.Now.

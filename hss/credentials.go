@@ -82,15 +82,22 @@ func (c Credentials) fingerprint() [sha256.Size]byte {
 	}, "\x00")))
 }
 
-// scrub removes the secrets from text that came from elsewhere.
-func (c Credentials) scrub(text string) string {
-	for _, secret := range []Secret{c.SecretKey, c.SecurityToken, c.Token} {
-		if !secret.Empty() {
-			text = strings.ReplaceAll(text, secret.Reveal(), redacted)
-		}
-	}
-	return text
+// leastInRow is how long a secret is at least that is removed from rows: a
+// shorter one is no real secret, and may well be a part of an image's name.
+const leastInRow = 8
+
+// scrub returns a function that removes the secrets from text of an error.
+func (c Credentials) scrub() func(string) string {
+	return scrubber(1, c.SecretKey, c.SecurityToken, c.Token)
 }
+
+// scrubRow returns a function that removes the secrets from text of a row.
+func (c Credentials) scrubRow() func(string) string {
+	return scrubber(leastInRow, c.SecretKey, c.SecurityToken, c.Token)
+}
+
+// hide removes the secrets from an error's text.
+func (c Credentials) hide(err error) error { return hideIn(err, c.scrub()) }
 
 // authenticate adds to header what does not depend on the request.
 func (c Credentials) authenticate(header http.Header) {

@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/go-json-experiment/json"
 )
 
 // maxKeyAnswer bounds an answer that holds temporary keys or a token.
@@ -39,43 +40,35 @@ func (s keyService) call(ctx context.Context, method, url, body string, header m
 	for name, value := range header {
 		request.Header.Set(name, value)
 	}
+	scrub := scrubber(1, NewSecret(header[headerMetadataAuth]), NewSecret(header[headerAuthorization]))
 	response, err := s.client.Do(request)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, hideIn(err, scrub)
 	}
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxKeyAnswer+1))
 	if err := errors.Join(err, response.Body.Close()); err != nil {
-		return 0, nil, fmt.Errorf("reading the answer: %w", err)
+		return 0, nil, hideIn(fmt.Errorf("reading the answer: %w", err), scrub)
 	}
 	if len(answer) > maxKeyAnswer {
 		return 0, nil, fmt.Errorf("the answer has more than %d bytes", maxKeyAnswer)
 	}
 	if response.StatusCode != http.StatusOK {
-		answer = withoutHeaders(answer, header)
+		answer = []byte(scrub(string(answer))) // it will be shown
 	}
 	return response.StatusCode, answer, nil
 }
 
-// withoutHeaders removes what was sent, such as a token, from an answer that
-// will be shown.
-func withoutHeaders(answer []byte, header map[string]string) []byte {
-	for _, value := range header {
-		answer = bytes.ReplaceAll(answer, []byte(value), []byte(redacted))
-	}
-	return answer
-}
-
-// temporaryKeys are what the metadata service ("access") and pod identity
-// ("accessKeyId") hand out.
+// temporaryKeys are what the metadata service ("access", "securitytoken") and pod
+// identity ("accessKeyId", "securityToken") hand out.
 type temporaryKeys struct {
 	Access          string `json:"access"`
 	AccessKeyID     string `json:"accessKeyId"`
 	Secret          string `json:"secret"`
 	SecretAccessKey string `json:"secretAccessKey"`
-	// Field names are matched whatever their case, so securityToken too.
-	SecurityToken string `json:"securitytoken"`
-	ExpiresAt     string `json:"expires_at"`
-	Expiration    string `json:"expiration"`
+	SecurityToken   string `json:"securitytoken"`
+	SessionToken    string `json:"securityToken"`
+	ExpiresAt       string `json:"expires_at"`
+	Expiration      string `json:"expiration"`
 }
 
 // credentials checks that all is there. Errors never show what is.
@@ -86,21 +79,21 @@ func (k *temporaryKeys) credentials() (Credentials, error) {
 	c := Credentials{
 		AccessKey:     cmp.Or(k.Access, k.AccessKeyID),
 		SecretKey:     NewSecret(cmp.Or(k.Secret, k.SecretAccessKey)),
-		SecurityToken: NewSecret(k.SecurityToken),
+		SecurityToken: NewSecret(cmp.Or(k.SecurityToken, k.SessionToken)),
 	}
 	if c.AccessKey == "" || c.SecretKey.Empty() || c.SecurityToken.Empty() {
 		return Credentials{}, errors.New("the answer lacks the access key, the secret key or the security token")
 	}
 	expires, err := time.Parse(time.RFC3339, cmp.Or(k.ExpiresAt, k.Expiration))
 	if err != nil {
-		return Credentials{}, fmt.Errorf("the keys' time of expiry: %w", err)
+		return Credentials{}, errors.New("the keys' time of expiry is missing or not as RFC 3339 writes one")
 	}
 	c.Expires = expires.UTC()
 	return c, nil
 }
 
-// errUndecodable stands for an error of encoding/json, whose text may show
-// part of a secret.
+// errUndecodable stands for an error of the decoder, whose text may show part of
+// a secret.
 var errUndecodable = errors.New("the answer is not the JSON that was expected")
 
 // decodeKeys reads an answer without ever showing it.

@@ -2,7 +2,8 @@ package hss
 
 import "time"
 
-// Image is one row of the list: RegistryImagesInfo of the API.
+// Image is one row of the list, with the fields of the API's RegistryImagesInfo
+// that a verdict or a request for a scan needs.
 //
 // Counts and times are pointers or zero times where the API may leave them
 // out: "not sent" is not the same as 0.
@@ -18,17 +19,12 @@ type Image struct {
 	RegistryID   string
 	RegistryName string
 	RegistryType RegistryType
-	// LatestVersion says that no newer version of the image is known.
-	LatestVersion bool
-	Scannable     bool
-	MultiArch     bool
-	ScanStatus    ScanStatus
+	MultiArch    bool
+	ScanStatus   ScanStatus
 	// ScanFailedCode is one of the documented codes, such as
 	// authentication_failed; ScanFailedDescription says it in words.
 	ScanFailedCode        string
 	ScanFailedDescription string
-	// Size is in bytes.
-	Size int64
 	// LatestUpdateTime is when the image was last pushed, LatestScanTime when
 	// it was last scanned, LatestSyncTime when HSS last learnt of it. Zero: none.
 	LatestUpdateTime time.Time
@@ -37,9 +33,6 @@ type Image struct {
 	Vulnerabilities  *int
 	UnsafeSettings   *int
 	MaliciousFiles   *int
-	// DomainName owns a shared image; SharedStatus is expired or effective.
-	DomainName   string
-	SharedStatus string
 	// InstanceName, InstanceID and InstanceURL are of SWR Enterprise.
 	InstanceName string
 	InstanceID   string
@@ -61,10 +54,6 @@ type Image struct {
 type AssociatedImage struct {
 	ID              string
 	ImageID         string
-	Name            string
-	Version         string
-	Type            ImageType
-	Namespace       string
 	Digest          string
 	ScanStatus      ScanStatus
 	Vulnerabilities *int

@@ -1,164 +1,194 @@
 package hss
 
-import "encoding/json"
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
 
-// wireScan is what an image and one of its architectures have in common.
-type wireScan struct {
-	ID              identifier `json:"id,omitempty"`
-	Namespace       text       `json:"namespace,omitempty"`
-	Name            text       `json:"image_name,omitempty"`
-	ImageID         text       `json:"image_id,omitempty"`
-	Digest          text       `json:"image_digest,omitempty"`
-	Version         text       `json:"image_version,omitempty"`
-	Type            text       `json:"image_type,omitempty"`
-	ScanStatus      text       `json:"scan_status,omitempty"`
-	Vulnerabilities count      `json:"vul_num,omitzero"`
-	UnsafeSettings  count      `json:"unsafe_setting_num,omitzero"`
-	MaliciousFiles  count      `json:"malicious_file_num,omitzero"`
-}
-
-// wireImage is RegistryImagesInfo as it goes over the wire.
-type wireImage struct {
-	wireScan
-	RegistryID            text        `json:"registry_id,omitempty"`
-	RegistryName          text        `json:"registry_name,omitempty"`
-	RegistryType          text        `json:"registry_type,omitempty"`
-	LatestVersion         flag        `json:"latest_version"`
-	Scannable             flag        `json:"scannable"`
-	MultiArch             flag        `json:"is_multiple_arch"`
-	ScanFailedCode        text        `json:"scan_failed_code,omitempty"`
-	ScanFailedDescription text        `json:"scan_failed_desc,omitempty"`
-	Size                  byteSize    `json:"image_size"`
-	LatestUpdateTime      millis      `json:"latest_update_time,omitzero"`
-	LatestScanTime        millis      `json:"latest_scan_time,omitzero"`
-	LatestSyncTime        millis      `json:"latest_sync_time,omitzero"`
-	DomainName            text        `json:"domain_name,omitempty"`
-	SharedStatus          text        `json:"shared_status,omitempty"`
-	InstanceName          text        `json:"instance_name,omitempty"`
-	InstanceID            text        `json:"instance_id,omitempty"`
-	InstanceURL           text        `json:"instance_url,omitempty"`
-	Severity              text        `json:"severity_level,omitempty"`
-	Architectures         []*wireScan `json:"association_images,omitempty"`
-}
+// The fields that several places name.
+const (
+	fieldImageID       = "image_id"
+	fieldDigest        = "image_digest"
+	fieldMultiArch     = "is_multiple_arch"
+	fieldArchitectures = "association_images"
+)
 
 // UnmarshalJSON reads a row of the API's list. It accepts numbers and booleans
-// sent as strings, an id of either kind, a size with a unit, nulls, and fields
-// it does not know. A count that is negative or no number is left nil.
-func (i *Image) UnmarshalJSON(data []byte) error {
-	var wire *wireImage
-	if err := json.Unmarshal(data, &wire); err != nil {
-		return err
+// sent as strings, an id of either kind, nulls, and fields it does not know. A
+// count that is negative or no number is left nil.
+func (i *Image) UnmarshalJSON(data []byte) error { return unmarshal(data, i) }
+
+func (i *Image) field(name string) value {
+	switch name {
+	case "id":
+		return (*text)(&i.ID)
+	case paramNamespace:
+		return (*text)(&i.Namespace)
+	case paramImageName:
+		return (*text)(&i.Name)
+	case paramImageVersion:
+		return (*text)(&i.Version)
+	case fieldImageID:
+		return (*text)(&i.ImageID)
+	case fieldDigest:
+		return (*text)(&i.Digest)
+	case paramImageType:
+		return (*text)(&i.Type)
+	case paramRegistryID:
+		return (*text)(&i.RegistryID)
+	case paramRegistryName:
+		return (*text)(&i.RegistryName)
+	case paramRegistryType:
+		return (*text)(&i.RegistryType)
+	case paramInstanceID:
+		return (*text)(&i.InstanceID)
+	case paramInstanceName:
+		return (*text)(&i.InstanceName)
+	case "instance_url":
+		return (*text)(&i.InstanceURL)
 	}
-	image, err := wire.image()
-	if err != nil {
-		return err
+	return i.scanField(name)
+}
+
+// scanField is field for what HSS says of scans.
+func (i *Image) scanField(name string) value {
+	switch name {
+	case fieldMultiArch:
+		return (*flag)(&i.MultiArch)
+	case paramScanStatus:
+		return (*text)(&i.ScanStatus)
+	case "scan_failed_code":
+		return (*prose)(&i.ScanFailedCode)
+	case "scan_failed_desc":
+		return (*prose)(&i.ScanFailedDescription)
+	case "latest_update_time":
+		return (*millis)(&i.LatestUpdateTime)
+	case "latest_scan_time":
+		return (*millis)(&i.LatestScanTime)
+	case "latest_sync_time":
+		return (*millis)(&i.LatestSyncTime)
+	case "vul_num":
+		return count{&i.Vulnerabilities}
+	case "unsafe_setting_num":
+		return count{&i.UnsafeSettings}
+	case "malicious_file_num":
+		return count{&i.MaliciousFiles}
+	case paramSeverity:
+		return (*text)(&i.Severity)
+	case fieldArchitectures:
+		return (*architectures)(&i.Architectures)
 	}
-	*i = image
 	return nil
 }
 
-// MarshalJSON writes the row in the API's names and units. What is unknown is
-// left out.
-func (i Image) MarshalJSON() ([]byte, error) {
-	if i.Unreadable != "" {
-		return nil, errUnreadable
+func (a *AssociatedImage) field(name string) value {
+	switch name {
+	case "id":
+		return (*text)(&a.ID)
+	case fieldImageID:
+		return (*text)(&a.ImageID)
+	case fieldDigest:
+		return (*text)(&a.Digest)
+	case paramScanStatus:
+		return (*text)(&a.ScanStatus)
+	case "vul_num":
+		return count{&a.Vulnerabilities}
+	case "unsafe_setting_num":
+		return count{&a.UnsafeSettings}
+	case "malicious_file_num":
+		return count{&a.MaliciousFiles}
 	}
-	return json.Marshal(i.wire())
-}
-
-// UnmarshalJSON reads one element of association_images, as tolerantly as [Image].
-func (a *AssociatedImage) UnmarshalJSON(data []byte) error {
-	var wire *wireScan
-	if err := json.Unmarshal(data, &wire); err != nil {
-		return err
-	}
-	if wire == nil {
-		return errNullRow
-	}
-	*a = wire.associated()
 	return nil
 }
 
-// MarshalJSON writes the element in the API's names.
-func (a AssociatedImage) MarshalJSON() ([]byte, error) { return json.Marshal(a.wire()) }
+// architectures reads association_images. It is left nil if one of the digests
+// can't be read: then it is not known which images the row has.
+type architectures []AssociatedImage
 
-// image converts a row that was read.
-func (w *wireImage) image() (Image, error) {
-	if w == nil {
-		return Image{}, errNullRow
-	}
-	architectures, err := associatedImages(w.Architectures)
-	return Image{
-		ID: string(w.ID), Namespace: string(w.Namespace), Name: string(w.Name),
-		ImageID: string(w.ImageID), Digest: string(w.Digest), Version: string(w.Version),
-		Type: ImageType(w.Type), ScanStatus: ScanStatus(w.ScanStatus),
-		Vulnerabilities: w.Vulnerabilities.n, UnsafeSettings: w.UnsafeSettings.n, MaliciousFiles: w.MaliciousFiles.n,
-		RegistryID: string(w.RegistryID), RegistryName: string(w.RegistryName), RegistryType: RegistryType(w.RegistryType),
-		LatestVersion: bool(w.LatestVersion), Scannable: bool(w.Scannable), MultiArch: bool(w.MultiArch),
-		ScanFailedCode: string(w.ScanFailedCode), ScanFailedDescription: string(w.ScanFailedDescription),
-		Size:             int64(w.Size),
-		LatestUpdateTime: w.LatestUpdateTime.at, LatestScanTime: w.LatestScanTime.at, LatestSyncTime: w.LatestSyncTime.at,
-		DomainName: string(w.DomainName), SharedStatus: string(w.SharedStatus),
-		InstanceName: string(w.InstanceName), InstanceID: string(w.InstanceID), InstanceURL: string(w.InstanceURL),
-		Severity: Severity(w.Severity), Architectures: architectures,
-	}, err
-}
-
-// wire converts a row that is to be written.
-func (i Image) wire() *wireImage {
-	architectures := make([]*wireScan, 0, len(i.Architectures))
-	for _, a := range i.Architectures {
-		architectures = append(architectures, a.wire())
-	}
-	return &wireImage{
-		wireScan: wireScan{
-			ID: identifier(i.ID), Namespace: text(i.Namespace), Name: text(i.Name),
-			ImageID: text(i.ImageID), Digest: text(i.Digest), Version: text(i.Version),
-			Type: text(i.Type), ScanStatus: text(i.ScanStatus),
-			Vulnerabilities: count{i.Vulnerabilities}, UnsafeSettings: count{i.UnsafeSettings}, MaliciousFiles: count{i.MaliciousFiles},
-		},
-		RegistryID: text(i.RegistryID), RegistryName: text(i.RegistryName), RegistryType: text(i.RegistryType),
-		LatestVersion: flag(i.LatestVersion), Scannable: flag(i.Scannable), MultiArch: flag(i.MultiArch),
-		ScanFailedCode: text(i.ScanFailedCode), ScanFailedDescription: text(i.ScanFailedDescription),
-		Size:             byteSize(i.Size),
-		LatestUpdateTime: millis{i.LatestUpdateTime}, LatestScanTime: millis{i.LatestScanTime}, LatestSyncTime: millis{i.LatestSyncTime},
-		DomainName: text(i.DomainName), SharedStatus: text(i.SharedStatus),
-		InstanceName: text(i.InstanceName), InstanceID: text(i.InstanceID), InstanceURL: text(i.InstanceURL),
-		Severity: text(i.Severity), Architectures: architectures,
-	}
-}
-
-// associatedImages converts the architectures of a row; none of them may be null.
-func associatedImages(wire []*wireScan) ([]AssociatedImage, error) {
-	if len(wire) == 0 {
-		return nil, nil
-	}
-	images := make([]AssociatedImage, 0, len(wire))
-	for _, w := range wire {
-		if w == nil {
-			return nil, errNullRow
+func (a *architectures) read(d *decoder) error {
+	var list []AssociatedImage
+	var first *problem
+	undigested := false
+	err := d.array(func(n int) error {
+		if n >= maxArchitectures {
+			undigested = true
+			return d.json.SkipValue()
 		}
-		images = append(images, w.associated())
+		list = append(list, AssociatedImage{})
+		problems, err := d.object(&list[n])
+		for _, p := range problems {
+			if p.field == "id" || p.field == fieldImageID {
+				continue
+			}
+			undigested = undigested || p.field == "" || p.field == fieldDigest
+			first = cmp.Or(first, p.within(n))
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case !undigested:
+		*a = list
+	case first == nil:
+		return &problem{reason: fmt.Sprintf("has more than %d elements", maxArchitectures)}
 	}
-	return images, nil
+	if first != nil {
+		return first
+	}
+	return nil
 }
 
-// associated converts one architecture that was read.
-func (w *wireScan) associated() AssociatedImage {
-	return AssociatedImage{
-		ID: string(w.ID), ImageID: string(w.ImageID), Name: string(w.Name), Version: string(w.Version),
-		Type: ImageType(w.Type), Namespace: string(w.Namespace), Digest: string(w.Digest),
-		ScanStatus:      ScanStatus(w.ScanStatus),
-		Vulnerabilities: w.Vulnerabilities.n, UnsafeSettings: w.UnsafeSettings.n, MaliciousFiles: w.MaliciousFiles.n,
+// readImage reads a row, or marks it if a field that verdicts need can't be
+// read. Of also is a field that names the image, too.
+func readImage(d *decoder, also []string) (Image, error) {
+	var i Image
+	problems, err := d.object(&i)
+	if err != nil {
+		return Image{}, err
 	}
+	problems = slices.DeleteFunc(problems, func(p *problem) bool { return !slices.Contains(also, p.field) && isOptional(p.field) })
+	if len(problems) == 0 {
+		return i, nil
+	}
+	why := clean(problems[0].Error())
+	marked := Image{
+		ID: i.ID, Namespace: i.Namespace, Name: i.Name, ImageID: i.ImageID, Digest: i.Digest, Version: i.Version, Type: i.Type,
+		RegistryID: i.RegistryID, RegistryName: i.RegistryName, RegistryType: i.RegistryType,
+		InstanceName: i.InstanceName, InstanceID: i.InstanceID, MultiArch: i.MultiArch || len(i.Architectures) > 0,
+		Unreadable: why,
+	}
+	for _, p := range problems {
+		switch {
+		case slices.Contains(also, p.field), isName(p.field):
+			return Image{Unreadable: why}, nil // half a name may be that of another image
+		case p.field == fieldMultiArch, strings.HasPrefix(p.field, fieldArchitectures):
+			marked.MultiArch = true
+		}
+	}
+	for n := range i.Architectures {
+		marked.Architectures = append(marked.Architectures, AssociatedImage{Digest: i.Architectures[n].Digest})
+	}
+	return marked, nil
 }
 
-// wire converts one architecture that is to be written.
-func (a AssociatedImage) wire() *wireScan {
-	return &wireScan{
-		ID: identifier(a.ID), ImageID: text(a.ImageID), Name: text(a.Name), Version: text(a.Version),
-		Type: text(a.Type), Namespace: text(a.Namespace), Digest: text(a.Digest),
-		ScanStatus:      text(a.ScanStatus),
-		Vulnerabilities: count{a.Vulnerabilities}, UnsafeSettings: count{a.UnsafeSettings}, MaliciousFiles: count{a.MaliciousFiles},
+// isName reports whether a field tells the images of one registry apart, or
+// stands for the whole row.
+func isName(field string) bool {
+	switch field {
+	case "", paramNamespace, paramImageName, paramImageVersion, fieldDigest, paramImageType, paramRegistryName, paramRegistryType:
+		return true
 	}
+	return false
+}
+
+// isOptional reports whether verdicts can do without a field.
+func isOptional(field string) bool {
+	switch field {
+	case "id", fieldImageID, paramRegistryID, paramInstanceID, paramInstanceName, "instance_url", "latest_sync_time", "scan_failed_code", "scan_failed_desc":
+		return true
+	}
+	return false
 }

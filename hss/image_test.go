@@ -1,7 +1,6 @@
 package hss_test
 
 import (
-	"encoding/json"
 	"os"
 	"testing"
 	"time"
@@ -23,8 +22,8 @@ func readTestdata(t testing.TB, name string) []byte {
 
 func TestReferencePageExampleDecodes(t *testing.T) {
 	t.Parallel()
-	var got hss.ListResponse
-	if err := json.Unmarshal(readTestdata(t, "example-response.json"), &got); err != nil {
+	got, err := read(t, string(readTestdata(t, "example-response.json")))
+	if err != nil {
 		t.Fatal(err)
 	}
 	if got.Total != 3 || len(got.Images) != 3 {
@@ -34,7 +33,7 @@ func TestReferencePageExampleDecodes(t *testing.T) {
 		ID: "111(私有镜像举例)", Namespace: "aaa", Name: "centos7", Version: "common",
 		ImageID: "cebcdacde18091448a5040dc55bb1a9f6540b093db8XXXXXX",
 		Digest:  "sha256:cebcdacde18091448a5040dc55bb1a9f6540b093db8XXXXXX",
-		Type:    hss.ImageTypePrivate, Size: 1000, Scannable: true, ScanStatus: hss.ScanStatusSuccess,
+		Type:    hss.ImageTypePrivate, ScanStatus: hss.ScanStatusSuccess,
 		LatestUpdateTime: time.UnixMilli(1687664346000).UTC(), LatestScanTime: time.UnixMilli(1691748641788).UTC(),
 		Vulnerabilities: new(111), UnsafeSettings: new(1), MaliciousFiles: new(0),
 	}

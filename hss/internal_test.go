@@ -56,17 +56,6 @@ func FuzzCanonicalQuery(f *testing.F) {
 	})
 }
 
-func FuzzParseSize(f *testing.F) {
-	for _, seed := range []string{"1000 单位(Bytes)", "1.5 GB", "-1", "..", "1e9"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		if n := parseSize(s); n < 0 {
-			t.Errorf("%q is %d bytes", s, n)
-		}
-	})
-}
-
 func FuzzClean(f *testing.F) {
 	f.Add("a\x1b[31m\r\n\u202eb", 400)
 	f.Fuzz(func(t *testing.T, s string, n int) {

@@ -1,7 +1,6 @@
 package hss_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -29,14 +28,11 @@ func serveCounted(t *testing.T, total int, shift, count func(int) int) (endpoint
 		limit, _ := strconv.Atoi(r.URL.Query().Get("limit"))
 		offset += shift(len(*queries))
 		*queries = append(*queries, r.URL.RawQuery)
-		var page hss.ListResponse
+		rows := []string{}
 		for i := max(offset, 0); i < min(offset+limit, total); i++ {
-			page.Images = append(page.Images, hss.Image{ID: strconv.Itoa(i), Name: "app"})
+			rows = append(rows, fmt.Sprintf(`{"id":%d,"image_name":"app"}`, i))
 		}
-		page.Total = count(len(page.Images))
-		if err := json.NewEncoder(w).Encode(page); err != nil {
-			t.Error(err)
-		}
+		_, _ = fmt.Fprintf(w, `{"total_num":%d,"data_list":[%s]}`, count(len(rows)), strings.Join(rows, ","))
 	})
 	return endpoint, queries
 }

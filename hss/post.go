@@ -1,11 +1,8 @@
 package hss
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 )
 
 // notTaken is the message of an answer that does not say that a request was taken.
@@ -21,24 +18,38 @@ func post(ctx context.Context, c *Client, e call[struct{}]) error {
 	return err
 }
 
+// taken is an answer to what was posted.
+type taken struct{ fault string }
+
+func (t *taken) field(name string) value {
+	if name == fieldErrorCode {
+		return (*text)(&t.fault)
+	}
+	return nil
+}
+
 // decodeTaken accepts an answer that is empty, or an object without an error:
 // other endpoints of HSS answer {"error_code":0} for success.
-func decodeTaken(body []byte) (struct{}, error) {
-	none := struct{}{}
-	body = bytes.TrimSpace(body)
-	if len(body) == 0 || string(body) == "null" {
-		return none, nil
-	}
-	if body[0] != '{' {
+func decodeTaken(d *decoder) (none struct{}, err error) {
+	switch d.json.PeekKind() {
+	case '{':
+	case 'n':
+		return none, d.json.SkipValue()
+	default:
+		if d.end() == nil {
+			return none, nil
+		}
 		return none, errNotEmpty
 	}
-	var answer struct {
-		Fault text `json:"error_code"`
+	var answer taken
+	problems, err := d.object(&answer)
+	if err == nil {
+		err = d.end()
 	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return none, fmt.Errorf("decoding the answer: %w", err)
-	}
-	if answer.Fault != "" && answer.Fault != "0" {
+	switch {
+	case err != nil:
+		return none, err
+	case len(problems) > 0 || (answer.fault != "" && answer.fault != "0"):
 		return none, errFault
 	}
 	return none, nil

@@ -2,7 +2,6 @@ package hss
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -170,22 +169,25 @@ func (f *projectFinder) run(ctx context.Context, l *lookUp) {
 	}
 }
 
+// projectID is a project as IAM lists it.
+type projectID struct{ id string }
+
+func (p *projectID) field(name string) value {
+	if name == "id" {
+		return (*text)(&p.id)
+	}
+	return nil
+}
+
 // decodeProjects reads the IDs of IAM's list, KeystoneListProjects.
-func decodeProjects(body []byte) ([]string, error) {
-	var list struct {
-		Projects []struct {
-			ID string `json:"id"`
-		} `json:"projects"`
-	}
-	if err := json.Unmarshal(body, &list); err != nil {
-		return nil, fmt.Errorf("decode the projects: %w", err)
-	}
-	if list.Projects == nil {
-		return nil, errors.New("the answer has no projects")
-	}
-	ids := make([]string, 0, len(list.Projects))
-	for _, project := range list.Projects {
-		ids = append(ids, project.ID)
-	}
-	return ids, nil
+func decodeProjects(d *decoder) ([]string, error) {
+	_, ids, err := decodePage(d, "projects", func(d *decoder) (string, error) {
+		var p projectID
+		problems, err := d.object(&p)
+		if len(problems) > 0 {
+			return "", problems[0]
+		}
+		return p.id, err
+	})
+	return ids, err
 }

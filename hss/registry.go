@@ -1,6 +1,7 @@
 package hss
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -198,51 +199,46 @@ func (r SyncRequest) wire() wireSyncRequest {
 	return wire
 }
 
-// wireRegistry is RegistryInfo as it goes over the wire.
-type wireRegistry struct {
-	ID   text `json:"id"`
-	Name text `json:"registry_name"`
-	Type text `json:"registry_type"`
-	// PlainType is how one version of the reference spells Type.
-	PlainType      text   `json:"type"`
-	Address        text   `json:"registry_addr"`
-	Protocol       text   `json:"protocol"`
-	Status         text   `json:"status"`
-	FailReason     text   `json:"fail_reason"`
-	Images         count  `json:"images_num"`
-	LatestSyncTime millis `json:"latest_sync_time"`
-}
-
 // UnmarshalJSON reads a row as tolerantly as that of an [Image] is read.
-func (r *Registry) UnmarshalJSON(data []byte) error {
-	var wire *wireRegistry
-	if err := json.Unmarshal(data, &wire); err != nil {
-		return fmt.Errorf("decoding a registry: %w", err)
+func (r *Registry) UnmarshalJSON(data []byte) error { return unmarshal(data, r) }
+
+func (r *Registry) field(name string) value {
+	switch name {
+	case "id":
+		return (*text)(&r.ID)
+	case paramRegistryName:
+		return (*text)(&r.Name)
+	case paramRegistryType:
+		return (*text)(&r.Type)
+	case paramType: // one version of the reference spells it so
+		return (*otherwise)(&r.Type)
+	case paramRegistryAddress:
+		return (*text)(&r.Address)
+	case "protocol":
+		return (*text)(&r.Protocol)
+	case paramStatus:
+		return (*text)(&r.Status)
+	case "fail_reason":
+		return (*prose)(&r.FailReason)
+	case "images_num":
+		return count{&r.Images}
+	case "latest_sync_time":
+		return (*millis)(&r.LatestSyncTime)
 	}
-	row, err := wire.registry()
-	if err != nil {
-		return err
-	}
-	*r = row
 	return nil
 }
 
-// registry converts a row that was read.
-func (w *wireRegistry) registry() (Registry, error) {
-	if w == nil {
-		return Registry{}, errNullRow
-	}
-	kind := w.Type
-	if kind == "" {
-		kind = w.PlainType
-	}
-	return Registry{
-		ID: string(w.ID), Name: string(w.Name), Type: RegistryType(kind), Address: string(w.Address), Protocol: string(w.Protocol),
-		Status: RegistryStatus(w.Status), FailReason: string(w.FailReason), Images: w.Images.n, LatestSyncTime: w.LatestSyncTime.at,
-	}, nil
+// otherwise is a text that is read unless another field has it.
+type otherwise string
+
+func (t *otherwise) read(d *decoder) error {
+	var other text
+	err := other.read(d)
+	*t = cmp.Or(*t, otherwise(other))
+	return err
 }
 
 // decodeRegistries reads a page.
-func decodeRegistries(data []byte) ([]Registry, error) {
-	return decodeRows(data, (*wireRegistry).registry)
+func decodeRegistries(d *decoder) ([]Registry, error) {
+	return decodeRows[Registry](d, "protocol", paramStatus, "fail_reason", "images_num", "latest_sync_time")
 }

@@ -206,7 +206,7 @@ func TestTasksDecodeTolerantly(t *testing.T) {
 				FailedImages: []hss.FailedImage{{ID: "7", RegistryID: "r", RegistryName: "rn", RegistryType: hss.RegistryTypeHarbor, Namespace: "ns", Name: "i", Version: "v", Reason: "x"}}}, ""},
 		{"a status below 0", `{"task_status":"-3"}`, hss.Task{Status: new(hss.TaskFailed)}, ""},
 		{"a status that is none", `{"task_status":{},"total_num":-4}`, hss.Task{}, ""},
-		{"a null for an image", `{"failed_images":[null]}`, hss.Task{}, "null in place of a row"},
+		{"a null for an image", `{"failed_images":[null]}`, hss.Task{}, "failed_images[0] is null, not an object"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

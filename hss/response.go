@@ -1,20 +1,21 @@
 package hss
 
 import (
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
+)
+
+// The fields that several answers have.
+const (
+	fieldRows      = "data_list"
+	fieldErrorCode = "error_code"
 )
 
 // UnknownTotal is the Total of a page whose total_num was not sent, is
 // negative, or is no number.
 const UnknownTotal = -1
-
-// errNullRow is what a null in place of a row is refused with.
-var errNullRow = errors.New("null in place of a row")
-
-// errNoList is what an answer without data_list is refused with.
-var errNoList = errors.New("the answer has no data_list")
 
 // errFault is what an error object is refused with.
 var errFault = errors.New("the answer has an error_code")
@@ -30,76 +31,93 @@ type ListResponse struct {
 	Images []Image
 }
 
-// UnmarshalJSON reads a page. A page without data_list, or with a null one, is
-// an error: it is not known to be empty. So is one with a row that can't be read.
-func (r *ListResponse) UnmarshalJSON(data []byte) error {
-	decoded, err := decodeList(data)
-	if err != nil {
-		return err
+// listAnswer is a page of any of the API's lists.
+type listAnswer[T any] struct {
+	// key is the field that has the rows.
+	key   string
+	total *int
+	// fault is there only if the answer is an error.
+	fault string
+	rows  rowList[T]
+}
+
+func (p *listAnswer[T]) field(name string) value {
+	switch name {
+	case p.key:
+		return &p.rows
+	case "total_num":
+		return count{&p.total}
+	case fieldErrorCode:
+		return (*text)(&p.fault)
 	}
-	*r = *decoded
 	return nil
 }
 
-// MarshalJSON writes the page as the API does; data_list is never null.
-func (r ListResponse) MarshalJSON() ([]byte, error) {
-	list := make([]*wireImage, 0, len(r.Images))
-	for _, image := range r.Images {
-		if image.Unreadable != "" {
-			return nil, errUnreadable
+// rowList is the rows of a page.
+type rowList[T any] struct {
+	list []T // nil: there is no list
+	row  func(*decoder) (T, error)
+	// unreadable is the first row that can't be read.
+	unreadable *RowError
+}
+
+func (r *rowList[T]) read(d *decoder) error {
+	if d.json.PeekKind() == '[' {
+		r.list = []T{}
+	}
+	return d.array(func(n int) error {
+		if n == MaxLimit {
+			return fmt.Errorf("there are more than the %d rows that a page may have", MaxLimit)
 		}
-		list = append(list, image.wire())
-	}
-	total := &r.Total
-	if r.Total < 0 {
-		total = nil
-	}
-	return json.Marshal(struct {
-		Total *int         `json:"total_num,omitempty"`
-		List  []*wireImage `json:"data_list"`
-	}{total, list})
+		row, err := r.row(d)
+		if p, ok := errors.AsType[*problem](err); ok {
+			r.unreadable = cmp.Or(r.unreadable, &RowError{Row: n, Reason: clean(p.Error())})
+			return nil
+		}
+		r.list = append(r.list, row)
+		return err
+	})
 }
 
-// decodeList reads a page.
-func decodeList(data []byte) (*ListResponse, error) {
-	total, images, err := decodePage(data, (*wireImage).image)
-	if err != nil {
-		return nil, err
+// decodePage reads a page with its rows in a field. It is never known to be
+// empty unless it has an empty list.
+func decodePage[T any](d *decoder, key string, row func(*decoder) (T, error)) (total int, list []T, err error) {
+	p := listAnswer[T]{key: key, rows: rowList[T]{row: row}}
+	problems, err := d.object(&p)
+	if err == nil {
+		err = d.end()
 	}
-	return &ListResponse{Total: total, Images: images}, nil
-}
-
-// wirePage is a page of any of the API's lists.
-type wirePage[W any] struct {
-	Total count `json:"total_num"`
-	List  []*W  `json:"data_list"`
-	// Fault is there only if the answer is an error.
-	Fault text `json:"error_code"`
-}
-
-// decodePage reads a page of any of the API's lists. It is never known to be
-// empty unless it has an empty data_list.
-func decodePage[W, T any](data []byte, convert func(*W) (T, error)) (total int, rows []T, err error) {
-	var page wirePage[W]
-	if err := json.Unmarshal(data, &page); err != nil {
-		return 0, nil, fmt.Errorf("decoding the list: %w", err)
-	}
-	if page.Fault != "" {
+	switch {
+	case err != nil:
+		return 0, nil, err
+	case p.fault != "":
 		return 0, nil, errFault
+	case len(problems) > 0:
+		return 0, nil, &problem{cmp.Or(problems[0].field, "the answer"), problems[0].reason}
+	case p.rows.list == nil:
+		return 0, nil, fmt.Errorf("the answer has no %s", key)
+	case p.rows.unreadable != nil:
+		return 0, nil, p.rows.unreadable
+	case p.total == nil:
+		return UnknownTotal, p.rows.list, nil
 	}
-	if page.List == nil {
-		return 0, nil, errNoList
-	}
-	rows = make([]T, 0, len(page.List))
-	for i, wire := range page.List {
-		row, err := convert(wire)
-		if err != nil {
-			return 0, nil, fmt.Errorf("data_list[%d]: %w", i, err)
+	return *p.total, p.rows.list, nil
+}
+
+// decodeRows reads a page of a list of which each row counts. It fails with a
+// *RowError if it is the row that can't be read.
+func decodeRows[T any, O interface {
+	*T
+	object
+}](d *decoder, optional ...string) ([]T, error) {
+	_, list, err := decodePage(d, fieldRows, func(d *decoder) (row T, err error) {
+		problems, err := d.object(O(&row))
+		for _, p := range problems {
+			if !slices.Contains(optional, p.field) {
+				return row, p
+			}
 		}
-		rows = append(rows, row)
-	}
-	if page.Total.n == nil {
-		return UnknownTotal, rows, nil
-	}
-	return *page.Total.n, rows, nil
+		return row, err
+	})
+	return list, err
 }

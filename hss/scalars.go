@@ -1,44 +1,56 @@
 package hss
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // The scalars of the API's JSON. The API sends numbers as strings and strings
-// as numbers in places, so each accepts both. What cannot be read at all is an
-// error, except for counts, for which there is "unknown".
+// as numbers in places, so each accepts both.
 
-// text is a string; a number or boolean is taken by its letters.
+// text is a string of at most maxTextBytes; a number or boolean is taken by its
+// letters, null is empty.
 type text string
 
-// UnmarshalJSON implements [json.Unmarshaler].
-func (t *text) UnmarshalJSON(data []byte) error {
-	s, err := scalar(data)
+func (t *text) read(d *decoder) error {
+	s, err := d.scalar()
+	if err == nil && len(s) > maxTextBytes {
+		return &problem{reason: fmt.Sprintf("has %d bytes, at most %d are read", len(s), maxTextBytes)}
+	}
 	*t = text(s)
+	return err
+}
+
+// prose is a text that is cut if it is longer.
+type prose string
+
+func (t *prose) read(d *decoder) error {
+	s, err := d.scalar()
+	if len(s) > maxTextBytes {
+		s = strings.ToValidUTF8(s[:maxTextBytes], "")
+	}
+	*t = prose(s)
 	return err
 }
 
 // flag is a boolean; "true" and 1 are true, nothing and null are false.
 type flag bool
 
-// UnmarshalJSON implements [json.Unmarshaler].
-func (f *flag) UnmarshalJSON(data []byte) error {
-	s, err := scalar(data)
+func (f *flag) read(d *decoder) error {
+	raw, s, err := d.raw()
 	if err != nil || s == "" {
 		*f = false
 		return err
 	}
 	b, err := strconv.ParseBool(strings.ToLower(s))
 	if err != nil {
-		return fmt.Errorf("%s is neither true nor false", excerpt(data))
+		return &problem{reason: d.excerpt(raw)}
 	}
 	*f = flag(b)
 	return nil
@@ -46,109 +58,74 @@ func (f *flag) UnmarshalJSON(data []byte) error {
 
 // count is a number of findings; nil stands for one that was not sent, is
 // negative, or is no whole number: unknown, which is never 0.
-type count struct{ n *int }
+type count struct{ n **int }
 
-// UnmarshalJSON implements [json.Unmarshaler]. It never fails.
-func (c *count) UnmarshalJSON(data []byte) error {
-	c.n = nil
-	s, err := scalar(data)
-	if err != nil {
-		return nil //nolint:nilerr // what is no number is an unknown count
+func (c count) read(d *decoder) error {
+	n, ok, err := d.number()
+	if ok && n >= 0 && n <= math.MaxInt {
+		*c.n = new(int(n))
 	}
-	n, ok := wholeNumber(s)
-	if !ok || n < 0 || n > math.MaxInt {
-		return nil
-	}
-	value := int(n)
-	c.n = &value
-	return nil
+	return err
 }
 
-// MarshalJSON implements [json.Marshaler].
-func (c count) MarshalJSON() ([]byte, error) { return json.Marshal(c.n) }
-
-// IsZero lets omitzero leave out an unknown count.
-func (c count) IsZero() bool { return c.n == nil }
-
 // millis is a time in milliseconds since the epoch; 0 and below mean none.
-type millis struct{ at time.Time }
+type millis time.Time
 
-// UnmarshalJSON implements [json.Unmarshaler].
-func (m *millis) UnmarshalJSON(data []byte) error {
-	m.at = time.Time{}
-	s, err := scalar(data)
+func (m *millis) read(d *decoder) error {
+	raw, s, err := d.raw()
 	if err != nil || s == "" {
 		return err
 	}
 	n, ok := wholeNumber(s)
 	if !ok {
-		return fmt.Errorf("%s is no time in milliseconds", excerpt(data))
+		return &problem{reason: d.excerpt(raw)}
 	}
 	if n > 0 {
-		m.at = time.UnixMilli(n).UTC()
+		*m = millis(time.UnixMilli(n).UTC())
 	}
 	return nil
 }
 
-// MarshalJSON implements [json.Marshaler].
-func (m millis) MarshalJSON() ([]byte, error) {
-	return strconv.AppendInt(nil, m.at.UnixMilli(), 10), nil
-}
-
-// IsZero lets omitzero leave out a time that is not known.
-func (m millis) IsZero() bool { return m.at.IsZero() }
-
-// byteSize is a size in bytes; 0 stands for one that was not sent or that is
-// not understood. The reference page's example has "1000 单位(Bytes)".
-type byteSize int64
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (b *byteSize) UnmarshalJSON(data []byte) error {
-	s, err := scalar(data)
-	*b = byteSize(parseSize(s))
-	return err
-}
-
-// identifier is an int64 by the API's model and a string in its own example.
-// It marshals to a number where it is one, as the official SDK wants.
-type identifier string
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (i *identifier) UnmarshalJSON(data []byte) error {
-	s, err := scalar(data)
-	*i = identifier(s)
-	return err
-}
-
-// MarshalJSON implements [json.Marshaler].
-func (i identifier) MarshalJSON() ([]byte, error) {
-	n, err := strconv.ParseInt(string(i), 10, 64)
-	if err == nil && strconv.FormatInt(n, 10) == string(i) {
-		return []byte(i), nil
+// number reads a whole number; false: it is none.
+func (d *decoder) number() (int64, bool, error) {
+	raw, err := d.json.ReadValue()
+	if err != nil {
+		return 0, false, err
 	}
-	return json.Marshal(string(i))
+	n, ok := wholeNumber(letters(raw))
+	return n, ok, nil
 }
 
-// scalar returns the letters of a JSON string, number or boolean, and "" for null.
-func scalar(data []byte) (string, error) {
-	data = bytes.TrimSpace(data)
-	if len(data) == 0 {
-		return "", errors.New("empty value")
+// scalar reads the letters of a string, number or boolean, without secrets; ""
+// for null.
+func (d *decoder) scalar() (string, error) {
+	_, s, err := d.raw()
+	return d.scrub(s), err
+}
+
+// raw reads the letters of a string, number or boolean, and the value itself,
+// which is gone with the next.
+func (d *decoder) raw() (jsontext.Value, string, error) {
+	raw, err := d.json.ReadValue()
+	if err != nil {
+		return nil, "", err
 	}
-	switch data[0] {
-	case '"':
-		if plain := data[1 : len(data)-1]; utf8.Valid(plain) && bytes.IndexByte(plain, '\\') < 0 {
-			return string(plain), nil // nothing to unescape, which is the rule
-		}
-		var s string
-		err := json.Unmarshal(data, &s)
-		return s, err
+	if kind := raw.Kind(); kind == '{' || kind == '[' {
+		return nil, "", &problem{reason: d.excerpt(raw)}
+	}
+	return raw, letters(raw), nil
+}
+
+// letters returns what is in a string, and any other value as it is written.
+func letters(raw jsontext.Value) string {
+	switch raw.Kind() {
 	case 'n':
-		return "", nil
-	case '{', '[':
-		return "", fmt.Errorf("%s is no single value", excerpt(data))
+		return ""
+	case '"':
+		s, _ := jsontext.AppendUnquote(nil, raw) // it is known to be a string; what is no UTF-8 in it is replaced
+		return string(s)
 	}
-	return string(data), nil
+	return string(raw)
 }
 
 // exactFloat is the largest float64 below which every whole number is exact.
@@ -157,7 +134,11 @@ const exactFloat = 1 << 53
 // wholeNumber reads an int64, also one written as 1.7E12 or 3.0, as some
 // encoders write them.
 func wholeNumber(s string) (int64, bool) {
+	const longest = 64
 	s = strings.TrimSpace(s)
+	if len(s) > longest {
+		return 0, false
+	}
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return n, true
 	}
@@ -168,43 +149,18 @@ func wholeNumber(s string) (int64, bool) {
 	return int64(f), true
 }
 
-// parseSize reads a number of bytes with or without a unit.
-func parseSize(s string) int64 {
-	s = strings.TrimSpace(s)
-	end := strings.IndexFunc(s, func(r rune) bool { return (r < '0' || r > '9') && r != '.' })
-	if end < 0 {
-		end = len(s)
-	}
-	number, err := strconv.ParseFloat(s[:end], 64)
-	factor := sizeUnit(s[end:])
-	if err != nil || factor == 0 || number*factor >= math.MaxInt64 {
-		return 0
-	}
-	if n, err := strconv.ParseInt(s[:end], 10, 64); err == nil {
-		return n * int64(factor)
-	}
-	return int64(number * factor)
-}
+// identifier is an int64 by the API's model and a string in its own example.
+// It marshals to a number where it is one, as the official SDK wants.
+type identifier string
 
-// sizeUnit returns the bytes of a unit, 0 for one that is not known. "单位" is
-// the word "unit" in the reference page's example.
-func sizeUnit(s string) float64 {
-	s = strings.ToLower(strings.Trim(strings.ReplaceAll(s, "单位", ""), " ()（）"))
-	switch s {
-	case "", "b", "byte", "bytes":
-		return 1
-	case "k", "kb", "kib":
-		return 1 << 10
-	case "m", "mb", "mib":
-		return 1 << 20
-	case "g", "gb", "gib":
-		return 1 << 30
+// MarshalJSON implements [json.Marshaler].
+func (i identifier) MarshalJSON() ([]byte, error) {
+	n, err := strconv.ParseInt(string(i), 10, 64)
+	if err == nil && strconv.FormatInt(n, 10) == string(i) {
+		return []byte(i), nil
 	}
-	return 0
+	return jsontext.AppendQuote(nil, string(i))
 }
-
-// excerptBytes bounds what of an unexpected value is shown in an error.
-const excerptBytes = 80
 
 // excerpt quotes the beginning of data for an error: one line, printable.
 func excerpt(data []byte) string {

@@ -135,7 +135,7 @@ func TestAnswersToWhatWasPosted(t *testing.T) {
 		{"text", 200, "OK", "neither empty nor an object", true},
 		{"a list", 200, "[]", "neither empty nor an object", true},
 		{"an object that breaks off", 200, `{"error`, "the answer ends in the middle", true},
-		{"a code that is a list", 200, `{"error_code":[]}`, "not the empty answer that was expected: decoding the answer", true},
+		{"a code that is a list", 200, `{"error_code":[]}`, "not the empty answer that was expected: the answer has an error_code", true},
 		{"a refusal", 400, `{"error_code":"HSS.0001"}`, "HSS answered 400 HSS.0001", false},
 		{"no right", 403, ``, "HSS answered 403", false},
 		{"no such path", 404, `{"error_code":"APIGW.0101"}`, "APIGW.0101", false},

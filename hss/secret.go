@@ -2,9 +2,14 @@ package hss
 
 import (
 	"crypto/subtle"
+	"encoding/json"
 	"fmt"
+	"html"
 	"io"
 	"log/slog"
+	"net/url"
+	"strconv"
+	"strings"
 )
 
 // redacted is what a secret prints as.
@@ -65,3 +70,49 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // LogValue implements [slog.LogValuer].
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// scrubber returns a function that removes secrets of at least so many bytes
+// from text that came from elsewhere, also as they are written in a URL, in
+// HTML, in JSON and in quotes.
+func scrubber(least int, secrets ...Secret) func(string) string {
+	var pairs []string
+	for _, secret := range secrets {
+		plain := secret.Reveal()
+		if len(plain) < max(least, 1) {
+			continue
+		}
+		quoted := strings.Trim(strconv.Quote(plain), `"`)
+		inJSON, _ := json.Marshal(plain) // a string can be written
+		for _, form := range []string{
+			plain, url.QueryEscape(plain), url.PathEscape(plain), html.EscapeString(plain), quoted,
+			strings.Trim(string(inJSON), `"`), strings.ReplaceAll(plain, "/", `\/`),
+		} {
+			pairs = append(pairs, form, redacted)
+		}
+	}
+	return strings.NewReplacer(pairs...).Replace
+}
+
+// hiddenError is an error whose text held a secret.
+type hiddenError struct {
+	text string
+	err  error
+}
+
+// Error implements error.
+func (e *hiddenError) Error() string { return e.text }
+
+// Unwrap returns the error, for what it is and not for its text.
+func (e *hiddenError) Unwrap() error { return e.err }
+
+// hideIn removes secrets from an error's text.
+func hideIn(err error, scrub func(string) string) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	if scrubbed := scrub(text); scrubbed != text {
+		return &hiddenError{scrubbed, err}
+	}
+	return err
+}

@@ -1,9 +1,8 @@
 package hss
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
 	"iter"
 	"math"
 	"net/url"
@@ -146,91 +145,103 @@ func (r TaskRequest) Validate() error {
 	return p.err("task")
 }
 
-// wireTask is ImageScanTaskInfo as it goes over the wire.
-type wireTask struct {
-	ID               text               `json:"task_id"`
-	PolicyID         text               `json:"policy_id"`
-	Name             text               `json:"task_name"`
-	Origin           text               `json:"task_type"`
-	ImageType        text               `json:"image_type"`
-	BeginTime        millis             `json:"begin_time"`
-	EndTime          millis             `json:"end_time"`
-	Status           progress           `json:"task_status"`
-	RemainingMinutes count              `json:"remain_min"`
-	Total            count              `json:"total_num"`
-	Succeeded        count              `json:"success_num"`
-	Failed           count              `json:"failed_num"`
-	Risky            count              `json:"risky_num"`
-	FailedReason     text               `json:"failed_reason"`
-	FailedImages     []*wireFailedImage `json:"failed_images"`
+// UnmarshalJSON reads a row as tolerantly as that of an [Image] is read.
+func (t *Task) UnmarshalJSON(data []byte) error { return unmarshal(data, t) }
+
+func (t *Task) field(name string) value {
+	switch name {
+	case paramTaskID:
+		return (*text)(&t.ID)
+	case "policy_id":
+		return (*text)(&t.PolicyID)
+	case "task_name":
+		return (*text)(&t.Name)
+	case paramTaskType:
+		return (*text)(&t.Origin)
+	case paramImageType:
+		return (*text)(&t.ImageType)
+	case "begin_time":
+		return (*millis)(&t.BeginTime)
+	case "end_time":
+		return (*millis)(&t.EndTime)
+	case paramTaskStatus:
+		return progress{&t.Status}
+	case "remain_min":
+		return count{&t.RemainingMinutes}
+	case "total_num":
+		return count{&t.Total}
+	case "success_num":
+		return count{&t.Succeeded}
+	case "failed_num":
+		return count{&t.Failed}
+	case "risky_num":
+		return count{&t.Risky}
+	case "failed_reason":
+		return (*prose)(&t.FailedReason)
+	case "failed_images":
+		return (*failedImages)(&t.FailedImages)
+	}
+	return nil
 }
 
-// wireFailedImage is ImageScanTaskInfoFailedImages as it goes over the wire.
-type wireFailedImage struct {
-	ID           identifier `json:"id"`
-	RegistryID   text       `json:"registry_id"`
-	RegistryName text       `json:"registry_name"`
-	RegistryType text       `json:"registry_type"`
-	Namespace    text       `json:"namespace"`
-	Name         text       `json:"image_name"`
-	Version      text       `json:"image_version"`
-	Reason       text       `json:"failed_reason"`
+func (i *FailedImage) field(name string) value {
+	switch name {
+	case "id":
+		return (*text)(&i.ID)
+	case paramRegistryID:
+		return (*text)(&i.RegistryID)
+	case paramRegistryName:
+		return (*text)(&i.RegistryName)
+	case paramRegistryType:
+		return (*text)(&i.RegistryType)
+	case paramNamespace:
+		return (*text)(&i.Namespace)
+	case paramImageName:
+		return (*text)(&i.Name)
+	case paramImageVersion:
+		return (*text)(&i.Version)
+	case "failed_reason":
+		return (*prose)(&i.Reason)
+	}
+	return nil
+}
+
+// maxFailedImages bounds how many of a task's failed images are kept.
+const maxFailedImages = 1000
+
+// failedImages reads failed_images.
+type failedImages []FailedImage
+
+func (f *failedImages) read(d *decoder) error {
+	var first *problem
+	err := d.array(func(n int) error {
+		if n >= maxFailedImages {
+			return d.json.SkipValue()
+		}
+		var one FailedImage
+		problems, err := d.object(&one)
+		if len(problems) > 0 {
+			first = cmp.Or(first, problems[0].within(n))
+		}
+		*f = append(*f, one)
+		return err
+	})
+	if err == nil && first != nil {
+		return first
+	}
+	return err
 }
 
 // progress is a percentage or one of the negative statuses; nil: not known.
-type progress struct{ n *int }
+type progress struct{ n **int }
 
-// UnmarshalJSON implements [json.Unmarshaler]. It never fails.
-func (p *progress) UnmarshalJSON(data []byte) error {
-	p.n = nil
-	s, err := scalar(data)
-	if err != nil {
-		return nil //nolint:nilerr // what is no number is not known
+func (p progress) read(d *decoder) error {
+	n, ok, err := d.number()
+	if ok && n >= math.MinInt32 && n <= math.MaxInt32 {
+		*p.n = new(int(n))
 	}
-	if n, ok := wholeNumber(s); ok && n >= math.MinInt32 && n <= math.MaxInt32 {
-		p.n = new(int(n))
-	}
-	return nil
-}
-
-// UnmarshalJSON reads a row as tolerantly as that of an [Image] is read.
-func (t *Task) UnmarshalJSON(data []byte) error {
-	var wire *wireTask
-	if err := json.Unmarshal(data, &wire); err != nil {
-		return fmt.Errorf("decoding a task: %w", err)
-	}
-	row, err := wire.task()
-	if err != nil {
-		return err
-	}
-	*t = row
-	return nil
-}
-
-// task converts a row that was read.
-func (w *wireTask) task() (Task, error) {
-	if w == nil {
-		return Task{}, errNullRow
-	}
-	task := Task{
-		ID: string(w.ID), PolicyID: string(w.PolicyID), Name: string(w.Name), Origin: TaskOrigin(w.Origin), ImageType: string(w.ImageType),
-		BeginTime: w.BeginTime.at, EndTime: w.EndTime.at, Status: w.Status.n, RemainingMinutes: w.RemainingMinutes.n,
-		Total: w.Total.n, Succeeded: w.Succeeded.n, Failed: w.Failed.n, Risky: w.Risky.n, FailedReason: string(w.FailedReason),
-	}
-	for _, image := range w.FailedImages {
-		if image == nil {
-			return Task{}, errNullRow
-		}
-		task.FailedImages = append(task.FailedImages, FailedImage{
-			ID: string(image.ID), RegistryID: string(image.RegistryID), RegistryName: string(image.RegistryName),
-			RegistryType: RegistryType(image.RegistryType), Namespace: string(image.Namespace), Name: string(image.Name),
-			Version: string(image.Version), Reason: string(image.Reason),
-		})
-	}
-	return task, nil
+	return err
 }
 
 // decodeTasks reads a page.
-func decodeTasks(data []byte) ([]Task, error) {
-	return decodeRows(data, (*wireTask).task)
-}
+func decodeTasks(d *decoder) ([]Task, error) { return decodeRows[Task](d) }

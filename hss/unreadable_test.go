@@ -1,7 +1,6 @@
 package hss_test
 
 import (
-	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -35,29 +34,31 @@ func TestARowThatCannotBeReadIsMarkedAndTheOthersAreRead(t *testing.T) {
 				Unreadable: `latest_scan_time is "-"`,
 			},
 		},
-		"neither true nor false": {`{"image_name":"app","scannable":"perhaps"}`, hss.Image{Name: "app", Unreadable: `scannable is "perhaps"`}},
-		"a long value":           {`{"image_name":"app","latest_sync_time":"` + long + `"}`, hss.Image{Name: "app", Unreadable: `latest_sync_time is "` + long[:79] + "…"}},
-		"control characters":     {`{"image_name":"app","latest_scan_time":"\u0007\n"}`, hss.Image{Name: "app", Unreadable: `latest_scan_time is "\u0007\n"`}},
+		"neither true nor false": {
+			`{"image_name":"app","is_multiple_arch":"perhaps"}`, hss.Image{Name: "app", MultiArch: true, Unreadable: `is_multiple_arch is "perhaps"`},
+		},
+		"a long value":       {`{"image_name":"app","latest_scan_time":"` + long + `"}`, hss.Image{Name: "app", Unreadable: `latest_scan_time is "` + long[:80] + `"…`}},
+		"control characters": {`{"image_name":"app","latest_scan_time":"\u0007\n"}`, hss.Image{Name: "app", Unreadable: `latest_scan_time is "\a\n"`}},
 		"a status that is a list": {
-			`{"image_name":"app","scan_status":["success"]}`, hss.Image{Name: "app", Unreadable: `scan_status is ["success"]`},
+			`{"image_name":"app","scan_status":["success"]}`, hss.Image{Name: "app", Unreadable: `scan_status is a list`},
 		},
 		"an architecture's status": {
 			`{"image_name":"app","association_images":[{"image_digest":"sha256:b","scan_status":{}}]}`,
 			hss.Image{
 				Name: "app", MultiArch: true, Architectures: []hss.AssociatedImage{{Digest: "sha256:b"}},
-				Unreadable: `association_images is [{"image_digest":"sha256:b","scan_status":{}}]`,
+				Unreadable: `association_images[0].scan_status is an object`,
 			},
 		},
 		"architectures that are none": {
-			`{"image_name":"app","association_images":[null]}`, hss.Image{Name: "app", MultiArch: true, Unreadable: "association_images is [null]"},
+			`{"image_name":"app","association_images":[null]}`, hss.Image{Name: "app", MultiArch: true, Unreadable: "association_images[0] is null, not an object"},
 		},
-		"a name that is none": {`{"id":7,"namespace":"prod","image_name":{}}`, hss.Image{Unreadable: "image_name is {}"}},
+		"a name that is none": {`{"id":7,"namespace":"prod","image_name":{}}`, hss.Image{Unreadable: "image_name is an object"}},
 		"a namespace that is none, and an image's name": {
-			`{"namespace":["prod"],"image_name":"app"}`, hss.Image{Unreadable: `namespace is ["prod"]`},
+			`{"namespace":["prod"],"image_name":"app"}`, hss.Image{Unreadable: `namespace is a list`},
 		},
-		"null":   {`null`, hss.Image{Unreadable: "null in place of a row"}},
-		"a text": {`"app"`, hss.Image{Unreadable: `the row is "app"`}},
-		"a list": {`[]`, hss.Image{Unreadable: "the row is []"}},
+		"null":   {`null`, hss.Image{Unreadable: "the row is null, not an object"}},
+		"a text": {`"app"`, hss.Image{Unreadable: `the row is "app", not an object`}},
+		"a list": {`[]`, hss.Image{Unreadable: "the row is a list, not an object"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -71,11 +72,6 @@ func TestARowThatCannotBeReadIsMarkedAndTheOthersAreRead(t *testing.T) {
 			}
 			if got.Images[1].Anonymous() != (tt.want.Name == "") || got.Images[0].Anonymous() {
 				t.Errorf("anonymous: %t and %t", got.Images[1].Anonymous(), got.Images[0].Anonymous())
-			}
-			for _, marked := range []any{got, got.Images[1]} {
-				if encoded, err := json.Marshal(marked); err == nil {
-					t.Errorf("%s was written, without its mark", encoded)
-				}
 			}
 		})
 	}
@@ -112,7 +108,7 @@ func TestRowsThatCannotBeReadEndNoList(t *testing.T) {
 		got = append(got, row.Name+" "+row.Unreadable)
 	}
 	const why = `latest_scan_time is "-"`
-	want := []string{"a " + why, "b " + why, " null in place of a row", "c " + why, "d "}
+	want := []string{"a " + why, "b " + why, " the row is null, not an object", "c " + why, "d "}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
@@ -126,11 +122,35 @@ func TestARowOfAnotherListThatCannotBeReadIsToldFromNoList(t *testing.T) {
 	if !errors.As(err, &row) {
 		t.Fatalf("error is %v", err)
 	}
-	if diff := cmp.Diff(&hss.RowError{Row: 1, Reason: "app_name is {}"}, row); diff != "" {
+	if diff := cmp.Diff(&hss.RowError{Row: 1, Reason: "app_name is an object"}, row); diff != "" {
 		t.Errorf("error (-want +got):\n%s", diff)
 	}
 	endpoint, _ = serve(t, answer(200, `{"data_list":{}}`))
 	if _, err := vulnerabilities(t, newClient(t, endpoint, nil), vulnerable()); err == nil || errors.As(err, &row) {
 		t.Errorf("error is %v", err)
+	}
+}
+
+func TestAFieldThatTellsRegistriesApartIsNeededOnlyWhereItDoes(t *testing.T) {
+	t.Parallel()
+	for _, field := range []string{"registry_id", "instance_id", "instance_name"} {
+		for _, needed := range []bool{false, true} {
+			endpoint, _ := serve(t, answer(200, `{"data_list":[{"image_name":"app","`+field+`":{}}]}`))
+			got, err := newClient(t, endpoint, func(c *hss.Config) {
+				if needed {
+					c.IdentifyingFields = []string{field}
+				}
+			}).List(t.Context(), hss.ListRequest{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := hss.Image{Name: "app"}
+			if needed {
+				want = hss.Image{Unreadable: field + " is an object"}
+			}
+			if diff := cmp.Diff([]hss.Image{want}, got.Images); diff != "" {
+				t.Errorf("%s, needed %t (-want +got):\n%s", field, needed, diff)
+			}
+		}
 	}
 }

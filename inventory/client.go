@@ -27,7 +27,7 @@ func NewClients(c *config.Configuration, userAgent string, wrap ...Wrap) (map[st
 	var failed []error
 	for i := range c.Projects {
 		p := &c.Projects[i]
-		client, err := newClient(p, keys, userAgent, wrap)
+		client, err := newClient(p, identifyingFields(c, p.Name), keys, userAgent, wrap)
 		if err != nil {
 			failed = append(failed, fmt.Errorf("project %q: %w", p.Name, err))
 			continue
@@ -40,7 +40,7 @@ func NewClients(c *config.Configuration, userAgent string, wrap ...Wrap) (map[st
 	return clients, nil
 }
 
-func newClient(p *config.Project, keys *hss.KeyGuard, userAgent string, wrap []Wrap) (*hss.Client, error) {
+func newClient(p *config.Project, identifying []string, keys *hss.KeyGuard, userAgent string, wrap []Wrap) (*hss.Client, error) {
 	endpoint := p.Endpoint
 	if endpoint == "" {
 		var err error
@@ -77,7 +77,27 @@ func newClient(p *config.Project, keys *hss.KeyGuard, userAgent string, wrap []W
 		AttemptTimeout: time.Duration(p.RequestTimeout),
 		Budget:         newBudget(p),
 		Keys:           keys,
+
+		IdentifyingFields: identifying,
 	})
+}
+
+// identifyingFields are the fields of a row that only some registries are told
+// apart by, as far as any of the project is.
+func identifyingFields(c *config.Configuration, project string) []string {
+	var fields []string
+	for i := range c.Registries {
+		r := &c.Registries[i]
+		if r.Project != project {
+			continue
+		}
+		for name, value := range map[string]string{"registry_id": r.RegistryID, "instance_id": r.InstanceID, "instance_name": r.InstanceName} {
+			if value != "" {
+				fields = append(fields, name)
+			}
+		}
+	}
+	return fields
 }
 
 // newTransport is a transport of the project's own, which trusts the
