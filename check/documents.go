@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	goyaml "go.yaml.in/yaml/v2"
+	goyaml "go.yaml.in/yaml/v3"
 	"sigs.k8s.io/yaml"
 )
 
@@ -51,10 +51,11 @@ func isSeparator(line []byte) bool {
 	return dashes && (len(rest) == 0 || rest[0] == '#')
 }
 
-// json returns the document as JSON; nil if there is nothing in it. Keys that
-// stand in it twice are an error: readers differ in which of them they take.
+// json returns the document as JSON, as kubectl reads it; nil if there is nothing
+// in it. Keys that stand in it twice are an error: readers differ in which of
+// them they take.
 func (d *document) json() ([]byte, error) {
-	data, err := yaml.YAMLToJSONStrict(d.text)
+	data, err := yaml.YAMLToJSON(d.text)
 	if err != nil {
 		return nil, d.syntaxError(err)
 	}
@@ -71,19 +72,40 @@ func (d *document) json() ([]byte, error) {
 // as JSON objects one after the other. What is read above is the first only.
 var errSeveral = errors.New("something follows the first document: put a line of three dashes (---) between documents")
 
-// isOne returns an error if the text goes on behind its first document. It reads
-// with the parser of sigs.k8s.io/yaml, so that both mean the same first one.
+// isOne returns an error if the text goes on behind its first document, or if
+// that has a key twice.
 func (d *document) isOne() error {
 	decoder := goyaml.NewDecoder(bytes.NewReader(d.text))
-	var content any
+	var content goyaml.Node
 	switch err := decoder.Decode(&content); {
 	case errors.Is(err, io.EOF):
 		return nil
 	case err != nil:
 		return d.syntaxError(err)
 	}
-	if err := decoder.Decode(&content); !errors.Is(err, io.EOF) {
+	if err := duplicateKey(&content); err != nil {
+		return d.syntaxError(err)
+	}
+	if err := decoder.Decode(&goyaml.Node{}); !errors.Is(err, io.EOF) {
 		return errSeveral
+	}
+	return nil
+}
+
+// duplicateKey returns an error if a mapping has a key twice. A key that comes
+// from a merge (<<) as well is not one of its own.
+func duplicateKey(node *goyaml.Node) error {
+	known := map[string]bool{}
+	for i, child := range node.Content {
+		if node.Kind == goyaml.MappingNode && i%2 == 0 && child.ShortTag() != "!!merge" && child.Alias == nil {
+			if known[child.Value] {
+				return fmt.Errorf("line %d: key %q already set in map", child.Line, child.Value)
+			}
+			known[child.Value] = true
+		}
+		if err := duplicateKey(child); err != nil {
+			return err
+		}
 	}
 	return nil
 }

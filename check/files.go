@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hssgate/hssgate/policy/v1alpha1"
 	"github.com/hssgate/hssgate/report"
 )
 
@@ -25,6 +26,7 @@ const Stdin = "-"
 type Manifests struct {
 	Objects    []Object
 	Namespaces []Namespace
+	Exceptions []v1alpha1.ImageScanException
 	// Others counts the objects that name no images, such as Services.
 	Others int
 	// Skipped are the objects that may make pods without naming their images.
@@ -190,6 +192,7 @@ func (m *Manifests) read(name string, data []byte) {
 	}
 	m.Objects = append(m.Objects, c.objects...)
 	m.Namespaces = append(m.Namespaces, c.namespaces...)
+	m.Exceptions = append(m.Exceptions, c.exceptions...)
 	m.Others += c.others
 	m.Skipped = append(m.Skipped, c.skipped...)
 }

@@ -46,12 +46,12 @@ func TestTheGuideToVulnerabilitiesIsTrue(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	list, err := check.LoadPolicies(t.Context(), check.Files{Paths: []string{filepath.Join(dir, "policy.yaml")}})
+	loaded, err := check.LoadPolicies(t.Context(), check.Files{Paths: []string{filepath.Join(dir, "policy.yaml")}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	o := simulated(t)
-	o.Policies = compile(t, list...)
+	o.Policies = compile(t, loaded.Policies...)
 	r := checkObjects(t, o, []check.Object{check.ImageObject("swr.cn-north-4.myhuaweicloud.com/prod/vulnerable:1.0", "")})
 	r.Policies = []string{"fixable"}
 	output := func(f report.Output) string {

@@ -32,6 +32,9 @@ func groupVersion(apiVersion string) schema.GroupVersion {
 // Kubernetes' own groups any version will do that knows the kind, and of what
 // names no images any version at all: an older cluster has more of them.
 func checkKind(kind schema.GroupVersionKind) error {
+	if kind.Group == v1alpha1.GroupVersion.Group {
+		return checkOwnKind(kind)
+	}
 	if strings.Contains(kind.Group, ".") {
 		return nil
 	}
@@ -53,6 +56,16 @@ func checkKind(kind schema.GroupVersionKind) error {
 	default:
 		return nil
 	}
+}
+
+// checkOwnKind returns an error for a kind that hssgate doesn't define: an exception
+// whose kind is misspelt would be missing without a word.
+func checkOwnKind(kind schema.GroupVersionKind) error {
+	own := []string{policyKind, exceptionKind, "ImageScanHistory"}
+	if slices.Contains(own, strings.TrimSuffix(kind.Kind, "List")) && kind.Version == v1alpha1.GroupVersion.Version {
+		return nil
+	}
+	return fmt.Errorf("there is no kind %q in apiVersion %q: the kinds of %s are %s", kind.Kind, kind.GroupVersion(), v1alpha1.GroupVersion, strings.Join(own, ", "))
 }
 
 // isCustom reports whether the kind is none of Kubernetes' own, so that it may

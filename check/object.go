@@ -13,6 +13,7 @@ import (
 
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/image"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
 	"github.com/hssgate/hssgate/report"
 )
 
@@ -68,7 +69,8 @@ type content struct {
 	objects    []Object
 	namespaces []Namespace
 	// others counts the objects that name no images, such as Services.
-	others int
+	others     int
+	exceptions []v1alpha1.ImageScanException
 	// skipped are objects that may make pods, and where these name no image.
 	skipped []report.Problem
 }
@@ -138,6 +140,8 @@ func (c *content) readObject(value []byte, h *head, at Object) error {
 		return c.readNamespace(value)
 	case image.HoldsImages(kind.Group, kind.Kind):
 		return c.readWorkload(value, kind, at)
+	case kind == v1alpha1.GroupVersion.WithKind(exceptionKind):
+		return c.readException(value)
 	case isCustom(kind.GroupKind()):
 		return c.readCustom(value, kind, at)
 	default:
@@ -160,6 +164,15 @@ func (c *content) readNamespace(value []byte) error {
 		return err
 	}
 	c.namespaces = append(c.namespaces, Namespace{Name: m.Metadata.Name, Labels: m.Metadata.Labels})
+	return nil
+}
+
+func (c *content) readException(value []byte) error {
+	var e v1alpha1.ImageScanException
+	if err := readResource(value, exceptionKind, "exception", &e); err != nil {
+		return err
+	}
+	c.exceptions = append(c.exceptions, e)
 	return nil
 }
 

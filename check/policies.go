@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/hssgate/hssgate/config/presets"
@@ -56,91 +57,131 @@ func Compile(policies []v1alpha1.ImageScanPolicy) (*Policies, error) {
 	return &Policies{index: gate.NewIndex(compiled), compiled: compiled, specs: policies, Names: names}, errors.Join(errs...)
 }
 
-// LoadPolicies reads the ImageScanPolicies in files and folders, and in the
-// folders in these. Other kinds are an error: a policy whose kind is misspelt
-// would be missing without a word.
-func LoadPolicies(ctx context.Context, f Files) ([]v1alpha1.ImageScanPolicy, error) {
+// Loaded are the policies and exceptions of files.
+type Loaded struct {
+	Policies   []v1alpha1.ImageScanPolicy
+	Exceptions []v1alpha1.ImageScanException
+}
+
+// LoadPolicies reads the ImageScanPolicies and ImageScanExceptions in files and
+// folders, and in the folders in these. Other kinds are an error: a policy whose
+// kind is misspelt would be missing without a word.
+func LoadPolicies(ctx context.Context, f Files) (*Loaded, error) {
 	f.Recursive = true
 	var (
-		policies []v1alpha1.ImageScanPolicy
-		errs     []error
+		loaded Loaded
+		errs   []error
 	)
-	s, err := policySchema()
-	if err != nil {
-		return nil, err
-	}
 	places := map[string]string{}
-	err = f.each(ctx, func(name string, data []byte, err error) {
+	err := f.each(ctx, func(name string, data []byte, err error) {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 			return
 		}
 		for _, d := range split(data) {
 			at := fmt.Sprintf("%s:%d", name, d.start())
-			p, err := d.policy(s)
+			what, err := loaded.read(&d)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", at, err))
 			}
-			if p == nil {
-				continue
+			if what != "" {
+				errs = append(errs, unique(places, what, at))
 			}
-			errs = append(errs, unique(places, p.Name, at))
-			policies = append(policies, *p)
 		}
 	})
 	if err := errors.Join(append(errs, err)...); err != nil {
 		return nil, err
 	}
-	if len(policies) == 0 {
+	if len(loaded.Policies) == 0 {
 		return nil, errors.New("there is no ImageScanPolicy in it")
 	}
-	return policies, nil
+	return &loaded, nil
 }
 
-// policyKind is the kind of a policy.
-const policyKind = "ImageScanPolicy"
+// The kinds of policies and exceptions.
+const (
+	policyKind    = "ImageScanPolicy"
+	exceptionKind = "ImageScanException"
+)
 
-// policy reads the document as a policy; nil if there is nothing in it.
-func (d *document) policy(s *crdSchema) (*v1alpha1.ImageScanPolicy, error) {
+// read adds the policy or the exception of a document, and returns which one that
+// is; empty if there is nothing in it.
+func (l *Loaded) read(d *document) (what string, err error) {
 	data, err := d.json()
 	if err != nil || data == nil {
-		return nil, err
+		return "", err
 	}
-	name, err := policyName(data)
-	if err != nil {
-		return nil, err
+	if kindOf(data) == v1alpha1.GroupVersion.WithKind(exceptionKind) {
+		var e v1alpha1.ImageScanException
+		if err := readResource(data, exceptionKind, "exception", &e); err != nil {
+			return "", err
+		}
+		l.Exceptions = append(l.Exceptions, e)
+		return fmt.Sprintf("exception %q", strings.TrimPrefix(e.Namespace+"/"+e.Name, "/")), nil
 	}
-	if !hasSpec(data) {
-		return nil, fmt.Errorf("policy %q has no spec, which is required", name)
+	p, err := readPolicy(data)
+	if p == nil {
+		return "", err
+	}
+	l.Policies = append(l.Policies, *p)
+	return fmt.Sprintf("policy %q", p.Name), err
+}
+
+func readPolicy(data []byte) (*v1alpha1.ImageScanPolicy, error) {
+	if kind, want := kindOf(data), v1alpha1.GroupVersion.WithKind(policyKind); kind != want {
+		return nil, fmt.Errorf("it must be a %s %s or %s, not %q, %q", want.GroupVersion(), policyKind, exceptionKind, kind.GroupVersion(), kind.Kind)
 	}
 	p := &v1alpha1.ImageScanPolicy{}
-	pruned, wrong := s.check(data)
-	unread := into(pruned, p)
-	if wrong != nil && errors.As(unread, new(unreadable)) {
-		unread = nil // the schema tells it of the same field
-	}
-	if err := errors.Join(wrong, unread); err != nil {
-		return nil, fmt.Errorf("policy %q is invalid: %w", name, err)
+	if err := readResource(data, policyKind, "policy", p); err != nil {
+		return nil, err
 	}
 	return p, checkBesides(p)
 }
 
-// policyName is the name of what must be a policy.
-func policyName(data []byte) (string, error) {
-	var object struct {
-		metav1.TypeMeta `json:",inline"`
+// kindOf returns the kind of an object; empty if it is no object.
+func kindOf(data []byte) schema.GroupVersionKind {
+	var object metav1.TypeMeta
+	if err := json.Unmarshal(data, &object); err != nil {
+		return schema.GroupVersionKind{}
+	}
+	return object.GroupVersionKind()
+}
 
+// readResource reads a custom resource of hssgate as the API server would.
+func readResource(data []byte, kind, word string, v any) error {
+	name, err := resourceName(data, kind)
+	if err != nil {
+		return err
+	}
+	if !hasSpec(data) {
+		return fmt.Errorf("%s %q has no spec, which is required", word, name)
+	}
+	s, err := schemaOf(kind)
+	if err != nil {
+		return err
+	}
+	pruned, wrong := s.check(data)
+	unread := into(pruned, v)
+	if wrong != nil && errors.As(unread, new(unreadable)) {
+		unread = nil // the schema tells it of the same field
+	}
+	if err := errors.Join(wrong, unread); err != nil {
+		return fmt.Errorf("%s %q is invalid: %w", word, name, err)
+	}
+	return nil
+}
+
+// resourceName is the name of an object.
+func resourceName(data []byte, kind string) (string, error) {
+	var object struct {
 		Metadata struct {
 			Name jsontext.Value `json:"name"`
 		} `json:"metadata"`
 	}
-	want := v1alpha1.GroupVersion.WithKind(policyKind)
-	if err := json.Unmarshal(data, &object); err != nil || object.GroupVersionKind() != want {
-		return "", fmt.Errorf("it must be a %s %s, not %q, %q", want.GroupVersion(), want.Kind, object.APIVersion, object.Kind)
-	}
+	err := json.Unmarshal(data, &object)
 	name := strings.Trim(string(object.Metadata.Name), `"`)
-	if name == "" || name == "null" {
-		return "", fmt.Errorf("metadata.name is missing: an %s must have one", want.Kind)
+	if err != nil || name == "" || name == "null" {
+		return "", fmt.Errorf("metadata.name is missing: an %s must have one", kind)
 	}
 	return name, nil
 }
@@ -170,12 +211,13 @@ func hasSpec(data []byte) bool {
 	return err == nil && spec != nil && spec.Kind() != 'n'
 }
 
-// unique returns an error if a policy of the name stands in another place, too.
-func unique(places map[string]string, name, at string) error {
-	if first, known := places[name]; known {
-		return fmt.Errorf("%s: policy %q is there twice, first in %s", at, name, first)
+// unique returns an error if the same policy or exception stands in another place,
+// too.
+func unique(places map[string]string, what, at string) error {
+	if first, known := places[what]; known {
+		return fmt.Errorf("%s: %s is there twice, first in %s", at, what, first)
 	}
-	places[name] = at
+	places[what] = at
 	return nil
 }
 
@@ -186,14 +228,10 @@ func Preset(name string) (v1alpha1.ImageScanPolicy, error) {
 	if err != nil {
 		return v1alpha1.ImageScanPolicy{}, err
 	}
-	s, err := policySchema()
-	if err != nil {
-		return v1alpha1.ImageScanPolicy{}, err
-	}
-	d := document{text: data, line: 1}
-	p, err := d.policy(s)
+	var loaded Loaded
+	_, err = loaded.read(&document{text: data, line: 1})
 	if err != nil {
 		return v1alpha1.ImageScanPolicy{}, fmt.Errorf("preset %s: %w", name, err)
 	}
-	return *p, nil
+	return loaded.Policies[0], nil
 }

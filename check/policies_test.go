@@ -76,7 +76,7 @@ func TestPoliciesAreLoadedOrRefused(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "p.yaml"), []byte(tt.text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			list, err := check.LoadPolicies(t.Context(), check.Files{Paths: []string{dir}})
+			loaded, err := check.LoadPolicies(t.Context(), check.Files{Paths: []string{dir}})
 			if tt.want != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.want) {
 					t.Errorf("got %v, want an error with %q", err, tt.want)
@@ -86,7 +86,7 @@ func TestPoliciesAreLoadedOrRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			compiled, err := check.Compile(list)
+			compiled, err := check.Compile(loaded.Policies)
 			if diff := cmp.Diff(tt.names, compiled.Names); diff != "" || err != nil || compiled.Index() == nil {
 				t.Errorf("%v (-want +got):\n%s", err, diff)
 			}
@@ -102,11 +102,11 @@ func TestWhatIsNullIsNotThere(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	list, err := check.LoadPolicies(t.Context(), check.Files{Paths: []string{path}})
+	loaded, err := check.LoadPolicies(t.Context(), check.Files{Paths: []string{path}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]string{"tier": "web"}, list[0].Spec.Match.NamespaceSelector.MatchLabels); diff != "" {
+	if diff := cmp.Diff(map[string]string{"tier": "web"}, loaded.Policies[0].Spec.Match.NamespaceSelector.MatchLabels); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

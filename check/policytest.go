@@ -33,8 +33,8 @@ const (
 type PolicyTest struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
-	// Policies are files or folders of ImageScanPolicies; Preset is one that
-	// comes with hssgate. One of them is required.
+	// Policies are files or folders of ImageScanPolicies and ImageScanExceptions;
+	// Preset is a policy that comes with hssgate. One of them is required.
 	Policies []string `json:"policies,omitempty"`
 	Preset   string   `json:"preset,omitempty"`
 	// Inventory is the file of what HSS knows. Images are its rows, given here.
@@ -127,7 +127,9 @@ type bench struct {
 	now      time.Time
 	policies *Policies
 	known    *inventory.Inventory
-	exempt   []string
+	config   *config.Configuration
+	// exceptions are those among the policies.
+	exceptions []v1alpha1.ImageScanException
 }
 
 func newBench(ctx context.Context, path string) (*bench, error) {
@@ -142,16 +144,14 @@ func newBench(ctx context.Context, path string) (*bench, error) {
 	if b.policies, err = b.compile(ctx); err != nil {
 		return nil, err
 	}
-	c, err := b.configuration()
-	if err != nil {
+	if b.config, err = b.configuration(); err != nil {
 		return nil, err
 	}
-	b.exempt = c.ExemptNamespaces
 	file, err := b.inventory()
 	if err != nil {
 		return nil, err
 	}
-	b.known, err = NewFileInventory(file, c)
+	b.known, err = NewFileInventory(file, b.config)
 	return b, err
 }
 
@@ -250,11 +250,12 @@ func (b *bench) compile(ctx context.Context) (*Policies, error) {
 	for _, path := range b.test.Policies {
 		f.Paths = append(f.Paths, b.beside(path))
 	}
-	list, err := LoadPolicies(ctx, f)
+	loaded, err := LoadPolicies(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	return Compile(list)
+	b.exceptions = loaded.Exceptions
+	return Compile(loaded.Policies)
 }
 
 func (b *bench) configuration() (*config.Configuration, error) {
@@ -295,9 +296,13 @@ func (b *bench) run(ctx context.Context, c *PolicyTestCase) (report.TestCase, er
 	}
 	o := Options{
 		Policies: b.policies, Facts: b.known, Vulnerabilities: b.known,
-		Clock: at(b.now.Add(delay)), Namespace: c.Namespace, ExemptNamespaces: b.exempt,
+		Clock: at(b.now.Add(delay)), Namespace: c.Namespace, ExemptNamespaces: b.config.ExemptNamespaces,
 	}
 	o.Namespaces = namespaces
+	exceptions := slices.Concat(b.exceptions, m.Exceptions)
+	if o.Exceptions, err = CompileExceptions(exceptions, "", time.Duration(b.config.Exceptions.MaxLifetime), b.now); err != nil {
+		return report.TestCase{}, err
+	}
 	if c.HSS != "" {
 		o.Facts, o.Vulnerabilities = away{}, nil
 	}

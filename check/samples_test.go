@@ -50,7 +50,7 @@ func simulated(t *testing.T) check.Options {
 func checkSamplesBy(t *testing.T, o check.Options, explainer func(*check.Policies) *check.Explainer) *report.Report {
 	t.Helper()
 	dir := sampleFolder(t)
-	list, err := check.LoadPolicies(t.Context(), check.Files{Paths: []string{filepath.Join(dir, "policies")}})
+	loaded, err := check.LoadPolicies(t.Context(), check.Files{Paths: []string{filepath.Join(dir, "policies")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func checkSamplesBy(t *testing.T, o check.Options, explainer func(*check.Policie
 	}
 	namespaces := &check.Namespaces{}
 	namespaces.Add(manifests.Namespaces)
-	policies, err := check.Compile(list)
+	policies, err := check.Compile(loaded.Policies)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,8 +22,9 @@ import (
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// crdSchema is the one by which the API server refuses an ImageScanPolicy. A policy
-// in a file has met no API server, and what it refuses must not pass here.
+// crdSchema is the one by which the API server refuses a custom resource of
+// hssgate. One in a file has met no API server, and what that refuses must not
+// pass here.
 type crdSchema struct{ root *spec.Schema }
 
 // definition is the part of a CustomResourceDefinition that holds the schemas.
@@ -41,9 +42,9 @@ type definition struct {
 	} `json:"spec"`
 }
 
-// policySchema takes the schema out of the CustomResourceDefinition that the
+// schemaOf takes the schema of a kind out of the CustomResourceDefinition that the
 // chart installs.
-func policySchema() (*crdSchema, error) {
+func schemaOf(kind string) (*crdSchema, error) {
 	manifests, err := charts.CustomResourceDefinitions()
 	if err != nil {
 		return nil, err
@@ -54,27 +55,27 @@ func policySchema() (*crdSchema, error) {
 			return nil, fmt.Errorf("read a CustomResourceDefinition: %w", err)
 		}
 		for _, version := range d.Spec.Versions {
-			if d.Spec.Names.Kind == policyKind && version.Name == v1alpha1.GroupVersion.Version {
+			if d.Spec.Names.Kind == kind && version.Name == v1alpha1.GroupVersion.Version {
 				return &crdSchema{version.Schema.OpenAPIV3Schema}, nil
 			}
 		}
 	}
-	return nil, fmt.Errorf("no CustomResourceDefinition is of %s", policyKind)
+	return nil, fmt.Errorf("no CustomResourceDefinition is of %s", kind)
 }
 
-// check returns the policy, in JSON, without what is null, which to the API server
+// check returns the resource, in JSON, without what is null, which to the API server
 // isn't there; and what is wrong with it. The rules in CEL are not among that:
 // package policy knows them. Fields that the schema doesn't have are for [into]
 // to find.
 func (s *crdSchema) check(data []byte) (pruned []byte, wrong error) {
 	var document any
 	if err := utiljson.Unmarshal(data, &document); err != nil {
-		return data, fmt.Errorf("read the policy: %w", err)
+		return data, fmt.Errorf("read the object: %w", err)
 	}
 	wrong = s.judge(document)
 	pruned, err := json.Marshal(document)
 	if err != nil {
-		return data, fmt.Errorf("write the policy: %w", err)
+		return data, fmt.Errorf("write the object: %w", err)
 	}
 	return pruned, wrong
 }

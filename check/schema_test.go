@@ -19,9 +19,9 @@ func loadPolicy(t *testing.T, text string) error {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	list, err := check.LoadPolicies(t.Context(), check.Files{Paths: []string{path}})
+	loaded, err := check.LoadPolicies(t.Context(), check.Files{Paths: []string{path}})
 	if err == nil {
-		_, err = check.Compile(list)
+		_, err = check.Compile(loaded.Policies)
 	}
 	return err
 }

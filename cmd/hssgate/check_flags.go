@@ -143,6 +143,8 @@ type target struct {
 	namespaces *check.Namespaces
 	problems   []report.Problem
 	skipped    []report.Problem
+	// exceptions are those of files.
+	exceptions []v1alpha1.ImageScanException
 	// cluster is nil if it isn't needed to know the objects.
 	cluster   *check.Cluster
 	connect   func() (*check.Cluster, error)
@@ -167,6 +169,7 @@ func (f *targetFlags) read(cmd *cobra.Command, images []string) (*target, error)
 		return nil, err
 	}
 	t.objects, t.problems, t.skipped = append(t.objects, manifests.Objects...), manifests.Problems, manifests.Skipped
+	t.exceptions = manifests.Exceptions
 	for _, p := range t.skipped {
 		fmt.Fprintf(t.stderr, "hssgate: skipped: %s\n", p)
 	}
@@ -205,32 +208,49 @@ func (t *target) useCluster() error {
 	return nil
 }
 
-// options are those of a check by these policies, but for the policies. If a cluster is used its
-// exceptions and graces count, and problems of them are added to the target's.
+// options are those of a check by these policies, but for the policies. The
+// exceptions of files count, and if a cluster is used its exceptions and graces
+// too. Problems of them are added to the target's.
 func (t *target) options(ctx context.Context, asked *hss, namespace string, judging ...*check.Policies) (check.Options, error) {
 	o := check.Options{
 		Namespaces: t.namespaces, Facts: asked.known, Vulnerabilities: asked.known, Clock: clock.RealClock{},
 		Namespace: namespace, ExemptNamespaces: asked.config.ExemptNamespaces,
 	}
-	if t.cluster == nil {
-		return o, nil
-	}
-	exceptions, err := t.cluster.Exceptions(ctx, time.Duration(asked.config.Exceptions.MaxLifetime))
-	if exceptions == nil {
+	exceptions, err := t.inForce(ctx, namespace, time.Duration(asked.config.Exceptions.MaxLifetime))
+	if err != nil {
 		return o, err
 	}
-	if err != nil { // an invalid one lets nothing past, as in the webhook
-		t.problems = append(t.problems, report.Problem{Message: err.Error()})
-	}
 	o.Exceptions = exceptions
-	if slices.ContainsFunc(judging, (*check.Policies).GiveGrace) {
+	if t.cluster != nil && slices.ContainsFunc(judging, (*check.Policies).GiveGrace) {
 		histories, err := t.cluster.Histories(ctx)
-		if err != nil {
-			t.problems = append(t.problems, report.Problem{Message: err.Error()})
-		}
+		t.problem(err)
 		o.Histories = histories
 	}
 	return o, nil
+}
+
+// inForce returns the exceptions that count. An invalid one lets nothing past, as
+// in the webhook.
+func (t *target) inForce(ctx context.Context, namespace string, maxLifetime time.Duration) (check.Exceptions, error) {
+	added, err := check.CompileExceptions(t.exceptions, namespace, maxLifetime, time.Now())
+	t.problem(err)
+	if t.cluster == nil {
+		return added, nil
+	}
+	exceptions, err := t.cluster.Exceptions(ctx, maxLifetime)
+	if exceptions == nil {
+		return nil, err
+	}
+	t.problem(err)
+	exceptions.Replace(added)
+	return exceptions, nil
+}
+
+// problem notes an error that leaves the rest to be judged.
+func (t *target) problem(err error) {
+	if err != nil {
+		t.problems = append(t.problems, report.Problem{Message: err.Error()})
+	}
 }
 
 // each gives all objects, some at a time.
@@ -277,7 +297,7 @@ type policyFlags struct {
 }
 
 func (f *policyFlags) add(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&f.policyFiles, "policies", nil, "a file or folder of ImageScanPolicies, or - for standard input; may be repeated; default: those of the cluster")
+	flags.StringArrayVar(&f.policyFiles, "policies", nil, "a file or folder of ImageScanPolicies and ImageScanExceptions, or - for standard input; may be repeated; default: those of the cluster")
 	flags.StringVar(&f.preset, "preset", "", "a policy that comes with hssgate: audit, baseline or strict")
 }
 
@@ -309,11 +329,12 @@ func (f *policyFlags) list(ctx context.Context, t *target) ([]v1alpha1.ImageScan
 		p, err := check.Preset(f.preset)
 		return []v1alpha1.ImageScanPolicy{p}, err
 	case len(f.policyFiles) > 0:
-		list, err := check.LoadPolicies(ctx, check.Files{Paths: f.policyFiles, Stdin: t.stdin})
+		loaded, err := check.LoadPolicies(ctx, check.Files{Paths: f.policyFiles, Stdin: t.stdin})
 		if err != nil {
 			return nil, fmt.Errorf("--policies: %w", err)
 		}
-		return list, nil
+		t.exceptions = append(t.exceptions, loaded.Exceptions...)
+		return loaded.Policies, nil
 	}
 	if err := t.useCluster(); err != nil {
 		return nil, fmt.Errorf("%w; or give the policies by --policies or --preset, then none is needed", err)

@@ -36,7 +36,7 @@ they expect, so that a repository of policies has a CI of its own. A file:
 
   apiVersion: test.hssgate.io/v1alpha1
   kind: PolicyTest
-  policies: [../policies]            # files or folders; or preset: strict
+  policies: [../policies]            # files or folders, exceptions too; or preset: strict
   inventory: inventory.yaml          # what HSS knows; or images: [...] in place
   config: hssgate.yaml               # registries; default: those of the samples
   now: 2026-11-23T12:00:00Z          # ages count to it; default: the real time
@@ -196,12 +196,15 @@ func (f *policySimulateFlags) both(cmd *cobra.Command, t *target) (before, after
 	if err != nil {
 		return nil, nil, fmt.Errorf("-f: %w", err)
 	}
-	if _, err := check.Compile(added); err != nil {
+	if len(added.Exceptions) > 0 {
+		return nil, nil, usageError{errors.New("-f: an exception can't be simulated: give those in force by --policies")}
+	}
+	if _, err := check.Compile(added.Policies); err != nil {
 		return nil, nil, fmt.Errorf("-f: %w", err)
 	}
 	compile := func(list []v1alpha1.ImageScanPolicy) *check.Policies {
 		compiled, _ := check.Compile(list) // those in force are as they are
 		return compiled
 	}
-	return compile(inForce), compile(check.Replace(inForce, added)), nil
+	return compile(inForce), compile(check.Replace(inForce, added.Policies)), nil
 }

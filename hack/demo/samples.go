@@ -65,9 +65,11 @@ func loadSamples(ctx context.Context, dir string) (*sampleSet, error) {
 	if s.inventory, err = inventoryfile.Load(filepath.Join(dir, "inventory.yaml"), time.Now()); err != nil {
 		return nil, err
 	}
-	if s.policies, err = check.LoadPolicies(ctx, check.Files{Paths: []string{filepath.Join(dir, "policies")}}); err != nil {
+	loaded, err := check.LoadPolicies(ctx, check.Files{Paths: []string{filepath.Join(dir, "policies")}})
+	if err != nil {
 		return nil, fmt.Errorf("policies: %w", err)
 	}
+	s.policies = loaded.Policies
 	if _, err := check.Compile(s.policies); err != nil {
 		return nil, fmt.Errorf("policies: %w", err)
 	}
