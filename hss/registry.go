@@ -69,15 +69,15 @@ func (c *Client) Registries(ctx context.Context, r RegistryRequest) iter.Seq2[Re
 	if err := r.Validate(); err != nil {
 		return func(yield func(Registry, error) bool) { yield(Registry{}, err) }
 	}
-	return allPages(c, registryKey, r.Offset, r.Limit, func(offset, limit int) ([]Registry, error) {
+	return allPages(c, registryKey, nil, r.Offset, r.Limit, func(offset, limit int) (page[Registry], error) {
 		r.Offset, r.Limit = offset, limit
-		return send(ctx, c, call[[]Registry]{path: "/image/registries", query: r.Query(), decode: decodeRegistries})
+		return send(ctx, c, call[page[Registry]]{path: "/image/registries", query: r.Query(), decode: decodeRegistries})
 	})
 }
 
 // registryKey tells registries apart, also if they have no ID.
-func registryKey(r Registry) (Registry, error) {
-	return Registry{ID: r.ID, Name: r.Name, Type: r.Type, Address: r.Address}, nil
+func registryKey(r Registry) Registry {
+	return Registry{ID: r.ID, Name: r.Name, Type: r.Type, Address: r.Address}
 }
 
 // Query returns the request's parameters, without those that are not set.
@@ -239,6 +239,6 @@ func (t *otherwise) read(d *decoder) error {
 }
 
 // decodeRegistries reads a page.
-func decodeRegistries(d *decoder) ([]Registry, error) {
+func decodeRegistries(d *decoder) (page[Registry], error) {
 	return decodeRows[Registry](d, "protocol", paramStatus, "fail_reason", "images_num", "latest_sync_time")
 }

@@ -109,7 +109,7 @@ func TestRegistriesDecodeTolerantly(t *testing.T) {
 func TestRegistriesWithoutAnIDAreTold(t *testing.T) {
 	t.Parallel()
 	endpoint, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		body := `{"data_list":[{"registry_addr":"a"},{"registry_addr":"b"},{"registry_addr":"a","images_num":5}]}`
+		body := `{"total_num":2,"data_list":[{"registry_addr":"a"},{"registry_addr":"b"},{"registry_addr":"a","images_num":5}]}`
 		if r.URL.Query().Get("offset") != "" {
 			body = `{"data_list":[]}`
 		}

@@ -109,8 +109,8 @@ func decodePage[T any](d *decoder, key string, row func(*decoder) (T, error)) (t
 func decodeRows[T any, O interface {
 	*T
 	object
-}](d *decoder, optional ...string) ([]T, error) {
-	_, list, err := decodePage(d, fieldRows, func(d *decoder) (row T, err error) {
+}](d *decoder, optional ...string) (page[T], error) {
+	total, list, err := decodePage(d, fieldRows, func(d *decoder) (row T, err error) {
 		problems, err := d.object(O(&row))
 		for _, p := range problems {
 			if !slices.Contains(optional, p.field) {
@@ -119,5 +119,5 @@ func decodeRows[T any, O interface {
 		}
 		return row, err
 	})
-	return list, err
+	return page[T]{total, list}, err
 }

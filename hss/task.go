@@ -105,9 +105,9 @@ func (c *Client) Tasks(ctx context.Context, r TaskRequest) iter.Seq2[Task, error
 	if err := r.Validate(); err != nil {
 		return func(yield func(Task, error) bool) { yield(Task{}, err) }
 	}
-	return allPages(c, taskKey, r.Offset, r.Limit, func(offset, limit int) ([]Task, error) {
+	return allPages(c, taskKey, nil, r.Offset, r.Limit, func(offset, limit int) (page[Task], error) {
 		r.Offset, r.Limit = offset, limit
-		return send(ctx, c, call[[]Task]{path: "/image/tasks", query: r.Query(), decode: decodeTasks})
+		return send(ctx, c, call[page[Task]]{path: "/image/tasks", query: r.Query(), decode: decodeTasks})
 	})
 }
 
@@ -117,7 +117,7 @@ type taskIdentity struct {
 	begin    time.Time
 }
 
-func taskKey(t Task) (taskIdentity, error) { return taskIdentity{t.ID, t.Name, t.BeginTime}, nil }
+func taskKey(t Task) taskIdentity { return taskIdentity{t.ID, t.Name, t.BeginTime} }
 
 // Query returns the request's parameters, without those that are not set.
 func (r TaskRequest) Query() url.Values {
@@ -244,4 +244,4 @@ func (p progress) read(d *decoder) error {
 }
 
 // decodeTasks reads a page.
-func decodeTasks(d *decoder) ([]Task, error) { return decodeRows[Task](d) }
+func decodeTasks(d *decoder) (page[Task], error) { return decodeRows[Task](d) }

@@ -159,7 +159,8 @@ func (r *registry) list(ctx context.Context, k key, name string) ([]record, erro
 	return packAll(rows)
 }
 
-// rows asks for one spelling and returns the rows that fit.
+// rows asks for one spelling and returns the rows that fit. A row that changed
+// meanwhile stands there in both states, and the worse decides.
 func (r *registry) rows(ctx context.Context, k key, name string) ([]hss.Image, error) {
 	var rows []hss.Image
 	for row, err := range r.project.lister.All(ctx, k.request(name)) {
@@ -169,7 +170,7 @@ func (r *registry) rows(ctx context.Context, k key, name string) ([]hss.Image, e
 		if !k.fits(&row, name) {
 			continue
 		}
-		if rows = addRow(rows, row); len(rows) > maxRecords {
+		if rows = append(rows, row); len(rows) > maxRecords {
 			return nil, &rowsError{fmt.Errorf("HSS lists more than %d rows for %s", maxRecords, k)}
 		}
 	}
@@ -195,35 +196,6 @@ type rowsError struct{ err error }
 
 func (e *rowsError) Error() string { return e.err.Error() }
 func (e *rowsError) Unwrap() error { return e.err }
-
-// addRow adds a row, in the place of an earlier word on the same one: the list
-// may change between two pages, and then the later word counts. Whatever may be
-// another row stands beside it, so that no clean row hides a bad one.
-func addRow(rows []hss.Image, row hss.Image) []hss.Image {
-	for i := range rows {
-		if hasID(row.ID) && entryOf(&rows[i]) == entryOf(&row) {
-			rows[i] = row
-			return rows
-		}
-	}
-	return append(rows, row)
-}
-
-// entry tells one row of HSS's list with one digest from all others, as far as
-// it has an ID.
-type entry struct {
-	id, digest                                         string
-	imageType                                          hss.ImageType
-	registryType                                       hss.RegistryType
-	registryID, registryName, instanceID, instanceName string
-}
-
-func entryOf(row *hss.Image) entry {
-	return entry{
-		id: row.ID, digest: row.Digest, imageType: row.Type, registryType: row.RegistryType,
-		registryID: row.RegistryID, registryName: row.RegistryName, instanceID: row.InstanceID, instanceName: row.InstanceName,
-	}
-}
 
 // hasID tells whether an ID tells rows apart: HSS may leave it out or send 0.
 func hasID(id string) bool { return id != "" && id != "0" }

@@ -187,10 +187,11 @@ func judge(err error) health {
 	var panicked *panicError
 	var rows *rowsError
 	var row *hss.RowError
+	var incomplete *hss.IncompleteListError
 	var invalid *hss.InvalidRequestError
 	var project *hss.ProjectError
 	switch {
-	case err == nil, errors.As(err, &rows), errors.As(err, &row):
+	case err == nil, errors.As(err, &rows), errors.As(err, &row), errors.As(err, &incomplete):
 		return healthGood
 	case errors.As(err, &refused), errors.As(err, &unsent), errors.As(err, &invalid), errors.As(err, &panicked),
 		errors.As(err, &project) && project.Err == nil,              // IAM is well, and the account has no such project

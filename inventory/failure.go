@@ -73,6 +73,7 @@ func (p *project) classify(err error, now time.Time) policy.Cause {
 	var timeout *timeoutError
 	var rows *rowsError
 	var row *hss.RowError
+	var incomplete *hss.IncompleteListError
 	var answered *hss.Error
 	switch {
 	case errors.Is(err, errClosed):
@@ -81,7 +82,7 @@ func (p *project) classify(err error, now time.Time) policy.Cause {
 		return p.classify(open.last, now)
 	case errors.As(err, &busy) && now.Sub(time.Unix(0, p.lastSuccess.Load())) < answersWithin, errors.As(err, &unsent):
 		return policy.CauseOverload
-	case busy != nil, errors.As(err, &timeout), errors.As(err, &rows), errors.As(err, &row), hss.Temporary(err),
+	case busy != nil, errors.As(err, &timeout), errors.As(err, &rows), errors.As(err, &row), errors.As(err, &incomplete), hss.Temporary(err),
 		errors.As(err, &answered) && judgeAnswer(answered) == healthBad:
 		return policy.CauseOutage
 	}
@@ -111,12 +112,15 @@ func reasonOf(err error) string {
 	var open *openError
 	var busy *busyError
 	var rows *rowsError
+	var incomplete *hss.IncompleteListError
 	var none *hss.NoCredentialsError
 	var project *hss.ProjectError
 	var unsent *unsentError
 	switch {
 	case errors.As(err, &rows):
 		return rows.Error()
+	case errors.As(err, &incomplete):
+		return incomplete.Error()
 	case errors.As(err, &open):
 		return open.Error()
 	case errors.As(err, &busy):

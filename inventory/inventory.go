@@ -21,7 +21,8 @@ import (
 
 // Lister is what the inventory asks of HSS; *hss.Client is one.
 type Lister interface {
-	// All yields every row, page after page, and ends with the first error.
+	// All yields every row, page after page, and ends with the first error. A
+	// row that changes meanwhile comes in each state.
 	All(ctx context.Context, r hss.ListRequest) iter.Seq2[hss.Image, error]
 }
 

@@ -320,15 +320,15 @@ func TestARowIsReducedWithoutLoss(t *testing.T) {
 	}
 }
 
-func TestRowsThatRepeatCountOnceAndTheLaterWordCounts(t *testing.T) {
+func TestEveryRowOfAnImageCounts(t *testing.T) {
 	t.Parallel()
 	high := func(r *hss.Image) { r.Severity = hss.SeverityHigh }
 	for name, test := range map[string]struct {
 		rows []hss.Image
 		want string
 	}{
-		"the same row on two pages":          {[]hss.Image{row(), row()}, "Low"},
-		"a row that changed between pages":   {[]hss.Image{row(), row(high)}, "High"},
+		"a row that became worse meanwhile":  {[]hss.Image{row(), row(high)}, "Low High"},
+		"a row that became better meanwhile": {[]hss.Image{row(high), row()}, "High Low"},
 		"two rows of one image":              {[]hss.Image{row(), row(high, func(r *hss.Image) { r.ID = "2" })}, "Low High"},
 		"rows without an id":                 {[]hss.Image{row(func(r *hss.Image) { r.ID = "" }), row(high, func(r *hss.Image) { r.ID = "" })}, "Low High"},
 		"one id with another digest":         {[]hss.Image{row(), row(high, func(r *hss.Image) { r.Digest = digest("b") })}, "Low High"},

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -114,8 +115,9 @@ func (s *syncer) full(ctx context.Context) {
 	err := s.pages(ctx, listing{
 		urgency: newUrgency(l), tries: listTries, each: all.addPage, between: func() { s.pollIfDue(ctx) },
 	})
-	if err == nil {
-		err = all.apply(begun)
+	var missing *hss.IncompleteListError
+	if err == nil || errors.As(err, &missing) {
+		err = all.apply(begun, missing)
 		s.begun, s.since, s.failed = begun, begun, 0
 		s.nextFull = begun.Add(s.i.jitter(time.Duration(s.cfg.FullInterval)))
 		s.report(Synchronisation{Full: true, Rows: all.received, Err: err}, begun)
@@ -146,7 +148,7 @@ func (s *syncer) poll(ctx context.Context) {
 	begun := s.i.clock.Now()
 	s.nextPoll = begun.Add(s.i.jitter(time.Duration(s.cfg.Interval)))
 	from := s.since.Add(-time.Duration(s.cfg.Overlap))
-	rows, anonymous := 0, error(nil)
+	rows, seen, anonymous := 0, states{}, error(nil)
 	for _, r := range []hss.ListRequest{
 		{StartLatestScanTime: from}, {StartLatestUpdateTime: from}, {StartLatestSyncTime: from},
 	} {
@@ -158,7 +160,7 @@ func (s *syncer) poll(ctx context.Context) {
 					if page.Images[n].Anonymous() {
 						anonymous = unreadable(&page.Images[n])
 					}
-					s.change(&page.Images[n], begun)
+					s.change(&page.Images[n], begun, s.contradicts(seen, &page.Images[n]))
 				}
 			},
 		})

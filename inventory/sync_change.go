@@ -31,16 +31,29 @@ func (r *registry) keyOf(row *hss.Image) (key, bool) {
 	return key{registry: r, namespace: row.Namespace, name: canonical(row.Name), version: row.Version}, true
 }
 
+// states are the contents of the rows of a poll, by their keys.
+type states map[uint64]uint64
+
+// contradicts notes a row, and reports whether it came before in another state.
+func (s *syncer) contradicts(seen states, row *hss.Image) bool {
+	packed, _ := pack(row) // one that can't be read is in a state of its own
+	key, content := s.keyOf(row), packed.content(s.i.cache.seed)
+	before, again := seen[key]
+	seen[key] = content
+	return again && before != content
+}
+
 // change works a row that changed into the answers that are known. The row was
-// read at or after the time at.
-func (s *syncer) change(row *hss.Image, at time.Time) {
+// read at or after the time at. If it is unclear in which state it is, the
+// answers are forgotten.
+func (s *syncer) change(row *hss.Image, at time.Time, unclear bool) {
 	for _, r := range s.p.registries {
 		k, ok := r.keyOf(row)
 		if !ok {
 			continue
 		}
 		s.touched.note(s.i.cache.nameHash(k), at.UnixNano())
-		if changed := s.i.cache.change(k, row, at.UnixNano(), s.i.isAgeless); changed != nil && changed.doubtful && changed.used.Load() {
+		if changed := s.i.cache.change(k, row, at.UnixNano(), unclear, s.i.isAgeless); changed != nil && changed.doubtful && changed.used.Load() {
 			s.p.refresher.add(changed, at.UnixNano())
 		}
 	}
@@ -49,7 +62,7 @@ func (s *syncer) change(row *hss.Image, at time.Time) {
 // change works a row into the answer for a key, if it is known and older than
 // the row. It returns the answer that takes its place, if any does. An answer
 // whose age isn't known is forgotten: it may be older than the row.
-func (c *cache) change(k key, row *hss.Image, at int64, ageless func(*answer) bool) (changed *answer) {
+func (c *cache) change(k key, row *hss.Image, at int64, unclear bool, ageless func(*answer) bool) (changed *answer) {
 	h := c.hash(k)
 	if a, ok := c.missing.GetIfPresent(h); ok && (a.asOf < at || ageless(a)) {
 		c.missing.Invalidate(h)
@@ -63,7 +76,7 @@ func (c *cache) change(k key, row *hss.Image, at int64, ageless func(*answer) bo
 		if !old.isOf(k) || old.asOf >= at {
 			return old, otter.CancelOp
 		}
-		if err != nil {
+		if err != nil || unclear {
 			return nil, otter.InvalidateOp
 		}
 		if changed = old.changedBy(&packed); changed == nil {
@@ -88,17 +101,14 @@ func (a *answer) changedBy(r *record) *answer {
 	if slices.ContainsFunc(records, func(o record) bool { return o.isSame(r) || o.isSame(&changed[0]) }) {
 		return nil
 	}
+	before := len(records)
+	records = slices.DeleteFunc(records, func(o record) bool { return o.isSameRow(r) }) // more than one, if it was in two states
+	inPlace := len(records) < before
 	if len(records) >= maxRecords {
 		records = records[:maxRecords-1]
 	}
-	at := slices.IndexFunc(records, func(o record) bool { return o.isSameRow(r) })
-	if at >= 0 {
-		records[at] = changed[0]
-	} else {
-		records = append(records, changed[0])
-	}
-	becomes := a.with(records)
-	becomes.doubtful = a.doubtful || at < 0
+	becomes := a.with(append(records, changed[0]))
+	becomes.doubtful = a.doubtful || !inPlace
 	becomes.used.Store(a.used.Load() && becomes.doubtful)
 	return becomes
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"hash/maphash"
 	"time"
 
 	"github.com/hssgate/hssgate/hss"
@@ -18,10 +18,6 @@ const (
 	firstWait = time.Second
 )
 
-// maxSamePages is how many pages in a row may be the same before a list is
-// taken for one that doesn't end.
-const maxSamePages = 3
-
 // listing is how a list is asked for.
 type listing struct {
 	request hss.ListRequest
@@ -33,7 +29,8 @@ type listing struct {
 	between func()
 }
 
-// pages asks for page after page of a list, until one is empty. Rows that were
+// pages asks for page after page of a list to its end. The error is an
+// *hss.IncompleteListError if rows were missing. Rows that were
 // scanned lately come first, since a row that is scanned meanwhile then moves
 // to where it was seen already, and pushes others back, to be seen twice:
 // nothing is missed.
@@ -41,36 +38,35 @@ func (s *syncer) pages(ctx context.Context, l listing) error {
 	r := &l.request
 	r.EnterpriseProjectID, r.Limit = s.p.enterpriseProject, hss.MaxLimit
 	r.SortKey, r.SortDir = hss.SortByLatestScanTime, hss.SortDescending
-	var before []string
-	for same := 0; r.Offset <= hss.MaxOffset; {
+	walk := hss.NewWalk[uint64](0, r.Limit)
+	for more := true; more; {
+		r.Offset = walk.Offset()
 		page, err := s.page(ctx, &l)
 		if err != nil {
 			return fmt.Errorf("rows from %d on: %w", r.Offset, err)
 		}
-		if len(page.Images) == 0 {
-			return nil
+		if more, err = walk.Add(page.Total, s.keysOf(page)); err != nil {
+			return fmt.Errorf("listing rows: %w", err)
 		}
-		ids := idsOf(page)
-		if same++; !slices.Equal(ids, before) {
-			same = 1
+		if len(page.Images) > 0 {
+			l.each(page)
+			l.between()
 		}
-		if same >= maxSamePages {
-			return fmt.Errorf("the list repeats itself: %d pages up to offset %d are the same", same, r.Offset)
-		}
-		before = ids
-		r.Offset += len(page.Images)
-		l.each(page)
-		l.between()
 	}
-	return fmt.Errorf("the list goes on past offset %d, which the API does not allow", hss.MaxOffset)
+	return walk.Err()
 }
 
-func idsOf(page *hss.ListResponse) []string {
-	ids := make([]string, len(page.Images))
+// keysOf returns a short form of the key of each row: there may be millions.
+func (s *syncer) keysOf(page *hss.ListResponse) []uint64 {
+	keys := make([]uint64, len(page.Images))
 	for n := range page.Images {
-		ids[n] = page.Images[n].ID
+		keys[n] = s.keyOf(&page.Images[n])
 	}
-	return ids
+	return keys
+}
+
+func (s *syncer) keyOf(row *hss.Image) uint64 {
+	return maphash.Comparable(s.i.cache.seed, hss.KeyOf(row))
 }
 
 // page asks for one page, and again if what went wrong may pass.

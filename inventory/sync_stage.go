@@ -2,7 +2,6 @@ package inventory
 
 import (
 	"fmt"
-	"hash/maphash"
 	"slices"
 	"time"
 
@@ -15,9 +14,7 @@ import (
 type stage struct {
 	s        *syncer
 	images   map[uint64]*stagedRow
-	rows     map[uint64]struct{} // every row's identity
 	received int
-	total    int // as HSS counts
 	bytes    int
 	dropped  int // images that found no room
 	// unreadable counts the rows that can't be read, and why says of one why.
@@ -30,19 +27,19 @@ type stage struct {
 type stagedRow struct {
 	registry *registry
 	// record is nil if the cache's answer holds it.
-	record            *record
-	identity, content uint64
-	// unreadable says that the row can't be read or kept, and so the image can't.
-	unreadable bool
-	next       *stagedRow
+	record       *record
+	key, content uint64
+	// unclear says that the row can't be read or kept, or came in two states, so
+	// that the list does not tell what the image is.
+	unclear bool
+	next    *stagedRow
 }
 
 func newStage(s *syncer) *stage {
-	return &stage{s: s, images: map[uint64]*stagedRow{}, rows: map[uint64]struct{}{}}
+	return &stage{s: s, images: map[uint64]*stagedRow{}}
 }
 
 func (g *stage) addPage(page *hss.ListResponse) {
-	g.total = page.Total
 	g.received += len(page.Images)
 	for n := range page.Images {
 		g.add(&page.Images[n])
@@ -58,39 +55,21 @@ func (g *stage) add(row *hss.Image) {
 	if row.Anonymous() {
 		g.anonymous = g.why
 	}
-	id := g.identify(row)
-	g.rows[id] = struct{}{}
 	for _, r := range g.s.p.registries {
 		k, ok := r.keyOf(row)
 		if !ok {
 			continue
 		}
 		packed, err := pack(row)
-		staged := &stagedRow{registry: r, record: &packed, identity: id, content: packed.content(g.s.i.cache.seed), unreadable: err != nil}
+		staged := &stagedRow{registry: r, record: &packed, key: g.s.keyOf(row), content: packed.content(g.s.i.cache.seed), unclear: err != nil}
 		g.put(k, staged)
 	}
-}
-
-// identify tells rows apart: by all that names them, and if they have no ID, by
-// what they say.
-func (g *stage) identify(row *hss.Image) uint64 {
-	type identity struct {
-		entry                    entry
-		namespace, name, version string
-		content                  uint64
-	}
-	seed := g.s.i.cache.seed
-	id := identity{entry: entryOf(row), namespace: row.Namespace, name: row.Name, version: row.Version}
-	if packed, err := pack(row); err == nil && !hasID(row.ID) {
-		id.content = packed.content(seed)
-	}
-	return maphash.Comparable(seed, id)
 }
 
 func (g *stage) put(k key, staged *stagedRow) {
 	h := g.s.i.cache.hash(k)
 	known, _ := g.s.i.cache.images.GetIfPresent(h)
-	if known != nil && !staged.unreadable && known.has(staged.record.isSame) {
+	if known != nil && !staged.unclear && known.has(staged.record.isSame) {
 		staged.record = nil
 	}
 	first, ok := g.images[h]
@@ -102,9 +81,8 @@ func (g *stage) put(k key, staged *stagedRow) {
 		g.bytes += recordBytes + staged.record.bytes()
 	}
 	for at := first; at != nil; at = at.next {
-		if at.identity == staged.identity { // the later word counts
-			staged.next = at.next
-			*at = *staged
+		if at.key == staged.key {
+			at.unclear = at.unclear || staged.unclear || at.content != staged.content
 			return
 		}
 	}
@@ -118,24 +96,23 @@ func (g *stage) isFull() bool {
 	return len(g.images) >= g.s.i.cfg.MaxImages || g.bytes >= int(g.s.i.cfg.MaxBytes)
 }
 
-// apply stores what a complete list says, for every image that it shows whole.
-// It fails if that is not all of them. A row that may be of any image leaves
-// none that is known to be whole.
-func (g *stage) apply(begun time.Time) error {
+// apply stores what a list says that was read to its end, for every image that it
+// shows whole. It fails if that is not all of them: missing says why, if rows
+// were. A row that may be of any image leaves none that is known to be whole.
+func (g *stage) apply(begun time.Time, missing *hss.IncompleteListError) error {
 	if g.anonymous != nil {
 		return fmt.Errorf("the list confirms nothing: %w", g.anonymous)
 	}
 	now := g.s.i.clock.Now()
-	whole := g.total <= len(g.rows)
 	for h, first := range g.images {
-		g.settle(h, first, whole, begun, now)
+		g.settle(h, first, missing == nil, begun, now)
 		delete(g.images, h) // to free it now
 	}
 	switch {
 	case g.dropped > 0:
 		return fmt.Errorf("the cache has no room for %d images of the project (cache.maxImages, cache.maxBytes)", g.dropped)
-	case !whole:
-		return fmt.Errorf("the list showed %d of %d rows: only what was known before and has not changed is confirmed", len(g.rows), g.total)
+	case missing != nil:
+		return fmt.Errorf("only what was known before and has not changed is confirmed: %w", missing)
 	case g.unreadable > 0:
 		return fmt.Errorf("%d of the rows can't be read, so that the list says nothing of their images; the last: %w", g.unreadable, g.why)
 	default:
@@ -182,7 +159,7 @@ func (g *stage) isLater(a *answer, begun time.Time) bool {
 func (g *stage) recordsOf(first *stagedRow, known *answer) (records []record, ok bool) {
 	for at := first; at != nil; at = at.next {
 		switch {
-		case at.unreadable, at.registry != first.registry:
+		case at.unclear, at.registry != first.registry:
 			return nil, false
 		case at.record != nil:
 			records = append(records, *at.record)

@@ -522,7 +522,7 @@ func TestAListThatNeverEndsIsGivenUp(t *testing.T) {
 		if err := i.Start(ctx); err != nil {
 			t.Error(err)
 		}
-		if got := w.listed(); got > 5 {
+		if got := w.listed(); got > 4+3 { // the list, and what changed
 			t.Errorf("%d pages were asked for", got)
 		}
 		if got, ok := i.Known(reference(t, ofImage(1))); ok {

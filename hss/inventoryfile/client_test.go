@@ -17,7 +17,7 @@ func TestAClientAnswersAsAServerOfTheFile(t *testing.T) {
 	const text = `
 images:
 - {namespace: prod, image_name: app, image_version: "1", image_digest: "sha256:d1", scan_status: success, severity_level: High, vul_num: 2,
-   latest_scan_time: -2h, unsafe_setting_num: 0, vulnerabilities: [{vul_id: CVE-1, app_name: a}, {vul_id: CVE-2}, {vul_id: CVE-1, app_name: a}]}
+   latest_scan_time: -2h, unsafe_setting_num: 0, vulnerabilities: [{vul_id: CVE-1, app_name: a}, {vul_id: CVE-2}, {vul_id: CVE-1, app_name: b}]}
 - {namespace: prod, image_name: app, image_version: "2", scan_status: failed, scan_failed_code: unknown_error, scan_failed_desc: 认证失败}
 - {namespace: prod, image_name: app, image_version: "1", image_type: harbor, id: 9}
 - {namespace: prod, image_name: app, image_version: "3", hidden: true}
