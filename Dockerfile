@@ -1,11 +1,10 @@
-# syntax=docker/dockerfile:1
-# The image holds one static file and runs as nobody. For several architectures:
+# The image holds one static file, CA certificates and licence texts, and runs as nobody. For several architectures:
 #
 #   docker buildx build --platform linux/amd64,linux/arm64 --build-arg VERSION=v0.1.0 -t REGISTRY/hssgate:v0.1.0 .
 #
-# Base images are pinned by tag; whoever releases should pin them by digest too (`FROM golang:1.26@sha256:…`), as
-# `docker buildx imagetools inspect` shows it, since a tag can be pushed again.
-FROM --platform=$BUILDPLATFORM golang:1.26 AS build
+# The base image is pinned by the digest of its index, since a tag can be pushed again. For another Go version, replace both:
+# `docker buildx imagetools inspect golang:VERSION` shows the digest.
+FROM --platform=$BUILDPLATFORM golang:1.26.8@sha256:6c2a5538f964f1c82f97ad14988bf05de100d922d159d0e398b54c7b0ca0c6c9 AS build
 WORKDIR /src
 # Modules first, so that they stay cached until go.mod changes.
 COPY go.mod go.sum ./
@@ -16,12 +15,14 @@ ARG TARGETARCH
 ARG VERSION=v0.0.0
 # The same flags as in the Makefile: the same commit and version give the same file.
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    GOOS=${TARGETOS} GOARCH=${TARGETARCH} make build VERSION=${VERSION}
+    export GOOS=${TARGETOS} GOARCH=${TARGETARCH} && make build VERSION=${VERSION} && hack/licenses.sh ./cmd/hssgate > bin/LICENSES.txt
 
-FROM gcr.io/distroless/static:nonroot
+FROM scratch
 LABEL org.opencontainers.image.title="hssgate" \
       org.opencontainers.image.description="Admits or denies pods by what Huawei Cloud HSS found in their images" \
       org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY --from=build /src/bin/LICENSES.txt /licenses/
 COPY --from=build /src/bin/hssgate /hssgate
 # The number, not the name: Kubernetes can check runAsNonRoot only by number.
 USER 65532:65532

@@ -51,7 +51,9 @@ PLATFORMS ?= linux/amd64,linux/arm64
 .PHONY: image
 image: $(NODE)/image ## Build the image without Docker, as an OCI layout in bin/image; PUSH=REFERENCE pushes it; NAME=hss-simulator: the other image
 	@for platform in $(subst $(comma), ,$(PLATFORMS)); do \
-	  GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO_BUILD) -o "bin/$${platform/\//-}/$(NAME)" ./cmd/$(NAME); \
+	  export GOOS=$${platform%/*} GOARCH=$${platform#*/}; \
+	  $(GO_BUILD) -o "bin/$${platform/\//-}/$(NAME)" ./cmd/$(NAME); \
+	  hack/licenses.sh ./cmd/$(NAME) > "bin/$${platform/\//-}/LICENSES.txt"; \
 	done
 	$(NODE)/image -f $(if $(filter hssgate,$(NAME)),Dockerfile,hack/image/$(NAME).Dockerfile) -platform $(PLATFORMS) -o bin/image $(if $(PUSH),-push $(PUSH))
 

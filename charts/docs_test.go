@@ -27,7 +27,7 @@ func documents(t *testing.T) map[string]string {
 }
 
 // withGuides are the documents, and the guides beside them, the page about
-// metrics, and the README that leads to all of them.
+// metrics, the security policy, and the README that leads to all of them.
 func withGuides(t *testing.T) map[string]string {
 	t.Helper()
 	pages := documents(t)
@@ -35,7 +35,7 @@ func withGuides(t *testing.T) map[string]string {
 	if err != nil || len(guides) == 0 {
 		t.Fatalf("there are no guides: %v", err)
 	}
-	for _, path := range append(guides, "../docs/reference/metrics.md", "../README.md") {
+	for _, path := range append(guides, "../docs/reference/metrics.md", "../SECURITY.md", "../README.md") {
 		pages[path] = readFile(t, path)
 	}
 	return pages

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs, on Debian and its kin as root, what `make e2e` (a node), `make image` (CA certificates, time zones) and
+# Installs, on Debian and its kin as root, what `make e2e` (a node), `make image` (CA certificates) and
 # `make test-browser` (Chromium) need besides Go, make and a C compiler, unless it is there, from whichever package.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
@@ -19,7 +19,6 @@ nftables nft
 openssl openssl
 procps pgrep
 runc runc
-tzdata /usr/share/zoneinfo/UTC
 P
 [[ ${#missing[@]} -gt 0 ]] || exit 0
 if ! command -v apt-get >/dev/null || [[ $(id -u) != 0 ]]; then

@@ -4,10 +4,10 @@
 //
 //	image [-f Dockerfile] [-bin bin/{os}-{arch}] [-platform linux/amd64,linux/arm64] [-o DIR] [-push REFERENCE] [FOLDER]
 //
-// It knows what the images of this repository need: FROM scratch or
-// distroless/static, COPY of single files, LABEL, ENV, USER, ENTRYPOINT and CMD. A
-// file that another stage builds comes from the folder -bin. The same files give
-// the same digest. It prints the digest.
+// It knows what the images of this repository need: FROM scratch, COPY of single
+// files, LABEL, ENV, USER, ENTRYPOINT and CMD. Of files from another stage, those
+// in /etc come from this machine, and the others, which that stage builds, from the
+// folder -bin. The same files give the same digest. It prints the digest.
 package main
 
 import (

@@ -22,15 +22,14 @@ import (
 
 // stage is the final stage of a Dockerfile.
 type stage struct {
-	base   string
 	files  []copied
 	config v1.Config
 }
 
-// copied is a file from the context, or from the stage that builds programs.
+// copied is a file from the context or from another stage.
 type copied struct {
 	source, target string
-	built          bool
+	otherStage     bool
 }
 
 // sources are the folders that files come from.
@@ -50,13 +49,10 @@ func readStage(file string) (*stage, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	last := stages[len(stages)-1]
-	s := &stage{base: last.BaseName, config: v1.Config{Labels: map[string]string{}}}
-	if s.base == distroless {
-		s.config.Env = []string{"PATH=" + defaultPath, "SSL_CERT_FILE=/" + certificates}
-		s.config.User, s.config.WorkingDir = "65532", "/home/nonroot"
-	} else if s.base != "scratch" {
-		return nil, fmt.Errorf("%s: unknown base image %q (allowed: scratch, %s)", file, s.base, distroless)
+	if last.BaseName != "scratch" {
+		return nil, fmt.Errorf("%s: unknown base image %q (allowed: scratch)", file, last.BaseName)
 	}
+	s := &stage{config: v1.Config{Labels: map[string]string{}}}
 	for _, command := range last.Commands {
 		if err := s.add(command); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
@@ -103,24 +99,23 @@ func (s *stage) add(command instructions.Command) error {
 	return nil
 }
 
+// from returns where the file is on this machine.
+func (c copied) from(folder, bin string) string {
+	switch {
+	case !c.otherStage:
+		return filepath.Join(folder, c.source)
+	case strings.HasPrefix(c.source, "/etc/"):
+		return c.source
+	}
+	return filepath.Join(bin, path.Base(c.source))
+}
+
 // image builds the image of one platform.
 func (s *stage) image(from sources, platform *v1.Platform) (v1.Image, error) {
-	var layers []v1.Layer
-	if s.base == distroless {
-		layer, err := newLayer(distrolessFiles)
-		if err != nil {
-			return nil, fmt.Errorf("base image: %w", err)
-		}
-		layers = append(layers, layer)
-	}
 	bin := strings.NewReplacer("{os}", platform.OS, "{arch}", platform.Architecture).Replace(from.bin)
 	layer, err := newLayer(func(w *tarWriter) error {
 		for _, f := range s.files {
-			source := filepath.Join(from.context, f.source)
-			if f.built {
-				source = filepath.Join(bin, path.Base(f.source))
-			}
-			if err := w.copyFile(source, f.target); err != nil {
+			if err := w.copyFile(f.from(from.context, bin), f.target); err != nil {
 				return err
 			}
 		}
@@ -129,7 +124,7 @@ func (s *stage) image(from sources, platform *v1.Platform) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	image, err := mutate.AppendLayers(mutate.MediaType(empty.Image, types.OCIManifestSchema1), append(layers, layer)...)
+	image, err := mutate.AppendLayers(mutate.MediaType(empty.Image, types.OCIManifestSchema1), layer)
 	if err != nil {
 		return nil, err
 	}

@@ -52,6 +52,11 @@ func newCluster(t *testing.T) *cluster {
 	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", bin+"/", "./cmd/hssgate", "./cmd/hss-simulator")
 	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	run(t, build)
+	licenses := exec.CommandContext(t.Context(), "hack/licenses.sh", "./cmd/hssgate", "./cmd/hss-simulator")
+	licenses.Dir = root
+	if err := os.WriteFile(filepath.Join(bin, "LICENSES.txt"), []byte(run(t, licenses)), 0o644); err != nil {
+		t.Fatal(err)
+	}
 
 	c := &cluster{node: startNode(t), version: fmt.Sprintf("0.0.0-test.%d", time.Now().Unix())}
 	c.connect(t)
