@@ -103,7 +103,7 @@ func (d *Decision) conclude() {
 	}
 	d.Outcome = Unavailable
 	for _, v := range denials {
-		if slices.ContainsFunc(v.Findings, func(f policy.Finding) bool { return f.Check != policy.CheckUnavailable }) {
+		if slices.ContainsFunc(v.Findings, func(f policy.Finding) bool { return f.Check != policy.CheckUnavailable || f.Cause == policy.CauseSize }) {
 			d.Outcome = Denied
 		}
 	}

@@ -15,9 +15,14 @@ import (
 	"github.com/hssgate/hssgate/tracing"
 )
 
-// maxParallelLookups bounds what one object asks at once; the inventory has a
-// bound of its own for all of them together.
-const maxParallelLookups = 16
+const (
+	// MaxImages bounds the different images of one object that policies match. Of
+	// an object with more, none is looked up, and each violates its policies.
+	MaxImages = 64
+	// maxParallelLookups bounds what one object asks at once; the inventory has a
+	// bound of its own for all of them together.
+	maxParallelLookups = 16
+)
 
 // Policies gives the policies in force.
 type Policies interface {
@@ -126,11 +131,13 @@ func (g *Gate) References(ctx context.Context, r Request) []image.Reference {
 	}
 	// Labels that can't be read make more policies match, never fewer.
 	subjects, policies, _ := g.concern(ctx, r)
-	refs := make([]image.Reference, 0, len(subjects))
-	for i := range subjects {
-		if s := &subjects[i]; s.err == nil && slices.ContainsFunc(policies, s.matches) {
-			refs = append(refs, s.ref)
-		}
+	places := distinct(subjects, policies)
+	if len(places) > MaxImages {
+		return nil
+	}
+	refs := make([]image.Reference, len(places))
+	for n, i := range places {
+		refs[n] = subjects[i].ref
 	}
 	return refs
 }
@@ -199,7 +206,32 @@ func (s *subject) matches(p *policy.Policy) bool {
 // lookUp gets the facts of every image that a policy matches, each once: from
 // memory if they are fresh, else side by side.
 func (g *Gate) lookUp(ctx context.Context, r Request, subjects []subject, policies []*policy.Policy) {
+	places := distinct(subjects, policies)
 	var missing []int
+	for _, i := range places {
+		var known bool
+		if len(places) > MaxImages {
+			subjects[i].facts, known = tooMany(subjects[i].ref, len(places)), true
+		} else {
+			subjects[i].facts, known = g.known(subjects[i].ref)
+		}
+		if !known {
+			missing = append(missing, i)
+		}
+	}
+	if len(missing) > 0 {
+		ctx, done := leaveTime(ctx, r)
+		defer done()
+		g.ask(policy.WithNamespace(ctx, r.Namespace), subjects, missing)
+	}
+	for i := range subjects {
+		subjects[i].facts = subjects[subjects[i].same].facts
+	}
+}
+
+// distinct returns the places of the images that a policy matches, each once, and
+// notes where the others are the same.
+func distinct(subjects []subject, policies []*policy.Policy) (places []int) {
 	first := make(map[image.Reference]int, len(subjects))
 	for i := range subjects {
 		s := &subjects[i]
@@ -212,18 +244,17 @@ func (g *Gate) lookUp(ctx context.Context, r Request, subjects []subject, polici
 			continue
 		}
 		first[s.ref] = i
-		var known bool
-		if s.facts, known = g.known(s.ref); !known {
-			missing = append(missing, i)
-		}
+		places = append(places, i)
 	}
-	if len(missing) > 0 {
-		ctx, done := leaveTime(ctx, r)
-		defer done()
-		g.ask(ctx, subjects, missing)
-	}
-	for i := range subjects {
-		subjects[i].facts = subjects[subjects[i].same].facts
+	return places
+}
+
+// tooMany returns the facts of one of too many images.
+func tooMany(ref image.Reference, images int) policy.Facts {
+	return policy.Facts{
+		Image: policy.Image{Reference: ref.String(), Host: ref.Host, Path: ref.Path, Tag: ref.Tag, Digest: ref.Digest},
+		State: policy.StateUnavailable, Cause: policy.CauseSize,
+		Reason: fmt.Sprintf("the object names %d different images, at most %d are looked up", images, MaxImages),
 	}
 }
 

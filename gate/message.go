@@ -196,6 +196,7 @@ var adviceOrder = []struct {
 	{check: CheckReference, advice: "correct the image's name"},
 	{check: policy.CheckUnavailable, advice: adviseLog},
 	{check: policy.CheckUnavailable, cause: policy.CauseOverload, advice: "try again shortly; if it stays so, raise requestsPerSecond and maxConcurrent of the project in hssgate's configuration"},
+	{check: policy.CheckUnavailable, cause: policy.CauseSize, advice: "split the object: each of its parts may name as many images"},
 	{check: policy.CheckUnavailable, cause: policy.CauseConfiguration, advice: adviseConfiguration},
 }
 

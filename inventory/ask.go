@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hssgate/hssgate/hss"
@@ -14,17 +13,21 @@ import (
 )
 
 // ask returns what HSS says now. However many callers ask for a key at one
-// time, HSS is asked once; a caller whose ctx ends leaves the question running
-// for whoever asks next. The known answer is what was not fresh any more, and
+// time, HSS is asked once. A caller whose ctx ends leaves the question running for
+// whoever asks next, unless it has not come to HSS yet. The known answer is what was not fresh any more, and
 // digest what the caller wants to know of, if that is not all.
 func (i *Inventory) ask(ctx context.Context, k key, known *answer, digest string, l level) (*answer, error) {
 	if err := i.recentFailure(k); err != nil {
 		return nil, err
 	}
+	if ctx.Err() != nil {
+		return nil, &busyError{"HSS was not asked, since the time was up"}
+	}
 	begun := i.clock.Now()
-	under, isNew := i.flights.join(k, l, trace.SpanContextFromContext(ctx))
+	under, isNew := i.flights.join(ctx, i.base, k, l)
+	defer i.flights.leave(k, under)
 	if isNew {
-		go i.fly(tracing.Join(i.base, ctx), k, known, under)
+		go i.fly(k, known, under)
 	} else {
 		tracing.Link(ctx, under.span)
 	}
@@ -47,12 +50,12 @@ func (i *Inventory) patience(known *answer, digest string, l level) (expired <-c
 }
 
 // fly asks HSS, and lands whatever happens.
-func (i *Inventory) fly(ctx context.Context, k key, known *answer, under *flight[*answer]) {
+func (i *Inventory) fly(k key, known *answer, under *flight[*answer]) {
 	var a *answer
 	err := errors.New("internal error: a look-up ended without an answer")
 	defer func() { i.flights.land(k, under, a, err) }()
 	defer recovered(&err)
-	a, err = i.load(ctx, k, known, under.urgency)
+	a, err = i.load(under.ctx, k, known, under.urgency)
 }
 
 // recovered makes an error of a panic: one image's trouble must not be the end
@@ -87,7 +90,9 @@ func (i *Inventory) load(ctx context.Context, k key, known *answer, u *urgency) 
 	}
 	records, begun, err := i.list(ctx, k, u)
 	if err != nil {
-		i.remember(k, err)
+		if ctx.Err() == nil {
+			i.remember(k, err)
+		}
 		return nil, err
 	}
 	if known != nil {

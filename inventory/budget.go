@@ -46,6 +46,14 @@ func (b *budget) Wait(ctx context.Context) error {
 	u := urgencyOf(ctx)
 	u.limited.Add(1)
 	defer u.limited.Add(-1)
+	if err := b.await(ctx, u); err != nil {
+		return err
+	}
+	u.sent.CompareAndSwap(0, time.Now().UnixNano())
+	return nil
+}
+
+func (b *budget) await(ctx context.Context, u *urgency) error {
 	if u.level() == forAdmission {
 		return b.wait(ctx)
 	}

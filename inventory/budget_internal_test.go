@@ -95,8 +95,8 @@ func TestACallThatBecomesUrgentWaitsAsAdmissionsDo(t *testing.T) {
 		begun := time.Now()
 		go func() { let <- b.Wait(withUrgency(t.Context(), u)) }()
 		synctest.Wait()
-		u.raise()
-		u.raise()
+		u.raise("a")
+		u.raise("a")
 		if err := <-let; err != nil || time.Since(begun) > 100*time.Millisecond {
 			t.Errorf("it waited %s: %v", time.Since(begun), err)
 		}

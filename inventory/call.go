@@ -35,6 +35,7 @@ func (i *Inventory) call(ctx context.Context, q question, f func(ctx context.Con
 		return err
 	}
 	defer p.turns.release(own)
+	q.urgency.started.Store(true)
 	if err := p.pause(i.clock.Now()); err != nil {
 		return err
 	}
@@ -53,8 +54,6 @@ func (i *Inventory) call(ctx context.Context, q question, f func(ctx context.Con
 func (i *Inventory) turn(ctx context.Context, q question) (*turn, error) {
 	ctx, cancel := context.WithTimeout(ctx, q.project.lookupTimeout)
 	defer cancel()
-	q.urgency.queued.Add(1)
-	defer q.urgency.queued.Add(-1)
 	own, err := q.project.turns.acquire(ctx, q.urgency, q.calls)
 	if err != nil && i.base.Err() != nil {
 		return nil, errClosed

@@ -29,7 +29,7 @@ func TestTurnsAreNeitherLostNorOverdrawn(t *testing.T) {
 					ctx, cancel := context.WithTimeout(t.Context(), patience)
 					defer cancel()
 					if raised {
-						time.AfterFunc(patience/2, u.raise)
+						time.AfterFunc(patience/2, func() { u.raise("b") })
 					}
 					own, err := turns.acquire(ctx, u, calls)
 					if err != nil {
@@ -53,12 +53,12 @@ func TestTurnsAreNeitherLostNorOverdrawn(t *testing.T) {
 			}
 			callers.Wait()
 			busy, waiting := turns.load()
-			if busy != 0 || waiting != 0 || turns.busyBackground != 0 || served.Load() == 0 {
-				t.Errorf("in the end %d calls are under way, %d in the background, %d wait; %d were served", busy, turns.busyBackground, waiting, served.Load())
+			if busy != 0 || waiting != 0 || served.Load() == 0 {
+				t.Errorf("in the end %d calls are under way, %d wait; %d were served", busy, waiting, served.Load())
 			}
 			for l := range turns.queues {
-				if n := turns.queues[l].Len(); n != 0 {
-					t.Errorf("%d wait at level %d", n, l)
+				if n, lines := turns.queues[l].order.Len(), len(turns.queues[l].lines); n != 0 || lines != 0 {
+					t.Errorf("%d of %d lines wait at level %d", n, lines, l)
 				}
 			}
 		})

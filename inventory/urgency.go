@@ -22,42 +22,72 @@ const (
 	levels
 )
 
-// urgency is how urgent a question is now: one that was asked in the
-// background becomes urgent when a request needs its answer too, wherever it
-// waits by then.
+// urgency is how urgent a question is now, and for which namespace: one that was
+// asked in the background becomes urgent when a request needs its answer too,
+// wherever it waits by then.
 type urgency struct {
-	at     atomic.Int32
-	once   sync.Once
-	raised chan struct{} // closed when the level becomes forAdmission
-	// queued counts the calls that wait for a slot, limited those that wait for
-	// the request budget.
-	queued, limited atomic.Int32
+	mu        sync.Mutex
+	at        level
+	namespace string
+	turns     *turnstile
+	turn      *turn         // nil: it hasn't come to the turnstile
+	raised    chan struct{} // closed when the level becomes forAdmission
+
+	started atomic.Bool  // it has had its turn
+	limited atomic.Int32 // calls that wait for the request budget
+	sent    atomic.Int64 // when the first one was let through, in nanoseconds since the epoch
 }
 
 func newUrgency(l level) *urgency {
-	u := &urgency{raised: make(chan struct{})}
-	u.at.Store(int32(l))
-	return u
+	return &urgency{at: l, raised: make(chan struct{})}
 }
 
-func (u *urgency) level() level { return level(u.at.Load()) }
+func (u *urgency) level() level {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.at
+}
 
-// raise makes the question urgent.
-func (u *urgency) raise() {
-	u.once.Do(func() {
-		u.at.Store(int32(forAdmission))
+// raise makes the question urgent, for a namespace.
+func (u *urgency) raise(namespace string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.at != forAdmission {
+		u.at, u.namespace = forAdmission, namespace
 		close(u.raised)
-	})
+	}
+	if u.turn != nil {
+		u.turns.move(u.turn, namespace)
+	}
+}
+
+// enter takes the question to a turnstile.
+func (u *urgency) enter(t *turnstile, calls int) *turn {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.turns, u.turn = t, t.enter(u.at, u.namespace, calls)
+	return u.turn
+}
+
+// unsent reports whether an admission's question has not come to HSS.
+func (u *urgency) unsent() bool {
+	return u.level() == forAdmission && (!u.started.Load() || u.limited.Load() > 0 && u.sent.Load() == 0)
 }
 
 // late returns why a question has no answer after a time.
 func (u *urgency) late(waited time.Duration) error {
+	asked := waited
+	if at := u.sent.Load(); at != 0 {
+		asked = time.Since(time.Unix(0, at))
+	}
 	waited = waited.Round(100 * time.Millisecond)
 	switch {
-	case u.queued.Load() > 0:
+	case !u.started.Load():
 		return &busyError{fmt.Sprintf("HSS was not asked in time (%s), since as many requests as maxConcurrent allows are under way", waited)}
 	case u.limited.Load() > 0:
 		return &unsentError{fmt.Errorf("HSS was not asked in time (%s), since as many requests as requestsPerSecond allows were sent", waited)}
+	case asked < waited/2:
+		return &busyError{fmt.Sprintf("HSS was asked too late (after %s of %s), since many other requests came first", waited-asked.Round(100*time.Millisecond), waited)}
 	}
 	return &timeoutError{waited: waited}
 }

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
-
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/image"
 	"github.com/hssgate/hssgate/policy"
@@ -198,11 +196,15 @@ func (q *detailQuestion) ask(ctx context.Context, k scanKey, known *details) (*d
 	if err := i.recentDetailFailure(k); err != nil {
 		return nil, err
 	}
+	if q.needed && ctx.Err() != nil {
+		return nil, &busyError{"HSS was not asked, since the time was up"}
+	}
 	begun := i.clock.Now()
 	k = k.clone()
-	under, isNew := i.details.flights.join(k, q.level, trace.SpanContextFromContext(ctx))
+	under, isNew := i.details.flights.join(ctx, i.base, k, q.level)
+	defer i.details.flights.leave(k, under)
 	if isNew {
-		go i.flyDetails(tracing.Join(i.base, ctx), k, under)
+		go i.flyDetails(k, under)
 	} else {
 		tracing.Link(ctx, under.span)
 	}
@@ -248,12 +250,12 @@ func (i *Inventory) recentDetailFailure(k scanKey) error {
 }
 
 // flyDetails asks HSS, and lands whatever happens.
-func (i *Inventory) flyDetails(ctx context.Context, k scanKey, under *flight[*details]) {
+func (i *Inventory) flyDetails(k scanKey, under *flight[*details]) {
 	var l *details
 	err := errors.New("internal error: vulnerabilities were asked for without an answer")
 	defer func() { i.details.flights.land(k, under, l, err) }()
 	defer recovered(&err)
-	l, err = i.loadDetails(ctx, k, under.urgency)
+	l, err = i.loadDetails(under.ctx, k, under.urgency)
 }
 
 // loadDetails asks HSS on behalf of every caller and stores what it lists, or
@@ -279,6 +281,8 @@ func (i *Inventory) loadDetails(ctx context.Context, k scanKey, u *urgency) (*de
 		l = newDetails(rows, k.counted)
 	case errors.As(err, &tooMany):
 		l = &details{unlisted: describe(err)}
+	case ctx.Err() != nil:
+		return nil, err
 	default:
 		i.rememberDetails(k, err)
 		return nil, err

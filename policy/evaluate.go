@@ -90,7 +90,7 @@ func (e *evaluation) unavailable(f *Facts) {
 	case CauseOutage:
 	case CauseConfiguration:
 		action, message = v1alpha1.ActionDeny, "not evaluated because of hssgate's own configuration: "+message
-	case CauseOverload:
+	case CauseOverload, CauseSize:
 		action, message = v1alpha1.ActionDeny, "not evaluated because of hssgate's own limits: "+message
 	}
 	e.state(CheckUnavailable, action, message)

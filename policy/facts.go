@@ -47,6 +47,9 @@ const (
 	// CauseOverload means hssgate's own limits, such as a full queue. It violates the
 	// policy.
 	CauseOverload
+	// CauseSize means that the object names more images than are looked up. It
+	// violates the policy.
+	CauseSize
 )
 
 // Facts are what a verdict needs to know of one image at one moment.

@@ -35,7 +35,10 @@ type Reviews struct {
 // newIntake returns the bounds of what is read and decided at one time. An
 // intake lets one review be there in excess.
 func newIntake(c *config.Configuration) *webhook.Intake {
-	return webhook.NewIntake(webhook.IntakeOptions{MaxBytes: max(1, int64(c.Webhook.MaxInFlightBytes-c.Webhook.MaxReviewBytes))})
+	return webhook.NewIntake(webhook.IntakeOptions{
+		MaxBytes:    max(1, int64(c.Webhook.MaxInFlightBytes-c.Webhook.MaxReviewBytes)),
+		MaxUnderWay: max(webhook.DefaultMaxUnderWay, int64(c.Webhook.MaxReviewBytes)),
+	})
 }
 
 // NewHandler returns the handler of ValidatePath within the bounds of a

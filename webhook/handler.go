@@ -184,25 +184,23 @@ func (h *Handler) review(ctx context.Context, rv *review) answer {
 	if !toJudge {
 		return allow()
 	}
-	weight, err := h.begin(workload)
-	if err != nil {
+	if err := h.begin(rv); err != nil {
 		return h.failure(rv, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, err.Error())
 	}
-	defer h.Intake.end(weight)
+	defer h.Intake.end(rv.bytes)
 	return h.decide(ctx, &rv.Request, workload)
 }
 
-// begin reserves what a decision takes of the intake, itself and its images, to
-// be given back by Intake.end. The error says why there can't be one now.
-func (h *Handler) begin(w image.Workload) (weight int64, err error) {
+// begin reserves what a review takes of the intake, to be given back by
+// Intake.end. The error says why there can't be a decision now.
+func (h *Handler) begin(rv *review) error {
 	if err := h.Ready(); err != nil {
-		return 0, fmt.Errorf("not ready: %w", err)
+		return fmt.Errorf("not ready: %w", err)
 	}
-	weight = 1 + int64(len(w.Uses))
-	if !h.Intake.begin(weight) {
-		return 0, errBusy
+	if !h.Intake.begin(rv.bytes) {
+		return errBusy
 	}
-	return weight, nil
+	return nil
 }
 
 var (

@@ -11,9 +11,10 @@ import (
 
 // Defaults of IntakeOptions.
 const (
-	// DefaultMaxUnderWay is two thousand reviews of four images, or ten of the
-	// largest.
-	DefaultMaxUnderWay = 10_000
+	// DefaultMaxUnderWay is ten thousand small reviews, or one of the largest.
+	DefaultMaxUnderWay = 40 << 20
+	// leastUnderWay is what the smallest review counts as.
+	leastUnderWay = 4 << 10
 	// DefaultPatience is far longer than the body of an API server takes.
 	DefaultPatience = time.Second
 )
@@ -26,8 +27,8 @@ type IntakeOptions struct {
 	// MaxBytes bounds the large bodies that are being read at once; 0 means
 	// DefaultMaxInFlightBytes. Bodies that fit a pooled buffer don't count.
 	MaxBytes int64
-	// MaxUnderWay bounds what is being decided at once, in reviews and images;
-	// 0 means DefaultMaxUnderWay.
+	// MaxUnderWay bounds the reviews that are being decided at once, in bytes; 0
+	// means DefaultMaxUnderWay.
 	MaxUnderWay int64
 	// Patience is how long a body may let its reader wait before it makes room
 	// for others if there's none left; 0 means DefaultPatience.
@@ -64,17 +65,17 @@ func NewIntake(o IntakeOptions) *Intake {
 	return &Intake{IntakeOptions: o, released: make(chan struct{})}
 }
 
-// begin reserves the right to decide about a review of some weight, to be given
+// begin reserves the right to decide about a review of some bytes, to be given
 // back by end. It never waits.
-func (i *Intake) begin(weight int64) bool {
-	if i.underWay.Add(weight) <= i.MaxUnderWay {
+func (i *Intake) begin(bytes int64) bool {
+	if i.underWay.Add(max(bytes, leastUnderWay)) <= i.MaxUnderWay {
 		return true
 	}
-	i.underWay.Add(-weight)
+	i.end(bytes)
 	return false
 }
 
-func (i *Intake) end(weight int64) { i.underWay.Add(-weight) }
+func (i *Intake) end(bytes int64) { i.underWay.Add(-max(bytes, leastUnderWay)) }
 
 // arrival is a body on its way.
 type arrival struct {

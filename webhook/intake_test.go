@@ -182,7 +182,7 @@ func TestPastTheBoundOfWhatIsDecidedTheAnswerComesAtOnce(t *testing.T) {
 				}
 				return gate.Decision{Outcome: gate.Admitted}
 			}}
-			h := newHandler(d, within(webhook.IntakeOptions{MaxUnderWay: 5}), func(o *webhook.Options) { o.DryRun = test.dry })
+			h := newHandler(d, within(webhook.IntakeOptions{MaxUnderWay: 8 << 10}), func(o *webhook.Options) { o.DryRun = test.dry })
 			var slow sync.WaitGroup
 			for range 2 {
 				slow.Go(func() { send(t, h, reviewOf(t, "CREATE", pod("slow"), nil)) })

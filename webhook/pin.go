@@ -55,11 +55,10 @@ func (p *pinning) review(ctx context.Context, rv *review) answer {
 	if len(pod.Uses) == 0 {
 		return allow()
 	}
-	weight, err := p.handler.begin(pod)
-	if err != nil {
+	if err := p.handler.begin(rv); err != nil {
 		return p.failure(rv, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, err.Error())
 	}
-	defer p.handler.Intake.end(weight)
+	defer p.handler.Intake.end(rv.bytes)
 	r := gate.Request{Namespace: rv.Request.Namespace, Name: displayName(&rv.Request), Workload: pod}
 	found := p.pinner.Pin(ctx, r)
 	if !rv.Request.DryRun {

@@ -408,8 +408,8 @@ func TestPinningIsBounded(t *testing.T) {
 		most   int64
 		pinned bool
 	}{
-		"a pod that fits is pinned":           {3, true},
-		"one for which there's no room isn't": {2, false},
+		"a pod that fits is pinned":           {4 << 10, true},
+		"one for which there's no room isn't": {4<<10 - 1, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -20,6 +20,9 @@ type review struct {
 	APIVersion string  `json:"apiVersion"`
 	Kind       string  `json:"kind"`
 	Request    request `json:"request"`
+
+	// bytes is how long it was.
+	bytes int64
 }
 
 type request struct {
@@ -86,7 +89,10 @@ var errTooLarge = errors.New("review is too large")
 // decode reads a review of at most limit bytes. What it read before an error
 // stays in rv.
 func decode(body io.Reader, limit int64, rv *review) error {
-	if err := json.UnmarshalRead(&limitedReader{body, limit, limit}, rv); err != nil {
+	limited := &limitedReader{body, limit, limit}
+	err := json.UnmarshalRead(limited, rv)
+	rv.bytes = limit - limited.left
+	if err != nil {
 		return undecodable(err)
 	}
 	return rv.check()
@@ -98,6 +104,7 @@ func decodeInto(buffer []byte, body io.Reader, rv *review) error {
 	n, cut := io.ReadFull(body, buffer)
 	// Strings are copied: the review doesn't refer to the buffer.
 	err := json.Unmarshal(buffer[:n], rv)
+	rv.bytes = int64(n)
 	switch {
 	case cut != nil:
 		return undecodable(cut)
