@@ -46,6 +46,19 @@ func TestEveryActionIsPinnedByCommit(t *testing.T) {
 	}
 }
 
+func TestEveryImageOfAWorkflowIsPinnedByDigest(t *testing.T) {
+	t.Parallel()
+	images := regexp.MustCompile(`(?m)\b(?:image|generator)=.*$|^ *(?:image|container): .*$|docker://.*$|sbom: true`)
+	digest := regexp.MustCompile(`@sha256:[0-9a-f]{64}$`)
+	for _, file := range gitFiles(t, ".github/workflows/*") {
+		for _, image := range images.FindAllString(read(t, file), -1) {
+			if !digest.MatchString(image) {
+				t.Errorf("%s: %q has no digest", file, image)
+			}
+		}
+	}
+}
+
 func TestEveryBaseImageIsPinnedByDigest(t *testing.T) {
 	t.Parallel()
 	from := regexp.MustCompile(`(?mi)^\s*FROM\s+(?:--platform=\S+\s+)?(\S+)(?:\s+AS\s+(\S+))?`)
