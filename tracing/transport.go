@@ -4,7 +4,9 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -48,34 +50,49 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	span.SetAttributes(Project.String(t.Project), method.String(r.Method), serverHost.String(r.URL.Hostname()), fullURL.String(r.URL.Redacted()))
 	response, err := t.Base.RoundTrip(r.WithContext(ctx))
 	if err != nil {
-		Fail(span, err)
+		Fail(span, errors.New(withoutSecrets(r, err.Error())))
 		span.End()
 		return nil, err
 	}
 	span.SetAttributes(status.Int(response.StatusCode))
 	if id := response.Header.Get("X-Request-Id"); id != "" {
-		span.SetAttributes(RequestID.String(id))
+		span.SetAttributes(RequestID.String(withoutSecrets(r, id)))
 	}
 	if response.StatusCode >= http.StatusBadRequest {
 		span.SetStatus(codes.Error, "HTTP status "+strconv.Itoa(response.StatusCode))
 	}
-	response.Body = &body{ReadCloser: response.Body, span: span}
+	response.Body = &body{ReadCloser: response.Body, request: r, span: span}
 	return response, nil
+}
+
+// withoutSecrets returns a text that a server may have chosen, without the
+// credentials of the request.
+func withoutSecrets(r *http.Request, text string) string {
+	for _, name := range []string{"X-Auth-Token", "X-Security-Token"} {
+		secret := r.Header.Get(name)
+		for _, form := range []string{secret, url.QueryEscape(secret), strings.Trim(strconv.Quote(secret), `"`)} {
+			if secret != "" {
+				text = strings.ReplaceAll(text, form, "[redacted]")
+			}
+		}
+	}
+	return text
 }
 
 // body ends the span when it is closed.
 type body struct {
 	io.ReadCloser
 
-	span trace.Span
-	once sync.Once
+	request *http.Request
+	span    trace.Span
+	once    sync.Once
 }
 
 // Read notes an answer that breaks off.
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
-		Fail(b.span, err)
+		Fail(b.span, errors.New(withoutSecrets(b.request, err.Error())))
 	}
 	return n, err
 }
