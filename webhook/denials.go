@@ -73,7 +73,8 @@ func (d *denials) makeRoom(now time.Time) {
 
 // logDenial logs a denial in one line, and the same again only once a minute.
 // What is the same is what has the same owner, or else the same name, and the
-// same violations, whatever their words: those of HSS may name the request.
+// same violations, whatever their words: those of HSS may name the request. New
+// names have their bound, too.
 func (h *Handler) logDenial(req *request, d *gate.Decision) {
 	if d.Outcome == gate.Admitted {
 		return
@@ -84,7 +85,7 @@ func (h *Handler) logDenial(req *request, d *gate.Decision) {
 	if !log {
 		return
 	}
-	h.Log.Info("denied", "outcome", d.Outcome, "kind", d.Kind, "namespace", d.Namespace, "name", d.Name, "owner", owner, "uid", req.UID,
+	h.decisionLog().Info("denied", "outcome", d.Outcome, "kind", d.Kind, "namespace", d.Namespace, "name", d.Name, "owner", owner, "uid", req.UID,
 		"user", req.UserInfo.Username, "images", firstOf(deniedImages(d)), "policies", d.Policies, "violations", firstOf(d.Lines()),
 		"dryRunRequest", req.DryRun, "dryRun", h.DryRun, "repeats", repeats)
 }

@@ -175,3 +175,22 @@ func TestDenialsThatAreRememberedAreBounded(t *testing.T) {
 		t.Errorf("%d are remembered, want %d: what is old makes room first", len(d.last), maxDenials)
 	}
 }
+
+func TestDenialsOfEverNewNamesAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		h := NewHandler(Options{Log: slog.New(slog.NewJSONHandler(&log, nil))})
+		for n := range 10_000 {
+			h.logDenial(&request{UID: "1"}, newDenial(fmt.Sprint("web-", n)))
+		}
+		if n := len(logged(t, &log)); n > 200 {
+			t.Errorf("10,000 denials at one moment are %d lines", n)
+		}
+		time.Sleep(time.Second)
+		h.logDenial(&request{UID: "1"}, newDenial("another"))
+		if lines := logged(t, &log); len(lines) != 1 || lines[0]["notLogged"] != 9800.0 {
+			t.Errorf("got %v, want a line that counts 9,800", lines)
+		}
+	})
+}

@@ -1,31 +1,44 @@
 package webhook
 
 import (
+	"log/slog"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
 )
 
-// failures bounds how often it is logged that a review could not be judged:
-// whoever reaches the port can send what is none.
-type failures struct {
+// lineLimit bounds how many lines are logged, whatever reviews hold and whoever
+// sends them.
+type lineLimit struct {
 	limiter    *rate.Limiter
 	suppressed atomic.Int64
 }
 
-// newFailures lets a burst pass, and then one a second.
-func newFailures() failures {
-	const burst = 20
-	return failures{limiter: rate.NewLimiter(rate.Every(time.Second), burst)}
+// newLineLimit lets a burst pass, and then a line every so often.
+func newLineLimit(burst int, every time.Duration) lineLimit {
+	return lineLimit{limiter: rate.NewLimiter(rate.Every(every), burst)}
 }
 
-// note notes a failure, and tells whether it is to be logged and how many were
-// not since the last time.
-func (f *failures) note() (suppressed int64, log bool) {
-	if !f.limiter.Allow() {
-		f.suppressed.Add(1)
+// note reports whether a line is to be logged, and how many were not since the
+// last one that was.
+func (l *lineLimit) note() (suppressed int64, log bool) {
+	if !l.limiter.Allow() {
+		l.suppressed.Add(1)
 		return 0, false
 	}
-	return f.suppressed.Swap(0), true
+	return l.suppressed.Swap(0), true
+}
+
+// decisionLog returns the log for what became of a review, or one that drops
+// everything if there were too many such lines lately.
+func (h *Handler) decisionLog() *slog.Logger {
+	suppressed, log := h.decided.note()
+	switch {
+	case !log:
+		return slog.New(slog.DiscardHandler)
+	case suppressed > 0:
+		return h.Log.With("notLogged", suppressed)
+	}
+	return h.Log
 }

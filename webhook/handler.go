@@ -111,14 +111,16 @@ type Handler struct {
 	Options
 	buffers  buffers
 	denials  denials
-	failures failures
+	failures lineLimit
+	// decided bounds the lines of denials, of pins and of what was let past.
+	decided lineLimit
 }
 
 // NewHandler returns a handler to be registered on controller-runtime's
 // webhook server.
 func NewHandler(o Options) *Handler {
 	o.setDefaults()
-	return &Handler{Options: o, failures: newFailures()}
+	return &Handler{Options: o, failures: newLineLimit(20, time.Second), decided: newLineLimit(200, 100*time.Millisecond)}
 }
 
 // front is what one path makes of the reviews that the Handler reads.

@@ -34,7 +34,7 @@ func (h *Handler) recordLetPast(req *request, d *gate.Decision) {
 	if len(uses) == 0 && len(graces) == 0 && !broken {
 		return
 	}
-	log := h.Log.With("kind", d.Kind, "namespace", d.Namespace, "name", d.Name, "uid", req.UID, "user", req.UserInfo.Username, "dryRunRequest", req.DryRun)
+	log := h.decisionLog().With("kind", d.Kind, "namespace", d.Namespace, "name", d.Name, "uid", req.UID, "user", req.UserInfo.Username, "dryRunRequest", req.DryRun)
 	for _, use := range uses {
 		log.Info("exception used", "exception", use.Exception.Name(), "policy", use.Policy, "until", use.Exception.Until(), "reason", use.Exception.Reason())
 	}

@@ -159,10 +159,8 @@ func (p *pinning) failure(rv *review, _ int32, reason metav1.StatusReason, why s
 
 // log logs what was left, and the same again only once a minute.
 func (p *pinning) log(req *request, found *gate.Pinning) {
-	log := p.handler.Log.With("namespace", req.Namespace, "name", displayName(req), "uid", req.UID, "operation", req.Operation,
-		"dryRunRequest", req.DryRun, "dryRun", p.handler.DryRun)
 	if pinned := found.Lines(true); len(pinned) > 0 {
-		log.Debug("pinned", "images", pinned)
+		p.handler.Log.Debug("pinned", "images", pinned, "namespace", req.Namespace, "name", displayName(req), "uid", req.UID)
 	}
 	left := append(found.Lines(false), found.Notices...)
 	if len(left) == 0 {
@@ -170,6 +168,7 @@ func (p *pinning) log(req *request, found *gate.Pinning) {
 	}
 	what := append([]string{req.Namespace, cmp.Or(ownerOf(req), displayName(req))}, left...)
 	if repeats, isNews := p.left.note(time.Now(), what...); isNews {
-		log.Info("not pinned", "images", left, "repeats", repeats)
+		p.handler.decisionLog().Info("not pinned", "images", left, "repeats", repeats, "namespace", req.Namespace, "name", displayName(req), "uid", req.UID,
+			"operation", req.Operation, "dryRunRequest", req.DryRun, "dryRun", p.handler.DryRun)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 
 	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
@@ -65,6 +66,32 @@ func lowered(level slog.Level) slog.Level {
 	return level
 }
 
+// The bounds of the values of a log line, in bytes: of one text, and of a list,
+// an error or a stack.
+const (
+	maxLoggedText = 1 << 10
+	maxLoggedAny  = 4 << 10
+)
+
+// boundedValue cuts a long value: names, reasons and errors hold what users and
+// servers send.
+func boundedValue(_ []string, a slog.Attr) slog.Attr {
+	most := maxLoggedAny
+	switch a.Value.Kind() {
+	case slog.KindAny:
+	case slog.KindString:
+		if a.Key != "stack" {
+			most = maxLoggedText
+		}
+	default:
+		return a
+	}
+	if text := a.Value.String(); len(text) > most {
+		a.Value = slog.StringValue(strings.ToValidUTF8(text[:most], "") + "…")
+	}
+	return a
+}
+
 // newLogger makes the one logger of the process, for the libraries too.
 func newLogger(w io.Writer, c config.Logging) (*slog.Logger, error) {
 	return newLoggerAt(w, c, &slog.LevelVar{})
@@ -75,19 +102,25 @@ func newLoggerAt(w io.Writer, c config.Logging, level *slog.LevelVar) (*slog.Log
 	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
 		return nil, usageError{fmt.Errorf("log level must be debug, info, warn or error, not %q", c.Level)}
 	}
-	options := &slog.HandlerOptions{Level: level}
-	var handler slog.Handler
-	switch c.Format {
-	case "json":
-		handler = slog.NewJSONHandler(w, options)
-	case "text":
-		handler = slog.NewTextHandler(w, options)
-	default:
-		return nil, usageError{fmt.Errorf("log format must be json or text, not %q", c.Format)}
+	handler, err := newLogHandler(w, c.Format, level)
+	if err != nil {
+		return nil, err
 	}
 	ctrl.SetLogger(logr.FromSlogHandler(libraryHandler{handler}))
 	klog.SetSlogLogger(slog.New(libraryHandler{handler}))
 	log := slog.New(handler)
 	slog.SetDefault(log) // and of package log, which net/http uses
 	return log, nil
+}
+
+// newLogHandler makes the handler, which bounds what is logged.
+func newLogHandler(w io.Writer, format string, level slog.Leveler) (slog.Handler, error) {
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: boundedValue}
+	switch format {
+	case "json":
+		return slog.NewJSONHandler(w, options), nil
+	case "text":
+		return slog.NewTextHandler(w, options), nil
+	}
+	return nil, usageError{fmt.Errorf("log format must be json or text, not %q", format)}
 }

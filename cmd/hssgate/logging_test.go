@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestLibrariesLogTheirInformationForDebugging(t *testing.T) {
@@ -32,5 +34,26 @@ func TestLibrariesLogTheirInformationForDebugging(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
 		})
+	}
+}
+
+func TestNoValueMakesALogLineLong(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("é", 1<<20)
+	for _, format := range []string{"json", "text"} {
+		for name, value := range map[string]any{
+			"a name": long, "an error": errors.New(long), "a list": []string{"a", long, "b"}, "a map": map[string]string{long: long},
+			"bytes": []byte(long), "a group": slog.GroupValue(slog.String("in", long)), "a stack": long,
+		} {
+			var out bytes.Buffer
+			handler, err := newLogHandler(&out, format, slog.LevelInfo)
+			if err != nil {
+				t.Fatal(err)
+			}
+			slog.New(handler).With("before", long).Info(long, "value", value, "last", "kept")
+			if n := out.Len(); n > 16<<10 || !utf8.Valid(out.Bytes()) || !strings.Contains(out.String(), "kept") {
+				t.Errorf("%s in %s is a line of %d bytes", name, format, n)
+			}
+		}
 	}
 }
