@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-
-	"sigs.k8s.io/yaml"
 )
 
 // Changes tell what other policies would change.
@@ -73,12 +71,7 @@ func writeAs(w io.Writer, f Format, v any, t *Table) error {
 	case JSON:
 		return writeJSON(w, v)
 	case YAML:
-		data, err := yaml.Marshal(v)
-		if err != nil {
-			return err
-		}
-		_, err = w.Write(data)
-		return err
+		return writeYAML(w, v)
 	default:
 		_, err := io.WriteString(w, t.String())
 		return err

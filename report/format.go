@@ -1,11 +1,15 @@
 package report
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"sigs.k8s.io/yaml"
 )
@@ -91,12 +95,7 @@ func (r *Report) write(w io.Writer, f Format) error {
 	case JSON:
 		return writeJSON(w, r)
 	case YAML:
-		data, err := yaml.Marshal(r)
-		if err != nil {
-			return err
-		}
-		_, err = w.Write(data)
-		return err
+		return writeYAML(w, r)
 	case SARIF:
 		return r.writeSARIF(w)
 	case JUnit:
@@ -113,8 +112,41 @@ func (r *Report) write(w io.Writer, f Format) error {
 
 // writeJSON leaves < and > as they are: nobody puts it into a page unquoted.
 func writeJSON(w io.Writer, v any) error {
-	encoder := json.NewEncoder(w)
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
-	return encoder.Encode(v)
+	if err := encoder.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(escapeUnprintable(b.Bytes()))
+	return err
+}
+
+func writeYAML(w io.Writer, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if data, err = yaml.JSONToYAML(escapeUnprintable(data)); err != nil {
+		return err
+	}
+	_, err = w.Write(data)
+	return err
+}
+
+// escapeUnprintable writes what would steer a terminal, and what YAML can't hold,
+// as JSON's escape sequences. JSON has such characters only in its strings.
+func escapeUnprintable(data []byte) []byte {
+	var escaped []byte
+	for _, r := range string(data) {
+		if r == '\n' || strconv.IsPrint(r) {
+			escaped = utf8.AppendRune(escaped, r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			escaped = fmt.Appendf(escaped, "\\u%04x", unit)
+		}
+	}
+	return escaped
 }

@@ -96,7 +96,12 @@ func (r *Report) writeHTML(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return t.Execute(w, p)
+	var b strings.Builder
+	if err := t.Execute(&b, p); err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, clean(b.String()))
+	return err
 }
 
 func (r *Report) page() (*page, error) {

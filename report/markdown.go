@@ -82,7 +82,7 @@ func (r *Report) markdownTable(b *strings.Builder, results []*Result) {
 		}
 		var images, known []string
 		for j := range one.Images {
-			images = append(images, "`"+strings.NewReplacer("`", "'", "|", "\\|").Replace(clean(one.Images[j].Reference))+"`")
+			images = append(images, "`"+strings.NewReplacer("`", "'", "|", "\\|", "\\", "\\\\").Replace(oneLine(one.Images[j].Reference))+"`")
 			known = append(known, inline(one.Images[j].Known))
 		}
 		why := make([]string, 0, len(one.Violations))
@@ -97,10 +97,10 @@ func (r *Report) markdownTable(b *strings.Builder, results []*Result) {
 	}
 }
 
-// inline makes a text one that Markdown shows as it is.
+// inline makes a text one that Markdown shows as it is, in one line.
 func inline(text string) string {
 	escape := strings.NewReplacer(
-		"\\", "\\\\", "|", "\\|", "<", "&lt;", ">", "&gt;", "&", "&amp;", "*", "\\*", "_", "\\_", "`", "\\`", "[", "\\[", "]", "\\]", "\n", " ", "@", "@\u200b",
+		"\\", "\\\\", "|", "\\|", "<", "&lt;", ">", "&gt;", "&", "&amp;", "*", "\\*", "_", "\\_", "`", "\\`", "[", "\\[", "]", "\\]", "~", "\\~", "$", "\\$", "@", "@\u200b",
 	)
-	return escape.Replace(clean(text))
+	return escape.Replace(oneLine(text))
 }

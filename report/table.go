@@ -200,7 +200,7 @@ func (d *drawing) text() string {
 	}
 	b.WriteString("\n" + d.End + "\n")
 	if d.host != "" {
-		b.WriteString("Images without a host are of " + d.host + ".\n")
+		b.WriteString("Images without a host are of " + oneLine(d.host) + ".\n")
 	}
 	return b.String()
 }

@@ -157,7 +157,7 @@ func (p Problem) String() string {
 	default:
 		text = fmt.Sprintf("%s:%d: %s", p.Source, p.Line, text)
 	}
-	return strings.Join(words(text), " ")
+	return oneLine(text)
 }
 
 func (r *Report) isExplained() bool {
@@ -176,7 +176,7 @@ func (r *Report) explained(f Format) string {
 	for i := range r.Results {
 		one := &r.Results[i]
 		row := r.row(one, namespaces)
-		fmt.Fprintf(&b, "%s: %s\n", pen.paint(bold, row.LongTitle), pen.paint(row.Tone.colour(), row.Verdict))
+		fmt.Fprintf(&b, "%s: %s\n", pen.paint(bold, oneLine(row.LongTitle)), pen.paint(row.Tone.colour(), row.Verdict))
 		for _, step := range one.Explanation {
 			writeStep(&b, step, f.Width)
 		}

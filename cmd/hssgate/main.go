@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -29,10 +30,21 @@ func main() {
 	root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: displayName(os.Args[0])}
 	if err := execute(ctx, root); err != nil {
 		if message := err.Error(); message != "" {
-			fmt.Fprintln(os.Stderr, "hssgate:", message)
+			fmt.Fprintln(os.Stderr, "hssgate:", printable(message))
 		}
 		os.Exit(exitCode(err))
 	}
+}
+
+// printable returns a message without what would steer a terminal: it may quote
+// manifests and HSS.
+func printable(message string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || strconv.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, message)
 }
 
 // execute runs what was called. That completion is told where to print as soon

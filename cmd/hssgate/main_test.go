@@ -212,3 +212,9 @@ func TestExitCodes(t *testing.T) {
 		}
 	}
 }
+
+func TestAnErrorCannotSteerTheTerminal(t *testing.T) {
+	if got, want := printable("a\x1b[2Jb\u009b31m\u202e\r\nc"), "a[2Jb31m\nc"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
