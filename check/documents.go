@@ -120,7 +120,9 @@ func (d *document) syntaxError(err error) error {
 		}
 		return "line " + strconv.Itoa(d.line-1+line)
 	})
-	return fmt.Errorf("read the YAML: %s%s", strings.TrimPrefix(text, "yaml: "), d.advice(text))
+	text, _, _ = strings.Cut(strings.TrimPrefix(strings.TrimPrefix(text, "yaml: "), "json: "), ": []interface {}") // no Go types
+	text, _, _ = strings.Cut(text, ": map[")
+	return fmt.Errorf("read the YAML: %s%s", text, d.advice(text))
 }
 
 // advice is what else there is to say about an error of the parser.

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,10 +100,10 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 // the file, not of the types in this program.
 func worded(err error) error {
 	wrong, is := errors.AsType[*json.UnmarshalTypeError](err)
-	if !is || wrong.Field == "" {
+	if !is {
 		return err
 	}
-	return fmt.Errorf("%s must be %s, not %s", wrong.Field, wanted(wrong.Type), given(wrong.Value))
+	return fmt.Errorf("%s must be %s, not %s", cmp.Or(wrong.Field, "it"), wanted(wrong.Type), given(wrong.Value))
 }
 
 // wanted names what a Go type holds.

@@ -143,6 +143,8 @@ func TestExpressionsThatDoNotCompile(t *testing.T) {
 		{"a bad duration", "now - image.scannedAt < duration('7d')", "invalid duration argument"},
 		{"one that is too long", "'" + strings.Repeat("x", 1024) + "' == ''", "has 1032 bytes, allowed 1024"},
 		{"one that costs too much", "image.architectures.all(a, image.architectures.all(b, image.architectures.all(c, a.digest + b.digest != c.digest)))", "use fewer or smaller loops"},
+		{"one without a loop that costs too much", strings.TrimSuffix(strings.Repeat("image.tag.replace('a', image.digest).replace('b', image.digest).matches('x') && ", 12), " && "), "allowed 100000: compare and build fewer strings and lists"},
+		{"one that may cost any amount", "image.tag.split('').join('x') == ''", "may cost any amount, allowed 100000: compare and build fewer strings and lists"},
 		{"one that is nested too deep", strings.Repeat("(", 500) + "true" + strings.Repeat(")", 500), "recursion limit"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

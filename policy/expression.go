@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/checker"
+	"github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/ext"
 	apiservercel "k8s.io/apiserver/pkg/cel"
@@ -70,22 +72,22 @@ func (c *compiler) compile(source string) (*expression, error) {
 	if len(source) > maxExpressionLength {
 		return nil, fmt.Errorf("has %d bytes, allowed %d", len(source), maxExpressionLength)
 	}
-	ast, issues := c.env.Compile(source)
+	checked, issues := c.env.Compile(source)
 	if issues.Err() != nil {
 		return nil, compileError(issues)
 	}
-	if !ast.OutputType().IsExactType(types.BoolType) {
-		return nil, fmt.Errorf("must be a bool, is %s", ast.OutputType())
+	if !checked.OutputType().IsExactType(types.BoolType) {
+		return nil, fmt.Errorf("must be a bool, is %s", checked.OutputType())
 	}
 	estimator := &library.CostEstimator{SizeEstimator: sizes{}}
-	cost, err := c.env.EstimateCost(ast, estimator)
+	cost, err := c.env.EstimateCost(checked, estimator)
 	if err != nil {
 		return nil, fmt.Errorf("estimating its cost: %w", err)
 	}
 	if cost.Max > maxExpressionCost {
-		return nil, fmt.Errorf("may cost %d, allowed %d: use fewer or smaller loops", cost.Max, maxExpressionCost)
+		return nil, costError(checked, cost.Max)
 	}
-	program, err := c.env.Program(ast,
+	program, err := c.env.Program(checked,
 		cel.EvalOptions(cel.OptOptimize, cel.OptTrackCost),
 		cel.CostTracking(estimator),
 		cel.CostLimit(maxExpressionCost),
@@ -95,6 +97,19 @@ func (c *compiler) compile(source string) (*expression, error) {
 		return nil, fmt.Errorf("planning it: %w", err)
 	}
 	return &expression{program: program}, nil
+}
+
+// costError says how much an expression may cost, and what to do about it.
+func costError(checked *cel.Ast, cost uint64) error {
+	amount, advice := fmt.Sprintf("may cost %d", cost), "compare and build fewer strings and lists"
+	if cost > math.MaxInt32 { // what has no bound is estimated by the largest numbers
+		amount = "may cost any amount"
+	}
+	root := ast.NavigateAST(checked.NativeRep())
+	if len(ast.MatchDescendants(root, ast.KindMatcher(ast.ComprehensionKind))) > 0 {
+		advice = "use fewer or smaller loops"
+	}
+	return fmt.Errorf("%s, allowed %d: %s", amount, maxExpressionCost, advice)
 }
 
 // compileError says on one line, for each problem, where it is (line:column).
