@@ -37,6 +37,7 @@ func TestServe(t *testing.T) {
 		"clients with certificates":          testClients,
 		"what kubectl tells of policies":     testColumns,
 		"mistakes in what serve is to serve": testMistakes,
+		"a log that nobody reads":            testUnreadLog,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -79,6 +80,7 @@ type gate struct {
 	webhook, health, metrics string
 	config                   string
 	env                      []string
+	unread                   bool
 	command                  *exec.Cmd
 	log                      string
 	exited                   chan struct{}
@@ -98,6 +100,8 @@ type plan struct {
 	twin bool
 	// env are more environment variables.
 	env []string
+	// unread says that nobody reads what it logs.
+	unread bool
 }
 
 func (s *site) start(t *testing.T, p plan) *gate {
@@ -105,7 +109,7 @@ func (s *site) start(t *testing.T, p plan) *gate {
 	addresses := controlplanetest.FreeAddresses(t, 3)
 	g := &gate{
 		site: s, name: p.name, namespace: p.name, webhook: addresses[0], health: addresses[1], metrics: addresses[2],
-		env: p.env, log: filepath.Join(t.TempDir(), "log"), exited: make(chan struct{}),
+		env: p.env, unread: p.unread, log: filepath.Join(t.TempDir(), "log"), exited: make(chan struct{}),
 	}
 	g.config = write(t, "config.yaml", g.configuration(t, p))
 	if !p.twin {
@@ -125,6 +129,9 @@ func (g *gate) launch(t *testing.T) {
 	g.command = exec.Command(g.binary, "serve", "--config", g.config, "--kubeconfig", g.kubeconfig)
 	g.command.Env = slices.Concat(os.Environ(), []string{"POD_NAMESPACE=" + g.namespace}, g.env)
 	g.command.Stdout, g.command.Stderr = log, log
+	if g.unread {
+		_, g.command.Stderr = newPipe(t)
+	}
 	if err := g.command.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -288,6 +295,34 @@ func write(t *testing.T, name, content string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// newPipe returns a pipe that stays open.
+func newPipe(t *testing.T) (r, w *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = r.Close(), w.Close() })
+	return r, w
+}
+
+// testUnreadLog has more denied than a pipe holds lines of.
+func testUnreadLog(t *testing.T, s *site) {
+	s.kubectl(t, policyFor("unread", "unread-judged"), "create", "-f", "-")
+	g := s.start(t, plan{name: "unread", unread: true})
+	g.awaitReady(t)
+	for n := range 300 {
+		pod := &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("denied-%d", n)},
+			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: fmt.Sprintf("no.example.com/%s:%d", strings.Repeat("x", 200), n)}}},
+		}
+		_, err := g.client.CoreV1().Pods(g.judged()).Create(t.Context(), pod, metav1.CreateOptions{})
+		if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "no configured registry claims host") {
+			t.Fatalf("pod %d, with a log that nobody reads: %v", n, err)
+		}
+	}
 }
 
 var errNotYet = errors.New("not yet")

@@ -66,7 +66,9 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	var level slog.LevelVar
-	log, err := newLoggerAt(cmd.ErrOrStderr(), c.Logging, &level)
+	queue := newLogQueue(cmd.ErrOrStderr())
+	defer queue.close()
+	log, err := newLoggerAt(queue, c.Logging, &level)
 	if err != nil {
 		return err
 	}
