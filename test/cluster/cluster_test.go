@@ -39,6 +39,8 @@ type cluster struct {
 	config *rest.Config
 	client kubernetes.Interface
 	hss    *hss
+	// bin is the folder with the programs that the images hold.
+	bin string
 	// version is that of the image and the chart, a new one for each run, since the
 	// node keeps images.
 	version string
@@ -58,7 +60,7 @@ func newCluster(t *testing.T) *cluster {
 		t.Fatal(err)
 	}
 
-	c := &cluster{node: startNode(t), version: fmt.Sprintf("0.0.0-test.%d", time.Now().Unix())}
+	c := &cluster{node: startNode(t), bin: bin, version: fmt.Sprintf("0.0.0-test.%d", time.Now().Unix())}
 	c.connect(t)
 	c.uninstall(t) // on a node that was kept, hssgate doesn't trust the simulator's new certificate
 	log, err := os.Stat(c.auditLog())

@@ -68,6 +68,11 @@ func (h *hss) know(t *testing.T, rows ...imageRow) {
 	})
 }
 
+// forget removes the images that know added, but for those of the cluster itself.
+func (h *hss) forget() {
+	maps.DeleteFunc(h.rows, func(name string, _ imageRow) bool { return name != "good" && name != "bad" })
+}
+
 // reads returns how often the simulator has read its inventory again.
 func (h *hss) reads(t *testing.T) int {
 	t.Helper()

@@ -52,22 +52,29 @@ func (c *cluster) load(t *testing.T) *load {
 // run sends reviews at a steady pace, however long answers take.
 func (l *load) run(ctx context.Context) {
 	defer close(l.done)
-	var reviews sync.WaitGroup
-	defer reviews.Wait()
-	slots := make(chan struct{}, clients)
 	sending := context.WithoutCancel(ctx)
+	pace(ctx, rate, clients, func(n int) { l.send(sending, n) })
+	l.took = time.Since(l.started)
+}
+
+// pace calls f with 0, 1 and so on, a number of times a second, and some calls at
+// the same time at most, until ctx ends.
+func pace(ctx context.Context, perSecond float64, concurrent int, f func(n int)) {
+	started := time.Now()
+	var calls sync.WaitGroup
+	defer calls.Wait()
+	slots := make(chan struct{}, concurrent)
 	for n := 0; ; n++ {
-		due := l.started.Add(time.Duration(n) * time.Second / rate)
+		due := started.Add(time.Duration(float64(n) * float64(time.Second) / perSecond))
 		select {
 		case <-ctx.Done():
-			l.took = time.Since(l.started)
 			return
 		case <-time.After(time.Until(due)):
 		}
 		slots <- struct{}{}
-		reviews.Go(func() {
+		calls.Go(func() {
 			defer func() { <-slots }()
-			l.send(sending, n)
+			f(n)
 		})
 	}
 }

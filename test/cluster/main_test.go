@@ -27,6 +27,11 @@ func TestCluster(t *testing.T) {
 		{"the audit of 2,000 pods shows an image that turns bad", testAudit},
 		// Its requests are refused for a moment whenever an API server starts, and while it ends after an uninstallation.
 		{"hssgate requests nothing that it has no right to", testRights},
+		// Its own requests are refused, so the audit log is read before.
+		{"a stolen token changes nothing but the caBundle", testStolenToken},
+		{"the ID of an image on the node lets nothing in", testImageID},
+		{"pods with many images keep nobody else waiting", testManyImages},
+		{"a flood of all ports ends no replica", testFlood},
 		{"the Secret of the CA comes back", testCADeleted},
 		{"a damaged caBundle is repaired", testCABundleDamaged},
 		{"kubelet and containerd killed fail no review", testKubeletKilled},

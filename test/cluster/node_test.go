@@ -142,9 +142,14 @@ func (n *node) newConfig(t *testing.T) *rest.Config {
 	return config
 }
 
-// dial connects from the node's network. A socket belongs to the network
-// namespace of the thread that creates it.
+// dial connects from the node's network.
 func (n *node) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return dialFrom(ctx, n.netns, network, address)
+}
+
+// dialFrom connects from the network of the file netns. A socket belongs to the
+// network namespace of the thread that creates it.
+func dialFrom(ctx context.Context, netns, network, address string) (net.Conn, error) {
 	type result struct {
 		connection net.Conn
 		err        error
@@ -152,21 +157,21 @@ func (n *node) dial(ctx context.Context, network, address string) (net.Conn, err
 	dialled := make(chan result)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		connection, err := n.dialHere(ctx, network, address)
+		connection, err := dialHere(ctx, netns, network, address)
 		dialled <- result{connection, err}
 	}()
 	r := <-dialled
 	return r.connection, r.err
 }
 
-func (n *node) dialHere(ctx context.Context, network, address string) (net.Conn, error) {
-	namespace, err := os.Open(n.netns)
+func dialHere(ctx context.Context, netns, network, address string) (net.Conn, error) {
+	namespace, err := os.Open(netns)
 	if err != nil {
 		return nil, err
 	}
 	defer namespace.Close()
 	if err := unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); err != nil {
-		return nil, fmt.Errorf("enter the node's network: %w", err)
+		return nil, fmt.Errorf("enter the network of %s: %w", netns, err)
 	}
 	return (&net.Dialer{}).DialContext(ctx, network, address)
 }

@@ -152,18 +152,24 @@ func (c *cluster) restarts(t *testing.T) string {
 // newDeployment creates a Deployment of a good image in the shop and waits for its pods.
 func (c *cluster) newDeployment(t *testing.T, name string, replicas int32) {
 	t.Helper()
+	c.createDeployment(t, name, goodImage, replicas, nil)
+	c.awaitDeployment(t, shop, name)
+}
+
+// createDeployment creates a Deployment in the shop whose pods have annotations.
+func (c *cluster) createDeployment(t *testing.T, name, image string, replicas int32, annotations map[string]string) {
+	t.Helper()
 	labels := map[string]string{"app": name}
 	deployment := &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: annotations},
 		Spec: appsv1.DeploymentSpec{
 			Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: labels},
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: podSpec(goodImage)},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations}, Spec: podSpec(image)},
 		},
 	}
 	if _, err := c.client.AppsV1().Deployments(shop).Create(t.Context(), deployment, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	c.awaitDeployment(t, shop, name)
 }
 
 // awaitDeployment waits until all pods of a Deployment are ready.
