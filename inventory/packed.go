@@ -73,7 +73,8 @@ func identify(id, digest string, vulnerabilities *int) identity {
 // extra is what few records have.
 type extra struct {
 	architectures []architecture
-	// last is the last completed result of a record that is being scanned again.
+	// last is the last completed result of a record that is being scanned again or
+	// was updated since its scan.
 	last *record
 }
 

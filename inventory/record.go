@@ -8,8 +8,7 @@ import (
 )
 
 // pin returns the records that hold a digest: whole records whose digest it
-// is, and of a record with an architecture of that digest that architecture
-// alone. Without a digest it returns all records. What it returns may be
+// is, and of a record with architectures of that digest those alone. Without a digest it returns all records. What it returns may be
 // records itself.
 func pin(records []policy.Record, digest string) []policy.Record {
 	if digest == "" {
@@ -24,29 +23,37 @@ func pin(records []policy.Record, digest string) []policy.Record {
 	}
 	var pinned []policy.Record
 	for i := range records {
-		if p, ok := pinRecord(&records[i], digest); ok {
-			pinned = append(pinned, p)
-		}
+		pinned = append(pinned, pinRecord(&records[i], digest)...)
 	}
 	return pinned
 }
 
-func pinRecord(r *policy.Record, digest string) (policy.Record, bool) {
+// pinRecord returns what a digest pins of a record: all of it, or one record for
+// each of its architectures that has the digest. Several may, and all count.
+func pinRecord(r *policy.Record, digest string) []policy.Record {
 	if r.Digest == digest {
-		return *r, true
+		return []policy.Record{*r}
 	}
-	for _, a := range r.Architectures {
-		if a.Digest != digest {
-			continue
-		}
+	var last []policy.Record
+	if r.LastCompleted != nil {
+		last = pinRecord(r.LastCompleted, digest)
+	}
+	var pinned []policy.Record
+	add := func(a policy.Architecture) {
 		p := *r
 		p.Architectures, p.PinnedArchitecture, p.LastCompleted = []policy.Architecture{a}, true, nil
-		if r.LastCompleted != nil {
-			if last, ok := pinRecord(r.LastCompleted, digest); ok {
-				p.LastCompleted = &last
-			}
+		if n := len(pinned); len(last) > 0 {
+			p.LastCompleted = &last[min(n, len(last)-1)]
 		}
-		return p, true
+		pinned = append(pinned, p)
 	}
-	return policy.Record{}, false
+	for _, a := range r.Architectures {
+		if a.Digest == digest {
+			add(a)
+		}
+	}
+	for n := len(pinned); n > 0 && n < len(last); n++ { // each of the last results counts, too
+		add(pinned[0].Architectures[0])
+	}
+	return pinned
 }

@@ -37,22 +37,26 @@ func pending(s hss.ScanStatus) bool     { return s.Pending() }
 func running(s hss.ScanStatus) bool     { return s.Running() }
 func uncompleted(s hss.ScanStatus) bool { return !s.Completed() }
 
-// keepCompleted gives records that are being scanned again the last result
-// that was seen of the same row with the same digest. Another digest is
-// another image, and a digest that is none proves nothing. What such a row
-// still shows may then be the other image's result, and doesn't count.
+// isUpdated reports whether the image was updated since its scan.
+func (r *record) isUpdated() bool { return r.scannedAt > 0 && r.updatedAt > r.scannedAt }
+
+// keepCompleted gives records that are being scanned again, or were updated
+// since their scan, the last result that was seen of the same row with the same
+// digest. Another digest is another image, and a digest that is none proves
+// nothing. What a row that is being scanned still shows may then be the other
+// image's result, and doesn't count.
 func keepCompleted(records, previous []record) {
 	for i := range records {
 		r := &records[i]
 		at := slices.IndexFunc(previous, func(p record) bool { return p.isSameEntry(r) })
-		if at < 0 || !r.isRunning() {
+		if at < 0 || !r.isRunning() && (!r.isCompleted() || !r.isUpdated()) {
 			continue
 		}
 		if same := slices.IndexFunc(previous, func(p record) bool { return p.isSameRow(r) }); same >= 0 {
 			at = same
 		}
 		before := &previous[at]
-		if before.digest() != r.digest() || before.isRunning() && before.showsNothing() {
+		if r.isRunning() && (before.digest() != r.digest() || before.isRunning() && before.showsNothing()) {
 			*r = r.withoutResult()
 		}
 		if before.digest() == r.digest() && image.IsDigest(r.digest()) {
@@ -74,13 +78,14 @@ func (r *record) withoutResult() record {
 	return bare
 }
 
-// completed returns a record's last completed result: itself, or what it kept.
+// completed returns a record's last completed result: itself, if its scan is of
+// the image as it is, or what it kept.
 func (r *record) completed() *record {
 	switch {
-	case r.isCompleted():
+	case r.isCompleted() && r.scannedAt > 0 && !r.isUpdated():
 		last := r.withLast(nil)
 		return &last
-	case r.isRunning():
+	case r.isCompleted(), r.isRunning():
 		return r.last()
 	default:
 		return nil

@@ -91,7 +91,7 @@ func lackOf(row *hss.Image, now time.Time, repeatAfter time.Duration) lack {
 		return lacksSuccess
 	case failed && now.Sub(row.LatestScanTime) < repeatAfter:
 		return lacksSuccess
-	case failed, row.LatestUpdateTime.After(row.LatestScanTime):
+	case failed, row.LatestScanTime.IsZero(), row.LatestUpdateTime.After(row.LatestScanTime):
 		return lacksScan
 	case row.MultiArch && len(row.Architectures) == 0, slices.ContainsFunc(statuses, incomplete):
 		return lacksClarity

@@ -21,6 +21,19 @@ func architectures(amd64, arm64 policy.Scan) func(*policy.Record) {
 	}
 }
 
+// twins makes a record one of two architectures with one digest: one that is
+// being scanned if the other is, and is good if not.
+func twins(second policy.Scan) func(*policy.Record) {
+	first := scan(0, 0, 0)
+	if second.Status == v1alpha1.ScanStatusScanning {
+		first = second
+	}
+	return func(r *policy.Record) {
+		architectures(first, second)(r)
+		r.Architectures[1].Digest = r.Architectures[0].Digest
+	}
+}
+
 func pinned(arm64 policy.Scan) func(*policy.Record) {
 	return func(r *policy.Record) {
 		r.MultiArch, r.PinnedArchitecture = true, true
@@ -56,6 +69,10 @@ func TestEveryArchitectureMustPass(t *testing.T) {
 		{"one being scanned again after a bad result",
 			with(architectures(scan(0, 0, 0), pending()), before(architectures(scan(0, 0, 0), scan(8, 0, 0)))),
 			"vulnerabilities: architecture sha256:bbbbbbbbbbbb…: 8 vulnerabilities, allowed 0"},
+		{"two of one digest, scanned again after the second was bad", with(twins(pending()), before(twins(scan(8, 0, 0)))),
+			"vulnerabilities: architecture sha256:aaaaaaaaaaaa…: 8 vulnerabilities, allowed 0"},
+		{"two of one digest, scanned again after the second failed", with(twins(pending()), before(twins(policy.Scan{Status: "failed"}))),
+			"notScanned: architecture sha256:aaaaaaaaaaaa…: being scanned, and no completed scan is known"},
 		{"one of them vulnerable in a row that does not call itself one of several",
 			with(architectures(scan(0, 0, 0), scan(7, 0, 0)), func(r *policy.Record) { r.MultiArch = false }),
 			"vulnerabilities: architecture sha256:bbbbbbbbbbbb…: 7 vulnerabilities, allowed 0"},

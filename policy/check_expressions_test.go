@@ -59,7 +59,7 @@ func TestExpressionsThatAreTrueOfACleanImage(t *testing.T) {
 func TestExpressionsThatFail(t *testing.T) {
 	t.Parallel()
 	unknown := with(func(r *policy.Record) {
-		r.Severity, r.ScannedAt = "", time.Time{}
+		r.Severity, r.UpdatedAt = "", time.Time{}
 		r.Scan = policy.Scan{Status: v1alpha1.ScanStatusSuccess}
 	})
 	const cannot = "could not be evaluated: "
@@ -73,8 +73,8 @@ func TestExpressionsThatFail(t *testing.T) {
 			"expression `image.vulnerabilities < 5` " + cannot + "no such key: vulnerabilities"},
 		{"a missing severity level", "image.severityLevel != 'High'", unknown,
 			"expression `image.severityLevel != 'High'` " + cannot + "no such key: severityLevel"},
-		{"a missing time", "now - image.scannedAt < duration('1h')", unknown,
-			"expression `now - image.scannedAt < duration('1h')` " + cannot + "no such key: scannedAt"},
+		{"a missing time", "now - image.updatedAt < duration('1h')", unknown,
+			"expression `now - image.updatedAt < duration('1h')` " + cannot + "no such key: updatedAt"},
 		{"a number of a failed scan", "image.vulnerabilities == 0", failed(),
 			"expression `image.vulnerabilities == 0` " + cannot + "no such key: vulnerabilities"},
 		{"a division by zero", "1 / image.vulnerabilities == 1", cleanRecord(),

@@ -32,7 +32,7 @@ func TestScanAge(t *testing.T) {
 			"scanAge: scanned 168h0m1s ago, allowed 168h"},
 		{"a scan that is a nanosecond too old fails", scannedAt(ago(7*day + 1)),
 			"scanAge: scanned 168h0m0.000000001s ago, allowed 168h0m0s"},
-		{"an unknown time fails", scannedAt(time.Time{}), "scanAge: time of scan unknown, allowed 7 days"},
+		{"an unknown time fails", scannedAt(time.Time{}), "notScanned: the time of its scan is unknown\nscanAge: time of scan unknown, allowed 7 days"},
 		{"clocks may differ a little", scannedAt(ago(-10 * time.Minute)), ""},
 		{"a scan in the future fails", scannedAt(ago(-3 * day)),
 			"scanAge: scanned 3 days from now by HSS's clock, allowed 7 days ago"},

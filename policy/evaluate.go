@@ -143,21 +143,23 @@ func (e *evaluation) judge(ctx context.Context, sc scope, a *Architecture) {
 	}
 }
 
-// judgeRecord judges one record, by its last completed scan if it is being
-// scanned again.
+// judgeRecord judges one record by the completed results that are known of it,
+// or by how its scan failed.
 func (e *evaluation) judgeRecord(ctx context.Context, r *Record) {
 	if lacksArchitectures(r) {
 		e.notScanned("HSS lists none of its architectures")
 		return
 	}
-	if stageOf(decisiveScan(r).Status) != stagePending {
-		e.judgeEnded(ctx, r)
+	if s := stageOf(decisiveScan(r).Status); s != stagePending && s != stageDone {
+		if late := updatedAfter(r.UpdatedAt, r.ScannedAt); late != "" {
+			e.notScanned(late)
+		}
+		e.judgeResult(ctx, r)
 		return
 	}
-	results, why := lastResults(r)
+	results, why := completedResults(r)
 	if why != "" {
 		e.notScanned(why)
-		return
 	}
 	for i, result := range results {
 		if i > 0 {
@@ -166,17 +168,6 @@ func (e *evaluation) judgeRecord(ctx context.Context, r *Record) {
 		e.judgeResult(ctx, result)
 	}
 	e.suffix = ""
-}
-
-// judgeEnded judges a record whose scan has ended, well or not.
-func (e *evaluation) judgeEnded(ctx context.Context, r *Record) {
-	late := updatedAfter(r.UpdatedAt, r.ScannedAt)
-	if late != "" {
-		e.notScanned(late)
-	}
-	if late == "" || stageOf(decisiveScan(r).Status) != stageDone {
-		e.judgeResult(ctx, r)
-	}
 }
 
 // judgeResult applies the requirements to a record and its architectures.
@@ -198,16 +189,17 @@ func (e *evaluation) judgeResult(ctx context.Context, r *Record) {
 }
 
 func (e *evaluation) judgeArchitecture(ctx context.Context, r *Record, a *Architecture) {
-	scan := &a.Scan
-	if stageOf(scan.Status) == stagePending {
-		scan = lastScanOf(r, a)
+	scans := []*Scan{&a.Scan}
+	if stageOf(a.Scan.Status) == stagePending {
+		scans = lastScansOf(r, a)
 	}
-	if scan == nil {
+	if len(scans) == 0 {
 		e.notScanned(architecturePrefix(a) + pendingText(a.Scan.Status))
-		return
 	}
-	e.subject.scan = scan
-	e.judge(ctx, ofScan, a)
+	for _, scan := range scans {
+		e.subject.scan = scan
+		e.judge(ctx, ofScan, a)
+	}
 }
 
 // architecturePrefix names an architecture by the beginning of its digest; it

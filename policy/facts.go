@@ -118,7 +118,7 @@ type Record struct {
 	PinnedArchitecture bool
 	// LastCompleted is the last row with a completed scan that was seen for the
 	// same image and digest, kept while Scan.Status says that it is being
-	// scanned again; nil if none was seen.
+	// scanned again, or UpdatedAt that it was updated since; nil if none was seen.
 	LastCompleted *Record
 }
 

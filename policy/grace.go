@@ -69,12 +69,8 @@ func hasResult(r *Record) bool {
 		return false
 	}
 	switch stageOf(decisiveScan(r).Status) {
-	case stagePending:
-		if _, why := lastResults(r); why != "" {
-			return false
-		}
-	case stageDone:
-		if updatedAfter(r.UpdatedAt, r.ScannedAt) != "" {
+	case stagePending, stageDone:
+		if _, why := completedResults(r); why != "" {
 			return false
 		}
 	case stageUnknown, stageFailed:
@@ -84,7 +80,7 @@ func hasResult(r *Record) bool {
 		return true
 	}
 	return !slices.ContainsFunc(r.Architectures, func(a Architecture) bool {
-		return stageOf(a.Scan.Status) != stageDone && lastScanOf(r, &a) == nil
+		return stageOf(a.Scan.Status) != stageDone && len(lastScansOf(r, &a)) == 0
 	})
 }
 

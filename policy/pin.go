@@ -103,19 +103,13 @@ func unscanned(r *Record) string {
 	if lacksArchitectures(r) {
 		return "HSS lists none of its architectures"
 	}
-	results := []*Record{r}
-	switch scan := decisiveScan(r); stageOf(scan.Status) {
-	case stageDone:
-		if late := updatedAfter(r.UpdatedAt, r.ScannedAt); late != "" {
-			return late
-		}
-	case stagePending:
-		var why string
-		if results, why = lastResults(r); why != "" {
-			return why
-		}
-	default:
+	scan := decisiveScan(r)
+	if s := stageOf(scan.Status); s != stagePending && s != stageDone {
 		return "its scan ended with " + orElse(string(scan.Status), "no status")
+	}
+	results, why := completedResults(r)
+	if why != "" {
+		return why
 	}
 	if slices.ContainsFunc(results, lacksScan) {
 		return "not every architecture has been scanned"
@@ -126,7 +120,7 @@ func unscanned(r *Record) string {
 // lacksScan tells whether any architecture lacks a completed scan.
 func lacksScan(r *Record) bool {
 	return slices.ContainsFunc(r.Architectures, func(a Architecture) bool {
-		return a.Scan.Status != v1alpha1.ScanStatusSuccess && lastScanOf(r, &a) == nil
+		return a.Scan.Status != v1alpha1.ScanStatusSuccess && len(lastScansOf(r, &a)) == 0
 	})
 }
 

@@ -29,24 +29,38 @@ func updatedAfter(updated, scanned time.Time) string {
 	return "updated " + readable(updated.Sub(scanned)) + " after its last scan"
 }
 
-// lastResults returns the completed results that decide for a record which is
-// waiting for a scan or being scanned, or says why there is none. There can be
-// two: what the row still shows, and what it showed when its scan was done.
-func lastResults(r *Record) (results []*Record, why string) {
+// scannedAsItIs reports whether the times of a record show that its scan is of
+// the image as it is: after its last update, at a time that is known.
+func scannedAsItIs(r *Record) bool {
+	return !r.ScannedAt.IsZero() && updatedAfter(r.UpdatedAt, r.ScannedAt) == ""
+}
+
+// completedResults returns the completed results that decide for a record whose
+// scan is done, under way or to come, or says why there is none. There can be two:
+// what the row shows, and what it showed when an earlier scan of the same digest
+// was done. That one also counts if the image was updated since: an unchanged
+// image may have been pushed again. A result without the time of its scan is not
+// known to be completed, and counts all the same if it is bad.
+func completedResults(r *Record) (results []*Record, why string) {
 	status := decisiveScan(r).Status
-	if status == v1alpha1.ScanStatusUnscan {
+	isDone := stageOf(status) == stageDone
+	late, last := updatedAfter(r.UpdatedAt, r.ScannedAt), lastCompleted(r)
+	switch {
+	case isDone && r.ScannedAt.IsZero():
+		return []*Record{r}, "the time of its scan is unknown"
+	case isDone && late == "":
+		return []*Record{r}, ""
+	case status == v1alpha1.ScanStatusUnscan:
 		return nil, pendingText(status)
-	}
-	if late := updatedAfter(r.UpdatedAt, r.ScannedAt); late != "" {
+	case late != "" && last == nil:
 		return nil, late
+	case isDone:
+		return []*Record{r, last}, ""
 	}
 	if isRescan(r.Scan.Status) && !r.ScannedAt.IsZero() && r.Severity != "" {
 		results = append(results, asCompleted(r))
 	}
-	if last := lastCompleted(r); last != nil {
-		if late := updatedAfter(latest(r.UpdatedAt, last.UpdatedAt), last.ScannedAt); late != "" {
-			return nil, late
-		}
+	if last != nil {
 		results = append(results, last)
 	}
 	if len(results) == 0 {
@@ -78,7 +92,7 @@ func isRescan(s v1alpha1.ScanStatus) bool {
 // digest, which is the only proof that it is of the same image.
 func lastCompleted(r *Record) *Record {
 	last := r.LastCompleted
-	if last == nil {
+	if last == nil || !scannedAsItIs(last) {
 		return nil
 	}
 	if r.PinnedArchitecture {
@@ -113,23 +127,23 @@ func architectureOf(r *Record, digest string) *Architecture {
 	return nil
 }
 
-// lastScanOf is the last completed scan of an architecture that is being
-// scanned again; nil if none is known.
-func lastScanOf(r *Record, a *Architecture) *Scan {
+// lastScansOf returns the last completed scans of the digest of an architecture
+// that is being scanned again. Several architectures may have it. There is none
+// unless all were completed.
+func lastScansOf(r *Record, a *Architecture) (scans []*Scan) {
 	last := r.LastCompleted
-	if last == nil || !isRescan(a.Scan.Status) || updatedAfter(r.UpdatedAt, last.ScannedAt) != "" {
+	if last == nil || a.Digest == "" || !isRescan(a.Scan.Status) || !scannedAsItIs(last) {
 		return nil
 	}
-	before := architectureOf(last, a.Digest)
-	if before == nil || before.Scan.Status != v1alpha1.ScanStatusSuccess {
-		return nil
+	for i := range last.Architectures {
+		before := &last.Architectures[i]
+		switch {
+		case before.Digest != a.Digest:
+		case before.Scan.Status != v1alpha1.ScanStatusSuccess:
+			return nil
+		default:
+			scans = append(scans, &before.Scan)
+		}
 	}
-	return &before.Scan
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
+	return scans
 }

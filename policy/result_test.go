@@ -56,10 +56,56 @@ func TestScansThatHaveNotBeenCompleted(t *testing.T) {
 		{"another digest's scan says nothing", rescanned(before(digestOf(otherDigest))), none},
 		{"a missing digest proves nothing", rescanned(digestOf(""), before(digestOf(""))), none},
 		{"a last scan that failed is none", rescanned(before(status("failed"))), none},
-		{"an update since the last completed scan", rescanned(before(), func(r *policy.Record) { r.UpdatedAt = ago(time.Hour) }),
-			"notScanned: updated 23h after its last scan"},
-		{"an update that only the last record shows", rescanned(before(func(r *policy.Record) { r.UpdatedAt = ago(time.Hour) })),
-			"notScanned: updated 23h after its last scan"},
+		{"an update of the same digest since the last completed scan", rescanned(before(), updated), ""},
+		{"an update of the same digest, with what was bad", rescanned(before(vulnerable(7)), updated), "vulnerabilities: 7 vulnerabilities, allowed 0"},
+		{"an update since the scan of another digest", rescanned(before(digestOf(otherDigest)), updated), none},
+		{"a last scan of before an update is none", rescanned(before(updated)), none},
+		{"a last scan of an unknown time is none", rescanned(before(unscannedTime)), none},
+	})
+}
+
+// updated is pushed again after its scan.
+func updated(r *policy.Record) { r.UpdatedAt = ago(time.Hour) }
+
+// unscannedTime lacks the time of its scan.
+func unscannedTime(r *policy.Record) { r.ScannedAt = time.Time{} }
+
+func TestAnImagePushedAgainKeepsTheResultOfItsDigest(t *testing.T) {
+	t.Parallel()
+	const late = "notScanned: updated 23h after its last scan"
+	bad := vulnerable(7)
+	multi := architectures(scan(0, 0, 0), scan(0, 0, 0))
+	runRequirement(t, strict(), []requirementCase{
+		{"no earlier result is known", with(updated), late},
+		{"the same digest", with(updated, before()), ""},
+		{"the same digest, and the result is bad", with(bad, updated, before(bad)), "vulnerabilities: 7 vulnerabilities, allowed 0"},
+		{"the same digest, and only the earlier result is bad", with(updated, before(bad)),
+			"vulnerabilities: 7 vulnerabilities, allowed 0 in its last completed scan"},
+		{"the same digest, and only the later result is bad", with(bad, updated, before()), "vulnerabilities: 7 vulnerabilities, allowed 0"},
+		{"another digest", with(updated, before(digestOf(otherDigest))), late},
+		{"no digest", with(updated, digestOf(""), before(digestOf(""))), late},
+		{"an earlier scan that failed", with(updated, before(status("failed"))), late},
+		{"an earlier scan of before an update", with(updated, before(updated)), late},
+		{"a scan that failed since", with(updated, status("failed"), before()), late + "\nscanStatus: scan failed, allowed success"},
+		{"several architectures", with(updated, multi, before(multi)), ""},
+		{"one pinned", with(updated, pinned(scan(0, 0, 0)), before(multi)), ""},
+		{"one pinned that was bad", with(updated, pinned(scan(0, 0, 0)), before(architectures(scan(0, 0, 0), scan(2, 0, 0)))),
+			"vulnerabilities: 2 vulnerabilities, allowed 0 in its last completed scan"},
+	})
+}
+
+func TestAScanWithoutATimeIsNone(t *testing.T) {
+	t.Parallel()
+	const none = "notScanned: the time of its scan is unknown"
+	withoutAge := strict()
+	withoutAge.ScanAge = nil
+	runRequirement(t, withoutAge, []requirementCase{
+		{"a good result", with(unscannedTime), none},
+		{"a bad result counts too", with(unscannedTime, vulnerable(7)), none + "\nvulnerabilities: 7 vulnerabilities, allowed 0"},
+		{"also if it was good once", with(unscannedTime, before()), none},
+		{"of several architectures", with(unscannedTime, architectures(scan(0, 0, 0), scan(0, 0, 0))), none},
+		{"of one that is pinned", with(unscannedTime, pinned(scan(0, 0, 0))), none},
+		{"of a scan that failed", with(unscannedTime, status("failed")), "scanStatus: scan failed, allowed success"},
 	})
 }
 

@@ -235,3 +235,147 @@ func TestOfOneRowInTwoStatesTheWorseDecides(t *testing.T) {
 		})
 	}
 }
+
+// architecturesOf are rows of association_images, each of a digest with so many
+// malicious files.
+func architecturesOf(digest string, files ...int) string {
+	rows := make([]string, len(files))
+	for i, n := range files {
+		rows[i] = fmt.Sprintf(`{"id":%d,"image_digest":%q,"scan_status":"success","vul_num":0,"unsafe_setting_num":0,"malicious_file_num":%d}`, 70+i, digest, n)
+	}
+	return "[" + strings.Join(rows, ",") + "]"
+}
+
+func noMalware(s *v1alpha1.ImageScanPolicySpec) {
+	s.Require.MaliciousFiles = &v1alpha1.CountRequirement{Max: 0}
+}
+
+func TestADigestStandsForEveryArchitectureThatHasIt(t *testing.T) {
+	t.Parallel()
+	const malware = "3 malicious files, allowed 0"
+	multi := func(architectures string, change fields) string {
+		row := fields{"is_multiple_arch": "true", "association_images": architectures}
+		maps.Copy(row, change)
+		return hssRow(1, row)
+	}
+	for _, tc := range []struct {
+		name, row, want string
+	}{
+		{"one, and it is good", multi(architecturesOf(sha("c"), 0), nil), ""},
+		{"two good ones", multi(architecturesOf(sha("c"), 0, 0), nil), ""},
+		{"a good one and a bad one", multi(architecturesOf(sha("c"), 0, 3), nil), malware},
+		{"a bad one and a good one", multi(architecturesOf(sha("c"), 3, 0), nil), malware},
+		{"the last of five is bad", multi(architecturesOf(sha("c"), 0, 0, 0, 0, 3), nil), malware},
+		{"the row's own, and that of a bad architecture", multi(architecturesOf(sha("c"), 3), fields{"image_digest": `"` + sha("c") + `"`}), malware},
+		{"the bad row's own, and that of a good architecture",
+			multi(architecturesOf(sha("c"), 0), fields{"image_digest": `"` + sha("c") + `"`, "malicious_file_num": "3"}), malware},
+		{"in a row that does not call itself one of several", multi(architecturesOf(sha("c"), 0, 3), fields{"is_multiple_arch": "false"}), malware},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFront(t, noMalware)
+			f.lists(counts(1), []string{tc.row})
+			for _, image := range []string{frontImage + "@" + sha("c"), "swr.example.com/prod/app@" + sha("c")} {
+				if got := f.says(t, image); (got == "") != (tc.want == "") || !strings.Contains(got, tc.want) {
+					t.Errorf("%s: got %q, want %q", image, got, tc.want)
+				}
+			}
+		})
+	}
+}
+
+func TestAScanWithoutATimeIsNotScanned(t *testing.T) {
+	t.Parallel()
+	const none = "the time of its scan is unknown"
+	pinned := fields{"is_multiple_arch": "true", "association_images": architecturesOf(sha("c"), 0)}
+	with := func(time string, change fields) string {
+		row := fields{"latest_scan_time": time}
+		maps.Copy(row, change)
+		return hssRow(1, row)
+	}
+	for _, tc := range []struct {
+		name, row, want string
+	}{
+		{"missing", with("", nil), none},
+		{"null", with("null", nil), none},
+		{"0", with("0", nil), none},
+		{"negative", with("-1", nil), none},
+		{"an empty text", with(`""`, nil), none},
+		{"no time of an update either", with("0", fields{"latest_update_time": ""}), none},
+		{"unreadable", with(`"-"`, nil), `latest_scan_time is "-"`},
+		{"of several architectures", with("0", pinned), none},
+		{"a good time", with(millisecondsAgo(time.Hour), nil), ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFront(t)
+			f.lists(counts(1), []string{tc.row})
+			images := []string{frontImage, frontImage + "@" + sha("a")}
+			if strings.Contains(tc.row, sha("c")) {
+				images = append(images, frontImage+"@"+sha("c"))
+			}
+			for _, image := range images {
+				if got := f.says(t, image); (got == "") != (tc.want == "") || !strings.Contains(got, tc.want) {
+					t.Errorf("%s: got %q, want %q", image, got, tc.want)
+				}
+			}
+		})
+	}
+}
+
+func TestAnImagePushedAgainUnchangedKeepsItsResult(t *testing.T) {
+	t.Parallel()
+	const late = "after its last scan"
+	pushed := fields{"latest_update_time": millisecondsAgo(-10 * time.Minute)}
+	again := func(changes ...fields) string {
+		row := maps.Clone(pushed)
+		for _, change := range changes {
+			maps.Copy(row, change)
+		}
+		return hssRow(1, row)
+	}
+	scanning := fields{"scan_status": `"scanning"`, "severity_level": "", "vul_num": "", "latest_scan_time": ""}
+	waiting := fields{"scan_status": `"waiting_for_scan"`}
+	another := fields{"image_digest": `"` + sha("b") + `"`}
+	undigested := fields{"image_digest": ""}
+	good, bad := hssRow(1, nil), fields{"severity_level": `"High"`}
+	for _, tc := range []struct {
+		name string
+		// history is the row as it was, oldest first.
+		history []string
+		want    string
+	}{
+		{"the same digest", []string{good, again()}, ""},
+		{"twice", []string{good, again(), again(fields{"latest_update_time": millisecondsAgo(-20 * time.Minute)})}, ""},
+		{"and is scanned again", []string{good, again(), again(scanning)}, ""},
+		{"and is scanned again at once", []string{good, again(scanning)}, ""},
+		{"and waits for a scan that shows the last result", []string{good, again(waiting)}, ""},
+		{"and its scan is done", []string{good, again(scanning), hssRow(1, fields{"latest_scan_time": millisecondsAgo(-time.Minute)})}, ""},
+		{"while it is scanned again", []string{good, hssRow(1, scanning), again(scanning), again()}, ""},
+		{"its result was bad", []string{hssRow(1, bad), again(bad)}, "severity High, allowed Medium"},
+		{"its result was bad and is hidden", []string{hssRow(1, bad), again(scanning)}, "severity High, allowed Medium"},
+		{"and is found to be bad", []string{good, again(), hssRow(1, fields{"latest_scan_time": millisecondsAgo(-time.Minute), "severity_level": `"High"`})},
+			"severity High, allowed Medium"},
+		{"another digest", []string{good, again(another)}, late},
+		{"another digest that is scanned", []string{good, again(another, scanning)}, "no completed scan is known"},
+		{"another digest, and the first again", []string{good, again(another), again()}, late},
+		{"no digest", []string{hssRow(1, undigested), again(undigested)}, late},
+		{"no digest any more", []string{good, again(undigested)}, late},
+		{"a digest that was not seen before", []string{again()}, late},
+		{"a scan that failed", []string{good, again(fields{"scan_status": `"failed"`})}, "scan failed, allowed success"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFront(t)
+			var got string
+			for _, row := range tc.history {
+				f.clock.Step(10 * time.Minute)
+				f.lists(counts(1), []string{row})
+				got = f.says(t, frontImage)
+			}
+			if (got == "") != (tc.want == "") || !strings.Contains(got, tc.want) {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
