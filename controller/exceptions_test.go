@@ -13,11 +13,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	authorizationv1 "k8s.io/api/authorization/v1"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -318,82 +316,4 @@ func TestUsesThatAreNotWrittenWait(t *testing.T) {
 		u.check(t, "after a minute", 1, 2)
 		u.stop()
 	})
-}
-
-func TestRightsAreTheAPIServersWord(t *testing.T) {
-	t.Parallel()
-	tests := map[string]struct {
-		status authorizationv1.SubjectAccessReviewStatus
-		err    error
-		may    bool
-		fails  string
-	}{
-		"allowed":                   {authorizationv1.SubjectAccessReviewStatus{Allowed: true}, nil, true, ""},
-		"not allowed":               {authorizationv1.SubjectAccessReviewStatus{Reason: "no"}, nil, false, ""},
-		"denied is stronger":        {authorizationv1.SubjectAccessReviewStatus{Allowed: true, Denied: true}, nil, false, ""},
-		"allowed by one authorizer": {authorizationv1.SubjectAccessReviewStatus{Allowed: true, EvaluationError: "a webhook is away"}, nil, true, ""},
-		"nobody knows":              {authorizationv1.SubjectAccessReviewStatus{EvaluationError: "a webhook is away"}, nil, false, "a webhook is away"},
-		"nobody answers":            {authorizationv1.SubjectAccessReviewStatus{}, errors.New("connection refused"), false, "connection refused"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var asked authorizationv1.SubjectAccessReviewSpec
-			c := exceptionClient(t, interceptor.Funcs{Create: func(_ context.Context, _ client.WithWatch, o client.Object, _ ...client.CreateOption) error {
-				review := o.(*authorizationv1.SubjectAccessReview)
-				asked, review.Status = review.Spec, tt.status
-				return tt.err
-			}})
-			user := gate.User{Name: "alice", UID: "7", Groups: []string{"sre"}, Extra: map[string][]string{"scopes": {"a", "b"}}}
-			may, err := controller.Rights{Client: c}.MayBreakGlass(t.Context(), user, "production")
-			if may != tt.may || (err == nil) != (tt.fails == "") || err != nil && !strings.Contains(err.Error(), tt.fails) {
-				t.Errorf("MayBreakGlass = %t, %v; want %t, %q", may, err, tt.may, tt.fails)
-			}
-			want := authorizationv1.SubjectAccessReviewSpec{
-				User: "alice", UID: "7", Groups: []string{"sre"}, Extra: map[string]authorizationv1.ExtraValue{"scopes": {"a", "b"}},
-				ResourceAttributes: &authorizationv1.ResourceAttributes{Group: "hssgate.io", Version: "v1alpha1", Resource: "imagescanpolicies", Verb: "breakglass", Name: "production"},
-			}
-			if diff := cmp.Diff(want, asked); diff != "" {
-				t.Errorf("asked (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-// regarding keeps what the last Event was about.
-type regarding struct {
-	object corev1.ObjectReference
-	note   string
-}
-
-func (r *regarding) Eventf(object, _ runtime.Object, _, _, _, _ string, args ...any) {
-	r.object, r.note = *object.(*corev1.ObjectReference), args[0].(string)
-}
-
-func TestBrokenGlassIsToldWhereItHappened(t *testing.T) {
-	t.Parallel()
-	pod, deployment := schema.GroupVersionKind{Version: "v1", Kind: "Pod"}, schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}
-	tests := map[string]struct {
-		kind schema.GroupVersionKind
-		name string
-		want corev1.ObjectReference
-	}{
-		"a pod":              {pod, "web", corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: "prod", Name: "web", UID: "7"}},
-		"a deployment":       {deployment, "web", corev1.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "prod", Name: "web", UID: "7"}},
-		"a pod without name": {pod, "", corev1.ObjectReference{APIVersion: "v1", Kind: "Namespace", Namespace: "prod", Name: "prod"}},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := &regarding{}
-			broken := gate.BreakGlass{User: "alice", Reason: strings.Repeat("ü", 1000), Policies: []string{"a", "b"}}
-			controller.BreakGlassEvents{Events: r}.BrokeGlass(tt.kind, types.NamespacedName{Namespace: "prod", Name: tt.name}, "7", broken)
-			if diff := cmp.Diff(tt.want, r.object); diff != "" {
-				t.Errorf("the Event is about (-want +got):\n%s", diff)
-			}
-			if !strings.HasPrefix(r.note, `user "alice" broke the glass past policies a, b: ü`) || len(r.note) > 1024 {
-				t.Errorf("note of %d bytes: %s", len(r.note), r.note)
-			}
-		})
-	}
 }

@@ -28,7 +28,7 @@ const unvalidated = "unvalidated"
 func newMainGate(t *testing.T, c *cluster) *fixture {
 	t.Helper()
 	f := &fixture{hss: map[string]*hsstest.Server{}}
-	for _, name := range append([]string{"main", "rescan", "known", "slow", "glass", "details"}, troubled()...) {
+	for _, name := range append([]string{"main", "rescan", "known", "slow", "details"}, troubled()...) {
 		f.hss[name] = newHSS(t)
 	}
 	f.gate = newGate(t, c, setup{

@@ -32,7 +32,7 @@ func TestHssgate(t *testing.T) {
 		"templates":   testTemplates,
 		"policies":    testPolicies,
 		"exceptions":  testExceptions,
-		"break-glass": testBreakGlass,
+		"allow":       testAllow,
 		"pinning":     testPinning,
 		"reviews":     testReviews,
 		"operation":   testOperation,

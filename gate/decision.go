@@ -38,9 +38,6 @@ type Decision struct {
 	Unknown []string
 	// Violations are all of them, whatever they lead to.
 	Violations []Violation
-	// BreakGlass is what became of a request to break the glass; nil if there was
-	// none, or nothing to break it for.
-	BreakGlass *BreakGlass
 	// Sightings are of each image by each policy that gives a grace, if the
 	// request asks for them.
 	Sightings []Sighting

@@ -59,8 +59,6 @@ type Gate struct {
 	// Histories gives what ran and passed, for policies that give a grace; nil:
 	// nothing did.
 	Histories Histories
-	// Rights tells who may break the glass; nil: nobody may.
-	Rights Rights
 	// ExemptNamespaces are never judged, whatever the policies say: a cluster
 	// must be able to start, and hssgate too. No one can choose a namespace's
 	// name who may not create pods in it.
@@ -76,8 +74,6 @@ type Request struct {
 	Name      string
 	// Workload holds its images; on an update, only the new ones.
 	Workload image.Workload
-	// User is who asks, whose right to break the glass counts.
-	User User
 	// BeforePinning says that a pod has not come to where images are pinned, as
 	// the pods of a template haven't: it is judged as it would come from there.
 	BeforePinning bool
@@ -109,7 +105,6 @@ func (g *Gate) examine(ctx context.Context, r Request, d *Decision) {
 	g.lookUp(ctx, r, subjects, policies)
 	d.Examined = len(subjects)
 	g.judge(ctx, r, subjects, policies, d)
-	g.breakGlass(ctx, r, policies, d)
 }
 
 // concern returns the object's images and the policies that judge the object;
@@ -144,19 +139,14 @@ func (g *Gate) References(ctx context.Context, r Request) []image.Reference {
 
 // leaveTime returns a context that ends a little before ctx does: what HSS has
 // said by then, and what it has not, is still to be judged, and expressions stop
-// with ctx. If the glass may have to be broken, it leaves time for that, too.
-func leaveTime(ctx context.Context, r Request) (context.Context, context.CancelFunc) {
+// with ctx.
+func leaveTime(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return context.WithCancel(ctx)
 	}
 	const part, most = 8, 250 * time.Millisecond
-	left := time.Until(deadline)
-	kept := min(left/part, most)
-	if r.Workload.BreakGlass != nil {
-		kept += min(left/rightsPart, rightsTime)
-	}
-	return context.WithDeadline(ctx, deadline.Add(-kept))
+	return context.WithDeadline(ctx, deadline.Add(-min(time.Until(deadline)/part, most)))
 }
 
 // scope returns the policies of a namespace. If its labels can't be read, a
@@ -220,7 +210,7 @@ func (g *Gate) lookUp(ctx context.Context, r Request, subjects []subject, polici
 		}
 	}
 	if len(missing) > 0 {
-		ctx, done := leaveTime(ctx, r)
+		ctx, done := leaveTime(ctx)
 		defer done()
 		g.ask(policy.WithNamespace(ctx, r.Namespace), subjects, missing)
 	}

@@ -51,9 +51,6 @@ func (d *Decision) Message() string {
 	if slices.ContainsFunc(denials, (Violation).ofSeverity) {
 		b.WriteString("\nnote: " + noteSeverity)
 	}
-	if d.BreakGlass != nil && d.BreakGlass.Refused != "" {
-		b.WriteString("\n" + d.BreakGlass.Refused)
-	}
 	return b.String()
 }
 
@@ -97,8 +94,6 @@ func (v *Violation) warning() string {
 	switch {
 	case v.Effect == EffectExcepted && v.Otherwise != v1alpha1.EnforcementAudit:
 		return v.exceptionLine()
-	case v.Effect == EffectBreakGlass:
-		return "let in by break-glass: " + v.String()
 	case v.Effect != v1alpha1.EnforcementWarn:
 		return ""
 	case v.PodEffect == v1alpha1.EnforcementDeny:

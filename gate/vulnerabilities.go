@@ -89,7 +89,7 @@ func countsVulnerabilities(c policy.Check) bool {
 
 // ask gets the vulnerabilities of images, by their places.
 func (j *judgement) ask(ctx context.Context, subjects []subject, wanted map[int]interest) {
-	ctx, done := leaveTime(policy.WithNamespace(ctx, j.request.Namespace), j.request)
+	ctx, done := leaveTime(policy.WithNamespace(ctx, j.request.Namespace))
 	defer done()
 	names, namesDone := context.WithTimeout(ctx, namesTime)
 	defer namesDone()

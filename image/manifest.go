@@ -48,9 +48,6 @@ type Labels map[string]string
 
 // Annotations are those that matter here; all others are skipped.
 type Annotations struct {
-	// BreakGlass is the reason why the pod should be admitted although policies
-	// deny it; nil without the annotation.
-	BreakGlass *string `json:"hssgate.io/break-glass"`
 	// Mirror is set on a mirror pod, which shows what a node runs by itself.
 	Mirror *string `json:"kubernetes.io/config.mirror"`
 }
@@ -74,8 +71,7 @@ type PodTemplate struct {
 
 // PodMetadata is the part of a pod's metadata that matters here.
 type PodMetadata struct {
-	Labels      Labels      `json:"labels"`
-	Annotations Annotations `json:"annotations"`
+	Labels Labels `json:"labels"`
 }
 
 // PodSpec is the part of a pod's spec that names images.

@@ -8,9 +8,6 @@ type Workload struct {
 	Template bool
 	// Labels are those of the pod, or of the template's future pods.
 	Labels map[string]string
-	// BreakGlass is why the pod, or the template's future pods, should be let in
-	// although policies deny them; nil if nobody asks for that.
-	BreakGlass *string
 	// Uses are the places that name an image. A template may leave an image
 	// out, for someone else to fill in; such places are not among them.
 	Uses []Use
@@ -18,19 +15,19 @@ type Workload struct {
 
 // podPart finds the pod or pod template in an object of the kind. The version
 // does not matter: all versions name images in the same places.
-func podPart(group, kind string, m *Manifest) (spec *PodSpec, metadata PodMetadata, ok bool) {
+func podPart(group, kind string, m *Manifest) (spec *PodSpec, labels Labels, ok bool) {
 	switch group + "/" + kind {
 	case "/Pod":
-		return &m.Spec.PodSpec, PodMetadata{m.Metadata.Labels, m.Metadata.Annotations}, true
+		return &m.Spec.PodSpec, m.Metadata.Labels, true
 	case "/PodTemplate":
-		return &m.Template.Spec, m.Template.Metadata, true
+		return &m.Template.Spec, m.Template.Metadata.Labels, true
 	case "batch/CronJob":
 		template := &m.Spec.JobTemplate.Spec.Template
-		return &template.Spec, template.Metadata, true
+		return &template.Spec, template.Metadata.Labels, true
 	case "/ReplicationController", "apps/Deployment", "apps/StatefulSet", "apps/DaemonSet", "apps/ReplicaSet", "batch/Job":
-		return &m.Spec.Template.Spec, m.Spec.Template.Metadata, true
+		return &m.Spec.Template.Spec, m.Spec.Template.Metadata.Labels, true
 	}
-	return nil, PodMetadata{}, false
+	return nil, nil, false
 }
 
 // HoldsImages reports whether objects of the kind hold a pod or a pod template.
@@ -43,13 +40,11 @@ func HoldsImages(group, kind string) bool {
 // Workload returns the manifest's images, read as the given kind; ok is false
 // for a kind that holds none.
 func (m *Manifest) Workload(group, kind string) (w Workload, ok bool) {
-	spec, metadata, ok := podPart(group, kind, m)
+	spec, labels, ok := podPart(group, kind, m)
 	if !ok {
 		return Workload{}, false
 	}
-	w = Workload{
-		Kind: kind, Template: kind != "Pod", Labels: metadata.Labels, BreakGlass: metadata.Annotations.BreakGlass, Uses: spec.Uses(),
-	}
+	w = Workload{Kind: kind, Template: kind != "Pod", Labels: labels, Uses: spec.Uses()}
 	if w.Template {
 		w.Uses = withImage(w.Uses)
 	}

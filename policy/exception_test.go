@@ -325,25 +325,14 @@ func TestExceptionsTellWhatTheyAre(t *testing.T) {
 	}
 }
 
-func TestPermissions(t *testing.T) {
+func TestExceptionsOfAPolicy(t *testing.T) {
 	t.Parallel()
-	for name, tt := range map[string]struct {
-		exceptions, breakGlass             v1alpha1.Permission
-		allowsExceptions, allowsBreakGlass bool
-	}{
-		"by default, exceptions only":     {"", "", true, false},
-		"as they are written":             {v1alpha1.PermissionForbid, v1alpha1.PermissionAllow, false, true},
-		"an unknown one is the strictest": {"Maybe", "Maybe", false, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			p := policyOf(strict())
-			p.Spec.Exceptions, p.Spec.BreakGlass = tt.exceptions, tt.breakGlass
-			compiled, _ := policy.Compile(p)
-			if compiled.AllowsExceptions() != tt.allowsExceptions || compiled.AllowsBreakGlass() != tt.allowsBreakGlass {
-				t.Errorf("exceptions %t, break-glass %t; want %t, %t", compiled.AllowsExceptions(), compiled.AllowsBreakGlass(), tt.allowsExceptions, tt.allowsBreakGlass)
-			}
-		})
+	for written, want := range map[v1alpha1.Permission]bool{"": true, v1alpha1.PermissionAllow: true, v1alpha1.PermissionForbid: false, "Maybe": false} {
+		p := policyOf(strict())
+		p.Spec.Exceptions = written
+		if compiled, _ := policy.Compile(p); compiled.AllowsExceptions() != want {
+			t.Errorf("exceptions: %q allows exceptions: %t, want %t", written, !want, want)
+		}
 	}
 }
 

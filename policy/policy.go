@@ -20,7 +20,6 @@ type Policy struct {
 	enforcement  v1alpha1.Enforcement
 	templates    v1alpha1.TemplateAction
 	exceptions   v1alpha1.Permission
-	breakGlass   v1alpha1.Permission
 	pins         bool
 	when         v1alpha1.When
 	matcher      matcher
@@ -68,10 +67,6 @@ func (p *Policy) Templates() v1alpha1.TemplateAction { return p.templates }
 
 // AllowsExceptions tells whether an Exception can let an image past the policy.
 func (p *Policy) AllowsExceptions() bool { return p.exceptions == v1alpha1.PermissionAllow }
-
-// AllowsBreakGlass tells whether a user with the right to can get an object past
-// the policy.
-func (p *Policy) AllowsBreakGlass() bool { return p.breakGlass == v1alpha1.PermissionAllow }
 
 // NeedsVulnerabilities tells whether findings of the policy may be others once
 // the vulnerabilities of the image are known one by one.
@@ -137,9 +132,7 @@ func (p *Policy) setActions(s *v1alpha1.ImageScanPolicySpec, path *field.Path) f
 	p.templates, err = choose(path.Child("templates"), s.Templates, v1alpha1.TemplateWarn,
 		v1alpha1.TemplateDeny, v1alpha1.TemplateWarn, v1alpha1.TemplateIgnore)
 	note(err)
-	p.exceptions, err = choosePermission(path.Child("exceptions"), s.Exceptions, v1alpha1.PermissionAllow)
-	note(err)
-	p.breakGlass, err = choosePermission(path.Child("breakGlass"), s.BreakGlass, v1alpha1.PermissionForbid)
+	p.exceptions, err = choose(path.Child("exceptions"), s.Exceptions, v1alpha1.PermissionAllow, v1alpha1.PermissionForbid, v1alpha1.PermissionAllow)
 	note(err)
 	note(p.setGrace(s, path))
 	when := path.Child("when")
@@ -155,10 +148,6 @@ func (p *Policy) setActions(s *v1alpha1.ImageScanPolicySpec, path *field.Path) f
 func chooseAction(path *field.Path, action v1alpha1.Action) (v1alpha1.Action, *field.Error) {
 	return choose(path, action, v1alpha1.ActionDeny,
 		v1alpha1.ActionDeny, v1alpha1.ActionWarn, v1alpha1.ActionAudit, v1alpha1.ActionAllow)
-}
-
-func choosePermission(path *field.Path, permission, byDefault v1alpha1.Permission) (v1alpha1.Permission, *field.Error) {
-	return choose(path, permission, byDefault, v1alpha1.PermissionForbid, v1alpha1.PermissionAllow)
 }
 
 // choose returns value if it is one of allowed, whose first is the strictest.

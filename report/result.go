@@ -194,7 +194,7 @@ func (r *Result) reason(v *Violation) string {
 		text += " [policy " + v.Policy + "]"
 	}
 	switch {
-	case v.Effect == v1alpha1.EnforcementAudit, v.Effect == gate.EffectExcepted, v.Effect == gate.EffectBreakGlass:
+	case v.Effect == v1alpha1.EnforcementAudit, v.Effect == gate.EffectExcepted:
 		text = string(v.Effect) + ": " + text
 	case v.Effect != v.PodEffect && v.PodEffect == v1alpha1.EnforcementDeny:
 		text = "its pods will be denied: " + text

@@ -7,7 +7,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/hssgate/hssgate/controller"
-	"github.com/hssgate/hssgate/gate"
 	"github.com/hssgate/hssgate/webhook"
 )
 
@@ -48,21 +47,8 @@ func (g *Server) newExceptionStatus(manager ctrl.Manager) *controller.ExceptionS
 	}
 }
 
-// recorder writes down what was let past policies.
-type recorder struct {
-	*controller.ExceptionUses
-	events controller.BreakGlassEvents
-}
-
-var _ webhook.Recorder = recorder{}
-
-// BrokeGlass tells of an object that was admitted by break-glass.
-func (r recorder) BrokeGlass(object webhook.Object, b gate.BreakGlass) {
-	r.events.BrokeGlass(object.GroupVersionKind, object.NamespacedName, object.UID, b)
-}
-
+// newRecorder returns the count of the uses of exceptions.
 func (g *Server) newRecorder() (webhook.Recorder, error) {
 	uses := controller.NewExceptionUses(g.manager.GetAPIReader(), g.manager.GetClient(), clock.RealClock{}, g.Log.With("component", "exceptions"))
-	events := controller.BreakGlassEvents{Events: g.manager.GetEventRecorder(eventSource)}
-	return recorder{uses, events}, uses.SetupWithManager(g.manager)
+	return uses, uses.SetupWithManager(g.manager)
 }

@@ -204,7 +204,7 @@ func (g *Server) lacksPinning() bool {
 func (g *Server) newGate(known gate.Knowledge) *gate.Gate {
 	return &gate.Gate{
 		Policies: g.policies, Facts: known, Vulnerabilities: known, Clock: clock.RealClock{}, ExemptNamespaces: g.exemptNamespaces(), Namespaces: g.namespaces,
-		Exceptions: g.exceptions, Histories: g.histories, Rights: controller.Rights{Client: g.manager.GetClient()},
+		Exceptions: g.exceptions, Histories: g.histories,
 	}
 }
 

@@ -17,12 +17,9 @@ const (
 	annotationViolations = "violations"
 	annotationNotices    = "notices"
 	annotationDryRun     = "dry-run"
-	// Who broke the glass, and why, as USER:REASON; or why it isn't honoured.
-	annotationBreakGlass        = "break-glass"
-	annotationBreakGlassRefused = "break-glass-refused"
-	annotationExceptions        = "exceptions"
-	annotationScans             = "scans"
-	annotationGrace             = "grace"
+	annotationExceptions = "exceptions"
+	annotationScans      = "scans"
+	annotationGrace      = "grace"
 )
 
 // conclude turns a decision into an answer.
@@ -73,13 +70,6 @@ func (h *Handler) annotations(d *gate.Decision) []annotation {
 	add(annotationExceptions, exceptionLines(d), "\n")
 	add(annotationScans, d.Scans, "\n")
 	add(annotationGrace, graceLines(d), "\n")
-	switch b := d.BreakGlass; {
-	case b == nil:
-	case b.Refused != "":
-		annotations = append(annotations, annotation{annotationBreakGlassRefused, oneLine(b.Refused)})
-	default:
-		annotations = append(annotations, annotation{annotationBreakGlass, oneLine(b.User + ":" + b.Reason)})
-	}
 	if h.DryRun {
 		annotations = append(annotations, annotation{annotationDryRun, "true"})
 	}

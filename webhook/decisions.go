@@ -32,7 +32,7 @@ func newDecisionMetrics(registry prometheus.Registerer) *decisionMetrics {
 	m := &decisionMetrics{
 		verdicts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "hssgate_policy_decisions_total",
-			Help: "Objects that a policy judged, by what it did (Deny, BreakGlass, Warn, Audit, Excepted, Allow) and by the check that failed first.",
+			Help: "Objects that a policy judged, by what it did (Deny, Warn, Audit, Excepted, Allow) and by the check that failed first.",
 		}, []string{"policy", "enforcement", "reason"}),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "hssgate_decision_duration_seconds",
@@ -73,7 +73,7 @@ func (m *decisionMetrics) passedBy(policy string) prometheus.Counter {
 // effectOf is the strictest thing that a policy did, and why.
 func effectOf(d *gate.Decision, policy string) (effect, reason string) {
 	effects := [...]v1alpha1.Enforcement{
-		v1alpha1.EnforcementDeny, gate.EffectBreakGlass, v1alpha1.EnforcementWarn, v1alpha1.EnforcementAudit, gate.EffectExcepted,
+		v1alpha1.EnforcementDeny, v1alpha1.EnforcementWarn, v1alpha1.EnforcementAudit, gate.EffectExcepted,
 	}
 	for _, e := range effects {
 		for i := range d.Violations {

@@ -28,10 +28,9 @@ func TestDecisionsAreCountedByPolicyEffectAndReason(t *testing.T) {
 		violation("b", v1alpha1.EnforcementAudit, policy.CheckScanAge),
 		violation("c", gate.EffectExcepted, policy.CheckVulnerabilities),
 		violation("e", v1alpha1.EnforcementWarn, policy.CheckScanAge),
-		violation("e", gate.EffectBreakGlass, policy.CheckNotFound),
 	}}, time.Millisecond, trace.SpanContext{})
 	m.decided(&gate.Decision{Outcome: gate.Admitted, Policies: []string{"d"}}, time.Millisecond, trace.SpanContext{})
-	want := []string{"a Deny severityLevel 1", "b Audit scanAge 1", "c Excepted vulnerabilities 1", "d Allow passed 2", "e BreakGlass notFound 1"}
+	want := []string{"a Deny severityLevel 1", "b Audit scanAge 1", "c Excepted vulnerabilities 1", "d Allow passed 2", "e Warn scanAge 1"}
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)

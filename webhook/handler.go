@@ -306,12 +306,6 @@ func (h *Handler) admitsUnjudged(req *request) bool {
 
 func (h *Handler) decide(ctx context.Context, req *request, workload image.Workload) answer {
 	r := gate.Request{Namespace: req.Namespace, Name: displayName(req), Workload: workload}
-	if workload.BreakGlass != nil {
-		var err error
-		if r.User, err = req.UserInfo.user(); err != nil {
-			h.Log.Error("user could not be read, so they may break no glass", "uid", req.UID, "error", err)
-		}
-	}
 	ctx, span := h.startDecision(ctx)
 	began := time.Now()
 	d := h.Decider.Decide(ctx, r)

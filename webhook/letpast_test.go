@@ -1,10 +1,8 @@
 package webhook_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"strings"
 	"testing"
 	"time"
 
@@ -12,30 +10,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	admissionv1 "k8s.io/api/admission/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/hssgate/hssgate/gate"
-	"github.com/hssgate/hssgate/image"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 	"github.com/hssgate/hssgate/webhook"
 )
 
 // recorder keeps what it is told.
-type recorder struct {
-	uses   []string
-	object webhook.Object
-	broken []gate.BreakGlass
-}
+type recorder struct{ uses []string }
 
 func (r *recorder) Excepted(use gate.ExceptionUse) { r.uses = append(r.uses, use.String()) }
-
-func (r *recorder) BrokeGlass(object webhook.Object, b gate.BreakGlass) {
-	r.object, r.broken = object, append(r.broken, b)
-}
 
 // byAlice sends the review in the name of alice, perhaps as a dry run.
 func byAlice(t *testing.T, body []byte, dryRun bool) []byte {
@@ -45,10 +31,7 @@ func byAlice(t *testing.T, body []byte, dryRun bool) []byte {
 		t.Fatal(err)
 	}
 	review.Request.DryRun = &dryRun
-	review.Request.UserInfo = authenticationv1.UserInfo{
-		Username: "alice", UID: "7", Groups: []string{"sre", "system:authenticated"},
-		Extra: map[string]authenticationv1.ExtraValue{"scopes": {"a", "b"}},
-	}
+	review.Request.UserInfo = authenticationv1.UserInfo{Username: "alice"}
 	data, err := json.Marshal(review)
 	if err != nil {
 		t.Fatal(err)
@@ -56,47 +39,7 @@ func byAlice(t *testing.T, body []byte, dryRun bool) []byte {
 	return data
 }
 
-func breaking(p *corev1.Pod) *corev1.Pod {
-	p.UID, p.Annotations = "u-1", map[string]string{v1alpha1.BreakGlassAnnotation: "INC-7"}
-	return p
-}
-
-func TestTheGateLearnsWhoBreaksTheGlass(t *testing.T) {
-	t.Parallel()
-	d := &decider{}
-	h := newHandler(d)
-	send(t, h, byAlice(t, reviewOf(t, "CREATE", breaking(pod("good")), nil), false))
-	send(t, h, byAlice(t, reviewOf(t, "CREATE", pod("good"), nil), false))
-	why := "INC-7"
-	want := []gate.Request{
-		{Namespace: "prod", Name: "web", Workload: image.Workload{Kind: "Pod", BreakGlass: &why, Uses: []image.Use{{Place: "container", Name: "c0", Image: "good"}}},
-			User: gate.User{Name: "alice", UID: "7", Groups: []string{"sre", "system:authenticated"}, Extra: map[string][]string{"scopes": {"a", "b"}}}},
-		{Namespace: "prod", Name: "web", Workload: image.Workload{Kind: "Pod", Uses: []image.Use{{Place: "container", Name: "c0", Image: "good"}}}},
-	}
-	if diff := cmp.Diff(want, d.asked); diff != "" {
-		t.Errorf("asked (-want +got):\n%s", diff)
-	}
-}
-
-func TestAUserThatCannotBeReadIsNobody(t *testing.T) {
-	t.Parallel()
-	for _, bad := range []string{`"groups":"sre"`, `"extra":["scopes"]`} {
-		body := byAlice(t, reviewOf(t, "CREATE", breaking(pod("good")), nil), false)
-		key, _, _ := strings.Cut(bad, ":")
-		start := bytes.Index(body, []byte(key+":"))
-		end := start + bytes.IndexAny(body[start:], "]}") + 1
-		if key == `"extra"` {
-			end = start + bytes.Index(body[start:], []byte("]}")) + 2
-		}
-		d := &decider{}
-		send(t, newHandler(d), bytes.Replace(body, body[start:end], []byte(bad), 1))
-		if len(d.asked) != 1 || d.asked[0].User.Name != "" {
-			t.Errorf("%s: the gate was asked about %+v, want nobody", bad, d.asked)
-		}
-	}
-}
-
-// letPast is a decision that an exception and broken glass made.
+// letPast is a decision that an exception made.
 func letPast(t *testing.T) func(context.Context, gate.Request) gate.Decision {
 	t.Helper()
 	e, err := policy.CompileException(&v1alpha1.ImageScanException{
@@ -110,10 +53,8 @@ func letPast(t *testing.T) func(context.Context, gate.Request) gate.Decision {
 	return func(_ context.Context, r gate.Request) gate.Decision {
 		excepted := violation(r.Workload.Uses[0], "severity High, allowed Medium")
 		excepted.Effect, excepted.Otherwise, excepted.Exception = gate.EffectExcepted, "Deny", e
-		broken := violation(r.Workload.Uses[0], "severity High, allowed Low")
-		broken.Effect, broken.Otherwise, broken.Policy = gate.EffectBreakGlass, "Deny", "q"
-		return gate.Decision{Kind: "Pod", Namespace: r.Namespace, Name: r.Name, Outcome: gate.Admitted, Policies: []string{"p", "q"},
-			Violations: []gate.Violation{excepted, broken}, BreakGlass: &gate.BreakGlass{User: "alice", Reason: "INC-7\n", Policies: []string{"q"}}}
+		return gate.Decision{Kind: "Pod", Namespace: r.Namespace, Name: r.Name, Outcome: gate.Admitted, Policies: []string{"p"},
+			Violations: []gate.Violation{excepted}}
 	}
 }
 
@@ -124,11 +65,11 @@ func TestWhatIsLetPastIsRecorded(t *testing.T) {
 			t.Parallel()
 			r, registry := &recorder{}, prometheus.NewRegistry()
 			h := newHandler(&decider{decide: letPast(t)}, func(o *webhook.Options) { o.Recorder, o.Metrics = r, webhook.NewMetrics(registry) })
-			got := send(t, h, byAlice(t, reviewOf(t, "CREATE", breaking(pod("bad")), nil), dryRun))
+			got := send(t, h, byAlice(t, reviewOf(t, "CREATE", pod("bad"), nil), dryRun))
 			want := map[string]string{
-				"decision": "Admitted", "policies": "p,q", "break-glass": "alice:INC-7 ",
+				"decision": "Admitted", "policies": "p",
 				"exceptions": "prod/base-image: policy p until 2026-12-01T00:00:00Z: PLAT-217",
-				"violations": "Excepted: container \"c0\": bad — severity High, allowed Medium [policy p]\nBreakGlass: container \"c0\": bad — severity High, allowed Low [policy q]",
+				"violations": "Excepted: container \"c0\": bad — severity High, allowed Medium [policy p]",
 			}
 			if diff := cmp.Diff(want, got.AuditAnnotations); !got.Allowed || diff != "" {
 				t.Errorf("allowed %t, audit annotations (-want +got):\n%s", got.Allowed, diff)
@@ -145,7 +86,7 @@ func TestWhatIsRefusedAllTheSameIsNotLetPast(t *testing.T) {
 	past := letPast(t)
 	decide := func(ctx context.Context, request gate.Request) gate.Decision {
 		d := past(ctx, request)
-		d.Outcome, d.BreakGlass = gate.Denied, nil
+		d.Outcome = gate.Denied
 		return d
 	}
 	h := newHandler(&decider{decide: decide}, func(o *webhook.Options) { o.Recorder, o.Metrics = r, webhook.NewMetrics(registry) })
@@ -165,7 +106,7 @@ func checkRecorded(t *testing.T, r *recorder, registry *prometheus.Registry, rec
 	}
 	for _, family := range families {
 		name := family.GetName()
-		if name != "hssgate_exceptions_used_total" && name != "hssgate_breakglass_total" {
+		if name != "hssgate_exceptions_used_total" {
 			continue
 		}
 		for _, m := range family.GetMetric() {
@@ -173,34 +114,17 @@ func checkRecorded(t *testing.T, r *recorder, registry *prometheus.Registry, rec
 		}
 	}
 	if !recorded {
-		if len(counts) > 0 || len(r.uses) > 0 || len(r.broken) > 0 {
+		if len(counts) > 0 || len(r.uses) > 0 {
 			t.Errorf("what comes to nothing is recorded: %v, %+v", counts, r)
 		}
 		return
 	}
-	if diff := cmp.Diff(map[string]float64{"hssgate_exceptions_used_total p": 1, "hssgate_breakglass_total q": 1}, counts); diff != "" {
+	if diff := cmp.Diff(map[string]float64{"hssgate_exceptions_used_total p": 1}, counts); diff != "" {
 		t.Errorf("metrics (-want +got):\n%s", diff)
 	}
-	object := webhook.Object{GroupVersionKind: schema.GroupVersionKind{Version: "v1", Kind: "Pod"}, NamespacedName: types.NamespacedName{Namespace: "prod", Name: "web"}, UID: "u-1"}
-	want := &recorder{[]string{"prod/base-image: policy p until 2026-12-01T00:00:00Z: PLAT-217"}, object, []gate.BreakGlass{{User: "alice", Reason: "INC-7\n", Policies: []string{"q"}}}}
+	want := &recorder{[]string{"prod/base-image: policy p until 2026-12-01T00:00:00Z: PLAT-217"}}
 	if diff := cmp.Diff(want, r, cmp.AllowUnexported(recorder{})); diff != "" {
 		t.Errorf("recorded (-want +got):\n%s", diff)
-	}
-}
-
-func TestARefusedBreakGlassIsAnnotatedAndNotCounted(t *testing.T) {
-	t.Parallel()
-	r := &recorder{}
-	d := &decider{decide: func(_ context.Context, r gate.Request) gate.Decision {
-		return gate.Decision{Kind: "Pod", Outcome: gate.Denied, Policies: []string{"p"}, Violations: []gate.Violation{violation(r.Workload.Uses[0], "bad")},
-			BreakGlass: &gate.BreakGlass{User: "mallory", Reason: "x", Refused: "break-glass is not honoured: no"}}
-	}}
-	got := send(t, newHandler(d, func(o *webhook.Options) { o.Recorder = r }), reviewOf(t, "CREATE", breaking(pod("bad")), nil))
-	if got.Allowed || got.AuditAnnotations["break-glass-refused"] != "break-glass is not honoured: no" || got.AuditAnnotations["break-glass"] != "" || len(r.broken) > 0 {
-		t.Errorf("got %+v, recorded %+v", got, r.broken)
-	}
-	if !strings.HasSuffix(got.Result.Message, "\nbreak-glass is not honoured: no") {
-		t.Errorf("message: %s", got.Result.Message)
 	}
 }
 

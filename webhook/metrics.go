@@ -15,7 +15,6 @@ type Metrics struct {
 	decisions   *decisionMetrics
 	pins        *pinMetrics
 	exceptions  *prometheus.CounterVec
-	breakGlass  *prometheus.CounterVec
 	grace       *prometheus.CounterVec
 	byOperation map[string]operationMetrics
 }
@@ -38,16 +37,12 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Name: "hssgate_exceptions_used_total",
 			Help: "Objects that an ImageScanException let past a policy, by policy; dry-run requests are left out.",
 		}, []string{"policy"}),
-		breakGlass: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "hssgate_breakglass_total",
-			Help: "Objects that a user with the right to break the glass got past a policy, by policy; dry-run requests are left out.",
-		}, []string{"policy"}),
 	}
 	m.grace = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "hssgate_grace_used_total",
 		Help: "Objects with images that a policy would have denied, had they not run and passed before, by policy; dry-run requests are left out.",
 	}, []string{"policy"})
-	registry.MustRegister(m.exceptions, m.breakGlass, m.grace)
+	registry.MustRegister(m.exceptions, m.grace)
 	m.byOperation = newOperationMetrics(registry)
 	return m
 }

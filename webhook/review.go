@@ -10,7 +10,6 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/hssgate/hssgate/gate"
 	"github.com/hssgate/hssgate/image"
 )
 
@@ -57,29 +56,9 @@ func (o *object) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	return json.UnmarshalDecode(dec, &o.Manifest)
 }
 
-// userInfo is who sent the object. All but the name is read only if it matters:
-// a user may have many groups.
+// userInfo is who sent the object, for the log.
 type userInfo struct {
-	Username string         `json:"username"`
-	UID      string         `json:"uid"`
-	Groups   jsontext.Value `json:"groups"`
-	Extra    jsontext.Value `json:"extra"`
-}
-
-// user returns the user, whose right to something is to be asked for.
-func (u *userInfo) user() (gate.User, error) {
-	user := gate.User{Name: u.Username, UID: u.UID}
-	if len(u.Groups) > 0 {
-		if err := json.Unmarshal(u.Groups, &user.Groups); err != nil {
-			return gate.User{}, fmt.Errorf("decode userInfo.groups: %w", err)
-		}
-	}
-	if len(u.Extra) > 0 {
-		if err := json.Unmarshal(u.Extra, &user.Extra); err != nil {
-			return gate.User{}, fmt.Errorf("decode userInfo.extra: %w", err)
-		}
-	}
-	return user, nil
+	Username string `json:"username"`
 }
 
 const reviewKind = "AdmissionReview"

@@ -21,7 +21,6 @@ import (
 
 	"github.com/hssgate/hssgate/gate"
 	"github.com/hssgate/hssgate/image"
-	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
 // kind is a kind that holds images: a typed object of it, and where that has its
@@ -79,13 +78,6 @@ func typedRequest(body []byte) (want gate.Request, asks, ok bool) {
 	metadata, spec := object.pod()
 	w := image.Workload{Kind: r.Kind.Kind, Template: r.Kind.Kind != "Pod", Labels: metadata.Labels, Uses: named(image.InPodSpec(spec), r.Kind.Kind)}
 	want = gate.Request{Namespace: r.Namespace, Name: typedName(object.object, r)}
-	if reason := metadata.Annotations[v1alpha1.BreakGlassAnnotation]; reason != "" {
-		w.BreakGlass = &reason
-		want.User = gate.User{Name: r.UserInfo.Username, UID: r.UserInfo.UID, Groups: r.UserInfo.Groups, Extra: map[string][]string{}}
-		for key, values := range r.UserInfo.Extra {
-			want.User.Extra[key] = values
-		}
-	}
 	if updated {
 		_, before := old.pod()
 		w.Uses = image.Missing(w.Uses, named(image.InPodSpec(before), r.Kind.Kind))
@@ -125,7 +117,7 @@ func addReviews(f *testing.F) {
 	for gk := range kinds() {
 		all := kinds()[gk]
 		metadata, spec := all.pod()
-		metadata.Annotations = map[string]string{v1alpha1.BreakGlassAnnotation: "INC-7", "other": ""}
+		metadata.Annotations = map[string]string{"hssgate.io/break-glass": "INC-7", "other": ""}
 		*spec = corev1.PodSpec{
 			InitContainers: []corev1.Container{{Name: "setup", Image: "setup:1"}},
 			Containers:     []corev1.Container{{Name: "app", Image: "app:1", Env: []corev1.EnvVar{{Name: "A", Value: `"\<é`}}}, {Name: "later"}},
@@ -168,10 +160,6 @@ func FuzzReviewMeansWhatTheAPIServerMeans(f *testing.F) {
 		}
 		if !asks {
 			return
-		}
-		if reason := d.asked[0].Workload.BreakGlass; reason != nil && *reason == "" {
-			// Without a reason it is as if nobody had asked.
-			d.asked[0].Workload.BreakGlass, d.asked[0].User = nil, gate.User{}
 		}
 		if diff := cmp.Diff(want, d.asked[0], cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("the gate was asked about (-typed +read):\n%s", diff)

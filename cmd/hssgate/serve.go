@@ -128,20 +128,33 @@ func restConfig(kubeconfig string) (*rest.Config, error) { return restConfigOf(k
 
 // restConfigOf takes a context of the kubeconfig; empty: its current one.
 func restConfigOf(kubeconfig, context string) (*rest.Config, error) {
+	return restConfigWith(kubeconfig, &clientcmd.ConfigOverrides{CurrentContext: context})
+}
+
+func clientConfig(kubeconfig string, overrides *clientcmd.ConfigOverrides) clientcmd.ClientConfig {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = kubeconfig
-	overrides := &clientcmd.ConfigOverrides{CurrentContext: context}
-	c, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
-	// The library's own words advise a variable that this command doesn't read.
-	if clientcmd.IsEmptyConfig(err) {
-		return nil, errors.New("find the cluster: none is named; give --kubeconfig, set $KUBECONFIG, or run hssgate in a pod")
-	}
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
+}
+
+// restConfigWith takes what flags say in place of the kubeconfig.
+func restConfigWith(kubeconfig string, overrides *clientcmd.ConfigOverrides) (*rest.Config, error) {
+	c, err := clientConfig(kubeconfig, overrides).ClientConfig()
 	if err != nil {
-		return nil, fmt.Errorf("find the cluster: %w; give --kubeconfig, or run hssgate in a pod", err)
+		return nil, clientConfigError(err)
 	}
 	// Reading policies must not wait behind a limit that is meant for controllers.
 	c.QPS, c.Burst = 50, 100
 	return c, nil
+}
+
+// clientConfigError replaces the library's own words, which advise a variable
+// that this command doesn't read.
+func clientConfigError(err error) error {
+	if clientcmd.IsEmptyConfig(err) {
+		return errors.New("find the cluster: none is named; give --kubeconfig, set $KUBECONFIG, or run hssgate in a pod")
+	}
+	return fmt.Errorf("find the cluster: %w; give --kubeconfig, or run hssgate in a pod", err)
 }
 
 // ownNamespace is the namespace that hssgate runs in, or empty outside a cluster.

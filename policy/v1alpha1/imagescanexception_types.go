@@ -4,27 +4,18 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Permission says whether a policy lets someone past it in an orderly way.
+// Permission says whether a policy can be excepted from.
 //
 // +kubebuilder:validation:Enum=Allow;Forbid
 type Permission string
 
 // The permissions.
 const (
-	// PermissionAllow lets those past who may.
+	// PermissionAllow has exceptions admit images.
 	PermissionAllow Permission = "Allow"
-	// PermissionForbid lets nobody past, whoever it is.
+	// PermissionForbid has no exception count.
 	PermissionForbid Permission = "Forbid"
 )
-
-// BreakGlassAnnotation is the annotation of a pod or a pod template that asks for
-// the pod to be admitted although policies deny it, for the reason that is its
-// value. It counts only for a user who may do so, and where policies allow it.
-const BreakGlassAnnotation = "hssgate.io/break-glass"
-
-// BreakGlassVerb is the right that the annotation needs, on each denying policy
-// among the imagescanpolicies of this API group.
-const BreakGlassVerb = "breakglass"
 
 // ImageScanExceptionSpec says what is let past which policies, why, and until
 // when.

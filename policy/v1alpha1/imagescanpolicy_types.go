@@ -125,12 +125,6 @@ type ImageScanPolicySpec struct {
 	// +kubebuilder:default=Allow
 	// +optional
 	Exceptions Permission `json:"exceptions,omitempty"`
-	// BreakGlass says whether a user with the right to break the glass (the verb
-	// breakglass on this policy) can get a pod past the policy by the annotation
-	// hssgate.io/break-glass: Allow or Forbid.
-	// +kubebuilder:default=Forbid
-	// +optional
-	BreakGlass Permission `json:"breakGlass,omitempty"`
 	// Pin has new pods run what HSS scanned: where a pod names an image by a tag
 	// only, the digest that HSS scanned under the tag is added to it. Of several
 	// policies that match, one is enough. It needs the webhook that pins (the
@@ -153,7 +147,7 @@ type ImageScanPolicySpec struct {
 //
 // That an image ran and passed is the background audit's finding, by the digest
 // that the node reports and the one of HSS's record; an image that only an
-// exception, break-glass or an action under when let past did not pass. What
+// exception or an action under when let past did not pass. What
 // was found is kept in an ImageScanHistory with the policy's name.
 //
 // It covers what scans find and don't: severityLevel, vulnerabilities,

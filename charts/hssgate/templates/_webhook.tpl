@@ -25,7 +25,7 @@ is away.
 clientConfig:
   {{- include "hssgate.clientConfig" (dict "root" . "path" "/validate") | nindent 2 }}
 admissionReviewVersions: [v1]
-# Uses of exceptions are counted and broken glass is told of, but not of requests that are only tried.
+# Uses of exceptions are counted, but not those of requests that are only tried.
 sideEffects: NoneOnDryRun
 failurePolicy: {{ include "hssgate.failurePolicy" . }}
 timeoutSeconds: {{ .Values.webhook.timeoutSeconds }}

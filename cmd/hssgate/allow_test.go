@@ -1,0 +1,107 @@
+package main
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+const allowedDigest = "sha256:7cc4b5aefd1d0cadf8d97d4350462ba51c694ebca145b08d7d41b41acc8db5aa"
+
+// printed returns what allow would create, without a cluster.
+func printed(t *testing.T, args ...string) (e v1alpha1.ImageScanException, notes string) {
+	t.Helper()
+	stdout, notes, err := run(t, append([]string{
+		"allow", "-n", "shop", "--for", "2h", "--reason", "INC-7: the shop is down", "--dry-run", "client", "-o", "yaml", "--policy", "production",
+	}, args...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.UnmarshalStrict([]byte(stdout), &e); err != nil {
+		t.Fatalf("%v in %s", err, stdout)
+	}
+	return e, notes
+}
+
+func TestAllowSelectsNoMoreThanItMust(t *testing.T) {
+	tests := map[string]struct {
+		images []string
+		want   string
+		note   string
+	}{
+		"a tag stands for its repository":            {[]string{"swr.example.com/prod/app:1.4"}, "swr.example.com/prod/app", "every tag of swr.example.com/prod/app is admitted"},
+		"no tag does, too":                           {[]string{"swr.example.com/prod/app"}, "swr.example.com/prod/app", "every tag of"},
+		"a short name is Docker Hub's":               {[]string{"nginx"}, "docker.io/library/nginx", "every tag of docker.io/library/nginx"},
+		"a digest goes before the tag":               {[]string{"swr.example.com/prod/app:1.4@" + allowedDigest}, allowedDigest, "only pods that name " + allowedDigest},
+		"a host in capitals, with the default port":  {[]string{"SWR.example.com:443/prod/app:1"}, "swr.example.com/prod/app", ""},
+		"a port and an IPv6 address":                 {[]string{"[::1]:5000/prod/a__b-c.d:1"}, "[::1]:5000/prod/a__b-c.d", ""},
+		"two tags of one repository are one pattern": {[]string{"a.example.com/x:1", "a.example.com/x:2", "b.example.com/y"}, "a.example.com/x b.example.com/y", ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			before := time.Now().Add(2 * time.Hour).Truncate(time.Second)
+			e, notes := printed(t, tt.images...)
+			if got := strings.Join(e.Spec.Images, " "); got != tt.want || !strings.Contains(notes, tt.note) {
+				t.Errorf("images %q, want %q; notes:\n%s", got, tt.want, notes)
+			}
+			if end := e.Spec.ExpiresAt.Time; end.Before(before) || end.After(time.Now().Add(2*time.Hour)) {
+				t.Errorf("it ends at %s, want two hours from now", end)
+			}
+			if !regexp.MustCompile(`^[a-z0-9-]+-[a-z0-9]{5}$`).MatchString(e.Name) || e.Namespace != "shop" || e.Spec.Policies[0] != "production" || e.Spec.Reason != "INC-7: the shop is down" {
+				t.Errorf("got %+v", e)
+			}
+		})
+	}
+}
+
+func TestAllowRefusesWhatCannotBeMeant(t *testing.T) {
+	good := []string{"nginx", "-n", "shop", "--for", "2h", "--reason", "INC-7", "--dry-run", "client", "--policy", "p"}
+	tests := map[string]struct {
+		args []string
+		want string
+	}{
+		"nothing at all":               {nil, "missing: IMAGE, --for DURATION, --reason TEXT"},
+		"no image":                     {good[1:], "missing: IMAGE"},
+		"a blank reason":               {append(good, "--reason", " "), "missing: --reason TEXT"},
+		"a reason of two lines":        {append(good, "--reason", "a\nb"), "spec.reason: Invalid value"},
+		"a wildcard":                   {append(good, "swr.example.com/*"), `"swr.example.com/*": invalid image reference`},
+		"an image ID":                  {append(good, allowedDigest), "names an image on the node by its ID"},
+		"another digest than SHA-256":  {append(good, "nginx@sha512:"+strings.Repeat("ab", 64)), "the digest must be one of sha256"},
+		"days":                         {append(good, "--for", "2d"), `unknown unit "d"`},
+		"a time that is past":          {append(good, "--for", "-2h"), "--for must be from 1s to 87600h0m0s, not -2h0m0s"},
+		"a time without end":           {append(good, "--for", "90000h"), "--for must be from 1s"},
+		"a policy that is no name":     {append(good, "--policy", "p*"), "there are no wildcards"},
+		"an unknown output":            {append(good, "-o", "wide"), `--output must be name, yaml or json, not "wide"`},
+		"an unknown dry run":           {append(good, "--dry-run", "yes"), `--dry-run must be none, server or client, not "yes"`},
+		"more policies than are named": {append(good, "--policies", "p"), "unknown flag: --policies"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			stdout, _, err := run(t, append([]string{"allow"}, tt.args...)...)
+			if err == nil || !strings.Contains(err.Error(), tt.want) || exitCode(err) != exitUsage || stdout != "" {
+				t.Errorf("got %v, output %q, want %q", err, stdout, tt.want)
+			}
+		})
+	}
+}
+
+func TestAllowPrintsAsKubectlDoes(t *testing.T) {
+	for output, want := range map[string]string{"": ` created \(dry run\)`, "name": "", "json": "-"} {
+		stdout, _, err := run(t, "allow", "nginx", "-n", "shop", "--for", "2h", "--reason", "INC-7", "--dry-run", "client", "--policy", "p", "-o", output)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pattern := "^imagescanexception.hssgate.io/nginx-[a-z0-9]{5}" + want + "\n$"
+		if want == "-" {
+			pattern = `^\{\n    "kind"|^\{\n    "apiVersion"`
+		}
+		if !regexp.MustCompile(pattern).MatchString(stdout) {
+			t.Errorf("-o %s printed %q", output, stdout)
+		}
+	}
+}
