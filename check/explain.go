@@ -17,8 +17,8 @@ import (
 
 // Lookups tells how references are looked up; *inventory.Inventory does.
 type Lookups interface {
-	Explain(ctx context.Context, ref image.Reference) inventory.Explanation
-	ExplainVulnerabilities(ctx context.Context, ref image.Reference, f policy.Facts) []inventory.ExplainedList
+	Explain(ref image.Reference) inventory.Explanation
+	ExplainVulnerabilities(ref image.Reference, f policy.Facts) []inventory.ExplainedList
 }
 
 // Explainer tells how it comes to a verdict, step by step, for a person.
@@ -61,7 +61,7 @@ func (e *Explainer) explain(ctx context.Context, c *Checker, o *Object, r *gate.
 		if facts := c.said(use.Image); facts != nil {
 			j.pin = policy.ScannedDigest(facts)
 		}
-		j.explain(ctx, &s)
+		j.explain(&s)
 	}
 	return s
 }
@@ -92,11 +92,11 @@ type judged struct {
 	detailed *policy.Facts
 	// pin is the digest that a policy would have pinned.
 	pin policy.ScannedPin
-	// lookup is what HSS was asked for the explanation.
+	// lookup is what HSS was asked, and what it answered.
 	lookup inventory.Explanation
 }
 
-func (j *judged) explain(ctx context.Context, s *steps) {
+func (j *judged) explain(s *steps) {
 	ref, err := image.Parse(j.use.Image)
 	if err != nil {
 		s.addf(1, "reference: %s; no node could pull it", err)
@@ -109,11 +109,11 @@ func (j *judged) explain(ctx context.Context, s *steps) {
 		s.addf(1, "HSS: not asked, since no policy judges the image")
 		return
 	}
-	j.lookup = j.explainer.Lookups.Explain(ctx, ref)
+	j.lookup = j.explainer.Lookups.Explain(ref)
 	explainLookup(s, j.lookup)
 	s.addf(1, "so HSS knows of it: %s", j.known.Known)
 	if j.detailed != nil {
-		explainVulnerabilities(s, j.explainer.Lookups.ExplainVulnerabilities(ctx, ref, *j.detailed))
+		explainVulnerabilities(s, j.explainer.Lookups.ExplainVulnerabilities(ref, *j.detailed))
 	}
 	j.explainPolicies(s, &ref)
 }
@@ -286,8 +286,7 @@ func (j *judged) explainChecks(s *steps, p *v1alpha1.ImageScanPolicy) {
 	}
 }
 
-// unabridged is a message as it was before it was cut to be a webhook's, if HSS
-// failed in the same way when it was asked for the explanation.
+// unabridged is a message as it was before it was cut to be a webhook's.
 func (j *judged) unabridged(message string) string {
 	start, abridged := strings.CutSuffix(message, "…")
 	for _, q := range j.lookup.Queries {

@@ -89,11 +89,11 @@ func (f failing) Facts(context.Context, image.Reference) policy.Facts {
 	return policy.Facts{State: policy.StateUnavailable, Reason: string(f)}
 }
 
-func (f failing) Explain(context.Context, image.Reference) inventory.Explanation {
+func (f failing) Explain(image.Reference) inventory.Explanation {
 	return inventory.Explanation{Registry: "r", Project: "p", Queries: []inventory.ExplainedQuery{{Failed: string(f)}}}
 }
 
-func (failing) ExplainVulnerabilities(context.Context, image.Reference, policy.Facts) []inventory.ExplainedList {
+func (failing) ExplainVulnerabilities(image.Reference, policy.Facts) []inventory.ExplainedList {
 	return nil
 }
 

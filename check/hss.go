@@ -23,13 +23,13 @@ func SampleRegistries() (*config.Configuration, error) {
 }
 
 // NewInventory returns an inventory that reads from HSS, by the projects of a
-// configuration. Close it.
-func NewInventory(c *config.Configuration, userAgent string, clk clock.Clock) (*inventory.Inventory, error) {
+// configuration. If it is to be explained it keeps what HSS answers. Close it.
+func NewInventory(c *config.Configuration, userAgent string, clk clock.Clock, explained bool) (*inventory.Inventory, error) {
 	clients, err := inventory.NewClients(c, userAgent)
 	if err != nil {
 		return nil, fmt.Errorf("prepare to ask HSS: %w", err)
 	}
-	known, err := inventory.New(inventory.Options{Config: c, Clients: clients, Clock: clk})
+	known, err := inventory.New(inventory.Options{Config: c, Clients: clients, Clock: clk, Explained: explained})
 	if err != nil {
 		return nil, fmt.Errorf("prepare to ask HSS: %w", err)
 	}
@@ -50,5 +50,5 @@ func NewFileInventory(file *inventoryfile.File, c *config.Configuration) (*inven
 		}
 		clients[p.Name] = client
 	}
-	return inventory.New(inventory.Options{Config: c, Clients: clients})
+	return inventory.New(inventory.Options{Config: c, Clients: clients, Explained: true})
 }

@@ -166,12 +166,17 @@ func (r *registry) list(ctx context.Context, k key, name string) ([]record, erro
 
 // rows asks for one spelling and returns the rows that fit. A row that changed
 // meanwhile stands there in both states, and the worse decides.
-func (r *registry) rows(ctx context.Context, k key, name string) ([]hss.Image, error) {
-	var rows []hss.Image
+func (r *registry) rows(ctx context.Context, k key, name string) (rows []hss.Image, err error) {
+	var a answered[hss.Image]
+	defer func() {
+		a.err = err
+		r.project.heard.listed(spelling{k, name}, &a)
+	}()
 	for row, err := range r.project.lister.All(ctx, k.request(name)) {
 		if err != nil {
 			return nil, err
 		}
+		a.add(row)
 		if !k.fits(&row, name) {
 			continue
 		}

@@ -1,8 +1,9 @@
 package inventory
 
 import (
-	"context"
+	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/image"
@@ -44,38 +45,99 @@ type ExplainedRow struct {
 // maxExplained bounds the rows that are told of.
 const maxExplained = 100
 
-// Explain asks HSS afresh, whatever is known, and tells of every row that comes
-// back whether it counts and why not. It is for people: nothing of it is kept.
-func (i *Inventory) Explain(ctx context.Context, ref image.Reference) Explanation {
+// heard keeps what HSS answered, for explanations. Nil keeps nothing.
+type heard struct {
+	mu              sync.Mutex
+	images          map[spelling]*answered[hss.Image]
+	vulnerabilities map[scanKey]*answered[hss.Vulnerability]
+}
+
+// spelling is a key by one spelling of its name.
+type spelling struct {
+	key  key
+	name string
+}
+
+// answered is what HSS answered to one question.
+type answered[T any] struct {
+	// rows are the first that came, more counts the rest.
+	rows []T
+	more int
+	err  error
+}
+
+func newHeard() *heard {
+	return &heard{images: map[spelling]*answered[hss.Image]{}, vulnerabilities: map[scanKey]*answered[hss.Vulnerability]{}}
+}
+
+// listed keeps the answer to the latest question for a spelling.
+func (h *heard) listed(s spelling, a *answered[hss.Image]) {
+	if h == nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.images[s] = a
+}
+
+// vulnerable keeps the answer to the latest question for vulnerabilities.
+func (h *heard) vulnerable(k scanKey, a *answered[hss.Vulnerability]) {
+	if h == nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.vulnerabilities[k] = a
+}
+
+// add notes a row.
+func (a *answered[T]) add(row T) {
+	if len(a.rows) < maxExplained {
+		a.rows = append(a.rows, row)
+		return
+	}
+	a.more++
+}
+
+// errNotAsked says that there is no answer to show.
+var errNotAsked = errors.New("HSS was not asked")
+
+// Explain tells of every row that HSS sent for the reference, in the answer that
+// was evaluated, whether it counts and why not. It needs Options.Explained, and
+// asks nothing.
+func (i *Inventory) Explain(ref image.Reference) Explanation {
 	k, reason := i.locate(&ref)
 	if reason != "" {
 		return Explanation{Unclaimed: reason}
 	}
 	e := Explanation{Registry: k.registry.Name, Project: k.registry.project.name, Image: k.String()}
 	for _, name := range k.spellings() {
-		e.Queries = append(e.Queries, k.explain(ctx, name, ref.Digest))
+		e.Queries = append(e.Queries, i.heard.explain(k, name, ref.Digest))
 	}
 	return e
 }
 
-func (k key) explain(ctx context.Context, name, digest string) ExplainedQuery {
-	ctx, cancel := context.WithTimeout(ctx, k.registry.project.lookupTimeout)
-	defer cancel()
-	request := k.request(name)
-	q := ExplainedQuery{Parameters: request.Query().Encode()}
-	for row, err := range k.registry.project.lister.All(ctx, request) {
-		if err != nil {
-			q.Failed = whole(err)
-			break
+func (h *heard) explain(k key, name, digest string) ExplainedQuery {
+	q := ExplainedQuery{Parameters: k.request(name).Query().Encode(), Failed: errNotAsked.Error()}
+	if h == nil {
+		return q
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a := h.images[spelling{k, name}]
+	if a == nil {
+		return q
+	}
+	q.Failed, q.More = "", a.more
+	if a.err != nil {
+		q.Failed = whole(a.err)
+	}
+	for n := range a.rows {
+		row := &a.rows[n]
+		if row.Unreadable != "" && k.fits(row, name) {
+			q.Failed = describe(&rowsError{unreadable(row)})
 		}
-		if row.Unreadable != "" && k.fits(&row, name) {
-			q.Failed = describe(&rowsError{unreadable(&row)})
-		}
-		if len(q.Rows) == maxExplained {
-			q.More++
-			continue
-		}
-		q.Rows = append(q.Rows, k.explainRow(&row, name, digest))
+		q.Rows = append(q.Rows, k.explainRow(row, name, digest))
 	}
 	return q
 }

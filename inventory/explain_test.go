@@ -11,6 +11,7 @@ import (
 
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/inventory"
 )
 
 func TestEveryRowIsExplained(t *testing.T) {
@@ -50,7 +51,8 @@ func TestEveryRowIsExplained(t *testing.T) {
 				if !strings.Contains(ref, ":1") && name == "another version" {
 					continue // any version of a digest will do
 				}
-				e := i.Explain(t.Context(), reference(t, ref))
+				facts := i.Facts(t.Context(), reference(t, ref))
+				e := i.Explain(reference(t, ref))
 				if len(e.Queries) != 1 || len(e.Queries[0].Rows) != 1 {
 					t.Fatalf("%s: got %+v", ref, e)
 				}
@@ -58,7 +60,7 @@ func TestEveryRowIsExplained(t *testing.T) {
 					t.Errorf("%s (-want +got):\n%s", ref, diff)
 				}
 				// What is explained is what is judged by.
-				if found := len(i.Facts(t.Context(), reference(t, ref)).Records) > 0; found != (tt.want == "") {
+				if found := len(facts.Records) > 0; found != (tt.want == "") {
 					t.Errorf("%s: its records are found: %t", ref, found)
 				}
 			}
@@ -70,7 +72,11 @@ func TestAnExplanationTellsWhatWasAsked(t *testing.T) {
 	t.Parallel()
 	f := &fake{}
 	i, _ := newInventory(t, f)
-	e := i.Explain(t.Context(), reference(t, "swr.example.com/prod/team/app:1"))
+	if q := i.Explain(reference(t, "swr.example.com/prod/team/app:1")).Queries[0]; q.Failed != "HSS was not asked" {
+		t.Errorf("before it is asked, got %+v", q)
+	}
+	i.Facts(t.Context(), reference(t, "swr.example.com/prod/team/app:1"))
+	e := i.Explain(reference(t, "swr.example.com/prod/team/app:1"))
 	if e.Image != "prod/team/app:1" || e.Registry == "" || e.Project == "" || len(e.Queries) != 2 {
 		t.Fatalf("got %+v", e)
 	}
@@ -80,7 +86,7 @@ func TestAnExplanationTellsWhatWasAsked(t *testing.T) {
 			t.Errorf("got %q, %v, want %s", e.Queries[n].Parameters, err, name)
 		}
 	}
-	unclaimed := i.Explain(t.Context(), reference(t, "evil.example.com/prod/app:1"))
+	unclaimed := i.Explain(reference(t, "evil.example.com/prod/app:1"))
 	if want := `no configured registry claims host "evil.example.com"`; unclaimed.Unclaimed != want || len(unclaimed.Queries) != 0 {
 		t.Errorf("got %+v", unclaimed)
 	}
@@ -88,17 +94,18 @@ func TestAnExplanationTellsWhatWasAsked(t *testing.T) {
 
 func TestAnExplanationIsBoundedAndTellsOfFailure(t *testing.T) {
 	t.Parallel()
-	f := &fake{rows: make([]hss.Image, 130)}
-	i, _ := newInventory(t, f)
-	if q := i.Explain(t.Context(), reference(t, "swr.example.com/prod/app:1")).Queries[0]; len(q.Rows) != 100 || q.More != 30 {
+	explain := func(f *fake) inventory.ExplainedQuery {
+		i, _ := newInventory(t, f)
+		i.Facts(t.Context(), reference(t, app))
+		return i.Explain(reference(t, app)).Queries[0]
+	}
+	if q := explain(&fake{rows: make([]hss.Image, 130)}); len(q.Rows) != 100 || q.More != 30 {
 		t.Errorf("got %d rows and %d more", len(q.Rows), q.More)
 	}
-	f.err = errors.New("connection refused")
-	if q := i.Explain(t.Context(), reference(t, "swr.example.com/prod/app:1")).Queries[0]; !strings.Contains(q.Failed, "connection refused") {
+	if q := explain(&fake{err: errors.New("connection refused")}); !strings.Contains(q.Failed, "connection refused") {
 		t.Errorf("got %q", q.Failed)
 	}
-	f.err = errors.New(strings.Repeat("long ", 1000) + "and to the end")
-	if q := i.Explain(t.Context(), reference(t, "swr.example.com/prod/app:1")).Queries[0]; !strings.HasSuffix(q.Failed, "and to the end") {
+	if q := explain(&fake{err: errors.New(strings.Repeat("long ", 1000) + "and to the end")}); !strings.HasSuffix(q.Failed, "and to the end") {
 		t.Errorf("got %q", q.Failed)
 	}
 }

@@ -1,8 +1,6 @@
 package inventory
 
 import (
-	"context"
-
 	"github.com/hssgate/hssgate/image"
 	"github.com/hssgate/hssgate/policy"
 )
@@ -21,9 +19,10 @@ type ExplainedList struct {
 	Failed string
 }
 
-// ExplainVulnerabilities asks HSS afresh for the vulnerabilities of the scans
-// that facts count any of. It is for people: nothing of it is kept.
-func (i *Inventory) ExplainVulnerabilities(ctx context.Context, ref image.Reference, f policy.Facts) []ExplainedList {
+// ExplainVulnerabilities tells what HSS listed of the scans that facts count any
+// of, in the answers that were evaluated. It needs Options.Explained, and asks
+// nothing.
+func (i *Inventory) ExplainVulnerabilities(ref image.Reference, f policy.Facts) []ExplainedList {
 	k, reason := i.locate(&ref)
 	if reason != "" {
 		return nil
@@ -35,22 +34,28 @@ func (i *Inventory) ExplainVulnerabilities(ctx context.Context, ref image.Refere
 		w := &all[n]
 		lists[n] = ExplainedList{Counted: w.key.counted, Failed: p.whyUnlisted(w, n)}
 		if lists[n].Failed == "" {
-			w.key.explain(ctx, &lists[n])
+			i.heard.explainVulnerabilities(&w.key, &lists[n])
 		}
 	}
 	return lists
 }
 
-func (k *scanKey) explain(ctx context.Context, l *ExplainedList) {
-	ctx, cancel := context.WithTimeout(ctx, k.project.lookupTimeout)
-	defer cancel()
+func (h *heard) explainVulnerabilities(k *scanKey, l *ExplainedList) {
 	request := k.request()
-	l.Path, l.Parameters = "/image/"+request.ImageID+"/vulnerabilities", request.Query().Encode()
-	rows, err := readVulnerabilities(ctx, k.project.vulnerabilities, request)
-	l.Rows = len(rows)
-	if err != nil {
-		l.Failed = whole(err)
+	l.Path, l.Parameters, l.Failed = "/image/"+request.ImageID+"/vulnerabilities", request.Query().Encode(), errNotAsked.Error()
+	if h == nil {
 		return
 	}
-	l.Read = newDetails(rows, k.counted).found
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a := h.vulnerabilities[*k]
+	if a == nil {
+		return
+	}
+	l.Failed, l.Rows = "", len(a.rows)
+	if a.err != nil {
+		l.Failed = whole(a.err)
+		return
+	}
+	l.Read = newDetails(a.rows, k.counted).found
 }

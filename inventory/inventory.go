@@ -56,6 +56,8 @@ type Options struct {
 	// what replicas do. It must be safe for concurrent use. Nil is that of
 	// math/rand/v2.
 	Random func() float64
+	// Explained keeps what HSS answers, for Explain and ExplainVulnerabilities.
+	Explained bool
 }
 
 // Inventory answers what HSS knows of an image. It is safe for concurrent use.
@@ -68,6 +70,7 @@ type Inventory struct {
 	claims   map[string][]*registry
 	cache    *cache
 	hot      hotFacts
+	heard    *heard
 	failures *otter.Cache[key, *failure]
 	flights  flights[key, *answer]
 	details  *detailStore
@@ -110,6 +113,9 @@ func New(o Options) (*Inventory, error) {
 	}
 	if i.random == nil {
 		i.random = rand.Float64
+	}
+	if o.Explained {
+		i.heard = newHeard()
 	}
 	if err := i.compile(o.Config, o.Clients); err != nil {
 		return nil, err

@@ -100,7 +100,7 @@ func newInventory(tb testing.TB, f *fake, change ...func(*config.Configuration))
 		clients[c.Projects[i].Name] = f
 	}
 	clock := clocktesting.NewFakeClock(time.Unix(100_000, 0))
-	i, err := inventory.New(inventory.Options{Config: c, Clients: clients, Clock: clock})
+	i, err := inventory.New(inventory.Options{Config: c, Clients: clients, Clock: clock, Explained: true})
 	if err != nil {
 		tb.Fatal(err)
 	}

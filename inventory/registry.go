@@ -25,6 +25,7 @@ type project struct {
 	enterpriseProject string
 	lookupTimeout     time.Duration
 	lister            Lister
+	heard             *heard
 	registries        []*registry
 	turns             *turnstile
 	breaker           *breaker
@@ -106,7 +107,7 @@ func (i *Inventory) newProject(c *config.Project, lister Lister) (*project, erro
 	}
 	p := &project{
 		name: c.Name, region: c.Region, enterpriseProject: c.EnterpriseProjectID,
-		lookupTimeout: time.Duration(c.LookupTimeout), lister: lister,
+		lookupTimeout: time.Duration(c.LookupTimeout), lister: lister, heard: i.heard,
 		turns:     newTurnstile(c.MaxConcurrent, c.BackgroundPercent, c.MaxWaiting),
 		breaker:   &breaker{project: c.Name, random: i.random, changed: i.observer.Breaker, state: BreakerClosed},
 		refresher: newRefresher(), scanOnDemand: c.ScanOnDemand,

@@ -87,7 +87,7 @@ func TestARowThatCannotBeReadMakesItsOwnImageUnavailable(t *testing.T) {
 			if len(got.Records) > 1 {
 				t.Errorf("got %d records", len(got.Records))
 			}
-			e := i.Explain(t.Context(), reference(t, tt.ref)).Queries[0]
+			e := i.Explain(reference(t, tt.ref)).Queries[0]
 			if e.Failed != tt.want || !strings.HasPrefix(e.Rows[0].Misfit, "it can't be read: ") {
 				t.Errorf("explained as %+v", e)
 			}

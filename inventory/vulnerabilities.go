@@ -307,6 +307,7 @@ func (i *Inventory) listVulnerabilities(ctx context.Context, k scanKey, u *urgen
 		begun := i.clock.Now()
 		rows, err = readVulnerabilities(ctx, p.vulnerabilities, k.request())
 		err = whyEnded(ctx, err)
+		p.heard.vulnerable(k, &answered[hss.Vulnerability]{rows: rows, err: err})
 		i.observer.AskedVulnerabilities(ctx, p.name, i.clock.Since(begun), err)
 		verdict = err
 		return err

@@ -140,7 +140,7 @@ func listing(t *testing.T, test func(t *testing.T, w *listingWorld, i *inventory
 	t.Helper()
 	w := &listingWorld{world: world{rows: []hss.Image{vulnerable()}}, listed: map[string][]hss.Vulnerability{"img-1": two()}}
 	synctest.Test(t, func(t *testing.T) {
-		i, err := inventory.New(inventory.Options{Config: settings(change...), Clients: map[string]inventory.Lister{"bj4": w}})
+		i, err := inventory.New(inventory.Options{Config: settings(change...), Clients: map[string]inventory.Lister{"bj4": w}, Explained: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -596,11 +596,12 @@ func TestTheQuestionForVulnerabilitiesIsExplained(t *testing.T) {
 					w.answer(tt.change)
 				}
 				ref := reference(t, oneApp)
-				got := i.ExplainVulnerabilities(t.Context(), ref, i.Facts(t.Context(), ref))
+				facts := i.WithVulnerabilities(t.Context(), ref, i.Facts(t.Context(), ref), true)
+				got := i.ExplainVulnerabilities(ref, facts)
 				if d := cmp.Diff(tt.want, got); d != "" {
 					t.Errorf("explained (-want +got):\n%s", d)
 				}
-				if i.ExplainVulnerabilities(t.Context(), reference(t, "other.example.com/a/b:1"), policy.Facts{}) != nil {
+				if i.ExplainVulnerabilities(reference(t, "other.example.com/a/b:1"), policy.Facts{}) != nil {
 					t.Error("what nobody claims is explained")
 				}
 			})

@@ -108,7 +108,7 @@ func TestNoAnswerShowsTheTokenThatAServerEchoes(t *testing.T) {
 				t.Fatal(err)
 			}
 			review := d.review(t, "app:1", "20s")
-			explained := d.inventory.Explain(t.Context(), ref)
+			explained := d.inventory.Explain(ref)
 			shown := fmt.Sprintf("%s %+v %#v %+v", said(review), review, explained, d.inventory.Facts(t.Context(), ref))
 			for _, secret := range []string{token, token[:20], string(inJSON), url.QueryEscape(token)[:20]} {
 				if strings.Contains(shown, secret) {

@@ -80,7 +80,7 @@ func newDoor(t *testing.T, project map[string]string, dryRun bool) *door {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.inventory, err = inventory.New(inventory.Options{Config: c, Clients: clients}); err != nil {
+	if d.inventory, err = inventory.New(inventory.Options{Config: c, Clients: clients, Explained: true}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(d.inventory.Close)

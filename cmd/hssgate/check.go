@@ -18,7 +18,7 @@ type checkFlags struct {
 	hssFlags
 	outputFlags
 
-	explain, strict bool
+	strict bool
 	// audit makes it an audit: counts by policy, and workloads in place of pods.
 	audit bool
 }

@@ -346,6 +346,8 @@ func (f *policyFlags) list(ctx context.Context, t *target) ([]v1alpha1.ImageScan
 type hssFlags struct {
 	configFile string
 	inventory  string
+	// explain keeps what HSS answers, to show it.
+	explain bool
 }
 
 func (f *hssFlags) add(flags *pflag.FlagSet) {
@@ -384,7 +386,7 @@ func (f *hssFlags) open() (*hss, error) {
 
 func (f *hssFlags) openInventory(c *config.Configuration) (*inventory.Inventory, error) {
 	if f.inventory == "" {
-		return check.NewInventory(c, userAgent(), clock.RealClock{})
+		return check.NewInventory(c, userAgent(), clock.RealClock{}, f.explain)
 	}
 	file, err := inventoryfile.Load(f.inventory, time.Now())
 	if err != nil {
