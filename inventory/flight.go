@@ -47,7 +47,7 @@ func (f *flights[K, A]) join(ctx, base context.Context, k K, l level) (_ *flight
 	}
 	begun := &flight[A]{urgency: newUrgency(l), span: trace.SpanContextFromContext(ctx), done: make(chan struct{}), waiting: 1}
 	begun.urgency.namespace = policy.NamespaceOf(ctx)
-	begun.ctx, begun.cancel = context.WithCancel(tracing.Join(base, ctx))
+	begun.ctx, begun.cancel = context.WithCancel(tracing.Join(base, ctx)) //nolint:gosec // end calls it
 	if f.all == nil {
 		f.all = map[K]*flight[A]{}
 	}

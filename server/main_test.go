@@ -241,12 +241,11 @@ func (g *gate) readyz(t *testing.T) error { t.Helper(); return g.probe(t, "/read
 
 func (g *gate) probe(t *testing.T, path string) error {
 	t.Helper()
-	return g.get(t, "http://"+g.health+path)
+	return g.get(context.WithoutCancel(t.Context()), "http://"+g.health+path)
 }
 
-func (g *gate) get(t *testing.T, url string) error {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+func (g *gate) get(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
