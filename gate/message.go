@@ -169,7 +169,7 @@ func displayed(written string) string {
 
 func staleNotice(s *subject, now time.Time) string {
 	return fmt.Sprintf("%s: %s was judged by what HSS said %s ago, since HSS cannot be asked now: %s",
-		s.use, s.display(), now.Sub(s.facts.AsOf).Round(time.Second), s.facts.StaleReason)
+		s.use, s.display(), max(now.Sub(s.facts.AsOf), 0).Round(time.Second), s.facts.StaleReason)
 }
 
 // advice says what to do about a failed check. The order is that of the advice

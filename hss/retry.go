@@ -27,6 +27,10 @@ type RetryPolicy struct {
 	// Rand returns a number from 0 up to, but not including, 1. Default: that
 	// of math/rand/v2. It must be safe for concurrent use.
 	Rand func() float64
+	// Failed is called with the request's context and the error of an attempt
+	// that may be followed by another: whoever waits can say by it why there is
+	// no answer yet. Optional.
+	Failed func(ctx context.Context, err error)
 }
 
 // tries counts the attempts at one request.
@@ -133,6 +137,9 @@ func withRetries[T any](ctx context.Context, policy RetryPolicy, send func(conte
 		wait, again := t.next(err)
 		if !again || ctx.Err() != nil {
 			return result, t.describe(err, before)
+		}
+		if policy.Failed != nil {
+			policy.Failed(ctx, err)
 		}
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= wait {
 			return result, fmt.Errorf("gave up after %s, as waiting %s more would pass the caller's deadline: %w",

@@ -68,6 +68,9 @@ func (c count) read(d *decoder) error {
 	return err
 }
 
+// lastMillisecond is the last one of the year 9999: no later time can be written.
+const lastMillisecond = 253402300799999
+
 // millis is a time in milliseconds since the epoch; 0 and below mean none.
 type millis time.Time
 
@@ -77,7 +80,7 @@ func (m *millis) read(d *decoder) error {
 		return err
 	}
 	n, ok := wholeNumber(s)
-	if !ok {
+	if !ok || n > lastMillisecond {
 		return &problem{reason: d.excerpt(raw)}
 	}
 	if n > 0 {

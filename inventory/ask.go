@@ -149,10 +149,15 @@ func (i *Inventory) list(ctx context.Context, k key, u *urgency) (records []reco
 // whyEnded says that time was up where the error says only that its context
 // ended.
 func whyEnded(ctx context.Context, err error) error {
-	if err != nil && errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
-		return context.Cause(ctx)
+	cause := context.Cause(ctx)
+	_, unsent := errors.AsType[*unsentError](err)
+	if err == nil || cause == nil || unsent || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, cause) {
+		return err
 	}
-	return err
+	if timeout, ok := errors.AsType[*timeoutError](cause); ok {
+		return urgencyOf(ctx).timedOut(timeout.waited)
+	}
+	return cause
 }
 
 // list asks for one spelling and keeps the rows that fit.

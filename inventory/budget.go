@@ -2,7 +2,7 @@ package inventory
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"sync"
 	"time"
 
@@ -21,6 +21,11 @@ type budget struct {
 	reserve    float64
 	interval   time.Duration
 	mu         sync.Mutex // held to take for anything but an admission
+}
+
+// limited is why a request was not sent in time.
+func limited() error {
+	return &unsentError{errors.New("HSS was not asked in time, since as many requests as requestsPerSecond allows were sent")}
 }
 
 // The bounds of how long anything but an admission waits before it looks
@@ -65,7 +70,7 @@ func (b *budget) await(ctx context.Context, u *urgency) error {
 		case <-u.raised:
 			return b.wait(ctx)
 		case <-ctx.Done():
-			return &unsentError{fmt.Errorf("waiting for the request budget: %w", context.Cause(ctx))}
+			return limited()
 		}
 	}
 	return nil
@@ -73,7 +78,7 @@ func (b *budget) await(ctx context.Context, u *urgency) error {
 
 func (b *budget) wait(ctx context.Context) error {
 	if err := b.all.Wait(ctx); err != nil {
-		return &unsentError{err}
+		return limited()
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -77,6 +78,7 @@ func newClient(p *config.Project, identifying []string, keys *hss.KeyGuard, user
 		AttemptTimeout: time.Duration(p.RequestTimeout),
 		Budget:         newBudget(p),
 		Keys:           keys,
+		Retry:          hss.RetryPolicy{Failed: func(ctx context.Context, err error) { urgencyOf(ctx).failed(err) }},
 
 		IdentifyingFields: identifying,
 	})

@@ -59,6 +59,19 @@ func (e *timeoutError) Error() string {
 	return fmt.Sprintf("HSS did not answer in time (%s)", e.waited.Round(100*time.Millisecond))
 }
 
+// lastError is what HSS answered last when the time ended, or how its answer
+// broke off.
+type lastError struct {
+	err    error
+	waited time.Duration
+}
+
+func (e *lastError) Error() string {
+	return fmt.Sprintf("%s; no other answer came in %s", reasonOf(e.err), e.waited.Round(100*time.Millisecond))
+}
+
+func (e *lastError) Unwrap() error { return e.err }
+
 // unavailable returns the facts of an image of which HSS's result is missing.
 func (i *Inventory) unavailable(ref *image.Reference, p *project, err error) policy.Facts {
 	now := i.clock.Now()
@@ -116,7 +129,10 @@ func reasonOf(err error) string {
 	var none *hss.NoCredentialsError
 	var project *hss.ProjectError
 	var unsent *unsentError
+	var last *lastError
 	switch {
+	case errors.As(err, &last):
+		return last.Error()
 	case errors.As(err, &rows):
 		return rows.Error()
 	case errors.As(err, &incomplete):
@@ -131,10 +147,10 @@ func reasonOf(err error) string {
 		return refused.Error()
 	case errors.As(err, &answered):
 		return answered.Error()
-	case errors.As(err, &timeout):
-		return timeout.Error()
 	case errors.As(err, &unsent):
 		return unsent.Error()
+	case errors.As(err, &timeout):
+		return timeout.Error()
 	case errors.As(err, &none):
 		return "HSS could not be asked: " + none.Error() // what was to be asked doesn't matter
 	case errors.Is(err, errClosed):

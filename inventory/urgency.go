@@ -2,7 +2,9 @@ package inventory
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,6 +38,24 @@ type urgency struct {
 	started atomic.Bool  // it has had its turn
 	limited atomic.Int32 // calls that wait for the request budget
 	sent    atomic.Int64 // when the first one was let through, in nanoseconds since the epoch
+	last    atomic.Pointer[error]
+}
+
+// failed notes what HSS answered to an attempt that may be followed by another,
+// if it answered.
+func (u *urgency) failed(err error) {
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		return
+	}
+	u.last.Store(&err)
+}
+
+// timedOut returns why there is no answer after a time in which HSS was asked.
+func (u *urgency) timedOut(waited time.Duration) error {
+	if last := u.last.Load(); last != nil {
+		return &lastError{err: *last, waited: waited}
+	}
+	return &timeoutError{waited: waited}
 }
 
 func newUrgency(l level) *urgency {
@@ -81,6 +101,9 @@ func (u *urgency) late(waited time.Duration) error {
 		asked = time.Since(time.Unix(0, at))
 	}
 	waited = waited.Round(100 * time.Millisecond)
+	if u.last.Load() != nil {
+		return u.timedOut(waited)
+	}
 	switch {
 	case !u.started.Load():
 		return &busyError{fmt.Sprintf("HSS was not asked in time (%s), since as many requests as maxConcurrent allows are under way", waited)}
@@ -89,7 +112,7 @@ func (u *urgency) late(waited time.Duration) error {
 	case asked < waited/2:
 		return &busyError{fmt.Sprintf("HSS was asked too late (after %s of %s), since many other requests came first", waited-asked.Round(100*time.Millisecond), waited)}
 	}
-	return &timeoutError{waited: waited}
+	return u.timedOut(waited)
 }
 
 type urgencyKey struct{}

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -41,10 +42,10 @@ func describeRecord(r *policy.Record, now time.Time) string {
 		words = append(append(words, statusWords(r.Scan.Status)+" again; last"), findings(r)...)
 	}
 	if !r.ScannedAt.IsZero() {
-		words = append(words, "scanned "+age(now.Sub(r.ScannedAt))+" ago")
+		words = append(words, "scanned "+when(now.Sub(r.ScannedAt)))
 	}
 	if r.UpdatedAt.After(r.ScannedAt) && !r.ScannedAt.IsZero() {
-		words = append(words, "pushed "+age(now.Sub(r.UpdatedAt))+" ago")
+		words = append(words, "pushed "+when(now.Sub(r.UpdatedAt)))
 	}
 	return strings.ReplaceAll(strings.Join(words, ", "), "last, ", "last ")
 }
@@ -97,6 +98,14 @@ func counts(s *policy.Scan) []string {
 		}
 	}
 	return words
+}
+
+// when says how long ago something was by HSS's clock, which may run ahead.
+func when(d time.Duration) string {
+	if d < 0 {
+		return age(-max(d, -math.MaxInt64)) + " from now"
+	}
+	return age(d) + " ago"
 }
 
 // age is a duration in its largest unit.

@@ -35,6 +35,11 @@ func TestDescribe(t *testing.T) {
 		"an unknown status": {
 			scanned(func(r *policy.Record) { r.Scan.Status, r.ScannedAt = "paused", time.Time{} }), "scan paused",
 		},
+		"scanned in the future":     {scanned(func(r *policy.Record) { r.ScannedAt = now.Add(5 * time.Minute) }), "severity Low, scanned 5m from now"},
+		"scanned in the far future": {scanned(func(r *policy.Record) { r.ScannedAt = time.UnixMilli(253402300799999) }), "severity Low, scanned 106751d from now"},
+		"pushed in the future": {
+			scanned(func(r *policy.Record) { r.UpdatedAt = now.Add(50 * time.Hour) }), "severity Low, scanned 6h ago, pushed 2d from now",
+		},
 		"scanned just now": {scanned(func(r *policy.Record) { r.ScannedAt = now.Add(-5 * time.Second) }), "severity Low, scanned 5s ago"},
 		"minutes ago":      {scanned(func(r *policy.Record) { r.ScannedAt = now.Add(-5 * time.Minute) }), "severity Low, scanned 5m ago"},
 	}

@@ -1,9 +1,11 @@
 package webhook
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -93,7 +95,25 @@ func decodeInto(buffer []byte, body io.Reader, rv *review) error {
 	return rv.check()
 }
 
-func undecodable(err error) error { return fmt.Errorf("decode AdmissionReview: %w", err) }
+// undecodable says which field can't be read, in the words of the API and not of
+// the program.
+func undecodable(err error) error {
+	wrong, ok := errors.AsType[*json.SemanticError](err)
+	if !ok {
+		return fmt.Errorf("decode AdmissionReview: %w", err)
+	}
+	field := cmp.Or(string(wrong.JSONPointer), "/")
+	if len(field) > maxPointer {
+		field = strings.ToValidUTF8(field[:maxPointer], "") + "…"
+	}
+	if wrong.Err != nil {
+		return fmt.Errorf("decode AdmissionReview: %s: %w", field, wrong.Err)
+	}
+	return fmt.Errorf("decode AdmissionReview: %s: the field can't hold a JSON %s", field, wrong.JSONKind.String())
+}
+
+// maxPointer bounds what is said of the place of a field, in bytes.
+const maxPointer = 256
 
 // check refuses what is no review that can be answered.
 func (rv *review) check() error {
