@@ -48,14 +48,20 @@ func (r *record) isUpdated() bool { return r.scannedAt > 0 && r.updatedAt > r.sc
 func keepCompleted(records, previous []record) {
 	for i := range records {
 		r := &records[i]
-		at := slices.IndexFunc(previous, func(p record) bool { return p.isSameEntry(r) })
-		if at < 0 || !r.isRunning() && (!r.isCompleted() || !r.isUpdated()) {
+		at := slices.IndexFunc(previous, func(p record) bool { return p.isSameRow(r) })
+		if at < 0 {
+			at = slices.IndexFunc(previous, func(p record) bool { return p.isSameEntry(r) })
+		}
+		if at < 0 {
 			continue
 		}
-		if same := slices.IndexFunc(previous, func(p record) bool { return p.isSameRow(r) }); same >= 0 {
-			at = same
-		}
 		before := &previous[at]
+		if r.isCompleted() {
+			r.updatedAt = max(r.updatedAt, r.leastUpdate(before))
+		}
+		if !r.isRunning() && (!r.isCompleted() || !r.isUpdated()) {
+			continue
+		}
 		if r.isRunning() && (before.digest() != r.digest() || before.isRunning() && before.showsNothing()) {
 			*r = r.withoutResult()
 		}
@@ -63,6 +69,19 @@ func keepCompleted(records, previous []record) {
 			*r = r.withLast(before.completed())
 		}
 	}
+}
+
+// leastUpdate returns a time that the last update cannot have been before, in
+// milliseconds since the epoch; 0: none is known. If the digest is another than
+// it was when the same scan was seen before, the scan is of that other digest.
+func (r *record) leastUpdate(before *record) int64 {
+	switch {
+	case r.scannedAt == 0 || r.scannedAt != before.scannedAt, !image.IsDigest(r.digest()), !image.IsDigest(before.digest()):
+		return 0
+	case r.digest() != before.digest():
+		return r.scannedAt + 1
+	}
+	return before.updatedAt
 }
 
 // showsNothing tells of a record that is being scanned without the severity of

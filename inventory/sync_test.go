@@ -1,6 +1,7 @@
 package inventory_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -538,4 +539,88 @@ func TestNewRefusesToSynchroniseWithAClientThatCannotPage(t *testing.T) {
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
 	}
+}
+
+// altered is a world some of whose pages are not as they should be.
+type altered struct {
+	*world
+	alter func(r hss.ListRequest, page *hss.ListResponse)
+}
+
+func (a *altered) List(ctx context.Context, r hss.ListRequest) (*hss.ListResponse, error) {
+	page, err := a.world.List(ctx, r)
+	if err == nil {
+		a.alter(r, page)
+	}
+	return page, err
+}
+
+// isPoll reports whether a request is for what changed lately.
+func isPoll(r *hss.ListRequest) bool {
+	return !r.StartLatestScanTime.IsZero() || !r.StartLatestUpdateTime.IsZero() || !r.StartLatestSyncTime.IsZero()
+}
+
+func TestASynchronisationConfirmsNoRowThatIsInTwoStates(t *testing.T) {
+	t.Parallel()
+	both := func(page *hss.ListResponse, worseFirst bool) {
+		n := slices.IndexFunc(page.Images, func(row hss.Image) bool { return row.Name == "app-7" })
+		if n < 0 {
+			return
+		}
+		states := []hss.Image{page.Images[n], page.Images[n]}
+		states[0].Severity, states[1].Severity = hss.SeverityLow, hss.SeverityHigh
+		if worseFirst {
+			slices.Reverse(states)
+		}
+		page.Images = append(append(slices.Clone(page.Images[:n]), states...), page.Images[n+1:]...)
+	}
+	for name, ofPolls := range map[string]bool{"in a whole list": false, "in a list of changes": true} {
+		for order, worseFirst := range map[string]bool{"the worse first": true, "the worse last": false} {
+			t.Run(name+", "+order, func(t *testing.T) {
+				t.Parallel()
+				w := &world{rows: today(100)}
+				client := &altered{w, func(r hss.ListRequest, page *hss.ListResponse) {
+					if isPoll(&r) == ofPolls {
+						both(page, worseFirst)
+					}
+				}}
+				clients(t, client, nil, func(t *testing.T, i *inventory.Inventory) {
+					time.Sleep(20 * time.Minute)
+					w.edit(7, func(r *hss.Image) { r.LatestScanTime, r.Severity = time.Now(), hss.SeverityHigh })
+					time.Sleep(61 * time.Second)
+					for _, n := range []int{6, 8} {
+						if _, ok := i.Known(reference(t, ofImage(n))); !ok {
+							t.Errorf("image %d is not known", n)
+						}
+					}
+					if got, ok := i.Known(reference(t, ofImage(7))); ok {
+						t.Errorf("it is known: %+v", got.Records)
+					}
+					if got := i.Facts(t.Context(), reference(t, ofImage(7))); len(got.Records) != 1 || got.Records[0].Severity != "High" {
+						t.Errorf("got %+v", got)
+					}
+				}, synchronised)
+			})
+		}
+	}
+}
+
+func TestChangesOfWhichSomeAreMissingVouchForNothing(t *testing.T) {
+	t.Parallel()
+	w, seen := &world{rows: today(5)}, &lastSync{}
+	client := &altered{w, func(r hss.ListRequest, page *hss.ListResponse) {
+		if isPoll(&r) {
+			page.Total++
+		}
+	}}
+	clients(t, client, seen, func(t *testing.T, i *inventory.Inventory) {
+		time.Sleep(10 * time.Minute)
+		_, changes := seen.errs()
+		if part, ok := errors.AsType[*hss.IncompleteListError](changes); !ok || part.Reason != "it shows 0 of 1 rows" {
+			t.Errorf("the changes: %v", changes)
+		}
+		if got, ok := i.Known(reference(t, ofImage(1))); ok {
+			t.Errorf("it is known as of %s", got.AsOf)
+		}
+	}, synchronised)
 }

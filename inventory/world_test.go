@@ -205,9 +205,15 @@ func live(t *testing.T, w *world, test func(t *testing.T, i *inventory.Inventory
 // watched is live with an observer.
 func watched(t *testing.T, w *world, o inventory.Observer, test func(t *testing.T, i *inventory.Inventory), change ...func(*config.Configuration)) {
 	t.Helper()
+	clients(t, w, o, test, change...)
+}
+
+// clients is watched with any client.
+func clients(t *testing.T, client inventory.Lister, o inventory.Observer, test func(t *testing.T, i *inventory.Inventory), change ...func(*config.Configuration)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		i, err := inventory.New(inventory.Options{
-			Config: settings(change...), Clients: map[string]inventory.Lister{"bj4": w}, Observer: o,
+			Config: settings(change...), Clients: map[string]inventory.Lister{"bj4": client}, Observer: o,
 			Random: func() float64 { return 0.5 },
 		})
 		if err != nil {
