@@ -1,6 +1,7 @@
 package charts_test
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -180,6 +181,28 @@ func TestImage(t *testing.T) {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
 		})
+	}
+}
+
+func TestWebhooksAskAboutExtraWorkloads(t *testing.T) {
+	t.Parallel()
+	if _, there := webhooks(t, working()...)["extra-workloads.hssgate.io"]; there {
+		t.Error("by default there is a webhook for extra workloads")
+	}
+	const value = `webhook.extraWorkloads=[{"apiGroups":["argoproj.io"],"apiVersions":["v1alpha1"],"resources":["rollouts","workflows"]},{"apiGroups":["serving.knative.dev"],"apiVersions":["*"],"resources":["services"]}]`
+	all := webhooks(t, append(working(), "--set-json", value)...)
+	extra, workloads := all["extra-workloads.hssgate.io"], all["workloads.hssgate.io"]
+	var got []string
+	for _, rule := range extra.Rules {
+		got = append(got, fmt.Sprint(rule.APIGroups, rule.APIVersions, rule.Resources, rule.Operations, *rule.Scope))
+	}
+	want := []string{"[argoproj.io] [v1alpha1] [rollouts workflows] [CREATE UPDATE]Namespaced", "[serving.knative.dev] [*] [services] [CREATE UPDATE]Namespaced"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("rules (-want +got):\n%s", diff)
+	}
+	extra.Name, extra.Rules, extra.MatchConditions = workloads.Name, workloads.Rules, workloads.MatchConditions
+	if diff := cmp.Diff(workloads, extra); diff != "" {
+		t.Errorf("else as for workloads (-workloads +extra):\n%s", diff)
 	}
 }
 

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -43,6 +44,19 @@ func (h *Handler) conclude(d *gate.Decision) answer {
 	}
 	a.message = d.Message()
 	return a
+}
+
+// and joins the answers about two templates of one object. The first denial is the
+// whole answer.
+func (a answer) and(b answer) answer {
+	if !a.allowed {
+		return a
+	}
+	b.warnings = slices.Concat(a.warnings, b.warnings)
+	if b.allowed && len(a.annotations) > 0 {
+		b.annotations = a.annotations
+	}
+	return b
 }
 
 func (h *Handler) warnings(d *gate.Decision) []string {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -182,15 +183,19 @@ func (h *Handler) answer(ctx context.Context, connection *http.ResponseControlle
 
 func (h *Handler) review(ctx context.Context, rv *review) answer {
 	// Before anything that may be lacking: a finalizer or a status needs none.
-	workload, toJudge := workload(&rv.Request)
-	if !toJudge {
+	workloads := workloads(&rv.Request)
+	if len(workloads) == 0 {
 		return allow()
 	}
 	if err := h.begin(rv); err != nil {
 		return h.failure(rv, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, err.Error())
 	}
 	defer h.Intake.end(rv.bytes)
-	return h.decide(ctx, &rv.Request, workload)
+	a := h.decide(ctx, &rv.Request, workloads[0])
+	for _, another := range workloads[1:] {
+		a = a.and(h.decide(ctx, &rv.Request, another))
+	}
+	return a
 }
 
 // begin reserves what a review takes of the intake, to be given back by
@@ -291,7 +296,7 @@ func concernsImages(req *request) bool {
 	if req.Operation == admissionv1.Delete || req.Operation == admissionv1.Connect {
 		return false
 	}
-	return req.Kind.Kind == "" || image.HoldsImages(req.Kind.Group, req.Kind.Kind)
+	return req.Kind.Kind == "" || req.mayHoldImages()
 }
 
 func (h *Handler) admitsUnjudged(req *request) bool {
@@ -319,20 +324,24 @@ func (h *Handler) decide(ctx context.Context, req *request, workload image.Workl
 	return a
 }
 
-// workload returns the images to be judged; there may be none.
-func workload(req *request) (w image.Workload, toJudge bool) {
+// workloads returns the pod or the pod templates that bring images in. A new one
+// is among them even if it names none.
+func workloads(req *request) []image.Workload {
 	if req.Operation != admissionv1.Create && req.Operation != admissionv1.Update {
-		return image.Workload{}, false
+		return nil
 	}
-	w, ok := req.Object.Workload(req.Kind.Group, req.Kind.Kind)
-	if !ok || req.Operation == admissionv1.Create {
-		return w, ok
+	all := req.Object.workloads(req)
+	if req.Operation == admissionv1.Create {
+		return all
 	}
-	if req.OldObject != nil {
-		old, _ := req.OldObject.Workload(req.Kind.Group, req.Kind.Kind)
-		w.Uses = image.Missing(w.Uses, old.Uses)
+	var old []image.Use
+	for _, w := range req.OldObject.workloads(req) {
+		old = append(old, w.Uses...)
 	}
-	return w, len(w.Uses) > 0
+	for i := range all {
+		all[i].Uses = image.Missing(all[i].Uses, old)
+	}
+	return slices.DeleteFunc(all, func(w image.Workload) bool { return len(w.Uses) == 0 })
 }
 
 func displayName(req *request) string {

@@ -522,3 +522,90 @@ func BenchmarkServeHTTP(b *testing.B) {
 		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/validate", bytes.NewReader(body)))
 	}
 }
+
+type deciderFunc func(gate.Request) gate.Decision
+
+func (f deciderFunc) Decide(_ context.Context, r gate.Request) gate.Decision { return f(r) }
+func (deciderFunc) Denies(string) bool                                       { return true }
+func (deciderFunc) Exempts(string) bool                                      { return false }
+
+// customReview is a review of a custom resource, a Rollout for short.
+func customReview(t testing.TB, operation admissionv1.Operation, object, old string) []byte {
+	t.Helper()
+	if old == "" {
+		old = "null"
+	}
+	return []byte(`{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {"uid": "1", "kind": {"group": "argoproj.io", "version": "v1alpha1", "kind": "Rollout"},
+		"namespace": "prod", "operation": "` + string(operation) + `", "object": ` + object + `, "oldObject": ` + old + `}}`)
+}
+
+func TestCustomResourcesAreEvaluatedAsTemplates(t *testing.T) {
+	t.Parallel()
+	rollout := func(images ...string) string {
+		var templates []string
+		for i, name := range images {
+			templates = append(templates, fmt.Sprintf(`{"template": {"metadata": {"labels": {"n": "%d"}}, "spec": {"containers": [{"name": "a", "image": %q}]}}}`, i, name))
+		}
+		return `{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "web"}, "spec": [` + strings.Join(templates, ",") + `]}`
+	}
+	tests := map[string]struct {
+		operation   admissionv1.Operation
+		object, old string
+		want        []string
+	}{
+		"a new one":                   {admissionv1.Create, rollout("a"), "", []string{"a"}},
+		"two templates":               {admissionv1.Create, rollout("a", "b"), "", []string{"a", "b"}},
+		"one without a template":      {admissionv1.Create, `{"metadata": {"name": "web"}}`, "", nil},
+		"an update without new ones":  {admissionv1.Update, rollout("a", "b"), rollout("b", "a"), nil},
+		"an update with a new image":  {admissionv1.Update, rollout("a", "c"), rollout("a", "b"), []string{"c"}},
+		"an update of no old object":  {admissionv1.Update, rollout("a"), "", []string{"a"}},
+		"one that is to be deleted":   {admissionv1.Delete, "null", rollout("a"), nil},
+		"an image that isn't told of": {admissionv1.Create, `{"metadata": {"name": "web"}, "spec": {"template": {"spec": {"containers": [{"name": "a"}]}}}}`, "", nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var got []string
+			d := deciderFunc(func(r gate.Request) gate.Decision {
+				if !r.Workload.Template || r.Workload.Kind != "Rollout" || r.Name != "web" || r.Namespace != "prod" {
+					t.Errorf("got %+v", r)
+				}
+				for _, use := range r.Workload.Uses {
+					got = append(got, use.Image)
+				}
+				return gate.Decision{Outcome: gate.Admitted, Notices: []string{fmt.Sprint("seen ", len(got))}}
+			})
+			answer := send(t, newHandler(d), customReview(t, tt.operation, tt.object, tt.old))
+			if diff := cmp.Diff(tt.want, got); diff != "" || !answer.Allowed || len(answer.Warnings) != len(tt.want) {
+				t.Errorf("got %+v (-want +got):\n%s", answer, diff)
+			}
+		})
+	}
+}
+
+func TestOneDeniedTemplateDeniesACustomResource(t *testing.T) {
+	t.Parallel()
+	for _, denied := range []string{"a", "b"} {
+		d := deciderFunc(func(r gate.Request) gate.Decision {
+			if r.Workload.Uses[0].Image == denied {
+				return gate.Decision{Outcome: gate.Denied}
+			}
+			return gate.Decision{Outcome: gate.Admitted}
+		})
+		object := `{"spec": {"x": {"metadata": {"labels": {"a": "1"}}, "containers": [{"image": "a"}]}, "y": {"metadata": {"labels": {"a": "2"}}, "containers": [{"image": "b"}]}}}`
+		if answer := send(t, newHandler(d), customReview(t, admissionv1.Create, object, "")); answer.Allowed {
+			t.Errorf("with %s denied it is admitted: %+v", denied, answer)
+		}
+	}
+}
+
+func TestACustomResourceThatCannotBeReadIsNotAdmitted(t *testing.T) {
+	t.Parallel()
+	d := deciderFunc(func(gate.Request) gate.Decision { return gate.Decision{Outcome: gate.Admitted} })
+	many := `{"spec": {"containers": [` + strings.TrimSuffix(strings.Repeat(`{"image":"a"},`, 1001), ",") + `]}}`
+	for name, object := range map[string]string{"nothing": "null", "too many images": many, "labels of another form": `{"metadata": {"labels": 1}}`} {
+		if answer := send(t, newHandler(d), customReview(t, admissionv1.Create, object, "")); answer.Allowed {
+			t.Errorf("%s: it is admitted", name)
+		}
+	}
+}

@@ -119,10 +119,11 @@ func pinnable(req *request) (pod image.Workload, pointers []string) {
 		return image.Workload{}, nil
 	}
 	all, _ := req.Object.Workload(req.Kind.Group, req.Kind.Kind)
-	pod, toJudge := workload(req)
-	if !toJudge {
+	workloads := workloads(req)
+	if len(workloads) == 0 {
 		return image.Workload{}, nil
 	}
+	pod = workloads[0]
 	isNew := map[string]bool{}
 	for _, use := range pod.Uses {
 		isNew[use.Image] = true

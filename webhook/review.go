@@ -40,14 +40,33 @@ type request struct {
 	UserInfo    userInfo              `json:"userInfo"`
 	DryRun      bool                  `json:"dryRun"`
 	Object      object                `json:"object"`
-	// OldObject is nil unless the object is updated or deleted.
-	OldObject *image.Manifest `json:"oldObject"`
+	// OldObject is there only if the object is updated or deleted.
+	OldObject object `json:"oldObject"`
+}
+
+// prepare has the objects read by the kind of the request.
+func (r *request) prepare() { r.Object.request, r.OldObject.request = r, r }
+
+// mayHoldImages reports whether objects of the kind may name images. An API server
+// sends the kind before the objects.
+func (r *request) mayHoldImages() bool {
+	return image.HoldsImages(r.Kind.Group, r.Kind.Kind) || r.isCustom()
+}
+
+// isCustom reports whether the kind is a custom resource's, as far as its group
+// tells. It may hold pod templates in any place.
+func (r *request) isCustom() bool {
+	return strings.Contains(r.Kind.Group, ".") && !image.HoldsImages(r.Kind.Group, r.Kind.Kind)
 }
 
 // object is the object that is asked about.
 type object struct {
 	image.Manifest
 
+	// request is the one that it belongs to, and custom what is read of it if that
+	// is about a custom resource.
+	request *request
+	custom  image.Custom
 	// isThere is false if it is null or not sent at all.
 	isThere bool
 }
@@ -55,7 +74,24 @@ type object struct {
 // UnmarshalJSONFrom reads the object and notes that it is there.
 func (o *object) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	o.isThere = dec.PeekKind() != 'n'
+	if o.request != nil && o.request.isCustom() {
+		err := json.UnmarshalDecode(dec, &o.custom)
+		o.Metadata = o.custom.Metadata
+		return err
+	}
 	return json.UnmarshalDecode(dec, &o.Manifest)
+}
+
+// workloads returns the object's pod, or its pod templates.
+func (o *object) workloads(r *request) []image.Workload {
+	if r.isCustom() {
+		return o.custom.Workloads(r.Kind.Kind)
+	}
+	w, ok := o.Workload(r.Kind.Group, r.Kind.Kind)
+	if !ok {
+		return nil
+	}
+	return []image.Workload{w}
 }
 
 // userInfo is who sent the object, for the log.
@@ -70,6 +106,7 @@ var errTooLarge = errors.New("review is too large")
 // decode reads a review of at most limit bytes. What it read before an error
 // stays in rv.
 func decode(body io.Reader, limit int64, rv *review) error {
+	rv.Request.prepare()
 	limited := &limitedReader{body, limit, limit}
 	err := json.UnmarshalRead(limited, rv)
 	rv.bytes = limit - limited.left
@@ -84,6 +121,7 @@ func decode(body io.Reader, limit int64, rv *review) error {
 func decodeInto(buffer []byte, body io.Reader, rv *review) error {
 	n, cut := io.ReadFull(body, buffer)
 	// Strings are copied: the review doesn't refer to the buffer.
+	rv.Request.prepare()
 	err := json.Unmarshal(buffer[:n], rv)
 	rv.bytes = int64(n)
 	switch {
@@ -134,7 +172,7 @@ func (r *request) check() error {
 	case admissionv1.Delete, admissionv1.Connect:
 		return nil
 	case admissionv1.Create, admissionv1.Update:
-		if !r.Object.isThere && image.HoldsImages(r.Kind.Group, r.Kind.Kind) {
+		if !r.Object.isThere && r.mayHoldImages() {
 			return fmt.Errorf("decode AdmissionReview: %s of kind %s has no request.object", r.Operation, r.Kind.Kind)
 		}
 		return nil
