@@ -30,6 +30,8 @@ func TestCluster(t *testing.T) {
 		// Its own requests are refused, so the audit log is read before.
 		{"a stolen token changes nothing but the caBundle", testStolenToken},
 		{"the ID of an image on the node lets nothing in", testImageID},
+		{"no annotation lets a pod in", testAnnotations},
+		{"kubectl hssgate allow lets an image in for a while", testAllow},
 		{"pods with many images keep nobody else waiting", testManyImages},
 		{"a flood of all ports ends no replica", testFlood},
 		{"the Secret of the CA comes back", testCADeleted},
