@@ -3,11 +3,13 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
@@ -15,6 +17,8 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
@@ -57,11 +61,59 @@ func (s *ExceptionStatus) SetupWithManager(mgr ctrl.Manager) error {
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("exception-status").
 		For(&v1alpha1.ImageScanException{}, builder.WithPredicates(changes())).
+		Watches(&v1alpha1.ImageScanPolicy{}, handler.EnqueueRequestsFromMapFunc(s.naming), builder.WithPredicates(changes())).
 		Complete(s)
 	if err != nil {
 		return fmt.Errorf("write the status of exceptions: %w", err)
 	}
 	return nil
+}
+
+// naming returns a request for each exception from a policy.
+func (s *ExceptionStatus) naming(ctx context.Context, p client.Object) []ctrl.Request {
+	var list v1alpha1.ImageScanExceptionList
+	if err := s.Client.List(ctx, &list); err != nil {
+		logf.FromContext(ctx).Error(err, "exceptions cannot be listed: the condition Effective stays as it is")
+		return nil
+	}
+	var requests []ctrl.Request
+	for i := range list.Items {
+		if slices.Contains(list.Items[i].Spec.Policies, p.GetName()) {
+			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		}
+	}
+	return requests
+}
+
+// ineffective returns why an exception can have no effect, and empty strings
+// where that is not certain.
+func (s *ExceptionStatus) ineffective(ctx context.Context, e *v1alpha1.ImageScanException) (reason, message string, err error) {
+	var missing, forbidding []string
+	matches := false
+	for _, name := range e.Spec.Policies {
+		var p v1alpha1.ImageScanPolicy
+		switch err := s.Client.Get(ctx, client.ObjectKey{Name: name}, &p); {
+		case apierrors.IsNotFound(err):
+			missing = append(missing, name)
+			continue
+		case err != nil:
+			return "", "", err
+		}
+		compiled, _ := policy.Compile(&p)
+		if !compiled.AllowsExceptions() {
+			forbidding = append(forbidding, name)
+		}
+		matches = matches || slices.ContainsFunc(e.Spec.Images, compiled.MayMatch)
+	}
+	switch {
+	case len(missing) > 0:
+		return ReasonPolicyNotFound, "there is no ImageScanPolicy " + strings.Join(missing, ", "), nil
+	case len(forbidding) == len(e.Spec.Policies):
+		return ReasonExceptionsForbidden, "no exception is permitted (spec.exceptions: Forbid) by policy " + strings.Join(forbidding, ", "), nil
+	case !matches:
+		return ReasonMatchesNothing, "no policy that the exception names matches any of its images", nil
+	}
+	return "", "", nil
 }
 
 // Reconcile writes the status if it isn't what it should be, and comes back when
@@ -73,6 +125,11 @@ func (s *ExceptionStatus) Reconcile(ctx context.Context, r ctrl.Request) (ctrl.R
 	}
 	before := e.DeepCopy()
 	next := s.describe(&e)
+	reason, message, err := s.ineffective(ctx, &e)
+	if err != nil {
+		return ctrl.Result{}, fmt.Errorf("read the policies of exception %s: %w", r.NamespacedName, err)
+	}
+	setEffectiveCondition(&e.Status.Conditions, e.Generation, reason, message)
 	if !apiequality.Semantic.DeepEqual(before.Status, e.Status) {
 		if err := s.Client.Status().Patch(ctx, &e, client.MergeFrom(before)); err != nil {
 			return ctrl.Result{}, client.IgnoreNotFound(fmt.Errorf("write status of exception %s: %w", r.NamespacedName, err))

@@ -8,8 +8,11 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -31,6 +34,8 @@ type Policies struct {
 	byName  map[string]*policy.Policy
 	inForce atomic.Pointer[gate.Index]
 	synced  atomic.Bool
+	// missing is set while the API server has no such resource.
+	missing atomic.Bool
 }
 
 // NewPolicies returns an empty set that reads from a cache.
@@ -46,12 +51,56 @@ func (p *Policies) Index() *gate.Index { return p.inForce.Load() }
 // ErrNotSynced says that the policies haven't been read yet.
 var ErrNotSynced = errors.New("policies have not been read yet")
 
-// Ready returns ErrNotSynced until all policies have been read once.
+// ErrNoCRD says that the cluster has no ImageScanPolicies any more.
+var ErrNoCRD = errors.New("the CustomResourceDefinition of ImageScanPolicies is missing")
+
+// Ready returns ErrNotSynced until all policies have been read once, and ErrNoCRD
+// while there can be none: that an image violates none says nothing then.
 func (p *Policies) Ready() error {
-	if !p.synced.Load() {
+	switch {
+	case !p.synced.Load():
 		return ErrNotSynced
+	case p.missing.Load():
+		return ErrNoCRD
 	}
 	return nil
+}
+
+// crdInterval is the time from one check of the CustomResourceDefinition to the
+// next.
+const crdInterval = 5 * time.Second
+
+// followCRD checks until ctx ends whether the API server has ImageScanPolicies.
+// To a watch that is interrupted it makes no difference why.
+func (p *Policies) followCRD(ctx context.Context, live client.Reader, watched interface{ LastSyncResourceVersion() string }) {
+	var seen string
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		err := live.List(ctx, &v1alpha1.ImageScanPolicyList{}, client.Limit(1))
+		switch {
+		case apierrors.IsNotFound(err), meta.IsNoMatchError(err):
+			p.missing.Store(true)
+			seen = watched.LastSyncResourceVersion()
+		// It is back once the watch has read the new policies, too.
+		case err == nil && p.missing.Load() && watched.LastSyncResourceVersion() != seen:
+			p.missing.Store(false)
+		}
+	}, crdInterval)
+}
+
+// addCRD has every replica follow the CustomResourceDefinition.
+func (p *Policies) addCRD(mgr ctrl.Manager) error {
+	return mgr.Add(everyReplica{func(ctx context.Context) error {
+		informer, err := mgr.GetCache().GetInformer(ctx, &v1alpha1.ImageScanPolicy{})
+		if err != nil {
+			return fmt.Errorf("watch policies: %w", err)
+		}
+		watched, ok := informer.(interface{ LastSyncResourceVersion() string })
+		if !ok {
+			return fmt.Errorf("watch policies: %T tells no resource version", informer)
+		}
+		p.followCRD(ctx, mgr.GetAPIReader(), watched)
+		return nil
+	}})
 }
 
 // SetupWithManager reads all policies once the manager's cache is there, and
@@ -59,6 +108,9 @@ func (p *Policies) Ready() error {
 func (p *Policies) SetupWithManager(mgr ctrl.Manager) error {
 	if err := mgr.Add(everyReplica{p.readAll}); err != nil {
 		return fmt.Errorf("add the first reading of policies: %w", err)
+	}
+	if err := p.addCRD(mgr); err != nil {
+		return fmt.Errorf("follow the CustomResourceDefinition of policies: %w", err)
 	}
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("policies").

@@ -3,6 +3,8 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -44,6 +46,10 @@ type Status struct {
 	AuditInterval time.Duration
 	// HSS reports whether HSS answers. Optional.
 	HSS *HSS
+	// RegistryHosts are those that a registry of the configuration claims.
+	RegistryHosts []string
+	// ExemptNamespaces are those in which nothing is evaluated.
+	ExemptNamespaces []string
 }
 
 // SetupWithManager follows the policies on the leader.
@@ -88,6 +94,8 @@ func (s *Status) Reconcile(ctx context.Context, r ctrl.Request) (ctrl.Result, er
 	meta.SetStatusCondition(&p.Status.Conditions, readyCondition(&p))
 	s.setHSSCondition(&p)
 	s.setGraceCondition(&p)
+	reason, message := s.ineffective(&p)
+	setEffectiveCondition(&p.Status.Conditions, p.Generation, reason, message)
 	if apiequality.Semantic.DeepEqual(before.Status, p.Status) {
 		return ctrl.Result{}, nil
 	}
@@ -109,6 +117,48 @@ func (s *Status) setHSSCondition(p *v1alpha1.ImageScanPolicy) {
 		return
 	}
 	meta.SetStatusCondition(&p.Status.Conditions, condition)
+}
+
+// Reasons of the Effective condition, which is there only if it is False.
+const (
+	ReasonMatchesNothing      = "MatchesNothing"
+	ReasonHostUnclaimed       = "HostUnclaimed"
+	ReasonPolicyNotFound      = "PolicyNotFound"
+	ReasonExceptionsForbidden = "ExceptionsForbidden"
+)
+
+// ineffective returns why a policy can have no effect, and empty strings where
+// that is not certain.
+func (s *Status) ineffective(p *v1alpha1.ImageScanPolicy) (reason, message string) {
+	m := &p.Spec.Match
+	if why := policy.MatchesNothing(m, s.ExemptNamespaces); why != "" {
+		return ReasonMatchesNothing, why
+	}
+	var unclaimed []string
+	for _, image := range m.Images {
+		host := policy.GlobHost(image)
+		if host == "" || slices.Contains(s.RegistryHosts, host) {
+			return "", ""
+		}
+		unclaimed = append(unclaimed, host)
+	}
+	if len(unclaimed) == 0 {
+		return "", ""
+	}
+	return ReasonHostUnclaimed, fmt.Sprintf("no registry of the configuration claims %s: HSS has no scan result of any image that the policy matches, and when.notFound decides",
+		strings.Join(slices.Compact(slices.Sorted(slices.Values(unclaimed))), ", "))
+}
+
+// setEffectiveCondition sets the condition to False with the reason, or removes
+// it without one.
+func setEffectiveCondition(conditions *[]metav1.Condition, generation int64, reason, message string) {
+	if reason == "" {
+		meta.RemoveStatusCondition(conditions, v1alpha1.ConditionEffective)
+		return
+	}
+	meta.SetStatusCondition(conditions, metav1.Condition{
+		Type: v1alpha1.ConditionEffective, Status: metav1.ConditionFalse, Reason: reason, Message: message, ObservedGeneration: generation,
+	})
 }
 
 // setGraceCondition says whether the grace that a policy gives can be had.

@@ -33,6 +33,7 @@ func TestHssgate(t *testing.T) {
 		"policies":    testPolicies,
 		"exceptions":  testExceptions,
 		"allow":       testAllow,
+		"effect":      testEffect,
 		"pinning":     testPinning,
 		"reviews":     testReviews,
 		"operation":   testOperation,

@@ -82,7 +82,7 @@ func testPrinterColumns(t *testing.T, f *fixture) {
 		want string
 	}{
 		{[]string{"isp", p.Name}, "NAME ENFORCEMENT READY HSS EVALUATED VIOLATIONS UNKNOWN AGE " + p.Name + " Deny True "},
-		{[]string{"isp", p.Name, "-o", "wide"}, "NAME ENFORCEMENT READY HSS EVALUATED VIOLATIONS UNKNOWN AGE TEMPLATES SEVERITY VULNERABILITIES IMAGES REASON GRACE AUDITED " + p.Name + " Deny True "},
+		{[]string{"isp", p.Name, "-o", "wide"}, "NAME ENFORCEMENT READY HSS EVALUATED VIOLATIONS UNKNOWN AGE TEMPLATES SEVERITY VULNERABILITIES IMAGES REASON EFFECTIVE GRACE AUDITED " + p.Name + " Deny True "},
 		{[]string{"security"}, p.Name + " Deny True "},
 	} {
 		stdout, stderr, err := f.cluster.kubectl(t, "", append([]string{"get"}, test.args...)...)

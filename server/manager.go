@@ -6,7 +6,6 @@ import (
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -27,7 +26,7 @@ const electionID = "hssgate"
 
 func newScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, admissionregistrationv1.AddToScheme, authorizationv1.AddToScheme, corev1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, admissionregistrationv1.AddToScheme, corev1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			return nil, fmt.Errorf("make the scheme: %w", err)
 		}
@@ -91,5 +90,14 @@ func (g *Server) newElected() (ctrl.Manager, error) {
 			return nil, err
 		}
 	}
-	return manager, (&controller.Status{Client: manager.GetClient(), AuditInterval: g.auditInterval, HSS: g.hss}).SetupWithManager(manager)
+	return manager, g.newStatus(manager).SetupWithManager(manager)
+}
+
+// newStatus returns what writes the status of policies.
+func (g *Server) newStatus(manager ctrl.Manager) *controller.Status {
+	s := &controller.Status{Client: manager.GetClient(), AuditInterval: g.auditInterval, HSS: g.hss, ExemptNamespaces: g.exemptNamespaces()}
+	for i := range g.Config.Registries {
+		s.RegistryHosts = append(s.RegistryHosts, g.Config.Registries[i].Hosts...)
+	}
+	return s
 }

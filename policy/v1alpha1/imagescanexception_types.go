@@ -84,7 +84,8 @@ type ImageScanExceptionStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// Conditions: Ready tells whether the exception lets anything past, with
-	// reason Active, Expired or Invalid; Expiring, whether it soon won't.
+	// reason Active, Expired or Invalid; Expiring, whether it soon won't. Effective
+	// is False if it names a policy that does not exist, or can have no effect.
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
@@ -114,6 +115,7 @@ type ImageScanExceptionStatus struct {
 // +kubebuilder:printcolumn:name="Uses",type=integer,JSONPath=`.status.uses`,description="How often an object was let past a policy"
 // +kubebuilder:printcolumn:name="Last used",type=date,JSONPath=`.status.lastUsed`,description="Time since that happened last"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Effective",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Effective")].reason`,description="Why the exception has no effect; empty: it has one"
 // +kubebuilder:printcolumn:name="Policies",type=string,priority=1,JSONPath=`.spec.policies`,description="The policies that images are let past"
 // +kubebuilder:printcolumn:name="Images",type=string,priority=1,JSONPath=`.spec.images`,description="The images that are let past"
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.spec.reason`,description="Why"

@@ -387,6 +387,9 @@ const (
 	// ConditionHSSReachable is True if HSS answers for every project, False if it
 	// does not for one of them, and Unknown before the first answer.
 	ConditionHSSReachable = "HSSReachable"
+	// ConditionEffective is False if the policy or the exception can have no effect
+	// as it is written, and absent otherwise.
+	ConditionEffective = "Effective"
 	// ConditionGrace is True if images can have the grace that the policy gives.
 	ConditionGrace = "Grace"
 )
@@ -398,7 +401,8 @@ type ImageScanPolicyStatus struct {
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// Conditions: Ready reports whether the policy is Active as it is written,
 	// HSSReachable whether HSS answers, and why not, and Grace, of a policy that
-	// gives one, whether images can have it.
+	// gives one, whether images can have it. Effective is False if the policy can
+	// match nothing, or no registry of the configuration has what it matches.
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
@@ -481,6 +485,7 @@ type AuditViolation struct {
 // +kubebuilder:printcolumn:name="Vulnerabilities",type=integer,priority=1,JSONPath=`.spec.require.vulnerabilities.max`,description="The most vulnerabilities that pass"
 // +kubebuilder:printcolumn:name="Images",type=string,priority=1,JSONPath=`.spec.match.images`,description="The images that are judged"
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,description="Why the policy is or isn't ready"
+// +kubebuilder:printcolumn:name="Effective",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Effective")].reason`,description="Why the policy has no effect; empty: it has one"
 // +kubebuilder:printcolumn:name="Grace",type=string,priority=1,JSONPath=`.status.lastAudit.grace.nextEnd`,description="When the first grace of an image that runs ends"
 // +kubebuilder:printcolumn:name="Audited",type=date,priority=1,JSONPath=`.status.lastAudit.time`,description="When the running pods were last audited"
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="metadata.name must be no more than 63 characters"
