@@ -128,6 +128,9 @@ func stampAll(paths []string) ([]fs.FileInfo, error) {
 			return nil, errors.New("no path is given")
 		}
 		stamp, err := os.Stat(path)
+		if err == nil {
+			err = checkKeyMode(path, stamp)
+		}
 		if err != nil {
 			return nil, err
 		}

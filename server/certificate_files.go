@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+
+	"github.com/hssgate/hssgate/hss"
 )
 
 // How often the end of a certificate that hssgate is given is looked at, and how
@@ -25,6 +27,13 @@ type certificateFiles struct {
 }
 
 func newCertificateFiles(certFile, keyFile string, log *slog.Logger) (*certificateFiles, error) {
+	readable, err := hss.CheckKeyFile(keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("read the serving key: %w", err)
+	}
+	if readable {
+		log.Warn("every user of the machine can read a key file", "file", keyFile)
+	}
 	watcher, err := certwatcher.New(certFile, keyFile)
 	if err != nil {
 		return nil, fmt.Errorf("read the serving certificate: %w", err)

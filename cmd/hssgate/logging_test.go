@@ -5,9 +5,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/hssgate/hssgate/config"
 )
 
 func TestLibrariesLogTheirInformationForDebugging(t *testing.T) {
@@ -55,5 +59,28 @@ func TestNoValueMakesALogLineLong(t *testing.T) {
 				t.Errorf("%s in %s is a line of %d bytes", name, format, n)
 			}
 		}
+	}
+}
+
+func TestOnlyKeyFilesThatEveryUserCanReadAreWarnedOf(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	folder := t.TempDir()
+	file := func(mode os.FileMode) string {
+		path := filepath.Join(folder, mode.String())
+		if err := os.WriteFile(path, nil, mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	warnOfReadableKeys(slog.New(slog.NewTextHandler(&out, nil)), []config.Project{
+		{Name: "a", Credentials: config.Credentials{AccessKeyFile: file(0o644), SecretKeyFile: file(0o440), SecurityTokenFile: file(0o600)}},
+		{Name: "b", Credentials: config.Credentials{TokenFile: file(0o604), ProfileFile: filepath.Join(folder, "none")}},
+	})
+	if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "project=b") || !strings.Contains(got, file(0o604)) {
+		t.Errorf("got %s", got)
 	}
 }

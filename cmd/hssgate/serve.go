@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/hssgate/hssgate/config"
+	hssclient "github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/server"
 )
 
@@ -84,11 +85,25 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 		mode = "dry-run"
 	}
 	log.Info("starting", "version", version, "mode", mode, "projects", describeProjects(c.Projects), "config", f.configFile, "apiServer", cluster.Host)
+	warnOfReadableKeys(log, c.Projects)
 	g := &server.Server{
 		Config: c, Cluster: cluster, Log: log, UserAgent: userAgent(),
 		CAFile: f.caFile, LeaderElect: f.leaderElect, Namespace: ownNamespace(), ShutdownDelay: f.delay,
 	}
 	return g.Run(cmd.Context())
+}
+
+// warnOfReadableKeys warns of each file with a secret that every user of the
+// machine can read. A file that can't be used fails where it is.
+func warnOfReadableKeys(log *slog.Logger, projects []config.Project) {
+	for i := range projects {
+		c := &projects[i].Credentials
+		for _, file := range []string{c.SecretKeyFile, c.SecurityTokenFile, c.TokenFile, c.ProfileFile} {
+			if readable, _ := hssclient.CheckKeyFile(file); file != "" && readable {
+				log.Warn("every user of the machine can read a key file", "project", projects[i].Name, "file", file)
+			}
+		}
+	}
 }
 
 // describeProjects names each project with where it is, its ID and the source
