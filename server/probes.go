@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log"
@@ -18,6 +19,8 @@ import (
 // NetworkPolicy forbids it. Kubelet and Prometheus have one request at a time.
 const (
 	maxProbeConnections = 64
+	// maxAnswering is how many answers with metrics are made at one time.
+	maxAnswering = 4
 	// probeTimeout is for a request and its answer.
 	probeTimeout = 10 * time.Second
 	// disabled is the address of a port that isn't served.
@@ -57,6 +60,41 @@ func onlyGet(next http.Handler) http.Handler {
 	})
 }
 
+// inTurn has a few answers made at a time. Others wait while they are connected:
+// promhttp's MaxRequestsInFlight would refuse them, so that one client could keep
+// Prometheus out. An answer that its client doesn't read holds up no other.
+func inTurn(next http.Handler) http.Handler {
+	slots := make(chan struct{}, maxAnswering)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case slots <- struct{}{}:
+		case <-r.Context().Done():
+			return
+		}
+		made := answer{ResponseWriter: w, code: http.StatusOK}
+		func() {
+			defer func() { <-slots }()
+			next.ServeHTTP(&made, r)
+		}()
+		w.WriteHeader(made.code)
+		_, _ = w.Write(made.body.Bytes()) // a client that left gets none
+	})
+}
+
+// answer is one that is made before it is sent.
+type answer struct {
+	http.ResponseWriter
+
+	code int
+	body bytes.Buffer
+}
+
+// WriteHeader notes the code.
+func (a *answer) WriteHeader(code int) { a.code = code }
+
+// Write adds to the body.
+func (a *answer) Write(p []byte) (int, error) { return a.body.Write(p) }
+
 // addMetrics serves /metrics.
 func (g *Server) addMetrics(ctx context.Context) error {
 	if g.Config.MetricsBindAddress == disabled {
@@ -66,10 +104,8 @@ func (g *Server) addMetrics(ctx context.Context) error {
 	mux.Handle("/metrics", promhttp.HandlerFor(metrics.Registry, promhttp.HandlerOpts{
 		ErrorHandling:     promhttp.HTTPErrorOnError,
 		EnableOpenMetrics: true, // which alone has exemplars
-		// Those of closed connections count until they end.
-		MaxRequestsInFlight: 2 * maxProbeConnections,
 	}))
-	server, err := newProbeServer(ctx, "metrics", g.Config.MetricsBindAddress, mux)
+	server, err := newProbeServer(ctx, "metrics", g.Config.MetricsBindAddress, inTurn(mux))
 	if err != nil {
 		return err
 	}
