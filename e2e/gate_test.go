@@ -198,7 +198,8 @@ func (g *gate) webhookConfiguration() *admissionregistrationv1.ValidatingWebhook
 	pods := g.newWebhook("pods.hssgate.io", "/validate",
 		rule("", "pods", "pods/ephemeralcontainers", "replicationcontrollers", "podtemplates"),
 		rule("apps", "deployments", "statefulsets", "daemonsets", "replicasets"),
-		rule("batch", "jobs", "cronjobs"))
+		rule("batch", "jobs", "cronjobs"),
+		rule("argoproj.io", "rollouts"))
 	pods.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{gateLabel: g.name}}
 	return &admissionregistrationv1.ValidatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: g.name},

@@ -20,6 +20,7 @@ const templateImage = "main.example.com/prod/template:1"
 // pods.
 func testTemplates(t *testing.T, f *fixture) {
 	add(f.hss["main"], row("template", high), row("template-clean"))
+	defineRollouts(t, f)
 	for _, templates := range []v1alpha1.TemplateAction{v1alpha1.TemplateWarn, v1alpha1.TemplateDeny, v1alpha1.TemplateIgnore} {
 		t.Run(string(templates), func(t *testing.T) {
 			t.Parallel()
@@ -58,6 +59,29 @@ func (s *space) checkTemplate(t *testing.T, templates v1alpha1.TemplateAction, k
 }
 
 type creation = func(ctx context.Context, s *space, name, image string) error
+
+// defineRollouts defines a custom resource that hssgate knows nothing of.
+func defineRollouts(t *testing.T, f *fixture) {
+	t.Helper()
+	for _, args := range [][]string{{"apply", "-f", "-"}, {"wait", "--for=condition=Established", "--timeout=5m", "crd/rollouts.argoproj.io"}} {
+		if _, stderr, err := f.cluster.kubectl(t, `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: rollouts.argoproj.io}
+spec:
+  group: argoproj.io
+  scope: Namespaced
+  names: {kind: Rollout, plural: rollouts}
+  versions:
+  - name: v1alpha1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+`, args...); err != nil {
+			t.Fatal(err, stderr)
+		}
+	}
+}
 
 // workloads create one object of each kind that holds a pod template.
 func workloads() map[string]creation {
@@ -100,6 +124,11 @@ func workloads() map[string]creation {
 			o := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: jobSpec(image)}
 			_, err := s.client.BatchV1().Jobs(s.name).Create(ctx, o, metav1.CreateOptions{})
 			return err
+		},
+		"Rollout": func(ctx context.Context, s *space, name, image string) error {
+			body := fmt.Sprintf(`{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": %q}, "spec": {"template": {"spec": {"containers": [{"name": "app", "image": %q}]}}}}`, name, image)
+			path := "/apis/argoproj.io/v1alpha1/namespaces/" + s.name + "/rollouts"
+			return s.client.Discovery().RESTClient().Post().AbsPath(path).SetHeader("Content-Type", "application/json").Body([]byte(body)).Do(ctx).Error()
 		},
 		"CronJob": func(ctx context.Context, s *space, name, image string) error {
 			o := &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Name: name}}
