@@ -2,7 +2,6 @@ package hss
 
 import (
 	"crypto/subtle"
-	"encoding/json"
 	"fmt"
 	"html"
 	"io"
@@ -82,10 +81,10 @@ func scrubber(least int, secrets ...Secret) func(string) string {
 			continue
 		}
 		quoted := strings.Trim(strconv.Quote(plain), `"`)
-		inJSON, _ := json.Marshal(plain) // a string can be written
+		inHTML := strings.NewReplacer("<", `\u003c`, ">", `\u003e`, "&", `\u0026`).Replace(quoted) // JSON of encoding/json
 		for _, form := range []string{
 			plain, url.QueryEscape(plain), url.PathEscape(plain), html.EscapeString(plain), quoted,
-			strings.Trim(string(inJSON), `"`), strings.ReplaceAll(plain, "/", `\/`),
+			inHTML, strings.ReplaceAll(plain, "/", `\/`),
 		} {
 			pairs = append(pairs, form, redacted)
 		}

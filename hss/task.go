@@ -148,7 +148,7 @@ func (r TaskRequest) Validate() error {
 // UnmarshalJSON reads a row as tolerantly as that of an [Image] is read.
 func (t *Task) UnmarshalJSON(data []byte) error { return unmarshal(data, t) }
 
-func (t *Task) field(name string) value {
+func (t *Task) field(name string) value { //nolint:gocyclo // one case a field
 	switch name {
 	case paramTaskID:
 		return (*text)(&t.ID)
