@@ -27,16 +27,16 @@ type certificateFiles struct {
 }
 
 func newCertificateFiles(certFile, keyFile string, log *slog.Logger) (*certificateFiles, error) {
+	watcher, err := certwatcher.New(certFile, keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("read the serving certificate: %w", err)
+	}
 	readable, err := hss.CheckKeyFile(keyFile)
 	if err != nil {
 		return nil, fmt.Errorf("read the serving key: %w", err)
 	}
 	if readable {
 		log.Warn("every user of the machine can read a key file", "file", keyFile)
-	}
-	watcher, err := certwatcher.New(certFile, keyFile)
-	if err != nil {
-		return nil, fmt.Errorf("read the serving certificate: %w", err)
 	}
 	f := &certificateFiles{CertWatcher: watcher, log: log.With("component", "certificates", "file", certFile)}
 	watcher.RegisterCallback(func(c tls.Certificate) {
