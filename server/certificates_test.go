@@ -283,10 +283,20 @@ func writeByHalves(t *testing.T, dir string, files map[string][]byte) {
 
 // testMistakes starts replicas that can't serve.
 func testMistakes(t *testing.T, s *site) {
+	open := t.TempDir()
+	for file, content := range pair(t, newAuthority(t)) {
+		path := filepath.Join(open, file)
+		if err := errors.Join(os.WriteFile(path, content, 0o600), os.Chmod(path, 0o666)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for name, tt := range map[string]struct {
 		webhook, want string
 	}{
-		"no certificate":          {"certDir: /nowhere", "read the serving certificate: open /nowhere/tls.crt: no such file or directory"},
+		"no certificate": {"certDir: /nowhere", "read the serving certificate: open /nowhere/tls.crt: no such file or directory"},
+		"a key that others can write": {
+			"certDir: " + open, "read the serving key: " + filepath.Join(open, "tls.key") + " has mode 0666, by which others can write it",
+		},
 		"no authority of clients": {"clientCAFile: /nowhere", "read the authorities of clients: open /nowhere: no such file or directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
