@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/image"
+	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/tracing"
 )
 
@@ -89,14 +92,17 @@ func (i *Inventory) load(ctx context.Context, k key, known *answer, u *urgency) 
 		return nil, err
 	}
 	records, begun, err := i.list(ctx, k, u)
+	if part, ok := errors.AsType[*partialError](err); ok {
+		records = part.records
+	}
+	if known != nil {
+		keepCompleted(records, known.records())
+	}
 	if err != nil {
 		if ctx.Err() == nil {
 			i.remember(k, err)
 		}
 		return nil, err
-	}
-	if known != nil {
-		keepCompleted(records, known.records())
 	}
 	a := newAnswer(k, records, begun, i.clock.Now())
 	i.cache.put(a)
@@ -163,14 +169,36 @@ func whyEnded(ctx context.Context, err error) error {
 // list asks for one spelling and keeps the rows that fit.
 func (r *registry) list(ctx context.Context, k key, name string) ([]record, error) {
 	rows, err := r.rows(ctx, k, name)
-	if err != nil {
-		return nil, err
+	records, unreadable := packAll(rows)
+	if err = cmp.Or(err, unreadable); err != nil && len(records) > 0 {
+		return nil, &partialError{err, records}
 	}
-	return packAll(rows)
+	return records, err
 }
 
-// rows asks for one spelling and returns the rows that fit. A row that changed
-// meanwhile stands there in both states, and the worse decides.
+// partialError says that rows of an image are missing or can't be read. The
+// others admit nothing, and can still show that the image violates a policy.
+type partialError struct {
+	err     error
+	records []record
+}
+
+func (e *partialError) Error() string { return e.err.Error() }
+func (e *partialError) Unwrap() error { return e.err }
+
+// partial returns the records for a reference that an error comes with.
+func (i *Inventory) partial(k key, ref *image.Reference, err error) []policy.Record {
+	part, ok := errors.AsType[*partialError](err)
+	if !ok {
+		return nil
+	}
+	now := i.clock.Now()
+	return newAnswer(k, part.records, now, now).unpack(ref.Digest)
+}
+
+// rows asks for one spelling and returns the rows that fit, as far as they were
+// seen. A row that changed meanwhile stands there in both states, and the worse
+// decides.
 func (r *registry) rows(ctx context.Context, k key, name string) (rows []hss.Image, err error) {
 	var a answered[hss.Image]
 	defer func() {
@@ -179,7 +207,7 @@ func (r *registry) rows(ctx context.Context, k key, name string) (rows []hss.Ima
 	}()
 	for row, err := range r.project.lister.All(ctx, k.request(name)) {
 		if err != nil {
-			return nil, err
+			return rows, err
 		}
 		a.add(row)
 		if !k.fits(&row, name) {
@@ -193,17 +221,20 @@ func (r *registry) rows(ctx context.Context, k key, name string) (rows []hss.Ima
 	return rows, ctx.Err()
 }
 
-// packAll reduces rows to what verdicts need.
-func packAll(rows []hss.Image) ([]record, error) {
-	records := make([]record, 0, len(rows))
+// packAll reduces rows to what verdicts need. With those that can be read, it
+// returns why the first other one can't.
+func packAll(rows []hss.Image) (records []record, err error) {
+	records = make([]record, 0, len(rows))
 	for n := range rows {
-		packed, err := pack(&rows[n])
-		if err != nil {
-			return nil, &rowsError{err}
+		packed, why := pack(&rows[n])
+		switch {
+		case why == nil:
+			records = append(records, packed)
+		case err == nil:
+			err = &rowsError{why}
 		}
-		records = append(records, packed)
 	}
-	return records, nil
+	return records, err
 }
 
 // rowsError says that rows can't be true, though HSS is well.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -153,10 +154,13 @@ func (i *Inventory) Facts(ctx context.Context, ref image.Reference) policy.Facts
 		i.observer.Looked(k.registry.Name, Stale)
 		f = known.facts(&ref, i.vouchedAt(known))
 		f.Stale, f.StaleReason = true, describe(err)
+		f.Records = append(slices.Clip(f.Records), i.partial(k, &ref, err)...)
 		return f
 	default:
 		i.observer.Looked(k.registry.Name, Unavailable)
-		return i.unavailable(&ref, k.registry.project, err)
+		f = i.unavailable(&ref, k.registry.project, err)
+		f.Records = i.partial(k, &ref, err)
+		return f
 	}
 }
 

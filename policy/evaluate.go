@@ -21,13 +21,12 @@ func (p *Policy) Evaluate(ctx context.Context, f Facts, now time.Time) []Finding
 	switch {
 	case f.State == StateNotFound:
 		e.state(CheckNotFound, p.when.NotFound, orElse(f.Reason, "HSS has no such image"))
-	case f.State == StateFound && len(f.Records) > 0:
-		for i := range f.Records {
-			e.record = i
-			e.judgeRecord(ctx, &f.Records[i])
-		}
-	default:
+	case f.State != StateFound || len(f.Records) == 0:
 		e.unavailable(&f)
+	}
+	for i := range f.Records {
+		e.record = i
+		e.judgeRecord(ctx, &f.Records[i])
 	}
 	return merge(e.notes, f.Records)
 }

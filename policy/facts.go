@@ -61,7 +61,8 @@ type Facts struct {
 	Reason string
 	// Cause is the cause of StateUnavailable.
 	Cause Cause
-	// Records are the rows that fit the reference exactly. Each must pass.
+	// Records are the rows that fit the reference exactly. Each must pass. If State
+	// is unavailable, they are those that could be read, and not all.
 	Records []Record
 	// AsOf is when HSS said so.
 	AsOf time.Time

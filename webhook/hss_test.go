@@ -236,6 +236,37 @@ func TestOfOneRowInTwoStatesTheWorseDecides(t *testing.T) {
 	}
 }
 
+func TestWhatIsSeenOfAListThatIsNotWholeCanDeny(t *testing.T) {
+	t.Parallel()
+	good, bad := hssRow(1, nil), hssRow(1, fields{"severity_level": `"High"`})
+	unreadable := hssRow(1, fields{"association_images": `"-"`})
+	for _, tc := range []struct {
+		name  string
+		total int
+		rows  []string
+		want  string // in the denial; empty: admitted with a warning
+	}{
+		{"good, and counted twice", 2, []string{good, good}, ""},
+		{"good and bad of one ID, both counted", 2, []string{good, bad}, "severity High, allowed Medium"},
+		{"bad and good of one ID, both counted", 2, []string{bad, good}, "severity High, allowed Medium"},
+		{"bad, and another row is missing", 2, []string{bad}, "severity High, allowed Medium"},
+		{"bad and unreadable", 1, []string{bad, unreadable}, "severity High, allowed Medium"},
+		{"unreadable and bad", 1, []string{unreadable, bad}, "severity High, allowed Medium"},
+		{"good and unreadable", 1, []string{good, unreadable}, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFront(t, func(s *v1alpha1.ImageScanPolicySpec) { s.When.Unavailable = v1alpha1.ActionWarn })
+			f.lists(counts(tc.total), tc.rows)
+			for _, image := range []string{frontImage, frontImage + "@" + sha("a")} {
+				if got := f.says(t, image); (got == "") != (tc.want == "") || !strings.Contains(got, tc.want) {
+					t.Errorf("%s: got %q, want %q", image, got, tc.want)
+				}
+			}
+		})
+	}
+}
+
 // architecturesOf are rows of association_images, each of a digest with so many
 // malicious files.
 func architecturesOf(digest string, files ...int) string {

@@ -114,7 +114,7 @@ func TestSlowSendersHoldUpNobody(t *testing.T) {
 func TestALengthThatIsOnlyClaimedTakesNoRoom(t *testing.T) {
 	t.Parallel()
 	server := overTLS(t, newHandler(&decider{}, within(webhook.IntakeOptions{MaxBytes: 2 << 20, Patience: time.Hour}),
-		func(o *webhook.Options) { o.ArrivalTimeout = 15 * time.Second }))
+		func(o *webhook.Options) { o.ArrivalTimeout = 30 * time.Second }))
 	body := reviewOf(t, "CREATE", pod("good"), nil)
 	var senders []*trickle
 	for range 20 {
