@@ -13,7 +13,7 @@ import (
 // TestNoAnswerTakesMuchMoreMemoryThanItsSize isn't parallel, as it counts what
 // the process allocates.
 func TestNoAnswerTakesMuchMoreMemoryThanItsSize(t *testing.T) {
-	const size, most = 15 << 20, 8
+	const size, most = 15 << 20, 16
 	fill := func(what string) string { return strings.Repeat(what, size/len(what)) }
 	list := func(rows string) string { return `{"total_num":1,"data_list":[` + rows + `]}` }
 	images := func(c *hss.Client) error {
