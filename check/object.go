@@ -215,11 +215,12 @@ func (c *content) readCustom(value []byte, kind schema.GroupVersionKind, at Obje
 		}
 		reasons = append(reasons, gapInWords(gap))
 	}
-	for _, workload := range custom.Workloads(kind.Kind) {
+	workloads := custom.Workloads(kind.Kind)
+	for _, workload := range workloads {
 		at.Workload = workload
 		c.objects = append(c.objects, at)
 	}
-	if len(custom.Gaps) == 0 && len(custom.Workloads(kind.Kind)) == 0 {
+	if len(custom.Gaps) == 0 && len(workloads) == 0 {
 		reasons = []string{"no pod template found"}
 	}
 	if len(reasons) > 0 {

@@ -57,8 +57,6 @@ func (i *Image) scanField(name string) value {
 	switch name {
 	case fieldMultiArch:
 		return (*flag)(&i.MultiArch)
-	case paramScanStatus:
-		return (*text)(&i.ScanStatus)
 	case "scan_failed_code":
 		return (*prose)(&i.ScanFailedCode)
 	case "scan_failed_desc":
@@ -69,16 +67,26 @@ func (i *Image) scanField(name string) value {
 		return (*millis)(&i.LatestScanTime)
 	case "latest_sync_time":
 		return (*millis)(&i.LatestSyncTime)
-	case "vul_num":
-		return count{&i.Vulnerabilities}
-	case "unsafe_setting_num":
-		return count{&i.UnsafeSettings}
-	case "malicious_file_num":
-		return count{&i.MaliciousFiles}
 	case paramSeverity:
 		return (*text)(&i.Severity)
 	case fieldArchitectures:
 		return (*architectures)(&i.Architectures)
+	}
+	return resultField(name, &i.ScanStatus, &i.Vulnerabilities, &i.UnsafeSettings, &i.MaliciousFiles)
+}
+
+// resultField is field for what a row and each of its architectures say of their
+// scan.
+func resultField(name string, status *ScanStatus, vulnerabilities, unsafeSettings, maliciousFiles **int) value {
+	switch name {
+	case paramScanStatus:
+		return (*text)(status)
+	case "vul_num":
+		return count{vulnerabilities}
+	case "unsafe_setting_num":
+		return count{unsafeSettings}
+	case "malicious_file_num":
+		return count{maliciousFiles}
 	}
 	return nil
 }
@@ -91,16 +99,8 @@ func (a *AssociatedImage) field(name string) value {
 		return (*text)(&a.ImageID)
 	case fieldDigest:
 		return (*text)(&a.Digest)
-	case paramScanStatus:
-		return (*text)(&a.ScanStatus)
-	case "vul_num":
-		return count{&a.Vulnerabilities}
-	case "unsafe_setting_num":
-		return count{&a.UnsafeSettings}
-	case "malicious_file_num":
-		return count{&a.MaliciousFiles}
 	}
-	return nil
+	return resultField(name, &a.ScanStatus, &a.Vulnerabilities, &a.UnsafeSettings, &a.MaliciousFiles)
 }
 
 // architectures reads association_images. It is left nil if one of the digests

@@ -200,16 +200,13 @@ func (i *Inventory) partial(k key, ref *image.Reference, err error) []policy.Rec
 // seen. A row that changed meanwhile stands there in both states, and the worse
 // decides.
 func (r *registry) rows(ctx context.Context, k key, name string) (rows []hss.Image, err error) {
-	var a answered[hss.Image]
-	defer func() {
-		a.err = err
-		r.project.heard.listed(spelling{k, name}, &a)
-	}()
+	heard := r.project.heard.begin()
+	defer func() { r.project.heard.listed(spelling{k, name}, heard, err) }()
 	for row, err := range r.project.lister.All(ctx, k.request(name)) {
 		if err != nil {
 			return rows, err
 		}
-		a.add(row)
+		heard.add(row)
 		if !k.fits(&row, name) {
 			continue
 		}

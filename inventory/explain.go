@@ -70,13 +70,22 @@ func newHeard() *heard {
 	return &heard{images: map[spelling]*answered[hss.Image]{}, vulnerabilities: map[scanKey]*answered[hss.Vulnerability]{}}
 }
 
+// begin returns where the rows of an answer go; nil: they aren't kept.
+func (h *heard) begin() *answered[hss.Image] {
+	if h == nil {
+		return nil
+	}
+	return &answered[hss.Image]{}
+}
+
 // listed keeps the answer to the latest question for a spelling.
-func (h *heard) listed(s spelling, a *answered[hss.Image]) {
+func (h *heard) listed(s spelling, a *answered[hss.Image], err error) {
 	if h == nil {
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	a.err = err
 	h.images[s] = a
 }
 
@@ -90,13 +99,15 @@ func (h *heard) vulnerable(k scanKey, a *answered[hss.Vulnerability]) {
 	h.vulnerabilities[k] = a
 }
 
-// add notes a row.
+// add notes a row. Nil notes nothing.
 func (a *answered[T]) add(row T) {
-	if len(a.rows) < maxExplained {
+	switch {
+	case a == nil:
+	case len(a.rows) < maxExplained:
 		a.rows = append(a.rows, row)
-		return
+	default:
+		a.more++
 	}
-	a.more++
 }
 
 // errNotAsked says that there is no answer to show.

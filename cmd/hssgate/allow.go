@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -94,7 +95,8 @@ func (f *allowFlags) run(cmd *cobra.Command, images []string) error {
 	if err != nil {
 		return err
 	}
-	policies, err := f.resolvePolicies(cmd, refs)
+	connect := sync.OnceValues(func() (*check.Cluster, error) { return f.connect(cmd) })
+	policies, err := f.resolvePolicies(cmd, connect, refs)
 	if err != nil {
 		return err
 	}
@@ -103,7 +105,7 @@ func (f *allowFlags) run(cmd *cobra.Command, images []string) error {
 		return usageError{err}
 	}
 	if f.dryRun != dryRunClient {
-		cluster, err := f.connect(cmd)
+		cluster, err := connect()
 		if err != nil {
 			return err
 		}
@@ -195,12 +197,12 @@ func exceptionName(ref image.Reference) string {
 // resolvePolicies returns the policies to except from: those of --policy, or all
 // that select one of the images. Those that exist are checked as far as the user
 // may read them.
-func (f *allowFlags) resolvePolicies(cmd *cobra.Command, refs []image.Reference) ([]string, error) {
+func (f *allowFlags) resolvePolicies(cmd *cobra.Command, connect func() (*check.Cluster, error), refs []image.Reference) ([]string, error) {
 	given := slices.Compact(slices.Sorted(slices.Values(f.policies)))
 	if len(given) > 0 && f.dryRun == dryRunClient {
 		return given, nil
 	}
-	all, err := f.policiesInForce(cmd)
+	all, err := policiesInForce(cmd.Context(), connect)
 	switch {
 	case len(given) > 0 && apierrors.IsForbidden(err):
 		return given, nil
@@ -250,12 +252,12 @@ func checkGiven(given []string, all map[string]*policy.Policy) error {
 	return nil
 }
 
-func (f *allowFlags) policiesInForce(cmd *cobra.Command) (map[string]*policy.Policy, error) {
-	cluster, err := f.connect(cmd)
+func policiesInForce(ctx context.Context, connect func() (*check.Cluster, error)) (map[string]*policy.Policy, error) {
+	cluster, err := connect()
 	if err != nil {
 		return nil, err
 	}
-	list, err := cluster.Policies(cmd.Context())
+	list, err := cluster.Policies(ctx)
 	if err != nil {
 		return nil, err
 	}
