@@ -2,9 +2,9 @@ package charts_test
 
 import (
 	"context"
-	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -17,17 +17,22 @@ import (
 	"github.com/hssgate/hssgate/internal/controlplanetest"
 )
 
+// serviceAccount is the user that hssgate is in a cluster.
+const serviceAccount = "system:serviceaccount:" + namespace + ":" + release
+
 // TestOnAPIServer holds the tests that share a real API server, which starts
 // without hssgate's CustomResourceDefinitions: the chart brings them.
 func TestOnAPIServer(t *testing.T) {
 	t.Parallel()
-	env := controlplanetest.Start(t, controlplanetest.WithoutCRDs())
-	c := &cluster{config: env.Config, kubectlPath: env.Kubectl, kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
-	if err := os.WriteFile(c.kubeconfig, env.KubeConfig, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	program, built := controlplanetest.StartBuild(t)
+	env := controlplanetest.Start(t, controlplanetest.WithoutCRDs(), controlplanetest.WithAuditLog())
+	c := &cluster{Environment: env, program: program, kubeconfig: writeFile(t, "kubeconfig", string(env.KubeConfig))}
+	env.Config.WarningHandler = rest.NoWarnings{}
 	var err error
 	if c.client, err = client.New(env.Config, client.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-built; err != nil {
 		t.Fatal(err)
 	}
 	for _, step := range []struct {
@@ -39,9 +44,8 @@ func TestOnAPIServer(t *testing.T) {
 		{"a first install that is taken back", testFirstInstallTakenBack},
 		{"what is rendered fits the API server", testManifests},
 		{"which requests are asked about", testWebhookConfiguration},
-		{"who may exempt namespaces", testExemptions},
+		{"who may exempt namespaces and write graces", testGuards},
 		{"which CSI drivers mount images", testCSIImages},
-		{"what a right that is limited to a name allows", testCreateByName},
 	} {
 		if !t.Run(step.name, func(t *testing.T) { step.test(t, c) }) {
 			return
@@ -49,32 +53,40 @@ func TestOnAPIServer(t *testing.T) {
 	}
 }
 
-// cluster is the API server and ways to reach it.
+// cluster is the API server, ways to reach it, and the program to be run with it.
 type cluster struct {
-	config      *rest.Config
-	client      client.Client
-	kubeconfig  string
-	kubectlPath string
+	*controlplanetest.Environment
+
+	client     client.Client
+	kubeconfig string
+	program    string
 }
 
-// kubectl runs kubectl with stdin from a file, if one is given.
+// kubectl runs kubectl.
 func (c *cluster) kubectl(t testing.TB, args ...string) string {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), c.kubectlPath, append([]string{"--kubeconfig", c.kubeconfig}, args...)...)
+	command := exec.CommandContext(t.Context(), c.Kubectl, append([]string{"--kubeconfig", c.kubeconfig}, args...)...)
 	out, stderr, err := run(t, command)
 	if err != nil {
 		t.Fatalf("kubectl %q: %v\n%s%s", args, err, out, stderr)
 	}
-	return out
+	return out + stderr
 }
 
-// helm runs a command of Helm on the cluster.
-func (c *cluster) helm(t testing.TB, args ...string) {
+// tryHelm runs a command of Helm on the cluster and returns what it printed.
+func (c *cluster) tryHelm(t testing.TB, args ...string) (string, error) {
 	t.Helper()
 	command := helm(t, append(args, "--namespace", namespace)...)
 	command.Env = append(command.Env, "KUBECONFIG="+c.kubeconfig)
-	if out, stderr, err := run(t, command); err != nil {
-		t.Fatalf("helm %q: %v\n%s%s", args, err, out, stderr)
+	out, stderr, err := run(t, command)
+	return out + stderr, err
+}
+
+// helm runs a command of Helm that must succeed.
+func (c *cluster) helm(t testing.TB, args ...string) {
+	t.Helper()
+	if out, err := c.tryHelm(t, args...); err != nil {
+		t.Fatalf("helm %q: %v\n%s", args, err, out)
 	}
 }
 
@@ -83,24 +95,28 @@ func (c *cluster) helm(t testing.TB, args ...string) {
 // upgrade goes on where it stopped.
 func (c *cluster) install(t testing.TB, args ...string) {
 	t.Helper()
-	command := helm(t, slices.Concat([]string{"install", release, chart, "--namespace", namespace, "--create-namespace"}, args)...)
-	command.Env = append(command.Env, "KUBECONFIG="+c.kubeconfig)
-	out, stderr, err := run(t, command)
+	out, err := c.tryHelm(t, slices.Concat([]string{"install", release, chart, "--create-namespace"}, args)...)
 	if err == nil {
 		return
 	}
-	if !strings.Contains(stderr, "failed post-install") || !strings.Contains(stderr, `no matches for kind "ImageScanPolicy"`) {
-		t.Fatalf("helm install %q: %v\n%s%s", args, err, out, stderr)
+	if !strings.Contains(out, "failed post-install") || !strings.Contains(out, `no matches for kind "ImageScanPolicy"`) {
+		t.Fatalf("helm install %q: %v\n%s", args, err, out)
 	}
 	t.Log("the API server doesn't serve ImageScanPolicy yet: once more, as an upgrade")
 	c.kubectl(t, "wait", "--for=condition=Established", "-f", chart+"/files/crds", "--timeout=60s")
-	c.helm(t, slices.Concat([]string{"upgrade", release, chart}, args)...)
+	c.upgrade(t, args...)
+}
+
+// upgrade upgrades the release.
+func (c *cluster) upgrade(t testing.TB, args ...string) {
+	t.Helper()
+	c.helm(t, append([]string{"upgrade", release, chart}, args...)...)
 }
 
 // as returns a client of a user in groups.
 func (c *cluster) as(t testing.TB, user string, groups ...string) client.Client {
 	t.Helper()
-	config := rest.CopyConfig(c.config)
+	config := rest.CopyConfig(c.Config)
 	config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: append(groups, "system:authenticated")}
 	impersonating, err := client.New(config, client.Options{})
 	if err != nil {
@@ -120,5 +136,30 @@ func eventually(t testing.TB, condition func(context.Context) string) {
 	})
 	if err != nil {
 		t.Fatalf("%v: %s", err, wrong)
+	}
+}
+
+// testManifests has the API server check what every values file renders in a dry
+// run: it refuses unknown fields, compiles expressions, applies its defaults, and
+// warns of pods that Pod Security "restricted" would refuse.
+func testManifests(t *testing.T, c *cluster) {
+	c.kubectl(t, "apply", "-f", "testdata/crds", "--server-side")
+	c.kubectl(t, "wait", "--for=condition=Established", "-f", "testdata/crds", "--timeout=60s")
+	for _, name := range []string{namespace, "default"} { // helm test has pods in both
+		c.kubectl(t, "label", "namespace", name, "pod-security.kubernetes.io/warn=restricted")
+	}
+	for _, file := range valuesFiles(t) {
+		manifests, err := template(t, "--values", file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rendered := writeFile(t, filepath.Base(file), manifests)
+		warnings := regexp.MustCompile("(?m)^Warning: .*$").FindAllString(c.kubectl(t, "apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", rendered), -1)
+		if asked := strings.Contains(readFile(t, file), "hostNetwork: true"); asked && len(warnings) == 1 && strings.HasSuffix(warnings[0], `: host namespaces (hostNetwork=true)`) {
+			continue
+		}
+		if len(warnings) > 0 {
+			t.Errorf("%s: %s", file, warnings)
+		}
 	}
 }

@@ -1,12 +1,10 @@
 package charts_test
 
 import (
-	"regexp"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/hssgate/hssgate/config"
 )
@@ -20,52 +18,43 @@ func configuration(t testing.TB, args ...string) *config.Configuration {
 
 func configurationIn(t testing.TB, rendered objects) *config.Configuration {
 	t.Helper()
+	text := configFileIn(t, rendered)
+	c, err := config.Parse("config.yaml", []byte(text))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	return c
+}
+
+// configFileIn returns hssgate's configuration as it was rendered.
+func configFileIn(t testing.TB, rendered objects) string {
+	t.Helper()
 	for _, object := range rendered.ofKind("ConfigMap") {
-		data, _ := object.Object["data"].(map[string]any)
-		if text, ok := data["config.yaml"].(string); ok {
-			c, err := config.Parse("config.yaml", []byte(text))
-			if err != nil {
-				t.Fatalf("%v\n%s", err, text)
-			}
-			return c
+		if text, ok, _ := unstructured.NestedString(object.Object, "data", "config.yaml"); ok {
+			return text
 		}
 	}
 	t.Fatal("no ConfigMap holds config.yaml")
-	return nil
+	return ""
 }
 
 func TestConfigurationOfEveryValuesFileIsValid(t *testing.T) {
 	t.Parallel()
 	for _, file := range valuesFiles(t) {
-		rendered := render(t, "--values", file)
-		if len(rendered.ofKind("Deployment")) > 0 {
+		if rendered := render(t, "--values", file); len(rendered.ofKind("Deployment")) > 0 {
 			configurationIn(t, rendered)
 		}
-	}
-}
-
-func TestConfigurationsInDocumentsAreValid(t *testing.T) {
-	t.Parallel()
-	found := 0
-	for path, text := range withGuides(t) {
-		for _, block := range regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
-			if !strings.Contains(block[1], "kind: "+config.Kind+"\n") {
-				continue
-			}
-			found++
-			if _, err := config.Parse(path, []byte(block[1])); err != nil {
-				t.Error(err)
-			}
-		}
-	}
-	if found == 0 {
-		t.Error("no document shows a configuration")
 	}
 }
 
 func TestConfiguration(t *testing.T) {
 	t.Parallel()
 	type c = config.Configuration
+	mutating := func(c *c) any { return c.Webhook.MutatingConfigurationName }
+	scans := func(c *c) any { return c.Projects[0].ScanOnDemand }
+	ofProject := func(values ...string) []string {
+		return set(append(values, "config.projects[0].name=a", "config.projects[0].region=cn-north-4", "config.registries[0].name=r", "config.registries[0].hosts={r.example.com}")...)
+	}
 	tests := map[string]struct {
 		values []string
 		got    func(*c) any
@@ -91,20 +80,8 @@ func TestConfiguration(t *testing.T) {
 				SecurityTokenFile: "/etc/hssgate/credentials/security-token",
 			},
 		},
-		"nothing is traced": {
-			working(), func(c *c) any { return c.Tracing.Endpoint }, "",
-		},
-		"a collector comes from values": {
-			working("config.tracing.endpoint=http://collector:4318", "config.tracing.samplingRatio=1"), func(c *c) any { return c.Tracing },
-			config.Tracing{Endpoint: "http://collector:4318", SamplingRatio: 1, Timeout: config.Duration(10 * time.Second)},
-		},
-		"a part of one comes from --set, which makes a text of it": {
-			working("config.tracing.endpoint=http://collector:4318", "config.tracing.samplingRatio=0.25"), func(c *c) any { return c.Tracing.SamplingRatio }, 0.25,
-		},
 		"a project's part of a call comes from --set": {
-			set("config.projects[0].name=a", "config.projects[0].region=cn-north-4", "config.projects[0].requestsPerSecond=0.5",
-				"config.registries[0].name=r", "config.registries[0].hosts={r.example.com}"),
-			func(c *c) any { return c.Projects[0].RequestsPerSecond }, 0.5,
+			ofProject("config.projects[0].requestsPerSecond=0.5"), func(c *c) any { return c.Projects[0].RequestsPerSecond }, 0.5,
 		},
 		"a token comes from values": {
 			working("credentials.token=t"), func(c *c) any { return c.Projects[0].Credentials },
@@ -112,23 +89,26 @@ func TestConfiguration(t *testing.T) {
 		},
 		"a project keeps credentials of its own": {
 			[]string{"--values", "hssgate/ci/everything-values.yaml"}, func(c *c) any { return c.Projects[1].Credentials },
-			config.Credentials{Source: "TokenEnvironment", TokenVariable: "PRIVATE_TOKEN"},
+			config.Credentials{Source: "Metadata"},
 		},
-		"whole numbers stay whole": {
-			[]string{"--values", "hssgate/ci/everything-values.yaml"}, func(c *c) any { return c.Cache.MaxImages }, 10_000_000,
-		},
-		"mode audit runs dry":        {working(), func(c *c) any { return c.DryRun }, true},
-		"mode enforce doesn't":       {working("mode=enforce"), func(c *c) any { return c.DryRun }, false},
-		"a dry run can be asked for": {working("mode=enforce", "dryRun=true"), func(c *c) any { return c.DryRun }, true},
-		"mode audit may deny":        {working("dryRun=false"), func(c *c) any { return c.DryRun }, false},
+		"mode audit is in dry-run mode": {working(), func(c *c) any { return c.DryRun }, true},
+		"mode enforce doesn't":          {working("mode=enforce"), func(c *c) any { return c.DryRun }, false},
+		"a dry run can be asked for":    {working("mode=enforce", "dryRun=true"), func(c *c) any { return c.DryRun }, true},
+		"mode audit may deny":           {working("dryRun=false"), func(c *c) any { return c.DryRun }, false},
 		"its own certificates are for the Service": {
 			working(), func(c *c) any { return c.Webhook.Hosts },
 			[]string{"hssgate.hssgate-system.svc", "hssgate.hssgate-system.svc.cluster.local"},
 		},
-		"its own authority is in a Secret":  {working(), func(c *c) any { return c.Webhook.AuthoritySecret }, "hssgate-authority"},
-		"it knows its webhooks by name":     {working("fullnameOverride=gate"), func(c *c) any { return c.Webhook.ConfigurationName }, "gate"},
-		"cert-manager's come from files":    {working("certManager.enabled=true"), func(c *c) any { return c.Webhook.OwnCertificates() }, false},
-		"the answer is due when it's asked": {working("webhook.timeoutSeconds=7"), func(c *c) any { return time.Duration(c.Webhook.DefaultTimeout) }, 7 * time.Second},
+		"its own CA is in a Secret":                              {working(), func(c *c) any { return c.Webhook.CASecret }, "hssgate-serving-ca"},
+		"it knows its webhooks by name":                          {working("fullnameOverride=gate"), func(c *c) any { return c.Webhook.ConfigurationName }, "gate"},
+		"cert-manager's come from files":                         {working("certManager.enabled=true"), func(c *c) any { return c.Webhook.OwnCertificates() }, false},
+		"scans are requested by no project by default":           {working(), func(c *c) any { return c.ScansOnDemand() }, false},
+		"scans are not requested by bounds alone":                {working("hss.scanOnDemand.maxPerHour=5"), func(c *c) any { return c.ScansOnDemand() }, false},
+		"scans are requested by the region's project":            {working("hss.scanOnDemand.enabled=true", "hss.scanOnDemand.maxPerHour=5"), scans, config.ScanOnDemand{Enabled: true, MaxPerHour: 5}},
+		"scans are requested by a project that is named":         {ofProject("config.projects[0].scanOnDemand.enabled=true", "config.projects[0].scanOnDemand.maxPerHour=5"), scans, config.ScanOnDemand{Enabled: true, MaxPerHour: 5}},
+		"hssgate fills in the caBundle of the webhook that pins": {working(pinned, "fullnameOverride=gate"), mutating, "gate"},
+		"hssgate fills in nothing without that webhook":          {working(), mutating, ""},
+		"hssgate fills in nothing beside cert-manager":           {working(pinned, "certManager.enabled=true"), mutating, ""},
 		"exempt namespaces are the same as the webhooks'": {
 			working("exemptions.namespaces={calico-system}"), func(c *c) any { return c.ExemptNamespaces },
 			[]string{"kube-system", "hssgate-system", "calico-system"},

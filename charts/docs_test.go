@@ -1,13 +1,18 @@
 package charts_test
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/yaml"
+
+	"github.com/hssgate/hssgate/config"
 )
 
 // documents are the pages about the chart, with the chart's own.
@@ -15,12 +20,9 @@ func documents(t *testing.T) map[string]string {
 	t.Helper()
 	pages := map[string]string{}
 	for _, path := range []string{
-		"install", "upgrade", "uninstall", "gitops", "threat-model", "emergency", "troubleshooting", "certificates",
+		"../docs/install.md", "../docs/upgrade.md", "../docs/uninstall.md", "../docs/gitops.md", "../docs/threat-model.md", "../docs/emergency.md",
+		"../docs/troubleshooting.md", "../docs/certificates.md", chart + "/README.md", chart + "/templates/NOTES.txt",
 	} {
-		path = filepath.Join("..", "docs", path+".md")
-		pages[path] = readFile(t, path)
-	}
-	for _, path := range []string{filepath.Join(chart, "README.md"), filepath.Join(chart, "templates", "NOTES.txt")} {
 		pages[path] = readFile(t, path)
 	}
 	return pages
@@ -35,19 +37,15 @@ func withGuides(t *testing.T) map[string]string {
 	if err != nil || len(guides) == 0 {
 		t.Fatalf("there are no guides: %v", err)
 	}
-	for _, path := range append(guides, "../docs/reference/metrics.md", "../SECURITY.md", "../README.md") {
+	chinese, err := filepath.Glob("../docs/zh-CN/*.md")
+	if err != nil || len(chinese) == 0 {
+		t.Fatalf("there are no Chinese pages: %v", err)
+	}
+	more := []string{"../docs/README.md", "../docs/comparison.md", "../docs/decisions.md", "../docs/demo.md", "../docs/permissions.md", "../docs/reference/metrics.md"}
+	for _, path := range slices.Concat(guides, chinese, more, []string{"../SECURITY.md", "../README.md", "../README.zh-CN.md"}) {
 		pages[path] = readFile(t, path)
 	}
 	return pages
-}
-
-func readFile(t *testing.T, path string) string {
-	t.Helper()
-	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(content)
 }
 
 func TestLinksOfDocumentsLeadSomewhere(t *testing.T) {
@@ -77,35 +75,25 @@ func TestLinksOfDocumentsLeadSomewhere(t *testing.T) {
 func TestAlertsLinkToTheirPage(t *testing.T) {
 	t.Parallel()
 	page := readFile(t, "../docs/troubleshooting.md")
-	rules := readFile(t, chart+"/templates/prometheusrule.yaml")
-	anchors := regexp.MustCompile(`runbook_url: \{\{ \$runbook \}\}#(\S+)`).FindAllStringSubmatch(rules, -1)
-	if len(anchors) == 0 {
+	alerts := regexp.MustCompile(`(?s)alert: (\S+).*?runbook_url: \{\{ \$runbook \}\}#(\S+)`).FindAllStringSubmatch(readFile(t, chart+"/templates/prometheusrule.yaml"), -1)
+	if len(alerts) == 0 {
 		t.Fatal("no alert links to a page")
 	}
-	for _, anchor := range anchors {
-		if !hasAnchor(page, anchor[1]) {
-			t.Errorf("docs/troubleshooting.md has no #%s", anchor[1])
-		}
-	}
-	for _, alert := range regexp.MustCompile(`alert: (\S+)`).FindAllStringSubmatch(rules, -1) {
-		if !strings.Contains(page, alert[1]) {
-			t.Errorf("docs/troubleshooting.md doesn't speak of alert %s", alert[1])
+	for _, alert := range alerts {
+		if !strings.Contains(page, alert[1]) || !hasAnchor(page, alert[2]) {
+			t.Errorf("docs/troubleshooting.md doesn't speak of alert %s, or has no #%s", alert[1], alert[2])
 		}
 	}
 }
 
-// hasAnchor tells whether a page has a heading or an explicit anchor.
+// hasAnchor reports whether a page has a heading or an explicit anchor.
 func hasAnchor(page, anchor string) bool {
 	if strings.Contains(page, `id="`+anchor+`"`) {
 		return true
 	}
-	for line := range strings.Lines(page) {
-		heading, ok := strings.CutPrefix(strings.TrimLeft(line, "#"), " ")
-		if !ok || !strings.HasPrefix(line, "#") {
-			continue
-		}
-		heading = regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(strings.TrimSpace(heading)), "")
-		if strings.ReplaceAll(heading, " ", "-") == anchor {
+	for _, heading := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(page, -1) {
+		words := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(heading[1]), "")
+		if strings.ReplaceAll(words, " ", "-") == anchor {
 			return true
 		}
 	}
@@ -135,33 +123,102 @@ func TestValuesInDocumentsExist(t *testing.T) {
 	}
 }
 
-// exists tells whether a path leads to a value, or into one that is free.
+// exists reports whether a path leads to a value, or into one that is free.
 func exists(values map[string]any, path []string) bool {
 	value, ok := values[path[0]]
 	if !ok || len(path) == 1 {
 		return ok
 	}
 	inner, isMap := value.(map[string]any)
-	if !isMap {
-		return false
-	}
-	return len(inner) == 0 || exists(inner, path[1:])
+	return isMap && (len(inner) == 0 || exists(inner, path[1:]))
 }
 
-func TestImagesOfDocumentsAreSmall(t *testing.T) {
+func TestConfigurationsInDocumentsAreValid(t *testing.T) {
 	t.Parallel()
-	const most = 300 << 10
-	images, err := filepath.Glob("../docs/images/*")
-	if err != nil || len(images) == 0 {
-		t.Fatalf("there are no images: %v", err)
+	found := 0
+	for path, text := range withGuides(t) {
+		for _, block := range regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
+			if !strings.Contains(block[1], "kind: "+config.Kind+"\n") {
+				continue
+			}
+			found++
+			if _, err := config.Parse(path, []byte(block[1])); err != nil {
+				t.Error(err)
+			}
+		}
 	}
-	for _, path := range images {
-		info, err := os.Stat(path)
-		if err != nil {
-			t.Fatal(err)
+	if found == 0 {
+		t.Error("no document shows a configuration")
+	}
+}
+
+// TestLogsOfDocumentsAreThoseOfAllReplicas: a Deployment stands for only one of
+// its pods.
+func TestLogsOfDocumentsAreThoseOfAllReplicas(t *testing.T) {
+	t.Parallel()
+	pods := labels.Set(deployment(t, working()...).Spec.Template.Labels)
+	found := 0
+	for path, text := range withGuides(t) {
+		text = strings.ReplaceAll(text, "{{ .Release.Name }}", release)
+		for _, match := range regexp.MustCompile(`kubectl [^\n`+"`"+`]*\blogs (\S+)( \S+)?`).FindAllStringSubmatch(text, -1) {
+			if match[1] == "POD" {
+				continue
+			}
+			found++
+			if parsed, err := labels.Parse(strings.TrimSpace(match[2])); match[1] != "-l" || err != nil || parsed.Empty() || !parsed.Matches(pods) {
+				t.Errorf("%s: %q doesn't select the replicas", path, match[0])
+			}
 		}
-		if info.Size() > most {
-			t.Errorf("%s has %d bytes, more than %d", path, info.Size(), most)
+	}
+	if found == 0 {
+		t.Error("no document reads a log")
+	}
+}
+
+// TestHelmCommandsOfDocumentsRender gives what the documents say to the chart.
+func TestHelmCommandsOfDocumentsRender(t *testing.T) {
+	t.Parallel()
+	found := 0
+	for path, text := range withGuides(t) {
+		if filepath.Ext(path) != ".md" {
+			continue
 		}
+		text = strings.NewReplacer("\\\n", " ", "'", "", `"`, "").Replace(text)
+		for _, command := range regexp.MustCompile("helm [^\n`]*\\b(install|upgrade) [^\n`]*oci://[^\n`]*").FindAllString(text, -1) {
+			values := setIn(command)
+			if !slices.ContainsFunc(values, func(v string) bool { return strings.HasPrefix(v, "hss.region=") }) {
+				values = append(values, "hss.region=cn-north-4") // it is reused
+			}
+			found++
+			if _, err := template(t, set(values...)...); err != nil {
+				t.Errorf("%s: %s: %v", path, command, err)
+			}
+			if strings.Contains(command, "--reuse-values") || !strings.Contains(command, namespace) {
+				t.Errorf("%s: %s: it takes no new defaults, or is for another namespace", path, command)
+			}
+		}
+	}
+	if found < 8 {
+		t.Errorf("only %d commands were found", found)
+	}
+}
+
+// TestTheGuideNamesEveryPanel keeps the guide in step with the dashboard.
+func TestTheGuideNamesEveryPanel(t *testing.T) {
+	t.Parallel()
+	var dashboard struct {
+		Panels []struct{ Title, Description string }
+	}
+	if err := json.Unmarshal([]byte(readFile(t, dashboardFile)), &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	guide := readFile(t, "../docs/guides/dashboard.md")
+	for _, p := range dashboard.Panels {
+		if line := "| " + p.Title + " | " + p.Description + " |"; !strings.Contains(guide, line) {
+			t.Errorf("docs/guides/dashboard.md lacks the line\n%s", line)
+		}
+	}
+	if lines := strings.Count(guide, "\n| "); lines != len(dashboard.Panels)+1 {
+		t.Errorf("its table has %d lines, the dashboard %d panels", lines, len(dashboard.Panels))
 	}
 }

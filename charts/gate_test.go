@@ -1,170 +1,196 @@
 package charts_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
+	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
-	"strconv"
+	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
-	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/hss/hsstest"
 	"github.com/hssgate/hssgate/internal/controlplanetest"
-	"github.com/hssgate/hssgate/server"
 )
 
-// testGate is the real gate, run in the test's process with the rights of the
-// chart's service account.
-type testGate struct {
-	webhook, health, metrics int
-	log                      lockedBuffer
-	cancel                   context.CancelFunc
-	done                     chan error
+const (
+	scannedReference = "swr.cn-north-4.myhuaweicloud.com/prod/app:1.4"
+	scannedDigest    = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+)
 
-	mu      sync.Mutex
-	refused []string
+// scannedImage is what HSS knows of scannedReference.
+func scannedImage(severity string) hsstest.Image {
+	now := time.Now()
+	return hsstest.Image{
+		ID: 1, Namespace: "prod", ImageName: "app", ImageVersion: "1.4", ImageDigest: scannedDigest,
+		ImageType: "private_image", RegistryType: "SwrPrivate", Scannable: true, ScanStatus: "success", SeverityLevel: severity,
+		VulNum: hsstest.Count(0), UnsafeSettingNum: hsstest.Count(0), MaliciousFileNum: hsstest.Count(0),
+		LatestUpdateTime: now.Add(-2 * time.Hour), LatestScanTime: now.Add(-time.Hour), LatestSyncTime: now,
+	}
 }
 
-func newTestGate(t *testing.T) *testGate {
+// gate is the program as the chart configures it, with a token of the chart's
+// service account.
+type gate struct {
+	webhook, health, metrics string // ports of 127.0.0.1
+	configFile, logFile      string
+	stop                     func()
+}
+
+func newGate(t *testing.T) *gate {
 	t.Helper()
-	ports, err := controlplanetest.FreePorts(t.Context(), 3)
+	ports := controlplanetest.FreeAddresses(t, 3)
+	for i := range ports {
+		ports[i] = strings.TrimPrefix(ports[i], "127.0.0.1:")
+	}
+	return &gate{webhook: ports[0], health: ports[1], metrics: ports[2], logFile: filepath.Join(t.TempDir(), "log")}
+}
+
+// values are those by which the chart sends the API server here: that of a test
+// reaches the gate by its address, and no pods.
+func (g *gate) values() []string {
+	return set(
+		"ports.webhook="+g.webhook, "ports.health="+g.health, "ports.metrics="+g.metrics, "deployment.enabled=true",
+		"webhook.url=https://127.0.0.1:"+g.webhook, "certificates.extraHosts={127.0.0.1}")
+}
+
+// start runs the gate by what the chart renders, but that its only project is a
+// server that knows one image, and waits until it is ready.
+func (g *gate) start(t *testing.T, c *cluster, image hsstest.Image, values ...string) {
+	t.Helper()
+	known := hsstest.NewServer(hsstest.WithImages(image), hsstest.WithTokens("a-token"))
+	t.Cleanup(known.Close)
+	config := map[string]any{}
+	if err := yaml.Unmarshal([]byte(configFileIn(t, render(t, values...))), &config); err != nil {
+		t.Fatal(err)
+	}
+	config["projects"] = []any{map[string]any{
+		"name": "default", "endpoint": known.URL, "projectID": "p1",
+		"credentials": map[string]any{"source": "TokenFile", "tokenFile": writeFile(t, "token", "a-token")},
+	}}
+	content, err := yaml.Marshal(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &testGate{webhook: ports[0], health: ports[1], metrics: ports[2], done: make(chan error, 1)}
-}
-
-// values are those by which the chart sends the API server here.
-func (g *testGate) values() []string {
-	return set(
-		"ports.webhook="+strconv.Itoa(g.webhook), "ports.health="+strconv.Itoa(g.health), "ports.metrics="+strconv.Itoa(g.metrics),
-		fmt.Sprintf("webhook.url=https://127.0.0.1:%d", g.webhook), "certificates.extraHosts={127.0.0.1}", "config.shutdownDelay=0s")
-}
-
-// start runs the gate until the test ends, and waits until it is ready.
-func (g *testGate) start(t *testing.T, c *cluster, configuration *config.Configuration) {
-	t.Helper()
-	user := rest.CopyConfig(c.config)
-	user.Impersonate = rest.ImpersonationConfig{
-		UserName: "system:serviceaccount:" + namespace + ":" + release,
-		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
-	}
-	user.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return roundTripper(func(r *http.Request) (*http.Response, error) { return g.watch(next, r) })
+	g.configFile = writeFile(t, "config.yaml", string(content))
+	g.run(t, exec.Command(c.program, "serve", "--leader-elect", "--shutdown-delay=0s", "--config", g.configFile, "--kubeconfig", c.kubeconfigOf(t)))
+	eventually(t, func(ctx context.Context) string {
+		code, body := g.get(ctx, t, g.health, "/readyz?verbose")
+		if code == http.StatusOK {
+			return ""
+		}
+		return body
 	})
-	gate := &server.Server{
-		Config: configuration, Cluster: user, Log: slog.New(slog.NewTextHandler(&g.log, nil)),
-		UserAgent: "hssgate/test", LeaderElect: true, Namespace: namespace,
-	}
-	var ctx context.Context
-	ctx, g.cancel = context.WithCancel(t.Context())
-	go func() { g.done <- gate.Run(ctx) }()
-	eventually(t, func(ctx context.Context) string { return g.unready(ctx, t) })
 }
 
-// startProgram is start for the program itself, which a test's process can hold
-// only once, with all rights.
-func (g *testGate) startProgram(t *testing.T, c *cluster, program, configFile string) {
+// run runs a command until the end of the test, or until it is stopped.
+func (g *gate) run(t *testing.T, command *exec.Cmd) {
 	t.Helper()
-	command := exec.Command(program, "serve", "--config", configFile, "--kubeconfig", c.kubeconfig)
+	log, err := os.Create(g.logFile)
+	if err != nil {
+		t.Fatal(err)
+	}
 	command.Env = append(os.Environ(), "POD_NAMESPACE="+namespace)
-	command.Stdout, command.Stderr = &g.log, &g.log
+	command.Stdout, command.Stderr = log, log
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		g.done <- command.Wait()
-	}()
-	g.cancel = func() { _ = command.Process.Signal(syscall.SIGTERM) } // it may have ended, which stop tells
-	t.Cleanup(func() { g.cancel(); <-ended })
-	eventually(t, func(ctx context.Context) string { return g.unready(ctx, t) })
+	g.stop = sync.OnceFunc(func() {
+		_ = command.Process.Signal(syscall.SIGTERM) // it may have ended
+		if err := command.Wait(); err != nil {
+			t.Errorf("the gate ended with %v\n%s", err, readFile(t, g.logFile))
+		}
+		_ = log.Close()
+	})
+	t.Cleanup(g.stop)
 }
 
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-// watch notes which calls the API server refuses.
-func (g *testGate) watch(next http.RoundTripper, r *http.Request) (*http.Response, error) {
-	response, err := next.RoundTrip(r)
-	if err == nil && (response.StatusCode == http.StatusForbidden || response.StatusCode == http.StatusUnauthorized) {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.refused = append(g.refused, r.Method+" "+r.URL.String())
-	}
-	return response, err
-}
-
-func (g *testGate) unready(ctx context.Context, t testing.TB) string {
+// get returns the answer of a port of the gate; 0 if it has none.
+func (g *gate) get(ctx context.Context, t testing.TB, port, path string) (code int, body string) {
 	t.Helper()
-	select {
-	case err := <-g.done:
-		t.Fatalf("the gate ended: %v\n%s", err, g.log.String())
-	default:
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/readyz?verbose", g.health), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+port+path, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return err.Error()
+		return 0, fmt.Sprintf("%v\n%s", err, readFile(t, g.logFile))
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Sprintf("not ready: %s\n%s", response.Status, g.log.String())
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return ""
+	return response.StatusCode, string(content)
 }
 
-// stop ends the gate as the end of its pod would.
-func (g *testGate) stop(t *testing.T) {
+// newToken returns a token of the chart's service account.
+func (c *cluster) newToken(t testing.TB) string {
 	t.Helper()
-	g.cancel()
-	select {
-	case err := <-g.done:
-		if err != nil {
-			t.Errorf("the gate ended with %v\n%s", err, g.log.String())
+	return strings.TrimSpace(c.kubectl(t, "-n", namespace, "create", "token", release, "--duration", "1h"))
+}
+
+// withToken returns a client that has nothing but a token of the chart's service
+// account.
+func (c *cluster) withToken(t testing.TB) client.Client {
+	t.Helper()
+	config := rest.AnonymousClientConfig(c.Config)
+	config.BearerToken = c.newToken(t)
+	thief, err := client.New(config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return thief
+}
+
+// kubeconfigOf writes a kubeconfig with a token of the chart's service account.
+func (c *cluster) kubeconfigOf(t testing.TB) string {
+	t.Helper()
+	config, err := clientcmd.Load(c.KubeConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range config.AuthInfos {
+		config.AuthInfos[name] = &api.AuthInfo{Token: c.newToken(t)}
+	}
+	content, err := clientcmd.Write(*config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return writeFile(t, "kubeconfig", string(content))
+}
+
+// hadAllRights looks through the API server's audit log for requests of gates that
+// were refused, up to a request of its own.
+func (c *cluster) hadAllRights(t testing.TB) {
+	t.Helper()
+	const last = "/version?after=gates"
+	c.kubectl(t, "get", "--raw", last)
+	requests, refused := 0, map[string]bool{}
+	c.AuditEvent(t, func(e *auditv1.Event) bool {
+		if e.User.Username == serviceAccount && strings.HasPrefix(e.UserAgent, "hssgate/") && e.ResponseStatus != nil {
+			requests++
+			if code := e.ResponseStatus.Code; code == http.StatusForbidden || code == http.StatusUnauthorized {
+				refused[e.Verb+" "+e.RequestURI] = true
+			}
 		}
-	case <-time.After(time.Minute):
-		t.Fatalf("the gate doesn't end\n%s", g.log.String())
+		return e.RequestURI == last
+	})
+	if requests < 20 || len(refused) > 0 {
+		t.Errorf("the chart's roles don't allow %q, of %d calls that gates made", slices.Sorted(maps.Keys(refused)), requests)
 	}
-}
-
-// verify fails the test for every call that the gate had no right to.
-func (g *testGate) verify(t *testing.T) {
-	t.Helper()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, call := range g.refused {
-		t.Errorf("the chart's roles don't allow a call that the gate makes: %s", call)
-	}
-}
-
-// lockedBuffer is a buffer for a log that is read while it is written.
-type lockedBuffer struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.String()
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -54,13 +55,21 @@ func helm(t testing.TB, args ...string) *exec.Cmd {
 	return command
 }
 
+// rendered are the manifests that template has returned, by its arguments.
+var rendered sync.Map
+
 // template renders the chart.
 func template(t testing.TB, args ...string) (manifests string, err error) {
 	t.Helper()
+	key := strings.Join(args, "\n")
+	if known, ok := rendered.Load(key); ok {
+		return known.(string), nil
+	}
 	out, stderr, err := run(t, helm(t, append([]string{"template", release, chart, "--namespace", namespace}, args...)...))
 	if err != nil {
 		return "", fmt.Errorf("%w: %s", err, stderr)
 	}
+	rendered.Store(key, out)
 	return out, nil
 }
 
@@ -155,4 +164,24 @@ func decode[T any](t testing.TB, object *unstructured.Unstructured) *T {
 		t.Fatalf("%s %q: %v", object.GetKind(), object.GetName(), err)
 	}
 	return into
+}
+
+// readFile returns what a file holds.
+func readFile(t testing.TB, path string) string {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// writeFile puts a file into a folder of the test's own.
+func writeFile(t testing.TB, name, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

@@ -1,28 +1,26 @@
 package charts_test
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
-	"sigs.k8s.io/yaml"
 
 	"github.com/hssgate/hssgate/charts"
 	"github.com/hssgate/hssgate/config"
-	"github.com/hssgate/hssgate/image"
+	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -42,29 +40,74 @@ func webhooks(t testing.TB, args ...string) map[string]admissionregistrationv1.V
 	return byName
 }
 
-func TestModes(t *testing.T) {
+// TestRenderedValues looks for what values come to in what is rendered.
+func TestRenderedValues(t *testing.T) {
 	t.Parallel()
-	tests := map[string]struct {
-		values []string
-		want   string
-	}{
-		"audit breaks nothing":        {nil, "Ignore"},
-		"enforce lets nothing past":   {[]string{"mode=enforce"}, "Fail"},
-		"enforce may ignore failures": {[]string{"mode=enforce", "webhook.failurePolicy=Ignore"}, "Ignore"},
-		"audit may fail":              {[]string{"webhook.failurePolicy=Fail"}, "Fail"},
+	failurePolicy := func(webhook string) func(testing.TB, ...string) any {
+		return func(t testing.TB, args ...string) any { return string(*webhooks(t, args...)[webhook].FailurePolicy) }
 	}
-	for name, test := range tests {
+	ofPods, ofWorkloads, ofPolicies := failurePolicy("pods.hssgate.io"), failurePolicy("workloads.hssgate.io"), failurePolicy("policies.hssgate.io")
+	container := func(t testing.TB, args ...string) corev1.Container {
+		return deployment(t, args...).Spec.Template.Spec.Containers[0]
+	}
+	image := func(t testing.TB, args ...string) any { return container(t, args...).Image }
+	memory := func(t testing.TB, args ...string) any {
+		for _, variable := range container(t, args...).Env {
+			if variable.Name == "GOMEMLIMIT" {
+				return variable.Value
+			}
+		}
+		return ""
+	}
+	mayListPods := func(t testing.TB, args ...string) any {
+		role := decode[rbacv1.ClusterRole](t, render(t, args...).named(t, "ClusterRole", "hssgate"))
+		return slices.ContainsFunc(role.Rules, func(r rbacv1.PolicyRule) bool {
+			return slices.Contains(r.Resources, "pods") && slices.Equal(r.Verbs, []string{"list"})
+		})
+	}
+	probes := func(t testing.TB, args ...string) any {
+		var names []string
+		for _, object := range render(t, args...).ofKind("Pod") {
+			for _, container := range decode[corev1.Pod](t, object).Spec.Containers {
+				names = append(names, container.Name)
+			}
+		}
+		slices.Sort(names)
+		return strings.Join(names, " ")
+	}
+	const digest = "sha256:4026e8d3a7a60bf7e7b0c06f27aca20077729b41f7ca4c6b7e854c46e91d59f8"
+	for name, test := range map[string]struct {
+		values []string
+		got    func(testing.TB, ...string) any
+		want   any
+	}{
+		"audit breaks nothing":                                 {nil, ofPods, "Ignore"},
+		"audit breaks no workloads":                            {nil, ofWorkloads, "Ignore"},
+		"enforce lets nothing past":                            {[]string{"mode=enforce"}, ofPods, "Fail"},
+		"enforce lets no workloads past":                       {[]string{"mode=enforce"}, ofWorkloads, "Fail"},
+		"policies stay editable while hssgate is away":         {[]string{"mode=enforce"}, ofPolicies, "Ignore"},
+		"enforce may ignore failures":                          {[]string{"mode=enforce", "webhook.failurePolicy=Ignore"}, ofPods, "Ignore"},
+		"audit may fail":                                       {[]string{"webhook.failurePolicy=Fail"}, ofPods, "Fail"},
+		"the image is the release's own":                       {nil, image, "ghcr.io/hssgate/hssgate:v0.1.0"},
+		"an image's tag":                                       {[]string{"image.tag=v1"}, image, "ghcr.io/hssgate/hssgate:v1"},
+		"an image's digest wins over a tag":                    {[]string{"image.tag=v1", "image.digest=" + digest}, image, "ghcr.io/hssgate/hssgate@" + digest},
+		"Go's memory limit is a part of the container's in Mi": {[]string{"resources.limits.memory=512Mi"}, memory, "348966092"},
+		"Go's memory limit in Gi":                              {[]string{"resources.limits.memory=1Gi"}, memory, "697932185"},
+		"Go's memory limit in M":                               {[]string{"resources.limits.memory=500M"}, memory, "325000000"},
+		"Go's memory limit in bytes":                           {[]string{"resources.limits.memory=1000000000"}, memory, "650000000"},
+		"a part of a Gi makes no memory limit for Go":          {[]string{"resources.limits.memory=0.5Gi"}, memory, ""},
+		"pods may be listed for the audit":                     {nil, mayListPods, true},
+		"helm test probes a gate in the cluster":               {nil, probes, "api-server hss webhook"},
+		"helm test has no client certificate":                  {[]string{"clientCertificates.enabled=true", "clientCertificates.configMap=ca"}, probes, "api-server hss"},
+		"helm test has no way to a gate elsewhere":             {[]string{"webhook.url=https://gate.example.com:9443"}, probes, "api-server"},
+		"helm test can be switched off":                        {[]string{"test.enabled=false"}, probes, ""},
+		"helm test goes by roles that the user creates":        {[]string{"rbac.create=false"}, probes, "api-server hss webhook"},
+		"pods may be listed for the warm-up alone":             {[]string{"config.audit.enabled=false"}, mayListPods, true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			all := webhooks(t, working(test.values...)...)
-			for _, webhook := range []string{"pods.hssgate.io", "workloads.hssgate.io"} {
-				if got := string(*all[webhook].FailurePolicy); got != test.want {
-					t.Errorf("%s: got failurePolicy %s, want %s", webhook, got, test.want)
-				}
-			}
-			// Policies must stay editable while hssgate is away.
-			if got := string(*all["policies.hssgate.io"].FailurePolicy); got != "Ignore" {
-				t.Errorf("policies.hssgate.io: got failurePolicy %s, want Ignore", got)
+			if got := test.got(t, working(test.values...)...); got != test.want {
+				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})
 	}
@@ -92,49 +135,11 @@ func TestEnforcingDeploymentIsNeverAway(t *testing.T) {
 	if pod.PriorityClassName != "system-cluster-critical" || len(pod.TopologySpreadConstraints) != 2 {
 		t.Errorf("got priority class %q and %d constraints, want system-cluster-critical and 2", pod.PriorityClassName, len(pod.TopologySpreadConstraints))
 	}
+	if got := deployment(t, working("mode=enforce", "replicas=null")...).Spec.Replicas; got != nil { // for an autoscaler
+		t.Errorf("got %d replicas, want none", *got)
+	}
 	if got := webhooks(t, working("mode=enforce")...)["pods.hssgate.io"].TimeoutSeconds; *got != 5 {
 		t.Errorf("got timeout %d s, want 5 s", *got)
-	}
-}
-
-// TestPodIsRestricted checks what Pod Security asks of level restricted, and more.
-func TestPodIsRestricted(t *testing.T) {
-	t.Parallel()
-	for _, file := range valuesFiles(t) {
-		rendered := render(t, "--values", file)
-		var pods []corev1.PodSpec
-		for _, object := range rendered.ofKind("Deployment") {
-			pods = append(pods, decode[appsv1.Deployment](t, object).Spec.Template.Spec)
-		}
-		for _, object := range rendered.ofKind("Pod") {
-			pods = append(pods, decode[corev1.Pod](t, object).Spec)
-		}
-		for _, pod := range pods {
-			app := pod.Containers[0]
-			restricted := *pod.SecurityContext.RunAsNonRoot && *pod.SecurityContext.RunAsUser == 65532 &&
-				pod.SecurityContext.SeccompProfile.Type == corev1.SeccompProfileTypeRuntimeDefault &&
-				!*app.SecurityContext.AllowPrivilegeEscalation && *app.SecurityContext.ReadOnlyRootFilesystem &&
-				slices.Equal(app.SecurityContext.Capabilities.Drop, []corev1.Capability{"ALL"})
-			if !restricted || app.Resources.Limits.Memory().IsZero() || app.Resources.Requests.Cpu().IsZero() {
-				t.Errorf("%s: container %s isn't restricted, or its resources aren't bounded: %+v", file, app.Name, app)
-			}
-		}
-	}
-}
-
-func TestGoMemoryLimit(t *testing.T) {
-	t.Parallel()
-	tests := map[string]string{"512Mi": "348966092", "1Gi": "697932185", "500M": "325000000", "1000000000": "650000000", "0.5Gi": ""}
-	for limit, want := range tests {
-		got := ""
-		for _, variable := range deployment(t, working("resources.limits.memory="+limit)...).Spec.Template.Spec.Containers[0].Env {
-			if variable.Name == "GOMEMLIMIT" {
-				got = variable.Value
-			}
-		}
-		if got != want {
-			t.Errorf("limit %s: got GOMEMLIMIT %q, want %q", limit, got, want)
-		}
 	}
 }
 
@@ -155,32 +160,11 @@ func TestConfigurationReplacesPods(t *testing.T) {
 	checksum := func(values ...string) string {
 		return deployment(t, working(values...)...).Spec.Template.Annotations["checksum/config"]
 	}
-	if checksum() == checksum("config.logging.level=debug") {
+	if checksum() == checksum("config.cache.freshFor=7m") {
 		t.Error("another configuration has the same checksum")
 	}
 	if checksum() != checksum("replicas=5") {
 		t.Error("the same configuration has another checksum")
-	}
-}
-
-func TestImage(t *testing.T) {
-	t.Parallel()
-	const digest = "sha256:4026e8d3a7a60bf7e7b0c06f27aca20077729b41f7ca4c6b7e854c46e91d59f8"
-	tests := map[string]struct {
-		values []string
-		want   string
-	}{
-		"it is the release's own":  {nil, "ghcr.io/hssgate/hssgate:v0.1.0"},
-		"a tag":                    {[]string{"image.tag=v1"}, "ghcr.io/hssgate/hssgate:v1"},
-		"a digest wins over a tag": {[]string{"image.tag=v1", "image.digest=" + digest}, "ghcr.io/hssgate/hssgate@" + digest},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			if got := deployment(t, working(test.values...)...).Spec.Template.Spec.Containers[0].Image; got != test.want {
-				t.Errorf("got %s, want %s", got, test.want)
-			}
-		})
 	}
 }
 
@@ -207,7 +191,7 @@ func TestWebhooksAskAboutExtraWorkloads(t *testing.T) {
 }
 
 // TestWebhooksAskAboutEveryKindThatHoldsImages keeps the rules in step with what
-// hssgate can judge.
+// hssgate can evaluate.
 func TestWebhooksAskAboutEveryKindThatHoldsImages(t *testing.T) {
 	t.Parallel()
 	kinds := map[string]string{
@@ -236,11 +220,13 @@ func TestWebhooksAskAboutEveryKindThatHoldsImages(t *testing.T) {
 	}
 }
 
-func TestPresetsAreValidPolicies(t *testing.T) {
+func TestPresetsAreValidPoliciesAndAuditShowsWhatBaselineWouldDeny(t *testing.T) {
 	t.Parallel()
+	specs := map[string]v1alpha1.ImageScanPolicySpec{}
 	for _, preset := range []string{"audit", "baseline", "strict"} {
 		args := append(working("policies.preset="+preset, "policies.namespaceSelector.matchLabels.env=prod"), "--api-versions", "hssgate.io/v1alpha1/ImageScanPolicy")
 		p := decode[v1alpha1.ImageScanPolicy](t, render(t, args...).one(t, "ImageScanPolicy"))
+		specs[preset] = p.Spec
 		if problems := policy.Validate(p); len(problems) > 0 {
 			t.Errorf("preset %s: %v", preset, problems)
 		}
@@ -251,16 +237,7 @@ func TestPresetsAreValidPolicies(t *testing.T) {
 			t.Errorf("preset %s: got match %+v, want label env=prod", preset, p.Spec.Match)
 		}
 	}
-}
-
-// TestAuditPresetAsksWhatBaselineAsks: otherwise it wouldn't show what is coming.
-func TestAuditPresetAsksWhatBaselineAsks(t *testing.T) {
-	t.Parallel()
-	preset := func(name string) *v1alpha1.ImageScanPolicy {
-		args := append(working("policies.preset="+name), "--api-versions", "hssgate.io/v1alpha1/ImageScanPolicy")
-		return decode[v1alpha1.ImageScanPolicy](t, render(t, args...).one(t, "ImageScanPolicy"))
-	}
-	if diff := cmp.Diff(preset("baseline").Spec.Require, preset("audit").Spec.Require); diff != "" {
+	if diff := cmp.Diff(specs["baseline"].Require, specs["audit"].Require); diff != "" {
 		t.Errorf("-baseline +audit:\n%s", diff)
 	}
 }
@@ -271,26 +248,18 @@ func TestCustomResourceDefinitions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rendered := render(t, working()...).ofKind("CustomResourceDefinition")
-	if len(rendered) != len(manifests) {
-		t.Fatalf("got %d CRDs, want %d", len(rendered), len(manifests))
-	}
-	for i, manifest := range manifests {
-		var want apiextensionsv1.CustomResourceDefinition
-		if err := yaml.UnmarshalStrict(manifest, &want); err != nil {
-			t.Fatal(err)
+	for policy, args := range map[string][]string{"keep": working(), "": working("crds.keep=false")} {
+		found := render(t, args...).ofKind("CustomResourceDefinition")
+		if len(found) != len(manifests) {
+			t.Fatalf("got %d CRDs, want %d", len(found), len(manifests))
 		}
-		got := decode[apiextensionsv1.CustomResourceDefinition](t, rendered[i])
-		if diff := cmp.Diff(want.Spec, got.Spec); diff != "" {
-			t.Errorf("%s: -file +rendered:\n%s", want.Name, diff)
-		}
-		if got.Annotations["helm.sh/resource-policy"] != "keep" {
-			t.Errorf("%s isn't kept when the release is uninstalled", want.Name)
-		}
-	}
-	for _, found := range render(t, working("crds.keep=false")...).ofKind("CustomResourceDefinition") {
-		if found.GetAnnotations()["helm.sh/resource-policy"] != "" {
-			t.Errorf("with crds.keep=false %s is kept all the same", found.GetName())
+		for i, want := range parse(t, "---\n"+string(bytes.Join(manifests, []byte("\n---\n")))) {
+			if diff := cmp.Diff(want.Object["spec"], found[i].Object["spec"]); diff != "" {
+				t.Errorf("%s: -file +rendered:\n%s", want.GetName(), diff)
+			}
+			if got := found[i].GetAnnotations()["helm.sh/resource-policy"]; got != policy {
+				t.Errorf("%s has resource policy %q, want %q", want.GetName(), got, policy)
+			}
 		}
 	}
 	if found := render(t, working("crds.enabled=false")...).ofKind("CustomResourceDefinition"); len(found) != 0 {
@@ -318,7 +287,7 @@ func TestTheNetworkPolicyLetsSpansOut(t *testing.T) {
 		"http://collector.observability:4318": 4318, "http://collector/otlp": 80, "https://collector.example.com": 443, "http://[fd00::1]:14318/": 14318, "": 0,
 	} {
 		policy := decode[networkingv1.NetworkPolicy](t, render(t, working("networkPolicy.enabled=true", "networkPolicy.hss.ports={444}",
-			"networkPolicy.apiServer.ports={6443}", "config.tracing.endpoint="+endpoint, "networkPolicy.tracesTo[0].podSelector.matchLabels.app=collector")...).one(t, "NetworkPolicy"))
+			"networkPolicy.apiServer.ports={6443}", "tracing.endpoint="+endpoint, "networkPolicy.tracesTo[0].podSelector.matchLabels.app=collector")...).one(t, "NetworkPolicy"))
 		got := 0
 		for _, rule := range policy.Spec.Egress {
 			if len(rule.To) == 1 && rule.To[0].PodSelector != nil && rule.To[0].PodSelector.MatchLabels["app"] == "collector" {
@@ -359,82 +328,30 @@ func TestANarrowNetworkPolicyLetsHelmTestIn(t *testing.T) {
 	}
 }
 
-// TestHelmTestProbesWhatThereIs: each way that exists, and no other.
-func TestHelmTestProbesWhatThereIs(t *testing.T) {
-	t.Parallel()
-	tests := map[string]struct {
-		values []string
-		want   []string
-	}{
-		"a gate in the cluster":                  {nil, []string{"webhook", "api-server", "hss"}},
-		"one that needs client certificates":     {[]string{"clientCertificates.enabled=true", "clientCertificates.configMap=ca"}, []string{"api-server", "hss"}},
-		"one outside of the cluster":             {[]string{"webhook.url=https://gate.example.com:9443"}, []string{"api-server"}},
-		"a release that is not to be tested":     {[]string{"test.enabled=false"}, nil},
-		"roles that the user creates themselves": {[]string{"rbac.create=false"}, []string{"webhook", "api-server", "hss"}},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			rendered := render(t, working(tt.values...)...)
-			var got []string
-			pods := rendered.ofKind("Pod")
-			slices.SortFunc(pods, func(a, b *unstructured.Unstructured) int { return strings.Compare(a.GetName(), b.GetName()) })
-			for _, object := range pods {
-				for _, container := range decode[corev1.Pod](t, object).Spec.Containers {
-					got = append(got, container.Name)
-				}
-			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("-want +got:\n%s", diff)
-			}
-		})
-	}
-}
-
 // TestHelmTestCallsHSSAsTheGateDoes: by the same configuration, keys, environment
-// and service account.
+// and service account. It needs neither the webhook's certificates nor what only a
+// server reads.
 func TestHelmTestCallsHSSAsTheGateDoes(t *testing.T) {
 	t.Parallel()
-	type way struct {
-		ServiceAccount string
-		Mounts         map[string]string
-		Volumes        map[string]corev1.VolumeSource
-		Env            map[string]string
-		EnvFrom        []corev1.EnvFromSource
+	isServers := func(name string) bool {
+		return slices.Contains([]string{"tls", "client-ca", "POD_NAMESPACE", "GOMEMLIMIT"}, name) || strings.HasPrefix(name, "OTEL_")
 	}
-	wayOf := func(pod corev1.PodSpec) way {
-		w := way{ServiceAccount: pod.ServiceAccountName, Mounts: map[string]string{}, Volumes: map[string]corev1.VolumeSource{}, Env: map[string]string{}, EnvFrom: pod.Containers[0].EnvFrom}
-		// The test needs neither the webhook's certificates nor what only a server reads.
-		isServers := func(name string) bool {
-			return slices.Contains([]string{"tls", "client-ca", "POD_NAMESPACE", "GOMEMLIMIT"}, name)
+	wayOf := func(pod *corev1.PodSpec) []any {
+		app := pod.Containers[0]
+		return []any{
+			pod.ServiceAccountName, app.EnvFrom,
+			slices.DeleteFunc(app.Env, func(v corev1.EnvVar) bool { return isServers(v.Name) }),
+			slices.DeleteFunc(app.VolumeMounts, func(m corev1.VolumeMount) bool { return isServers(m.Name) }),
+			slices.DeleteFunc(pod.Volumes, func(v corev1.Volume) bool { return isServers(v.Name) }),
 		}
-		for _, mount := range pod.Containers[0].VolumeMounts {
-			if !isServers(mount.Name) {
-				w.Mounts[mount.MountPath] = mount.Name
-			}
-		}
-		for _, volume := range pod.Volumes {
-			if !isServers(volume.Name) {
-				w.Volumes[volume.Name] = volume.VolumeSource
-			}
-		}
-		for _, variable := range pod.Containers[0].Env {
-			if !isServers(variable.Name) {
-				w.Env[variable.Name] = variable.Value
-			}
-		}
-		return w
 	}
 	for _, file := range valuesFiles(t) {
 		rendered := render(t, "--values", file)
-		if len(rendered.ofKind("Deployment")) == 0 {
-			continue
-		}
-		gate := decode[appsv1.Deployment](t, rendered.one(t, "Deployment")).Spec.Template.Spec
-		name := rendered.one(t, "Deployment").GetName() + "-test-hss"
-		test := decode[corev1.Pod](t, rendered.named(t, "Pod", name)).Spec
-		if diff := cmp.Diff(wayOf(gate), wayOf(test)); diff != "" {
-			t.Errorf("%s: -gate +test:\n%s", file, diff)
+		for _, gate := range rendered.ofKind("Deployment") {
+			test := decode[corev1.Pod](t, rendered.named(t, "Pod", gate.GetName()+"-test-hss"))
+			if diff := cmp.Diff(wayOf(&decode[appsv1.Deployment](t, gate).Spec.Template.Spec), wayOf(&test.Spec), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("%s: -gate +test:\n%s", file, diff)
+			}
 		}
 	}
 }
@@ -461,72 +378,17 @@ func TestHelmTestMayOnlyCreatePodsInItsNamespace(t *testing.T) {
 	}
 }
 
-func TestAnAutoscalerMayOwnTheReplicas(t *testing.T) {
-	t.Parallel()
-	if got := deployment(t, working("mode=enforce", "replicas=null")...).Spec.Replicas; got != nil {
-		t.Errorf("got %d replicas, want none", *got)
-	}
-}
-
 // TestSecretsOfValuesAppearOnlyInTheirSecret looks for them in everything else.
 func TestSecretsOfValuesAppearOnlyInTheirSecret(t *testing.T) {
 	t.Parallel()
 	rendered := render(t, "--values", "hssgate/ci/credentials-values.yaml")
+	own := rendered.named(t, "Secret", "hssgate-credentials")
+	if got := string(decode[corev1.Secret](t, own).Data["secret-key"]); got != "example-secret-key" {
+		t.Errorf("got key %q", got)
+	}
 	for _, object := range rendered {
-		if object.GetKind() == "Secret" {
-			continue
-		}
-		text, err := yaml.Marshal(object.Object)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(string(text), "example-secret-key") || strings.Contains(string(text), "example-security-token") {
+		if text := fmt.Sprint(object.Object); object != own && (strings.Contains(text, "example-secret-key") || strings.Contains(text, "example-security-token")) {
 			t.Errorf("%s %q holds a secret", object.GetKind(), object.GetName())
 		}
-	}
-	secret := decode[corev1.Secret](t, rendered.named(t, "Secret", "hssgate-credentials"))
-	if string(secret.Data["secret-key"]) != "example-secret-key" {
-		t.Errorf("got %q", secret.Data)
-	}
-}
-
-// TestEveryValueHasADescription: helm-docs would leave a hole.
-func TestEveryValueHasADescription(t *testing.T) {
-	t.Parallel()
-	readme, err := os.ReadFile(chart + "/README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(readme)) {
-		if strings.HasPrefix(line, "| ") && strings.HasSuffix(line, "|  |\n") {
-			t.Errorf("no description: %s", line)
-		}
-	}
-}
-
-func TestPodsAreListedOnlyByWhoeverNeedsIt(t *testing.T) {
-	t.Parallel()
-	tests := map[string]struct {
-		values []string
-		want   bool
-	}{
-		"by default":                  {nil, true},
-		"for the warm-up":             {[]string{"config.audit.enabled=false"}, true},
-		"for a short warm-up":         {[]string{"config.audit.enabled=false", "config.cache.warmUpTimeout=500ms"}, true},
-		"for the audit":               {[]string{"config.cache.warmUpTimeout=0s"}, true},
-		"for neither":                 {[]string{"config.audit.enabled=false", "config.cache.warmUpTimeout=0s"}, false},
-		"for neither, in other units": {[]string{"config.audit.enabled=false", "config.cache.warmUpTimeout=0.0ms"}, false},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			role := decode[rbacv1.ClusterRole](t, render(t, working(test.values...)...).named(t, "ClusterRole", "hssgate"))
-			got := slices.ContainsFunc(role.Rules, func(r rbacv1.PolicyRule) bool {
-				return slices.Contains(r.Resources, "pods") && slices.Equal(r.Verbs, []string{"list"})
-			})
-			if got != test.want {
-				t.Errorf("the right to list pods: %t, want %t", got, test.want)
-			}
-		})
 	}
 }

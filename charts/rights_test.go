@@ -1,156 +1,119 @@
 package charts_test
 
 import (
-	"context"
+	"strings"
 	"testing"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// testRights asks the API server what the gate's service account may not do.
+// right is one to do each of some verbs, to what is named "[NAMESPACE/][NAME]".
+type right struct{ group, resource, verbs, of string }
+
+// testRights asks the API server what the gate's service account may do, and what
+// it may not.
 func testRights(t *testing.T, c *cluster) {
-	type attributes = authorizationv1.ResourceAttributes
+	const webhooks, own = "admissionregistration.k8s.io", namespace + "/"
 	tests := map[string]struct {
-		may   bool
-		whats []attributes
+		may    bool
+		rights []right
 	}{
-		"it may read policies, and say whether they are in force": {true, []attributes{
-			{Group: "hssgate.io", Resource: "imagescanpolicies", Verb: "watch"},
-			{Group: "hssgate.io", Resource: "imagescanpolicies", Subresource: "status", Verb: "patch"},
-			{Group: "hssgate.io", Resource: "imagescanexceptions", Verb: "watch"},
-			{Group: "hssgate.io", Resource: "imagescanexceptions", Verb: "get", Namespace: "default"},
-			{Group: "hssgate.io", Resource: "imagescanexceptions", Subresource: "status", Verb: "patch", Namespace: "default"},
-			{Group: "hssgate.io", Resource: "imagescanhistories", Verb: "watch"},
-			{Group: "events.k8s.io", Resource: "events", Verb: "create", Namespace: "default"},
+		"it may read policies, and say whether they are in force": {true, []right{
+			{"hssgate.io", "imagescanpolicies", "watch", ""},
+			{"hssgate.io", "imagescanpolicies/status", "patch", ""},
+			{"hssgate.io", "imagescanexceptions", "watch", ""},
+			{"hssgate.io", "imagescanexceptions", "get", "default/"},
+			{"hssgate.io", "imagescanexceptions/status", "patch", "default/"},
+			{"events.k8s.io", "events", "create", "default/"},
 		}},
-		"it may keep its own authority": {true, []attributes{
-			{Resource: "secrets", Verb: "update", Namespace: namespace, Name: release + "-authority"},
-			{Resource: "secrets", Verb: "create", Namespace: namespace, Name: release + "-authority"},
-			{Group: "admissionregistration.k8s.io", Resource: "validatingwebhookconfigurations", Verb: "patch", Name: release},
-			{Group: "admissionregistration.k8s.io", Resource: "mutatingwebhookconfigurations", Verb: "patch", Name: release},
+		"it may keep its own CA": {true, []right{
+			{"", "secrets", "create update", own + release + "-serving-ca"},
+			{webhooks, "validatingwebhookconfigurations", "patch", release},
+			{webhooks, "mutatingwebhookconfigurations", "patch", release},
 		}},
-		"it may audit what runs": {true, []attributes{
-			{Resource: "pods", Verb: "list", Namespace: "default"},
-			{Group: "hssgate.io", Resource: "imagescanhistories", Verb: "create"},
-			{Group: "hssgate.io", Resource: "imagescanhistories", Verb: "update"},
-			{Group: "hssgate.io", Resource: "imagescanhistories", Verb: "delete"},
-			{Group: "apps", Resource: "replicasets", Verb: "get", Namespace: "default"},
-			{Resource: "events", Verb: "create", Namespace: "default"},
-			{Group: "openreports.io", Resource: "reports", Verb: "list"},
-			{Group: "openreports.io", Resource: "reports", Verb: "patch", Namespace: "default", Name: "hssgate"},
-			{Group: "wgpolicyk8s.io", Resource: "policyreports", Verb: "delete", Namespace: "default", Name: "hssgate"},
+		"it may audit what runs": {true, []right{
+			{"", "pods", "list", "default/"},
+			{"hssgate.io", "imagescanexceptions", "create delete", "default/"},
+			{"apps", "replicasets", "get", "default/"},
+			{"", "events", "create", "default/"},
+			{"openreports.io", "reports", "list", ""},
+			{"openreports.io", "reports", "patch", "default/hssgate"},
+			{"wgpolicyk8s.io", "policyreports", "delete", "default/hssgate"},
 		}},
-		"it can't keep what HSS was asked to scan, since it isn't to ask": {false, []attributes{
-			{Resource: "configmaps", Verb: "get", Namespace: namespace, Name: release + "-scans"},
-			{Resource: "configmaps", Verb: "update", Namespace: namespace, Name: release + "-scans"},
+		"it can't touch the reports of others, and what events say of them": {false, []right{
+			{"openreports.io", "reports", "patch", "default/kyverno"},
+			{"wgpolicyk8s.io", "policyreports", "delete", "default/kyverno"},
+			{"", "events", "delete list", "default/"},
 		}},
-		"it can't touch the reports of others, and what events say of them": {false, []attributes{
-			{Group: "openreports.io", Resource: "reports", Verb: "patch", Namespace: "default", Name: "kyverno"},
-			{Group: "wgpolicyk8s.io", Resource: "policyreports", Verb: "delete", Namespace: "default", Name: "kyverno"},
-			{Resource: "events", Verb: "delete", Namespace: "default"},
-			{Resource: "events", Verb: "list", Namespace: "default"},
+		"it can't read Secrets": {false, []right{
+			{"", "secrets", "get", own + "hss-keys"},
+			{"", "secrets", "list watch", own},
+			{"", "secrets", "get", "kube-system/" + release + "-serving-ca"},
+			{"", "secrets", "list", ""},
 		}},
-		"it can't read other Secrets": {false, []attributes{
-			{Resource: "secrets", Verb: "get", Namespace: namespace, Name: "hss-keys"},
-			{Resource: "secrets", Verb: "list", Namespace: namespace},
-			{Resource: "secrets", Verb: "watch", Namespace: namespace},
-			{Resource: "secrets", Verb: "get", Namespace: "kube-system", Name: release + "-authority"},
-			{Resource: "secrets", Verb: "list"},
+		"it has no right that it does not use": {false, []right{
+			{"", "secrets", "get delete", own + release + "-serving-ca"},
+			{"coordination.k8s.io", "leases", "patch", own + "hssgate"},
+			{webhooks, "validatingwebhookconfigurations", "update", release},
+			{webhooks, "mutatingwebhookconfigurations", "get", release},
 		}},
-		"it has no right that it does not use": {false, []attributes{
-			{Resource: "secrets", Verb: "get", Namespace: namespace, Name: release + "-authority"},
-			{Resource: "secrets", Verb: "delete", Namespace: namespace, Name: release + "-authority"},
-			{Group: "coordination.k8s.io", Resource: "leases", Verb: "patch", Namespace: namespace, Name: "hssgate"},
-			{Group: "admissionregistration.k8s.io", Resource: "validatingwebhookconfigurations", Verb: "update", Name: release},
-			{Group: "admissionregistration.k8s.io", Resource: "mutatingwebhookconfigurations", Verb: "get", Name: release},
+		"it can't make objects that could hold more rights": {false, []right{
+			{"", "secrets", "create", own},
+			{"", "secrets", "create", own + "other"},
+			{"", "serviceaccounts/token", "create", own},
+			{"rbac.authorization.k8s.io", "clusterrolebindings", "create", ""},
+			{"coordination.k8s.io", "leases", "create", own},
 		}},
-		"it can't make objects that could hold more rights": {false, []attributes{
-			{Resource: "secrets", Verb: "create", Namespace: namespace},
-			{Resource: "secrets", Verb: "create", Namespace: namespace, Name: "other"},
-			{Resource: "serviceaccounts", Subresource: "token", Verb: "create", Namespace: namespace},
-			{Group: "rbac.authorization.k8s.io", Resource: "clusterrolebindings", Verb: "create"},
-			{Group: "coordination.k8s.io", Resource: "leases", Verb: "create", Namespace: namespace},
+		"it can't change pods or what makes them": {false, []right{
+			{"", "pods", "create", own},
+			{"", "pods", "delete get", "default/"},
+			{"", "pods/exec", "create", "default/"},
+			{"", "pods/log", "get", "default/"},
+			{"apps", "deployments", "patch", own},
+			{"", "namespaces", "update", "default"},
 		}},
-		"it can't change pods or what makes them": {false, []attributes{
-			{Resource: "pods", Verb: "create", Namespace: namespace},
-			{Resource: "pods", Verb: "delete", Namespace: "default"},
-			{Resource: "pods", Verb: "get", Namespace: "default"},
-			{Resource: "pods", Subresource: "exec", Verb: "create", Namespace: "default"},
-			{Resource: "pods", Subresource: "log", Verb: "get", Namespace: "default"},
-			{Group: "apps", Resource: "deployments", Verb: "patch", Namespace: namespace},
-			{Resource: "namespaces", Verb: "update", Name: "default"},
+		"it can't change what is asked of images": {false, []right{
+			{"hssgate.io", "imagescanexceptions", "update patch", "default/"},
+			{"authorization.k8s.io", "subjectaccessreviews", "create", ""},
+			{"hssgate.io", "imagescanpolicies", "create update delete", ""},
+			{"hssgate.io", "exemptions", "grant", ""},
 		}},
-		"it can't change what is asked of images": {false, []attributes{
-			{Group: "hssgate.io", Resource: "imagescanexceptions", Verb: "create", Namespace: "default"},
-			{Group: "hssgate.io", Resource: "imagescanexceptions", Verb: "patch", Namespace: "default"},
-			{Group: "authorization.k8s.io", Resource: "subjectaccessreviews", Verb: "create"},
-			{Group: "hssgate.io", Resource: "imagescanpolicies", Verb: "create"},
-			{Group: "hssgate.io", Resource: "imagescanpolicies", Verb: "update"},
-			{Group: "hssgate.io", Resource: "imagescanpolicies", Verb: "delete"},
-			{Group: "hssgate.io", Resource: "exemptions", Verb: "grant"},
-		}},
-		"it can't touch other webhooks": {false, []attributes{
-			{Group: "admissionregistration.k8s.io", Resource: "validatingwebhookconfigurations", Verb: "patch", Name: "other"},
-			{Group: "admissionregistration.k8s.io", Resource: "validatingwebhookconfigurations", Verb: "list"},
-			{Group: "admissionregistration.k8s.io", Resource: "validatingwebhookconfigurations", Verb: "delete", Name: release},
-			{Group: "admissionregistration.k8s.io", Resource: "mutatingwebhookconfigurations", Verb: "patch", Name: "other"},
-			{Group: "admissionregistration.k8s.io", Resource: "mutatingwebhookconfigurations", Verb: "create"},
-			{Group: "admissionregistration.k8s.io", Resource: "mutatingwebhookconfigurations", Verb: "delete", Name: release},
-			{Group: "admissionregistration.k8s.io", Resource: "validatingadmissionpolicies", Verb: "delete", Name: release + "-exemptions"},
-			{Group: "admissionregistration.k8s.io", Resource: "validatingadmissionpolicies", Verb: "patch", Name: release + "-ca-bundle"},
-			{Group: "admissionregistration.k8s.io", Resource: "validatingadmissionpolicybindings", Verb: "delete", Name: release + "-ca-bundle"},
+		"it can't touch other webhooks": {false, []right{
+			{webhooks, "validatingwebhookconfigurations", "patch", "other"},
+			{webhooks, "validatingwebhookconfigurations", "list", ""},
+			{webhooks, "validatingwebhookconfigurations", "delete", release},
+			{webhooks, "mutatingwebhookconfigurations", "patch create", "other"},
+			{webhooks, "mutatingwebhookconfigurations", "delete", release},
+			{webhooks, "validatingadmissionpolicies", "delete", release + "-exemptions"},
+			{webhooks, "validatingadmissionpolicies", "patch", release + "-ca-bundle"},
+			{webhooks, "validatingadmissionpolicybindings", "delete", release + "-ca-bundle"},
+			{webhooks, "validatingadmissionpolicybindings", "delete", release + "-grace"},
 		}},
 	}
 	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			for _, what := range test.whats {
-				review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-					User:               "system:serviceaccount:" + namespace + ":" + release,
-					Groups:             []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
-					ResourceAttributes: &what,
-				}}
-				if err := c.client.Create(t.Context(), review); err != nil {
-					t.Fatal(err)
-				}
-				if review.Status.Allowed != test.may {
-					t.Errorf("%+v: allowed is %t, want %t", what, review.Status.Allowed, test.may)
+		for _, r := range test.rights {
+			for verb := range strings.FieldsSeq(r.verbs) {
+				if got := c.mayHssgate(t, verb, r); got != test.may {
+					t.Errorf("%s: %s %+v: allowed is %t", name, verb, r, got)
 				}
 			}
-		})
+		}
 	}
 }
 
-// testCreateByName shows what the rights to write reports rest upon: server-side
-// apply may create an object under a right that is limited to its name.
-func testCreateByName(t *testing.T, c *cluster) {
-	rules := []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"mine"}, Verbs: []string{"create", "patch"}}}
-	meta := metav1.ObjectMeta{Name: "by-name", Namespace: "default"}
-	role := &rbacv1.Role{ObjectMeta: meta, Rules: rules}
-	binding := &rbacv1.RoleBinding{
-		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: meta.Name},
-		Subjects: []rbacv1.Subject{{APIGroup: "rbac.authorization.k8s.io", Kind: "User", Name: "dave"}},
+// mayHssgate reports whether the gate's service account has a right.
+func (c *cluster) mayHssgate(t *testing.T, verb string, r right) bool {
+	t.Helper()
+	what := authorizationv1.ResourceAttributes{Verb: verb, Group: r.group, Name: r.of}
+	what.Resource, what.Subresource, _ = strings.Cut(r.resource, "/")
+	if ns, name, namespaced := strings.Cut(r.of, "/"); namespaced {
+		what.Namespace, what.Name = ns, name
 	}
-	for _, object := range []client.Object{role, binding} {
-		if err := c.client.Create(t.Context(), object); err != nil {
-			t.Fatal(err)
-		}
+	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User: serviceAccount, Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"}, ResourceAttributes: &what,
+	}}
+	if err := c.client.Create(t.Context(), review); err != nil {
+		t.Fatal(err)
 	}
-	dave := c.as(t, "dave")
-	apply := func(ctx context.Context, name string) error {
-		return dave.Apply(ctx, applycorev1.ConfigMap(name, "default"), client.FieldOwner("dave"))
-	}
-	eventually(t, func(ctx context.Context) string {
-		if err := apply(ctx, "mine"); err != nil {
-			return err.Error()
-		}
-		return ""
-	})
-	if err := apply(t.Context(), "other"); !apierrors.IsForbidden(err) {
-		t.Errorf("another name: got %v, want Forbidden", err)
-	}
+	return review.Status.Allowed
 }

@@ -6,8 +6,6 @@ import (
 	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -25,17 +23,18 @@ import (
 // testWebhookConfiguration uses the webhook configuration as it was rendered, and
 // notes which requests the API server asks about.
 func testWebhookConfiguration(t *testing.T, c *cluster) {
-	asked := newReviewer(t)
-	c.install(t, append([]string{"--set-file", "webhook.caBundle=" + asked.caFile(t)},
-		set("mode=enforce", "policies.preset=none", "webhook.url="+asked.server.URL, "exemptions.namespaces={spared}", "exemptions.label="+exemptLabel)...)...)
+	asked := &reviewer{}
+	server := httptest.NewTLSServer(asked)
+	defer server.Close()
+	ca := writeFile(t, "ca.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	c.install(t, append([]string{"--set-file", "webhook.caBundle=" + ca},
+		set("mode=enforce", "policies.preset=none", "webhook.url="+server.URL, "exemptions.namespaces={spared}", "exemptions.label="+exemptLabel)...)...)
 	defer c.helm(t, "uninstall", release)
 	for name, labels := range map[string]map[string]string{"team": nil, "spared": nil, "labelled": {exemptLabel: ""}} {
 		if err := c.client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	asked.waitFor(t, c)
-
 	template := corev1.PodTemplateSpec{
 		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "web"}},
 		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "web:1"}}, RestartPolicy: corev1.RestartPolicyAlways},
@@ -51,16 +50,28 @@ func testWebhookConfiguration(t *testing.T, c *cluster) {
 		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: namespace}, Spec: template.Spec}
 	}
 
+	eventually(t, func(ctx context.Context) string {
+		if err := c.client.Create(ctx, in("team"), client.DryRunAll); err != nil {
+			return err.Error()
+		}
+		if len(asked.take()) == 0 {
+			return "the API server doesn't ask yet"
+		}
+		return ""
+	})
+	create := func(object client.Object) func(context.Context) error {
+		return func(ctx context.Context) error { return c.client.Create(ctx, object) }
+	}
 	steps := []struct {
 		name string
 		do   func(context.Context) error
 		want []string
 	}{
-		{"a pod", func(ctx context.Context) error { return c.client.Create(ctx, pod) }, []string{"CREATE pods"}},
-		{"a pod in kube-system", func(ctx context.Context) error { return c.client.Create(ctx, in("kube-system")) }, nil},
-		{"a pod in the release's namespace", func(ctx context.Context) error { return c.client.Create(ctx, in(namespace)) }, nil},
-		{"a pod in a namespace that is exempt by name", func(ctx context.Context) error { return c.client.Create(ctx, in("spared")) }, nil},
-		{"a pod in a namespace that is exempt by label", func(ctx context.Context) error { return c.client.Create(ctx, in("labelled")) }, nil},
+		{"a pod", create(pod), []string{"CREATE pods"}},
+		{"a pod in kube-system", create(in("kube-system")), nil},
+		{"a pod in the release's namespace", create(in(namespace)), nil},
+		{"a pod in a namespace that is exempt by name", create(in("spared")), nil},
+		{"a pod in a namespace that is exempt by label", create(in("labelled")), nil},
 		{"a label of a pod", patch(c, pod, `{"metadata":{"labels":{"a":"b"}}}`), nil},
 		{"a finalizer of a pod", patch(c, pod, `{"metadata":{"finalizers":["example.com/a"]}}`), nil},
 		{"a pod's deadline", patch(c, pod, `{"spec":{"activeDeadlineSeconds":100}}`), nil},
@@ -74,7 +85,7 @@ func testWebhookConfiguration(t *testing.T, c *cluster) {
 		}, nil},
 		{"a finalizer taken away", patch(c, pod, `{"metadata":{"finalizers":null}}`), nil},
 		{"a pod's deletion", func(ctx context.Context) error { return c.client.Delete(ctx, pod, client.GracePeriodSeconds(0)) }, nil},
-		{"a Deployment", func(ctx context.Context) error { return c.client.Create(ctx, deployment) }, []string{"CREATE deployments"}},
+		{"a Deployment", create(deployment), []string{"CREATE deployments"}},
 		{"a Deployment's scale", func(ctx context.Context) error {
 			return c.client.SubResource("scale").Update(ctx, deployment, client.WithSubResourceBody(
 				&autoscalingv1.Scale{ObjectMeta: object, Spec: autoscalingv1.ScaleSpec{Replicas: 3}}))
@@ -82,10 +93,10 @@ func testWebhookConfiguration(t *testing.T, c *cluster) {
 		{"a Deployment's number of replicas", patch(c, deployment, `{"spec":{"replicas":5}}`), nil},
 		{"a restart of a Deployment", patch(c, deployment, `{"spec":{"template":{"metadata":{"annotations":{"restartedAt":"now"}}}}}`), nil},
 		{"another image of a Deployment", patch(c, deployment, `{"spec":{"template":{"spec":{"containers":[{"name":"app","image":"web:2"}]}}}}`), []string{"UPDATE deployments"}},
-		{"a CronJob", func(ctx context.Context) error { return c.client.Create(ctx, cronJob) }, []string{"CREATE cronjobs"}},
+		{"a CronJob", create(cronJob), []string{"CREATE cronjobs"}},
 		{"a CronJob that is suspended", patch(c, cronJob, `{"spec":{"suspend":true}}`), nil},
 		{"another image of a CronJob", patch(c, cronJob, `{"spec":{"jobTemplate":{"spec":{"template":{"spec":{"containers":[{"name":"app","image":"web:2"}]}}}}}}`), []string{"UPDATE cronjobs"}},
-		{"a PodTemplate", func(ctx context.Context) error { return c.client.Create(ctx, podTemplate) }, []string{"CREATE podtemplates"}},
+		{"a PodTemplate", create(podTemplate), []string{"CREATE podtemplates"}},
 		{"a label of a PodTemplate", patch(c, podTemplate, `{"metadata":{"labels":{"a":"b"}}}`), nil},
 		{"another image of a PodTemplate", patch(c, podTemplate, `{"template":{"spec":{"containers":[{"name":"app","image":"web:2"}]}}}`), []string{"UPDATE podtemplates"}},
 	}
@@ -110,27 +121,8 @@ func patch(c *cluster, object client.Object, body string) func(context.Context) 
 
 // reviewer admits everything and remembers what it was asked.
 type reviewer struct {
-	server *httptest.Server
-	mu     sync.Mutex
-	asked  []string
-}
-
-func newReviewer(t *testing.T) *reviewer {
-	t.Helper()
-	r := &reviewer{}
-	r.server = httptest.NewTLSServer(r)
-	t.Cleanup(r.server.Close)
-	return r
-}
-
-func (r *reviewer) caFile(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "ca.crt")
-	block := &pem.Block{Type: "CERTIFICATE", Bytes: r.server.Certificate().Raw}
-	if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	mu    sync.Mutex
+	asked []string
 }
 
 func (r *reviewer) ServeHTTP(w http.ResponseWriter, request *http.Request) {
@@ -162,22 +154,4 @@ func (r *reviewer) take() []string {
 	asked := slices.Compact(slices.Clone(r.asked))
 	r.asked = nil
 	return asked
-}
-
-// waitFor waits until the API server asks.
-func (r *reviewer) waitFor(t *testing.T, c *cluster) {
-	t.Helper()
-	eventually(t, func(ctx context.Context) string {
-		probe := &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Name: "probe", Namespace: "team"},
-			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "probe:1"}}},
-		}
-		if err := c.client.Create(ctx, probe, client.DryRunAll); err != nil {
-			return err.Error()
-		}
-		if len(r.take()) == 0 {
-			return "the API server doesn't ask yet"
-		}
-		return ""
-	})
 }

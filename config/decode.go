@@ -1,175 +1,121 @@
 package config
 
 import (
+	"cmp"
 	"encoding"
 	"fmt"
 	"reflect"
-	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// decoder copies YAML nodes into a configuration, notes where each field
-// stands, and collects problems instead of stopping at the first.
-type decoder struct {
-	lines    map[string]int
-	problems []Problem
-}
-
-func (d *decoder) failf(n *yaml.Node, field, format string, args ...any) {
-	d.problems = append(d.problems, Problem{Line: n.Line, Field: field, Message: fmt.Sprintf(format, args...)})
-}
-
 // decode copies n into v. A null counts as left out, so v keeps its default.
-func (d *decoder) decode(field string, n *yaml.Node, v reflect.Value) {
-	d.lines[field] = n.Line
-	if n.Kind == yaml.AliasNode || n.Anchor != "" {
-		d.failf(n, field, "anchors and aliases are not allowed: write the value out")
-		return
-	}
-	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
-		return
-	}
+func (c *checker) decode(field string, n *yaml.Node, v reflect.Value) {
+	c.lines[field] = n.Line
+	text, isText := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr())
 	switch {
-	case isText(v):
-		d.text(field, n, v)
-	case v.Kind() == reflect.Struct:
-		d.mapping(field, n, v)
-	case v.Kind() == reflect.Slice:
-		d.sequence(field, n, v)
+	case n.Kind == yaml.AliasNode || n.Anchor != "":
+		c.failf(field, "anchors and aliases are not allowed: write the value out")
+	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null":
+	case n.Kind == yaml.ScalarNode && isText:
+		if err := text.UnmarshalText([]byte(n.Value)); err != nil {
+			c.failf(field, "%s", err.Error())
+		}
+	case n.Kind == yaml.MappingNode && v.Kind() == reflect.Struct:
+		c.mapping(field, n, v)
+	case n.Kind == yaml.SequenceNode && v.Kind() == reflect.Slice:
+		c.sequence(field, n, v)
+	case n.Kind == yaml.ScalarNode && fits(n.ShortTag(), v.Kind()):
+		if err := n.Decode(v.Addr().Interface()); err != nil {
+			c.failf(field, "must be %s, and %s is out of range", wanted(v.Kind()), shorten(n.Value))
+		}
 	default:
-		d.scalar(field, n, v)
+		c.failf(field, "must be %s, not %s", wanted(v.Kind()), kindOf(n))
 	}
 }
 
-func isText(v reflect.Value) bool {
-	_, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr())
-	return ok
-}
-
-// text decodes a value that has a spelling of its own.
-func (d *decoder) text(field string, n *yaml.Node, v reflect.Value) {
-	if n.Kind != yaml.ScalarNode {
-		d.failf(n, field, "must be a single value, not %s", kindOf(n))
-		return
+func (c *checker) mapping(field string, n *yaml.Node, v reflect.Value) {
+	indices := map[string]int{}
+	for i := range v.NumField() {
+		if name := v.Type().Field(i).Tag.Get("yaml"); name != "-" {
+			indices[name] = i
+		}
 	}
-	u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr())
-	if !ok {
-		return
-	}
-	if err := u.UnmarshalText([]byte(n.Value)); err != nil {
-		d.failf(n, field, "%s", err.Error())
-	}
-}
-
-func (d *decoder) mapping(field string, n *yaml.Node, v reflect.Value) {
-	if n.Kind != yaml.MappingNode {
-		d.failf(n, field, "must be a mapping of fields, not %s", kindOf(n))
-		return
-	}
-	fields := fieldsOf(v.Type())
-	seen := map[string]int{}
+	first := map[string]int{} // the line where a field is given
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		if line, twice := seen[key.Value]; twice {
-			d.failf(key, field, "field %q is given twice, first in line %d", key.Value, line)
-			continue
+		path := strings.TrimPrefix(field+"."+shorten(key.Value), ".")
+		index, known := indices[key.Value]
+		switch line, twice := first[key.Value]; {
+		case twice:
+			c.lines[path] = key.Line
+			c.failf(path, "must be given once, and is in line %d already", line)
+		case !known:
+			c.lines[path] = key.Line
+			c.failf(path, "%s", unknownField(key.Value, v.Type(), indices))
+		default:
+			c.decode(path, value, v.Field(index))
 		}
-		seen[key.Value] = key.Line
-		index, known := fields[key.Value]
-		if !known {
-			d.failf(key, "", "%s", unknownField(key.Value, field, v.Type(), fields))
-			continue
-		}
-		d.decode(join(field, key.Value), value, v.Field(index))
+		first[key.Value] = key.Line
 	}
 }
 
-// fieldsOf maps the names of a struct's fields in the file to their indices.
-func fieldsOf(t reflect.Type) map[string]int {
-	fields := make(map[string]int, t.NumField())
-	for i := range t.NumField() {
-		fields[t.Field(i).Tag.Get("yaml")] = i
-	}
-	return fields
-}
-
-// defaulter is what has defaults inside a list.
-type defaulter interface{ setDefaults() }
-
-func (d *decoder) sequence(field string, n *yaml.Node, v reflect.Value) {
-	if n.Kind != yaml.SequenceNode {
-		d.failf(n, field, "must be a list, not %s", kindOf(n))
-		return
-	}
+func (c *checker) sequence(field string, n *yaml.Node, v reflect.Value) {
 	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
 	for i, item := range n.Content {
-		if p, ok := reflect.TypeAssert[defaulter](v.Index(i).Addr()); ok {
-			p.setDefaults()
-		}
-		d.decode(field+"["+strconv.Itoa(i)+"]", item, v.Index(i))
+		setDefaults(v.Index(i))
+		c.decode(fmt.Sprintf("%s[%d]", field, i), item, v.Index(i))
 	}
 }
 
-// scalar decodes strings, booleans and numbers. A string may look like a
-// number, since identifiers often do; its text is kept as it stands.
-func (d *decoder) scalar(field string, n *yaml.Node, v reflect.Value) {
-	if n.Kind != yaml.ScalarNode {
-		d.failf(n, field, "must be %s, not %s", wanted(v), kindOf(n))
+// setDefaults sets the fields of a struct to their defaults; nothing else has any.
+func setDefaults(v reflect.Value) {
+	if v.Kind() != reflect.Struct {
 		return
 	}
-	var err error
-	tag := n.ShortTag()
-	switch {
-	case v.Kind() == reflect.String && tag != "!!bool":
-		v.SetString(n.Value)
-	case v.Kind() == reflect.Bool && tag == "!!bool",
-		v.Kind() == reflect.Int && tag == "!!int",
-		v.Kind() == reflect.Float64 && (tag == "!!int" || tag == "!!float"):
-		err = n.Decode(v.Addr().Interface())
-	default:
-		d.failf(n, field, "must be %s, not %s", wanted(v), kindOf(n))
-	}
-	if err != nil {
-		d.failf(n, field, "must be %s, and %s is out of range", wanted(v), n.Value)
+	for i := range v.NumField() {
+		setDefaults(v.Field(i))
+		if text, has := v.Type().Field(i).Tag.Lookup("default"); has {
+			mustParse(text, v.Field(i))
+		}
 	}
 }
 
-func wanted(v reflect.Value) string {
-	switch v.Kind() {
+// mustParse reads a value of a tag, which is YAML.
+func mustParse(text string, v reflect.Value) {
+	if err := yaml.Unmarshal([]byte(text), v.Addr().Interface()); err != nil {
+		panic(fmt.Sprintf("tag %q: %v", text, err))
+	}
+}
+
+// fits reports whether a scalar may be decoded. A string may look like a number, as
+// identifiers often do: its text is kept.
+func fits(tag string, kind reflect.Kind) bool {
+	switch kind {
 	case reflect.String:
-		return "a string (in quotes, if it reads as something else)"
+		return tag != "!!bool"
 	case reflect.Bool:
-		return "true or false"
+		return tag == "!!bool"
 	case reflect.Int:
-		return "a whole number"
+		return tag == "!!int"
+	case reflect.Float64:
+		return tag == "!!int" || tag == "!!float"
 	default:
-		return "a number"
+		return false
 	}
 }
 
-// kindOf names what a node holds without repeating it: it may be a secret
-// that stands in the wrong place.
+func wanted(kind reflect.Kind) string {
+	return cmp.Or(map[reflect.Kind]string{
+		reflect.Struct: "a mapping of fields", reflect.Slice: "a list", reflect.Bool: "true or false", reflect.Int: "a whole number",
+		reflect.Float64: "a number", reflect.String: "a string (in quotes, if it reads as something else)",
+	}[kind], "a single value")
+}
+
+// kindOf names what a node holds without its value, which may be a secret.
 func kindOf(n *yaml.Node) string {
-	switch n.Kind {
-	case yaml.MappingNode:
-		return "a mapping"
-	case yaml.SequenceNode:
-		return "a list"
-	}
-	switch n.ShortTag() {
-	case "!!int", "!!float":
-		return "a number"
-	case "!!bool":
-		return "true or false"
-	case "!!null":
-		return "nothing"
-	default:
-		return "a string"
-	}
-}
-
-func join(field, name string) string {
-	return strings.TrimPrefix(field+"."+name, ".")
+	return cmp.Or(map[string]string{
+		"!!map": "a mapping", "!!seq": "a list", "!!int": "a number", "!!float": "a number", "!!bool": "true or false", "!!null": "nothing",
+	}[n.ShortTag()], "a string")
 }

@@ -1,3 +1,14 @@
+// Package config reads hssgate's own configuration file: which HSS projects
+// it may ask, which registries it answers for, how long answers are kept, and
+// how the webhook listens.
+//
+// The file is YAML, versioned, and read strictly: an unknown field, a key that
+// is given twice, a value of the wrong type or a second document is an error
+// that names the line, and every problem of a file is reported at once.
+// Everything that is left out has a default, which reference.md lists.
+//
+// Secrets are never written into the file. Credentials name files or
+// environment variables, which hssgate reads itself.
 package config
 
 import (
@@ -8,27 +19,17 @@ import (
 	"io"
 	"os"
 	"reflect"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// maxFileBytes bounds a file; a thousand registries take a tenth of it.
-const maxFileBytes = 4 << 20
-
 // Load reads, defaults and validates the file at path.
 func Load(path string) (*Configuration, error) {
-	f, err := os.Open(path)
+	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("reading the configuration: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading the configuration: %w", err)
+		return nil, fmt.Errorf("read the configuration: %w", err)
 	}
 	return Parse(path, data)
 }
@@ -40,55 +41,46 @@ func Parse(name string, data []byte) (*Configuration, error) {
 	if problem != nil {
 		return nil, &Error{Name: name, Problems: []Problem{*problem}}
 	}
-	c := Default()
-	d := &decoder{lines: map[string]int{}}
-	d.decode("", root, reflect.ValueOf(c).Elem())
+	c, check := Default(), newChecker()
+	check.decode("", root, reflect.ValueOf(c).Elem())
 	c.complete()
-	problems := slices.Concat(d.problems, d.validate(c))
-	if len(problems) > 0 {
-		slices.SortStableFunc(problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
-		return nil, &Error{Name: name, Problems: problems}
+	check.configuration(c)
+	if len(check.problems) > 0 {
+		slices.SortStableFunc(check.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
+		return nil, &Error{Name: name, Problems: check.problems}
 	}
 	return c, nil
 }
 
+// Validate reports every problem of a configuration made in a program, as an
+// [*Error] without lines. Parse has called it already.
+func (c *Configuration) Validate() error {
+	check := newChecker()
+	check.configuration(c)
+	if len(check.problems) > 0 {
+		return &Error{Problems: check.problems}
+	}
+	return nil
+}
+
 // document returns the root of the one YAML document in data.
 func document(data []byte) (*yaml.Node, *Problem) {
-	if len(data) > maxFileBytes {
-		return nil, &Problem{Message: fmt.Sprintf("the file is larger than %s", Bytes(maxFileBytes))}
-	}
 	var doc, second yaml.Node
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	err := dec.Decode(&doc)
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	err := decoder.Decode(&doc)
 	if errors.Is(err, io.EOF) {
 		return nil, &Problem{Message: fmt.Sprintf("the file is empty: it must hold one document with apiVersion %s and kind %s", APIVersion, Kind)}
 	}
-	if err != nil {
-		return nil, syntaxProblem(err)
+	if err == nil {
+		err = decoder.Decode(&second)
 	}
-	err = dec.Decode(&second)
 	switch {
 	case err == nil:
 		return nil, &Problem{Line: second.Line, Message: "a second document begins here: the file must hold one document only"}
 	case !errors.Is(err, io.EOF):
-		return nil, syntaxProblem(err)
+		return nil, &Problem{Message: "not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}
 	}
 	return doc.Content[0], nil
-}
-
-// syntaxProblem takes the line out of the YAML parser's error, which it only
-// has as text.
-func syntaxProblem(err error) *Problem {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	m := regexp.MustCompile(`^line (\d+): `).FindStringSubmatch(text)
-	if m == nil {
-		return &Problem{Message: "not YAML: " + text}
-	}
-	line, convErr := strconv.Atoi(m[1])
-	if convErr != nil {
-		line = 0
-	}
-	return &Problem{Line: line, Message: "not YAML: " + strings.TrimPrefix(text, m[0])}
 }
 
 // complete fills in what follows from the rest of the file.

@@ -39,17 +39,18 @@ func golden(t *testing.T, path, got string) {
 
 func TestTheReferenceIsUpToDate(t *testing.T) {
 	t.Parallel()
-	r := reference{docs: docComments(t)}
+	r := reference{t: t, docs: docComments(t)}
 	r.printf("# The configuration file\n\n")
 	r.printf("Generated from the types in this folder; `go test ./config -update` writes it anew.\n\n")
 	r.printf("This package %s\n", strings.TrimSpace(strings.TrimPrefix(r.docs["package"], "Package config ")))
-	r.section("", reflect.ValueOf(*config.Default()))
+	r.section("", reflect.TypeFor[config.Configuration]())
 	golden(t, "reference.md", r.b.String())
 }
 
 // reference renders the fields of the configuration with their comments, types
 // and defaults.
 type reference struct {
+	t    *testing.T
 	b    strings.Builder
 	docs map[string]string
 }
@@ -57,22 +58,27 @@ type reference struct {
 func (r *reference) printf(format string, args ...any) { fmt.Fprintf(&r.b, format, args...) }
 
 // section renders one struct, then those that it holds.
-func (r *reference) section(path string, v reflect.Value) {
-	t := v.Type()
+func (r *reference) section(path string, t reflect.Type) {
 	title := "`" + path + "`"
 	if path == "" {
 		title = "The file"
 	}
-	r.printf("\n## %s\n\n%s\n\n| field | type | default | meaning |\n|---|---|---|---|\n", title, r.docs[t.Name()])
+	r.printf("\n## %s\n\n%s\n\n| field | type | default | allowed | meaning |\n|---|---|---|---|---|\n", title, r.docs[t.Name()])
 	var nested []func()
-	for i := range t.NumField() {
-		field := t.Field(i)
+	for field := range t.Fields() {
 		name := field.Tag.Get("yaml")
 		doc := strings.Replace(r.docs[t.Name()+"."+field.Name], field.Name, name, 1)
-		r.printf("| `%s` | %s | %s | %s |\n", name, typeName(field.Type), defaultOf(v.Field(i)), strings.ReplaceAll(doc, "|", `\|`))
-		inner, below := elementOf(v.Field(i)), strings.TrimPrefix(path+"."+name, ".")
-		if field.Type.Kind() == reflect.Slice {
-			below += "[]"
+		if doc == "" || name == "" {
+			r.t.Errorf("%s.%s lacks a doc comment or a name in the file", t.Name(), field.Name)
+		}
+		fallback := ""
+		if text, has := field.Tag.Lookup("default"); has {
+			fallback = "`" + strings.Trim(text, "'") + "`"
+		}
+		r.printf("| `%s` | %s | %s | %s | %s |\n", name, typeName(field.Type), fallback, allowed(field.Tag), strings.ReplaceAll(doc, "|", `\|`))
+		inner, below := field.Type, strings.TrimPrefix(path+"."+name, ".")
+		if inner.Kind() == reflect.Slice {
+			inner, below = inner.Elem(), below+"[]"
 		}
 		if inner.Kind() == reflect.Struct {
 			nested = append(nested, func() { r.section(below, inner) })
@@ -83,47 +89,48 @@ func (r *reference) section(path string, v reflect.Value) {
 	}
 }
 
-// elementOf returns what a list of structs holds, with its defaults.
-func elementOf(v reflect.Value) reflect.Value {
-	switch v.Type() {
-	case reflect.TypeFor[[]config.Project]():
-		return reflect.ValueOf(config.DefaultProject())
-	case reflect.TypeFor[[]config.Registry]():
-		return reflect.ValueOf(config.DefaultRegistry())
+// allowed returns what the tags of a field allow.
+func allowed(tag reflect.StructTag) string {
+	var all []string
+	add := func(key, format string) {
+		if text := tag.Get(key); text != "" {
+			all = append(all, fmt.Sprintf(format, text))
+		}
 	}
-	return v
+	if tag.Get("required") != "" {
+		all = append(all, "not empty")
+	}
+	if tag.Get("unique") != "" {
+		all = append(all, "none twice")
+	}
+	add("min", "at least %s")
+	add("max", "at most %s")
+	add("maxLength", "up to %s characters")
+	if values := tag.Get("oneof"); values != "" {
+		all = append(all, strings.Join(strings.Fields(values), ", "))
+	}
+	switch format := tag.Get("format"); format {
+	case "name":
+		all = append(all, "1 to 63 lower-case letters, digits and dashes")
+	case "address", "address or 0":
+		all = append(all, strings.Replace(format, "address", "host:port", 1))
+	}
+	return strings.Join(all, "; ")
 }
 
 func typeName(t reflect.Type) string {
-	switch {
-	case t == reflect.TypeFor[config.Duration]():
-		return "duration"
-	case t == reflect.TypeFor[config.Bytes]():
-		return "size"
-	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct:
-		return "list"
+	names := map[string]string{
+		"config.Duration": "duration", "config.Bytes": "size", "[]string": "list of strings", "float64": "number", "int": "whole number",
+	}
+	switch name := names[t.String()]; {
+	case name != "":
+		return name
 	case t.Kind() == reflect.Slice:
-		return "list of strings"
+		return "list"
 	case t.Kind() == reflect.Struct:
 		return "mapping"
-	case t.Kind() == reflect.Float64:
-		return "number"
-	case t.Kind() == reflect.Int:
-		return "whole number"
-	default:
-		return t.String()
 	}
-}
-
-func defaultOf(v reflect.Value) string {
-	switch {
-	case v.Kind() == reflect.Struct, v.Kind() == reflect.Slice && v.Len() == 0, v.Kind() == reflect.String && v.Len() == 0:
-		return ""
-	case v.Kind() == reflect.Slice:
-		return "`[" + strings.Join(v.Interface().([]string), ", ") + "]`"
-	default:
-		return fmt.Sprintf("`%v`", v.Interface())
-	}
+	return t.String()
 }
 
 // docComments returns the doc comments of the package, its types ("Cache") and
@@ -172,16 +179,3 @@ func typeDocs(docs map[string]string, d *ast.GenDecl) {
 }
 
 func oneLine(c *ast.CommentGroup) string { return strings.Join(strings.Fields(c.Text()), " ") }
-
-func TestEveryFieldIsDocumented(t *testing.T) {
-	t.Parallel()
-	docs := docComments(t)
-	for _, v := range []any{config.Configuration{}, config.Project{}, config.Sync{}, config.Credentials{}, config.Registry{}, config.Cache{}, config.Webhook{}, config.Exceptions{}, config.Audit{}, config.Logging{}, config.Tracing{}} {
-		typ := reflect.TypeOf(v)
-		for field := range typ.Fields() {
-			if key := typ.Name() + "." + field.Name; docs[key] == "" || field.Tag.Get("yaml") == "" {
-				t.Errorf("%s lacks a doc comment or a name in the file", key)
-			}
-		}
-	}
-}

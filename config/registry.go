@@ -1,5 +1,7 @@
 package config
 
+import "reflect"
+
 // Spellings of a name that holds slashes, such as the a/b of host/team/a/b.
 const (
 	// NestedSlash is a/b.
@@ -22,71 +24,51 @@ const (
 	TypeJFrog = "jfrog"
 )
 
-func imageTypes() []string {
-	return []string{TypePrivate, TypeShared, TypeInstance, TypeHarbor, TypeJFrog}
-}
-
-func registryTypes() []string {
-	return []string{"SwrPrivate", "SwrShared", "SwrEnterprise", "Harbor", "Jfrog", "Other"}
-}
-
 // Registry says which images HSS knows under which names.
 type Registry struct {
-	// Name is what messages and metrics call the registry: lower-case letters,
-	// digits and dashes, at most 63.
-	Name string `yaml:"name"`
+	// Name is what messages and metrics call the registry.
+	Name string `yaml:"name" required:"true" format:"name"`
 	// Hosts are the exact hosts of image references that belong to the
 	// registry, lower-case, with the port if it is not 443, at least one. A
 	// host may be claimed again only by a registry whose namespaces or whose
 	// path's fixed segments tell the two apart.
-	Hosts []string `yaml:"hosts"`
+	Hosts []string `yaml:"hosts" required:"true" unique:"true"`
 	// Project is the name of the HSS project that scans the registry. It may
 	// be left out if there is just one.
 	Project string `yaml:"project"`
 	// ImageTypes are the types that HSS gives the registry's images:
 	// private_image and shared_image (SWR), instance_image (SWR Enterprise),
 	// harbor or jfrog. Only the first two may stand together.
-	ImageTypes []string `yaml:"imageTypes"`
+	ImageTypes []string `yaml:"imageTypes" default:"[private_image, shared_image]" required:"true" unique:"true" oneof:"private_image shared_image instance_image harbor jfrog"`
 	// Namespaces limits the registry to these namespaces (organisations).
 	// Empty: all. With a path that has no {namespace}, it holds the one
 	// namespace of every image.
-	Namespaces []string `yaml:"namespaces"`
-	// RegistryType, if set, must equal the registry_type that HSS gives:
-	// SwrPrivate, SwrShared, SwrEnterprise, Harbor, Jfrog or Other.
-	RegistryType string `yaml:"registryType"`
+	Namespaces []string `yaml:"namespaces" maxLength:"128"`
+	// RegistryType, if set, must equal the registry_type that HSS gives.
+	RegistryType string `yaml:"registryType" oneof:"SwrPrivate SwrShared SwrEnterprise Harbor Jfrog Other"`
 	// RegistryName, if set, must equal the registry_name that HSS gives.
 	// Images of type harbor and jfrog need registryName or registryID, since
 	// two registries may hold the same names.
-	RegistryName string `yaml:"registryName"`
+	RegistryName string `yaml:"registryName" maxLength:"128"`
 	// RegistryID, if set, must equal the registry_id that HSS gives.
-	RegistryID string `yaml:"registryID"`
+	RegistryID string `yaml:"registryID" maxLength:"128"`
 	// InstanceID, if set, must equal the instance_id that HSS gives. Images
-	// of type instance_image need instanceID or instanceName.
-	InstanceID string `yaml:"instanceID"`
-	// InstanceName, if set, must equal the instance_name that HSS gives.
-	InstanceName string `yaml:"instanceName"`
+	// of type instance_image need it.
+	InstanceID string `yaml:"instanceID" maxLength:"128"`
 	// Path says how the path of a reference maps to HSS's namespace and name,
 	// segment by segment: {namespace} is one segment, {name} the rest and
 	// always last, * one segment that is ignored, anything else itself.
-	Path string `yaml:"path"`
+	Path string `yaml:"path" default:"'{namespace}/{name}'" required:"true"`
 	// NestedNames are the spellings that HSS may use for a name that holds
 	// slashes: slash (a/b) and dollar (a$b). Each is asked for.
-	NestedNames []string `yaml:"nestedNames"`
+	NestedNames []string `yaml:"nestedNames" default:"[slash, dollar]" required:"true" unique:"true" oneof:"slash dollar"`
 }
 
 // DefaultRegistry returns what a registry of the file starts from.
 func DefaultRegistry() Registry {
 	r := Registry{}
-	r.setDefaults()
+	setDefaults(reflect.ValueOf(&r).Elem())
 	return r
-}
-
-func (r *Registry) setDefaults() {
-	*r = Registry{
-		ImageTypes:  []string{TypePrivate, TypeShared},
-		Path:        "{namespace}/{name}",
-		NestedNames: []string{NestedSlash, NestedDollar},
-	}
 }
 
 // ProjectOf returns the project of a registry: the one it names, or the only

@@ -2,10 +2,10 @@ package config
 
 import (
 	"fmt"
-	"math"
-	"strconv"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 // Duration is a time.Duration that the file spells as Go does, such as 1m30s.
@@ -36,46 +36,23 @@ func (d Duration) String() string {
 // MarshalText spells the duration as String does.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// Bytes is a size in bytes that the file spells as a number or with one of
-// the suffixes Ki, Mi and Gi.
+// Bytes is a size in bytes that the file spells as Kubernetes spells quantities,
+// such as 65536 or 16Mi.
 type Bytes int64
 
-func byteUnits() []struct {
-	suffix string
-	size   Bytes
-} {
-	return []struct {
-		suffix string
-		size   Bytes
-	}{{"Gi", 1 << 30}, {"Mi", 1 << 20}, {"Ki", 1 << 10}}
-}
-
-// UnmarshalText reads a size such as 16Mi.
+// UnmarshalText reads a quantity.
 func (b *Bytes) UnmarshalText(text []byte) error {
-	digits, unit := string(text), Bytes(1)
-	for _, u := range byteUnits() {
-		if rest, ok := strings.CutSuffix(digits, u.suffix); ok {
-			digits, unit = rest, u.size
-			break
-		}
-	}
-	v, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || v < 0 || digits[0] == '+' || v > int64(math.MaxInt64/unit) {
+	q, err := resource.ParseQuantity(string(text))
+	v, whole := q.AsInt64()
+	if err != nil || !whole || v < 0 {
 		return fmt.Errorf("must be a size in bytes such as 65536, 64Ki or 16Mi, not %q", text)
 	}
-	*b = Bytes(v) * unit
+	*b = Bytes(v)
 	return nil
 }
 
 // String spells the size with the largest suffix that loses nothing.
-func (b Bytes) String() string {
-	for _, u := range byteUnits() {
-		if b != 0 && b%u.size == 0 {
-			return strconv.FormatInt(int64(b/u.size), 10) + u.suffix
-		}
-	}
-	return strconv.FormatInt(int64(b), 10)
-}
+func (b Bytes) String() string { return resource.NewQuantity(int64(b), resource.BinarySI).String() }
 
 // MarshalText spells the size as String does.
 func (b Bytes) MarshalText() ([]byte, error) { return []byte(b.String()), nil }

@@ -3,6 +3,7 @@ package config_test
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,128 +66,94 @@ func registry(change func(*config.Registry)) func(*config.Configuration) {
 	return func(c *config.Configuration) { change(&c.Registries[0]) }
 }
 
+// validity checks which values a configuration may have.
+func validity(t *testing.T, ok bool, with func(value string) *config.Configuration, values ...string) {
+	t.Helper()
+	for _, value := range values {
+		if err := with(value).Validate(); (err == nil) != ok {
+			t.Errorf("%q: got %v", value, err)
+		}
+	}
+}
+
 func TestHosts(t *testing.T) {
 	t.Parallel()
-	for host, ok := range map[string]bool{
-		"swr.cn-north-4.myhuaweicloud.com": true,
-		"localhost":                        true,
-		"10.0.0.1":                         true,
-		"10.0.0.1:5000":                    true,
-		"harbor.example.com:80":            true,
-		"harbor.example.com:65535":         true,
-		"[fd00::1]":                        true,
-		"[fd00::1]:5000":                   true,
-		"docker.io":                        true,
-		"":                                 false,
-		"index.docker.io":                  false,
-		"harbor.example.com:443":           false,
-		"[fd00::1]:443":                    false,
-		"harbor.example.com:":              false,
-		"harbor.example.com:0":             false,
-		"harbor.example.com:080":           false,
-		"harbor.example.com:65536":         false,
-		"harbor.example.com:http":          false,
-		"Harbor.example.com":               false,
-		"https://harbor.example.com":       false,
-		"harbor.example.com/prod":          false,
-		"harbor.example.com.":              false,
-		".example.com":                     false,
-		"*.example.com":                    false,
-		"harbor example.com":               false,
-		"harbor..example.com":              false,
-		"-harbor.example.com":              false,
-		"[fd00:0::1]":                      false,
-		"[::1":                             false,
-		"fd00::1":                          false,
-		"[10.0.0.1]":                       false,
-		"user@harbor.example.com":          false,
-		strings.Repeat("a.", 127) + "com":  false,
-	} {
-		t.Run(host, func(t *testing.T) {
-			t.Parallel()
-			err := valid(registry(func(r *config.Registry) { r.Hosts = []string{host} })).Validate()
-			if (err == nil) != ok {
-				t.Errorf("got %v", err)
-			}
-		})
+	with := func(host string) *config.Configuration {
+		return valid(registry(func(r *config.Registry) { r.Hosts = []string{host} }))
 	}
+	validity(t, true, with, "swr.cn-north-4.myhuaweicloud.com", "localhost", "10.0.0.1", "10.0.0.1:5000", "harbor.example.com:80",
+		"harbor.example.com:65535", "[fd00::1]", "[fd00::1]:5000", "docker.io", "registry:5000", "registry:443")
+	validity(t, false, with, "", "registry", "index.docker.io", "harbor.example.com:443", "[fd00::1]:443", "harbor.example.com:", "harbor.example.com:0",
+		"harbor.example.com:080", "harbor.example.com:65536", "harbor.example.com:http", "Harbor.example.com", "https://harbor.example.com",
+		"harbor.example.com/prod", "harbor.example.com.", ".example.com", "*.example.com", "harbor example.com", "harbor..example.com",
+		"-harbor.example.com", "[fd00:0::1]", "[::1", "fd00::1", "[10.0.0.1]", "user@harbor.example.com", strings.Repeat("a.", 127)+"com")
 }
 
 func TestEndpoints(t *testing.T) {
 	t.Parallel()
-	for endpoint, test := range map[string]struct{ ok, insecure bool }{
-		"https://hss.cn-north-4.myhuaweicloud.com":  {true, true},
-		"https://hss.cn-north-4.myhuaweicloud.com/": {true, true},
-		"https://10.0.0.1:8443":                     {true, true},
-		"http://127.0.0.1:8443":                     {true, true},
-		"http://127.8.8.8":                          {true, true},
-		"http://[::1]:8443":                         {true, true},
-		"http://localhost:8443":                     {true, true},
-		"http://hss.example.com":                    {false, true},
-		"http://localhost.example.com":              {false, true},
-		"https://hss.example.com/v5":                {false, false},
-		"https://hss.example.com?x=y":               {false, false},
-		"https://hss.example.com#x":                 {false, false},
-		"https://user@hss.example.com":              {false, false},
-		"ftp://hss.example.com":                     {false, false},
-		"hss.example.com":                           {false, false},
-		"https://":                                  {false, false},
-		"https://%zz":                               {false, false},
-	} {
-		t.Run(endpoint, func(t *testing.T) {
-			t.Parallel()
-			for insecure, want := range map[bool]bool{false: test.ok, true: test.insecure} {
-				err := valid(project(func(p *config.Project) { p.Region, p.Endpoint, p.Insecure = "", endpoint, insecure })).Validate()
-				if (err == nil) != want {
-					t.Errorf("insecure %v: got %v", insecure, err)
-				}
-			}
-		})
+	with := func(insecure bool) func(string) *config.Configuration {
+		return func(endpoint string) *config.Configuration {
+			return valid(project(func(p *config.Project) { p.Region, p.Endpoint, p.Insecure = "", endpoint, insecure }))
+		}
+	}
+	remote := []string{"http://hss.example.com", "http://localhost.example.com"}
+	validity(t, false, with(false), remote...)
+	validity(t, true, with(true), remote...)
+	for _, insecure := range []bool{false, true} {
+		validity(t, true, with(insecure), "https://hss.cn-north-4.myhuaweicloud.com", "https://hss.cn-north-4.myhuaweicloud.com/", "https://10.0.0.1:8443",
+			"http://127.0.0.1:8443", "http://127.8.8.8", "http://[::1]:8443", "http://localhost:8443")
+		validity(t, false, with(insecure), "https://hss.example.com/v5", "https://hss.example.com?x=y", "https://hss.example.com#x",
+			"https://user@hss.example.com", "ftp://hss.example.com", "hss.example.com", "https://", "https://%zz")
 	}
 }
 
 func TestAddressesToListenOn(t *testing.T) {
 	t.Parallel()
-	for address, ok := range map[string]bool{
-		":8081": true, "127.0.0.1:8081": true, "[::1]:8081": true, ":0": true, "localhost:1": true, "0": true,
-		"": false, "8081": false, ":": false, ":65536": false, ":-1": false, ":http": false, "a b:1": false, "::1:1": false, ":00": false,
-	} {
-		t.Run(address, func(t *testing.T) {
-			t.Parallel()
-			err := valid(func(c *config.Configuration) { c.HealthBindAddress = address }).Validate()
-			if (err == nil) != ok {
-				t.Errorf("got %v", err)
-			}
-		})
+	health := func(address string) *config.Configuration {
+		return valid(func(c *config.Configuration) { c.HealthBindAddress = address })
 	}
-	if err := valid(func(c *config.Configuration) { c.Webhook.BindAddress = "0" }).Validate(); err == nil {
-		t.Error("the webhook itself can be switched off")
+	webhook := func(address string) *config.Configuration {
+		return valid(func(c *config.Configuration) { c.Webhook.BindAddress = address })
 	}
+	for _, with := range []func(string) *config.Configuration{health, webhook} {
+		validity(t, true, with, ":8081", "127.0.0.1:8081", "[::1]:8081", ":0", "localhost:1")
+		validity(t, false, with, "", "8081", ":", ":65536", ":-1", ":http", "a b:1", "::1:1", ":00")
+	}
+	validity(t, true, health, "0")
+	validity(t, false, webhook, "0") // the webhook itself can't be switched off
 }
 
 func TestProjects(t *testing.T) {
 	t.Parallel()
 	wrong := func(field string) []string { return []string{"projects[0]." + field} }
+	every := func(d time.Duration) func(*config.Configuration) {
+		return project(func(p *config.Project) { p.SyncInterval = config.Duration(d) })
+	}
 	check(t, map[string]validation{
-		"a name of 63 characters":  {project(func(p *config.Project) { p.Name = strings.Repeat("a", 63) }), nil},
-		"a name of 64 characters":  {project(func(p *config.Project) { p.Name = strings.Repeat("a", 64) }), wrong("name")},
-		"no name":                  {project(func(p *config.Project) { p.Name = "" }), wrong("name")},
-		"no region":                {project(func(p *config.Project) { p.Region = "" }), []string{"projects[0]"}},
-		"a region in capitals":     {project(func(p *config.Project) { p.Region = "CN-north-4" }), wrong("region")},
-		"a region that's a host":   {project(func(p *config.Project) { p.Region = "cn-north-4.evil.com" }), wrong("region")},
-		"a region of the future":   {project(func(p *config.Project) { p.Region = "zz-somewhere-else-12" }), nil},
-		"a project ID":             {project(func(p *config.Project) { p.ProjectID = "0a1b2c" }), nil},
-		"a project ID with slash":  {project(func(p *config.Project) { p.ProjectID = "../x" }), wrong("projectID")},
-		"a long enterprise ID":     {project(func(p *config.Project) { p.EnterpriseProjectID = strings.Repeat("x", 257) }), wrong("enterpriseProjectID")},
-		"an enterprise ID in ä":    {project(func(p *config.Project) { p.EnterpriseProjectID = strings.Repeat("ä", 256) }), nil},
-		"a control character":      {project(func(p *config.Project) { p.EnterpriseProjectID = "a\nb" }), wrong("enterpriseProjectID")},
-		"a slow budget":            {project(func(p *config.Project) { p.RequestsPerSecond = 0.01 }), nil},
-		"a budget below nothing":   {project(func(p *config.Project) { p.RequestsPerSecond = -1 }), wrong("requestsPerSecond")},
-		"a budget of no number":    {project(func(p *config.Project) { p.RequestsPerSecond = math.NaN() }), wrong("requestsPerSecond")},
-		"a boundless budget":       {project(func(p *config.Project) { p.RequestsPerSecond = math.Inf(1) }), wrong("requestsPerSecond")},
-		"a burst above its bound":  {project(func(p *config.Project) { p.Burst = 1001 }), wrong("burst")},
-		"a request without time":   {project(func(p *config.Project) { p.RequestTimeout = 0 }), wrong("requestTimeout")},
-		"a look-up of its request": {project(func(p *config.Project) { p.LookupTimeout = p.RequestTimeout }), nil},
+		"a name of 63 characters": {project(func(p *config.Project) { p.Name = strings.Repeat("a", 63) }), nil},
+		"a name of 64 characters": {project(func(p *config.Project) { p.Name = strings.Repeat("a", 64) }), wrong("name")},
+		"no name":                 {project(func(p *config.Project) { p.Name = "" }), wrong("name")},
+		"no region":               {project(func(p *config.Project) { p.Region = "" }), []string{"projects[0]"}},
+		"a region in capitals":    {project(func(p *config.Project) { p.Region = "CN-north-4" }), wrong("region")},
+		"a region that's a host":  {project(func(p *config.Project) { p.Region = "cn-north-4.evil.com" }), wrong("region")},
+		"a region of the future":  {project(func(p *config.Project) { p.Region = "zz-somewhere-else-12" }), nil},
+		"a project ID":            {project(func(p *config.Project) { p.ProjectID = "0a1b2c" }), nil},
+		"a project ID with slash": {project(func(p *config.Project) { p.ProjectID = "../x" }), wrong("projectID")},
+		"a long enterprise ID":    {project(func(p *config.Project) { p.EnterpriseProjectID = strings.Repeat("x", 257) }), wrong("enterpriseProjectID")},
+		"an enterprise ID in ä":   {project(func(p *config.Project) { p.EnterpriseProjectID = strings.Repeat("ä", 256) }), nil},
+		"a control character":     {project(func(p *config.Project) { p.EnterpriseProjectID = "a\nb" }), wrong("enterpriseProjectID")},
+		"a slow budget":           {project(func(p *config.Project) { p.RequestsPerSecond = 0.01 }), nil},
+		"a budget below nothing":  {project(func(p *config.Project) { p.RequestsPerSecond = -1 }), wrong("requestsPerSecond")},
+		"a budget of no number":   {project(func(p *config.Project) { p.RequestsPerSecond = math.NaN() }), wrong("requestsPerSecond")},
+		"a boundless budget":      {project(func(p *config.Project) { p.RequestsPerSecond = math.Inf(1) }), wrong("requestsPerSecond")},
+		"a request without time":  {project(func(p *config.Project) { p.RequestTimeout = 0 }), wrong("requestTimeout")},
+		"no synchronisation":      {every(0), nil},
+		"one every 5 s":           {every(5 * time.Second), nil},
+		"one an hour":             {every(time.Hour), nil},
+		"one too rarely":          {every(time.Hour + 1), wrong("syncInterval")},
+		"one of the past":         {every(-time.Minute), wrong("syncInterval")},
+		"too many scans":          {project(func(p *config.Project) { p.ScanOnDemand.MaxPerHour = 1001 }), wrong("scanOnDemand.maxPerHour")},
+		"no scans":                {project(func(p *config.Project) { p.ScanOnDemand.MaxPerHour = 0 }), wrong("scanOnDemand.maxPerHour")},
 	})
 }
 
@@ -202,23 +169,20 @@ func TestCredentials(t *testing.T) {
 		return names
 	}
 	check(t, map[string]validation{
-		"the default":                {with(config.Credentials{Source: "Default"}), nil},
-		"the environment":            {with(config.Credentials{Source: "Environment"}), nil},
-		"metadata":                   {with(config.Credentials{Source: "Metadata"}), nil},
-		"pod identity":               {with(config.Credentials{Source: "PodIdentity"}), nil},
-		"a profile":                  {with(config.Credentials{Source: "Profile"}), nil},
-		"a profile in a file":        {with(config.Credentials{Source: "Profile", ProfileFile: "/p"}), nil},
-		"files":                      {with(config.Credentials{Source: "Files", AccessKeyFile: "/a", SecretKeyFile: "/s"}), nil},
-		"a token's file":             {with(config.Credentials{Source: "TokenFile", TokenFile: "/t"}), nil},
-		"a token's variable":         {with(config.Credentials{Source: "TokenEnvironment", TokenVariable: "HSS_TOKEN"}), nil},
-		"no source":                  {with(config.Credentials{}), wrong("source")},
-		"a source in small letters":  {with(config.Credentials{Source: "files"}), wrong("source")},
-		"files that are not named":   {with(config.Credentials{Source: "Files"}), wrong("accessKeyFile", "secretKeyFile")},
-		"a token that isn't named":   {with(config.Credentials{Source: "TokenFile"}), wrong("tokenFile")},
-		"files for another source":   {with(config.Credentials{Source: "Metadata", SecretKeyFile: "/s"}), wrong("secretKeyFile")},
-		"a profile for the default":  {with(config.Credentials{Source: "Default", ProfileFile: "/p"}), wrong("profileFile")},
-		"a variable that's no name":  {with(config.Credentials{Source: "TokenEnvironment", TokenVariable: "MIIF+/="}), wrong("tokenVariable")},
-		"a variable of another kind": {with(config.Credentials{Source: "TokenFile", TokenFile: "/t", TokenVariable: "T"}), wrong("tokenVariable")},
+		"the default":               {with(config.Credentials{Source: "Default"}), nil},
+		"the environment":           {with(config.Credentials{Source: "Environment"}), nil},
+		"metadata":                  {with(config.Credentials{Source: "Metadata"}), nil},
+		"pod identity":              {with(config.Credentials{Source: "PodIdentity"}), nil},
+		"a profile":                 {with(config.Credentials{Source: "Profile"}), nil},
+		"a profile in a file":       {with(config.Credentials{Source: "Profile", ProfileFile: "/p"}), nil},
+		"files":                     {with(config.Credentials{Source: "Files", AccessKeyFile: "/a", SecretKeyFile: "/s"}), nil},
+		"a token's file":            {with(config.Credentials{Source: "TokenFile", TokenFile: "/t"}), nil},
+		"no source":                 {with(config.Credentials{}), wrong("source")},
+		"a source in small letters": {with(config.Credentials{Source: "files"}), wrong("source")},
+		"files that are not named":  {with(config.Credentials{Source: "Files"}), wrong("accessKeyFile", "secretKeyFile")},
+		"a token that isn't named":  {with(config.Credentials{Source: "TokenFile"}), wrong("tokenFile")},
+		"files for another source":  {with(config.Credentials{Source: "Metadata", SecretKeyFile: "/s"}), wrong("secretKeyFile")},
+		"a profile for the default": {with(config.Credentials{Source: "Default", ProfileFile: "/p"}), wrong("profileFile")},
 	})
 }
 
@@ -259,8 +223,8 @@ func TestRegistries(t *testing.T) {
 		"a jfrog with an ID": {
 			registry(func(r *config.Registry) { r.ImageTypes, r.RegistryID = []string{"jfrog"}, "7" }), nil,
 		},
-		"an instance with a name": {
-			registry(func(r *config.Registry) { r.ImageTypes, r.InstanceName = []string{"instance_image"}, "prod" }), nil,
+		"an instance with its ID": {
+			registry(func(r *config.Registry) { r.ImageTypes, r.InstanceID = []string{"instance_image"}, "prod" }), nil,
 		},
 		"a harbor among others": {
 			registry(func(r *config.Registry) {
@@ -304,12 +268,6 @@ func TestRegistriesMayShareAHostOnlyIfTheyCanBeToldApart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := config.Disjoint(&test.first, &test.second); got != test.disjoint {
-				t.Errorf("got %v", got)
-			}
-			if got := config.Disjoint(&test.second, &test.first); got != test.disjoint {
-				t.Errorf("the other way round got %v", got)
-			}
 			c := valid(func(c *config.Configuration) {
 				a, b := c.Registries[0], c.Registries[0]
 				a.Path, a.Namespaces = test.first.Path, test.first.Namespaces
@@ -317,189 +275,62 @@ func TestRegistriesMayShareAHostOnlyIfTheyCanBeToldApart(t *testing.T) {
 				c.Registries = []config.Registry{a, b}
 			})
 			if err := c.Validate(); (err == nil) != test.disjoint {
-				t.Errorf("Validate says %v", err)
+				t.Errorf("got %v", err)
+			}
+			slices.Reverse(c.Registries)
+			if err := c.Validate(); (err == nil) != test.disjoint {
+				t.Errorf("the other way round got %v", err)
 			}
 		})
 	}
 }
 
-func TestScanOnDemand(t *testing.T) {
-	t.Parallel()
-	scans := func(change func(*config.ScanOnDemand)) func(*config.Configuration) {
-		return project(func(p *config.Project) { change(&p.ScanOnDemand) })
-	}
-	check(t, map[string]validation{
-		"switched on":             {scans(func(s *config.ScanOnDemand) { s.Enabled = true }), nil},
-		"all of a day at once":    {scans(func(s *config.ScanOnDemand) { s.MaxPerHour, s.MaxPerDay = 1000, 1000 }), nil},
-		"none an hour":            {scans(func(s *config.ScanOnDemand) { s.MaxPerHour = 0 }), []string{"projects[0].scanOnDemand.maxPerHour"}},
-		"more an hour than a day": {scans(func(s *config.ScanOnDemand) { s.MaxPerHour = 101 }), []string{"projects[0].scanOnDemand.maxPerHour"}},
-		"too many a day":          {scans(func(s *config.ScanOnDemand) { s.MaxPerDay = 1001 }), []string{"projects[0].scanOnDemand.maxPerDay"}},
-		"asked again too soon":    {scans(func(s *config.ScanOnDemand) { s.RepeatAfter = config.Duration(time.Minute) }), []string{"projects[0].scanOnDemand.repeatAfter"}},
-		"synchronised too often":  {scans(func(s *config.ScanOnDemand) { s.SyncInterval = config.Duration(time.Second) }), []string{"projects[0].scanOnDemand.syncInterval"}},
-		"a ConfigMap":             {func(c *config.Configuration) { c.ScanClaimsConfigMap = "hssgate-scans" }, nil},
-		"no ConfigMap's name":     {func(c *config.Configuration) { c.ScanClaimsConfigMap = "a/b" }, []string{"scanClaimsConfigMap"}},
-	})
-}
-
-func TestScansOnDemandIfAnyProjectIsAsked(t *testing.T) {
-	t.Parallel()
-	c := &config.Configuration{Projects: []config.Project{{}, {}}}
-	if c.ScansOnDemand() {
-		t.Error("scans are asked for by default")
-	}
-	c.Projects[1].ScanOnDemand.Enabled = true
-	if !c.ScansOnDemand() {
-		t.Error("scans are not asked for")
-	}
-}
-
-func TestSynchronisationAndShares(t *testing.T) {
-	t.Parallel()
-	check(t, map[string]validation{
-		"switched on":              {project(func(p *config.Project) { p.Sync.Enabled = true }), nil},
-		"an interval of the whole": {project(func(p *config.Project) { p.Sync.Interval = p.Sync.FullInterval }), nil},
-		"an interval beyond it": {
-			project(func(p *config.Project) { p.Sync.Interval = p.Sync.FullInterval + 1 }), []string{"projects[0].sync.interval"},
-		},
-		"whole lists too often": {
-			project(func(p *config.Project) { p.Sync.FullInterval = config.Duration(4 * time.Minute) }), []string{"projects[0].sync.fullInterval"},
-		},
-		"an overlap of one look-up": {project(func(p *config.Project) { p.Sync.Overlap = p.LookupTimeout }), nil},
-		"an overlap below that": {
-			project(func(p *config.Project) { p.Sync.Overlap = p.LookupTimeout - 1 }), []string{"projects[0].sync.overlap"},
-		},
-		"wrong even while it is off": {
-			project(func(p *config.Project) { p.Sync = config.Sync{} }),
-			[]string{"projects[0].sync.fullInterval", "projects[0].sync.interval", "projects[0].sync.overlap"},
-		},
-		"all for the background":     {project(func(p *config.Project) { p.BackgroundPercent = 100 }), nil},
-		"nothing for the background": {project(func(p *config.Project) { p.BackgroundPercent = 0 }), []string{"projects[0].backgroundPercent"}},
-		"more than all":              {project(func(p *config.Project) { p.BackgroundPercent = 101 }), []string{"projects[0].backgroundPercent"}},
-		"nobody may wait":            {project(func(p *config.Project) { p.MaxWaiting = 0 }), []string{"projects[0].maxWaiting"}},
-	})
-}
-
 func TestCacheAndWebhook(t *testing.T) {
 	t.Parallel()
-	check(t, map[string]validation{
-		"no wait for HSS if stale": {func(c *config.Configuration) { c.Cache.WaitWhenStale = 0 }, nil},
-		"one image":                {func(c *config.Configuration) { c.Cache.MaxImages = 1 }, nil},
-		"a cache of 4Gi":           {func(c *config.Configuration) { c.Cache.MaxBytes = 4 << 30 }, nil},
-		"a cache beyond 4Gi":       {func(c *config.Configuration) { c.Cache.MaxBytes = 4<<30 + 1 }, []string{"cache.maxBytes"}},
-		"lists of 1Mi":             {func(c *config.Configuration) { c.Cache.MaxVulnerabilityBytes = 1 << 20 }, nil},
-		"no room for lists":        {func(c *config.Configuration) { c.Cache.MaxVulnerabilityBytes = 0 }, []string{"cache.maxVulnerabilityBytes"}},
-		"lists beyond 1Gi":         {func(c *config.Configuration) { c.Cache.MaxVulnerabilityBytes = 1<<30 + 1 }, []string{"cache.maxVulnerabilityBytes"}},
-		"no warm-up":               {func(c *config.Configuration) { c.Cache.WarmUpTimeout = 0 }, nil},
-		"an endless warm-up":       {func(c *config.Configuration) { c.Cache.WarmUpTimeout = config.Duration(time.Hour) }, []string{"cache.warmUpTimeout"}},
-		"stale before it's fresh":  {func(c *config.Configuration) { c.Cache.MaxStaleness = c.Cache.FreshFor - 1 }, []string{"cache.maxStaleness"}},
-		"staleness of freshness":   {func(c *config.Configuration) { c.Cache.MaxStaleness = c.Cache.FreshFor }, nil},
-		"pending beyond staleness": {
-			func(c *config.Configuration) {
-				c.Cache.MaxStaleness, c.Cache.PendingFor = c.Cache.FreshFor, c.Cache.FreshFor+1
-			}, []string{"cache.maxStaleness"},
-		},
-		"a certificate without key": {func(c *config.Configuration) { c.Webhook.TLSCertFile = "/c" }, []string{"webhook"}},
-		"a key without certificate": {func(c *config.Configuration) { c.Webhook.TLSKeyFile = "/k" }, []string{"webhook"}},
-		"a folder of certificates":  {func(c *config.Configuration) { c.Webhook.CertDir = "/certs" }, nil},
-		"reviews that fill all":     {func(c *config.Configuration) { c.Webhook.MaxInFlightBytes = c.Webhook.MaxReviewBytes }, nil},
-		"a margin of the whole": {
-			func(c *config.Configuration) {
-				c.Webhook.DefaultTimeout, c.Webhook.TimeoutMargin = config.Duration(time.Second), config.Duration(time.Second)
-			}, []string{"webhook.timeoutMargin"},
-		},
-	})
-}
-
-func TestAuthorityAndClients(t *testing.T) {
-	t.Parallel()
+	cache := func(change func(*config.Cache)) func(*config.Configuration) {
+		return func(c *config.Configuration) { change(&c.Cache) }
+	}
 	webhook := func(change func(*config.Webhook)) func(*config.Configuration) {
 		return func(c *config.Configuration) { change(&c.Webhook) }
 	}
+	secret := func(name, configuration, folder string) func(*config.Configuration) {
+		return webhook(func(w *config.Webhook) { w.CASecret, w.ConfigurationName, w.CertDir = name, configuration, folder })
+	}
+	wrong := func(field string) []string { return []string{field} }
 	check(t, map[string]validation{
-		"an authority in a Secret": {webhook(func(w *config.Webhook) {
-			w.AuthoritySecret, w.ConfigurationName = "hssgate-authority", "hssgate"
-		}), nil},
-		"an authority that nobody is told of": {webhook(func(w *config.Webhook) {
-			w.AuthoritySecret = "hssgate-authority"
-		}), []string{"webhook.authoritySecret"}},
-		"an authority that isn't needed": {webhook(func(w *config.Webhook) {
-			w.AuthoritySecret, w.ConfigurationName, w.CertDir = "hssgate-authority", "hssgate", "/certs"
-		}), []string{"webhook.authoritySecret"}},
-		"a webhook that pins beside the one that judges": {webhook(func(w *config.Webhook) {
-			w.MutatingConfigurationName, w.ConfigurationName = "hssgate", "hssgate"
-		}), nil},
-		"a webhook that pins and none that judges": {webhook(func(w *config.Webhook) {
-			w.MutatingConfigurationName = "hssgate"
-		}), []string{"webhook.mutatingConfigurationName"}},
-		"no name of a Secret": {webhook(func(w *config.Webhook) {
-			w.AuthoritySecret, w.ConfigurationName = "namespace/name", "hssgate"
-		}), []string{"webhook.authoritySecret"}},
-		"a propagation beyond the lifetime's tenth": {webhook(func(w *config.Webhook) {
-			w.AuthorityLifetime, w.AuthorityPropagation = config.Duration(10*time.Minute), config.Duration(61*time.Second)
-		}), []string{"webhook.authorityPropagation"}},
-		"clients that any authority vouches for": {webhook(func(w *config.Webhook) {
-			w.ClientNames = []string{"kube-apiserver"}
-		}), []string{"webhook.clientNames"}},
-		"clients of an authority, whatever their names": {webhook(func(w *config.Webhook) { w.ClientCAFile = "/ca" }), nil},
-		"no delay": {func(c *config.Configuration) { c.ShutdownDelay = 0 }, nil},
+		"no wait for HSS if stale":              {cache(func(c *config.Cache) { c.WaitWhenStale = 0 }), nil},
+		"a cache of 4Gi":                        {cache(func(c *config.Cache) { c.MaxBytes = 4 << 30 }), nil},
+		"a cache beyond 4Gi":                    {cache(func(c *config.Cache) { c.MaxBytes = 4<<30 + 1 }), wrong("cache.maxBytes")},
+		"stale before it's fresh":               {cache(func(c *config.Cache) { c.MaxStaleness = c.FreshFor - 1 }), wrong("cache.maxStaleness")},
+		"staleness of freshness":                {cache(func(c *config.Cache) { c.MaxStaleness = c.FreshFor }), nil},
+		"a folder of certificates":              {webhook(func(w *config.Webhook) { w.CertDir = "/certs" }), nil},
+		"reviews that fill all":                 {webhook(func(w *config.Webhook) { w.MaxInFlightBytes = 32 << 20 }), nil},
+		"a CA in a Secret":                      {secret("hssgate-ca", "hssgate", ""), nil},
+		"a CA without a webhook configuration":  {secret("hssgate-ca", "", ""), wrong("webhook.caSecret")},
+		"a CA that isn't needed":                {secret("hssgate-ca", "hssgate", "/certs"), wrong("webhook.caSecret")},
+		"no name of a Secret":                   {secret("namespace/name", "hssgate", ""), wrong("webhook.caSecret")},
+		"pinning beside evaluation":             {webhook(func(w *config.Webhook) { w.MutatingConfigurationName, w.ConfigurationName = "a", "b" }), nil},
+		"pinning without evaluation":            {webhook(func(w *config.Webhook) { w.MutatingConfigurationName = "a" }), wrong("webhook.mutatingConfigurationName")},
+		"names of clients without their CAs":    {webhook(func(w *config.Webhook) { w.ClientNames = []string{"kube-apiserver"} }), wrong("webhook.clientNames")},
+		"clients of a CA, whatever their names": {webhook(func(w *config.Webhook) { w.ClientCAFile = "/ca" }), nil},
 	})
 }
 
-func TestProjectOf(t *testing.T) {
+func TestARegistryIsOfTheProjectThatItNamesOrOfTheOnlyOne(t *testing.T) {
 	t.Parallel()
-	c := valid(func(*config.Configuration) {})
-	if got := c.ProjectOf(&c.Registries[0]); got != &c.Projects[0] {
-		t.Errorf("the only project: got %v", got)
-	}
-	if got := c.ProjectOf(&config.Registry{Project: "x"}); got != nil {
-		t.Errorf("no such project: got %v", got)
-	}
-	c.Projects = append(c.Projects, config.Project{Name: "x"})
-	if got := c.ProjectOf(&config.Registry{Project: "x"}); got != &c.Projects[1] {
-		t.Errorf("the second project: got %v", got)
-	}
-	if got := c.ProjectOf(&config.Registry{}); got != nil {
-		t.Errorf("none of two: got %v", got)
-	}
-}
-
-func TestTracing(t *testing.T) {
-	t.Parallel()
-	with := func(endpoint string, change ...func(*config.Tracing)) func(*config.Configuration) {
-		return func(c *config.Configuration) {
-			c.Tracing.Endpoint = endpoint
-			for _, f := range change {
-				f(&c.Tracing)
-			}
+	c := &config.Configuration{Projects: []config.Project{{Name: "a"}}}
+	two := &config.Configuration{Projects: []config.Project{{Name: "a"}, {Name: "b", ScanOnDemand: config.ScanOnDemand{Enabled: true}}}}
+	for name, test := range map[string]struct{ got, want *config.Project }{
+		"the only one":      {c.ProjectOf(&config.Registry{}), &c.Projects[0]},
+		"no such project":   {c.ProjectOf(&config.Registry{Project: "x"}), nil},
+		"the named one":     {two.ProjectOf(&config.Registry{Project: "b"}), &two.Projects[1]},
+		"not named, of two": {two.ProjectOf(&config.Registry{}), nil},
+	} {
+		if test.got != test.want {
+			t.Errorf("%s: got %v, want %v", name, test.got, test.want)
 		}
 	}
-	headers := func(t *config.Tracing) { t.HeadersFile = "/headers" }
-	authority := func(t *config.Tracing) { t.CAFile = "/ca.crt" }
-	ratio := func(r float64) func(*config.Tracing) { return func(t *config.Tracing) { t.SamplingRatio = r } }
-	timeout := func(d time.Duration) func(*config.Tracing) {
-		return func(t *config.Tracing) { t.Timeout = config.Duration(d) }
+	if c.ScansOnDemand() || !two.ScansOnDemand() {
+		t.Error("scans are requested if any project has them on, and only then")
 	}
-	wrong := func(field string) []string { return []string{"tracing." + field} }
-	check(t, map[string]validation{
-		"none":                       {with(""), nil},
-		"a collector in the cluster": {with("http://collector.observability:4318"), nil},
-		"a collector below a path":   {with("https://collector.example.com/otlp/", headers, authority), nil},
-		"headers for this host":      {with("http://127.0.0.1:4318", headers), nil},
-		"headers in the clear":       {with("http://collector:4318", headers), wrong("headersFile")},
-		"an authority without TLS":   {with("http://collector:4318", authority), wrong("caFile")},
-		"headers for nobody":         {with("", headers), wrong("headersFile")},
-		"an authority for nobody":    {with("", authority), wrong("caFile")},
-		"the path of traces":         {with("http://collector:4318/v1/traces"), wrong("endpoint")},
-		"no scheme":                  {with("collector:4318"), wrong("endpoint")},
-		"gRPC":                       {with("grpc://collector:4317"), wrong("endpoint")},
-		"a password":                 {with("https://user:secret@collector"), wrong("endpoint")},
-		"a query":                    {with("https://collector?a=b"), wrong("endpoint")},
-		"no part at all":             {with("http://collector:4318", ratio(0)), nil},
-		"every review":               {with("http://collector:4318", ratio(1)), nil},
-		"more than every review":     {with("http://collector:4318", ratio(1.5)), wrong("samplingRatio")},
-		"less than none":             {with("http://collector:4318", ratio(-1)), wrong("samplingRatio")},
-		"a part that is no number":   {with("http://collector:4318", ratio(math.NaN())), wrong("samplingRatio")},
-		"no time to send":            {with("http://collector:4318", timeout(0)), wrong("timeout")},
-		"more time than anybody has": {with("http://collector:4318", timeout(time.Hour)), wrong("timeout")},
-	})
 }

@@ -2,116 +2,120 @@ package hss
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
-// call is a request of one endpoint, and how its answer is read.
-type call[T any] struct {
-	// path is what follows /v5/{project_id} at HSS, each segment escaped.
-	path string
-	// api names what the gateway counts as one API, if that has more paths
-	// than one; empty: the path is its only one.
-	api   string
+// call is a request of one endpoint. It passes send, which retries it, attempt, which waits for the key, limited,
+// which waits for the budget, and roundTrip, which signs, sends and decodes.
+type call struct {
+	// path follows /v5/{project_id} at HSS, each segment escaped.
+	path  string
 	query url.Values
+	// decode reads the body of the answer. scrub removes secrets from a text of it.
+	decode func(body []byte, scrub func(string) string) error
+	// expected names in an error what the answer is not.
+	expected string
 	// body is sent by POST; nil: a GET.
 	body []byte
 	// once forbids to send again what HSS may have received.
 	once bool
-	// expected says in an error what an answer is not; empty: no list.
-	expected string
-	decode   func(*decoder) (T, error)
 }
 
 // send sends the request until an answer is final or ctx leaves no time.
-func send[T any](ctx context.Context, c *Client, e call[T]) (T, error) {
-	own := c.holds.of(cmp.Or(e.api, e.path))
-	return withRetries(ctx, c.config.Retry, func(ctx context.Context) (result T, err error) {
-		if err := own.wait(ctx, &c.config.Retry); err != nil {
-			return result, err
-		}
-		result, err = e.attempt(ctx, c, own)
-		own.note(err)
-		if e.once {
-			err = unconfirmed(err)
-		}
-		return result, err
-	})
+func (c *Client) send(ctx context.Context, e *call) error {
+	return c.config.Retry.do(ctx, func() error { return c.attempt(ctx, e) })
 }
 
-// attempt sends the request once.
-func (e call[T]) attempt(ctx context.Context, c *Client, own *hold) (result T, err error) {
+// attempt sends the request once, when the key and the budget allow it.
+func (c *Client) attempt(ctx context.Context, e *call) error {
 	credentials, err := c.credentials(ctx)
 	if err != nil {
-		return result, err
+		return err
 	}
-	turn, err := c.guard.acquire(ctx, credentials)
+	p, err := c.config.Keys.acquire(ctx, credentials, c.endpoint.Host, c.config.Now)
 	if err != nil {
-		return result, refusedKey(err, credentials)
+		return err
 	}
-	defer func() {
-		if refusal := c.guard.release(turn, err == nil, err); refusal != nil {
-			invalidate(c.config.Credentials)
-			err = refusedKey(refusal, credentials)
+	err = c.limited(ctx, e, credentials)
+	if e.once {
+		err = unconfirmed(err)
+	}
+	if refused := p.release(c.config.Now(), err); refused != nil {
+		if source, ok := c.config.Credentials.(invalidator); ok {
+			source.Invalidate()
 		}
-	}()
-	result, err = e.budgeted(ctx, c, own, credentials)
-	return result, credentials.hide(err)
+		err = refused
+	}
+	return hideSecrets(err, credentials.scrubber())
 }
 
-// refusedKey names the key that was refused.
-func refusedKey(err error, credentials Credentials) error {
-	if refusal, ok := errors.AsType[*RefusedError](err); ok && credentials.Token.Empty() {
-		refusal.AccessKey = credentials.AccessKey
-	}
-	return err
-}
-
-// budgeted waits for the budget and sends the request, for at most the time of
-// one attempt.
-func (e call[T]) budgeted(ctx context.Context, c *Client, own *hold, credentials Credentials) (none T, err error) {
-	if c.config.Budget != nil {
-		if err := c.config.Budget.Wait(ctx); err != nil {
-			return none, fmt.Errorf("waiting for the request budget: %w", err)
-		}
-	}
-	// What HSS said while this request waited for its turn.
-	if err := own.wait(ctx, &c.config.Retry); err != nil {
-		return none, err
+// limited waits for the budget, and sends the request for at most the time of one attempt.
+func (c *Client) limited(ctx context.Context, e *call, credentials Credentials) error {
+	if err := c.config.Budget(ctx); err != nil {
+		return fmt.Errorf("waiting for the request budget: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.config.AttemptTimeout)
 	defer cancel()
-	request, err := e.request(ctx, c, credentials)
-	if err != nil {
-		return none, err
-	}
-	// The transport itself follows no redirects, so that signed headers and
-	// tokens reach no other host.
-	response, err := c.config.Transport.RoundTrip(request)
-	if err != nil {
-		return none, &brokenError{fmt.Errorf("%s: %w", c.endpoint.Host, err)}
-	}
-	defer func() { _ = response.Body.Close() }() // all that matters was read
-	return e.read(response, c, credentials)
+	return c.roundTrip(ctx, e, credentials)
 }
 
-// request makes a signed request.
-func (e call[T]) request(ctx context.Context, c *Client, credentials Credentials) (*http.Request, error) {
+// roundTrip sends the request and decodes the answer.
+func (c *Client) roundTrip(ctx context.Context, e *call, credentials Credentials) error {
+	request, err := c.request(ctx, e, credentials)
+	if err != nil {
+		return err
+	}
+	// A RoundTripper follows no redirects, so signed headers and tokens reach no other host.
+	response, err := c.config.Transport.RoundTrip(request)
+	if err != nil {
+		return &brokenError{fmt.Errorf("%s: %w", c.endpoint.Host, err)}
+	}
+	defer func() { _ = response.Body.Close() }()
+	ok := response.StatusCode == http.StatusOK || e.body != nil && isAccepted(response.StatusCode)
+	most := c.config.MaxResponseBytes
+	if !ok {
+		most = maxErrorBytes
+	}
+	body, err := io.ReadAll(io.LimitReader(response.Body, most+1))
+	switch { // the body of an error may be too long or break off
+	case ok && int64(len(body)) > most:
+		return fmt.Errorf("the answer has more than the %d bytes that are read", most)
+	case ok && err != nil:
+		return &brokenError{fmt.Errorf("reading the answer: %w", err)}
+	}
+	scrub := credentials.scrubber() // since an answer may repeat a secret
+	if !ok {
+		return c.newError(response, body, scrub)
+	}
+	return c.decodeAnswer(e, response, body, scrub)
+}
+
+// request returns the signed request.
+func (c *Client) request(ctx context.Context, e *call, credentials Credentials) (*http.Request, error) {
 	method, body := http.MethodGet, io.Reader(http.NoBody)
 	if e.body != nil {
 		method, body = http.MethodPost, bytes.NewReader(e.body)
 	}
-	// Like the official SDK: a gateway might take "+" for itself, not a space.
-	query := strings.ReplaceAll(e.query.Encode(), "+", "%20")
-	target := c.endpoint.String() + c.root(credentials) + e.path
-	if query != "" {
-		target += "?" + query
+	target := c.endpoint.String() + e.path
+	if c.service != serviceIAM {
+		target = c.endpoint.String() + "/v5/" + credentials.ProjectID + e.path
+	}
+	if len(e.query) > 0 {
+		// Like the official SDK: a gateway might take "+" literally.
+		target += "?" + strings.ReplaceAll(e.query.Encode(), "+", "%20")
 	}
 	request, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
@@ -128,23 +132,137 @@ func (e call[T]) request(ctx context.Context, c *Client, credentials Credentials
 	return request, nil
 }
 
-// read turns an answer into a result or an error.
-func (e call[T]) read(response *http.Response, c *Client, credentials Credentials) (none T, err error) {
-	body := &answerBody{from: response.Body, limit: c.config.MaxResponseBytes}
-	if response.StatusCode == http.StatusOK || (e.body != nil && acknowledges(response.StatusCode)) {
-		if response.ContentLength > body.limit {
-			return none, fmt.Errorf("the answer has %d bytes, at most %d are read", response.ContentLength, body.limit)
-		}
-		return e.decodeAnswer(response, body, c, credentials)
+// decodeAnswer reads a successful answer. An error object, or a body that is not what the endpoint answers, is an
+// error, never an empty list.
+func (c *Client) decodeAnswer(e *call, response *http.Response, body []byte, scrub func(string) string) error {
+	err := e.decode(body, scrub)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, io.ErrUnexpectedEOF) && bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")):
+		return &brokenError{errors.New("the answer ends in the middle")}
 	}
-	return none, c.newError(response, body.beginning(), credentials)
+	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		err = fmt.Errorf("the answer is not JSON from byte %d on", syntax.ByteOffset)
+	}
+	failed := c.newError(response, body[:min(len(body), maxErrorBytes)], scrub)
+	failed.cause = err
+	if failed.Message == noList {
+		failed.Message = e.expected + ": " + clean(err.Error())
+	}
+	return failed
 }
 
-// acknowledges reports whether a status says that what was posted was taken.
-func acknowledges(status int) bool {
-	switch status {
-	case http.StatusOK, http.StatusCreated, http.StatusAccepted, http.StatusNoContent:
-		return true
+// isAccepted reports whether a status says that a posted request was accepted.
+func isAccepted(status int) bool { return slices.Contains([]int{200, 201, 202, 204}, status) }
+
+// brokenError is a connection that failed before the answer was complete.
+type brokenError struct{ err error }
+
+func (e *brokenError) Error() string { return "no complete answer: " + e.err.Error() }
+
+func (e *brokenError) Unwrap() error { return e.err }
+
+// maxErrorBytes bounds what is read of an answer to describe an error.
+const maxErrorBytes = 64 << 10
+
+// parameterEnterpriseProject is in every request.
+const parameterEnterpriseProject = "enterprise_project_id"
+
+// The bounds of the reference page.
+const (
+	// MaxOffset is the largest offset of a page, in rows.
+	MaxOffset = 2_000_000
+	// MaxLimit is the largest number of rows on a page.
+	MaxLimit = 200
+	// minLimit is the smallest Limit of the lists of vulnerabilities and registries.
+	minLimit = 10
+)
+
+// InvalidRequestError reports that a request breaks a bound that the API documents. Such a request is never sent, so
+// the error shows nothing of HSS's health.
+type InvalidRequestError struct {
+	// Request is its kind, such as list or vulnerability.
+	Request string
+	// Problems has a line for each field that breaks a bound.
+	Problems []string
+}
+
+// Error describes the problems in one line.
+func (e *InvalidRequestError) Error() string {
+	return fmt.Sprintf("invalid %s request: %s", e.Request, strings.Join(e.Problems, "; "))
+}
+
+// parameter is one field of a request: a text, a time or a number.
+type parameter struct {
+	name string
+
+	text     string
+	longest  int      // characters
+	allowed  []string // values; empty: any of up to longest characters
+	required bool     // sent even if it is empty
+
+	time            time.Time
+	number          int // 0 is not sent
+	lowest, highest int
+}
+
+// parameters are the fields of a request, in the order in which problems are shown.
+type parameters []parameter
+
+// texts returns the values as strings.
+func texts[T ~string](values ...T) []string {
+	all := make([]string, len(values))
+	for n, v := range values {
+		all[n] = string(v)
 	}
-	return false
+	return all
+}
+
+// query returns the parameters that are set.
+func (p parameters) query() url.Values {
+	q := url.Values{}
+	for _, f := range p {
+		switch {
+		case f.text != "" || f.required:
+			q.Set(f.name, f.text)
+		case !f.time.IsZero():
+			q.Set(f.name, strconv.FormatInt(f.time.UnixMilli(), 10))
+		case f.number != 0:
+			q.Set(f.name, strconv.Itoa(f.number))
+		}
+	}
+	return q
+}
+
+// validate returns an *InvalidRequestError if a bound is broken.
+func (p parameters) validate(request string, more ...string) error {
+	problems := more
+	for _, f := range p {
+		if problem := f.problem(); problem != "" {
+			problems = append(problems, problem)
+		}
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	return &InvalidRequestError{Request: request, Problems: problems}
+}
+
+// problem describes the bound that the field breaks; empty: none.
+func (f *parameter) problem() string {
+	length := utf8.RuneCountInString(f.text)
+	switch {
+	case !utf8.ValidString(f.text):
+		return f.name + " is no valid UTF-8"
+	case f.text != "" && len(f.allowed) > 0 && !slices.Contains(f.allowed, f.text):
+		return fmt.Sprintf("%s is %s, allowed are %s", f.name, excerpt(f.text), strings.Join(f.allowed, ", "))
+	case len(f.allowed) == 0 && length > f.longest:
+		return fmt.Sprintf("%s has %d characters, at most %d are allowed", f.name, length, f.longest)
+	case f.number != 0 && (f.number < f.lowest || f.number > f.highest):
+		return fmt.Sprintf("%s is %d, allowed are %d to %d", f.name, f.number, f.lowest, f.highest)
+	case !f.time.IsZero() && (f.time.Unix() < 0 || f.time.Unix() >= math.MaxInt64/1000):
+		return fmt.Sprintf("%s is %s, allowed are times from 1970-01-01 on", f.name, f.time.UTC().Format(time.RFC3339Nano))
+	}
+	return ""
 }

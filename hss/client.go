@@ -1,50 +1,146 @@
+// Package hss is a client of Huawei Cloud HSS (Host Security Service) for the images of one project in one region: the
+// list of images in its registries with the results of their scans (ListRegistryImages), the vulnerabilities of one
+// image, scans on demand, and the synchronisation of registries.
+//
+// A [Client] needs an endpoint, a project and a [CredentialSource]. It signs requests with an access key
+// (SDK-HMAC-SHA256) or sends a token (X-Auth-Token).
+//
+//   - Answers 429, 502, 503 and 504 and broken connections are retried inside the caller's deadline; 500 once; other
+//     errors never.
+//   - A scan costs money: it is only retried if HSS certainly did not receive the request, see [Client.StartScan].
+//   - More than five refused signatures in a row lock an access key for 5 minutes. After a refusal the client sends
+//     nothing for a while; new credentials end that.
+//   - A 200 without a list is an error, never an empty list.
+//   - Secrets are of the type [Secret], which prints as "[redacted]".
+//
+// The package has no endpoints for hosts, containers or policies of HSS. Facts about the API are those of its reference
+// page of 2025-09-26 and of the models of the official Go SDK v0.1.207.
 package hss
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"time"
 )
 
-// Client asks HSS about the images of one project in one region. It is safe for
-// concurrent use, and should be shared: how long HSS asked to wait is known to
-// it alone, and so are refused credentials without [Config].Keys.
+// The defaults of a Config.
+const (
+	defaultMaxResponseBytes = 16 << 20
+	defaultAttemptTimeout   = 10 * time.Second
+	defaultUserAgent        = "hssgate"
+)
+
+// Config holds the settings of a client. Zero values have the stated default.
+type Config struct {
+	// Endpoint is such as https://hss.cn-north-4.myhuaweicloud.com, see RegionEndpoint. It must be https, unless its
+	// host is this machine or AllowInsecure is set.
+	Endpoint string
+	// AllowInsecure permits an http endpoint on another host. Tokens and rows are then sent in the clear.
+	AllowInsecure bool
+	// ProjectID is the project's ID. Default: that of the credentials, or the one that IAM has for Region.
+	ProjectID string
+	// Region is the region whose project is looked up at IAM if neither ProjectID nor the credentials have one.
+	// Optional.
+	Region string
+	// IAMEndpoint is the endpoint of IAM. Default: that of Region.
+	IAMEndpoint string
+	// Credentials is required.
+	Credentials CredentialSource
+	// Transport sends the requests. Default: http.DefaultTransport.
+	Transport http.RoundTripper
+	// UserAgent is the header of that name. Default: hssgate.
+	UserAgent string
+	// MaxResponseBytes bounds one answer, unpacked. Default: 16 MiB.
+	MaxResponseBytes int64
+	// AttemptTimeout bounds one attempt, so that an answer that never comes leaves time for another. Default: 10 s.
+	AttemptTimeout time.Duration
+	// Retry controls when a failed request is sent again.
+	Retry RetryPolicy
+	// Budget is called before every attempt. It blocks until one more request may be sent, or fails if ctx ends first.
+	// Optional.
+	Budget func(ctx context.Context) error
+	// Keys holds which credentials were refused. Clients that may have the same key must share it. Default: one of the
+	// client's own.
+	Keys *KeyGuard
+	// IdentifyingFields are those of registry_id, instance_id and instance_name by which the caller distinguishes
+	// images: a row in which one of them cannot be read is [Image.Anonymous]. Optional.
+	IdentifyingFields []string
+	// Now dates signatures and pauses. Default: time.Now.
+	Now func() time.Time
+}
+
+// withDefaults fills in zero values and validates the others.
+func (c Config) withDefaults() (Config, error) {
+	if c.Credentials == nil {
+		return c, errors.New("no source of credentials")
+	}
+	if c.MaxResponseBytes < 0 || c.AttemptTimeout < 0 || c.Retry.MaxAttempts < 0 || c.Retry.BaseDelay < 0 {
+		return c, fmt.Errorf("negative bound: MaxResponseBytes %d, AttemptTimeout %s, Retry.MaxAttempts %d, Retry.BaseDelay %s",
+			c.MaxResponseBytes, c.AttemptTimeout, c.Retry.MaxAttempts, c.Retry.BaseDelay)
+	}
+	if c.ProjectID != "" {
+		if err := checkProjectID(c.ProjectID); err != nil {
+			return c, err
+		}
+	}
+	c.UserAgent = cmp.Or(c.UserAgent, defaultUserAgent)
+	c.MaxResponseBytes = cmp.Or(c.MaxResponseBytes, defaultMaxResponseBytes)
+	c.AttemptTimeout = cmp.Or(c.AttemptTimeout, defaultAttemptTimeout)
+	c.Retry.MaxAttempts = cmp.Or(c.Retry.MaxAttempts, 5)
+	c.Retry.BaseDelay = cmp.Or(c.Retry.BaseDelay, 200*time.Millisecond)
+	if c.Retry.Rand == nil {
+		c.Retry.Rand = rand.Float64
+	}
+	if c.Budget == nil {
+		c.Budget = func(context.Context) error { return nil }
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Keys == nil {
+		c.Keys = NewKeyGuard()
+	}
+	if c.Transport == nil {
+		c.Transport = http.DefaultTransport
+	}
+	return c, nil
+}
+
+// Client sends requests for the images of one project in one region. It is safe for concurrent use, and should be
+// shared.
 type Client struct {
 	config   Config
 	endpoint *url.URL
-	guard    *guard
-	holds    holds
-	// service is IAM for a client of that; empty: HSS.
-	service string
-	// finder finds the project's ID; nil: the region isn't known.
-	finder *projectFinder
+	service  string         // IAM; empty: HSS
+	finder   *projectFinder // nil: the project need not be found, or cannot be
 }
 
-// NewClient checks the configuration and makes a client. It sends nothing.
+// NewClient validates the configuration and returns a client. It sends nothing.
 func NewClient(config Config) (*Client, error) {
 	config, err := config.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("HSS client: %w", err)
 	}
-	client, err := newServiceClient(config, config.Endpoint)
+	endpoint, err := parseEndpoint(config.Endpoint, config.AllowInsecure)
 	if err != nil {
 		return nil, fmt.Errorf("HSS client: %w", err)
 	}
-	if client.finder, err = newProjectFinder(config); err != nil {
+	finder, err := newProjectFinder(config)
+	if err != nil {
 		return nil, fmt.Errorf("HSS client: %w", err)
 	}
-	return client, nil
+	return &Client{config: config, endpoint: endpoint, finder: finder}, nil
 }
 
-// newServiceClient makes a client of HSS or IAM. The configuration is complete.
-func newServiceClient(config Config, address string) (*Client, error) {
-	endpoint, err := parseEndpoint(address, config.AllowInsecure)
-	if err != nil {
-		return nil, err
-	}
-	guard := &guard{shared: config.Keys, host: endpoint.Host, pause: config.RefusalPause, now: config.Now}
-	return &Client{config: config, endpoint: endpoint, guard: guard}, nil
+// Format prints the endpoint, whatever the verb: a client in use must be printable, and its fields hold locks,
+// connections and secrets.
+func (c *Client) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "HSS client of %s", c.endpoint.Redacted())
 }
 
 // CloseIdleConnections closes the connections that are kept for later requests.
@@ -52,58 +148,26 @@ func (c *Client) CloseIdleConnections() {
 	(&http.Client{Transport: c.config.Transport}).CloseIdleConnections()
 }
 
-// List returns one page of the list. It checks r first, and tries again inside
-// ctx's deadline what may pass by itself. An answer that is no list is an
-// *Error; credentials that were refused a short while ago a *RefusedError.
-func (c *Client) List(ctx context.Context, r ListRequest) (*ListResponse, error) {
-	if err := r.Validate(); err != nil {
-		return nil, err
-	}
-	return send(ctx, c, call[*ListResponse]{path: "/image/registries/images", query: r.Query(), decode: c.decodeImages})
-}
-
-// decodeImages reads a page of the list.
-func (c *Client) decodeImages(d *decoder) (*ListResponse, error) {
-	total, images, err := decodePage(d, fieldRows, func(d *decoder) (Image, error) { return readImage(d, c.config.IdentifyingFields) })
-	if err != nil {
-		return nil, err
-	}
-	return &ListResponse{Total: total, Images: images}, nil
-}
-
-// ProjectID returns the ID of the project that requests are for: the
-// configuration's, that of the credentials, or the one that IAM has for the
-// region. It sends nothing to HSS.
+// ProjectID returns the ID of the project that requests are for: the configuration's, that of the credentials, or the
+// one that IAM has for the region. It sends nothing to HSS.
 func (c *Client) ProjectID(ctx context.Context) (string, error) {
 	credentials, err := c.credentials(ctx)
 	return credentials.ProjectID, err
 }
 
-// root is what the paths of all requests begin with.
-func (c *Client) root(credentials Credentials) string {
-	if c.service == iamService {
-		return ""
-	}
-	return "/v5/" + credentials.ProjectID
-}
-
-// credentials gets the credentials, and settles which project they are for.
-// Requests to IAM are for none.
+// credentials returns the credentials with the ID of the project that they are used for, which is empty for IAM.
 func (c *Client) credentials(ctx context.Context) (Credentials, error) {
 	credentials, err := c.config.Credentials.Credentials(ctx)
 	if err != nil {
 		return credentials, fmt.Errorf("getting credentials: %w", err)
 	}
-	if c.service == iamService {
+	if c.service == serviceIAM {
 		credentials.ProjectID = ""
 		return credentials, nil
 	}
-	if c.config.ProjectID != "" {
-		credentials.ProjectID = c.config.ProjectID
-	}
+	credentials.ProjectID = cmp.Or(c.config.ProjectID, credentials.ProjectID)
 	if credentials.ProjectID == "" && c.finder != nil {
-		credentials.ProjectID, err = c.finder.find(ctx, credentials)
-		if err != nil {
+		if credentials.ProjectID, err = c.finder.find(ctx, credentials); err != nil {
 			return credentials, err
 		}
 	}

@@ -9,14 +9,17 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/hss/hsstest"
 )
 
 const listPath = "/v5/p1/image/registries/images"
@@ -27,7 +30,7 @@ func newClient(t *testing.T, endpoint string, change func(*hss.Config)) *hss.Cli
 	t.Helper()
 	config := hss.Config{
 		Endpoint: endpoint, ProjectID: "p1", Credentials: hss.StaticCredentials(accessKey()),
-		Retry: hss.RetryPolicy{BaseDelay: time.Nanosecond, MaxDelay: time.Nanosecond},
+		Retry: hss.RetryPolicy{BaseDelay: time.Nanosecond},
 	}
 	if change != nil {
 		change(&config)
@@ -61,6 +64,33 @@ func answer(status int, body string) http.HandlerFunc {
 	}
 }
 
+// wantError checks that an error has a text in it, or is nil if the text is empty.
+func wantError(t *testing.T, err error, text string) {
+	t.Helper()
+	if (err == nil) != (text == "") || err != nil && !strings.Contains(err.Error(), text) {
+		t.Errorf("error is %v, want %q in it", err, text)
+	}
+}
+
+// each runs a test for each case, in parallel.
+func each[C any](t *testing.T, cases map[string]C, test func(t *testing.T, c C)) {
+	t.Helper()
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, c)
+		})
+	}
+}
+
+// eachInFakeTime is each in a bubble of package synctest.
+func eachInFakeTime[C any](t *testing.T, cases map[string]C, test func(t *testing.T, c C)) {
+	t.Helper()
+	each(t, cases, func(t *testing.T, c C) {
+		synctest.Test(t, func(t *testing.T) { test(t, c) })
+	})
+}
+
 func TestListSendsASignedRequest(t *testing.T) {
 	t.Parallel()
 	var got *http.Request
@@ -91,97 +121,75 @@ func TestListSendsASignedRequest(t *testing.T) {
 	}
 }
 
-func TestListTakesTheProjectFromTheCredentials(t *testing.T) {
+func TestProjectIDsThatCannotBeSentAreErrors(t *testing.T) {
 	t.Parallel()
-	var path string
-	endpoint, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		path = r.URL.Path
-		answer(http.StatusOK, `{"data_list":[]}`)(w, r)
-	})
-	for project, want := range map[string]string{"from-keys": "", "": "no project ID", "a/../b": "project ID", strings.Repeat("a", 65): "project ID"} {
+	for project, want := range map[string]string{"": "no project ID", "a/../b": "project ID", strings.Repeat("a", 65): "project ID"} {
 		credentials := accessKey()
 		credentials.ProjectID = project
-		client := newClient(t, endpoint, func(c *hss.Config) { c.ProjectID, c.Credentials = "", hss.StaticCredentials(credentials) })
-		_, err := client.List(t.Context(), hss.ListRequest{})
-		if want == "" && (err != nil || path != "/v5/from-keys/image/registries/images") {
-			t.Errorf("asked %s, error %v", path, err)
-		}
-		if want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-			t.Errorf("project %q: error is %v, want %q in it", project, err, want)
-		}
+		_, err := scripted(t, newScript(list()), func(c *hss.Config) {
+			c.ProjectID, c.Credentials = "", hss.StaticCredentials(credentials)
+		}).List(t.Context(), hss.ListRequest{})
+		wantError(t, err, want)
 	}
 }
 
-func TestListChecksBeforeItSends(t *testing.T) {
+func TestAnswersThatAreNoListAreErrors(t *testing.T) {
 	t.Parallel()
-	endpoint, asked := serve(t, answer(http.StatusOK, `{"data_list":[]}`))
-	errSource := errors.New("no keys")
-	failing := newClient(t, endpoint, func(c *hss.Config) {
-		c.Credentials = sourceFunc(func(context.Context) (hss.Credentials, error) { return hss.Credentials{}, errSource })
+	type row struct {
+		status     int
+		body, code string
+		text       string
+	}
+	each(t, map[string]row{
+		"an empty 200":                      {200, "", "", "HSS answered 200: an empty answer (request req-1)"},
+		"a 200 without a list":              {200, `{"total_num":0}`, "", "HSS answered 200: no list: the answer has no data_list"},
+		"a 200 with a null list":            {200, `{"total_num":0,"data_list":null}`, "", "no list: the answer has no data_list"},
+		"a 200 with an object for a list":   {200, `{"data_list":{"latest_scan_time":"-"}}`, "", "data_list is an object"},
+		"a 200 with a list by another name": {200, `{"Data_List":[]}`, "", "no data_list"},
+		"a 200 with two lists":              {200, `{"data_list":[],"data_list":[]}`, "", "data_list is there twice"},
+		"a 200 with null":                   {200, `null`, "", "the answer is null, not an object"},
+		"a 200 with a bare list":            {200, `[]`, "", "the answer is a list, not an object"},
+		"a 200 with an error object":        {200, `{"error_code":"HSS.0011","error_msg":"gone"}`, "HSS.0011", "HSS answered 200 HSS.0011: gone"},
+		"a 200 with an error and a list":    {200, `{"error_code":"HSS.0001","data_list":[{"latest_scan_time":"-"}]}`, "HSS.0001", "HSS answered 200 HSS.0001"},
+		"a 200 with HTML":                   {200, "<html><head><TITLE>Log in &amp; pay</TITLE></head>", "", `a page of HTML in place of JSON, titled "Log in & pay"`},
+		"a 200 with HTML without a title":   {200, "  <p>hello", "", "a page of HTML in place of JSON"},
+		"a 200 with text":                   {200, "OK", "", "no list: the answer is not JSON from byte 0 on"},
+		"a 200 with wrong JSON":             {200, `{"data_list":[{"latest_scan_time":"-"},}]}`, "", "no list: the answer is not JSON from byte 39 on"},
+		"a 200 with two documents":          {200, `{"data_list":[]}{}`, "", "no list: the answer goes on after its end"},
+		"an error of HSS": {400, `{"error_code":"HSS.0001","error_description":"limit","error_msg":"invalid parameter"}`,
+			"HSS.0001", "HSS answered 400 HSS.0001: invalid parameter: limit (request req-1)"},
+		"an error of HSS without a message": {400, `{"error_code":"HSS.0010","error_description":"access denied"}`,
+			"HSS.0010", "HSS answered 400 HSS.0010: access denied"},
+		"an error of the gateway": {404, `{"error_msg":"The API does not exist","error_code":"APIGW.0101","request_id":"other"}`,
+			"APIGW.0101", "HSS answered 404 APIGW.0101: The API does not exist (request req-1)"},
+		"an empty error":                           {403, "", "", "HSS answered 403: an empty answer"},
+		"an error of HTML":                         {403, "<!DOCTYPE html><title>403 Forbidden</title>", "", `titled "403 Forbidden"`},
+		"an error of text with control characters": {418, "I am\x1b[31m a\r\n\tteapot\x00", "", "HSS answered 418: I am [31m a teapot (request"},
+		"an error of another shape":                {400, `{"fault":{"code":"x"}}`, "", `{"fault":{"code":"x"}}`},
+		"no content":                               {204, "", "", "HSS answered 204"},
+		"a number as code":                         {409, `{"error_code":7,"error_msg":null}`, "7", "HSS answered 409 7"},
+	}, func(t *testing.T, tc row) {
+		endpoint, asked := serve(t, answer(tc.status, tc.body))
+		list, err := newClient(t, endpoint, nil).List(t.Context(), hss.ListRequest{})
+		got, ok := errors.AsType[*hss.Error](err)
+		if list != nil || !ok {
+			t.Fatalf("list %v, error %v; want an *Error", list, err)
+		}
+		if got.StatusCode != tc.status || got.Code != tc.code || got.RequestID != "req-1" || got.Retryable || asked.Load() != 1 {
+			t.Errorf("error is %+v after %d requests", *got, asked.Load())
+		}
+		wantError(t, err, tc.text)
 	})
-	if _, err := failing.List(t.Context(), hss.ListRequest{}); !errors.Is(err, errSource) {
-		t.Errorf("error is %v, want that of the source", err)
-	}
-	if _, err := newClient(t, endpoint, nil).List(t.Context(), hss.ListRequest{Limit: 1000}); err == nil {
-		t.Error("an invalid request is not refused")
-	}
-	if n := asked.Load(); n != 0 {
-		t.Errorf("%d requests were sent", n)
-	}
 }
 
-func TestAnswersThatAreNoList(t *testing.T) {
+func TestTheRequestIDMayBeInTheBody(t *testing.T) {
 	t.Parallel()
-	for _, tc := range []struct {
-		name   string
-		status int
-		body   string
-		want   hss.Error // what matters of it
-		text   string
-	}{
-		{"an empty 200", 200, "", hss.Error{StatusCode: 200}, "HSS answered 200: an empty answer (request req-1)"},
-		{"a 200 without a list", 200, `{"total_num":0}`, hss.Error{StatusCode: 200}, "HSS answered 200: no list: the answer has no data_list"},
-		{"a 200 with a null list", 200, `{"data_list":null}`, hss.Error{StatusCode: 200}, "no list: the answer has no data_list"},
-		{"a 200 with an error object", 200, `{"error_code":"HSS.0011","error_msg":"gone"}`, hss.Error{StatusCode: 200, Code: "HSS.0011"}, "HSS answered 200 HSS.0011: gone"},
-		{"a 200 with HTML", 200, "<html><head><TITLE>Log in &amp; pay</TITLE></head>", hss.Error{StatusCode: 200}, `a page of HTML in place of JSON, titled "Log in & pay"`},
-		{"a 200 with HTML without a title", 200, "  <p>hello", hss.Error{StatusCode: 200}, "a page of HTML in place of JSON"},
-		{"a 200 with text", 200, "OK", hss.Error{StatusCode: 200}, "no list: the answer is not JSON from byte 0 on"},
-		{"a 200 with two documents", 200, `{"data_list":[]}{}`, hss.Error{StatusCode: 200}, "no list: the answer goes on after its end"},
-		{"HSS's own error", 400, `{"error_code":"HSS.0001","error_description":"limit","error_msg":"invalid parameter"}`,
-			hss.Error{StatusCode: 400, Code: "HSS.0001"}, "HSS answered 400 HSS.0001: invalid parameter: limit (request req-1)"},
-		{"HSS's own error without a message", 400, `{"error_code":"HSS.0010","error_description":"access denied"}`,
-			hss.Error{StatusCode: 400, Code: "HSS.0010"}, "HSS answered 400 HSS.0010: access denied"},
-		{"the gateway's error", 404, `{"error_msg":"The API does not exist","error_code":"APIGW.0101","request_id":"other"}`,
-			hss.Error{StatusCode: 404, Code: "APIGW.0101"}, "HSS answered 404 APIGW.0101: The API does not exist (request req-1)"},
-		{"an empty error", 403, "", hss.Error{StatusCode: 403}, "HSS answered 403: an empty answer"},
-		{"an error of HTML", 403, "<!DOCTYPE html><title>403 Forbidden</title>", hss.Error{StatusCode: 403}, `titled "403 Forbidden"`},
-		{"an error of text with control characters", 418, "I am\x1b[31m a\r\n\tteapot\x00", hss.Error{StatusCode: 418}, "HSS answered 418: I am [31m a teapot (request"},
-		{"an error of another shape", 400, `{"fault":{"code":"x"}}`, hss.Error{StatusCode: 400}, `{"fault":{"code":"x"}}`},
-		{"no content", 204, "", hss.Error{StatusCode: 204}, "HSS answered 204"},
-		{"a conflict", 409, `{"error_code":7}`, hss.Error{StatusCode: 409, Code: "7"}, "HSS answered 409 7"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			endpoint, asked := serve(t, answer(tc.status, tc.body))
-			list, err := newClient(t, endpoint, nil).List(t.Context(), hss.ListRequest{})
-			var got *hss.Error
-			if list != nil || !errors.As(err, &got) {
-				t.Fatalf("list %v, error %v; want an *Error", list, err)
-			}
-			if got.StatusCode != tc.want.StatusCode || got.Code != tc.want.Code || got.RequestID != "req-1" || got.Retryable {
-				t.Errorf("error is %+v", *got)
-			}
-			if !strings.Contains(err.Error(), tc.text) {
-				t.Errorf("error is %q, want %q in it", err, tc.text)
-			}
-			if n := asked.Load(); n != 1 {
-				t.Errorf("asked %d times, want once", n)
-			}
-		})
-	}
+	s := newScript(step{status: 404, body: `{"error_msg":"no such API","error_code":"APIG.0101","request_id":"from-body"}`})
+	_, err := scripted(t, s, nil).List(t.Context(), hss.ListRequest{})
+	wantError(t, err, "HSS answered 404 APIG.0101: no such API (request from-body)")
 }
 
-func TestLongAnswersAreShortenedAndSecretsTakenOut(t *testing.T) {
+func TestErrorsAreShortAndWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	const token = "TOKEN-that-is-echoed"
 	endpoint, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -200,43 +208,34 @@ func TestLongAnswersAreShortenedAndSecretsTakenOut(t *testing.T) {
 	}
 }
 
-func TestResponsesAreBounded(t *testing.T) {
+func TestAnswersAreBounded(t *testing.T) {
 	t.Parallel()
 	page := `{"data_list":[` + strings.Repeat(`{"scannable":true},`, 199) + `{}]}`
-	for _, tc := range []struct {
-		name    string
-		handler http.HandlerFunc
-		want    string
-	}{
-		{"one that tells its length", func(w http.ResponseWriter, _ *http.Request) {
+	for name, handler := range map[string]http.HandlerFunc{
+		"with a length": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", fmt.Sprint(len(page)))
-			_, _ = w.Write([]byte(page))
-		}, "the answer has 3799 bytes, at most 1024 are read"},
-		{"one in chunks", func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, page)
+		},
+		"in chunks": func(w http.ResponseWriter, _ *http.Request) {
 			w.(http.Flusher).Flush()
-			_, _ = w.Write([]byte(page))
-		}, "the answer has more than the 1024 bytes that are read"},
-		{"one that is small until it is unpacked", func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, page)
+		},
+		"compressed": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			packed := gzip.NewWriter(w)
-			_, _ = packed.Write([]byte(page))
+			_, _ = io.WriteString(packed, page)
 			_ = packed.Close()
-		}, "the answer has more than the 1024 bytes that are read"},
+		},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			endpoint, asked := serve(t, tc.handler)
-			client := newClient(t, endpoint, func(c *hss.Config) { c.MaxResponseBytes = 1024 })
-			if _, err := client.List(t.Context(), hss.ListRequest{}); err == nil || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("error is %v, want %q in it", err, tc.want)
-			}
-			if n := asked.Load(); n != 1 {
-				t.Errorf("asked %d times, want once", n)
-			}
-			if _, err := newClient(t, endpoint, nil).List(t.Context(), hss.ListRequest{}); err != nil {
-				t.Errorf("within the default bound: %v", err)
-			}
-		})
+		endpoint, asked := serve(t, handler)
+		_, err := newClient(t, endpoint, func(c *hss.Config) { c.MaxResponseBytes = 1024 }).List(t.Context(), hss.ListRequest{})
+		wantError(t, err, "the answer has more than the 1024 bytes that are read")
+		if n := asked.Load(); n != 1 {
+			t.Errorf("%s: %d requests were sent", name, n)
+		}
+		if _, err := newClient(t, endpoint, nil).List(t.Context(), hss.ListRequest{}); err != nil {
+			t.Errorf("%s, within the default bound: %v", name, err)
+		}
 	}
 }
 
@@ -244,15 +243,9 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	t.Parallel()
 	other, followed := serve(t, answer(http.StatusOK, `{"data_list":[]}`))
 	for _, location := range []string{other + "/?secret=1", "/elsewhere", ":bad:"} {
-		endpoint, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Location", location)
-			w.WriteHeader(http.StatusTemporaryRedirect)
-		})
-		_, err := newClient(t, endpoint, nil).List(t.Context(), hss.ListRequest{})
-		var got *hss.Error
-		if !errors.As(err, &got) || got.StatusCode != http.StatusTemporaryRedirect || !strings.Contains(err.Error(), "not followed") {
-			t.Errorf("%s: error is %v", location, err)
-		}
+		s := newScript(step{status: http.StatusTemporaryRedirect, header: map[string]string{"Location": location}})
+		_, err := scripted(t, s, nil).List(t.Context(), hss.ListRequest{})
+		wantError(t, err, "not followed")
 		if err != nil && strings.Contains(err.Error(), "secret") {
 			t.Errorf("the error shows the query: %v", err)
 		}
@@ -262,49 +255,40 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-func TestNewClientChecksItsConfiguration(t *testing.T) {
+func TestNewClientValidatesItsConfiguration(t *testing.T) {
 	t.Parallel()
-	for _, tc := range []struct {
-		name   string
+	endpoint := func(endpoint string) func(*hss.Config) { return func(c *hss.Config) { c.Endpoint = endpoint } }
+	for name, tc := range map[string]struct {
 		change func(*hss.Config)
-		want   string // empty: accepted
+		want   string // empty: valid
 	}{
-		{"https", func(*hss.Config) {}, ""},
-		{"http to this machine by address", func(c *hss.Config) { c.Endpoint = "http://[::1]:80" }, ""},
-		{"http to this machine by name", func(c *hss.Config) { c.Endpoint = "http://LocalHost:8080/base/" }, ""},
-		{"http elsewhere", func(c *hss.Config) { c.Endpoint = "http://hss.example.com" }, "must be https"},
-		{"http elsewhere, if that is allowed", func(c *hss.Config) { c.Endpoint, c.AllowInsecure = "http://hss.example.com", true }, ""},
-		{"a name that begins like this machine's", func(c *hss.Config) { c.Endpoint = "http://localhost.example.com" }, "must be https"},
-		{"another scheme", func(c *hss.Config) { c.Endpoint = "ftp://hss.example.com" }, "must be https"},
-		{"no scheme", func(c *hss.Config) { c.Endpoint = "hss.example.com" }, "has no host"},
-		{"no endpoint", func(c *hss.Config) { c.Endpoint = "" }, "has no host"},
-		{"a port alone", func(c *hss.Config) { c.Endpoint = "https://:443" }, "has no host"},
-		{"a password before a port that is none", func(c *hss.Config) { c.Endpoint = "https://u:hunter2@h:x" }, "must not contain a user name"},
-		{"a password before no host", func(c *hss.Config) { c.Endpoint = "https://u:hunter2@" }, "must not contain a user name"},
-		{"a password with a slash", func(c *hss.Config) { c.Endpoint = "https://u:hunter2/3@h" }, "must not contain a user name"},
-		{"an endpoint with a password", func(c *hss.Config) { c.Endpoint = "https://u:hunter2@h" }, "must not contain a user name"},
-		{"an endpoint with a query", func(c *hss.Config) { c.Endpoint = "https://h/?a=b" }, "must not have a query"},
-		{"an endpoint that is no URL", func(c *hss.Config) { c.Endpoint = "https://h:port" }, "endpoint: parse"},
-		{"no credentials", func(c *hss.Config) { c.Credentials = nil }, "no source of credentials"},
-		{"a project with a slash", func(c *hss.Config) { c.ProjectID = "a/b" }, "project ID"},
-		{"a project of letters elsewhere", func(c *hss.Config) { c.ProjectID = "项目" }, "project ID"},
-		{"a negative bound", func(c *hss.Config) { c.MaxResponseBytes = -1 }, "negative bound"},
-		{"a negative delay", func(c *hss.Config) { c.Retry.BaseDelay = -1 }, "negative retry bound"},
+		"https":                                   {func(*hss.Config) {}, ""},
+		"http to a loopback address":              {endpoint("http://[::1]:80"), ""},
+		"http to localhost":                       {endpoint("http://LocalHost:8080/base/"), ""},
+		"http to another host":                    {endpoint("http://hss.example.com"), "must be https"},
+		"http if that is allowed":                 {func(c *hss.Config) { c.Endpoint, c.AllowInsecure = "http://hss.example.com", true }, ""},
+		"http to a name like localhost":           {endpoint("http://localhost.example.com"), "must be https"},
+		"another scheme":                          {endpoint("ftp://hss.example.com"), "must be https"},
+		"no scheme":                               {endpoint("hss.example.com"), "has no host"},
+		"no endpoint":                             {endpoint(""), "has no host"},
+		"a port alone":                            {endpoint("https://:443"), "has no host"},
+		"a password":                              {endpoint("https://u:hunter2@h"), "must not contain a user name"},
+		"a password before a bad port":            {endpoint("https://u:hunter2@h:x"), "must not contain a user name"},
+		"a password with a slash":                 {endpoint("https://u:hunter2/3@h"), "must not contain a user name"},
+		"a query":                                 {endpoint("https://h/?a=b"), "must not have a query"},
+		"no URL":                                  {endpoint("https://h:port"), "endpoint: parse"},
+		"no credentials":                          {func(c *hss.Config) { c.Credentials = nil }, "no source of credentials"},
+		"a project with a slash":                  {func(c *hss.Config) { c.ProjectID = "a/b" }, "project ID"},
+		"a project with letters outside of ASCII": {func(c *hss.Config) { c.ProjectID = "项目" }, "project ID"},
+		"a negative bound":                        {func(c *hss.Config) { c.MaxResponseBytes = -1 }, "negative bound"},
+		"a negative delay":                        {func(c *hss.Config) { c.Retry.BaseDelay = -1 }, "negative bound"},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			config := hss.Config{Endpoint: "https://hss.cn-north-4.myhuaweicloud.com", Credentials: hss.StaticCredentials(accessKey())}
-			tc.change(&config)
-			_, err := hss.NewClient(config)
-			switch {
-			case tc.want == "" && err != nil:
-				t.Errorf("refused: %v", err)
-			case tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)):
-				t.Errorf("error is %v, want %q in it", err, tc.want)
-			case err != nil && strings.Contains(err.Error(), "hunter2"):
-				t.Errorf("the error shows the password: %v", err)
-			}
-		})
+		config := hss.Config{Endpoint: "https://hss.cn-north-4.myhuaweicloud.com", Credentials: hss.StaticCredentials(accessKey())}
+		tc.change(&config)
+		_, err := hss.NewClient(config)
+		if (err == nil) != (tc.want == "") || err != nil && (!strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "hunter2")) {
+			t.Errorf("%s: error is %v, want %q in it", name, err, tc.want)
+		}
 	}
 }
 
@@ -328,16 +312,16 @@ type budget struct {
 	err   error
 }
 
-func (b *budget) Wait(context.Context) error {
+func (b *budget) wait(context.Context) error {
 	b.asked.Add(1)
 	return b.err
 }
 
-func TestBudgetIsAskedBeforeEveryAttempt(t *testing.T) {
+func TestEveryAttemptWaitsForTheBudget(t *testing.T) {
 	t.Parallel()
 	endpoint, asked := serve(t, answer(http.StatusServiceUnavailable, ""))
 	spent := &budget{}
-	client := newClient(t, endpoint, func(c *hss.Config) { c.Budget, c.Retry.MaxAttempts = spent, 3 })
+	client := newClient(t, endpoint, func(c *hss.Config) { c.Budget, c.Retry.MaxAttempts = spent.wait, 3 })
 	if _, err := client.List(t.Context(), hss.ListRequest{}); err == nil || !strings.HasPrefix(err.Error(), "after 3 attempts: HSS answered 503") {
 		t.Errorf("error is %v", err)
 	}
@@ -353,14 +337,14 @@ func TestBudgetIsAskedBeforeEveryAttempt(t *testing.T) {
 	}
 }
 
-func TestUntrustedCertificatesAreNotTriedAgain(t *testing.T) {
+func TestAnUntrustedCertificateIsNotRetried(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewUnstartedServer(answer(http.StatusOK, `{"data_list":[]}`))
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()
 	defer server.Close()
 	spent := &budget{}
-	_, err := newClient(t, server.URL, func(c *hss.Config) { c.Budget = spent }).List(t.Context(), hss.ListRequest{})
+	_, err := newClient(t, server.URL, func(c *hss.Config) { c.Budget = spent.wait }).List(t.Context(), hss.ListRequest{})
 	if err == nil || !strings.Contains(err.Error(), "certificate") || spent.asked.Load() != 1 {
 		t.Errorf("error is %v after %d attempts, want one about the certificate after 1", err, spent.asked.Load())
 	}
@@ -368,4 +352,270 @@ func TestUntrustedCertificatesAreNotTriedAgain(t *testing.T) {
 	if _, err := trusting.List(t.Context(), hss.ListRequest{}); err != nil {
 		t.Error(err)
 	}
+}
+
+type transportFunc func(*http.Request) (*http.Response, error)
+
+func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// hijack takes over a connection, writes raw and closes it.
+func hijack(t *testing.T, w http.ResponseWriter, raw string) {
+	t.Helper()
+	hijacker, ok := w.(http.Hijacker)
+	if !ok {
+		t.Fatal("the connection cannot be taken over")
+	}
+	connection, _, err := hijacker.Hijack()
+	if err != nil {
+		t.Errorf("taking over the connection: %v", err)
+		return
+	}
+	_, _ = io.WriteString(connection, raw)
+	_ = connection.Close()
+}
+
+func TestRequestsOverConnectionsThatBreakAreRetried(t *testing.T) {
+	t.Parallel()
+	const head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+	for name, raw := range map[string]string{
+		"before an answer":                      "",
+		"in the headers":                        "HTTP/1.1 200 OK\r\nContent-",
+		"in a body of known length":             head + "Content-Length: 100\r\n\r\n{\"data_list\":[",
+		"in a body in chunks":                   head + "Transfer-Encoding: chunked\r\n\r\n5\r\n{\"dat\r\n",
+		"in a body that ends by the connection": head + "Connection: close\r\n\r\n{\"data_list\":[{\"id\":1}",
+		"with bytes that are no HTTP":           "\x16\x03\x01 what is this\r\n\r\n",
+		"in a compressed body":                  head + "Content-Encoding: gzip\r\nConnection: close\r\n\r\n\x1f\x8b\x08",
+	} {
+		var asked atomic.Int32
+		endpoint, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if asked.Add(1) < 3 {
+				hijack(t, w, raw)
+				return
+			}
+			answer(http.StatusOK, `{"data_list":[{"id":7}]}`)(w, r)
+		})
+		// Without kept connections the transport does not retry by itself.
+		client := newClient(t, endpoint, func(c *hss.Config) { c.Transport = &http.Transport{DisableKeepAlives: true} })
+		if got, err := client.List(t.Context(), hss.ListRequest{}); err != nil || len(got.Images) != 1 || asked.Load() != 3 {
+			t.Errorf("%s: %v, error %v after %d requests, want 1 row after 3", name, got, err, asked.Load())
+		}
+	}
+}
+
+func TestListRequestSendsTheParametersThatAreSet(t *testing.T) {
+	t.Parallel()
+	at := time.UnixMilli(1700000000000)
+	full := hss.ListRequest{
+		EnterpriseProjectID: hss.AllGrantedEnterpriseProjects, Namespace: "prod", ImageName: "app", ImageVersion: "1.4",
+		RegistryName: "swr", ImageType: hss.ImageTypePrivate, Offset: 400, Limit: hss.MaxLimit,
+		SortKey: hss.SortByLatestScanTime, SortDir: hss.SortDescending,
+		StartLatestUpdateTime: at, StartLatestScanTime: at.Add(time.Second), StartLatestSyncTime: time.UnixMilli(0),
+	}
+	want, err := url.ParseQuery("enterprise_project_id=all_granted_eps&namespace=prod&image_name=app&image_version=1.4&registry_name=swr" +
+		"&image_type=private_image&offset=400&limit=200&sort_key=latest_scan_time&sort_dir=desc&start_latest_update_time=1700000000000" +
+		"&start_latest_scan_time=1700000001000&start_latest_sync_time=0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, full.Query()); diff != "" {
+		t.Errorf("query (-want +got):\n%s", diff)
+	}
+	if q := (hss.ListRequest{}).Query(); len(q) != 0 {
+		t.Errorf("query of an empty request is %v", q)
+	}
+}
+
+func TestRequestsAreValidated(t *testing.T) {
+	t.Parallel()
+	chars := func(n int) string { return strings.Repeat("镜", n) }
+	of := func(change func(*hss.VulnerabilityRequest)) hss.VulnerabilityRequest {
+		r := vulnerable()
+		change(&r)
+		return r
+	}
+	scan := func(images ...hss.Image) hss.ScanRequest { return hss.ScanRequest{Images: images} }
+	sync := func(registries ...hss.SyncRegistry) hss.SyncRequest { return hss.SyncRequest{Registries: registries} }
+	harbor := hss.SyncRegistry{ID: "r1", Type: hss.RegistryTypeHarbor}
+	for name, tc := range map[string]struct {
+		request interface{ Validate() error }
+		want    string // empty: valid
+	}{
+		"an empty list request":                   {hss.ListRequest{}, ""},
+		"lengths are in characters, not in bytes": {hss.ListRequest{EnterpriseProjectID: chars(256), Namespace: chars(128), ImageName: chars(128), ImageVersion: chars(64), RegistryName: chars(128)}, ""},
+		"a long enterprise project":               {hss.ListRequest{EnterpriseProjectID: chars(257)}, "list request: enterprise_project_id has 257 characters, at most 256 are allowed"},
+		"a long namespace":                        {hss.ListRequest{Namespace: chars(129)}, "list request: namespace has 129"},
+		"a long image name":                       {hss.ListRequest{ImageName: chars(129)}, "list request: image_name has 129"},
+		"a long image version":                    {hss.ListRequest{ImageVersion: chars(65)}, "list request: image_version has 65 characters, at most 64"},
+		"a long registry name":                    {hss.ListRequest{RegistryName: chars(129)}, "list request: registry_name has 129"},
+		"invalid UTF-8":                           {hss.ListRequest{ImageName: "\xff"}, "list request: image_name is no valid UTF-8"},
+		"offset and limit at their bounds":        {hss.ListRequest{Offset: 2_000_000, Limit: 200}, ""},
+		"an offset past its bound":                {hss.ListRequest{Offset: 2_000_001}, "list request: offset is 2000001, allowed are 0 to 2000000"},
+		"a negative offset":                       {hss.ListRequest{Offset: -1}, "list request: offset is -1"},
+		"a limit past its bound":                  {hss.ListRequest{Limit: 201}, "list request: limit is 201, allowed are 1 to 200"},
+		"a negative limit":                        {hss.ListRequest{Limit: -1}, "list request: limit is -1"},
+		"an unknown sort key":                     {hss.ListRequest{SortKey: "id"}, "list request: sort_key is"},
+		"an unknown sort direction":               {hss.ListRequest{SortDir: "up"}, "list request: sort_dir is"},
+		"a time before 1970":                      {hss.ListRequest{StartLatestScanTime: time.UnixMilli(-1)}, "list request: start_latest_scan_time is 1969-12-31T23:59:59.999Z"},
+		"several problems are listed at once": {hss.ListRequest{Offset: -1, Limit: 500, ImageType: "x\ny", Namespace: strings.Repeat("a", 200)},
+			"list request: namespace has 200 characters, at most 128 are allowed; " +
+				`image_type is "x\ny", allowed are private_image, shared_image, instance_image, harbor, jfrog; ` +
+				"offset is -1, allowed are 0 to 2000000; limit is 500, allowed are 1 to 200"},
+
+		"vulnerabilities of an image":           {vulnerable(), ""},
+		"an image without a namespace or a tag": {of(func(r *hss.VulnerabilityRequest) { r.Namespace, r.Tag = "", "" }), ""},
+		"a digest as image ID":                  {of(func(r *hss.VulnerabilityRequest) { r.ImageID = "sha256:aa" }), ""},
+		"no image ID": {of(func(r *hss.VulnerabilityRequest) { r.ImageID = "" }),
+			`vulnerability request: image_id is "", allowed are 1 to 128 letters, digits and -_.:~`},
+		"an image ID that leaves the path":   {of(func(r *hss.VulnerabilityRequest) { r.ImageID = "../x" }), `vulnerability request: image_id is "../x"`},
+		"an image ID that is a folder":       {of(func(r *hss.VulnerabilityRequest) { r.ImageID = ".." }), `vulnerability request: image_id is ".."`},
+		"a long image ID":                    {of(func(r *hss.VulnerabilityRequest) { r.ImageID = strings.Repeat("a", 129) }), `vulnerability request: image_id is "aaa`},
+		"no image type":                      {of(func(r *hss.VulnerabilityRequest) { r.ImageType = "" }), "vulnerability request: image_type is missing"},
+		"an unknown image type":              {of(func(r *hss.VulnerabilityRequest) { r.ImageType = "quay" }), `vulnerability request: image_type is "quay", allowed are private_image`},
+		"no image name":                      {of(func(r *hss.VulnerabilityRequest) { r.ImageName = "" }), "vulnerability request: image_name is missing"},
+		"a long namespace of an image":       {of(func(r *hss.VulnerabilityRequest) { r.Namespace = chars(65) }), "vulnerability request: namespace has 65 characters, at most 64"},
+		"a long tag":                         {of(func(r *hss.VulnerabilityRequest) { r.Tag = chars(65) }), "vulnerability request: tag_name has 65 characters"},
+		"a small page":                       {of(func(r *hss.VulnerabilityRequest) { r.Limit = 9 }), "vulnerability request: limit is 9, allowed are 10 to 200"},
+		"a small page of registries":         {hss.RegistryRequest{Limit: 1}, "registry request: limit is 1, allowed are 10 to 200"},
+		"an image to scan by ID":             {scan(hss.Image{ID: "7"}), ""},
+		"an image to scan by name":           {scan(hss.Image{Name: "a", Version: "1"}), ""},
+		"no image to scan":                   {scan(), "scan request: the number of images is 0, allowed are 1 to 100"},
+		"too many images to scan":            {scan(make([]hss.Image, 101)...), "scan request: the number of images is 101"},
+		"an image to scan without a version": {scan(hss.Image{ID: "1"}, hss.Image{Name: "a"}), "scan request: image_info[1] has neither an id nor"},
+		"invalid UTF-8 in an image to scan":  {scan(hss.Image{ID: "1", Namespace: "\xff"}), "scan request: image_info[0] is no valid UTF-8"},
+		"no registry":                        {sync(), "synchronisation request: the number of registries is 0, allowed are 1 to 100"},
+		"too many registries":                {sync(make([]hss.SyncRegistry, 101)...), "synchronisation request: the number of registries is 101"},
+		"a registry without an ID":           {sync(harbor, hss.SyncRegistry{Type: hss.RegistryTypeHarbor}), "registry_info[1].registry_id is missing"},
+		"a registry with a long ID":          {sync(hss.SyncRegistry{ID: chars(65), Type: hss.RegistryTypeHarbor}), "registry_info[0].registry_id has 65"},
+		"a registry without a type":          {sync(hss.SyncRegistry{ID: "r1"}), "registry_info[0].registry_type is missing"},
+		"a registry of an unknown type":      {sync(hss.SyncRegistry{ID: "r1", Type: "quay"}), `registry_info[0].registry_type is "quay"`},
+	} {
+		err := tc.request.Validate()
+		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: error is %v, want %q in it", name, err, tc.want)
+		}
+		if _, invalid := errors.AsType[*hss.InvalidRequestError](err); err != nil && !invalid {
+			t.Errorf("%s: error is a %T", name, err)
+		}
+	}
+}
+
+func TestInvalidRequestsAreNotSent(t *testing.T) {
+	t.Parallel()
+	client, server := faithful(t, hsstest.WithImages(vulnerableRow()))
+	_, listErr := client.List(t.Context(), hss.ListRequest{Limit: -1})
+	_, allErr := every(client.All(t.Context(), hss.ListRequest{Limit: -1}))
+	_, vulnerabilityErr := every(client.Vulnerabilities(t.Context(), hss.VulnerabilityRequest{}))
+	_, registryErr := every(client.Registries(t.Context(), hss.RegistryRequest{Limit: -1}))
+	for _, err := range []error{
+		listErr, allErr, vulnerabilityErr, registryErr,
+		client.StartScan(t.Context(), hss.ScanRequest{}), client.SyncRegistries(t.Context(), hss.SyncRequest{}),
+	} {
+		if _, invalid := errors.AsType[*hss.InvalidRequestError](err); !invalid {
+			t.Errorf("error is %v", err)
+		}
+	}
+	if n := server.Stats().Requests; n != 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+}
+
+// signedAt is the date of signatures.
+func signedAt() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
+
+func accessKey() hss.Credentials {
+	return hss.Credentials{AccessKey: "AKEXAMPLE", SecretKey: hss.NewSecret("SKEXAMPLE")}
+}
+
+func newRequest(t *testing.T, target string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestSignSendsTheCredentialsInPlaceOfEarlierOnes(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		credentials hss.Credentials
+		want        map[string]string
+		signed      string
+	}
+	each(t, map[string]row{
+		"a temporary key": {
+			hss.Credentials{AccessKey: "AK", SecretKey: hss.NewSecret("SK"), SecurityToken: hss.NewSecret("STS"), ProjectID: "p1"},
+			map[string]string{"X-Security-Token": "STS", "X-Project-Id": "p1", "X-Auth-Token": ""},
+			"SignedHeaders=x-project-id;x-sdk-date;x-security-token,",
+		},
+		"a token beside a key": {
+			hss.Credentials{AccessKey: "AK", SecretKey: hss.NewSecret("SK"), Token: hss.NewSecret("TOKEN"), ProjectID: "p1"},
+			map[string]string{"X-Auth-Token": "TOKEN", "Authorization": "", "X-Sdk-Date": "", "X-Project-Id": "p1"}, "",
+		},
+		"a key": {accessKey(), map[string]string{"X-Auth-Token": "", "X-Security-Token": ""}, "SignedHeaders=x-sdk-date,"},
+	}, func(t *testing.T, tc row) {
+		r := newRequest(t, "https://hss.example.com/v5")
+		for _, name := range []string{"X-Auth-Token", "X-Security-Token", "Authorization"} {
+			r.Header.Set(name, "old")
+		}
+		if err := hss.Sign(r, nil, tc.credentials, signedAt()); err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range tc.want {
+			if got := r.Header.Get(name); got != want {
+				t.Errorf("%s is %q, want %q", name, got, want)
+			}
+		}
+		if got := r.Header.Get("Authorization"); !strings.Contains(got, tc.signed) {
+			t.Errorf("Authorization is %q, want %q in it", got, tc.signed)
+		}
+	})
+}
+
+func TestSignRefusesInvalidCredentialsAndQueries(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		credentials  hss.Credentials
+		target, want string
+	}{
+		{hss.Credentials{SecretKey: hss.NewSecret("SK")}, "https://h/", "an access key and a secret key, or a token"},
+		{hss.Credentials{AccessKey: "AK"}, "https://h/", "an access key and a secret key, or a token"},
+		{hss.Credentials{AccessKey: "A\nK", SecretKey: hss.NewSecret("SK")}, "https://h/", "access key contains a control character"},
+		{hss.Credentials{AccessKey: "A,K", SecretKey: hss.NewSecret("SK")}, "https://h/", "contains a space or a comma"},
+		{hss.Credentials{Token: hss.NewSecret("TO\r\nKEN")}, "https://h/", "token contains a control character"},
+		{accessKey(), "https://h/?a=%zz", "query cannot be signed"},
+	} {
+		err := hss.Sign(newRequest(t, tc.target), nil, tc.credentials, signedAt())
+		wantError(t, err, tc.want)
+		if err != nil && strings.Contains(err.Error(), "KEN") {
+			t.Errorf("the error shows the token: %v", err)
+		}
+	}
+}
+
+// All pages of an organisation, one row after the other.
+func ExampleClient_All() {
+	server := hsstest.NewServer(hsstest.WithTokens("a token of IAM"), hsstest.WithImages(
+		hsstest.Image{Namespace: "prod", ImageName: "app", ImageVersion: "1.4", ScanStatus: "success", SeverityLevel: "High"},
+		hsstest.Image{Namespace: "prod", ImageName: "app", ImageVersion: "1.5", ScanStatus: "scanning"}))
+	defer server.Close()
+	client, err := hss.NewClient(hss.Config{
+		Endpoint:    server.URL, // hss.RegionEndpoint("cn-north-4") in earnest
+		ProjectID:   "0123456789abcdef",
+		Credentials: hss.StaticCredentials(hss.Credentials{Token: hss.NewSecret("a token of IAM")}),
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for image, err := range client.All(context.Background(), hss.ListRequest{Namespace: "prod"}) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(image.Name, image.Version, image.ScanStatus, image.Severity)
+	}
+	// Output:
+	// app 1.4 success High
+	// app 1.5 scanning
 }

@@ -1,22 +1,24 @@
 package hss
 
 import (
-	"context"
+	"cmp"
+	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"html"
+	"io"
+	"maps"
 	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
 
-// ErrNotConfigured is matched by the errors of a [CredentialSource] that was
-// given nothing to read: then a chain goes on to its next source. A source
-// that was given something and cannot use it returns another error.
-var ErrNotConfigured = errors.New("not configured")
-
-// Credentials are either an access key and its secret key, for signing, or a
-// token. They print without their secrets.
+// Credentials are either an access key and its secret key, for signing, or a token. They print without their secrets.
 type Credentials struct {
 	AccessKey string
 	SecretKey Secret
@@ -30,27 +32,7 @@ type Credentials struct {
 	Expires time.Time
 }
 
-// CredentialSource supplies credentials. It must be safe for concurrent use.
-// Sources that hold on to what they read may also have a method Invalidate(),
-// which is called once the credentials were refused.
-type CredentialSource interface {
-	// Credentials returns the credentials to use now. It must not wait longer
-	// than ctx allows.
-	Credentials(ctx context.Context) (Credentials, error)
-}
-
-// invalidator is a source that holds on to what it read.
-type invalidator interface{ Invalidate() }
-
-// invalidate tells a source, if it listens, that its credentials were refused.
-func invalidate(source CredentialSource) {
-	if i, ok := source.(invalidator); ok {
-		i.Invalidate()
-	}
-}
-
-// check reports what is missing for a request to be authenticated, or could
-// not be sent in a header.
+// check reports what is missing for a request to be authenticated, or could not be sent in a header.
 func (c Credentials) check() error {
 	if !c.Token.Empty() {
 		return checkHeaderValue("token", c.Token.Reveal())
@@ -65,69 +47,205 @@ func (c Credentials) check() error {
 		checkHeaderValue("security token", c.SecurityToken.Reveal()))
 }
 
-// checkHeaderValue refuses control characters, without showing the value.
+// checkHeaderValue rejects control characters, without showing the value.
 func checkHeaderValue(name, value string) error {
-	for _, r := range value {
-		if r < ' ' || r == 0x7f {
-			return fmt.Errorf("%s contains a control character", name)
-		}
+	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return fmt.Errorf("%s contains a control character", name)
 	}
 	return nil
 }
 
-// fingerprint tells credentials apart without keeping them.
+// fingerprint identifies credentials without keeping them.
 func (c Credentials) fingerprint() [sha256.Size]byte {
 	return sha256.Sum256([]byte(strings.Join([]string{
 		c.AccessKey, c.SecretKey.Reveal(), c.SecurityToken.Reveal(), c.Token.Reveal(),
 	}, "\x00")))
 }
 
-// leastInRow is how long a secret is at least that is removed from rows: a
-// shorter one is no real secret, and may well be a part of an image's name.
-const leastInRow = 8
-
-// scrub returns a function that removes the secrets from text of an error.
-func (c Credentials) scrub() func(string) string {
-	return scrubber(1, c.SecretKey, c.SecurityToken, c.Token)
+// scrubber returns a function that removes the secrets from a text.
+func (c Credentials) scrubber() func(string) string {
+	return scrubber(c.SecretKey, c.SecurityToken, c.Token)
 }
 
-// scrubRow returns a function that removes the secrets from text of a row.
-func (c Credentials) scrubRow() func(string) string {
-	return scrubber(leastInRow, c.SecretKey, c.SecurityToken, c.Token)
-}
-
-// hide removes the secrets from an error's text.
-func (c Credentials) hide(err error) error { return hideIn(err, c.scrub()) }
-
-// authenticate adds to header what does not depend on the request.
+// authenticate adds to header what does not depend on the request, in place of an earlier authentication.
 func (c Credentials) authenticate(header http.Header) {
-	header.Del(headerAuthorization)
-	if c.ProjectID != "" {
-		header.Set(headerProjectID, c.ProjectID)
-	}
-	setOrDelete(header, headerAuthToken, c.Token.Reveal())
-	if c.Token.Empty() {
-		setOrDelete(header, headerSecurityToken, c.SecurityToken.Reveal())
-	} else {
-		header.Del(headerSecurityToken)
-	}
-}
-
-// setOrDelete sets a header, or leaves it out if it would be empty.
-func setOrDelete(header http.Header, name, value string) {
-	if value == "" {
+	for _, name := range []string{headerAuthorization, headerAuthToken, headerSecurityToken} {
 		header.Del(name)
-		return
 	}
-	header.Set(name, value)
+	if !c.Token.Empty() {
+		c.SecurityToken = Secret{} // belongs to the access key, which is not used
+	}
+	for name, value := range map[string]string{
+		headerProjectID: c.ProjectID, headerAuthToken: c.Token.Reveal(), headerSecurityToken: c.SecurityToken.Reveal(),
+	} {
+		if value != "" {
+			header.Set(name, value)
+		}
+	}
 }
 
-// StaticCredentials is a source that always supplies the same credentials.
-func StaticCredentials(c Credentials) CredentialSource { return staticCredentials{c} }
+// The scheme of Huawei Cloud's API gateway, as its official SDK for Go v0.1.207 implements it.
+const (
+	signatureAlgorithm  = "SDK-HMAC-SHA256"
+	signatureDate       = "20060102T150405Z"
+	headerAuthorization = "Authorization"
+	headerDate          = "X-Sdk-Date"
+	headerProjectID     = "X-Project-Id"
+	headerSecurityToken = "X-Security-Token"
+	headerAuthToken     = "X-Auth-Token" //nolint:gosec // the name of a header
+)
 
-type staticCredentials struct{ credentials Credentials }
+// Sign authenticates r, whose body is body, as of at: with X-Auth-Token if c has a token, otherwise with a signature in
+// the manner of SDK-HMAC-SHA256. It changes r's headers, so r must be the caller's own.
+//
+// Signed are all headers that r has, except for Authorization, those that begin with Content-Type, and those with an
+// underscore in their names. A signature is valid for 15 minutes before and after at. A space in the query is better
+// sent as %20: a gateway might take "+" for itself.
+func Sign(r *http.Request, body []byte, c Credentials, at time.Time) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	c.authenticate(r.Header)
+	if !c.Token.Empty() {
+		return nil
+	}
+	query, err := canonicalQuery(r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	date := at.UTC().Format(signatureDate)
+	r.Header.Set(headerDate, date)
+	headers, names := canonicalHeaders(r)
+	request := strings.Join([]string{
+		cmp.Or(r.Method, http.MethodGet), canonicalPath(r.URL), query, headers, names, hexSHA256(body),
+	}, "\n")
+	text := signatureAlgorithm + "\n" + date + "\n" + hexSHA256([]byte(request))
+	mac := hmac.New(sha256.New, []byte(c.SecretKey.Reveal()))
+	mac.Write([]byte(text))
+	r.Header.Set(headerAuthorization, fmt.Sprintf("%s Access=%s, SignedHeaders=%s, Signature=%s",
+		signatureAlgorithm, c.AccessKey, names, hex.EncodeToString(mac.Sum(nil))))
+	return nil
+}
 
-// Credentials implements [CredentialSource].
-func (s staticCredentials) Credentials(context.Context) (Credentials, error) {
-	return s.credentials, s.credentials.check()
+// canonicalPath escapes every segment of the path and ends it with a slash, for the signature only. A path with escaped
+// slashes is taken as it stands and escaped once more, which is what the SDK makes of it.
+func canonicalPath(u *url.URL) string {
+	segments := strings.Split(cmp.Or(u.RawPath, u.Path), "/")
+	for i, segment := range segments {
+		segments[i] = escape(segment)
+	}
+	return strings.TrimSuffix(strings.Join(segments, "/"), "/") + "/"
+}
+
+// canonicalQuery sorts the parameters by name and then value, as they are before escaping, and escapes them. Empty
+// values keep their "=".
+func canonicalQuery(raw string) (string, error) {
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return "", fmt.Errorf("query cannot be signed: %w", err)
+	}
+	for _, same := range values {
+		slices.Sort(same)
+	}
+	return strings.ReplaceAll(values.Encode(), "+", "%20"), nil
+}
+
+// canonicalHeaders returns the headers to sign, a line each and an empty one after them, and their names.
+func canonicalHeaders(r *http.Request) (lines, names string) {
+	signed := map[string][]string{}
+	for name, values := range r.Header {
+		lower := strings.ToLower(name)
+		switch {
+		case strings.HasPrefix(lower, "content-type"), strings.Contains(lower, "_"):
+		case lower == "host": // the Host that is sent is another field of r
+		default:
+			signed[lower] = append(signed[lower], values...)
+		}
+	}
+	sorted := slices.Sorted(maps.Keys(signed))
+	var b strings.Builder
+	for _, name := range sorted {
+		for _, value := range slices.Sorted(slices.Values(signed[name])) {
+			b.WriteString(name + ":" + strings.TrimSpace(value) + "\n")
+		}
+	}
+	return b.String(), strings.Join(sorted, ";")
+}
+
+// hexSHA256 is the SHA-256 of data in hexadecimal.
+func hexSHA256(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// escape escapes every byte but A–Z, a–z, 0–9, "-", "_", "." and "~".
+func escape(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
+
+// redacted is what a secret prints as.
+const redacted = "[redacted]"
+
+// Secret is a value that must not be shown: a secret key or a token. It prints as "[redacted]" with every format verb,
+// in JSON and in log/slog; only [Secret.Reveal] returns the value. The zero value is an empty secret.
+type Secret struct {
+	// value is a pointer, as fmt prints the text of unexported struct fields without calling their Format method, but
+	// only the address of a pointer.
+	value *string
+}
+
+// NewSecret hides value. An empty one is the zero Secret.
+func NewSecret(value string) Secret {
+	if value == "" {
+		return Secret{}
+	}
+	return Secret{value: &value}
+}
+
+// Reveal returns the value itself, for a request header or a signature.
+func (s Secret) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
+
+// Empty reports whether there is no value.
+func (s Secret) Empty() bool { return s.value == nil }
+
+// String implements [fmt.Stringer] and shows only whether there is a value.
+func (s Secret) String() string {
+	if s.Empty() {
+		return ""
+	}
+	return redacted
+}
+
+// Format implements [fmt.Formatter], for every verb alike.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
+
+// MarshalText implements [encoding.TextMarshaler], and so serves JSON, XML, YAML and log/slog.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// minSecret is the shortest secret that is removed from texts: a shorter one is no real secret, and may well be a part
+// of an image's name.
+const minSecret = 6
+
+// scrubber returns a function that removes secrets from text that came from elsewhere, also as they are written in a
+// URL, in HTML, in JSON and in quotes.
+func scrubber(secrets ...Secret) func(string) string {
+	var pairs []string
+	for _, secret := range secrets {
+		plain := secret.Reveal()
+		if len(plain) < minSecret {
+			continue
+		}
+		quoted := strings.Trim(strconv.Quote(plain), `"`)
+		encoded := strings.NewReplacer("<", `\u003c`, ">", `\u003e`, "&", `\u0026`).Replace(quoted) // by encoding/json
+		for _, form := range []string{
+			plain, url.QueryEscape(plain), url.PathEscape(plain), html.EscapeString(plain), quoted,
+			encoded, strings.ReplaceAll(plain, "/", `\/`),
+		} {
+			pairs = append(pairs, form, redacted)
+		}
+	}
+	return strings.NewReplacer(pairs...).Replace
 }

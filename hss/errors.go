@@ -3,57 +3,58 @@ package hss
 import (
 	"cmp"
 	"fmt"
+	"html"
 	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
-// Error is an answer of HSS, or of the API gateway before it, that is not the
-// list that was asked for. Find it with [errors.As].
+// Error is an answer of HSS, or of the API gateway before it, that is not what was requested. Find it with [errors.As].
 type Error struct {
 	// Service is IAM if it answered a look-up of the project ID; empty: HSS.
 	Service string
-	// StatusCode is the HTTP status, which may be 200: an answer without a
-	// list is an error too.
+	// StatusCode is the HTTP status, which may be 200: an answer without a list is an error too.
 	StatusCode int
-	// Code is error_code, such as HSS.0001, APIGW.0301, APIG.0308 or
-	// APIC.0101. It is empty if the answer has none.
+	// Code is error_code, such as HSS.0001, APIGW.0301, APIG.0308 or APIC.0101. It is empty if the answer has none.
 	Code string
-	// Message is error_msg, or says what the answer was instead. It is short
-	// and printable, as is Description, which is error_description.
-	Message     string
-	Description string
-	// RequestID is what Huawei Cloud's support asks for.
+	// Message is error_msg with error_description, or the beginning of the body if it has neither. It is short,
+	// printable and without secrets.
+	Message string
+	// RequestID is what Huawei Cloud's support needs.
 	RequestID string
-	// Retryable says that the same request may succeed a little later: 429,
-	// 502, 503, 504, and 500, which is tried again only once.
+	// Retryable reports whether the same request may succeed a little later: 429, 502, 503, 504, and 500, which is
+	// retried only once.
 	Retryable bool
-	// RetryAfter is how long the answer asks to wait; 0: it does not say.
+	// RetryAfter is the answer's Retry-After; 0: none.
 	RetryAfter time.Duration
-	// ClockSkew is how far the server's clock is ahead of ours, if the request
-	// was refused for its date.
+	// ClockSkew is how far the server's clock is ahead of ours, if the request was refused for its date.
 	ClockSkew time.Duration
 	// cause is why a 200 could not be decoded.
 	cause error
 }
 
-// Error says what came back, in one line.
+// Error describes the answer in one line.
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s answered %d", e.service(), e.StatusCode)
 	if e.Code != "" {
 		b.WriteString(" " + e.Code)
 	}
-	for _, text := range []string{e.Message, e.Description} {
-		if text != "" {
-			b.WriteString(": " + text)
-		}
+	if e.Message != "" {
+		b.WriteString(": " + e.Message)
 	}
 	if e.RetryAfter != 0 {
-		fmt.Fprintf(&b, "; it asks to wait %s", e.RetryAfter)
+		fmt.Fprintf(&b, "; retry after %s", e.RetryAfter)
 	}
-	if e.ClockSkew != 0 {
-		b.WriteString("; " + describeSkew(e.ClockSkew))
+	if e.ClockSkew < 0 {
+		fmt.Fprintf(&b, "; the server's clock is %s behind this machine's", -e.ClockSkew)
+	} else if e.ClockSkew > 0 {
+		fmt.Fprintf(&b, "; the server's clock is %s ahead of this machine's", e.ClockSkew)
 	}
 	if e.RequestID != "" {
 		b.WriteString(" (request " + e.RequestID + ")")
@@ -68,58 +69,169 @@ func (e *Error) Unwrap() error { return e.cause }
 
 // Unauthenticated reports whether the signature or token was refused.
 func (e *Error) Unauthenticated() bool {
-	return e.StatusCode == http.StatusUnauthorized || e.gatewayCode("0301") || e.skewed()
+	return e.StatusCode == http.StatusUnauthorized || e.isGatewayCode("0301") || e.isSkewed()
 }
 
-// Forbidden reports whether the request can't succeed before somebody changes a
-// right or a setting: the account may not send it, or there is no such API.
+// Forbidden reports whether the request cannot succeed before somebody changes a permission or a setting: the account
+// may not send it, or there is no such API.
 func (e *Error) Forbidden() bool {
 	return e.StatusCode == http.StatusForbidden || e.Code == "HSS.0010" || e.Code == "HSS.0013" ||
-		e.gatewayCode("0302") || e.gatewayCode("0101")
+		e.isGatewayCode("0302") || e.isGatewayCode("0101")
 }
 
-// skewed reports whether the request was refused for its date.
-func (e *Error) skewed() bool { return e.gatewayCode("0303") }
+// isSkewed reports whether the request was refused for its date.
+func (e *Error) isSkewed() bool { return e.isGatewayCode("0303") }
 
-// gatewayCode reports whether the API gateway, under any of its names, sent
-// the number.
-func (e *Error) gatewayCode(number string) bool {
-	prefix, rest, found := strings.Cut(e.Code, ".")
-	if !found || rest != number {
+// isGatewayCode reports whether the code is that of the API gateway, under any of its names.
+func (e *Error) isGatewayCode(number string) bool {
+	return e.Code == "APIGW."+number || e.Code == "APIG."+number || e.Code == "APIC."+number
+}
+
+// refuses reports whether the answer confirms that nothing was done.
+func (e *Error) refuses() bool {
+	if e.StatusCode == http.StatusRequestTimeout {
 		return false
 	}
-	switch prefix {
-	case "APIGW", "APIG", "APIC":
-		return true
-	}
-	return false
+	return e.StatusCode >= 400 && e.StatusCode < 500 || isAccepted(e.StatusCode) && e.Code != ""
 }
 
-// describeSkew says whose clock is ahead.
-func describeSkew(skew time.Duration) string {
-	if skew < 0 {
-		return fmt.Sprintf("the server's clock is %s behind this machine's", -skew)
-	}
-	return fmt.Sprintf("the server's clock is %s ahead of this machine's", skew)
-}
-
-// RefusedError says that HSS, or IAM, refused the credentials and that the
-// client sends no request with them until a time, as more than five refused
-// signatures in a row lock the access key.
+// RefusedError reports that HSS, or IAM, refused the credentials, and that the client sends no request with them until
+// a time, as more than five refused signatures in a row lock the access key.
 type RefusedError struct {
 	// AccessKey is the one that was refused; empty: a token.
 	AccessKey string
-	// Until is when the client asks again.
+	// Until is when the client sends requests again.
 	Until time.Time
 	// Err is the refusal.
 	Err *Error
 }
 
-// Error says why nothing is sent and until when.
+// Error describes the refusal and when the pause ends.
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("%s refused the credentials, so it is not asked again before %s unless they change: %s",
+	return fmt.Sprintf("%s refused the credentials, so nothing is sent before %s unless they change: %s",
 		e.Err.service(), e.Until.UTC().Format(time.RFC3339), e.Err.Error())
 }
 
 // Unwrap returns the refusal.
 func (e *RefusedError) Unwrap() error { return e.Err }
+
+// noList is the message of a 200 that is JSON, but no list.
+const noList = "no list"
+
+// newError reads an answer that is a failure. HSS has an error_description, the gateway a request_id, IAM an error
+// object.
+func (c *Client) newError(response *http.Response, body []byte, scrub func(string) string) *Error {
+	now := c.config.Now()
+	e := &Error{
+		Service:    c.service,
+		StatusCode: response.StatusCode,
+		RequestID:  clean(scrub(cmp.Or(response.Header.Get("X-Request-Id"), response.Header.Get("X-IAM-Trace-Id")))),
+		Retryable:  slices.Contains([]int{429, 500, 502, 503, 504}, response.StatusCode),
+		RetryAfter: retryAfter(response.Header, now),
+	}
+	if answer, err := parse(body, scrub); err == nil {
+		e.Code, e.Message = clean(answer.prose("error_code")), clean(answer.prose("error_msg"))
+		if description := clean(answer.prose("error_description")); description != "" {
+			e.Message = strings.TrimPrefix(e.Message+": "+description, ": ")
+		}
+		e.RequestID = cmp.Or(e.RequestID, clean(answer.prose("request_id")))
+		if inner := answer.value("error"); inner.Kind() == '{' {
+			iam := newObject(inner, scrub)
+			e.Code, e.Message = clean(iam.prose("code")), clean(iam.prose("message"))
+		}
+		if len(answer.problems) > 0 {
+			e.Code, e.Message = "", ""
+		}
+	}
+	if e.Code == "" && e.Message == "" {
+		e.Message = clean(scrub(describeBody(response, body)))
+	}
+	if date, err := http.ParseTime(response.Header.Get("Date")); err == nil && e.isSkewed() {
+		e.ClockSkew = date.Sub(now).Round(time.Second)
+	}
+	return e
+}
+
+// describeBody describes an answer without an error_code.
+func describeBody(response *http.Response, body []byte) string {
+	text := strings.TrimSpace(string(body))
+	switch {
+	case response.StatusCode >= 300 && response.StatusCode < 400:
+		// Only the host: a query may hold secrets.
+		if u, err := url.Parse(response.Header.Get("Location")); err == nil && u.Host != "" {
+			return "a redirect to " + u.Host + ", which is not followed"
+		}
+		return "a redirect, which is not followed"
+	case text == "":
+		return "an empty answer"
+	case text[0] == '<':
+		return describeHTML(text)
+	case response.StatusCode == http.StatusOK:
+		return noList
+	}
+	return text
+}
+
+// describeHTML shows the title of a page.
+func describeHTML(page string) string {
+	const plain = "a page of HTML in place of JSON"
+	title := regexp.MustCompile(`(?is)<title>(.*?)</title>`).FindStringSubmatch(page)
+	if title == nil {
+		return plain
+	}
+	return plain + ", titled " + strconv.Quote(html.UnescapeString(title[1]))
+}
+
+// maxMessage bounds a text taken from an answer, in characters.
+const maxMessage = 300
+
+// clean makes a text from outside fit for one line of a log: printable and short.
+func clean(text string) string {
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool {
+		return unicode.IsSpace(r) || !unicode.IsPrint(r)
+	}), " ")
+	if runes := []rune(text); len(runes) > maxMessage {
+		return string(runes[:maxMessage]) + "…"
+	}
+	return text
+}
+
+// retryAfter reads Retry-After, in seconds or as a date; 0 if there is none. A date is compared with the server's own
+// clock, if the answer shows it.
+func retryAfter(header http.Header, now time.Time) time.Duration {
+	value := strings.TrimSpace(header.Get("Retry-After"))
+	if seconds, err := strconv.ParseInt(value, 10, 64); err == nil {
+		const longest = int64(365 * 24 * time.Hour / time.Second)
+		return time.Duration(min(max(seconds, 0), longest)) * time.Second
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	if date, err := http.ParseTime(header.Get("Date")); err == nil {
+		now = date
+	}
+	return max(at.Sub(now), 0)
+}
+
+// hiddenError is an error whose text held a secret.
+type hiddenError struct {
+	text string
+	err  error
+}
+
+func (e *hiddenError) Error() string { return e.text }
+
+func (e *hiddenError) Unwrap() error { return e.err }
+
+// hideSecrets removes secrets from an error's text.
+func hideSecrets(err error, scrub func(string) string) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	if scrubbed := scrub(text); scrubbed != text {
+		return &hiddenError{scrubbed, err}
+	}
+	return err
+}

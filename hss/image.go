@@ -1,12 +1,89 @@
 package hss
 
-import "time"
+import (
+	"context"
+	"fmt"
+	"iter"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
 
-// Image is one row of the list, with the fields of the API's RegistryImagesInfo
-// that a verdict or a request for a scan needs.
+// ImageType is the kind of registry that an image is in. Values that are not listed here are kept as sent.
+type ImageType string
+
+// The documented image types.
+const (
+	// ImageTypePrivate is an organisation's own image in SWR.
+	ImageTypePrivate ImageType = "private_image"
+	// ImageTypeShared is an image that another account shares in SWR.
+	ImageTypeShared ImageType = "shared_image"
+	// ImageTypeInstance is an image of an SWR Enterprise instance.
+	ImageTypeInstance ImageType = "instance_image"
+	// ImageTypeHarbor is an image of a Harbor registry.
+	ImageTypeHarbor ImageType = "harbor"
+	// ImageTypeJFrog is an image of a JFrog registry.
+	ImageTypeJFrog ImageType = "jfrog"
+	// ImageTypeCICD is an image that a pipeline had scanned. It is in no registry, and so never in the list.
+	ImageTypeCICD ImageType = "cicd"
+)
+
+// Severity is the severity level that HSS gives a scanned image. Empty means that HSS gave none, which it does until an
+// image has been scanned. Unknown values are kept.
+type Severity string
+
+// The documented severity levels, the mildest first.
+const (
+	// SeveritySecurity means that nothing was found.
+	SeveritySecurity Severity = "Security"
+	SeverityLow      Severity = "Low"
+	SeverityMedium   Severity = "Medium"
+	SeverityHigh     Severity = "High"
+)
+
+// ScanStatus is the state of an image's scan. Unknown values are kept.
+type ScanStatus string
+
+// The documented scan statuses.
+const (
+	// ScanStatusUnscan: the image was never scanned.
+	ScanStatusUnscan ScanStatus = "unscan"
+	// ScanStatusSuccess: the last scan was completed; its counts hold.
+	ScanStatusSuccess ScanStatus = "success"
+	// ScanStatusScanning: a scan is running.
+	ScanStatusScanning ScanStatus = "scanning"
+	// ScanStatusFailed: the scan failed, see ScanFailedCode.
+	ScanStatusFailed ScanStatus = "failed"
+	// ScanStatusDownloadFailed: HSS could not pull the image.
+	ScanStatusDownloadFailed ScanStatus = "download_failed"
+	// ScanStatusImageOversized: the image is too large for HSS to scan.
+	ScanStatusImageOversized ScanStatus = "image_oversized"
+	// ScanStatusWaitingForScan: a scan is queued.
+	ScanStatusWaitingForScan ScanStatus = "waiting_for_scan"
+)
+
+// Completed reports whether the row holds the result of a completed scan. Only then do its counts and severity mean
+// anything.
+func (s ScanStatus) Completed() bool { return s == ScanStatusSuccess }
+
+// Failed reports whether the last scan ended without a result.
+func (s ScanStatus) Failed() bool {
+	return s == ScanStatusFailed || s == ScanStatusDownloadFailed || s == ScanStatusImageOversized
+}
+
+// Pending reports whether the result is still to come: the image was never scanned, is queued, or is being scanned.
+func (s ScanStatus) Pending() bool { return s == ScanStatusUnscan || s.Running() }
+
+// Running reports whether a scan is queued or running. The image may have the result of an earlier scan.
+func (s ScanStatus) Running() bool {
+	return s == ScanStatusScanning || s == ScanStatusWaitingForScan
+}
+
+// Image is one row of the list, with the fields of the API's RegistryImagesInfo that a verdict or a request for a scan
+// needs.
 //
-// Counts and times are pointers or zero times where the API may leave them
-// out: "not sent" is not the same as 0.
+// Counts and times are nil or zero where the API leaves them out: "not sent" is not the same as 0.
 type Image struct {
 	// ID is an int64 by the reference, and a string in its own example.
 	ID           string
@@ -21,12 +98,11 @@ type Image struct {
 	RegistryType RegistryType
 	MultiArch    bool
 	ScanStatus   ScanStatus
-	// ScanFailedCode is one of the documented codes, such as
-	// authentication_failed; ScanFailedDescription says it in words.
+	// ScanFailedCode is one of the documented codes, such as authentication_failed.
 	ScanFailedCode        string
 	ScanFailedDescription string
-	// LatestUpdateTime is when the image was last pushed, LatestScanTime when
-	// it was last scanned, LatestSyncTime when HSS last learnt of it. Zero: none.
+	// LatestUpdateTime is when the image was last pushed, LatestScanTime when it was last scanned, LatestSyncTime when
+	// HSS last synchronised it. Zero: none.
 	LatestUpdateTime time.Time
 	LatestScanTime   time.Time
 	LatestSyncTime   time.Time
@@ -39,18 +115,19 @@ type Image struct {
 	InstanceURL  string
 	// Severity is empty until the image has been scanned.
 	Severity Severity
-	// Architectures holds one entry for each architecture of a
-	// multi-architecture image (association_images).
+	// Architectures holds one entry for each architecture of a multi-architecture image (association_images).
 	Architectures []AssociatedImage
-	// Unreadable says in one line why the row can't be read, such as
-	// `latest_scan_time is "-"`; empty: it was read. Such a row holds only
-	// what names the image, and nothing may be concluded of that image, also not
-	// that HSS doesn't know it. An [Image.Anonymous] one may be of any image.
+	// Unreadable describes in one line why the row cannot be read, such as `latest_scan_time is "-"`; empty: it was
+	// read. Such a row holds only what names the image, and nothing may be concluded of that image, also not that HSS
+	// does not know it.
 	Unreadable string
 }
 
-// AssociatedImage is one architecture of a multi-architecture image:
-// AssociateImagesInfo of the API. It has no severity level of its own.
+// Anonymous reports whether the row cannot be read and does not show which image it is of: it may be of any.
+func (i *Image) Anonymous() bool { return i.Unreadable != "" && i.Name == "" }
+
+// AssociatedImage is one architecture of a multi-architecture image: AssociateImagesInfo of the API. It has no severity
+// level of its own.
 type AssociatedImage struct {
 	ID              string
 	ImageID         string
@@ -59,4 +136,190 @@ type AssociatedImage struct {
 	Vulnerabilities *int
 	UnsafeSettings  *int
 	MaliciousFiles  *int
+}
+
+// ListRequest holds the parameters of ListRegistryImages that hssgate needs. Zero values are not sent.
+type ListRequest struct {
+	// EnterpriseProjectID has 1–256 characters; AllGrantedEnterpriseProjects means every one, empty the default one
+	// only.
+	EnterpriseProjectID string
+	// Namespace is the organisation, 1–128 characters.
+	Namespace string
+	// ImageName has 1–128 characters, ImageVersion 1–64, RegistryName 1–128.
+	ImageName    string
+	ImageVersion string
+	RegistryName string
+	ImageType    ImageType
+	// Offset is 0–2,000,000 rows.
+	Offset int
+	// Limit is 1–200 rows; 0 leaves it to the API, whose default is 10.
+	Limit int
+	// SortKey is SortByLatestScanTime or empty; SortDir is SortAscending, SortDescending or empty.
+	SortKey SortKey
+	SortDir SortDir
+	// Only rows from these times on are listed, in milliseconds.
+	StartLatestUpdateTime time.Time
+	StartLatestScanTime   time.Time
+	StartLatestSyncTime   time.Time
+}
+
+// parameters returns the request as a table.
+func (r ListRequest) parameters() parameters {
+	return parameters{
+		{name: parameterEnterpriseProject, text: r.EnterpriseProjectID, longest: 256},
+		{name: "namespace", text: r.Namespace, longest: 128},
+		{name: "image_name", text: r.ImageName, longest: 128},
+		{name: "image_version", text: r.ImageVersion, longest: 64},
+		{name: "registry_name", text: r.RegistryName, longest: 128},
+		{name: "image_type", text: string(r.ImageType), allowed: texts(ImageTypePrivate, ImageTypeShared, ImageTypeInstance,
+			ImageTypeHarbor, ImageTypeJFrog)},
+		{name: "sort_key", text: string(r.SortKey), allowed: texts(SortByLatestScanTime)},
+		{name: "sort_dir", text: string(r.SortDir), allowed: texts(SortAscending, SortDescending)},
+		{name: "start_latest_update_time", time: r.StartLatestUpdateTime},
+		{name: "start_latest_scan_time", time: r.StartLatestScanTime},
+		{name: "start_latest_sync_time", time: r.StartLatestSyncTime},
+		{name: "offset", number: r.Offset, highest: MaxOffset},
+		{name: "limit", number: r.Limit, lowest: 1, highest: MaxLimit},
+	}
+}
+
+// Query returns the parameters, without those that are not set. It does not validate them.
+func (r ListRequest) Query() url.Values { return r.parameters().query() }
+
+// Validate checks the request against the bounds that the API documents, and names every field that breaks one. Lengths
+// are counted in characters.
+func (r ListRequest) Validate() error { return r.parameters().validate("list") }
+
+// SortKey is what the rows are sorted by.
+type SortKey string
+
+// SortByLatestScanTime is the one documented sort key.
+const SortByLatestScanTime SortKey = "latest_scan_time"
+
+// SortDir is the direction of the sort.
+type SortDir string
+
+// The directions; the API's default is ascending.
+const (
+	SortAscending  SortDir = "asc"
+	SortDescending SortDir = "desc"
+)
+
+// AllGrantedEnterpriseProjects selects the images of every enterprise project that the account may see. Without it the
+// API shows the default one only.
+const AllGrantedEnterpriseProjects = "all_granted_eps"
+
+// ListResponse is one page of the list.
+type ListResponse struct {
+	// Total is the number of rows on all pages together according to the API, or UnknownTotal.
+	Total int
+	// Images are the rows of this page, in the API's order, also those that cannot be read: see [Image].Unreadable.
+	Images []Image
+}
+
+// List returns one page of the list. It validates r first, and retries inside ctx's deadline what may pass by itself.
+// An answer that is no list is an *Error, refused credentials are a *RefusedError.
+func (c *Client) List(ctx context.Context, r ListRequest) (*ListResponse, error) {
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	list, err := c.list(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return &ListResponse{Total: list.total, Images: list.rows}, nil
+}
+
+// All returns the rows of all pages from r.Offset on. A row that changed while the list was read comes once in each
+// state, else each row comes once. A list of which rows are missing is read again; if they still are, the error is an
+// *IncompleteListError. Any error ends it: it never ends early without one.
+func (c *Client) All(ctx context.Context, r ListRequest) iter.Seq2[Image, error] {
+	return allPages(r.Validate(), KeyOf, r.Offset, r.Limit, func(offset, limit int) (page[Image], error) {
+		r.Offset, r.Limit = offset, limit
+		return c.list(ctx, r)
+	})
+}
+
+func (c *Client) list(ctx context.Context, r ListRequest) (page[Image], error) {
+	return listPage(ctx, c, &call{path: "/image/registries/images", query: r.Query()}, fieldRows, c.readImage)
+}
+
+const (
+	fieldRows          = "data_list"
+	fieldMultiArch     = "is_multiple_arch"
+	fieldArchitectures = "association_images"
+	maxArchitectures   = 100
+)
+
+// imageOf reads a row. It leaves Architectures nil if not all digests can be read: then it is not known which images
+// the row has.
+func imageOf(o *object) Image {
+	extra := o.optional()
+	return Image{
+		ID: extra.text("id"), Namespace: o.text("namespace"), Name: o.text("image_name"), Version: o.text("image_version"),
+		ImageID: extra.text("image_id"), Digest: o.text("image_digest"), Type: ImageType(o.text("image_type")),
+		RegistryID: extra.text("registry_id"), RegistryName: o.text("registry_name"), RegistryType: RegistryType(o.text("registry_type")),
+		InstanceID: extra.text("instance_id"), InstanceName: extra.text("instance_name"), InstanceURL: extra.text("instance_url"),
+		MultiArch: o.flag(fieldMultiArch), Architectures: architecturesOf(o),
+		ScanStatus:     ScanStatus(o.text("scan_status")),
+		ScanFailedCode: extra.prose("scan_failed_code"), ScanFailedDescription: extra.prose("scan_failed_desc"),
+		LatestUpdateTime: o.time("latest_update_time"), LatestScanTime: o.time("latest_scan_time"), LatestSyncTime: extra.time("latest_sync_time"),
+		Severity:        Severity(o.text("severity_level")),
+		Vulnerabilities: o.count("vul_num"), UnsafeSettings: o.count("unsafe_setting_num"), MaliciousFiles: o.count("malicious_file_num"),
+	}
+}
+
+func architecturesOf(o *object) (list []AssociatedImage) {
+	elements := o.list(fieldArchitectures, maxArchitectures)
+	whole := !o.failed(fieldArchitectures)
+	for n, element := range elements {
+		a := newObject(element, o.scrub)
+		digest := a.text("image_digest")
+		whole = whole && len(a.problems) == 0
+		list = append(list, AssociatedImage{
+			ID: a.optional().text("id"), ImageID: a.optional().text("image_id"), Digest: digest, ScanStatus: ScanStatus(a.text("scan_status")),
+			Vulnerabilities: a.count("vul_num"), UnsafeSettings: a.count("unsafe_setting_num"), MaliciousFiles: a.count("malicious_file_num"),
+		})
+		for _, p := range a.problems {
+			o.fail(strings.TrimSuffix(fmt.Sprintf("%s[%d].%s", fieldArchitectures, n, p.field), "."), p.reason)
+		}
+	}
+	if !whole {
+		return nil
+	}
+	return list
+}
+
+// UnmarshalJSON reads a row as HSS sends it. A field that cannot be read is an error.
+func (i *Image) UnmarshalJSON(data []byte) error { return unmarshal(data, i, imageOf) }
+
+// readImage reads a row, or marks it unreadable if a field that verdicts need cannot be read.
+func (c *Client) readImage(o *object) Image {
+	i := imageOf(o)
+	for _, name := range c.config.IdentifyingFields {
+		_ = o.text(name)
+	}
+	if len(o.problems) == 0 {
+		return i
+	}
+	marked := Image{
+		ID: i.ID, Namespace: i.Namespace, Name: i.Name, ImageID: i.ImageID, Digest: i.Digest, Version: i.Version, Type: i.Type,
+		RegistryID: i.RegistryID, RegistryName: i.RegistryName, RegistryType: i.RegistryType,
+		InstanceName: i.InstanceName, InstanceID: i.InstanceID, MultiArch: i.MultiArch || len(i.Architectures) > 0,
+		Unreadable: clean(o.problems[0].String()),
+	}
+	for n := range i.Architectures {
+		marked.Architectures = append(marked.Architectures, AssociatedImage{Digest: i.Architectures[n].Digest})
+	}
+	naming := append([]string{"", "namespace", "image_name", "image_version", "image_digest", "image_type", "registry_name", "registry_type"},
+		c.config.IdentifyingFields...)
+	for _, p := range o.problems {
+		if slices.Contains(naming, p.field) {
+			marked = Image{Unreadable: marked.Unreadable} // half a name may be that of another image
+			break
+		}
+		marked.MultiArch = marked.MultiArch || p.field == fieldMultiArch || strings.HasPrefix(p.field, fieldArchitectures)
+	}
+	o.problems = nil
+	return marked
 }

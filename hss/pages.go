@@ -1,6 +1,7 @@
 package hss
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,39 +12,93 @@ import (
 )
 
 const (
+	// UnknownTotal is the total of a page whose total_num was not sent, is negative, or is no number.
+	UnknownTotal = -1
+	// maxPages bounds what is read of one list.
+	maxPages = 1000
 	// maxReads is how often a list is read that changes while it is read.
 	maxReads = 3
-	// maxRepeats is how many pages in a row may bring nothing new. One may, as
-	// rows move between pages while the list changes.
+	// maxRepeats is how many pages in a row may bring nothing new. One may, as rows move between pages while the list
+	// changes.
 	maxRepeats = 3
 	// defaultLimit is how many rows the API sends on a page by default.
 	defaultLimit = 10
 )
 
-// IncompleteListError says that HSS answered, and that not all rows of a list
-// could be seen, as may happen while it changes. Nothing may be concluded from
-// such a list, least of all that a row is missing.
+// IncompleteListError reports that HSS answered, and that not all rows of a list could be read, as may happen while it
+// changes. Nothing may be concluded from such a list, least of all that a row is missing.
 type IncompleteListError struct {
-	// Reason says how that shows.
+	// Reason describes how that shows.
 	Reason string
-	// endless says that reading it again takes long and changes nothing.
+	// endless lists are not read again: it takes long and changes nothing.
 	endless bool
 }
 
-// Error says how it shows.
+// Error describes how it shows.
 func (e *IncompleteListError) Error() string { return "HSS's list is incomplete: " + e.Reason }
 
-func incomplete(format string, args ...any) *IncompleteListError {
-	return &IncompleteListError{Reason: fmt.Sprintf(format, args...)}
+func incomplete(endless bool, format string, args ...any) error {
+	return &IncompleteListError{Reason: fmt.Sprintf(format, args...), endless: endless}
 }
 
-func endless(format string, args ...any) *IncompleteListError {
-	return &IncompleteListError{Reason: fmt.Sprintf(format, args...), endless: true}
+// RowError reports that a row of a list cannot be read, though others may. The list of images has no such error: it
+// marks the row, see [Image].Unreadable.
+type RowError struct {
+	// Row is the row's place on its page, from 0 on.
+	Row int
+	// Reason names the field, and quotes the beginning of its value.
+	Reason string
 }
 
-// RowKey tells the rows of the list of images apart: by their IDs, and by all
-// that a row says if it has none. Two rows with one key are one row, which may
-// have changed between two pages.
+// Error names the row and the reason.
+func (e *RowError) Error() string { return fmt.Sprintf("data_list[%d]: %s", e.Row, e.Reason) }
+
+// page is one page of a list.
+type page[T any] struct {
+	total int // or UnknownTotal
+	rows  []T
+}
+
+// listPage requests a page of a list, whose rows are in the answer's field key. It is never empty unless the answer has
+// an empty list.
+func listPage[T any](ctx context.Context, c *Client, request *call, key string, read func(*object) T) (p page[T], err error) {
+	request.expected = cmp.Or(request.expected, noList)
+	request.decode = func(body []byte, scrub func(string) string) error {
+		answer, err := parse(body, scrub)
+		if err != nil {
+			return err
+		}
+		elements := answer.list(key, MaxLimit+1)
+		total := answer.count("total_num")
+		switch {
+		case answer.text("error_code") != "":
+			return errors.New("the answer has an error_code")
+		case len(elements) > MaxLimit:
+			return fmt.Errorf("there are more than the %d rows that a page may have", MaxLimit)
+		case len(answer.problems) > 0:
+			return errors.New(answer.problems[0].String())
+		case elements == nil:
+			return fmt.Errorf("the answer has no %s", key)
+		}
+		p = page[T]{total: UnknownTotal}
+		if total != nil {
+			p.total = *total
+		}
+		for n, element := range elements {
+			row := newObject(element, scrub)
+			p.rows = append(p.rows, read(row))
+			if len(row.problems) > 0 {
+				return &RowError{Row: n, Reason: clean(row.problems[0].String())}
+			}
+		}
+		return nil
+	}
+	err = c.send(ctx, request)
+	return p, err
+}
+
+// RowKey identifies a row of the list of images: by its ID, or by its whole content if it has none. Two rows with one
+// key are one row, which may have changed between two pages.
 type RowKey struct {
 	id      string
 	kind    ImageType
@@ -56,15 +111,14 @@ func KeyOf(i *Image) RowKey {
 		return RowKey{id: i.ID, kind: i.Type}
 	}
 	content, err := json.Marshal(i)
-	if err != nil { // a time that JSON can't hold: such rows count as one
+	if err != nil { // a time that JSON cannot hold: such rows count as one
 		return RowKey{content: err.Error()}
 	}
 	return RowKey{content: string(content)}
 }
 
-// Walk follows a list from page to page and tells at its end whether all of it
-// was seen. It counts different rows: a list that changes while it is read can
-// repeat a row, and so miss another.
+// Walk follows a list from page to page, and reports at its end whether all of it was read. It counts different rows: a
+// list that changes while it is read can repeat a row, and so miss another.
 type Walk[K comparable] struct {
 	start, offset, limit int
 	// total is the largest number of rows that any page named.
@@ -75,19 +129,16 @@ type Walk[K comparable] struct {
 	idle int
 }
 
-// NewWalk begins a walk at an offset, by pages of up to limit rows.
+// NewWalk starts a walk at an offset, by pages of up to limit rows.
 func NewWalk[K comparable](offset, limit int) *Walk[K] {
 	return &Walk[K]{start: offset, offset: offset, limit: limit, total: UnknownTotal, seen: map[K]struct{}{}}
 }
 
-// Offset returns where the next page begins: behind all rows that were
-// received, repeated or not.
+// Offset returns where the next page begins: behind all rows that were received, repeated or not.
 func (w *Walk[K]) Offset() int { return w.offset }
 
-// Add notes the keys of a page's rows and the total that it names. It reports
-// whether another page may follow: not after an empty one, nor after a first
-// page that is the whole list beyond doubt. A list that does not end is an
-// *IncompleteListError.
+// Add counts a page with its total and the keys of its rows. It reports whether another page may follow: not after an
+// empty one, nor after a first page that is surely the whole list. A list that does not end is an *IncompleteListError.
 func (w *Walk[K]) Add(total int, keys []K) (more bool, err error) {
 	first, before := w.offset == 0, len(w.seen)
 	w.total = max(w.total, total)
@@ -104,130 +155,91 @@ func (w *Walk[K]) Add(total int, keys []K) (more bool, err error) {
 	case len(keys) == 0, first && w.isWhole(len(keys)):
 		return false, nil
 	case w.idle >= maxRepeats:
-		return false, endless("it repeats itself: %d pages before offset %d brought nothing new", w.idle, w.offset)
+		return false, incomplete(true, "it repeats itself: %d pages before offset %d brought nothing new", w.idle, w.offset)
 	case w.offset > MaxOffset:
-		return false, endless("it goes on past offset %d, which the API does not allow", MaxOffset)
+		return false, incomplete(true, "it goes on past offset %d, which the API does not allow", MaxOffset)
 	}
 	return true, nil
 }
 
-// isWhole reports whether a first page is the whole list, so that another call
-// would only bring an empty page: most images cost one call and not two by it.
-// What total_num counts isn't documented, so the page must also be shorter than
-// what was asked for and than any that was cut at a limit of the API's own.
+// isWhole reports whether a first page is the whole list, so that most images cost one call and not two. What total_num
+// counts is not documented, so the page must also be shorter than the limit, and than a limit of the API's own.
 func (w *Walk[K]) isWhole(rows int) bool {
 	return rows == w.total && rows == len(w.seen) && rows < min(w.limit, defaultLimit)
 }
 
-// Err returns an *IncompleteListError unless every row was seen: at least as
-// many different ones as any page counted. A count that is missing or too small
-// proves nothing. Then a list ends where a page is empty, as the API's own
-// clients read it, but only if no row came twice.
+// Err returns an *IncompleteListError unless every row was read: at least as many different ones as any page counted. A
+// count that is missing or too small proves nothing. Then a list ends where a page is empty, but only if no row came
+// twice.
 func (w *Walk[K]) Err() error {
 	switch rows := w.start + len(w.seen); {
 	case rows < w.total:
-		return incomplete("it shows %d of %d rows", rows, w.total)
+		return incomplete(false, "it shows %d of %d rows", rows, w.total)
 	case rows > w.total && w.repeated:
-		return incomplete("it shows rows twice, and HSS does not say how many there are")
+		return incomplete(false, "it shows rows twice, and HSS does not say how many there are")
 	}
 	return nil
 }
 
-// page is one page of a list.
-type page[T any] struct {
-	total int // or UnknownTotal
-	rows  []T
-}
+// errStopped ends the reading of a list whose caller stopped.
+var errStopped = errors.New("the caller stopped")
 
-// All returns the rows of all pages from r.Offset on. A row that changed while
-// the list was read comes once in each state, else each row comes once. It asks
-// for pages of r.Limit rows, or of MaxLimit. A list of which rows are missing is
-// read again; if they still are, the error is an *IncompleteListError. Any
-// error ends it, also that there are more than Config.MaxPages pages or that the
-// list repeats itself: it never ends early without one.
-func (c *Client) All(ctx context.Context, r ListRequest) iter.Seq2[Image, error] {
-	key := func(i Image) RowKey { return KeyOf(&i) }
-	same := func(a, b Image) bool { return reflect.DeepEqual(a, b) }
-	return allPages(c, key, same, r.Offset, r.Limit, func(offset, limit int) (page[Image], error) {
-		r.Offset, r.Limit = offset, limit
-		list, err := c.List(ctx, r)
-		if err != nil {
-			return page[Image]{}, err
-		}
-		return page[Image]{list.Total, list.Images}, nil
-	})
-}
-
-// allPages yields the rows of all pages, each once as key and same tell them
-// apart, and any error at the end. Without same the key alone does.
+// allPages yields the rows of all pages from an offset on, each state of each row once, and any error at the end. Rows
+// with one key are states of one row. A list of which rows are missing is read again. Nothing is read if the request is
+// invalid.
 func allPages[T any, K comparable](
-	c *Client, key func(T) K, same func(a, b T) bool, offset, limit int, fetch func(offset, limit int) (page[T], error),
+	invalid error, key func(*T) K, offset, limit int, fetch func(offset, limit int) (page[T], error),
 ) iter.Seq2[T, error] {
-	if limit == 0 {
-		limit = MaxLimit
-	}
 	return func(yield func(T, error) bool) {
-		r := reader[T, K]{key: key, same: same, fetch: fetch, yield: yield, limit: limit, maxPages: c.config.MaxPages, states: map[K][]T{}}
+		if invalid != nil {
+			yield(*new(T), invalid)
+			return
+		}
+		yielded := map[K][]T{} // the states of each row
+		pass := func(row *T) (K, bool) {
+			k := key(row)
+			if slices.ContainsFunc(yielded[k], func(state T) bool { return reflect.DeepEqual(state, *row) }) {
+				return k, true
+			}
+			yielded[k] = append(yielded[k], *row)
+			return k, yield(*row, nil)
+		}
 		var err error
 		for range maxReads {
-			err = r.read(offset)
-			var part *IncompleteListError
-			if !errors.As(err, &part) || part.endless {
+			err = readAll(offset, cmp.Or(limit, MaxLimit), fetch, pass)
+			if part, ok := errors.AsType[*IncompleteListError](err); !ok || part.endless {
 				break
 			}
 		}
-		if err != nil && !r.stopped {
-			var none T
-			yield(none, err)
+		if err != nil && !errors.Is(err, errStopped) {
+			yield(*new(T), err)
 		}
 	}
 }
 
-// reader reads a list for one caller.
-type reader[T any, K comparable] struct {
-	key             func(T) K
-	same            func(a, b T) bool // optional
-	fetch           func(offset, limit int) (page[T], error)
-	yield           func(T, error) bool
-	limit, maxPages int
-	// states are what was yielded of each row.
-	states map[K][]T
-	// stopped says that the caller wants no more rows.
-	stopped bool
-}
-
-// read reads the list once.
-func (r *reader[T, K]) read(offset int) error {
-	walk := NewWalk[K](offset, r.limit)
-	for range r.maxPages {
-		page, err := r.fetch(walk.Offset(), r.limit)
+// readAll reads a list once, and passes each row on until pass returns false. pass returns the row's key.
+func readAll[T any, K comparable](
+	offset, limit int, fetch func(offset, limit int) (page[T], error), pass func(*T) (K, bool),
+) error {
+	walk := NewWalk[K](offset, limit)
+	for range maxPages {
+		page, err := fetch(walk.Offset(), limit)
 		if err != nil {
 			return fmt.Errorf("rows from %d on: %w", walk.Offset(), err)
 		}
-		more, err := walk.Add(page.total, r.pass(page.rows))
-		switch {
-		case r.stopped:
-			return nil
-		case err != nil:
+		keys := make([]K, len(page.rows))
+		for n := range page.rows {
+			key, more := pass(&page.rows[n])
+			if !more {
+				return errStopped
+			}
+			keys[n] = key
+		}
+		if more, err := walk.Add(page.total, keys); err != nil {
 			return err
-		case !more:
+		} else if !more {
 			return walk.Err()
 		}
 	}
-	return endless("it has more than %d pages of %d rows", r.maxPages, r.limit)
-}
-
-// pass yields the rows that were not yielded before, and returns the keys of all.
-func (r *reader[T, K]) pass(rows []T) (keys []K) {
-	for _, row := range rows {
-		key := r.key(row)
-		keys = append(keys, key)
-		again := slices.ContainsFunc(r.states[key], func(state T) bool { return r.same == nil || r.same(state, row) })
-		if again || r.stopped {
-			continue
-		}
-		r.states[key] = append(r.states[key], row)
-		r.stopped = !r.yield(row, nil)
-	}
-	return keys
+	return incomplete(true, "it has more than %d pages of %d rows", maxPages, limit)
 }

@@ -4,34 +4,113 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
+	"os"
+	"regexp"
 	"strings"
-	"sync"
 	"time"
 )
 
 const (
-	iamService    = "IAM"
-	headerTraceID = "X-IAM-Trace-Id"
-	// lookUpTimeout bounds a look-up with its retries. A caller that is cancelled
-	// does not end it, as others may wait for it.
+	serviceIAM = "IAM"
+	// lookUpTimeout bounds a look-up of the project ID with its retries.
 	lookUpTimeout = 30 * time.Second
-	// lookUpPause is how long an answer without a usable project is kept.
-	lookUpPause = time.Minute
 )
 
-// ProjectError reports that the ID of a region's project could not be found
-// through IAM.
+// RegionEndpoint returns HSS's endpoint in a region, such as https://hss.cn-north-4.myhuaweicloud.com for cn-north-4.
+// It checks the form of the name, not whether there is such a region.
+func RegionEndpoint(region string) (string, error) { return regionEndpoint("hss", region) }
+
+// IAMEndpoint returns IAM's endpoint for a region: that of the environment variable HUAWEICLOUD_SDK_IAM_ENDPOINT, which
+// the official SDK reads too, or the region's own.
+func IAMEndpoint(region string) (string, error) {
+	endpoint := strings.TrimSpace(os.Getenv("HUAWEICLOUD_SDK_IAM_ENDPOINT"))
+	switch {
+	case endpoint == "":
+		return iamEndpoint(region)
+	case !strings.Contains(endpoint, "://"):
+		return "https://" + endpoint, nil
+	}
+	return endpoint, nil
+}
+
+func iamEndpoint(region string) (string, error) {
+	switch region {
+	case "cn-north-11", "cn-south-4", "cn-southwest-3": // the SDK has no IAM there
+		return "https://iam.myhuaweicloud.com", nil
+	}
+	return regionEndpoint("iam", region)
+}
+
+func regionEndpoint(service, region string) (string, error) {
+	const longest = 63 // it becomes part of a host name
+	if len(region) > longest || !regexp.MustCompile(`^[a-z]+(-[a-z0-9]+)+$`).MatchString(region) {
+		return "", fmt.Errorf("region %s is not of the form cn-north-4", excerpt(region))
+	}
+	domain := "myhuaweicloud.com"
+	if region == "eu-west-101" {
+		domain = "myhuaweicloud.eu"
+	}
+	return "https://" + service + "." + region + "." + domain, nil
+}
+
+// parseEndpoint validates an endpoint: https, unless the host is this machine or insecure is true, as a token would be
+// sent in the clear.
+func parseEndpoint(endpoint string, insecure bool) (*url.URL, error) {
+	// Before anything repeats the endpoint, which may hold a password.
+	if strings.Contains(endpoint, "@") {
+		return nil, errors.New("endpoint must not contain a user name or password")
+	}
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return nil, fmt.Errorf("endpoint: %w", err)
+	}
+	switch {
+	case u.Hostname() == "":
+		return nil, fmt.Errorf("endpoint %q has no host; it must be like https://hss.cn-north-4.myhuaweicloud.com", endpoint)
+	case u.RawQuery != "" || u.Fragment != "":
+		return nil, fmt.Errorf("endpoint %q must not have a query or fragment", endpoint)
+	case u.Scheme == "http" && (insecure || isLoopback(u.Hostname())), u.Scheme == "https":
+		u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""
+		return u, nil
+	}
+	return nil, fmt.Errorf("endpoint %q must be https; http is allowed for this machine, or if insecure endpoints are", endpoint)
+}
+
+// isLoopback reports whether host is this machine, by a name or address that needs no look-up.
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// checkProjectID rejects what could not stand in the path as it is.
+func checkProjectID(id string) error {
+	if id == "" {
+		return errors.New("no project ID: neither the configuration nor the credentials have one, " +
+			"and no region is given to find it by")
+	}
+	if len(id) > 64 || strings.ContainsFunc(id, func(r rune) bool { return !isProjectIDRune(r) }) {
+		return fmt.Errorf("project ID %s may have 1 to 64 letters, digits, - and _", excerpt(id))
+	}
+	return nil
+}
+
+// isProjectIDRune reports whether r may be in a project ID.
+func isProjectIDRune(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_'
+}
+
+// ProjectError reports that the ID of a region's project could not be found through IAM.
 type ProjectError struct {
 	Region string
-	// IDs are those of several projects of the region; with one or none and no
-	// Err, the account has no project there.
+	// IDs are those of several projects of the region; with one or none and no Err, the account has no project there.
 	IDs []string
-	// Err is why IAM could not be asked, or nil.
+	// Err is why IAM gave no answer, or nil.
 	Err error
 }
 
-// Error says what is wrong and what to do.
+// Error describes what is wrong and what to do.
 func (e *ProjectError) Error() string {
 	switch {
 	case e.Err != nil:
@@ -44,34 +123,29 @@ func (e *ProjectError) Error() string {
 		"enable the region, or set projectID", e.Region)
 }
 
-// Unwrap returns why IAM could not be asked.
+// Unwrap returns why IAM gave no answer.
 func (e *ProjectError) Unwrap() error { return e.Err }
 
-// final reports whether another look-up would end in the same way until someone
+// pause returns how long the failure is kept: briefly, unless another look-up would fail in the same way until someone
 // changes the account.
-func (e *ProjectError) final() bool {
+func (e *ProjectError) pause() time.Duration {
 	answer, answered := errors.AsType[*Error](e.Err)
-	return e.Err == nil || (answered && !answer.Retryable && !answer.Unauthenticated())
+	if e.Err == nil || answered && !answer.Retryable && !answer.Unauthenticated() {
+		return time.Minute
+	}
+	return time.Second
 }
 
-// projectFinder finds the ID of a region's project through IAM, once for each
-// account: it never changes.
+// projectFinder finds the ID of a region's project through IAM, once for each account: it never changes.
 type projectFinder struct {
 	iam    *Client
 	region string
+	slot   chan struct{} // held by the caller that uses what follows
 
-	mu      sync.Mutex
-	account string  // of last
-	last    *lookUp // nil: none yet
-}
-
-// lookUp is a request to IAM, which many may wait for.
-type lookUp struct {
-	done chan struct{}
-	id   string
-	err  *ProjectError
-	// until is when an err without a usable project is out of date; zero: at once.
-	until time.Time
+	account string // of the result
+	id      string
+	err     *ProjectError
+	until   time.Time // when err expires
 }
 
 // newProjectFinder returns nil if no project has to be found, or none can be.
@@ -82,112 +156,54 @@ func newProjectFinder(config Config) (*projectFinder, error) {
 	address := config.IAMEndpoint
 	if address == "" {
 		var err error
-		if address, err = IAMEndpoint(config.Region, func(string) string { return "" }); err != nil {
+		if address, err = iamEndpoint(config.Region); err != nil {
 			return nil, err
 		}
 	}
-	iam, err := newServiceClient(config, address)
+	endpoint, err := parseEndpoint(address, config.AllowInsecure)
 	if err != nil {
 		return nil, fmt.Errorf("IAM: %w", err)
 	}
-	iam.service = iamService
-	return &projectFinder{iam: iam, region: config.Region}, nil
+	iam := &Client{config: config, endpoint: endpoint, service: serviceIAM}
+	return &projectFinder{slot: make(chan struct{}, 1), iam: iam, region: config.Region}, nil
 }
 
-// find returns the project's ID. However many callers need it, IAM is asked once.
+// find returns the project's ID. However many callers need it, there is one request at a time.
 func (f *projectFinder) find(ctx context.Context, c Credentials) (string, error) {
-	current := f.current(ctx, accountOf(c))
+	// Temporary keys and tokens change all the time, and their account does not.
+	account := ""
+	if c.Token.Empty() && c.SecurityToken.Empty() {
+		account = c.AccessKey
+	}
 	select {
-	case <-current.done:
+	case f.slot <- struct{}{}:
+		defer func() { <-f.slot }()
 	case <-ctx.Done():
 		return "", &ProjectError{Region: f.region, Err: context.Cause(ctx)}
 	}
-	if current.err != nil {
-		return "", current.err
+	switch {
+	case account != f.account, f.id == "" && !f.iam.config.Now().Before(f.until):
+		return f.lookUp(ctx, account)
+	case f.err != nil:
+		return "", f.err
 	}
-	return current.id, nil
+	return f.id, nil
 }
 
-// accountOf tells accounts apart as far as credentials show them: temporary
-// keys and tokens change all the time, and their account does not.
-func accountOf(c Credentials) string {
-	if c.Token.Empty() && c.SecurityToken.Empty() {
-		return c.AccessKey
+// lookUp requests the projects that have the region's name (KeystoneListProjects), and keeps the result.
+func (f *projectFinder) lookUp(ctx context.Context, account string) (string, error) {
+	limited, cancel := context.WithTimeout(ctx, lookUpTimeout)
+	defer cancel()
+	request := &call{path: "/v3/projects", query: url.Values{"name": {f.region}}, expected: "no list of projects"}
+	list, err := listPage(limited, f.iam, request, "projects", func(o *object) string { return o.text("id") })
+	f.account, f.id, f.err, f.until = account, "", nil, time.Time{}
+	if err == nil && len(list.rows) == 1 {
+		f.id = list.rows[0]
+		return f.id, nil
 	}
-	return ""
-}
-
-// current returns the account's last look-up if it still counts, or begins one.
-func (f *projectFinder) current(ctx context.Context, account string) *lookUp {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.last != nil && f.account == account && f.last.counts(f.iam.config.Now()) {
-		return f.last
+	failed := &ProjectError{Region: f.region, IDs: list.rows, Err: err}
+	if ctx.Err() == nil { // else another caller may have more time
+		f.err, f.until = failed, f.iam.config.Now().Add(failed.pause())
 	}
-	begun := &lookUp{done: make(chan struct{})}
-	f.account, f.last = account, begun
-	go func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeFor(ctx))
-		defer cancel()
-		f.run(ctx, begun)
-	}()
-	return begun
-}
-
-// timeFor bounds a look-up by the time that its first caller has, so that this
-// one learns what went wrong.
-func timeFor(ctx context.Context) time.Duration {
-	if deadline, ok := ctx.Deadline(); ok {
-		return min(time.Until(deadline), lookUpTimeout)
-	}
-	return lookUpTimeout
-}
-
-// counts reports whether a look-up is under way or has a result of use.
-func (l *lookUp) counts(now time.Time) bool {
-	select {
-	case <-l.done:
-		return l.err == nil || now.Before(l.until)
-	default:
-		return true
-	}
-}
-
-// run sends the request.
-func (f *projectFinder) run(ctx context.Context, l *lookUp) {
-	defer close(l.done)
-	ids, err := send(ctx, f.iam, call[[]string]{
-		path: "/v3/projects", query: url.Values{"name": {f.region}}, expected: "no list of projects", decode: decodeProjects,
-	})
-	if err == nil && len(ids) == 1 {
-		l.id = ids[0]
-		return
-	}
-	l.err = &ProjectError{Region: f.region, IDs: ids, Err: err}
-	if l.err.final() {
-		l.until = f.iam.config.Now().Add(lookUpPause)
-	}
-}
-
-// projectID is a project as IAM lists it.
-type projectID struct{ id string }
-
-func (p *projectID) field(name string) value {
-	if name == "id" {
-		return (*text)(&p.id)
-	}
-	return nil
-}
-
-// decodeProjects reads the IDs of IAM's list, KeystoneListProjects.
-func decodeProjects(d *decoder) ([]string, error) {
-	_, ids, err := decodePage(d, "projects", func(d *decoder) (string, error) {
-		var p projectID
-		problems, err := d.object(&p)
-		if len(problems) > 0 {
-			return "", problems[0]
-		}
-		return p.id, err
-	})
-	return ids, err
+	return "", failed
 }

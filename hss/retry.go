@@ -3,174 +3,107 @@ package hss
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"time"
 )
 
-// RetryPolicy says when a failed request is sent again. What is zero has the
-// stated default.
+const (
+	// maxDelay bounds the wait before a retry.
+	maxDelay = 5 * time.Second
+	// maxRetryAfter is the longest Retry-After that is waited for.
+	maxRetryAfter = time.Minute
+)
+
+// RetryPolicy controls when a failed request is sent again. Zero values have the stated default.
 type RetryPolicy struct {
 	// MaxAttempts counts the first request too. Default: 5. 1: no retries.
 	MaxAttempts int
-	// BaseDelay is the upper bound of the first wait; it doubles with each
-	// retry up to MaxDelay, and each wait is a random part of it. Defaults:
-	// 200 ms and 5 s.
+	// BaseDelay is the upper bound of the first wait. It doubles with each retry up to 5 s, and each wait is a random
+	// part of it. Default: 200 ms.
 	BaseDelay time.Duration
-	MaxDelay  time.Duration
-	// MaxRetryAfter is the longest Retry-After that is waited for; an answer
-	// that asks for more is returned at once. Default: 1 min.
-	MaxRetryAfter time.Duration
-	// Rand returns a number from 0 up to, but not including, 1. Default: that
-	// of math/rand/v2. It must be safe for concurrent use.
+	// Rand returns a number from 0 up to, but not including, 1. It must be safe for concurrent use. Default: that of
+	// math/rand/v2.
 	Rand func() float64
-	// Failed is called with the request's context and the error of an attempt
-	// that may be followed by another: whoever waits can say by it why there is
-	// no answer yet. Optional.
+	// Failed is called with the request's context and the error of an attempt that may be followed by another.
+	// Optional.
 	Failed func(ctx context.Context, err error)
 }
 
-// tries counts the attempts at one request.
-type tries struct {
-	policy RetryPolicy
-	made   int
-	// internal counts the 500s, of which one is forgiven.
-	internal int
-}
-
-// next returns how long to wait before the request is sent again, or false if
-// it should not be.
-func (t *tries) next(err error) (time.Duration, bool) {
-	t.made++
-	var answer *Error
-	var broken *brokenError
-	if _, sent := errors.AsType[*UnconfirmedError](err); sent {
-		return 0, false
-	}
-	if _, retried := errors.AsType[*ProjectError](err); retried {
-		return 0, false // the look-up has its own retries
-	}
-	switch {
-	case errors.As(err, &answer):
-		if !answer.Retryable || answer.RetryAfter > t.policy.MaxRetryAfter || !t.forgiven(answer) {
-			return 0, false
-		}
-		return t.delay(answer.RetryAfter), t.made < t.policy.MaxAttempts
-	case errors.As(err, &broken):
-		return t.delay(0), t.made < t.policy.MaxAttempts && !untrusted(err)
-	}
-	return 0, false
-}
-
-// forgiven lets the first 500 pass, and whatever is none.
-func (t *tries) forgiven(answer *Error) bool {
-	if answer.StatusCode != http.StatusInternalServerError {
-		return true
-	}
-	t.internal++
-	return t.internal == 1
-}
-
-// delay is "full jitter": any time up to a bound that doubles. What the answer
-// asks for is waited in full, and some jitter more, so that not all who were
-// told the same come back at once.
-func (t *tries) delay(asked time.Duration) time.Duration {
-	if asked > 0 {
-		return asked + t.jitter(t.policy.BaseDelay)
-	}
-	bound := t.policy.BaseDelay << min(t.made-1, 20)
-	return t.jitter(min(bound, t.policy.MaxDelay))
-}
-
-func (t *tries) jitter(bound time.Duration) time.Duration {
-	return time.Duration(t.policy.Rand() * float64(bound))
-}
-
-// unreceived reports whether HSS has certainly not acted on a request: it was
-// held back, the gateway throttled it, or there was no connection to send it
-// over.
-func unreceived(err error) bool {
-	if _, ok := errors.AsType[*heldError](err); ok {
-		return true
-	}
-	if answer, ok := errors.AsType[*Error](err); ok {
-		return answer.StatusCode == http.StatusTooManyRequests
-	}
-	operation, ok := errors.AsType[*net.OpError](err)
-	return ok && operation.Op == "dial"
-}
-
-// untrusted reports whether the server's certificate is the trouble, which
-// does not pass by itself.
-func untrusted(err error) bool {
-	var verification *tls.CertificateVerificationError
-	var authority x509.UnknownAuthorityError
-	var hostname x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	return errors.As(err, &verification) || errors.As(err, &authority) ||
-		errors.As(err, &hostname) || errors.As(err, &invalid)
-}
-
-// Temporary reports whether the request that failed with err may succeed a
-// little later: no complete answer came, or one that may pass by itself. An
-// untrusted certificate does not.
-func Temporary(err error) bool {
-	if answer, ok := errors.AsType[*Error](err); ok {
-		return answer.Retryable
-	}
-	_, broken := errors.AsType[*brokenError](err)
-	return broken && !untrusted(err)
-}
-
-// withRetries sends until an answer is final or ctx leaves no time.
-func withRetries[T any](ctx context.Context, policy RetryPolicy, send func(context.Context) (T, error)) (T, error) {
-	t := tries{policy: policy}
+// do calls send until it succeeds, fails for good, or ctx leaves no time.
+func (p *RetryPolicy) do(ctx context.Context, send func() error) error {
 	var before error
-	for {
-		result, err := send(ctx)
+	internal := 0 // 500s, of which one is retried
+	for attempt := 1; ; attempt++ {
+		err := send()
 		if err == nil {
-			return result, nil
+			return nil
 		}
-		wait, again := t.next(err)
-		if !again || ctx.Err() != nil {
-			return result, t.describe(err, before)
+		if answer, ok := errors.AsType[*Error](err); ok && answer.StatusCode == http.StatusInternalServerError {
+			internal++
 		}
-		if policy.Failed != nil {
-			policy.Failed(ctx, err)
+		if attempt >= p.MaxAttempts || internal > 1 || !isRetried(err) || ctx.Err() != nil {
+			return describeAttempts(attempt, err, before)
 		}
+		if p.Failed != nil {
+			p.Failed(ctx, err)
+		}
+		wait := p.delay(attempt, err)
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= wait {
-			return result, fmt.Errorf("gave up after %s, as waiting %s more would pass the caller's deadline: %w",
-				t.attempts(), wait.Round(time.Millisecond), err)
+			return fmt.Errorf("no time for another attempt in %s: %w", wait.Round(time.Millisecond), err)
 		}
 		if cause := sleep(ctx, wait); cause != nil {
-			return result, fmt.Errorf("gave up after %s (%w): %w", t.attempts(), cause, err)
+			return fmt.Errorf("%w while waiting for another attempt: %w", cause, err)
 		}
 		before = err
 	}
 }
 
-// describe tells how often was asked, if it was more than once, and what came
-// before if the last attempt got no answer.
-func (t *tries) describe(err, before error) error {
-	var answer *Error
-	switch {
-	case before == nil:
-		return err
-	case errors.As(err, &answer):
-		return fmt.Errorf("after %s: %w", t.attempts(), err)
+// isRetried reports whether a request is sent again after err.
+func isRetried(err error) bool {
+	if _, sent := errors.AsType[*UnconfirmedError](err); sent {
+		return false
 	}
-	return fmt.Errorf("after %s: %w; the one before: %w", t.attempts(), err, before)
+	if _, looked := errors.AsType[*ProjectError](err); looked {
+		return false // that request had its own retries
+	}
+	answer, ok := errors.AsType[*Error](err)
+	return Temporary(err) && (!ok || answer.RetryAfter <= maxRetryAfter)
 }
 
-// attempts counts in words.
-func (t *tries) attempts() string {
-	if t.made == 1 {
-		return "1 attempt"
+// delay is "full jitter": any time up to a bound that doubles. A Retry-After is waited for in full, with jitter added.
+func (p *RetryPolicy) delay(attempt int, err error) time.Duration {
+	if answer, ok := errors.AsType[*Error](err); ok && answer.RetryAfter > 0 {
+		return answer.RetryAfter + p.jitter(p.BaseDelay)
 	}
-	return fmt.Sprintf("%d attempts", t.made)
+	return p.jitter(min(p.BaseDelay<<min(attempt-1, 20), maxDelay))
+}
+
+func (p *RetryPolicy) jitter(bound time.Duration) time.Duration {
+	return time.Duration(p.Rand() * float64(bound))
+}
+
+// describeAttempts adds how many attempts there were, and the error before if the last attempt got no answer.
+func describeAttempts(attempts int, err, before error) error {
+	if before == nil {
+		return err
+	}
+	if _, answered := errors.AsType[*Error](err); answered {
+		return fmt.Errorf("after %d attempts: %w", attempts, err)
+	}
+	return fmt.Errorf("after %d attempts: %w; the one before: %w", attempts, err, before)
+}
+
+// Temporary reports whether the request that failed with err may succeed a little later: no complete answer came, or
+// one that may pass by itself. An untrusted certificate does not.
+func Temporary(err error) bool {
+	if answer, ok := errors.AsType[*Error](err); ok {
+		return answer.Retryable
+	}
+	_, broken := errors.AsType[*brokenError](err)
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	return broken && !untrusted
 }
 
 // sleep waits, or returns why ctx ended first.

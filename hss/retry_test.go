@@ -3,10 +3,13 @@ package hss_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,8 +19,8 @@ import (
 	"github.com/hssgate/hssgate/hss"
 )
 
-// script answers requests one after the other, the last step again and again,
-// and notes when it was asked. It needs no network, so that time can be fake.
+// script is a transport that answers requests by its steps, the last again and again, and notes their times. Time can be
+// fake with it.
 type script struct {
 	mu    sync.Mutex
 	steps []step
@@ -32,8 +35,11 @@ type step struct {
 	body   string
 	err    error         // in place of an answer
 	cut    error         // after the body
+	hangs  bool          // after the body, until the request ends
 	takes  time.Duration // before the answer, unless the request ends first
 }
+
+const ms = time.Millisecond
 
 func list() step { return step{status: 200, body: `{"total_num":0,"data_list":[]}`} }
 
@@ -57,6 +63,9 @@ func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 	if next.cut != nil {
 		end = errorReader{next.cut}
 	}
+	if next.hangs {
+		end = hangingReader{r.Context()}
+	}
 	response.Body = io.NopCloser(io.MultiReader(strings.NewReader(next.body), end))
 	return response, nil
 }
@@ -69,8 +78,8 @@ func (s *script) take() step {
 	return next
 }
 
-// asked is how often.
-func (s *script) asked() int {
+// sent returns how many requests there were.
+func (s *script) sent() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.at)
@@ -80,7 +89,14 @@ type errorReader struct{ err error }
 
 func (r errorReader) Read([]byte) (int, error) { return 0, r.err }
 
-// scripted makes a client of a script whose jitter is always a half.
+type hangingReader struct{ ctx context.Context }
+
+func (r hangingReader) Read([]byte) (int, error) {
+	<-r.ctx.Done()
+	return 0, r.ctx.Err()
+}
+
+// scripted returns a client of a script, whose jitter is always a half.
 func scripted(t *testing.T, s *script, change func(*hss.Config)) *hss.Client {
 	t.Helper()
 	return newClient(t, "https://hss.example.com", func(c *hss.Config) {
@@ -98,125 +114,102 @@ func TestRetries(t *testing.T) {
 	after := func(code int, value string) step {
 		return step{status: code, header: map[string]string{"Retry-After": value, "Date": "Fri, 02 Jan 2026 03:04:05 GMT"}}
 	}
-	const ms = time.Millisecond
-	for _, tc := range []struct {
-		name  string
+	atOnce, again := []time.Duration{0}, []time.Duration{0, 100 * ms}
+	always := []time.Duration{0, 100 * ms, 300 * ms, 700 * ms, 1500 * ms}
+	type row struct {
 		steps []step
-		at    []time.Duration // when was asked
+		at    []time.Duration // when requests were sent
 		want  string          // empty: a list in the end
-	}{
-		{"an answer at once", []step{list()}, []time.Duration{0}, ""},
-		{"waits double up to their bound", []step{status(503)}, []time.Duration{0, 100 * ms, 300 * ms, 700 * ms, 1500 * ms}, "after 5 attempts: HSS answered 503"},
-		{"502 is tried again", []step{status(502), list()}, []time.Duration{0, 100 * ms}, ""},
-		{"504 is tried again", []step{status(504), list()}, []time.Duration{0, 100 * ms}, ""},
-		{"429 is tried again", []step{status(429), list()}, []time.Duration{0, 100 * ms}, ""},
-		{"429 waits the seconds it asks for", []step{after(429, "7"), list()}, []time.Duration{0, 7100 * ms}, ""},
-		{"503 waits until the date it names, by the server's clock", []step{after(503, "Fri, 02 Jan 2026 03:04:25 GMT"), list()}, []time.Duration{0, 20100 * ms}, ""},
-		{"a date gone by is no wait", []step{after(429, "Fri, 02 Jan 2026 03:04:00 GMT"), list()}, []time.Duration{0, 100 * ms}, ""},
-		{"nonsense for a wait is none", []step{after(429, "soon"), list()}, []time.Duration{0, 100 * ms}, ""},
-		{"a negative wait is none", []step{after(429, "-5"), list()}, []time.Duration{0, 100 * ms}, ""},
-		{"a wait too long is not begun", []step{after(429, "3600")}, []time.Duration{0}, "HSS answered 429: an empty answer; it asks to wait 1h0m0s"},
-		{"a wait past all numbers is not begun", []step{after(429, "999999999999999")}, []time.Duration{0}, "it asks to wait 8760h0m0s"},
-		{"500 is forgiven once", []step{status(500), list()}, []time.Duration{0, 100 * ms}, ""},
-		{"500 is not forgiven twice", []step{status(500)}, []time.Duration{0, 100 * ms}, "after 2 attempts: HSS answered 500"},
-		{"500 is not forgiven twice with others between", []step{status(500), status(503), status(500), list()}, []time.Duration{0, 100 * ms, 300 * ms}, "after 3 attempts: HSS answered 500"},
-		{"501 is final", []step{status(501)}, []time.Duration{0}, "HSS answered 501"},
-		{"400 is final", []step{status(400)}, []time.Duration{0}, "HSS answered 400"},
-		{"403 is final", []step{status(403)}, []time.Duration{0}, "HSS answered 403"},
-		{"404 is final", []step{status(404)}, []time.Duration{0}, "HSS answered 404"},
-		{"408 is final", []step{status(408)}, []time.Duration{0}, "HSS answered 408"},
-		{"401 is final", []step{status(401)}, []time.Duration{0}, "HSS answered 401"},
-		{"a broken connection is tried again", []step{{err: io.ErrUnexpectedEOF}, list()}, []time.Duration{0, 100 * ms}, ""},
-		{"a cut body is tried again", []step{{status: 200, body: `{"data_list":[`, cut: io.ErrUnexpectedEOF}, list()}, []time.Duration{0, 100 * ms}, ""},
-		{"a body cut without notice is tried again", []step{{status: 200, body: `{"data_list":[{"id":1},`}, list()}, []time.Duration{0, 100 * ms}, ""},
-		{"a body that is always cut fails", []step{{status: 200, body: ` {"data_list":[`}}, []time.Duration{0, 100 * ms, 300 * ms, 700 * ms, 1500 * ms}, "after 5 attempts: no complete answer: the answer ends in the middle"},
-		{"a cut error body is still the error", []step{{status: 400, body: `nope`, cut: io.ErrUnexpectedEOF}}, []time.Duration{0}, "HSS answered 400: nope"},
-		{"an answer that never comes leaves time for another", []step{{takes: time.Hour}, list()}, []time.Duration{0, 10*time.Second + 100*ms}, ""},
-		{"a final answer ends the retries", []step{status(503), status(400)}, []time.Duration{0, 100 * ms}, "after 2 attempts: HSS answered 400"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				s := newScript(tc.steps...)
-				_, err := scripted(t, s, nil).List(t.Context(), hss.ListRequest{})
-				switch {
-				case tc.want == "" && err != nil:
-					t.Errorf("error is %v", err)
-				case tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)):
-					t.Errorf("error is %v, want %q in it", err, tc.want)
-				}
-				if diff := cmp.Diff(tc.at, s.at); diff != "" {
-					t.Errorf("times of the attempts (-want +got):\n%s", diff)
-				}
-			})
-		})
 	}
-}
-
-func TestWaitsAreNotBegunPastTheDeadline(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := newScript(step{status: 429, header: map[string]string{"Retry-After": "3"}})
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		defer cancel()
-		_, err := scripted(t, s, nil).List(ctx, hss.ListRequest{})
-		var got *hss.Error
-		if !errors.As(err, &got) || got.StatusCode != 429 || got.RetryAfter != 3*time.Second || !got.Retryable {
-			t.Errorf("error is %v", err)
-		}
-		want := "gave up after 1 attempt, as waiting 3.1s more would pass the caller's deadline: HSS answered 429: an empty answer; it asks to wait 3s"
-		if diff := cmp.Diff(want, err.Error()); diff != "" {
-			t.Errorf("error (-want +got):\n%s", diff)
-		}
-		if ctx.Err() != nil || s.asked() != 1 {
-			t.Errorf("waited until %v, asked %d times", ctx.Err(), s.asked())
+	eachInFakeTime(t, map[string]row{
+		"an answer":                     {[]step{list()}, atOnce, ""},
+		"waits double":                  {[]step{status(503)}, always, "after 5 attempts: HSS answered 503"},
+		"502 is retried":                {[]step{status(502), list()}, again, ""},
+		"504 is retried":                {[]step{status(504), list()}, again, ""},
+		"429 is retried":                {[]step{status(429), list()}, again, ""},
+		"429 waits for its Retry-After": {[]step{after(429, "7"), list()}, []time.Duration{0, 7100 * ms}, ""},
+		"503 waits until a date by the server's clock": {[]step{after(503, "Fri, 02 Jan 2026 03:04:25 GMT"), list()}, []time.Duration{0, 20100 * ms}, ""},
+		"a date that has passed is no wait":            {[]step{after(429, "Fri, 02 Jan 2026 03:04:00 GMT"), list()}, again, ""},
+		"a Retry-After that cannot be read is no wait": {[]step{after(429, "soon"), list()}, again, ""},
+		"a negative Retry-After is no wait":            {[]step{after(429, "-5"), list()}, again, ""},
+		"a long Retry-After is not waited for":         {[]step{after(429, "3600")}, atOnce, "HSS answered 429: an empty answer; retry after 1h0m0s"},
+		"a Retry-After past all numbers is a year":     {[]step{after(429, "999999999999999")}, atOnce, "retry after 8760h0m0s"},
+		"500 is retried once":                          {[]step{status(500)}, again, "after 2 attempts: HSS answered 500"},
+		"500 is retried once also with others between": {[]step{status(500), status(503), status(500), list()}, []time.Duration{0, 100 * ms, 300 * ms}, "after 3 attempts: HSS answered 500"},
+		"501 is final":                      {[]step{status(501)}, atOnce, "HSS answered 501"},
+		"400 is final":                      {[]step{status(400)}, atOnce, "HSS answered 400"},
+		"403 is final":                      {[]step{status(403)}, atOnce, "HSS answered 403"},
+		"404 is final":                      {[]step{status(404)}, atOnce, "HSS answered 404"},
+		"408 is final":                      {[]step{status(408)}, atOnce, "HSS answered 408"},
+		"401 is final":                      {[]step{status(401)}, atOnce, "HSS answered 401"},
+		"a broken connection is retried":    {[]step{{err: io.ErrUnexpectedEOF}, list()}, again, ""},
+		"a body that breaks off is retried": {[]step{{status: 200, body: `{"data_list":[`, cut: io.ErrUnexpectedEOF}, list()}, again, ""},
+		"a body that is cut without an error is retried": {[]step{{status: 200, body: `{"data_list":[{"id":1},`}, list()}, again, ""},
+		"a body that is always cut":                      {[]step{{status: 200, body: ` {"data_list":[`}}, always, "after 5 attempts: no complete answer: the answer ends in the middle"},
+		"the body of an error may be cut":                {[]step{{status: 400, body: `nope`, cut: io.ErrUnexpectedEOF}}, atOnce, "HSS answered 400: nope"},
+		"an attempt that hangs leaves time for another":  {[]step{{takes: time.Hour}, list()}, []time.Duration{0, 10*time.Second + 100*ms}, ""},
+		"a body that never ends leaves time for another": {[]step{{status: 200, body: `{"data_list":[`, hangs: true}, list()}, []time.Duration{0, 10*time.Second + 100*ms}, ""},
+		"an answer that is final ends the retries":       {[]step{status(503), status(400)}, again, "after 2 attempts: HSS answered 400"},
+	}, func(t *testing.T, tc row) {
+		s := newScript(tc.steps...)
+		_, err := scripted(t, s, nil).List(t.Context(), hss.ListRequest{})
+		wantError(t, err, tc.want)
+		if diff := cmp.Diff(tc.at, s.at); diff != "" {
+			t.Errorf("times of the requests (-want +got):\n%s", diff)
 		}
 	})
 }
 
 func TestCancellingEndsAWaitAtOnce(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := newScript(step{status: 503, header: map[string]string{"Retry-After": "30"}})
+	slow := list()
+	slow.takes = 5 * time.Second
+	type row struct {
+		first  step
+		others bool // have sent a request before
+		want   string
+	}
+	eachInFakeTime(t, map[string]row{
+		"for another attempt":                       {step{status: 503, header: map[string]string{"Retry-After": "30"}}, false, "the review is over while waiting for another attempt: HSS answered 503"},
+		"for an earlier request with the same keys": {slow, true, "waiting for an earlier request with these credentials"},
+	}, func(t *testing.T, tc row) {
+		client := scripted(t, newScript(tc.first, list()), nil)
+		if tc.others {
+			go func() { _, _ = client.List(context.WithoutCancel(t.Context()), hss.ListRequest{}) }()
+			synctest.Wait()
+		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		errStop := errors.New("the review is over")
 		time.AfterFunc(time.Second, func() { cancel(errStop) })
 		begun := time.Now()
-		_, err := scripted(t, s, nil).List(ctx, hss.ListRequest{})
-		var got *hss.Error
-		if !errors.Is(err, errStop) || !errors.As(err, &got) || !strings.HasPrefix(err.Error(), "gave up after 1 attempt (the review is over): HSS answered 503") {
-			t.Errorf("error is %v", err)
+		_, err := client.List(ctx, hss.ListRequest{})
+		if !errors.Is(err, errStop) || !strings.HasPrefix(err.Error(), tc.want) || time.Since(begun) != time.Second {
+			t.Errorf("after %s: %v", time.Since(begun), err)
 		}
-		if waited := time.Since(begun); waited != time.Second {
-			t.Errorf("waited %s, want 1s", waited)
-		}
+		time.Sleep(time.Minute) // until the others have their answers
 	})
 }
 
-func TestCallersDeadlineEndsAnAttemptAndNamesTheOneBefore(t *testing.T) {
+func TestADeadlineEndsTheRetries(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := newScript(step{status: 503}, step{takes: time.Hour})
+	type row struct {
+		steps []step
+		sent  int
+		takes time.Duration
+		want  string
+	}
+	eachInFakeTime(t, map[string]row{
+		"a Retry-After past the deadline is not waited for": {[]step{throttled("3")}, 1, 0,
+			"no time for another attempt in 3.1s: HSS answered 429: an empty answer; retry after 3s"},
+		"the error names the attempt before": {[]step{{status: 503}, {takes: time.Hour}}, 2, time.Second,
+			"after 2 attempts: no complete answer: hss.example.com: context deadline exceeded; the one before: HSS answered 503: an empty answer"},
+	}, func(t *testing.T, tc row) {
+		s, begun := newScript(tc.steps...), time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := scripted(t, s, nil).List(ctx, hss.ListRequest{})
-		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("error is %v", err)
-		}
-		want := "after 2 attempts: no complete answer: hss.example.com: context deadline exceeded; the one before: HSS answered 503: an empty answer"
-		if diff := cmp.Diff(want, err.Error()); diff != "" {
-			t.Errorf("error (-want +got):\n%s", diff)
-		}
-	})
-}
-
-func TestOneAttemptMeansNoRetries(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := newScript(step{status: 503})
-		client := scripted(t, s, func(c *hss.Config) { c.Retry.MaxAttempts = 1 })
-		if _, err := client.List(t.Context(), hss.ListRequest{}); err == nil || s.asked() != 1 {
-			t.Errorf("error is %v after %d attempts", err, s.asked())
+		if err == nil || err.Error() != tc.want || s.sent() != tc.sent || time.Since(begun) != tc.takes {
+			t.Errorf("error is %v after %d requests in %s, want %s", err, s.sent(), time.Since(begun), tc.want)
 		}
 	})
 }
@@ -226,16 +219,506 @@ func TestJitterStaysWithinItsBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript(step{status: 503})
 		client := scripted(t, s, func(c *hss.Config) {
-			c.Retry = hss.RetryPolicy{MaxAttempts: 40, BaseDelay: time.Second, MaxDelay: 4 * time.Second}
+			c.Retry = hss.RetryPolicy{MaxAttempts: 40, BaseDelay: time.Second}
 		})
 		if _, err := client.List(t.Context(), hss.ListRequest{}); err == nil {
 			t.Fatal("no error")
 		}
 		for i := 1; i < len(s.at); i++ {
-			bound := min(time.Second<<min(i-1, 2), 4*time.Second)
+			bound := min(time.Second<<min(i-1, 3), 5*time.Second)
 			if waited := s.at[i] - s.at[i-1]; waited < 0 || waited >= bound {
 				t.Errorf("wait %d was %s, want less than %s", i, waited, bound)
 			}
 		}
 	})
+}
+
+func throttled(after string) step {
+	return step{status: 429, header: map[string]string{"Retry-After": after}}
+}
+
+// refusal is the gateway's answer to a bad signature.
+func refusal() step {
+	return step{status: 401, body: `{"error_code":"APIGW.0301","error_msg":"Incorrect IAM authentication information","request_id":"r9"}`}
+}
+
+// keys is a source whose credentials a test may change.
+type keys struct {
+	current     atomic.Pointer[hss.Credentials]
+	invalidated atomic.Int32
+}
+
+func newKeys(c hss.Credentials) *keys {
+	k := &keys{}
+	k.current.Store(&c)
+	return k
+}
+
+func (k *keys) Credentials(context.Context) (hss.Credentials, error) { return *k.current.Load(), nil }
+func (k *keys) Invalidate()                                          { k.invalidated.Add(1) }
+
+// listAll calls List from many goroutines and returns their errors.
+func listAll(t *testing.T, client *hss.Client, callers int) []error {
+	t.Helper()
+	errs := make([]error, callers)
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() { _, errs[i] = client.List(t.Context(), hss.ListRequest{}) })
+	}
+	wg.Wait()
+	return errs
+}
+
+func TestRefusedCredentialsPause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript(refusal())
+		source := newKeys(accessKey())
+		client := scripted(t, s, func(c *hss.Config) { c.Credentials = source })
+		for _, err := range listAll(t, client, 50) {
+			var refused *hss.RefusedError
+			var got *hss.Error
+			if !errors.As(err, &refused) || !errors.As(err, &got) || got.Code != "APIGW.0301" || !got.Unauthenticated() {
+				t.Fatalf("error is %v", err)
+			}
+			want := "HSS refused the credentials, so nothing is sent before 2000-01-01T00:05:00Z unless they change: " +
+				"HSS answered 401 APIGW.0301: Incorrect IAM authentication information (request r9)"
+			if diff := cmp.Diff(want, err.Error()); diff != "" {
+				t.Fatalf("error (-want +got):\n%s", diff)
+			}
+		}
+		if s.sent() != 1 || source.invalidated.Load() != 1 {
+			t.Errorf("50 callers sent %d requests and invalidated %d times, want 1 and 1", s.sent(), source.invalidated.Load())
+		}
+		time.Sleep(5*time.Minute - time.Second)
+		listAll(t, client, 1)
+		if s.sent() != 1 {
+			t.Error("asked again before the pause was over")
+		}
+	})
+}
+
+func TestPausesDoubleWhileTheCredentialsStayRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript(refusal())
+		client := scripted(t, s, nil)
+		for range 6 * 60 {
+			listAll(t, client, 3)
+			time.Sleep(time.Minute)
+		}
+		var want []time.Duration
+		for _, minutes := range []int{0, 5, 15, 35, 75, 135, 195, 255, 315} {
+			want = append(want, time.Duration(minutes)*time.Minute)
+		}
+		if diff := cmp.Diff(want, s.at); diff != "" {
+			t.Errorf("times of the requests (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestChangedCredentialsEndThePause(t *testing.T) {
+	t.Parallel()
+	changed := accessKey()
+	changed.SecretKey = hss.NewSecret("another")
+	temporary := accessKey()
+	temporary.SecurityToken = hss.NewSecret("sts")
+	eachInFakeTime(t, map[string]hss.Credentials{
+		"another secret key": changed, "a security token": temporary, "a token": {Token: hss.NewSecret("T")},
+	}, func(t *testing.T, next hss.Credentials) {
+		s := newScript(refusal(), list())
+		source := newKeys(accessKey())
+		client := scripted(t, s, func(c *hss.Config) { c.Credentials = source })
+		if err := listAll(t, client, 1)[0]; err == nil {
+			t.Fatal("no error")
+		}
+		source.current.Store(&next)
+		if err := listAll(t, client, 1)[0]; err != nil {
+			t.Errorf("with changed credentials: %v", err)
+		}
+		old := accessKey()
+		source.current.Store(&old)
+		if err := listAll(t, client, 1)[0]; err == nil || s.sent() != 2 {
+			t.Errorf("with the refused ones again: error %v, %d requests", err, s.sent())
+		}
+	})
+}
+
+func TestCredentialsAreSentOneRequestAtATimeUntilTheyWork(t *testing.T) {
+	t.Parallel()
+	eachInFakeTime(t, map[string]hss.Credentials{"an access key": accessKey(), "a token": {Token: hss.NewSecret("T")}}, func(t *testing.T, credentials hss.Credentials) {
+		unwell, works, refused := step{status: 503}, list(), refusal()
+		unwell.takes, works.takes, refused.takes = time.Second, time.Second, time.Second
+		s := newScript(unwell, unwell, works, refused)
+		client := scripted(t, s, func(c *hss.Config) {
+			c.Retry.MaxAttempts, c.Credentials = 1, hss.StaticCredentials(credentials)
+		})
+		for _, err := range listAll(t, client, 20) {
+			if err != nil && strings.Contains(err.Error(), "attempts") {
+				t.Errorf("a retry: %v", err)
+			}
+		}
+		// Two show nothing of the credentials, the third that they work; then all others are in flight at once.
+		want := append([]time.Duration{0, time.Second, 2 * time.Second}, slices.Repeat([]time.Duration{3 * time.Second}, 17)...)
+		if diff := cmp.Diff(want, s.at); diff != "" {
+			t.Errorf("times of the requests (-want +got):\n%s", diff)
+		}
+		listAll(t, client, 20)
+		if s.sent() != 20 {
+			t.Errorf("%d requests were sent with refused credentials", s.sent()-20)
+		}
+	})
+}
+
+func TestARefusalForItsDateNamesTheClockSkew(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		code, date, want string
+	}
+	eachInFakeTime(t, map[string]row{
+		"ahead of us":        {"APIGW.0303", "Sat, 01 Jan 2000 00:17:00 GMT", "the server's clock is 17m0s ahead of this machine's"},
+		"behind us":          {"APIG.0303", "Fri, 31 Dec 1999 23:00:00 GMT", "the server's clock is 1h0m0s behind this machine's"},
+		"without a date":     {"APIC.0303", "", "APIC.0303: bad date (request"},
+		"of another service": {"HSS.0303", "Sat, 01 Jan 2000 00:17:00 GMT", "HSS.0303: bad date (request"},
+	}, func(t *testing.T, tc row) {
+		s := newScript(step{
+			status: 401, body: fmt.Sprintf(`{"error_code":%q,"error_msg":"bad date"}`, tc.code),
+			header: map[string]string{"Date": tc.date, "X-Request-Id": "r"},
+		})
+		err := listAll(t, scripted(t, s, nil), 1)[0]
+		if err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("error is %v, want %q in it", err, tc.want)
+		}
+	})
+}
+
+func TestACodeOfTheGatewayIsARefusalWhateverTheStatus(t *testing.T) {
+	t.Parallel()
+	for code, requests := range map[string]int{
+		"APIGW.0301": 1, "APIG.0303": 1, "APIC.0301": 1, "HSS.0301": 2, "0301": 2, "APIGW.0305": 2, "XAPIGW.0301": 2, "APIGW.0302": 2,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newScript(step{status: 400, body: fmt.Sprintf(`{"error_code":%q}`, code)})
+			client := scripted(t, s, nil)
+			listAll(t, client, 1)
+			listAll(t, client, 1)
+			if s.sent() != requests {
+				t.Errorf("%s: %d requests were sent, want %d", code, s.sent(), requests)
+			}
+		})
+	}
+}
+
+// projects returns clients of several projects that share a KeyGuard, each with a script of its own.
+func projects(t *testing.T, servers map[string]*script) map[string]*hss.Client {
+	t.Helper()
+	keys := hss.NewKeyGuard()
+	clients := map[string]*hss.Client{}
+	for name, s := range servers {
+		clients[name] = scripted(t, s, func(c *hss.Config) { c.ProjectID, c.Keys = name, keys })
+	}
+	return clients
+}
+
+// sent returns how many requests all scripts got.
+func sent(servers map[string]*script) (n int) {
+	for _, s := range servers {
+		n += s.sent()
+	}
+	return n
+}
+
+func TestAKeyOfManyProjectsIsNotLocked(t *testing.T) {
+	t.Parallel()
+	eachInFakeTime(t, map[string]time.Duration{"refused at once": 0, "refused after all have asked": time.Second}, func(t *testing.T, takes time.Duration) {
+		servers := map[string]*script{}
+		for n := range 7 {
+			refused := refusal()
+			refused.takes = takes
+			servers[fmt.Sprint("p", n)] = newScript(refused)
+		}
+		clients := projects(t, servers)
+		for _, want := range []int{2, 3, 4} { // then one a pause
+			var all sync.WaitGroup
+			for _, client := range clients {
+				all.Go(func() {
+					for _, err := range listAll(t, client, 5) {
+						var refused *hss.RefusedError
+						if !errors.As(err, &refused) || !strings.Contains(err.Error(), "APIGW.0301") {
+							t.Errorf("error is %v", err)
+						}
+					}
+				})
+			}
+			all.Wait()
+			if n := sent(servers); n != want {
+				t.Errorf("%d requests were sent with a key that never worked, want %d", n, want)
+			}
+			time.Sleep(10*time.Minute + time.Second)
+		}
+	})
+}
+
+func TestAProjectWhereAKeyIsRefusedStopsNoOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		servers := map[string]*script{"good": newScript(list()), "bad": newScript(refusal())}
+		clients := projects(t, servers)
+		for range 6 * 60 {
+			if err := listAll(t, clients["bad"], 3)[0]; err == nil {
+				t.Fatal("no error")
+			}
+			for _, err := range listAll(t, clients["good"], 3) {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(time.Minute)
+		}
+		if n := servers["bad"].sent(); n != 9 {
+			t.Errorf("where the key is refused, %d requests were sent in six hours, want 9", n)
+		}
+	})
+}
+
+// However often the projects that stay refused are requested first, the others get their turn.
+func TestAProjectThatIsAlwaysRefusedStarvesNoOther(t *testing.T) {
+	t.Parallel()
+	for name, good := range map[string][]step{"never refused": {list()}, "recovers": {refusal(), list()}} {
+		synctest.Test(t, func(t *testing.T) {
+			clients := projects(t, map[string]*script{"good": newScript(good...), "bad": newScript(refusal()), "worse": newScript(refusal())})
+			for range 60 {
+				for _, refused := range []string{"bad", "worse"} {
+					if err := listAll(t, clients[refused], 1)[0]; err == nil {
+						t.Errorf("%s: no error", refused)
+					}
+				}
+				if listAll(t, clients["good"], 1)[0] == nil {
+					return
+				}
+				time.Sleep(time.Minute)
+			}
+			t.Errorf("%s: nothing is sent for an hour to the project where the key works", name)
+		})
+	}
+}
+
+func TestAnAnswerToAnEarlierRequestEndsNoPause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		slow, refused := list(), refusal()
+		slow.takes, refused.takes = 2*time.Second, time.Second
+		s := newScript(list(), slow, refused, list())
+		client := scripted(t, s, nil)
+		listAll(t, client, 1)
+		listAll(t, client, 2) // one is refused, and then the other answered
+		for _, err := range listAll(t, client, 3) {
+			if err == nil || !strings.Contains(err.Error(), "APIGW.0301") {
+				t.Errorf("error is %v", err)
+			}
+		}
+		if s.sent() != 3 {
+			t.Errorf("%d requests were sent", s.sent())
+		}
+	})
+}
+
+// cloud answers for IAM and for HSS, and keeps the requests.
+type cloud struct {
+	iam, hss *script
+
+	mu   sync.Mutex
+	sent []*http.Request
+}
+
+func (c *cloud) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.mu.Lock()
+	c.sent = append(c.sent, r)
+	c.mu.Unlock()
+	if r.URL.Host == "iam.cn-north-4.myhuaweicloud.com" {
+		return c.iam.RoundTrip(r)
+	}
+	return c.hss.RoundTrip(r)
+}
+
+// iamList is IAM's answer.
+func iamList(body string) step { return step{status: 200, body: `{"projects":[` + body + `]}`} }
+
+func oneProject() step { return iamList(`{"id":"p9","name":"cn-north-4"}`) }
+
+// inRegion makes a client that knows a region and no project ID.
+func inRegion(t *testing.T, c *cloud, source hss.CredentialSource) *hss.Client {
+	t.Helper()
+	return scripted(t, nil, func(config *hss.Config) {
+		config.Transport, config.ProjectID, config.Region, config.Credentials = c, "", "cn-north-4", source
+	})
+}
+
+func TestTheProjectIDIsFoundThroughIAMOnce(t *testing.T) {
+	t.Parallel()
+	eachInFakeTime(t, map[string]hss.Credentials{"a signature": accessKey(), "a token": {Token: hss.NewSecret("T")}}, func(t *testing.T, credentials hss.Credentials) {
+		slow := oneProject()
+		slow.takes = time.Second
+		c := &cloud{iam: newScript(slow), hss: newScript(list())}
+		client := inRegion(t, c, hss.StaticCredentials(credentials))
+		for _, err := range listAll(t, client, 20) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		if c.iam.sent() != 1 || c.hss.sent() != 20 {
+			t.Errorf("%d requests to IAM and %d to HSS, want 1 and 20", c.iam.sent(), c.hss.sent())
+		}
+		first, last := c.sent[0], c.sent[20]
+		if first.URL.RequestURI() != "/v3/projects?name=cn-north-4" || len(first.Header["X-Project-Id"]) > 0 {
+			t.Errorf("IAM got %s %v", first.URL, first.Header)
+		}
+		if first.Header.Get("Authorization")+first.Header.Get("X-Auth-Token") == "" {
+			t.Error("the request to IAM is not authenticated")
+		}
+		if last.URL.Path != "/v5/p9/image/registries/images" || last.Header.Get("X-Project-Id") != "p9" {
+			t.Errorf("HSS got %s %v", last.URL, last.Header)
+		}
+	})
+}
+
+func TestAKnownProjectIDIsNotLookedUp(t *testing.T) {
+	t.Parallel()
+	withProject := accessKey()
+	withProject.ProjectID = "of-the-keys"
+	for want, change := range map[string]func(*hss.Config){
+		"of-the-keys":   func(c *hss.Config) { c.ProjectID, c.Credentials = "", hss.StaticCredentials(withProject) },
+		"of-the-config": func(c *hss.Config) { c.ProjectID = "of-the-config" },
+	} {
+		client := scripted(t, newScript(step{err: errors.New("nothing should be sent")}), func(c *hss.Config) {
+			c.Region = "cn-north-4"
+			change(c)
+		})
+		if got, err := client.ProjectID(t.Context()); got != want || err != nil {
+			t.Errorf("got %q, %v; want %q", got, err, want)
+		}
+	}
+}
+
+func TestTheLookUpOfTheProjectIsRetried(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &cloud{iam: newScript(step{err: io.ErrUnexpectedEOF}, step{status: 503}, oneProject()), hss: newScript(list())}
+		if err := listAll(t, inRegion(t, c, hss.StaticCredentials(accessKey())), 1)[0]; err != nil || c.iam.sent() != 3 {
+			t.Errorf("error is %v after %d requests", err, c.iam.sent())
+		}
+		c.iam = newScript(step{err: io.ErrUnexpectedEOF})
+		err := listAll(t, inRegion(t, c, hss.StaticCredentials(accessKey())), 1)[0]
+		wantError(t, err, "cannot find the project ID of region cn-north-4 through IAM: "+
+			"after 5 attempts: no complete answer: iam.cn-north-4.myhuaweicloud.com: unexpected EOF")
+		err = inRegion(t, c, hss.StaticCredentials(accessKey())).StartScan(t.Context(), one())
+		if _, unconfirmed := errors.AsType[*hss.UnconfirmedError](err); err == nil || unconfirmed {
+			t.Errorf("a scan that was not sent: %v", err)
+		}
+	})
+}
+
+func TestAnAccountWithoutOneProjectIsLookedUpOnceAMinute(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		answer step
+		want   string
+	}
+	eachInFakeTime(t, map[string]row{
+		"no project": {iamList(""), "region cn-north-4 is not enabled for the account of these credentials, " +
+			"since IAM has no project of that name: enable the region, or set projectID"},
+		"several projects": {iamList(`{"id":"a"},{"id":"b"}`), "the account has 2 projects named cn-north-4 (a, b): set projectID to one of them"},
+		"no permission": {step{status: 403, body: `{"error":{"code":403,"message":"not allowed","title":"Forbidden"}}`, header: map[string]string{"X-Iam-Trace-Id": "t1"}},
+			"cannot find the project ID of region cn-north-4 through IAM: IAM answered 403 403: not allowed (request t1)"},
+		"an answer without projects": {step{status: 200, body: `{}`},
+			"cannot find the project ID of region cn-north-4 through IAM: IAM answered 200: no list of projects: the answer has no projects"},
+	}, func(t *testing.T, tc row) {
+		c := &cloud{iam: newScript(tc.answer), hss: newScript(list())}
+		client := inRegion(t, c, hss.StaticCredentials(accessKey()))
+		for _, err := range append(listAll(t, client, 5), listAll(t, client, 5)...) {
+			var failed *hss.ProjectError
+			if !errors.As(err, &failed) || err.Error() != tc.want {
+				t.Fatalf("error is %v, want %s", err, tc.want)
+			}
+		}
+		if c.iam.sent() != 1 || c.hss.sent() != 0 {
+			t.Errorf("%d requests to IAM and %d to HSS, want 1 and 0", c.iam.sent(), c.hss.sent())
+		}
+		time.Sleep(time.Minute)
+		c.iam.mu.Lock()
+		c.iam.steps = []step{oneProject()}
+		c.iam.mu.Unlock()
+		if err := listAll(t, client, 1)[0]; err != nil {
+			t.Errorf("once the account has one project: %v", err)
+		}
+	})
+}
+
+func TestAKeyThatIAMRefusesIsNotSentAgainForAWhile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &cloud{iam: newScript(refusal(), oneProject()), hss: newScript(list())}
+		source := newKeys(accessKey())
+		client := inRegion(t, c, source)
+		for _, err := range append(listAll(t, client, 10), listAll(t, client, 10)...) {
+			var refused *hss.RefusedError
+			if !errors.As(err, &refused) || refused.AccessKey != accessKey().AccessKey || !strings.HasPrefix(refused.Error(), "IAM refused the credentials") {
+				t.Fatalf("error is %v", err)
+			}
+		}
+		if c.iam.sent() != 1 || c.hss.sent() != 0 || source.invalidated.Load() != 1 {
+			t.Errorf("%d requests to IAM, %d to HSS, invalidated %d times; want 1, 0, 1", c.iam.sent(), c.hss.sent(), source.invalidated.Load())
+		}
+		time.Sleep(5 * time.Minute)
+		if err := listAll(t, client, 1)[0]; err != nil {
+			t.Errorf("after the pause: %v", err)
+		}
+	})
+}
+
+func TestAnotherAccountIsLookedUpAnew(t *testing.T) {
+	t.Parallel()
+	temporary := func(key string) hss.Credentials {
+		return hss.Credentials{AccessKey: key, SecretKey: hss.NewSecret("SK"), SecurityToken: hss.NewSecret(key)}
+	}
+	type row struct {
+		first, next hss.Credentials
+		lookUps     int
+	}
+	each(t, map[string]row{
+		"another access key":     {accessKey(), hss.Credentials{AccessKey: "OTHER", SecretKey: hss.NewSecret("SK")}, 2},
+		"temporary keys renewed": {temporary("A"), temporary("B"), 1},
+		"a token renewed":        {hss.Credentials{Token: hss.NewSecret("A")}, hss.Credentials{Token: hss.NewSecret("B")}, 1},
+	}, func(t *testing.T, tc row) {
+		c := &cloud{iam: newScript(oneProject()), hss: newScript(list())}
+		source := newKeys(tc.first)
+		client := inRegion(t, c, source)
+		for _, credentials := range []hss.Credentials{tc.first, tc.next, tc.next} {
+			source.current.Store(&credentials)
+			if _, err := client.ProjectID(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if c.iam.sent() != tc.lookUps {
+			t.Errorf("%d requests to IAM, want %d", c.iam.sent(), tc.lookUps)
+		}
+	})
+}
+
+func TestIAMEndpoint(t *testing.T) {
+	for name, tc := range map[string]struct{ region, variable, want string }{
+		"a region":                       {"cn-north-4", "", "https://iam.cn-north-4.myhuaweicloud.com"},
+		"the European one":               {"eu-west-101", "", "https://iam.eu-west-101.myhuaweicloud.eu"},
+		"a region without IAM":           {"cn-south-4", "", "https://iam.myhuaweicloud.com"},
+		"a host in the environment":      {"cn-north-4", "iam.example.com", "https://iam.example.com"},
+		"an endpoint in the environment": {"cn-north-4", " http://127.0.0.1:80 ", "http://127.0.0.1:80"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("HUAWEICLOUD_SDK_IAM_ENDPOINT", tc.variable)
+			got, err := hss.IAMEndpoint(tc.region)
+			if got != tc.want || err != nil {
+				t.Errorf("got %q, %v; want %q", got, err, tc.want)
+			}
+		})
+	}
 }

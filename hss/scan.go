@@ -1,83 +1,42 @@
 package hss
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
+	"maps"
+	"net"
 	"net/url"
+	"strconv"
 	"unicode/utf8"
 )
 
-// ScanScope says what a scan looks for: a bit mask.
-type ScanScope int32
-
-// The documented scopes.
 const (
-	ScanEverything         ScanScope = 0x7fffffff
-	ScanVulnerabilities    ScanScope = 0x000f0000
-	ScanBaseline           ScanScope = 0x0000f000
-	ScanMaliciousFiles     ScanScope = 0x00000f00
-	ScanSensitiveData      ScanScope = 0x000000f0
-	ScanSoftwareCompliance ScanScope = 0x0000000f
-)
-
-const (
-	// MaxScanImages bounds a ScanRequest. The API documents no bound, and each
-	// image of a request costs money.
+	// MaxScanImages bounds a ScanRequest. The API documents no bound, and each image of a request costs money.
 	MaxScanImages = 100
-	// MaxScanRate is the largest RateLimit of a ScanRequest, in images an hour.
-	MaxScanRate = 1000
+	// scanEverything is the scope of a scan: all that HSS looks for.
+	scanEverything = 0x7fffffff
 )
 
-// ScanImage names an image of a registry that is to be scanned, as its row in
-// the list does; [Image.ToScan] makes it. What is empty is not sent.
-type ScanImage struct {
-	ID           string
-	ImageID      string
-	Digest       string
-	RegistryID   string
-	RegistryName string
-	RegistryType RegistryType
-	Namespace    string
-	Name         string
-	Version      string
-	InstanceID   string
-	InstanceURL  string
-}
-
-// ToScan names the image of a row for a [ScanRequest].
-func (i Image) ToScan() ScanImage {
-	return ScanImage{
-		ID: i.ID, ImageID: i.ImageID, Digest: i.Digest, RegistryID: i.RegistryID, RegistryName: i.RegistryName,
-		RegistryType: i.RegistryType, Namespace: i.Namespace, Name: i.Name, Version: i.Version,
-		InstanceID: i.InstanceID, InstanceURL: i.InstanceURL,
-	}
-}
-
-// ScanRequest asks to scan images of registries. Each image costs money.
+// ScanRequest requests scans of images of registries. Each image costs money.
 type ScanRequest struct {
-	// EnterpriseProjectID: 1–256 characters. Empty: the default one.
+	// EnterpriseProjectID has 1–256 characters. Empty: the default one.
 	EnterpriseProjectID string
-	// Images has 1–100 images. There is no way to ask for all of a project.
-	Images []ScanImage
-	// Scope says what to look for; 0: everything.
-	Scope ScanScope
-	// RateLimit is how many images an hour HSS scans, 0–1000; 0: no limit.
-	RateLimit int
+	// Images has 1–100 rows of the list.
+	Images []Image
 }
 
-// UnconfirmedError says that a request which must not be sent twice was sent,
-// and that it is not known whether HSS acted on it: the connection broke, time
-// ran out, or the answer was one of a server in trouble. The list of images, or
-// of tasks, shows a little later what became of it.
+// UnconfirmedError reports that a request which must not be sent twice was sent, and that it is not known whether HSS
+// received it: the connection broke, time ran out, or the answer was one of a server in trouble. The list of images
+// shows it a little later.
 type UnconfirmedError struct {
 	// Err is what happened.
 	Err error
 }
 
-// Error says that it is not known, and why.
+// Error describes what happened.
 func (e *UnconfirmedError) Error() string {
 	return "not known whether HSS received the request: " + e.Err.Error()
 }
@@ -85,112 +44,115 @@ func (e *UnconfirmedError) Error() string {
 // Unwrap returns what happened.
 func (e *UnconfirmedError) Unwrap() error { return e.Err }
 
-// StartScan asks HSS to scan images now. It returns once HSS has taken the
-// request, long before the scans end: then the images' rows say so.
+// StartScan requests scans of images now. It returns once HSS has accepted the request, long before the scans end.
 //
-// A scan is metered. So the request is sent again only if HSS certainly has not
-// acted on it: the gateway throttled it (429), or no connection could be made.
-// After anything else that is no clear answer the error is an
-// *UnconfirmedError. An *Error is HSS's refusal.
+// A scan is metered. So the request is only sent again if HSS certainly has not received it: the gateway throttled it
+// (429), or no connection could be made. After anything else that is no clear answer the error is an *UnconfirmedError.
+// An *Error is HSS's refusal.
 func (c *Client) StartScan(ctx context.Context, r ScanRequest) error {
 	if err := r.Validate(); err != nil {
 		return err
 	}
-	body, err := json.Marshal(r.wire())
-	if err != nil {
-		return fmt.Errorf("making the scan request: %w", err)
+	wire := wireScanRequest{Scope: scanEverything}
+	for n := range r.Images {
+		image := map[string]any{}
+		for name, value := range scanFields(&r.Images[n]) {
+			image[name] = value
+		}
+		// An int64 by the API's model, and a string in its own example.
+		if id, err := strconv.ParseInt(r.Images[n].ID, 10, 64); err == nil && strconv.FormatInt(id, 10) == r.Images[n].ID {
+			image["id"] = id
+		}
+		wire.Images = append(wire.Images, image)
 	}
-	query := url.Values{paramGlobalImageType: {"registry"}}
-	setText(query, paramEnterpriseProjectID, r.EnterpriseProjectID)
-	return post(ctx, c, call[struct{}]{path: "/image/image-scan/tasks", query: query, body: body, once: true})
+	query := url.Values{"global_image_type": {"registry"}}
+	return c.post(ctx, &call{path: "/image/image-scan/tasks", query: query, once: true}, r.EnterpriseProjectID, wire)
 }
 
-// Validate checks the request, and that each image can be told from others.
+// Validate checks the request, and that each image can be identified.
 func (r ScanRequest) Validate() error {
-	var p problems
-	p.lengths([]textField{{paramEnterpriseProjectID, r.EnterpriseProjectID, 256}})
-	p.between("the number of images", int64(len(r.Images)), 1, MaxScanImages)
-	p.between("scan_scope", int64(r.Scope), 0, int64(ScanEverything))
-	p.between("rate_limit", int64(r.RateLimit), 0, MaxScanRate)
-	for n, image := range r.Images {
-		image.validate(&p, fmt.Sprintf("image_info[%d]", n))
+	var problems []string
+	if n := len(r.Images); n < 1 || n > MaxScanImages {
+		problems = append(problems, fmt.Sprintf("the number of images is %d, allowed are 1 to %d", n, MaxScanImages))
 	}
-	return p.err("scan")
-}
-
-func (i ScanImage) validate(p *problems, where string) {
-	if i.ID == "" && (i.Name == "" || i.Version == "") {
-		p.addf("%s has neither an id nor an image_name and image_version", where)
-	}
-	for _, value := range []string{i.ID, i.ImageID, i.Digest, i.RegistryID, i.RegistryName, string(i.RegistryType),
-		i.Namespace, i.Name, i.Version, i.InstanceID, i.InstanceURL} {
-		if !utf8.ValidString(value) {
-			p.addf("%s is no valid UTF-8", where)
-			return
+	for n := range r.Images {
+		i := &r.Images[n]
+		if i.ID == "" && (i.Name == "" || i.Version == "") {
+			problems = append(problems, fmt.Sprintf("image_info[%d] has neither an id nor an image_name and image_version", n))
+		}
+		for _, value := range scanFields(i) {
+			if !utf8.ValidString(value) {
+				problems = append(problems, fmt.Sprintf("image_info[%d] is no valid UTF-8", n))
+				break
+			}
 		}
 	}
+	return parameters{{name: parameterEnterpriseProject, text: r.EnterpriseProjectID, longest: 256}}.validate("scan", problems...)
 }
 
 // wireScanRequest is CreateManualImageScanTaskReqInfo of the API.
 type wireScanRequest struct {
-	Scope     ScanScope       `json:"scan_scope"`
-	RateLimit int             `json:"rate_limit"`
-	All       bool            `json:"is_all"`
-	Images    []wireScanImage `json:"image_info"`
+	Scope     int              `json:"scan_scope"`
+	RateLimit int              `json:"rate_limit"`
+	All       bool             `json:"is_all"`
+	Images    []map[string]any `json:"image_info"`
 }
 
-// wireScanImage is one image of wireScanRequest.
-type wireScanImage struct {
-	ID           identifier   `json:"id,omitempty"`
-	ImageID      string       `json:"image_id,omitempty"`
-	Digest       string       `json:"image_digest,omitempty"`
-	RegistryID   string       `json:"registry_id,omitempty"`
-	RegistryName string       `json:"registry_name,omitempty"`
-	Name         string       `json:"image_name,omitempty"`
-	Version      string       `json:"image_version,omitempty"`
-	Namespace    string       `json:"namespace,omitempty"`
-	InstanceID   string       `json:"instance_id,omitempty"`
-	InstanceURL  string       `json:"instance_url,omitempty"`
-	RegistryType RegistryType `json:"registry_type,omitempty"`
-}
-
-// wire converts the request.
-func (r ScanRequest) wire() wireScanRequest {
-	wire := wireScanRequest{Scope: r.Scope, RateLimit: r.RateLimit, Images: make([]wireScanImage, 0, len(r.Images))}
-	if wire.Scope == 0 {
-		wire.Scope = ScanEverything
+// scanFields returns what identifies an image, without fields that are empty.
+func scanFields(i *Image) map[string]string {
+	fields := map[string]string{
+		"id": i.ID, "image_id": i.ImageID, "image_digest": i.Digest, "registry_id": i.RegistryID, "registry_name": i.RegistryName,
+		"registry_type": string(i.RegistryType), "image_name": i.Name, "image_version": i.Version, "namespace": i.Namespace,
+		"instance_id": i.InstanceID, "instance_url": i.InstanceURL,
 	}
-	for _, i := range r.Images {
-		wire.Images = append(wire.Images, wireScanImage{
-			ID: identifier(i.ID), ImageID: i.ImageID, Digest: i.Digest, RegistryID: i.RegistryID, RegistryName: i.RegistryName,
-			Name: i.Name, Version: i.Version, Namespace: i.Namespace, InstanceID: i.InstanceID, InstanceURL: i.InstanceURL,
-			RegistryType: i.RegistryType,
-		})
-	}
-	return wire
+	maps.DeleteFunc(fields, func(_, value string) bool { return value == "" })
+	return fields
 }
 
-// unconfirmed wraps an attempt's error after which it is not known what HSS did.
+// unconfirmed wraps an error after which it is not known whether HSS received the request.
 func unconfirmed(err error) error {
 	if answer, ok := errors.AsType[*Error](err); ok {
-		if answer.refusal() {
+		if answer.refuses() {
 			return err
 		}
 		return &UnconfirmedError{Err: err}
 	}
-	if _, broken := errors.AsType[*brokenError](err); broken && !unreceived(err) {
-		return &UnconfirmedError{Err: err}
+	_, broken := errors.AsType[*brokenError](err)
+	connection, ok := errors.AsType[*net.OpError](err)
+	if !broken || ok && connection.Op == "dial" { // not sent
+		return err
 	}
-	return err
+	return &UnconfirmedError{Err: err}
 }
 
-// refusal reports whether the answer says that nothing was done.
-func (e *Error) refusal() bool {
-	switch {
-	case e.StatusCode == http.StatusRequestTimeout:
-		return false
-	case e.StatusCode >= 400 && e.StatusCode < 500:
-		return true
+// post sends a body that HSS answers with nothing.
+func (c *Client) post(ctx context.Context, request *call, enterpriseProject string, body any) (err error) {
+	if request.body, err = json.Marshal(body); err != nil {
+		return fmt.Errorf("making the request: %w", err)
 	}
-	return acknowledges(e.StatusCode) && e.Code != ""
+	if enterpriseProject != "" {
+		request.query.Set(parameterEnterpriseProject, enterpriseProject)
+	}
+	request.expected, request.decode = "not the empty answer that was expected", checkAccepted
+	return c.send(ctx, request)
+}
+
+// checkAccepted accepts an answer to a POST that is empty, or an object without an error: other endpoints of HSS answer
+// {"error_code":0} for success.
+func checkAccepted(body []byte, scrub func(string) string) error {
+	text := string(bytes.TrimSpace(body))
+	switch {
+	case text == "", text == "null":
+		return nil
+	case text[0] != '{':
+		return errors.New("the answer is neither empty nor an object")
+	}
+	answer, err := parse(body, scrub)
+	if err != nil {
+		return err
+	}
+	if code := answer.text("error_code"); len(answer.problems) > 0 || code != "" && code != "0" {
+		return errors.New("the answer has an error_code")
+	}
+	return nil
 }

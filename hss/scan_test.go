@@ -1,7 +1,6 @@
 package hss_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -19,10 +18,10 @@ import (
 	"github.com/hssgate/hssgate/hss/hsstest"
 )
 
-// one asks to scan the row 7.
-func one() hss.ScanRequest { return hss.ScanRequest{Images: []hss.ScanImage{{ID: "7"}}} }
+// one requests a scan of the row 7.
+func one() hss.ScanRequest { return hss.ScanRequest{Images: []hss.Image{{ID: "7"}}} }
 
-func TestStartScanSendsWhatTheRowSays(t *testing.T) {
+func TestStartScanSendsTheRow(t *testing.T) {
 	t.Parallel()
 	var got *http.Request
 	var body []byte
@@ -35,7 +34,7 @@ func TestStartScanSendsWhatTheRowSays(t *testing.T) {
 		Namespace: "prod", Name: "app", Version: "1.4", InstanceID: "i", InstanceURL: "u", ScanStatus: hss.ScanStatusUnscan}
 	client := newClient(t, endpoint, func(c *hss.Config) { c.Now = signedAt })
 	err := client.StartScan(t.Context(), hss.ScanRequest{EnterpriseProjectID: hss.AllGrantedEnterpriseProjects,
-		Images: []hss.ScanImage{row.ToScan(), {ID: "x", Name: "<b>"}}, RateLimit: 5})
+		Images: []hss.Image{row, {ID: "x", Name: "<b>"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +46,7 @@ func TestStartScanSendsWhatTheRowSays(t *testing.T) {
 	if err := json.Unmarshal(body, &sent); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]any{"scan_scope": float64(0x7fffffff), "rate_limit": 5.0, "is_all": false, "image_info": []any{
+	want := map[string]any{"scan_scope": float64(0x7fffffff), "rate_limit": 0.0, "is_all": false, "image_info": []any{
 		map[string]any{"id": 7.0, "image_id": "aa", "image_digest": "sha256:aa", "registry_id": "r1", "registry_name": "swr",
 			"registry_type": "SwrPrivate", "namespace": "prod", "image_name": "app", "image_version": "1.4", "instance_id": "i", "instance_url": "u"},
 		map[string]any{"id": "x", "image_name": "<b>"},
@@ -60,152 +59,90 @@ func TestStartScanSendsWhatTheRowSays(t *testing.T) {
 	}
 }
 
-func TestAScanIsStartedAtAFaithfulServer(t *testing.T) {
+func TestStartScanStartsAScan(t *testing.T) {
 	t.Parallel()
-	client, server := known(t, hsstest.WithScanTimes(0, -1, 0), hsstest.WithImages(hsstest.Image{ID: 7, ImageName: "app", ImageVersion: "1", ScanStatus: "unscan"}))
+	client, server := faithful(t, hsstest.WithScanTimes(0, -1, 0), hsstest.WithImages(hsstest.Image{ID: 7, ImageName: "app", ImageVersion: "1", ScanStatus: "unscan"}))
 	row, _, err := first(client.All(t.Context(), hss.ListRequest{}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := client.StartScan(t.Context(), hss.ScanRequest{Images: []hss.ScanImage{row.ToScan()}, Scope: hss.ScanVulnerabilities}); err != nil {
+	if err := client.StartScan(t.Context(), hss.ScanRequest{Images: []hss.Image{row}}); err != nil {
 		t.Fatal(err)
 	}
-	if row, _, _ = first(client.All(t.Context(), hss.ListRequest{})); row.ScanStatus != hss.ScanStatusScanning {
-		t.Errorf("the row is %s", row.ScanStatus)
-	}
-	task, found, err := first(client.Tasks(t.Context(), hss.TaskRequest{Type: hss.TaskTypeScan}))
-	if err != nil || !found || *task.Status != 50 || *task.Total != 1 || task.Origin != hss.TaskOriginManual || !task.EndTime.IsZero() {
-		t.Errorf("the task is %+v, error %v", task, err)
-	}
-	server.FinishScans()
-	if row, _, _ = first(client.All(t.Context(), hss.ListRequest{})); row.ScanStatus != hss.ScanStatusSuccess || server.Stats().Scans != 1 {
+	if row, _, _ = first(client.All(t.Context(), hss.ListRequest{})); row.ScanStatus != hss.ScanStatusScanning || server.Stats().Scans != 1 {
 		t.Errorf("the row is %s, after %d scans", row.ScanStatus, server.Stats().Scans)
 	}
 }
 
-func TestScanRequestsAreChecked(t *testing.T) {
+func TestAnswersToAPost(t *testing.T) {
 	t.Parallel()
-	for _, tc := range []struct {
-		name    string
-		request hss.ScanRequest
-		want    string // empty: nothing is wrong
-	}{
-		{"an id alone", one(), ""},
-		{"a name and a version", hss.ScanRequest{Images: []hss.ScanImage{{Name: "a", Version: "1"}}, RateLimit: 1000, Scope: hss.ScanBaseline}, ""},
-		{"no image", hss.ScanRequest{}, "the number of images is 0, allowed are 1 to 100"},
-		{"too many images", hss.ScanRequest{Images: make([]hss.ScanImage, 101)}, "the number of images is 101"},
-		{"an image without a name", hss.ScanRequest{Images: []hss.ScanImage{{ID: "1"}, {Name: "a"}}}, "image_info[1] has neither an id nor"},
-		{"bytes that are no text", hss.ScanRequest{Images: []hss.ScanImage{{ID: "1", Namespace: "\xff"}}}, "image_info[0] is no valid UTF-8"},
-		{"a rate below 0", hss.ScanRequest{Images: one().Images, RateLimit: -1}, "rate_limit is -1, allowed are 0 to 1000"},
-		{"a scope below 0", hss.ScanRequest{Images: one().Images, Scope: -1}, "scan_scope is -1"},
-		{"a long enterprise project", hss.ScanRequest{Images: one().Images, EnterpriseProjectID: strings.Repeat("e", 257)}, "enterprise_project_id has 257"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			endpoint, asked := serve(t, answer(http.StatusOK, ""))
-			err := newClient(t, endpoint, nil).StartScan(t.Context(), tc.request)
-			if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("error is %v, want %q in it", err, tc.want)
-			}
-			if n := asked.Load(); (n == 1) != (tc.want == "") {
-				t.Errorf("asked %d times", n)
-			}
-		})
+	type row struct {
+		status      int
+		body        string
+		want        string // of the error; empty: accepted
+		unconfirmed bool   // whether a scan was started
 	}
+	each(t, map[string]row{
+		"an empty answer":                 {200, "", "", false},
+		"an empty object":                 {200, " {} ", "", false},
+		"null":                            {200, "null", "", false},
+		"success by its code":             {200, `{"error_code":0,"error_description":"success"}`, "", false},
+		"created":                         {201, "", "", false},
+		"accepted":                        {202, "{}", "", false},
+		"no content":                      {204, "", "", false},
+		"an error with a 200":             {200, `{"error_code":"HSS.0013","error_msg":"no"}`, "HSS answered 200 HSS.0013: no", false},
+		"a page of HTML":                  {200, "<html><title>Log in</title>", `titled "Log in"`, true},
+		"text":                            {200, "OK", "neither empty nor an object", true},
+		"a list":                          {200, "[]", "neither empty nor an object", true},
+		"an object that breaks off":       {200, `{"error`, "the answer ends in the middle", true},
+		"a code that is a list":           {200, `{"error_code":[]}`, "not the empty answer that was expected: the answer has an error_code", true},
+		"a refusal":                       {400, `{"error_code":"HSS.0001"}`, "HSS answered 400 HSS.0001", false},
+		"no permission":                   {403, ``, "HSS answered 403", false},
+		"no such API":                     {404, `{"error_code":"APIGW.0101"}`, "APIGW.0101", false},
+		"a gateway that waited too long":  {504, ``, "HSS answered 504", true},
+		"a gateway that did not reach it": {502, `<html>`, "HSS answered 502", true},
+		"an internal error":               {500, ``, "HSS answered 500", true},
+		"a redirect":                      {302, ``, "a redirect", true},
+	}, func(t *testing.T, tc row) {
+		endpoint, asked := serve(t, answer(tc.status, tc.body))
+		err := newClient(t, endpoint, nil).StartScan(t.Context(), one())
+		wantError(t, err, tc.want)
+		if _, unconfirmed := errors.AsType[*hss.UnconfirmedError](err); unconfirmed != tc.unconfirmed || asked.Load() != 1 {
+			t.Errorf("unconfirmed is %v, want %v, after %d requests: %v", unconfirmed, tc.unconfirmed, asked.Load(), err)
+		}
+	})
 }
 
-func TestAnswersToWhatWasPosted(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		name   string
-		status int
-		body   string
-		want   string // of the error; empty: it was taken
-		unsure bool   // whether a scan was started
-	}{
-		{"an empty answer", 200, "", "", false},
-		{"an empty object", 200, " {} ", "", false},
-		{"null", 200, "null", "", false},
-		{"success by its code", 200, `{"error_code":0,"error_description":"success"}`, "", false},
-		{"created", 201, "", "", false},
-		{"accepted", 202, "{}", "", false},
-		{"no content", 204, "", "", false},
-		{"an error that looks like success", 200, `{"error_code":"HSS.0013","error_msg":"no"}`, "HSS answered 200 HSS.0013: no", false},
-		{"a page of HTML", 200, "<html><title>Log in</title>", `titled "Log in"`, true},
-		{"text", 200, "OK", "neither empty nor an object", true},
-		{"a list", 200, "[]", "neither empty nor an object", true},
-		{"an object that breaks off", 200, `{"error`, "the answer ends in the middle", true},
-		{"a code that is a list", 200, `{"error_code":[]}`, "not the empty answer that was expected: the answer has an error_code", true},
-		{"a refusal", 400, `{"error_code":"HSS.0001"}`, "HSS answered 400 HSS.0001", false},
-		{"no right", 403, ``, "HSS answered 403", false},
-		{"no such path", 404, `{"error_code":"APIGW.0101"}`, "APIGW.0101", false},
-		{"a gateway that waited too long for HSS", 504, ``, "HSS answered 504", true},
-		{"a gateway in trouble", 502, `<html>`, "HSS answered 502", true},
-		{"HSS in trouble", 500, ``, "HSS answered 500", true},
-		{"a redirect", 302, ``, "a redirect", true},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			endpoint, asked := serve(t, answer(tc.status, tc.body))
-			err := newClient(t, endpoint, nil).StartScan(t.Context(), one())
-			if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("error is %v, want %q in it", err, tc.want)
-			}
-			if _, unsure := errors.AsType[*hss.UnconfirmedError](err); unsure != tc.unsure {
-				t.Errorf("unsure is %v, want %v: %v", unsure, tc.unsure, err)
-			}
-			if n := asked.Load(); n != 1 {
-				t.Errorf("asked %d times, want once", n)
-			}
-		})
-	}
-}
-
-// TestAScanIsAskedForAgainOnlyIfHSSCannotHaveIt shows when a metered request
-// is sent a second time.
-func TestAScanIsAskedForAgainOnlyIfHSSCannotHaveIt(t *testing.T) {
+func TestAScanIsSentAgainOnlyIfHSSCertainlyDidNotReceiveIt(t *testing.T) {
 	t.Parallel()
 	dial := &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
-	taken := step{status: 200}
-	for _, tc := range []struct {
-		name   string
-		steps  []step
-		asked  int
-		want   string
-		unsure bool
-	}{
-		{"the gateway throttled it", []step{{status: 429}, {status: 429, header: map[string]string{"Retry-After": "3"}}, taken}, 3, "", false},
-		{"nobody listened", []step{{err: dial}, taken}, 2, "", false},
-		{"nobody ever listened", []step{{err: dial}}, 5, "after 5 attempts", false},
-		{"throttled, then no answer", []step{{status: 429}, {err: io.ErrUnexpectedEOF}, taken}, 2, "unexpected EOF", true},
-		{"the connection broke", []step{{err: errors.New("connection reset by peer")}, taken}, 1, "connection reset by peer", true},
-		{"the answer broke off", []step{{status: 200, body: "{", cut: io.ErrUnexpectedEOF}, taken}, 1, "reading the answer", true},
-		{"no answer in time", []step{{status: 200, takes: time.Hour}, taken}, 1, "context deadline exceeded", true},
-		{"HSS was in trouble", []step{{status: 500}, taken}, 1, "500", true},
-		{"the gateway was", []step{{status: 503}, taken}, 1, "503", true},
-		{"it was refused", []step{{status: 400, body: `{"error_code":"HSS.0001"}`}, taken}, 1, "HSS.0001", false},
-		{"the key was refused", []step{{status: 401}, taken}, 1, "HSS refused the credentials", false},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				s := newScript(tc.steps...)
-				err := scripted(t, s, nil).StartScan(t.Context(), one())
-				if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
-					t.Errorf("error is %v, want %q in it", err, tc.want)
-				}
-				if _, unsure := errors.AsType[*hss.UnconfirmedError](err); unsure != tc.unsure {
-					t.Errorf("unsure is %v: %v", unsure, err)
-				}
-				if n := s.asked(); n != tc.asked {
-					t.Errorf("asked %d times, want %d", n, tc.asked)
-				}
-			})
-		})
+	accepted := step{status: 200}
+	type row struct {
+		steps       []step
+		sent        int
+		want        string
+		unconfirmed bool
 	}
+	eachInFakeTime(t, map[string]row{
+		"the gateway throttled it":  {[]step{{status: 429}, throttled("3"), accepted}, 3, "", false},
+		"no connection at first":    {[]step{{err: dial}, accepted}, 2, "", false},
+		"no connection at all":      {[]step{{err: dial}}, 5, "after 5 attempts", false},
+		"throttled, then no answer": {[]step{{status: 429}, {err: io.ErrUnexpectedEOF}, accepted}, 2, "unexpected EOF", true},
+		"the connection broke":      {[]step{{err: errors.New("connection reset by peer")}, accepted}, 1, "connection reset by peer", true},
+		"the answer broke off":      {[]step{{status: 200, body: "{", cut: io.ErrUnexpectedEOF}, accepted}, 1, "reading the answer", true},
+		"no answer in time":         {[]step{{status: 200, takes: time.Hour}, accepted}, 1, "context deadline exceeded", true},
+		"refused credentials":       {[]step{{status: 401}, accepted}, 1, "HSS refused the credentials", false},
+	}, func(t *testing.T, tc row) {
+		s := newScript(tc.steps...)
+		err := scripted(t, s, nil).StartScan(t.Context(), one())
+		wantError(t, err, tc.want)
+		if _, unconfirmed := errors.AsType[*hss.UnconfirmedError](err); unconfirmed != tc.unconfirmed || s.sent() != tc.sent {
+			t.Errorf("sent %d times, unconfirmed is %v: %v", s.sent(), unconfirmed, err)
+		}
+	})
 }
 
-// TestAScanOverAKeptConnectionIsSentOnce is about the transport's own retries.
+// TestAScanOverAKeptConnectionIsSentOnce is about the retries of http.Transport.
 func TestAScanOverAKeptConnectionIsSentOnce(t *testing.T) {
 	t.Parallel()
 	var scans atomic.Int32
@@ -222,22 +159,132 @@ func TestAScanOverAKeptConnectionIsSentOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := client.StartScan(t.Context(), one())
-	if _, unsure := errors.AsType[*hss.UnconfirmedError](err); !unsure || scans.Load() != 1 {
+	if _, unconfirmed := errors.AsType[*hss.UnconfirmedError](err); !unconfirmed || scans.Load() != 1 {
 		t.Errorf("sent %d times, error %v", scans.Load(), err)
 	}
 }
 
-func TestAScanWaitsForTheBudget(t *testing.T) {
+func TestRegistriesAreRead(t *testing.T) {
 	t.Parallel()
-	endpoint, asked := serve(t, answer(http.StatusOK, ""))
-	full := errors.New("the budget is used up")
-	client := newClient(t, endpoint, func(c *hss.Config) { c.Budget = budgetFunc(func(context.Context) error { return full }) })
-	err := client.StartScan(t.Context(), one())
-	if _, unsure := errors.AsType[*hss.UnconfirmedError](err); !errors.Is(err, full) || unsure || asked.Load() != 0 {
-		t.Errorf("asked %d times, error %v", asked.Load(), err)
+	client := scripted(t, newScript(step{status: 200, body: `{"total_num":4,"data_list":[` +
+		`{"id":7,"registry_name":"swr","registry_type":"SwrPrivate","registry_addr":"a","color":{}},` +
+		`{"type":"Harbor","registry_addr":"b"},{"registry_type":"Quay"},{"images_num":-1}]}`}), nil)
+	got, err := every(client.Registries(t.Context(), hss.RegistryRequest{}))
+	want := []hss.Registry{
+		{ID: "7", Name: "swr", Type: hss.RegistryTypeSWRPrivate, Address: "a"}, {Type: hss.RegistryTypeHarbor, Address: "b"}, {Type: "Quay"}, {},
+	}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("error %v, rows (-want +got):\n%s", err, diff)
 	}
 }
 
-type budgetFunc func(context.Context) error
+// every reads all rows.
+func every[T any](rows func(func(T, error) bool)) (all []T, err error) {
+	for row, err := range rows {
+		if err != nil {
+			return all, err
+		}
+		all = append(all, row)
+	}
+	return all, nil
+}
 
-func (f budgetFunc) Wait(ctx context.Context) error { return f(ctx) }
+func TestSyncRegistriesListsPushedImages(t *testing.T) {
+	t.Parallel()
+	client, _ := faithful(t, hsstest.WithScanTimes(0, 0, 0), hsstest.WithRegistries(hsstest.Registry{ID: "r1", Type: "SwrPrivate"}),
+		hsstest.WithImages(hsstest.Image{ImageName: "app", RegistryID: "r1", RegistryType: "SwrPrivate", Hidden: true}))
+	for _, want := range []int{0, 1} {
+		if rows, err := every(client.All(t.Context(), hss.ListRequest{})); err != nil || len(rows) != want {
+			t.Errorf("%d rows, error %v; want %d", len(rows), err, want)
+		}
+		err := client.SyncRegistries(t.Context(), hss.SyncRequest{Registries: []hss.SyncRegistry{{ID: "r1", Type: hss.RegistryTypeSWRPrivate}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := client.SyncRegistries(t.Context(), hss.SyncRequest{Registries: []hss.SyncRegistry{{ID: "r9", Type: hss.RegistryTypeHarbor}}})
+	if refusal, ok := errors.AsType[*hss.Error](err); !ok || refusal.Code != "HSS.0011" {
+		t.Errorf("another registry: %v", err)
+	}
+}
+
+// TestSyncRegistriesIsRetried shows that it may be sent twice: it costs nothing.
+func TestSyncRegistriesIsRetried(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript(step{err: io.ErrUnexpectedEOF}, step{status: 503}, step{status: 200})
+		err := scripted(t, s, nil).SyncRegistries(t.Context(), hss.SyncRequest{Registries: []hss.SyncRegistry{{ID: "r1", Type: hss.RegistryTypeHarbor}}})
+		if err != nil || s.sent() != 3 {
+			t.Errorf("sent %d times, error %v", s.sent(), err)
+		}
+	})
+}
+
+// faithful returns a client of a server of package hsstest.
+func faithful(t *testing.T, list ...hsstest.Option) (*hss.Client, *hsstest.Server) {
+	t.Helper()
+	server := hsstest.NewServer(append(list, hsstest.WithCredentials(hsstest.Credential{AccessKey: "AKEXAMPLE", SecretKey: "SKEXAMPLE"}))...)
+	t.Cleanup(server.Close)
+	return newClient(t, server.URL, nil), server
+}
+
+// vulnerable requests what the row of vulnerableRow has.
+func vulnerable() hss.VulnerabilityRequest {
+	return hss.VulnerabilityRequest{ImageID: "aa11", ImageType: hss.ImageTypePrivate, Namespace: "prod", ImageName: "team/app", Tag: "1.4"}
+}
+
+func vulnerableRow(vulnerabilities ...hsstest.Vulnerability) hsstest.Image {
+	return hsstest.Image{ImageID: "aa11", ImageType: "private_image", Namespace: "prod", ImageName: "team/app", ImageVersion: "1.4",
+		Vulnerabilities: vulnerabilities}
+}
+
+// first reads one row of a list.
+func first[T any](rows func(func(T, error) bool)) (row T, found bool, err error) {
+	for row, err := range rows {
+		return row, true, err
+	}
+	return row, false, nil
+}
+
+func TestVulnerabilitiesAreDecoded(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		body string
+		want []hss.Vulnerability
+		text string // of the error
+	}
+	each(t, map[string]row{
+		"every field": {`{"total_num":1,"data_list":[{"vul_id":"CVE-2024-3094","repair_necessity":"immediate_repair","description":"xz","position":"layer 2",` +
+			`"app_name":"xz-libs","app_path":"/usr/lib64","version":"5.6.0","solution":"update to 5.6.2","url":"https://example.com/3094"}]}`,
+			[]hss.Vulnerability{{ID: "CVE-2024-3094", Necessity: hss.RepairImmediate, Description: "xz", Position: "layer 2", AppName: "xz-libs",
+				AppPath: "/usr/lib64", Version: "5.6.0", Solution: "update to 5.6.2", URL: "https://example.com/3094"}}, ""},
+		"fields that are missing or null":       {`{"total_num":1,"data_list":[{"vul_id":null,"url":null}]}`, []hss.Vulnerability{{}}, ""},
+		"numbers for texts":                     {`{"total_num":1,"data_list":[{"vul_id":42,"version":1.10}]}`, []hss.Vulnerability{{ID: "42", Version: "1.10"}}, ""},
+		"an undocumented necessity is kept":     {`{"total_num":1,"data_list":[{"repair_necessity":"now","new":[1]}]}`, []hss.Vulnerability{{Necessity: "now"}}, ""},
+		"a text that need not be readable":      {`{"total_num":1,"data_list":[{"vul_id":"A","description":{}}]}`, []hss.Vulnerability{{ID: "A"}}, ""},
+		"no list":                               {`{"total_num":0}`, nil, "HSS answered 200: no list: the answer has no data_list"},
+		"an error with a 200":                   {`{"error_code":"HSS.0011","data_list":[]}`, nil, "HSS answered 200 HSS.0011"},
+		"a row that is null":                    {`{"data_list":[null]}`, nil, "data_list[0]: the row is null, not an object"},
+		"a list for a text":                     {`{"data_list":[{"vul_id":[]}]}`, nil, "data_list[0]: vul_id is a list"},
+		"more rows than a page may have":        {`{"data_list":[` + strings.Repeat(`{},`, 200) + `{}]}`, nil, "there are more than the 200 rows"},
+		"rows of which some are missing always": {`{"total_num":2,"data_list":[]}`, nil, "HSS's list is incomplete: it shows 0 of 2 rows"},
+	}, func(t *testing.T, tc row) {
+		got, err := every(scripted(t, newScript(step{status: 200, body: tc.body}), nil).Vulnerabilities(t.Context(), vulnerable()))
+		wantError(t, err, tc.text)
+		if diff := cmp.Diff(tc.want, got); diff != "" {
+			t.Errorf("rows (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestAnUndocumentedRepairNecessityIsAnUnknownSeverity(t *testing.T) {
+	t.Parallel()
+	for necessity, want := range map[hss.RepairNecessity]hss.Severity{
+		hss.RepairImmediate: hss.SeverityHigh, hss.RepairDelay: hss.SeverityMedium, hss.RepairNotNeeded: hss.SeverityLow, "now": "now",
+		"": "unknown", "Security": "unknown", "Low": "unknown", "Medium": "unknown", "High": "unknown",
+	} {
+		if got := necessity.Severity(); got != want {
+			t.Errorf("%q: got %s, want %s", necessity, got, want)
+		}
+	}
+}

@@ -7,22 +7,12 @@ import (
 )
 
 /*
-The number of unsafe settings that HSS found in an image is bounded.
+The number of unsafe settings that HSS found is limited.
 
-	forbids:  more than unsafeSettings.max, a missing number
-	allows:   0 to the maximum
-	judges:   each record and each of its architectures
+	forbids:   more than unsafeSettings.max, a missing number
+	allows:    0 to the maximum
+	evaluates: each record and each of its architectures
 */
-
-func checkUnsafeSettings() check {
-	return check{id: CheckUnsafeSettings, scope: ofScan, needsResult: true, compile: compileUnsafeSettings}
-}
-
-func compileUnsafeSettings(r *v1alpha1.Requirements, path *field.Path) ([]judge, field.ErrorList) {
-	settings := counted{
-		one:  "unsafe setting",
-		many: "unsafe settings",
-		of:   func(s *Scan) *int { return s.UnsafeSettings },
-	}
-	return compileCount(settings, r.UnsafeSettings, path.Child("unsafeSettings"))
+func compileUnsafeSettings(r *v1alpha1.Requirements, _ *field.Path) ([]rule, field.ErrorList) {
+	return count{one: "unsafe setting", many: "unsafe settings", of: func(s *Scan) *int { return s.UnsafeSettings }}.compile(r.UnsafeSettings)
 }

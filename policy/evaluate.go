@@ -1,217 +1,242 @@
 package policy
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// Evaluate judges an image by what is known of it at the time now, and returns
-// every reason why it does not pass, in a fixed order; none if it passes. ctx
-// bounds the evaluation of expressions: one that is cut short is a finding.
-//
-// Facts that are stale are judged like others.
-func (p *Policy) Evaluate(ctx context.Context, f Facts, now time.Time) []Finding {
-	e := p.newEvaluation()
-	defer p.evaluations.Put(e)
-	e.begin(f.Image, now)
-	e.judge(ctx, ofReference, nil)
+// Finding is one reason why an image does not pass.
+type Finding struct {
+	Check Check
+	// Message is one line of printable text: what was found, what is allowed.
+	Message string
+	// Action is Deny for a requirement, and if hssgate itself is the cause that
+	// no scan result is available. For any other image without a completed scan
+	// it is the policy's when, and never Allow.
+	Action v1alpha1.Action
+	// Cause is that of CheckUnavailable.
+	Cause Cause
+}
+
+// Evaluate returns every reason why an image does not pass at the time now, in a
+// fixed order; none if it passes. ctx bounds the evaluation of expressions: one
+// that is interrupted is a finding. Stale facts are evaluated like others.
+func (p *Policy) Evaluate(ctx context.Context, f *Facts, now time.Time) []Finding {
+	e := evaluation{policy: p, record: noPlace}
+	e.subject = subject{image: &f.Image, now: now, needsResult: p.needsResult}
+	e.apply(ctx, ofReference, nil)
 	switch {
 	case f.State == StateNotFound:
-		e.state(CheckNotFound, p.when.NotFound, orElse(f.Reason, "HSS has no such image"))
+		e.noResult(Finding{Check: CheckNotFound, Action: p.when.NotFound, Message: orElse(f.Reason, "HSS has no such image")})
 	case f.State != StateFound || len(f.Records) == 0:
-		e.unavailable(&f)
+		e.noResult(p.unavailable(f))
 	}
 	for i := range f.Records {
 		e.record = i
-		e.judgeRecord(ctx, &f.Records[i])
+		e.evaluateRecord(ctx, &f.Records[i])
 	}
-	return merge(e.notes, f.Records)
+	return merge(e.findings, f.Records)
 }
 
-// noResult is the reason where none is given.
-const noResult = "no scan result available from HSS"
+// noScanResult is the reason where none is given.
+const noScanResult = "no scan result available from HSS"
 
-// orElse cleans s, and replaces it if that leaves nothing.
-func orElse(s, substitute string) string {
-	if s = clean(s); s != "" {
-		return s
+// unavailable returns the finding that no scan result is available. A policy does
+// not fail open because hssgate is misconfigured or overloaded.
+func (p *Policy) unavailable(f *Facts) Finding {
+	one := Finding{Check: CheckUnavailable, Action: v1alpha1.ActionDeny, Cause: f.Cause, Message: orElse(f.Reason, noScanResult)}
+	switch f.Cause {
+	case CauseOutage:
+		one.Action = p.when.Unavailable
+	case CauseConfiguration:
+		one.Message = "not evaluated because of hssgate's own configuration: " + one.Message
+	case CauseOverload, CauseSize:
+		one.Message = "not evaluated because of hssgate's own limits: " + one.Message
 	}
-	return substitute
+	return one
 }
 
-// evaluation gathers what is wrong with one image. Its subject is changed from
-// judgement to judgement, so that one allocation serves them all.
+// evaluation collects the findings of one policy about one image.
 type evaluation struct {
-	policy  *Policy
-	image   Image
-	subject subject
-	notes   []note
-	// record is the place of the record that is being judged.
+	policy   *Policy
+	subject  subject
+	findings []placed
+	// record is the place of the record under evaluation.
 	record int
-	// suffix is added to messages, to tell two results of one record apart.
+	// suffix distinguishes the messages of two results of one record.
 	suffix string
 }
 
-// newEvaluation takes one that was used before, if there is one: most images
-// are clean, and judging them should leave nothing to clear away.
-func (p *Policy) newEvaluation() *evaluation {
-	if e, ok := p.evaluations.Get().(*evaluation); ok {
-		return e
-	}
-	return &evaluation{policy: p}
+// placed is a finding with the places of its rule and of its record.
+type placed struct {
+	Finding
+
+	rule, record int
 }
 
-func (e *evaluation) begin(image Image, now time.Time) {
-	e.image, e.notes, e.record, e.suffix = image, nil, noRecord, ""
-	e.subject = subject{image: &e.image, now: now}
-}
+// noPlace is the place of a finding about no rule, or about no record.
+const noPlace = -1
 
-// state notes that there is no completed scan to judge. Such notes come first.
-func (e *evaluation) state(c Check, action v1alpha1.Action, message string) {
-	if action == v1alpha1.ActionAllow {
-		return
-	}
-	e.notes = append(e.notes, note{
-		Finding: Finding{Check: c, Message: message, Action: action},
-		order:   -1,
-		record:  e.record,
-	})
-}
-
-// unavailable notes that no scan result is available. A policy does not fail open
-// because hssgate is set up wrongly or is flooded.
-func (e *evaluation) unavailable(f *Facts) {
-	action, message := e.policy.when.Unavailable, orElse(f.Reason, noResult)
-	switch f.Cause {
-	case CauseOutage:
-	case CauseConfiguration:
-		action, message = v1alpha1.ActionDeny, "not evaluated because of hssgate's own configuration: "+message
-	case CauseOverload, CauseSize:
-		action, message = v1alpha1.ActionDeny, "not evaluated because of hssgate's own limits: "+message
-	}
-	e.state(CheckUnavailable, action, message)
-	if action != v1alpha1.ActionAllow {
-		e.notes[len(e.notes)-1].Cause = f.Cause
+// noResult adds a finding about a missing result, which comes before those of
+// rules.
+func (e *evaluation) noResult(f Finding) {
+	if f.Action != v1alpha1.ActionAllow {
+		e.findings = append(e.findings, placed{f, noPlace, e.record})
 	}
 }
 
 func (e *evaluation) notScanned(message string) {
-	e.state(CheckNotScanned, e.policy.when.NotScanned, message)
+	e.noResult(Finding{Check: CheckNotScanned, Action: e.policy.when.NotScanned, Message: message})
 }
 
-// violation notes that the requirement at place order isn't met.
-func (e *evaluation) violation(order int, message string) {
-	if e.suffix != "" && e.noted(order, message) {
-		return
-	}
-	e.notes = append(e.notes, note{
-		Finding: Finding{
-			Check:   e.policy.requirements[order].id,
-			Message: message + e.suffix,
-			Action:  v1alpha1.ActionDeny,
-		},
-		order:  order,
-		record: e.record,
-	})
-}
-
-// noted tells whether the record already has this very finding.
-func (e *evaluation) noted(order int, message string) bool {
-	for _, n := range e.notes {
-		if n.order == order && n.record == e.record && n.Message == message {
-			return true
-		}
-	}
-	return false
-}
-
-// judge applies the requirements of one scope to the subject, whose scan is
-// that of architecture a unless that is nil.
-func (e *evaluation) judge(ctx context.Context, sc scope, a *Architecture) {
-	for _, i := range e.policy.ofScope[sc] {
-		r := &e.policy.requirements[i]
-		if r.needsResult && stageOf(e.subject.scan.Status) != stageDone {
-			continue
-		}
-		if message := r.judge(ctx, &e.subject); message != "" {
-			e.violation(i, architecturePrefix(a)+message)
-		}
-	}
-}
-
-// judgeRecord judges one record by the completed results that are known of it,
-// or by how its scan failed.
-func (e *evaluation) judgeRecord(ctx context.Context, r *Record) {
-	if lacksArchitectures(r) {
-		e.notScanned("HSS lists none of its architectures")
-		return
-	}
-	if s := stageOf(decisiveScan(r).Status); s != stagePending && s != stageDone {
-		if late := updatedAfter(r.UpdatedAt, r.ScannedAt); late != "" {
-			e.notScanned(late)
-		}
-		e.judgeResult(ctx, r)
-		return
-	}
-	results, why := completedResults(r)
+// evaluateRecord applies the rules to the results that decide for a record.
+func (e *evaluation) evaluateRecord(ctx context.Context, r *Record) {
+	results, why := decisiveResults(r)
 	if why != "" {
 		e.notScanned(why)
 	}
 	for i, result := range results {
+		if result == nil {
+			break
+		}
+		e.suffix = ""
 		if i > 0 {
 			e.suffix = " in its last completed scan"
 		}
-		e.judgeResult(ctx, result)
+		e.evaluateResult(ctx, result)
 	}
-	e.suffix = ""
 }
 
-// judgeResult applies the requirements to a record and its architectures.
-func (e *evaluation) judgeResult(ctx context.Context, r *Record) {
-	e.subject.record = r
-	e.subject.scan = decisiveScan(r)
-	e.subject.judgedApart = r.MultiArch && !r.PinnedArchitecture
-	e.subject.variables = nil
-	e.judge(ctx, ofRecord, nil)
-	e.judge(ctx, ofScan, nil)
+func (e *evaluation) evaluateResult(ctx context.Context, r *Record) {
+	s := &e.subject
+	s.record, s.scan = r, decisiveScan(r)
+	s.perArchitecture = r.MultiArch && !r.PinnedArchitecture
+	if e.policy.hasExpressions {
+		s.variables = map[string]any{"image": imageValue(s), "now": s.now}
+	}
+	e.apply(ctx, ofRecord, nil)
+	e.apply(ctx, ofScan, nil)
 	if r.PinnedArchitecture {
 		return
 	}
-	// Those of a row that does not call itself one of several are judged too.
-	e.subject.judgedApart = false
+	s.perArchitecture = false
 	for i := range r.Architectures {
-		e.judgeArchitecture(ctx, r, &r.Architectures[i])
+		a := &r.Architectures[i]
+		scans := []*Scan{&a.Scan}
+		if stageOf(a.Scan.Status) == stagePending {
+			if scans = lastScansOf(r, a); len(scans) == 0 {
+				e.notScanned(a.prefix() + pendingText(a.Scan.Status))
+			}
+		}
+		for _, s.scan = range scans {
+			e.apply(ctx, ofScan, a)
+		}
 	}
 }
 
-func (e *evaluation) judgeArchitecture(ctx context.Context, r *Record, a *Architecture) {
-	scans := []*Scan{&a.Scan}
-	if stageOf(a.Scan.Status) == stagePending {
-		scans = lastScansOf(r, a)
-	}
-	if len(scans) == 0 {
-		e.notScanned(architecturePrefix(a) + pendingText(a.Scan.Status))
-	}
-	for _, scan := range scans {
-		e.subject.scan = scan
-		e.judge(ctx, ofScan, a)
-	}
-}
-
-// architecturePrefix names an architecture by the beginning of its digest; it
-// is empty for nil.
-func architecturePrefix(a *Architecture) string {
-	const short = len("sha256:") + 12
-	switch {
-	case a == nil:
+// prefix names an architecture by the beginning of its digest; nil has no prefix.
+func (a *Architecture) prefix() string {
+	if a == nil {
 		return ""
-	case a.Digest == "":
-		return fmt.Sprintf("architecture %s: ", orElse(a.ID, "without digest"))
-	case len(a.Digest) > short:
-		return fmt.Sprintf("architecture %s…: ", clean(a.Digest[:short]))
 	}
-	return fmt.Sprintf("architecture %s: ", clean(a.Digest))
+	const short = len("sha256:") + 12
+	name := clean(a.Digest)
+	switch {
+	case a.Digest == "":
+		name = orElse(a.ID, "without digest")
+	case len(a.Digest) > short:
+		name = clean(a.Digest[:short]) + "…"
+	}
+	return "architecture " + name + ": "
+}
+
+// apply applies the rules of one scope to the subject, whose scan is that of an
+// architecture unless a is nil.
+func (e *evaluation) apply(ctx context.Context, sc scope, a *Architecture) {
+	for i := range e.policy.rules {
+		r := &e.policy.rules[i]
+		if r.scope != sc || r.needsResult && stageOf(e.subject.scan.Status) != stageDone {
+			continue
+		}
+		if message := r.violation(ctx, e.subject); message != "" {
+			e.violation(i, a.prefix()+message)
+		}
+	}
+}
+
+// violation adds a finding of a rule, unless an earlier result of the same record
+// has it already.
+func (e *evaluation) violation(i int, message string) {
+	f := placed{Finding{Check: e.policy.rules[i].id, Action: v1alpha1.ActionDeny, Message: message}, i, e.record}
+	if e.suffix != "" && slices.Contains(e.findings, f) {
+		return
+	}
+	f.Message += e.suffix
+	e.findings = append(e.findings, f)
+}
+
+// merge sorts findings, whatever the order of HSS's rows, and joins those that
+// several records share. One that not all records share names its records.
+func merge(all []placed, records []Record) []Finding {
+	if len(all) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(all, func(a, b placed) int {
+		return cmp.Or(cmp.Compare(a.rule, b.rule), cmp.Compare(a.Message, b.Message), cmp.Compare(a.record, b.record))
+	})
+	var merged []Finding
+	for len(all) > 0 {
+		first, n := all[0], 1
+		for n < len(all) && all[n].rule == first.rule && all[n].Message == first.Message {
+			n++
+		}
+		first.Message += owners(all[:n], records)
+		merged = append(merged, first.Finding)
+		all = all[n:]
+	}
+	return merged
+}
+
+// owners names the records of the same findings, unless that is all of them.
+func owners(same []placed, records []Record) string {
+	var labels []string
+	last := noPlace
+	for _, f := range same {
+		if f.record != last {
+			last = f.record
+			labels = append(labels, recordLabel(&records[last], records))
+		}
+	}
+	if len(labels) == len(records) || len(labels) == 0 {
+		return ""
+	}
+	slices.Sort(labels)
+	return " (" + strings.Join(labels, ", ") + ")"
+}
+
+// recordLabel names a record by its type and, among several of that type, by what
+// distinguishes it.
+func recordLabel(r *Record, all []Record) string {
+	label := clean(r.ImageType) + " record"
+	for _, trait := range []struct {
+		name string
+		of   func(*Record) string
+	}{
+		{"registry", func(r *Record) string { return r.RegistryName }},
+		{"instance", func(r *Record) string { return r.InstanceName }},
+		{"id", func(r *Record) string { return r.ID }},
+	} {
+		value := trait.of(r)
+		differs := func(o Record) bool { return o.ImageType == r.ImageType && trait.of(&o) != value }
+		if value != "" && slices.ContainsFunc(all, differs) {
+			return fmt.Sprintf("%s of %s %s", label, trait.name, clean(value))
+		}
+	}
+	return label
 }

@@ -5,29 +5,39 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/hssgate/hssgate/policy/glob"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// Exception is an ImageScanException ready to be asked. It is immutable and safe
-// for concurrent use. One that is invalid lets nothing past.
+// The longest reason and the longest period of a grace are those of the schema.
+const (
+	maxReasonLength = 1024
+	maxGrace        = 90 * day
+)
+
+// Exception is a compiled ImageScanException. It is immutable and safe for
+// concurrent use. An invalid one admits nothing.
 type Exception struct {
 	namespace, name string
-	globs           []glob
+	globs           glob.Set
 	digests         []string
 	policies        []string
 	vulnerabilities []string
 	reason          string
-	until           time.Time
+	created, until  time.Time
 	valid           bool
+	// grace reports whether hssgate wrote the exception itself.
+	grace bool
 }
 
 // CompileException prepares e, which ends maxLifetime after its creation at the
 // latest. The exception is never nil; if it is invalid, the error lists every
-// problem, each with its field.
+// problem with its field.
 func CompileException(e *v1alpha1.ImageScanException, maxLifetime time.Duration) (*Exception, error) {
 	if e == nil {
 		return &Exception{}, errors.New("there is no exception to compile")
@@ -43,13 +53,14 @@ func compileException(e *v1alpha1.ImageScanException, maxLifetime time.Duration)
 	compiled := &Exception{
 		namespace: e.Namespace, name: e.Name,
 		policies: slices.Clone(e.Spec.Policies), vulnerabilities: slices.Clone(e.Spec.Vulnerabilities),
-		reason: clip(e.Spec.Reason, maxReasonLength), until: endOf(e, maxLifetime),
+		reason: clip(e.Spec.Reason, maxReasonLength), created: e.CreationTimestamp.Time, until: endOf(e, maxLifetime),
 	}
+	_, compiled.grace = e.Labels[v1alpha1.GraceLabel]
 	spec := field.NewPath("spec")
 	errs := compiled.setImages(e.Spec.Images, spec.Child("images"))
-	errs = append(errs, validatePolicies(e.Spec.Policies, spec.Child("policies"))...)
-	errs = append(errs, validateVulnerabilities(e.Spec.Vulnerabilities, spec.Child("vulnerabilities"))...)
-	errs = append(errs, validateReason(e.Spec.Reason, spec.Child("reason"))...)
+	if e.Spec.Reason == "" {
+		errs = append(errs, field.Required(spec.Child("reason"), "must say why"))
+	}
 	if e.Spec.ExpiresAt.IsZero() {
 		errs = append(errs, field.Required(spec.Child("expiresAt"), "an exception must end"))
 	}
@@ -57,84 +68,89 @@ func compileException(e *v1alpha1.ImageScanException, maxLifetime time.Duration)
 	return compiled, errs
 }
 
-// endOf is when e ends. One without a time of creation, which no API server has
-// seen, has only its own word for it.
+// endOf returns when e ends. Without a time of creation, no API server has seen e,
+// and its own end counts.
 func endOf(e *v1alpha1.ImageScanException, maxLifetime time.Duration) time.Time {
 	end := e.Spec.ExpiresAt.Time
-	if e.CreationTimestamp.IsZero() {
-		return end
-	}
-	if last := e.CreationTimestamp.Add(maxLifetime); last.Before(end) {
+	if last := e.CreationTimestamp.Add(longest(e, maxLifetime)); !e.CreationTimestamp.IsZero() && last.Before(end) {
 		return last
 	}
 	return end
 }
 
-// setImages keeps globs and digests apart.
-func (e *Exception) setImages(images []string, path *field.Path) field.ErrorList {
-	errs := duplicates(images, path)
-	switch n := len(images); {
-	case n == 0:
-		errs = append(errs, field.Required(path, "name what is let past: globs over host/path, or digests"))
-	case n > maxGlobs:
-		errs = append(errs, field.TooMany(path, n, maxGlobs))
+// longest returns how long e may last. A grace is limited by its policy's period
+// instead of the configuration: see Policy.GraceEnd.
+func longest(e *v1alpha1.ImageScanException, maxLifetime time.Duration) time.Duration {
+	if _, ok := e.Labels[v1alpha1.GraceLabel]; ok {
+		return maxGrace
 	}
+	return maxLifetime
+}
+
+// setImages separates globs from digests. A glob cannot begin like a digest: its
+// host is followed by a slash, and a port is a number.
+func (e *Exception) setImages(images []string, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
 	for i, image := range images {
-		if err := e.addImage(image); err != nil {
+		if namesDigest(image) {
+			e.digests = append(e.digests, image)
+			continue
+		}
+		g, err := glob.Compile(image)
+		if err != nil {
 			errs = append(errs, field.Invalid(path.Index(i), image, err.Error()))
 		}
+		e.globs = append(e.globs, g)
 	}
 	return errs
 }
 
-func (e *Exception) addImage(pattern string) error {
-	if namesDigest(pattern) {
-		e.digests = append(e.digests, pattern)
-		return validateDigest(pattern)
-	}
-	g, err := compileGlob(pattern)
-	e.globs = append(e.globs, g)
-	return err
+func namesDigest(pattern string) bool { return strings.HasPrefix(pattern, "sha256:") }
+
+// isDigest reports whether s is a complete sha256 digest, as HSS and registries
+// spell it.
+func isDigest(s string) bool {
+	hex, ok := strings.CutPrefix(s, "sha256:")
+	return ok && len(hex) == 64 && strings.Trim(hex, "0123456789abcdef") == ""
 }
 
-// Namespace is the only one that the exception counts in.
+// Namespace returns the only namespace in which the exception counts.
 func (e *Exception) Namespace() string { return e.namespace }
 
-// Name is the exception's name, unique in its namespace.
+// Name returns the exception's name, unique in its namespace.
 func (e *Exception) Name() string { return e.name }
 
-// Reason says why, in one line of printable text.
+// Reason returns the reason in one line of printable text.
 func (e *Exception) Reason() string { return e.reason }
 
-// Until is when the exception ends.
+// Until returns when the exception ends.
 func (e *Exception) Until() time.Time { return e.until }
 
-// Vulnerabilities are those that alone are let past; none: whatever is found is.
-func (e *Exception) Vulnerabilities() []string { return slices.Clone(e.vulnerabilities) }
-
-// NamesVulnerabilities tells whether only some are let past.
+// NamesVulnerabilities reports whether the exception is only for some
+// vulnerabilities.
 func (e *Exception) NamesVulnerabilities() bool { return len(e.vulnerabilities) > 0 }
 
-// Active tells whether the exception lets anything past at the time now.
+// IsGrace reports whether the exception is a grace, which hssgate writes itself. It
+// admits an image only by Policy.Grace.
+func (e *Exception) IsGrace() bool { return e.grace }
+
+// Active reports whether the exception admits anything at the time now.
 func (e *Exception) Active(now time.Time) bool { return e.valid && now.Before(e.until) }
 
-// Covers tells whether the exception, while it is active, is about a policy and
-// an image. The image's digest is the one that its reference names; it is empty
-// if it names none, and then no digest of the exception fits.
+// Covers reports whether the exception, while it is active, is about a policy and
+// an image. Its digests cover only a reference that names one of them. A grace
+// covers nothing here: see Policy.Grace.
 func (e *Exception) Covers(policy string, image *Image) bool {
-	if !e.valid || !slices.Contains(e.policies, policy) {
+	if !e.valid || e.grace || !slices.Contains(e.policies, policy) {
 		return false
 	}
-	if image.Digest != "" && slices.Contains(e.digests, image.Digest) {
-		return true
-	}
-	return matchesAny(e.globs, image.Host+"/"+image.Path)
+	return image.Digest != "" && slices.Contains(e.digests, image.Digest) ||
+		e.globs.Match(image.Host+"/"+image.Path)
 }
 
-// Excuses returns which checks of p the exception lets an image past. One that
-// names vulnerabilities excuses a check only if nothing is left to find by it
-// once those are taken away.
-func (e *Exception) Excuses(ctx context.Context, p *Policy, f Facts, now time.Time) func(Check) bool {
+// Excuses returns which checks of p the exception excuses. One for vulnerabilities
+// excuses a check only if it finds nothing without these.
+func (e *Exception) Excuses(ctx context.Context, p *Policy, f *Facts, now time.Time) func(Check) bool {
 	if len(e.vulnerabilities) == 0 {
 		return func(Check) bool { return true }
 	}
@@ -143,3 +159,27 @@ func (e *Exception) Excuses(ctx context.Context, p *Policy, f Facts, now time.Ti
 		return !slices.ContainsFunc(left, func(one Finding) bool { return one.Check == c })
 	}
 }
+
+// ValidateException returns every problem of e at the time now with its field: what
+// makes it invalid, an end more than maxLifetime after its creation, and, of a new
+// one, an end in the past.
+func ValidateException(e *v1alpha1.ImageScanException, isNew bool, now time.Time, maxLifetime time.Duration) field.ErrorList {
+	_, errs := compileException(e, maxLifetime)
+	maxLifetime = longest(e, maxLifetime)
+	path, end, created := field.NewPath("spec", "expiresAt"), e.Spec.ExpiresAt.Time, e.CreationTimestamp.Time
+	if isNew || created.IsZero() {
+		created = now
+	}
+	switch lifetime := end.Sub(created); {
+	case end.IsZero():
+	case isNew && !end.After(now):
+		errs = append(errs, field.Invalid(path, formatTime(end), "is past: it is now "+formatTime(now)))
+	case lifetime > maxLifetime:
+		errs = append(errs, field.Invalid(path, formatTime(end), fmt.Sprintf(
+			"is %s after its creation, allowed %s, that is until %s: to prolong an exception, grant a new one",
+			exact(lifetime.Round(time.Second)), exact(maxLifetime), formatTime(created.Add(maxLifetime)))))
+	}
+	return errs
+}
+
+func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }

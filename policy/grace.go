@@ -1,42 +1,20 @@
 package policy
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/validation/field"
+	celast "github.com/google/cel-go/common/ast"
 
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// The bounds of a grace are those of the schema.
-const (
-	minGrace = time.Minute
-	maxGrace = 90 * day
-)
-
-// setGrace sets no grace if s has none or one that can't be read.
-func (p *Policy) setGrace(s *v1alpha1.ImageScanPolicySpec, path *field.Path) *field.Error {
-	if s.Grace == nil {
-		return nil
-	}
-	period := s.Grace.Period.Duration
-	if period < minGrace || period > maxGrace {
-		return field.Invalid(path.Child("grace", "period"), period.String(),
-			fmt.Sprintf("must be from %s to %s, such as 168h", readable(minGrace), readable(maxGrace)))
-	}
-	p.grace = period
-	p.graceForExpressions = onlyReadResults(s.Require.Expressions)
-	return nil
-}
-
-// GracePeriod is how long an image that runs and passed is still admitted after
-// what HSS says of it turns bad; 0: no time at all.
+// GracePeriod returns how long an image that ran and passed is still admitted after
+// its scan result turned bad; 0: there is no grace.
 func (p *Policy) GracePeriod() time.Duration { return p.grace }
 
-// GraceCovers tells whether a grace covers findings of a check: those by which
-// an image turns bad that has not changed, malicious files left out.
+// GraceCovers reports whether a grace covers findings of a check: those by which an
+// unchanged image turns bad, except malicious files.
 func (p *Policy) GraceCovers(c Check) bool {
 	switch c {
 	case CheckSeverityLevel, CheckVulnerabilities, CheckUnsafeSettings, CheckScanStatus, CheckScanAge:
@@ -47,47 +25,35 @@ func (p *Policy) GraceCovers(c Check) bool {
 	return false
 }
 
-// Worsened tells whether findings say that what HSS knows of an image is bad,
-// and not only how the image is named or that nobody knows.
+// Worsened reports whether findings are about a bad scan result, and not only about
+// the reference or a missing result.
 func (p *Policy) Worsened(f *Facts, findings []Finding) bool {
 	return f.State == StateFound && slices.ContainsFunc(findings, func(one Finding) bool {
 		return one.Check == CheckMaliciousFiles || p.GraceCovers(one.Check)
 	})
 }
 
-// HasResults tells whether there is a completed result for all that the facts
-// are about: only then does an image without findings pass by what was found.
+// HasResults reports whether every record has a completed result: only then an
+// image without findings passes by what was found.
 func (f *Facts) HasResults() bool {
 	if f.State != StateFound || len(f.Records) == 0 {
 		return false
 	}
-	return !slices.ContainsFunc(f.Records, func(r Record) bool { return !hasResult(&r) })
+	return !slices.ContainsFunc(f.Records, func(r Record) bool { return unscanned(&r) != "" || r.awaitsArchitecture() })
 }
 
-func hasResult(r *Record) bool {
-	if lacksArchitectures(r) {
-		return false
-	}
-	switch stageOf(decisiveScan(r).Status) {
-	case stagePending, stageDone:
-		if _, why := completedResults(r); why != "" {
-			return false
-		}
-	case stageUnknown, stageFailed:
-		return false
-	}
-	if r.PinnedArchitecture {
-		return true
-	}
-	return !slices.ContainsFunc(r.Architectures, func(a Architecture) bool {
-		return stageOf(a.Scan.Status) != stageDone && len(lastScansOf(r, &a)) == 0
+// awaitsArchitecture reports whether the scan of any architecture is pending, with
+// no earlier scan of it known.
+func (r *Record) awaitsArchitecture() bool {
+	return slices.ContainsFunc(r.Architectures, func(a Architecture) bool {
+		return stageOf(a.Scan.Status) == stagePending && len(lastScansOf(r, &a)) == 0
 	})
 }
 
 // Digests are those of the images that one record stands for.
 type Digests struct {
-	// Image is what a history knows the image by: the record's digest, or that
-	// of the one architecture which the reference names.
+	// Image is the record's digest, or that of the one architecture which the
+	// reference names.
 	Image string
 	// Whole is the record's digest if Image is that of one architecture.
 	Whole string
@@ -95,7 +61,7 @@ type Digests struct {
 	Architectures []string
 }
 
-// Has tells whether a node that runs the image may report the digest.
+// Has reports whether a node that runs the image may report the digest.
 func (d *Digests) Has(digest string) bool {
 	return digest != "" && (digest == d.Image || slices.Contains(d.Architectures, digest))
 }
@@ -126,22 +92,80 @@ func (r *Record) digests() Digests {
 	return d
 }
 
-// GraceEnd returns when the grace of an image ends, which may be in the past; ok
-// says that it has or had any. Every record must be of an image that ran and
-// passed, and the first end counts.
-func (p *Policy) GraceEnd(h History, f *Facts, now time.Time) (end time.Time, ok bool) {
-	if p.grace == 0 || len(h) == 0 || f.State != StateFound {
-		return time.Time{}, false
+// Grace returns the exception that gives an image grace, and when that ends,
+// which may be in the past. Every record must be covered by its digest, also
+// where the reference has only a tag; of several ends the first counts.
+func (p *Policy) Grace(exceptions []*Exception, f *Facts) (first *Exception, end time.Time) {
+	if p.grace == 0 || f.State != StateFound {
+		return nil, time.Time{}
 	}
-	all := f.Digests()
-	for i := range all {
-		one, known := h.graceEnd(&all[i], p.grace, now)
-		if !known {
-			return time.Time{}, false
+	for _, d := range f.Digests() {
+		e := p.longestGrace(exceptions, d)
+		if e == nil {
+			return nil, time.Time{}
 		}
-		if i == 0 || one.Before(end) {
-			end = one
+		if until := p.GraceEnd(e); first == nil || until.Before(end) {
+			first, end = e, until
 		}
 	}
-	return end, len(all) > 0
+	return first, end
+}
+
+// longestGrace returns the exception that gives a record the longest grace, or
+// nil. One architecture of an image that passed whole has passed, too.
+func (p *Policy) longestGrace(exceptions []*Exception, d Digests) (longest *Exception) {
+	for _, e := range exceptions {
+		covers := e.valid && e.grace && !e.NamesVulnerabilities() && slices.Contains(e.policies, p.name) &&
+			(slices.Contains(e.digests, d.Image) || d.Whole != "" && slices.Contains(e.digests, d.Whole))
+		if covers && (longest == nil || p.GraceEnd(e).After(p.GraceEnd(longest))) {
+			longest = e
+		}
+	}
+	return longest
+}
+
+// GraceEnd returns when a grace ends: as its exception says, and at the latest
+// the policy's period after its creation.
+func (p *Policy) GraceEnd(e *Exception) time.Time {
+	if last := e.created.Add(p.grace); !e.created.IsZero() && last.Before(e.until) {
+		return last
+	}
+	return e.until
+}
+
+// onlyReadResults reports whether all expressions read nothing of image but what a
+// scan found, except malicious files: then an image that fails them has turned bad,
+// and is not another one or named differently.
+func onlyReadResults(expressions []v1alpha1.Expression) bool {
+	env, err := environment()
+	if err != nil {
+		return false
+	}
+	for _, e := range expressions {
+		ast, issues := env.Compile(e.Expression)
+		if issues.Err() != nil || !onlyReadsResults(celast.NavigateAST(ast.NativeRep())) {
+			return false
+		}
+	}
+	return true
+}
+
+// onlyReadsResults reports whether image is mentioned, and only before the name of a
+// result.
+func onlyReadsResults(expression celast.NavigableExpr) bool {
+	mentions := celast.MatchDescendants(expression, func(e celast.NavigableExpr) bool {
+		return e.Kind() == celast.IdentKind && e.AsIdent() == "image"
+	})
+	return len(mentions) > 0 && !slices.ContainsFunc(mentions, func(e celast.NavigableExpr) bool {
+		parent, ok := e.Parent()
+		return !ok || parent.Kind() != celast.SelectKind || !isResult(parent.AsSelect().FieldName())
+	})
+}
+
+func isResult(name string) bool {
+	switch name {
+	case "severityLevel", "vulnerabilities", "unsafeSettings", "scanStatus", "scannedAt":
+		return true
+	}
+	return false
 }

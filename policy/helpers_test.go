@@ -106,13 +106,13 @@ func image() policy.Image {
 	return policy.Image{Reference: host + "/" + path + ":" + tag, Host: host, Path: path, Tag: tag}
 }
 
-func found(records ...policy.Record) policy.Facts {
-	return policy.Facts{Image: image(), State: policy.StateFound, Records: records, AsOf: now()}
+func found(records ...policy.Record) *policy.Facts {
+	return &policy.Facts{Image: image(), State: policy.StateFound, Records: records, AsOf: now()}
 }
 
 // evaluate returns a line for each finding: "check: message [Action]", the
 // action only if it isn't Deny.
-func evaluate(tb testing.TB, p *v1alpha1.ImageScanPolicy, f policy.Facts) []string {
+func evaluate(tb testing.TB, p *v1alpha1.ImageScanPolicy, f *policy.Facts) []string {
 	tb.Helper()
 	return lines(mustCompile(tb, p).Evaluate(tb.Context(), f, now()))
 }
@@ -150,6 +150,17 @@ func runRequirement(t *testing.T, r v1alpha1.Requirements, cases []requirementCa
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			wantLines(t, c.want, evaluate(t, policyOf(r), found(c.record)))
+		})
+	}
+}
+
+// each runs a test for each case, in parallel.
+func each[C any](t *testing.T, cases map[string]C, test func(t *testing.T, c C)) {
+	t.Helper()
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, c)
 		})
 	}
 }

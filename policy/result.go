@@ -7,8 +7,8 @@ import (
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// decisiveScan is the scan that stands for the record: that of the one
-// architecture which the reference pins, else the record's own.
+// decisiveScan returns the scan of the one architecture that the reference pins,
+// or else the record's own.
 func decisiveScan(r *Record) *Scan {
 	if r.PinnedArchitecture {
 		return &r.Architectures[0].Scan
@@ -16,12 +16,12 @@ func decisiveScan(r *Record) *Scan {
 	return &r.Scan
 }
 
-// lacksArchitectures tells whether nothing can be said of what would run.
+// lacksArchitectures reports whether it is unknown what would run.
 func lacksArchitectures(r *Record) bool {
 	return (r.MultiArch || r.PinnedArchitecture) && len(r.Architectures) == 0
 }
 
-// updatedAfter says that an image was pushed after its scan, if so.
+// updatedAfter returns a message if an image was updated after its scan.
 func updatedAfter(updated, scanned time.Time) string {
 	if updated.IsZero() || scanned.IsZero() || !updated.After(scanned) {
 		return ""
@@ -29,47 +29,54 @@ func updatedAfter(updated, scanned time.Time) string {
 	return "updated " + readable(updated.Sub(scanned)) + " after its last scan"
 }
 
-// scannedAsItIs reports whether the times of a record show that its scan is of
-// the image as it is: after its last update, at a time that is known.
+// scannedAsItIs reports whether the scan is known to be of the image as it is now.
 func scannedAsItIs(r *Record) bool {
 	return !r.ScannedAt.IsZero() && updatedAfter(r.UpdatedAt, r.ScannedAt) == ""
 }
 
-// completedResults returns the completed results that decide for a record whose
-// scan is done, under way or to come, or says why there is none. There can be two:
-// what the row shows, and what it showed when an earlier scan of the same digest
-// was done. That one also counts if the image was updated since: an unchanged
+// decisive holds at most two results; the rest is nil. An array, since each evaluation has one.
+type decisive [2]*Record
+
+// decisiveResults returns the results that decide for a record, and why one of
+// them, or all, lack a completed scan. There can be two completed results: what
+// the row shows, and what it showed when an earlier scan of the same digest was
+// completed. The latter also counts if the image was updated since: an unchanged
 // image may have been pushed again. A result without the time of its scan is not
-// known to be completed, and counts all the same if it is bad.
-func completedResults(r *Record) (results []*Record, why string) {
+// known to be completed, but still counts if it is bad.
+func decisiveResults(r *Record) (results decisive, why string) {
+	if lacksArchitectures(r) {
+		return decisive{}, "HSS lists none of its architectures"
+	}
 	status := decisiveScan(r).Status
-	isDone := stageOf(status) == stageDone
 	late, last := updatedAfter(r.UpdatedAt, r.ScannedAt), lastCompleted(r)
-	switch {
-	case isDone && r.ScannedAt.IsZero():
-		return []*Record{r}, "the time of its scan is unknown"
-	case isDone && late == "":
-		return []*Record{r}, ""
+	switch stage := stageOf(status); {
+	case stage == stageUnknown || stage == stageFailed:
+		return decisive{r}, late
+	case stage == stageDone && r.ScannedAt.IsZero():
+		return decisive{r}, "the time of its scan is unknown"
+	case stage == stageDone && late == "":
+		return decisive{r}, ""
 	case status == v1alpha1.ScanStatusUnscan:
-		return nil, pendingText(status)
+		return decisive{}, pendingText(status)
 	case late != "" && last == nil:
-		return nil, late
-	case isDone:
-		return []*Record{r, last}, ""
+		return decisive{}, late
+	case stage == stageDone:
+		return decisive{r, last}, ""
+	case showsLastResult(r):
+		return decisive{asCompleted(r), last}, ""
+	case last != nil:
+		return decisive{last}, ""
 	}
-	if isRescan(r.Scan.Status) && !r.ScannedAt.IsZero() && r.Severity != "" {
-		results = append(results, asCompleted(r))
-	}
-	if last != nil {
-		results = append(results, last)
-	}
-	if len(results) == 0 {
-		return nil, pendingText(status)
-	}
-	return results, ""
+	return decisive{}, pendingText(status)
 }
 
-// asCompleted reads what r shows of its last scan as that scan's result.
+// showsLastResult reports whether a record that is being scanned again still shows
+// the result of its last scan.
+func showsLastResult(r *Record) bool {
+	return isRescan(r.Scan.Status) && !r.ScannedAt.IsZero() && r.Severity != ""
+}
+
+// asCompleted returns what r still shows of its last scan as that scan's result.
 func asCompleted(r *Record) *Record {
 	completed := *r
 	completed.Scan.Status = v1alpha1.ScanStatusSuccess
@@ -83,13 +90,13 @@ func asCompleted(r *Record) *Record {
 	return &completed
 }
 
-// isRescan tells whether an earlier scan may stand behind a pending status.
+// isRescan reports whether an earlier scan may exist beside a pending one.
 func isRescan(s v1alpha1.ScanStatus) bool {
 	return s == v1alpha1.ScanStatusScanning || s == v1alpha1.ScanStatusWaitingForScan
 }
 
-// lastCompleted is r.LastCompleted if it is a completed scan of the same
-// digest, which is the only proof that it is of the same image.
+// lastCompleted returns r.LastCompleted if it is a completed scan of the same
+// digest, which is the only proof that it is of the same image; or nil.
 func lastCompleted(r *Record) *Record {
 	last := r.LastCompleted
 	if last == nil || !scannedAsItIs(last) {
@@ -105,7 +112,7 @@ func lastCompleted(r *Record) *Record {
 	return last
 }
 
-// pinnedTo reduces last to its architecture with digest; nil if that has no
+// pinnedTo reduces last to its architecture with a digest; nil if that has no
 // completed scan.
 func pinnedTo(last *Record, digest string) *Record {
 	a := architectureOf(last, digest)
@@ -128,8 +135,8 @@ func architectureOf(r *Record, digest string) *Architecture {
 }
 
 // lastScansOf returns the last completed scans of the digest of an architecture
-// that is being scanned again. Several architectures may have it. There is none
-// unless all were completed.
+// that is being scanned again. Several architectures may have it; without a
+// completed scan of each there is none.
 func lastScansOf(r *Record, a *Architecture) (scans []*Scan) {
 	last := r.LastCompleted
 	if last == nil || a.Digest == "" || !isRescan(a.Scan.Status) || !scannedAsItIs(last) {

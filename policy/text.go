@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -11,7 +12,7 @@ import (
 // maxTextRunes bounds a text from outside within a finding.
 const maxTextRunes = 200
 
-// clean makes a text from outside fit for a line of a denial or a log: without
+// clean makes a text from outside fit for one line of a denial or a log: without
 // control, formatting and line-breaking characters, and not too long.
 func clean(s string) string {
 	return clip(s, maxTextRunes)
@@ -29,8 +30,7 @@ func clip(s string, limit int) string {
 	return string([]rune(s)[:limit-1]) + "…"
 }
 
-// printable turns every kind of white space to a space and drops what else
-// can't be seen.
+// printable maps white space to a space and drops what is not printable.
 func printable(r rune) rune {
 	switch {
 	case unicode.IsSpace(r):
@@ -41,7 +41,7 @@ func printable(r rune) rune {
 	return r
 }
 
-// isClean tells whether s is made of printable ASCII only, as most texts are.
+// isClean reports whether s is printable ASCII only, as most texts are.
 func isClean(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {
@@ -51,9 +51,12 @@ func isClean(s string) bool {
 	return true
 }
 
+// orElse returns s cleaned, or the substitute if that is empty.
+func orElse(s, substitute string) string { return cmp.Or(clean(s), substitute) }
+
 const day = 24 * time.Hour
 
-// readable writes d in its largest fitting unit: "7 days", "36h", "5m", "30s".
+// readable formats d in its largest fitting unit: "7 days", "36h", "5m", "30s".
 func readable(d time.Duration) string {
 	switch {
 	case d >= 2*day:
@@ -70,7 +73,7 @@ func readable(d time.Duration) string {
 	return d.String()
 }
 
-// readablePair writes two durations that differ so that the texts differ too.
+// readablePair formats two durations that differ so that the texts differ too.
 func readablePair(a, b time.Duration) (string, string) {
 	if x, y := readable(a), readable(b); x != y {
 		return x, y
@@ -84,7 +87,7 @@ func readablePair(a, b time.Duration) (string, string) {
 	return a.String(), b.String()
 }
 
-// exact writes d without the zero units that Go adds: "168h", not "168h0m0s".
+// exact formats d without the zero units that Go adds: "168h", not "168h0m0s".
 func exact(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {

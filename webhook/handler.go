@@ -1,305 +1,169 @@
+// Package webhook answers the admission reviews of the API server: it reads an
+// AdmissionReview, has the gate decide, and sends a complete answer.
 package webhook
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
-	"os"
-	"runtime/debug"
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+	"golang.org/x/sync/semaphore"
 	admissionv1 "k8s.io/api/admission/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/cache"
 
-	"github.com/hssgate/hssgate/gate"
-	"github.com/hssgate/hssgate/image"
-)
-
-// Defaults of Options. An object of etcd's limit of 1.5 MiB can grow sixfold in
-// a review, where "<" is written <, and an update sends it twice.
-const (
-	DefaultMaxReviewBytes   = 32 << 20
-	DefaultMaxInFlightBytes = 64 << 20
+	"github.com/hssgate/hssgate/internal/gate"
+	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/tracing"
 )
 
 const (
-	// headBytes is how much of a review that isn't read is read for its UID,
-	// which comes first, and what it is about.
-	headBytes = 16 << 10
-	// drainBytes is how much of what isn't read is taken off the connection
-	// before the answer: more than an API server can send.
-	drainBytes = 64 << 20
-	// DefaultArrivalTimeout is for the slowest of links.
-	DefaultArrivalTimeout = 10 * time.Second
+	// defaultInFlightBytes is the default of Options.MaxInFlightBytes.
+	defaultInFlightBytes = 64 << 20
+	// maxEvaluatingBytes is ten thousand small reviews, or one of the largest.
+	maxEvaluatingBytes = 40 << 20
+	// leastEvaluatingBytes is what the smallest review counts as.
+	leastEvaluatingBytes = 4 << 10
+	// maxScansRequested bounds the images of one pod that scans are requested for.
+	maxScansRequested = 20
 )
 
-// Decider makes decisions: the gate.
-type Decider interface {
-	// Decide returns by the time that ctx ends.
+// decider decides about objects: the gate. Its methods return by the time that
+// ctx ends.
+type decider interface {
 	Decide(ctx context.Context, r gate.Request) gate.Decision
-	// Denies reports whether any policy in force denies in the namespace. If
-	// so, a review that can't be judged is denied.
+	// Pin finds the digests of the images of a pod that are to be pinned.
+	Pin(ctx context.Context, r gate.Request) gate.Pinning
+	// Denies reports whether any policy denies in the namespace. If so, a review
+	// that can't be evaluated is denied.
 	Denies(namespace string) bool
-	// Exempts reports whether nothing is ever judged in the namespace.
+	// Exempts reports whether no object in the namespace is evaluated.
 	Exempts(namespace string) bool
 }
 
-// Options are the parts of a Handler.
+// Options are the parts of a Handler. All but Decider are optional.
 type Options struct {
-	Decider Decider
-	// Ready returns why no decision can be made yet, or nil. Nil: always ready.
+	Decider decider
+	// Ready returns why no decision can be made yet, or nil.
 	Ready func() error
-	// DryRun turns every denial into warnings.
+	// DryRun turns denials into warnings.
 	DryRun bool
-	// Version is hssgate's, for the comment on a pod of ProbeImage.
+	// Version is hssgate's, for the answer to a pod of ProbeImage.
 	Version string
-	// MaxReviewBytes bounds one review; 0 means DefaultMaxReviewBytes.
-	MaxReviewBytes int64
-	// Intake bounds what is read and decided at once; nil: one of its own with
-	// the defaults.
-	Intake *Intake
-	// ArrivalTimeout is how long a review may take to arrive, whatever timeout
-	// its URL tells; 0 means DefaultArrivalTimeout.
-	ArrivalTimeout time.Duration
-	// DefaultTimeout is that of a review whose URL tells none; 0 means
-	// DefaultTimeout. TimeoutMargin is kept of every timeout for the way there
-	// and back; 0 means DefaultTimeoutMargin.
-	DefaultTimeout time.Duration
-	TimeoutMargin  time.Duration
-	// Metrics counts reviews; nil: nobody counts.
-	Metrics *Metrics
-	// Recorder hears of what was let past policies; nil: nobody does.
-	Recorder Recorder
-	// Tracer makes spans of reviews; nil: nobody traces.
-	Tracer trace.Tracer
-	// Scanner asks for scans of images that HSS has none of; nil: nobody does.
-	Scanner Scanner
-	// Log gets denials and failures; nil: slog.Default().
-	Log *slog.Logger
+	// MaxInFlightBytes bounds the large reviews that are read at once.
+	MaxInFlightBytes int64
+	Metrics          *Metrics
+	// ExceptionUsed is called when an exception allowed an object, but not for
+	// dry-run requests. It must return at once.
+	ExceptionUsed func(gate.ExceptionUse)
+	// RequestScans requests scans of images that HSS has not scanned. It returns
+	// soon, a note on each image, or an empty one.
+	RequestScans func(ctx context.Context, images []image.Reference) []string
+	Tracer       trace.Tracer
+	Log          *slog.Logger
 }
 
 func (o *Options) setDefaults() {
 	if o.Ready == nil {
 		o.Ready = func() error { return nil }
 	}
-	if o.MaxReviewBytes <= 0 {
-		o.MaxReviewBytes = DefaultMaxReviewBytes
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(prometheus.NewRegistry())
 	}
-	if o.Intake == nil {
-		o.Intake = NewIntake(IntakeOptions{})
-	}
-	if o.ArrivalTimeout <= 0 {
-		o.ArrivalTimeout = DefaultArrivalTimeout
-	}
-	if o.DefaultTimeout <= 0 {
-		o.DefaultTimeout = DefaultTimeout
-	}
-	if o.TimeoutMargin <= 0 {
-		o.TimeoutMargin = DefaultTimeoutMargin
+	if o.Tracer == nil {
+		o.Tracer = noop.NewTracerProvider().Tracer("")
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
+	o.MaxInFlightBytes = cmp.Or(o.MaxInFlightBytes, defaultInFlightBytes)
 }
 
-// Handler answers the reviews of pods and of what makes pods.
+// Handler answers the reviews of pods, and of objects with pod templates.
 type Handler struct {
 	Options
-	buffers  buffers
-	denials  denials
-	failures lineLimit
-	// decided bounds the lines of denials, of pins and of what was let past.
-	decided lineLimit
+	frame     *frame
+	decisions *limitedLog
+	// logged holds the recent lines of decisions.
+	logged *cache.LRUExpireCache
 }
 
-// NewHandler returns a handler to be registered on controller-runtime's
-// webhook server.
+// NewHandler returns a handler of a validating webhook.
 func NewHandler(o Options) *Handler {
 	o.setDefaults()
-	return &Handler{Options: o, failures: newLineLimit(20, time.Second), decided: newLineLimit(200, 100*time.Millisecond)}
-}
-
-// front is what one path makes of the reviews that the Handler reads.
-type front interface {
-	// review answers a review that was read.
-	review(ctx context.Context, rv *review) answer
-	// failure answers one that can't be judged.
-	failure(rv *review, code int32, reason metav1.StatusReason, why string) answer
-	// observe counts an answer.
-	observe(rv *review, allowed bool, took time.Duration, span trace.SpanContext)
+	return &Handler{Options: o, decisions: newLimitedLog(o.Log, 10, 200), logged: cache.NewLRUExpireCache(maxLines), frame: &frame{
+		maxBytes: maxReviewBytes, arrivalTimeout: arrivalTimeout,
+		// One review may be there in excess.
+		bodies:     newBodies(max(1, o.MaxInFlightBytes-maxReviewBytes), patience),
+		evaluating: semaphore.NewWeighted(maxEvaluatingBytes), leastBytes: leastEvaluatingBytes,
+		tracer: o.Tracer, log: o.Log, failures: newLimitedLog(o.Log, 1, 20),
+	}}
 }
 
 // ServeHTTP answers one review.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h.serve(w, r, h) //nolint:contextcheck // it must not end with the request's
-}
-
-// serve answers one review. It goes on when the server shuts down or the
-// caller leaves: a context that others cancel would make a denial of it.
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request, f front) {
 	start := time.Now()
-	budget := h.budget(r)
-	ctx := &deadline{at: start.Add(budget)}
-	defer ctx.end()
-	connection := http.NewResponseController(w)
-	// Not every ResponseWriter can; the body of one that can't is a test's.
-	_ = connection.SetReadDeadline(start.Add(min(budget, h.ArrivalTimeout)))
-
-	traced, span := h.startReview(ctx, r)
-	var rv review
-	a := h.answer(traced, connection, r, &rv, f)
-	if err := a.write(w, rv.Request.UID, &h.buffers); err != nil {
-		if suppressed, log := h.failures.note(); log {
-			h.Log.Error("answer was not sent", "uid", rv.Request.UID, "error", err, "notLogged", suppressed)
-		}
-	}
-	f.observe(&rv, a.allowed, time.Since(start), span.SpanContext())
-	endReview(span, &rv.Request, &a)
+	rv, a, span := h.frame.serve(w, r, h)
+	h.Metrics.observe(rv, a.Allowed, time.Since(start), span)
 }
 
-func (h *Handler) observe(rv *review, allowed bool, took time.Duration, span trace.SpanContext) {
-	h.Metrics.observe(rv.Request.Operation, allowed, took, span)
-}
-
-// answer never panics.
-func (h *Handler) answer(ctx context.Context, connection *http.ResponseController, r *http.Request, rv *review, f front) (a answer) {
-	defer func() {
-		if p := recover(); p != nil {
-			h.Log.Error("panic while answering a review", "uid", rv.Request.UID, "panic", p, "stack", string(debug.Stack()))
-			a = f.failure(rv, http.StatusInternalServerError, metav1.StatusReasonInternalError, "internal error, see hssgate's log")
-		}
-	}()
-	if err := h.read(ctx, connection, r, rv); err != nil {
-		code, reason := failureStatus(err)
-		return f.failure(rv, code, reason, err.Error())
-	}
-	return f.review(ctx, rv)
-}
-
-func (h *Handler) review(ctx context.Context, rv *review) answer {
-	// Before anything that may be lacking: a finalizer or a status needs none.
-	workloads := workloads(&rv.Request)
+// review decides about the images that the object adds. An update that adds none
+// is allowed before anything that may be missing, such as policies.
+func (h *Handler) review(ctx context.Context, rv *review) (*response, error) {
+	workloads := newImages(&rv.Request)
 	if len(workloads) == 0 {
-		return allow()
+		return allowed(), nil
 	}
-	if err := h.begin(rv); err != nil {
-		return h.failure(rv, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, err.Error())
+	end, err := h.begin(rv)
+	if err != nil {
+		return nil, err
 	}
-	defer h.Intake.end(rv.bytes)
+	defer end()
 	a := h.decide(ctx, &rv.Request, workloads[0])
 	for _, another := range workloads[1:] {
-		a = a.and(h.decide(ctx, &rv.Request, another))
+		if !a.Allowed {
+			break
+		}
+		next := h.decide(ctx, &rv.Request, another)
+		next.Warnings = slices.Concat(a.Warnings, next.Warnings)
+		a = next
 	}
+	return a, nil
+}
+
+// begin starts the evaluation of a review, until end is called.
+func (h *Handler) begin(rv *review) (end func(), err error) {
+	if err := h.Ready(); err != nil {
+		return nil, fmt.Errorf("%w: %w", errNotReady, err)
+	}
+	return h.frame.begin(rv)
+}
+
+// failure answers a review that could not be evaluated: denied if any policy
+// denies in its namespace.
+func (h *Handler) failure(rv *review, err error) *response {
+	req := &rv.Request
+	if !req.mayAddImages() {
+		return allowed()
+	}
+	h.frame.logFailure("review could not be evaluated", req, err)
+	message := oneLine("hssgate could not evaluate this object: " + err.Error())
+	a := denied(statusOf(err), message)
+	if h.allowsFailures(req) {
+		a = allowed(message)
+	}
+	a.annotate("decision", []string{"Failed"}, "")
+	a.annotate("notices", []string{message}, "")
 	return a
 }
 
-// begin reserves what a review takes of the intake, to be given back by
-// Intake.end. The error says why there can't be a decision now.
-func (h *Handler) begin(rv *review) error {
-	if err := h.Ready(); err != nil {
-		return fmt.Errorf("not ready: %w", err)
-	}
-	if !h.Intake.begin(rv.bytes) {
-		return errBusy
-	}
-	return nil
-}
-
-var (
-	errBusy = errors.New("too many reviews at once")
-	errLate = errors.New("review did not arrive in time")
-)
-
-// read decodes the body.
-func (h *Handler) read(ctx context.Context, connection *http.ResponseController, r *http.Request, rv *review) error {
-	if r.ContentLength > h.MaxReviewBytes {
-		return readHead(r, rv, fmt.Errorf("%w: %d bytes, at most %d are allowed", errTooLarge, r.ContentLength, h.MaxReviewBytes))
-	}
-	err := h.decode(ctx, connection, r, rv)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, errLate):
-		return errLate
-	case errors.Is(err, errBusy):
-		return errBusy
-	}
-	drain(r)
-	return err
-}
-
-// decode reads the body at once if it fits into a buffer, or else bit by bit,
-// within the bound of what is read at once.
-func (h *Handler) decode(ctx context.Context, connection *http.ResponseController, r *http.Request, rv *review) error {
-	if r.ContentLength < 0 || r.ContentLength > bufferBytes {
-		body := h.Intake.arrive(ctx, r.Body, func() { _ = connection.SetReadDeadline(time.Now()) })
-		defer body.leave()
-		return decode(body, h.MaxReviewBytes, rv)
-	}
-	buffer := h.buffers.get()
-	defer h.buffers.put(buffer)
-	return decodeInto((*buffer)[:r.ContentLength], r.Body, rv)
-}
-
-// readHead reads just the UID of a review that isn't to be read, and what it is
-// about, and returns why.
-func readHead(r *http.Request, rv *review, why error) error {
-	// It ends in an error by design: what counts is the UID it came past.
-	_ = decode(r.Body, headBytes, rv)
-	drain(r)
-	return why
-}
-
-// drain reads the rest of the body, until the read deadline: an answer before
-// the end of the request resets the connection, which to the API server is a
-// call that failed.
-func drain(r *http.Request) {
-	_, _ = io.CopyN(io.Discard, r.Body, drainBytes)
-}
-
-func failureStatus(err error) (int32, metav1.StatusReason) {
-	switch {
-	case errors.Is(err, errTooLarge), errors.Is(err, image.ErrTooMany):
-		return http.StatusRequestEntityTooLarge, metav1.StatusReasonRequestEntityTooLarge
-	case errors.Is(err, errBusy), errors.Is(err, errLate):
-		return http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable
-	}
-	return http.StatusBadRequest, metav1.StatusReasonBadRequest
-}
-
-// failure answers a review that can't be judged: denied if any policy denies.
-func (h *Handler) failure(rv *review, code int32, reason metav1.StatusReason, why string) answer {
-	req := &rv.Request
-	if !concernsImages(req) {
-		return allow()
-	}
-	if suppressed, log := h.failures.note(); log {
-		h.Log.Error("review could not be judged", "uid", req.UID, "kind", req.Kind.Kind, "namespace", req.Namespace,
-			"name", req.Name, "user", req.UserInfo.Username, "reason", why, "notLogged", suppressed)
-	}
-	message := oneLine("hssgate cannot judge this object: " + why)
-	annotations := []annotation{{annotationDecision, "Failed"}, {annotationNotices, message}}
-	if h.admitsUnjudged(req) {
-		return answer{allowed: true, warnings: []string{message}, annotations: annotations}
-	}
-	return answer{code: code, reason: reason, message: message, annotations: annotations}
-}
-
-// concernsImages reports whether the request may bring images in, as far as it
-// was read.
-func concernsImages(req *request) bool {
-	if req.Operation == admissionv1.Delete || req.Operation == admissionv1.Connect {
-		return false
-	}
-	return req.Kind.Kind == "" || req.mayHoldImages()
-}
-
-func (h *Handler) admitsUnjudged(req *request) bool {
+func (h *Handler) allowsFailures(req *request) bool {
 	if req.UID == "" {
 		return false
 	}
@@ -309,24 +173,84 @@ func (h *Handler) admitsUnjudged(req *request) bool {
 	return h.Ready() == nil && !h.Decider.Denies(req.Namespace)
 }
 
-func (h *Handler) decide(ctx context.Context, req *request, workload image.Workload) answer {
-	r := gate.Request{Namespace: req.Namespace, Name: displayName(req), Workload: workload}
-	ctx, span := h.startDecision(ctx)
-	began := time.Now()
-	d := h.Decider.Decide(ctx, r)
-	h.Metrics.decided(&d, time.Since(began), span.SpanContext())
+// decide answers for one pod or pod template.
+func (h *Handler) decide(ctx context.Context, req *request, workload image.Workload) *response {
+	ctx, span := h.Tracer.Start(ctx, tracing.SpanDecision)
+	d := h.Decider.Decide(ctx, gate.Request{Namespace: req.Namespace, Name: displayName(req), Workload: workload})
 	endDecision(span, &d)
-	h.askForScans(ctx, req, workload.Template, &d)
+	h.Metrics.decided(&d)
+	h.requestScans(ctx, req, workload.Template, &d)
 	h.logDenial(req, &d)
-	h.recordLetPast(req, &d)
+	h.recordExceptions(req, &d)
 	a := h.conclude(&d)
-	h.comment(&a, req.Namespace, workload)
+	h.addProbeWarning(a, req.Namespace, workload)
 	return a
 }
 
-// workloads returns the pod or the pod templates that bring images in. A new one
-// is among them even if it names none.
-func workloads(req *request) []image.Workload {
+// conclude turns a decision into an answer.
+func (h *Handler) conclude(d *gate.Decision) *response {
+	var a *response
+	switch {
+	case d.Outcome == gate.Admitted:
+		a = allowed()
+	case d.Outcome != gate.Denied && d.Outcome != gate.Unavailable:
+		a = denied(http.StatusInternalServerError, "hssgate came to no decision")
+	case h.DryRun: // the warnings say what would have been denied
+		a = allowed()
+	case d.Outcome == gate.Unavailable:
+		a = denied(http.StatusServiceUnavailable, d.Message())
+	default:
+		a = denied(http.StatusForbidden, d.Message())
+	}
+	if h.DryRun {
+		a.Warnings = d.DryWarnings()
+	} else {
+		a.Warnings = d.Warnings()
+	}
+	if len(d.Policies) > 0 || len(d.Notices) > 0 {
+		h.annotate(a, d)
+	}
+	return a
+}
+
+// annotate records the decision in the API server's audit log.
+func (h *Handler) annotate(a *response, d *gate.Decision) {
+	a.annotate("decision", []string{string(d.Outcome)}, "")
+	a.annotate("policies", d.Policies, ",")
+	a.annotate("violations", d.Lines(), "\n")
+	a.annotate("notices", d.Notices, "\n")
+	var exceptions []string
+	for _, use := range d.ExceptionUses() {
+		exceptions = append(exceptions, use.String())
+	}
+	a.annotate("exceptions", exceptions, "\n")
+	a.annotate("scans", d.Scans, "\n")
+	if h.DryRun {
+		a.annotate("dry-run", []string{"true"}, "")
+	}
+}
+
+// requestScans requests scans of the images of a pod that HSS has not scanned,
+// unless the request is a dry run. The pods of a template request them themselves.
+func (h *Handler) requestScans(ctx context.Context, req *request, template bool, d *gate.Decision) {
+	if h.RequestScans == nil || h.DryRun || req.DryRun || template || len(d.Violations) == 0 {
+		return
+	}
+	images := d.Unscanned()
+	images = images[:min(len(images), maxScansRequested)]
+	if len(images) == 0 {
+		return
+	}
+	for n, note := range h.RequestScans(ctx, images) {
+		if note != "" {
+			d.Scans = append(d.Scans, oneLine(images[n].String()+": "+note))
+		}
+	}
+}
+
+// newImages returns the pod or the pod templates with the images that the
+// request adds. A new object is among them even if it names none.
+func newImages(req *request) []image.Workload {
 	if req.Operation != admissionv1.Create && req.Operation != admissionv1.Update {
 		return nil
 	}
@@ -345,8 +269,5 @@ func workloads(req *request) []image.Workload {
 }
 
 func displayName(req *request) string {
-	if name := req.Object.Metadata.DisplayName(); name != "" {
-		return name
-	}
-	return req.Name
+	return cmp.Or(req.Object.Metadata.DisplayName(), req.Name)
 }

@@ -3,123 +3,88 @@ package webhook
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"net/http"
-	"strings"
-	"time"
 
-	"go.opentelemetry.io/otel/trace"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	admissionv1 "k8s.io/api/admission/v1"
 
-	"github.com/hssgate/hssgate/gate"
-	"github.com/hssgate/hssgate/image"
+	"github.com/hssgate/hssgate/internal/gate"
+	"github.com/hssgate/hssgate/internal/image"
 )
-
-// The audit annotations of the webhook that pins.
-const (
-	annotationPinned    = "pinned"
-	annotationNotPinned = "not-pinned"
-)
-
-// Pinner finds the digests to pin: the gate.
-type Pinner interface {
-	// Pin returns by the time that ctx ends.
-	Pin(ctx context.Context, r gate.Request) gate.Pinning
-}
 
 // Pinning returns the handler of a mutating webhook that writes into a pod the
-// digests that HSS scanned. It reads reviews within the bounds of h, and admits
-// every object: whatever goes wrong, tags stay as they are, and h judges them.
-func (h *Handler) Pinning(p Pinner) http.Handler {
-	return &pinning{handler: h, pinner: p}
-}
+// digests that HSS scanned. It shares the limits of h, and admits every object:
+// whatever goes wrong, tags stay as they are, and h decides about them.
+func (h *Handler) Pinning() http.Handler { return (*pinning)(h) }
 
-type pinning struct {
-	handler *Handler
-	pinner  Pinner
-	left    denials
-}
-
-var _ front = (*pinning)(nil)
+type pinning Handler
 
 // ServeHTTP answers one review.
-func (p *pinning) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p.handler.serve(w, r, p) //nolint:contextcheck // it must not end with the request's
-}
+func (p *pinning) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.frame.serve(w, r, p) }
 
-func (p *pinning) observe(_ *review, _ bool, took time.Duration, _ trace.SpanContext) {
-	p.handler.Metrics.pinReviewed(took)
-}
-
-func (p *pinning) review(ctx context.Context, rv *review) answer {
-	pod, pointers := pinnable(&rv.Request)
+func (p *pinning) review(ctx context.Context, rv *review) (*response, error) {
+	req := &rv.Request
+	pod, pointers := pinnable(req)
 	if len(pod.Uses) == 0 {
-		return allow()
+		return allowed(), nil
 	}
-	if err := p.handler.begin(rv); err != nil {
-		return p.failure(rv, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, err.Error())
+	end, err := (*Handler)(p).begin(rv)
+	if err != nil {
+		return nil, err
 	}
-	defer p.handler.Intake.end(rv.bytes)
-	r := gate.Request{Namespace: rv.Request.Namespace, Name: displayName(&rv.Request), Workload: pod}
-	found := p.pinner.Pin(ctx, r)
-	if !rv.Request.DryRun {
-		p.handler.Metrics.pinned(&found, p.handler.DryRun)
+	defer end()
+	found := p.Decider.Pin(ctx, gate.Request{Namespace: req.Namespace, Name: displayName(req), Workload: pod})
+	if !req.DryRun {
+		p.Metrics.pinned(&found, p.DryRun)
 	}
-	p.log(&rv.Request, &found)
-	return p.conclude(&found, pointers)
+	p.logPins(req, &found)
+	return p.conclude(&found, pointers), nil
 }
 
 // conclude turns what was found into an answer.
-func (p *pinning) conclude(found *gate.Pinning, pointers []string) answer {
-	pinned, left := oneLineEach(found.Lines(true)), oneLineEach(append(found.Lines(false), found.Notices...))
-	a := answer{allowed: true, warnings: left}
-	if len(left) > 0 {
-		a.annotations = append(a.annotations, annotation{annotationNotPinned, strings.Join(left, "\n")})
-	}
-	if len(pinned) == 0 {
-		return a
-	}
-	if p.handler.DryRun {
+func (p *pinning) conclude(found *gate.Pinning, pointers []string) *response {
+	pinned, left := found.Lines(true), append(found.Lines(false), found.Notices...)
+	a := allowed(left...)
+	a.annotate("not-pinned", left, "\n")
+	switch {
+	case len(pinned) == 0:
+	case p.DryRun:
 		for _, line := range pinned {
-			a.warnings = append(a.warnings, "would be pinned, but hssgate runs dry: "+line)
+			a.Warnings = append(a.Warnings, "would be pinned (dry-run mode): "+line)
 		}
-		a.annotations = append(a.annotations, annotation{annotationDryRun, "true"})
-		return a
+		a.annotate("dry-run", []string{"true"}, "")
+	default:
+		a.annotate("pinned", pinned, "\n")
+		a.Patch, a.PatchType = patchOf(found.Pins, pointers), new(admissionv1.PatchTypeJSONPatch)
 	}
-	a.annotations = append(a.annotations, annotation{annotationPinned, strings.Join(pinned, "\n")})
-	a.patch = patchOf(found.Pins, pointers)
 	return a
 }
 
-// patchOf is the JSON patch (RFC 6902) that writes the pins. The object that it
-// is for is the very one that the review held, so nothing in it needs a test.
+// patchOf returns the JSON patch (RFC 6902) that writes the pins. It is for the very
+// object that the review held, so nothing in it needs a test.
 func patchOf(pins []gate.Pin, pointers []string) []byte {
-	patch := []byte{'['}
+	var patch []map[string]string
 	for i := range pins {
-		if pins[i].Pinned == "" {
-			continue
+		if pins[i].Pinned != "" {
+			patch = append(patch, map[string]string{"op": "replace", "path": pointers[pins[i].Index], "value": pins[i].Pinned})
 		}
-		if len(patch) > 1 {
-			patch = append(patch, ',')
-		}
-		patch = append(patch, `{"op":"replace","path":`...)
-		patch = appendString(patch, pointers[pins[i].Index])
-		patch = append(patch, `,"value":`...)
-		patch = appendString(patch, pins[i].Pinned)
-		patch = append(patch, '}')
 	}
-	return append(patch, ']')
+	text, err := json.Marshal(patch)
+	if err != nil { // can't happen: texts only
+		return nil
+	}
+	return text
 }
 
 // pinnable returns the pod with the images that may be pinned, and the JSON
-// pointers to them: of an update, those that it brings in. There are none in
-// anything but a pod, and in a mirror pod, which only shows what a node runs by
-// itself.
+// pointers to them: of an update, those that it adds. Only pods are pinned, and no
+// mirror pod, which only shows what a node runs by itself.
 func pinnable(req *request) (pod image.Workload, pointers []string) {
 	if !concernsPins(req) || req.Object.Metadata.Annotations.Mirror != nil {
 		return image.Workload{}, nil
 	}
 	all, _ := req.Object.Workload(req.Kind.Group, req.Kind.Kind)
-	workloads := workloads(req)
+	workloads := newImages(req)
 	if len(workloads) == 0 {
 		return image.Workload{}, nil
 	}
@@ -137,39 +102,35 @@ func pinnable(req *request) (pod image.Workload, pointers []string) {
 	return pod, pointers
 }
 
-// concernsPins reports whether the request may bring a pod's images in, as far
-// as it was read.
+// concernsPins reports whether the request may add images to a pod, as far as it was
+// read.
 func concernsPins(req *request) bool {
-	return concernsImages(req) && req.Kind.Group == "" && (req.Kind.Kind == "" || req.Kind.Kind == "Pod")
+	return req.mayAddImages() && req.Kind.Group == "" && (req.Kind.Kind == "" || req.Kind.Kind == "Pod")
 }
 
-// failure admits what can't be pinned.
-func (p *pinning) failure(rv *review, _ int32, reason metav1.StatusReason, why string) answer {
+// failure admits a pod whose images could not be pinned.
+func (p *pinning) failure(rv *review, err error) *response {
 	req := &rv.Request
-	if !concernsPins(req) || p.handler.Decider.Exempts(req.Namespace) {
-		return allow()
+	if !concernsPins(req) || p.Decider.Exempts(req.Namespace) {
+		return allowed()
 	}
-	if suppressed, log := p.handler.failures.note(); log {
-		p.handler.Log.Error("images could not be pinned", "uid", req.UID, "namespace", req.Namespace, "name", req.Name,
-			"user", req.UserInfo.Username, "reason", why, "notLogged", suppressed)
-	}
-	p.handler.Metrics.pinFailed(reason)
-	message := oneLine("hssgate cannot pin images: " + why)
-	return answer{allowed: true, warnings: []string{message}, annotations: []annotation{{annotationNotPinned, message}}}
+	p.frame.logFailure("images could not be pinned", req, err)
+	message := oneLine("hssgate could not pin images: " + err.Error())
+	p.Metrics.pins.WithLabelValues("failed", string(denied(statusOf(err), message).Result.Reason)).Inc()
+	a := allowed(message)
+	a.annotate("not-pinned", []string{message}, "")
+	return a
 }
 
-// log logs what was left, and the same again only once a minute.
-func (p *pinning) log(req *request, found *gate.Pinning) {
+// logPins logs the images that were left, and the same again only once a minute.
+func (p *pinning) logPins(req *request, found *gate.Pinning) {
 	if pinned := found.Lines(true); len(pinned) > 0 {
-		p.handler.Log.Debug("pinned", "images", pinned, "namespace", req.Namespace, "name", displayName(req), "uid", req.UID)
+		p.Log.Debug("pinned", "images", pinned, "namespace", req.Namespace, "name", displayName(req), "uid", req.UID)
 	}
 	left := append(found.Lines(false), found.Notices...)
-	if len(left) == 0 {
+	if len(left) == 0 || !(*Handler)(p).isNew(append(left, "not pinned", req.Namespace, cmp.Or(req.Object.Metadata.Controller.String(), displayName(req)))...) {
 		return
 	}
-	what := append([]string{req.Namespace, cmp.Or(ownerOf(req), displayName(req))}, left...)
-	if repeats, isNews := p.left.note(time.Now(), what...); isNews {
-		p.handler.decisionLog().Info("not pinned", "images", left, "repeats", repeats, "namespace", req.Namespace, "name", displayName(req), "uid", req.UID,
-			"operation", req.Operation, "dryRunRequest", req.DryRun, "dryRun", p.handler.DryRun)
-	}
+	p.decisions.get().Info("not pinned", "images", left, "namespace", req.Namespace, "name", displayName(req), "uid", req.UID,
+		"operation", req.Operation, "dryRunRequest", req.DryRun, "dryRun", p.DryRun)
 }

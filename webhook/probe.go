@@ -1,9 +1,8 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
-	stdjson "encoding/json"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,11 +11,9 @@ import (
 	"strings"
 
 	admissionv1 "k8s.io/api/admission/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/hssgate/hssgate/image"
+	"github.com/hssgate/hssgate/internal/image"
 )
 
 // ProbeImage is the image of a pod that is created to see whether the API server
@@ -33,21 +30,19 @@ func IsProbeComment(warning string) bool {
 	return strings.HasPrefix(warning, "hssgate ") && strings.Contains(warning, evaluates)
 }
 
-// comment adds the comment on the gate itself if the workload is a probe's.
-func (h *Handler) comment(a *answer, namespace string, w image.Workload) {
-	isProbe := func(use image.Use) bool { return use.Image == ProbeImage }
-	if !slices.ContainsFunc(w.Uses, isProbe) {
+// addProbeWarning adds the comment about hssgate itself if the pod is a probe's.
+func (h *Handler) addProbeWarning(a *response, namespace string, w image.Workload) {
+	if !slices.ContainsFunc(w.Uses, func(use image.Use) bool { return use.Image == ProbeImage }) {
 		return
 	}
-	mode := "what policies deny is denied"
-	if h.DryRun {
-		mode = "dry-run mode, nothing is denied"
-	}
-	comment := fmt.Sprintf("hssgate %s"+evaluates+"%q: %s", h.Version, namespace, mode)
-	if h.Decider.Exempts(namespace) {
+	comment := fmt.Sprintf("hssgate %s"+evaluates+"%q: what policies deny is denied", h.Version, namespace)
+	switch {
+	case h.Decider.Exempts(namespace):
 		comment = fmt.Sprintf("hssgate %s does not evaluate pods of namespace %q: it is exempt", h.Version, namespace)
+	case h.DryRun:
+		comment = fmt.Sprintf("hssgate %s"+evaluates+"%q: dry-run mode, nothing is denied", h.Version, namespace)
 	}
-	a.warnings = append([]string{comment}, a.warnings...)
+	a.Warnings = append([]string{comment}, a.Warnings...)
 }
 
 // maxProbeAnswer bounds what is read of an answer to a probe.
@@ -57,18 +52,16 @@ const maxProbeAnswer = 1 << 20
 // and returns an error unless a complete answer with the same UID comes back. It
 // is a *url.Error if the webhook could not be reached.
 func Probe(ctx context.Context, client *http.Client, url string, uid types.UID) error {
-	body, err := stdjson.Marshal(probe(uid))
-	if err != nil {
-		return fmt.Errorf("encode the review: %w", err)
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	body := fmt.Sprintf(`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":%q,"kind":{"group":"","version":"v1","kind":"Pod"},`+
+		`"name":"hssgate-probe","operation":"CREATE","object":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"hssgate-probe"}}}}`, uid)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("make the request: %w", err)
 	}
 	request.Header.Set("Content-Type", "application/json")
 	response, err := client.Do(request)
 	if err != nil {
-		return fmt.Errorf("ask the webhook: %w", err)
+		return fmt.Errorf("call the webhook: %w", err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	data, err := io.ReadAll(io.LimitReader(response.Body, maxProbeAnswer))
@@ -78,23 +71,12 @@ func Probe(ctx context.Context, client *http.Client, url string, uid types.UID) 
 	if response.StatusCode != http.StatusOK {
 		return fmt.Errorf("the answer has HTTP status %s, want 200 OK", response.Status)
 	}
-	return judgeProbe(data, uid)
+	return checkProbe(data, uid)
 }
 
-func probe(uid types.UID) admissionv1.AdmissionReview {
-	return admissionv1.AdmissionReview{
-		TypeMeta: metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"},
-		Request: &admissionv1.AdmissionRequest{
-			UID: uid, Kind: metav1.GroupVersionKind{Version: "v1", Kind: "Pod"},
-			Name: "hssgate-probe", Operation: admissionv1.Create,
-			Object: runtime.RawExtension{Raw: []byte(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"hssgate-probe"}}`)},
-		},
-	}
-}
-
-func judgeProbe(data []byte, uid types.UID) error {
+func checkProbe(data []byte, uid types.UID) error {
 	var answer admissionv1.AdmissionReview
-	switch err := stdjson.Unmarshal(data, &answer); {
+	switch err := json.Unmarshal(data, &answer); {
 	case err != nil:
 		return fmt.Errorf("the answer is no AdmissionReview: %w", err)
 	case answer.Response == nil:

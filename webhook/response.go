@@ -1,49 +1,61 @@
 package webhook
 
 import (
-	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
+	"unicode"
 
-	"github.com/go-json-experiment/json/jsontext"
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 )
 
-// answer is a response in the making; UID and the envelope are added on writing.
-type answer struct {
-	allowed     bool
-	code        int32
-	reason      metav1.StatusReason
-	message     string
-	warnings    []string
-	annotations []annotation
-	// patch is a JSON patch of the object; empty: none.
-	patch []byte
+// response is the answer to a review.
+type response struct{ admissionv1.AdmissionResponse }
+
+func allowed(warnings ...string) *response {
+	return &response{admissionv1.AdmissionResponse{Allowed: true, Warnings: warnings}}
 }
 
-// annotation is an audit annotation; an answer has each key once.
-type annotation struct{ key, value string }
-
-func allow() answer { return answer{allowed: true} }
-
-// unflushed is up to what size of an answer net/http finds its length itself.
-const unflushed = 2048
-
-// write sends the one complete AdmissionReview that every review gets. Without
-// a UID there was no review to answer, which the HTTP status says too.
-func (a *answer) write(w http.ResponseWriter, uid types.UID, buffers *buffers) error {
-	buffer := buffers.get()
-	defer buffers.put(buffer)
-	body := a.append((*buffer)[:0], uid)
-	header := w.Header()
-	header["Content-Type"] = []string{"application/json"}
-	if len(body) > unflushed {
-		header.Set("Content-Length", strconv.Itoa(len(body)))
+func denied(code int32, message string) *response {
+	reasons := map[int32]metav1.StatusReason{
+		http.StatusBadRequest: metav1.StatusReasonBadRequest, http.StatusForbidden: metav1.StatusReasonForbidden,
+		http.StatusRequestEntityTooLarge: metav1.StatusReasonRequestEntityTooLarge,
+		http.StatusInternalServerError:   metav1.StatusReasonInternalError,
+		http.StatusServiceUnavailable:    metav1.StatusReasonServiceUnavailable,
 	}
-	if uid == "" {
+	status := &metav1.Status{Status: metav1.StatusFailure, Code: code, Reason: reasons[code], Message: message}
+	return &response{admissionv1.AdmissionResponse{Result: status}}
+}
+
+// annotate adds an audit annotation, unless there are no lines. The API server puts
+// the webhook's name before the key.
+func (a *response) annotate(key string, lines []string, separator string) {
+	if len(lines) == 0 {
+		return
+	}
+	if a.AuditAnnotations == nil {
+		a.AuditAnnotations = map[string]string{}
+	}
+	a.AuditAnnotations[key] = strings.Join(oneLineEach(lines), separator)
+}
+
+// write sends the complete AdmissionReview. A request without a UID was no
+// review, which the HTTP status says, too.
+func (a *response) write(w http.ResponseWriter) error {
+	oneLineEach(a.Warnings)
+	body, err := json.Marshal(admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: reviewKind},
+		Response: &a.AdmissionResponse,
+	})
+	if err != nil {
+		return fmt.Errorf("encode AdmissionReview: %w", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	if a.UID == "" {
 		w.WriteHeader(http.StatusBadRequest)
 	}
 	if _, err := w.Write(body); err != nil {
@@ -52,71 +64,20 @@ func (a *answer) write(w http.ResponseWriter, uid types.UID, buffers *buffers) e
 	return nil
 }
 
-// append appends the AdmissionReview in JSON. It is written by hand since every
-// review gets one: encoding/json takes several times as long.
-func (a *answer) append(b []byte, uid types.UID) []byte {
-	b = append(b, `{"kind":"`+reviewKind+`","apiVersion":"`+admissionv1.GroupName+`/v1","response":{"uid":`...)
-	b = appendString(b, string(uid))
-	b = append(b, `,"allowed":`...)
-	b = strconv.AppendBool(b, a.allowed)
-	if !a.allowed {
-		b = append(b, `,"status":{"metadata":{},"status":"`+metav1.StatusFailure+`","message":`...)
-		b = appendString(b, a.message)
-		b = append(b, `,"reason":`...)
-		b = appendString(b, string(a.reason))
-		b = append(b, `,"code":`...)
-		b = strconv.AppendInt(b, int64(a.code), 10)
-		b = append(b, '}')
-	}
-	b = a.appendPatch(b)
-	b = a.appendAnnotations(b)
-	b = a.appendWarnings(b)
-	return append(b, "}}\n"...)
+// oneLine makes a text fit a warning header: the API server drops a warning with
+// control characters.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "�"))
 }
 
-func (a *answer) appendPatch(b []byte) []byte {
-	if len(a.patch) == 0 {
-		return b
+func oneLineEach(lines []string) []string {
+	for i := range lines {
+		lines[i] = oneLine(lines[i])
 	}
-	b = append(b, `,"patchType":"`+string(admissionv1.PatchTypeJSONPatch)+`","patch":"`...)
-	b = base64.StdEncoding.AppendEncode(b, a.patch)
-	return append(b, '"')
-}
-
-func (a *answer) appendAnnotations(b []byte) []byte {
-	if len(a.annotations) == 0 {
-		return b
-	}
-	b = append(b, `,"auditAnnotations"`...)
-	separator := byte('{')
-	b = append(b, ':')
-	for _, one := range a.annotations {
-		b = append(b, separator)
-		b = appendString(b, one.key)
-		b = append(b, ':')
-		b = appendString(b, one.value)
-		separator = ','
-	}
-	return append(b, '}')
-}
-
-func (a *answer) appendWarnings(b []byte) []byte {
-	if len(a.warnings) == 0 {
-		return b
-	}
-	b = append(b, `,"warnings":`...)
-	separator := byte('[')
-	for _, one := range a.warnings {
-		b = append(b, separator)
-		b = appendString(b, one)
-		separator = ','
-	}
-	return append(b, ']')
-}
-
-// appendString appends a JSON string.
-func appendString(b []byte, s string) []byte {
-	// Its only error is about bytes that are no UTF-8, which it has replaced.
-	b, _ = jsontext.AppendQuote(b, s)
-	return b
+	return lines
 }

@@ -12,17 +12,17 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/hssgate/hssgate/image"
+	"github.com/hssgate/hssgate/internal/image"
 )
 
-// review is the part of an AdmissionReview that a decision needs. The API
-// server sends the UID before the objects, so it is known even if they are cut.
+// review is the part of an AdmissionReview that a decision needs. The API server
+// sends the UID before the objects, so it is known even if they are cut off.
 type review struct {
 	APIVersion string  `json:"apiVersion"`
 	Kind       string  `json:"kind"`
 	Request    request `json:"request"`
 
-	// bytes is how long it was.
+	// bytes is the length of the review.
 	bytes int64
 }
 
@@ -37,43 +37,65 @@ type request struct {
 	Name        string                `json:"name"`
 	Namespace   string                `json:"namespace"`
 	Operation   admissionv1.Operation `json:"operation"`
-	UserInfo    userInfo              `json:"userInfo"`
-	DryRun      bool                  `json:"dryRun"`
-	Object      object                `json:"object"`
+	UserInfo    struct {
+		Username string `json:"username"`
+	} `json:"userInfo"`
+	DryRun bool   `json:"dryRun"`
+	Object object `json:"object"`
 	// OldObject is there only if the object is updated or deleted.
 	OldObject object `json:"oldObject"`
+
+	keepObjects bool
 }
 
-// prepare has the objects read by the kind of the request.
-func (r *request) prepare() { r.Object.request, r.OldObject.request = r, r }
+// prepare makes the objects read by the kind of the request, or kept as they are.
+func (r *request) prepare(keepObjects bool) {
+	r.keepObjects = keepObjects
+	r.Object.request, r.OldObject.request = r, r
+}
 
-// mayHoldImages reports whether objects of the kind may name images. An API server
-// sends the kind before the objects.
+// mayHoldImages reports whether objects of the kind may name images.
 func (r *request) mayHoldImages() bool {
 	return image.HoldsImages(r.Kind.Group, r.Kind.Kind) || r.isCustom()
 }
 
-// isCustom reports whether the kind is a custom resource's, as far as its group
-// tells. It may hold pod templates in any place.
+// mayAddImages reports whether the request may add images to the cluster, as far
+// as it was read.
+func (r *request) mayAddImages() bool {
+	if r.Operation == admissionv1.Delete || r.Operation == admissionv1.Connect {
+		return false
+	}
+	return r.Kind.Kind == "" || r.mayHoldImages()
+}
+
+// isCustom reports whether the kind is that of a custom resource, by its group. It
+// may hold pod templates in any place.
 func (r *request) isCustom() bool {
 	return strings.Contains(r.Kind.Group, ".") && !image.HoldsImages(r.Kind.Group, r.Kind.Kind)
 }
 
-// object is the object that is asked about.
+// object is the object of a request.
 type object struct {
 	image.Manifest
 
-	// request is the one that it belongs to, and custom what is read of it if that
-	// is about a custom resource.
+	// request is the request of the object, and custom what is read of a custom
+	// resource.
 	request *request
 	custom  image.Custom
-	// isThere is false if it is null or not sent at all.
+	// raw is the whole object, if it is kept.
+	raw jsontext.Value
+	// isThere is false for an object that is null or missing.
 	isThere bool
 }
 
-// UnmarshalJSONFrom reads the object and notes that it is there.
+// UnmarshalJSONFrom reads the object.
 func (o *object) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	o.isThere = dec.PeekKind() != 'n'
+	if o.request != nil && o.request.keepObjects {
+		value, err := dec.ReadValue()
+		o.raw = value.Clone()
+		return err
+	}
 	if o.request != nil && o.request.isCustom() {
 		err := json.UnmarshalDecode(dec, &o.custom)
 		o.Metadata = o.custom.Metadata
@@ -94,47 +116,18 @@ func (o *object) workloads(r *request) []image.Workload {
 	return []image.Workload{w}
 }
 
-// userInfo is who sent the object, for the log.
-type userInfo struct {
-	Username string `json:"username"`
-}
-
 const reviewKind = "AdmissionReview"
 
-var errTooLarge = errors.New("review is too large")
-
-// decode reads a review of at most limit bytes. What it read before an error
-// stays in rv.
-func decode(body io.Reader, limit int64, rv *review) error {
-	rv.Request.prepare()
-	limited := &limitedReader{body, limit, limit}
-	err := json.UnmarshalRead(limited, rv)
-	rv.bytes = limit - limited.left
-	if err != nil {
+// decode reads a review. What it read before an error stays in rv.
+func decode(body io.Reader, rv *review) error {
+	if err := json.UnmarshalRead(body, rv); err != nil {
 		return undecodable(err)
 	}
 	return rv.check()
 }
 
-// decodeInto reads a review of a known size into a buffer of just that size.
-// What it read before an error stays in rv.
-func decodeInto(buffer []byte, body io.Reader, rv *review) error {
-	n, cut := io.ReadFull(body, buffer)
-	// Strings are copied: the review doesn't refer to the buffer.
-	rv.Request.prepare()
-	err := json.Unmarshal(buffer[:n], rv)
-	rv.bytes = int64(n)
-	switch {
-	case cut != nil:
-		return undecodable(cut)
-	case err != nil:
-		return undecodable(err)
-	}
-	return rv.check()
-}
-
-// undecodable says which field can't be read, in the words of the API and not of
-// the program.
+// undecodable names the field that can't be read, in the words of the API and not
+// of the program.
 func undecodable(err error) error {
 	wrong, ok := errors.AsType[*json.SemanticError](err)
 	if !ok {
@@ -150,10 +143,10 @@ func undecodable(err error) error {
 	return fmt.Errorf("decode AdmissionReview: %s: the field can't hold a JSON %s", field, wrong.JSONKind.String())
 }
 
-// maxPointer bounds what is said of the place of a field, in bytes.
+// maxPointer bounds the path of a field in an error, in bytes.
 const maxPointer = 256
 
-// check refuses what is no review that can be answered.
+// check returns why the review can't be answered, or nil.
 func (rv *review) check() error {
 	if rv.APIVersion != admissionv1.SchemeGroupVersion.String() || rv.Kind != reviewKind {
 		return fmt.Errorf("decode AdmissionReview: got apiVersion %q and kind %q, want %q and %q",
@@ -165,8 +158,7 @@ func (rv *review) check() error {
 	return rv.Request.check()
 }
 
-// check refuses a request that may bring images in without showing them: what
-// can't be seen must not pass.
+// check refuses a request that may add images without showing them.
 func (r *request) check() error {
 	switch r.Operation {
 	case admissionv1.Delete, admissionv1.Connect:
@@ -179,23 +171,4 @@ func (r *request) check() error {
 	default:
 		return fmt.Errorf("decode AdmissionReview: got request.operation %q, want CREATE, UPDATE, DELETE or CONNECT", r.Operation)
 	}
-}
-
-// limitedReader fails at the limit, where an io.LimitReader would end and make
-// the rest look as if it had been cut off by the network.
-type limitedReader struct {
-	reader      io.Reader
-	left, limit int64
-}
-
-func (l *limitedReader) Read(p []byte) (int, error) {
-	if l.left <= 0 {
-		return 0, fmt.Errorf("%w: more than %d bytes", errTooLarge, l.limit)
-	}
-	if int64(len(p)) > l.left {
-		p = p[:l.left]
-	}
-	n, err := l.reader.Read(p)
-	l.left -= int64(n)
-	return n, err
 }

@@ -9,68 +9,45 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/hssgate/hssgate/gate"
-	"github.com/hssgate/hssgate/tracing"
+	"github.com/hssgate/hssgate/internal/gate"
+	"github.com/hssgate/hssgate/internal/tracing"
 )
 
-// What spans tell of a review and of a decision. OpenTelemetry has names of its
-// own for the namespace and a pod.
-const (
-	uidKey       = attribute.Key("hssgate.review.uid")
-	operationKey = attribute.Key("hssgate.review.operation")
-	kindKey      = attribute.Key("hssgate.review.kind")
-	nameKey      = attribute.Key("hssgate.review.name")
-	dryRunKey    = attribute.Key("hssgate.review.dry_run")
-	allowedKey   = attribute.Key("hssgate.review.allowed")
-	namespaceKey = attribute.Key("k8s.namespace.name")
-
-	outcomeKey    = attribute.Key("hssgate.decision.outcome")
-	imagesKey     = attribute.Key("hssgate.decision.images")
-	policiesKey   = attribute.Key("hssgate.decision.policies")
-	violationsKey = attribute.Key("hssgate.decision.violations")
-)
-
-// startReview begins the span of a review, below that of the API server if it
-// sends one. If nobody traces, it leaves the context alone, which has no timer
-// until somebody asks it for anything.
-func (h *Handler) startReview(ctx context.Context, r *http.Request) (context.Context, trace.Span) {
-	if h.Tracer == nil {
-		return ctx, tracing.None()
-	}
+// startReview starts the span of a review, below that of the API server if it
+// sends one.
+func startReview(ctx context.Context, tracer trace.Tracer, r *http.Request) (context.Context, trace.Span) {
 	ctx = propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(r.Header))
-	return h.Tracer.Start(ctx, tracing.SpanReview, trace.WithSpanKind(trace.SpanKindServer))
+	return tracer.Start(ctx, tracing.SpanReview, trace.WithSpanKind(trace.SpanKindServer))
 }
 
-// endReview ends the span with what was answered. That an object is denied is no
-// failure; that it can't be judged is one.
-func endReview(span trace.Span, req *request, a *answer) {
+// endReview ends the span of a review. A denial is no error.
+func endReview(span trace.Span, req *request, a *response) {
+	defer span.End()
 	if !span.IsRecording() {
 		return
 	}
 	span.SetAttributes(
-		uidKey.String(string(req.UID)), operationKey.String(string(req.Operation)), kindKey.String(req.Kind.Kind),
-		namespaceKey.String(req.Namespace), nameKey.String(displayName(req)), dryRunKey.Bool(req.DryRun), allowedKey.Bool(a.allowed),
+		attribute.String("hssgate.review.uid", string(req.UID)), attribute.String("hssgate.review.operation", string(req.Operation)),
+		attribute.String("hssgate.review.kind", req.Kind.Kind), attribute.String("k8s.namespace.name", req.Namespace),
+		attribute.String("hssgate.review.name", displayName(req)), attribute.Bool("hssgate.review.dry_run", req.DryRun),
+		attribute.Bool("hssgate.review.allowed", a.Allowed),
 	)
-	if !a.allowed && a.code != http.StatusForbidden {
-		span.SetStatus(codes.Error, a.message)
+	if !a.Allowed && a.Result.Code != http.StatusForbidden {
+		span.SetStatus(codes.Error, a.Result.Message)
 	}
-	span.End()
 }
 
-func (h *Handler) startDecision(ctx context.Context) (context.Context, trace.Span) {
-	if h.Tracer == nil {
-		return ctx, tracing.None()
-	}
-	return tracing.Start(ctx, tracing.SpanDecision)
-}
-
+// endDecision ends the span of a decision.
 func endDecision(span trace.Span, d *gate.Decision) {
+	defer span.End()
 	if !span.IsRecording() {
 		return
 	}
-	span.SetAttributes(outcomeKey.String(string(d.Outcome)), imagesKey.Int(d.Examined), policiesKey.StringSlice(d.Policies))
+	span.SetAttributes(
+		attribute.String("hssgate.decision.outcome", string(d.Outcome)), attribute.Int("hssgate.decision.images", d.Examined),
+		attribute.StringSlice("hssgate.decision.policies", d.Policies),
+	)
 	if lines := d.Lines(); len(lines) > 0 {
-		span.SetAttributes(violationsKey.StringSlice(lines))
+		span.SetAttributes(attribute.StringSlice("hssgate.decision.violations", lines))
 	}
-	span.End()
 }

@@ -8,14 +8,13 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 	admissionv1 "k8s.io/api/admission/v1"
 
-	"github.com/hssgate/hssgate/gate"
+	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/webhook"
 )
 
@@ -41,7 +40,7 @@ const (
 	apiServerSpan  = "b7ad6b7169203331"
 )
 
-func told(s *tracetest.SpanStub) map[string]string {
+func attributes(s *tracetest.SpanStub) map[string]string {
 	all := map[string]string{}
 	for _, a := range s.Attributes {
 		all[string(a.Key)] = a.Value.String()
@@ -68,74 +67,41 @@ func TestAReviewAndItsDecisionAreSpansOfTheAPIServersTrace(t *testing.T) {
 		t.Errorf("the review is %v below %v", review.SpanContext, review.Parent)
 	}
 	if decision.Parent.SpanID() != review.SpanContext.SpanID() || !below.Equal(decision.SpanContext) {
-		t.Errorf("the decision is below %v, and who decides below %v", decision.Parent, below)
+		t.Errorf("the decision is below %v, and the decider below %v", decision.Parent, below)
 	}
 	want := map[string]string{
 		"hssgate.review.uid": "705ab4f5", "hssgate.review.operation": "CREATE", "hssgate.review.kind": "Pod", "k8s.namespace.name": "prod",
 		"hssgate.review.name": "web", "hssgate.review.dry_run": "false", "hssgate.review.allowed": "false",
 	}
-	if diff := cmp.Diff(want, told(review)); diff != "" {
-		t.Errorf("the review tells something else:\n%s", diff)
+	if diff := cmp.Diff(want, attributes(review)); diff != "" {
+		t.Errorf("the review has other attributes:\n%s", diff)
 	}
 	want = map[string]string{
 		"hssgate.decision.outcome": "Denied", "hssgate.decision.images": "0", "hssgate.decision.policies": `["p"]`,
 		"hssgate.decision.violations": `["Deny: container \"c0\": bad — severity High, allowed Medium [policy p]"]`,
 	}
-	if diff := cmp.Diff(want, told(decision)); diff != "" {
-		t.Errorf("the decision tells something else:\n%s", diff)
+	if diff := cmp.Diff(want, attributes(decision)); diff != "" {
+		t.Errorf("the decision has other attributes:\n%s", diff)
 	}
 	if review.Status.Code != codes.Unset {
 		t.Errorf("a denial is a failure: %v", review.Status)
 	}
 }
 
-func TestAReviewThatCannotBeJudgedIsASpanThatFailed(t *testing.T) {
-	t.Parallel()
-	with, spans := traced()
-	sendTraced(t, newHandler(&decider{}, with), "", []byte("{"))
-	got := spans.GetSpans()
-	if len(got) != 1 || got[0].Status.Code != codes.Error || got[0].Parent.IsValid() {
-		t.Errorf("the spans are %+v", got)
-	}
-}
-
 func TestTheAPIServerDecidesWhatIsTraced(t *testing.T) {
 	t.Parallel()
+	const parent = "00-" + apiServerTrace + "-" + apiServerSpan
+	// A header that can't be read counts as none: a trace begins here.
+	for traceparent, spansOfGood := range map[string]int{parent + "-00": 0, "00-nonsense": 2, "": 2, parent + "-01": 2} {
+		with, spans := traced()
+		sendTraced(t, newHandler(&decider{}, with), traceparent, reviewOf(t, admissionv1.Create, pod("good"), nil))
+		if n := len(spans.GetSpans()); n != spansOfGood {
+			t.Errorf("%q: %d spans, want %d", traceparent, n, spansOfGood)
+		}
+	}
 	with, spans := traced()
-	h := newHandler(&decider{}, with)
-	body := reviewOf(t, admissionv1.Create, pod("good"), nil)
-	for _, traceparent := range []string{"00-" + apiServerTrace + "-" + apiServerSpan + "-00", "00-nonsense", "", "00-" + apiServerTrace + "-" + apiServerSpan + "-01"} {
-		sendTraced(t, h, traceparent, body)
-	}
-	// What can't be read counts as no trace, which is begun here.
-	if n := len(spans.GetSpans()); n != 2*3 {
-		t.Errorf("%d spans, want a review and a decision of three", n)
-	}
-}
-
-func TestLatenciesNameTheTraceAsTheirExemplar(t *testing.T) {
-	t.Parallel()
-	with, _ := traced()
-	registry := prometheus.NewRegistry()
-	h := newHandler(&decider{}, with, func(o *webhook.Options) { o.Metrics = webhook.NewMetrics(registry) })
-	sendTraced(t, h, "00-"+apiServerTrace+"-"+apiServerSpan+"-01", reviewOf(t, admissionv1.Create, pod("good"), nil))
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := map[string]string{}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			for _, b := range m.GetHistogram().GetBucket() {
-				for _, l := range b.GetExemplar().GetLabel() {
-					got[f.GetName()+" "+l.GetName()] = l.GetValue()
-				}
-			}
-		}
-	}
-	for _, name := range []string{"hssgate_admission_duration_seconds", "hssgate_decision_duration_seconds"} {
-		if got[name+" trace_id"] != apiServerTrace || len(got[name+" span_id"]) != 16 {
-			t.Errorf("the exemplars are %v", got)
-		}
+	sendTraced(t, newHandler(&decider{}, with), "", []byte("{"))
+	if got := spans.GetSpans(); len(got) != 1 || got[0].Status.Code != codes.Error || got[0].Parent.IsValid() {
+		t.Errorf("of a review that could not be evaluated the spans are %+v", got)
 	}
 }

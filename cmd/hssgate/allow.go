@@ -1,27 +1,25 @@
 package main
 
 import (
-	"context"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilrand "k8s.io/apimachinery/pkg/util/rand"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 
-	"github.com/hssgate/hssgate/check"
-	"github.com/hssgate/hssgate/image"
+	"github.com/hssgate/hssgate/internal/check"
+	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -33,18 +31,18 @@ const (
 	dryRunServer = "server"
 )
 
-// longestLifetime is the longest that hssgate's configuration can grant. What it
-// does grant is for the webhook to check.
-const longestLifetime = 87600 * time.Hour
+// maxLifetime is the longest that the configuration can permit. The webhook checks
+// what it does permit.
+const maxLifetime = 87600 * time.Hour
 
 type allowFlags struct {
-	kubeconfig string
-	overrides  clientcmd.ConfigOverrides
-	lifetime   time.Duration
-	reason     string
-	policies   []string
-	dryRun     string
-	output     string
+	clusterFlags
+
+	lifetime time.Duration
+	reason   string
+	policies []string
+	dryRun   string
+	output   string
 }
 
 func newAllowCommand() *cobra.Command {
@@ -60,9 +58,9 @@ IMAGE is one image. By its digest (app@sha256:…) only pods that name the diges
 admitted. Otherwise every tag of HOST/PATH is, since a tag can move. Wildcards are for
 exceptions that you write yourself.
 
-Needed is the right to create imagescanexceptions in the namespace, for which the chart
+It needs the right to create imagescanexceptions in the namespace, for which the chart
 has the role RELEASE-exception-editor. The configuration of hssgate bounds the duration
-(exceptions.maxLifetime, by default 720h).`,
+(maxExceptionLifetime, by default 720h).`,
 		Example: `  hssgate allow swr.cn-north-4.myhuaweicloud.com/prod/app:1.4 -n shop --for 2h --reason "INC-7: the shop is down"
   hssgate allow app@sha256:… -n shop --for 2h --reason INC-7 --policy production -o yaml --dry-run=client`,
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -70,45 +68,40 @@ has the role RELEASE-exception-editor. The configuration of hssgate bounds the d
 	}
 	flags := cmd.Flags()
 	flags.DurationVar(&f.lifetime, "for", 0, "how long the images are admitted, such as 2h or 90m (required)")
-	flags.StringVar(&f.reason, "reason", "", "why, in one line for whoever reads an audit log (required)")
+	flags.StringVar(&f.reason, "reason", "", "why, in one line for readers of an audit log (required)")
 	flags.StringArrayVar(&f.policies, "policy", nil, "an ImageScanPolicy that denies the images; may be repeated; default: all that select one of the images and permit exceptions")
 	flags.StringVar(&f.dryRun, "dry-run", dryRunNone, "none, server (the API server checks the exception and stores nothing) or client (it is only printed)")
 	flags.StringVarP(&f.output, "output", "o", "", "print the exception as name, yaml or json")
-	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "how to reach the cluster; default: $KUBECONFIG, the pod's service account, ~/.kube/config")
-	clientcmd.BindOverrideFlags(&f.overrides, flags, clientcmd.RecommendedConfigOverrideFlags(""))
-	// Errors would be of flags that don't exist, which a test would notice.
-	_ = cmd.RegisterFlagCompletionFunc("dry-run", cobra.FixedCompletions(allowDryRuns(), cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(allowOutputs()[1:], cobra.ShellCompDirectiveNoFileComp))
+	f.clusterFlags.add(flags, "the namespace; default: that of the kubeconfig's context")
+	complete(cmd, "dry-run", dryRunNone, dryRunServer, dryRunClient)
+	complete(cmd, "output", "name", "yaml", "json")
 	return cmd
 }
 
-func allowDryRuns() []string { return []string{dryRunNone, dryRunServer, dryRunClient} }
-
-func allowOutputs() []string { return []string{"", "name", "yaml", "json"} }
-
 func (f *allowFlags) run(cmd *cobra.Command, images []string) error {
-	refs, err := f.read(images)
+	refs, err := f.parse(images)
 	if err != nil {
-		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+		return usagef(cmd, err)
 	}
-	namespace, err := f.namespace()
+	namespace, _, err := f.client().Namespace()
 	if err != nil {
-		return err
+		return clusterError(err)
 	}
-	connect := sync.OnceValues(func() (*check.Cluster, error) { return f.connect(cmd) })
-	policies, err := f.resolvePolicies(cmd, connect, refs)
-	if err != nil {
-		return err
+	policies := slices.Compact(slices.Sorted(slices.Values(f.policies)))
+	var cluster *check.Cluster // not needed to print an exception from policies that are given
+	if f.dryRun != dryRunClient || len(policies) == 0 {
+		if cluster, err = f.connect(cmd); err != nil {
+			return err
+		}
+		if policies, err = resolvePolicies(cmd, cluster, policies, refs); err != nil {
+			return err
+		}
 	}
 	e, err := f.exception(namespace, refs, policies)
 	if err != nil {
 		return usageError{err}
 	}
 	if f.dryRun != dryRunClient {
-		cluster, err := connect()
-		if err != nil {
-			return err
-		}
 		if e, err = cluster.CreateException(cmd.Context(), e, f.dryRun == dryRunServer); err != nil {
 			return explainRefusal(err, namespace)
 		}
@@ -116,20 +109,8 @@ func (f *allowFlags) run(cmd *cobra.Command, images []string) error {
 	return f.print(cmd, e, refs)
 }
 
-// namespace is that of the flag or else, as for kubectl, of the kubeconfig.
-func (f *allowFlags) namespace() (string, error) {
-	if given := f.overrides.Context.Namespace; given != "" {
-		return given, nil
-	}
-	namespace, _, err := clientConfig(f.kubeconfig, &f.overrides).Namespace()
-	if err != nil {
-		return "", clientConfigError(err)
-	}
-	return namespace, nil
-}
-
-// read validates the call.
-func (f *allowFlags) read(images []string) ([]image.Reference, error) {
+// parse validates the flags and parses the images.
+func (f *allowFlags) parse(images []string) ([]image.Reference, error) {
 	var missing []string
 	if len(images) == 0 {
 		missing = append(missing, "IMAGE")
@@ -143,11 +124,11 @@ func (f *allowFlags) read(images []string) ([]image.Reference, error) {
 	switch {
 	case len(missing) > 0:
 		return nil, fmt.Errorf("missing: %s", strings.Join(missing, ", "))
-	case f.lifetime < time.Second || f.lifetime > longestLifetime:
-		return nil, fmt.Errorf("--for must be from 1s to %s, not %s", longestLifetime, f.lifetime)
-	case !slices.Contains(allowDryRuns(), f.dryRun):
+	case f.lifetime < time.Second || f.lifetime > maxLifetime:
+		return nil, fmt.Errorf("--for must be from 1s to %s, not %s", maxLifetime, f.lifetime)
+	case !slices.Contains([]string{dryRunNone, dryRunServer, dryRunClient}, f.dryRun):
 		return nil, fmt.Errorf("--dry-run must be none, server or client, not %q", f.dryRun)
-	case !slices.Contains(allowOutputs(), f.output):
+	case !slices.Contains([]string{"", "name", "yaml", "json"}, f.output):
 		return nil, fmt.Errorf("--output must be name, yaml or json, not %q", f.output)
 	}
 	refs := make([]image.Reference, len(images))
@@ -163,12 +144,19 @@ func (f *allowFlags) read(images []string) ([]image.Reference, error) {
 	return refs, nil
 }
 
-// exception returns what is to be created.
+// exception returns the exception to create.
 func (f *allowFlags) exception(namespace string, refs []image.Reference, policies []string) (*v1alpha1.ImageScanException, error) {
+	now := time.Now()
+	// The name shows the image.
+	const longest = 40
+	name := regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(path.Base(refs[0].Path), "-")
+	name = strings.Trim(name[:min(len(name), longest)], "-") + "-" + utilrand.String(5)
 	e := &v1alpha1.ImageScanException{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "ImageScanException"},
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: exceptionName(refs[0])},
-		Spec:       v1alpha1.ImageScanExceptionSpec{Policies: policies, Reason: f.reason},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: v1alpha1.ImageScanExceptionSpec{
+			Policies: policies, Reason: f.reason, ExpiresAt: metav1.NewTime(now.Add(f.lifetime).UTC().Truncate(time.Second)),
+		},
 	}
 	for _, ref := range refs {
 		pattern := ref.Digest
@@ -179,117 +167,67 @@ func (f *allowFlags) exception(namespace string, refs []image.Reference, policie
 			e.Spec.Images = append(e.Spec.Images, pattern)
 		}
 	}
-	now := time.Now()
-	e.Spec.ExpiresAt = metav1.NewTime(now.Add(f.lifetime).UTC().Truncate(time.Second))
-	if err := policy.ValidateException(e, false, now, longestLifetime).ToAggregate(); err != nil {
-		return nil, err
+	data, err := json.Marshal(e)
+	if err == nil {
+		_, err = check.ReadException(data)
 	}
-	return e, nil
+	return e, err
 }
 
-// exceptionName returns a name that shows the image and is new.
-func exceptionName(ref image.Reference) string {
-	const longest = 40
-	base := regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(path.Base(ref.Path), "-")
-	return strings.Trim(base[:min(len(base), longest)], "-") + "-" + utilrand.String(5)
-}
-
-// resolvePolicies returns the policies to except from: those of --policy, or all
-// that select one of the images. Those that exist are checked as far as the user
-// may read them.
-func (f *allowFlags) resolvePolicies(cmd *cobra.Command, connect func() (*check.Cluster, error), refs []image.Reference) ([]string, error) {
-	given := slices.Compact(slices.Sorted(slices.Values(f.policies)))
-	if len(given) > 0 && f.dryRun == dryRunClient {
-		return given, nil
-	}
-	all, err := policiesInForce(cmd.Context(), connect)
+// resolvePolicies returns the given policies, or all that select one of the images.
+// It checks that they exist, as far as the user may read them, and that they permit
+// exceptions.
+func resolvePolicies(cmd *cobra.Command, cluster *check.Cluster, given []string, refs []image.Reference) ([]string, error) {
+	specs, err := cluster.Policies(cmd.Context())
 	switch {
 	case len(given) > 0 && apierrors.IsForbidden(err):
 		return given, nil
 	case apierrors.IsForbidden(err):
 		return nil, fmt.Errorf("%w; name the policies by --policy, as a denial does in [policy NAME]", err)
-	case errors.Is(err, check.ErrNoCRD):
-		return nil, check.ErrNotInstalled
 	case err != nil:
 		return nil, err
-	case len(given) > 0:
-		return given, checkGiven(given, all)
 	}
-	var names, forbidding []string
-	for name, p := range all {
+	all := make(map[string]*policy.Policy, len(specs))
+	for i := range specs {
+		all[specs[i].Name], _ = policy.Compile(&specs[i]) // an invalid one fails closed
+	}
+	if len(given) == 0 {
+		return selecting(cmd, all, refs)
+	}
+	for _, name := range given {
+		p, ok := all[name]
+		if !ok {
+			return nil, fmt.Errorf("there is no ImageScanPolicy %q in the cluster; see kubectl get imagescanpolicies", name)
+		}
+		if !p.AllowsExceptions() {
+			return nil, fmt.Errorf("policy %s permits no exception (spec.exceptions: Forbid)", name)
+		}
+	}
+	return given, nil
+}
+
+// selecting returns the policies that select one of the images and permit
+// exceptions.
+func selecting(cmd *cobra.Command, all map[string]*policy.Policy, refs []image.Reference) (names []string, err error) {
+	err = errors.New("no policy in the cluster selects the image, so none denies it")
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		p := all[name]
 		switch {
 		case !slices.ContainsFunc(refs, func(r image.Reference) bool { return p.MatchesImage(r.Repository()) }):
 		case p.AllowsExceptions():
 			names = append(names, name)
 		default:
-			forbidding = append(forbidding, name)
+			fmt.Fprintf(cmd.ErrOrStderr(), "policy %s permits no exception (spec.exceptions: Forbid): it goes on denying the image\n", name)
+			err = errors.New("no policy that selects the image permits exceptions")
 		}
 	}
-	slices.Sort(names)
-	slices.Sort(forbidding)
-	if len(names)+len(forbidding) == 0 {
-		return nil, errors.New("no policy in the cluster selects the image, so none denies it")
+	if len(names) > 0 {
+		err = nil
 	}
-	for _, name := range forbidding {
-		fmt.Fprintf(cmd.ErrOrStderr(), "policy %s permits no exception (spec.exceptions: Forbid): it goes on denying the image\n", name)
-	}
-	if len(names) == 0 {
-		return nil, errors.New("no policy that selects the image permits exceptions")
-	}
-	return names, nil
+	return names, err
 }
 
-func checkGiven(given []string, all map[string]*policy.Policy) error {
-	for _, name := range given {
-		p, ok := all[name]
-		if !ok {
-			return fmt.Errorf("there is no ImageScanPolicy %q in the cluster; see kubectl get imagescanpolicies", name)
-		}
-		if !p.AllowsExceptions() {
-			return fmt.Errorf("policy %s permits no exception (spec.exceptions: Forbid)", name)
-		}
-	}
-	return nil
-}
-
-func policiesInForce(ctx context.Context, connect func() (*check.Cluster, error)) (map[string]*policy.Policy, error) {
-	cluster, err := connect()
-	if err != nil {
-		return nil, err
-	}
-	list, err := cluster.Policies(ctx)
-	if err != nil {
-		return nil, err
-	}
-	all := make(map[string]*policy.Policy, len(list))
-	for i := range list {
-		// One that is invalid fails closed, here as in the webhook.
-		all[list[i].Name], _ = policy.Compile(&list[i])
-	}
-	return all, nil
-}
-
-func (f *allowFlags) connect(cmd *cobra.Command) (*check.Cluster, error) {
-	c, err := restConfigWith(f.kubeconfig, &f.overrides)
-	if err != nil {
-		return nil, err
-	}
-	c.UserAgent = userAgent()
-	c.WarningHandlerWithContext = warningWriter{cmd}
-	return check.NewCluster(c)
-}
-
-// warningWriter prints the API server's warnings as kubectl does.
-type warningWriter struct{ cmd *cobra.Command }
-
-// HandleWarningHeaderWithContext prints one.
-func (w warningWriter) HandleWarningHeaderWithContext(_ context.Context, _ int, _, text string) {
-	fmt.Fprintln(w.cmd.ErrOrStderr(), "Warning:", text)
-}
-
-var _ rest.WarningHandlerWithContext = warningWriter{}
-
-// explainRefusal says which role is missing where RBAC refuses the exception.
+// explainRefusal names the missing role where RBAC refuses the exception.
 func explainRefusal(err error, namespace string) error {
 	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "cannot create resource") {
 		return err
@@ -297,27 +235,14 @@ func explainRefusal(err error, namespace string) error {
 	return fmt.Errorf("%w; who may bind roles has to bind that of hssgate's chart: kubectl -n %s create rolebinding allow-images --clusterrole RELEASE-exception-editor --user NAME", err, namespace)
 }
 
-// print writes what kubectl create would, and to standard error until when which
-// images are admitted.
+// print prints what kubectl create would, and on standard error what the exception
+// admits.
 func (f *allowFlags) print(cmd *cobra.Command, e *v1alpha1.ImageScanException, refs []image.Reference) error {
-	out, name := cmd.OutOrStdout(), "imagescanexception.hssgate.io/"+e.Name
-	var err error
-	switch f.output {
-	case "yaml", "json":
-		var data []byte
-		if data, err = encodeException(e, f.output); err == nil {
-			_, err = out.Write(data)
-		}
-	case "name":
-		_, err = fmt.Fprintln(out, name)
-	default:
-		_, err = fmt.Fprintln(out, name+" created"+map[string]string{dryRunClient: " (dry run)", dryRunServer: " (server dry run)"}[f.dryRun])
-	}
-	if err != nil {
+	if err := f.printObject(cmd, e); err != nil {
 		return err
 	}
 	notes := cmd.ErrOrStderr()
-	fmt.Fprintf(notes, "until %s, in namespace %s, past %s: %s\n", e.Spec.ExpiresAt.UTC().Format(time.RFC3339), e.Namespace,
+	fmt.Fprintf(notes, "until %s, in namespace %s, for policy %s: %s\n", e.Spec.ExpiresAt.UTC().Format(time.RFC3339), e.Namespace,
 		strings.Join(e.Spec.Policies, ", "), strings.Join(e.Spec.Images, ", "))
 	for _, ref := range refs {
 		if ref.Digest == "" {
@@ -332,10 +257,19 @@ func (f *allowFlags) print(cmd *cobra.Command, e *v1alpha1.ImageScanException, r
 	return nil
 }
 
-func encodeException(e *v1alpha1.ImageScanException, format string) ([]byte, error) {
-	if format == "yaml" {
-		return yaml.Marshal(e)
+func (f *allowFlags) printObject(cmd *cobra.Command, e *v1alpha1.ImageScanException) (err error) {
+	text := []byte("imagescanexception.hssgate.io/" + e.Name)
+	switch f.output {
+	case "name":
+	case "yaml":
+		text, err = yaml.Marshal(e)
+	case "json":
+		text, err = json.MarshalIndent(e, "", "    ")
+	default:
+		text = append(text, " created"+map[string]string{dryRunClient: " (dry run)", dryRunServer: " (server dry run)"}[f.dryRun]...)
 	}
-	data, err := json.MarshalIndent(e, "", "    ")
-	return append(data, '\n'), err
+	if err == nil {
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", bytes.TrimSuffix(text, []byte("\n")))
+	}
+	return err
 }

@@ -61,33 +61,22 @@ func TestAllowSelectsNoMoreThanItMust(t *testing.T) {
 
 func TestAllowRefusesWhatCannotBeMeant(t *testing.T) {
 	good := []string{"nginx", "-n", "shop", "--for", "2h", "--reason", "INC-7", "--dry-run", "client", "--policy", "p"}
-	tests := map[string]struct {
-		args []string
-		want string
-	}{
-		"nothing at all":               {nil, "missing: IMAGE, --for DURATION, --reason TEXT"},
-		"no image":                     {good[1:], "missing: IMAGE"},
-		"a blank reason":               {append(good, "--reason", " "), "missing: --reason TEXT"},
-		"a reason of two lines":        {append(good, "--reason", "a\nb"), "spec.reason: Invalid value"},
-		"a wildcard":                   {append(good, "swr.example.com/*"), `"swr.example.com/*": invalid image reference`},
-		"an image ID":                  {append(good, allowedDigest), "names an image on the node by its ID"},
-		"another digest than SHA-256":  {append(good, "nginx@sha512:"+strings.Repeat("ab", 64)), "the digest must be one of sha256"},
-		"days":                         {append(good, "--for", "2d"), `unknown unit "d"`},
-		"a time that is past":          {append(good, "--for", "-2h"), "--for must be from 1s to 87600h0m0s, not -2h0m0s"},
-		"a time without end":           {append(good, "--for", "90000h"), "--for must be from 1s"},
-		"a policy that is no name":     {append(good, "--policy", "p*"), "there are no wildcards"},
-		"an unknown output":            {append(good, "-o", "wide"), `--output must be name, yaml or json, not "wide"`},
-		"an unknown dry run":           {append(good, "--dry-run", "yes"), `--dry-run must be none, server or client, not "yes"`},
-		"more policies than are named": {append(good, "--policies", "p"), "unknown flag: --policies"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			stdout, _, err := run(t, append([]string{"allow"}, tt.args...)...)
-			if err == nil || !strings.Contains(err.Error(), tt.want) || exitCode(err) != exitUsage || stdout != "" {
-				t.Errorf("got %v, output %q, want %q", err, stdout, tt.want)
-			}
-		})
-	}
+	calls{
+		"nothing at all":               {nil, exitUsage, "missing: IMAGE, --for DURATION, --reason TEXT"},
+		"no image":                     {good[1:], exitUsage, "missing: IMAGE"},
+		"a blank reason":               {append(good, "--reason", " "), exitUsage, "missing: --reason TEXT"},
+		"a reason of two lines":        {append(good, "--reason", "a\nb"), exitUsage, "spec.reason: Invalid value"},
+		"a wildcard":                   {append(good, "swr.example.com/*"), exitUsage, `"swr.example.com/*": invalid image reference`},
+		"an image ID":                  {append(good, allowedDigest), exitUsage, "names an image on the node by its ID"},
+		"another digest than SHA-256":  {append(good, "nginx@sha512:"+strings.Repeat("ab", 64)), exitUsage, "the digest must be one of sha256"},
+		"days":                         {append(good, "--for", "2d"), exitUsage, `unknown unit "d"`},
+		"a time that is past":          {append(good, "--for", "-2h"), exitUsage, "--for must be from 1s to 87600h0m0s, not -2h0m0s"},
+		"a time without end":           {append(good, "--for", "90000h"), exitUsage, "--for must be from 1s"},
+		"a policy that is no name":     {append(good, "--policy", "p*"), exitUsage, "there are no wildcards"},
+		"an unknown output":            {append(good, "-o", "wide"), exitUsage, `--output must be name, yaml or json, not "wide"`},
+		"an unknown dry run":           {append(good, "--dry-run", "yes"), exitUsage, `--dry-run must be none, server or client, not "yes"`},
+		"more policies than are named": {append(good, "--policies", "p"), exitUsage, "unknown flag: --policies"},
+	}.check(t, "allow")
 }
 
 func TestAllowPrintsAsKubectlDoes(t *testing.T) {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,7 +12,8 @@ import (
 
 	"sigs.k8s.io/yaml"
 
-	"github.com/hssgate/hssgate/report"
+	"github.com/hssgate/hssgate/hss/hsstest"
+	"github.com/hssgate/hssgate/internal/report"
 )
 
 const (
@@ -24,57 +27,53 @@ const (
 func checked(t *testing.T, args ...string) (stdout string, code int) {
 	t.Helper()
 	stdout, _, err := run(t, append([]string{"check", "--inventory", sampleInventory}, args...)...)
-	if err == nil {
-		return stdout, 0
-	}
 	t.Log(err)
-	return stdout, exitCode(err)
+	return stdout, codeOf(err)
+}
+
+// awayConfig writes a configuration whose HSS is unreachable.
+func awayConfig(t *testing.T) string {
+	t.Helper()
+	return write(t, "config.yaml", strings.Replace(readFile(t, "../../config/samples/config.yaml"), "region: cn-north-4", "endpoint: http://127.0.0.1:1\n  insecure: true", 1))
 }
 
 func TestTheExitCodeTellsTheVerdict(t *testing.T) {
 	clean, high := sampleHost+"/prod/clean:1.0", sampleHost+"/prod/high:1.0"
 	unread := write(t, "bad.yaml", "{]")
-	away := write(t, "config.yaml", strings.Replace(readFile(t, "../../config/samples/config.yaml"), "region: cn-north-4", "endpoint: http://127.0.0.1:1\n  insecure: true", 1))
 	policy := write(t, "policy.yaml", "apiVersion: hssgate.io/v1alpha1\nkind: ImageScanPolicy\nmetadata: {name: bad}\nspec: {require: {expressions: [{expression: 'image.'}]}}\n")
 	deployment := func(image string) string {
 		return write(t, "deployment.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {template: {spec: {containers: [{name: a, image: '"+image+"'}]}}}\n")
 	}
-	tests := map[string]struct {
-		args []string
-		want int
-	}{
-		"a workload of a clean image":       {[]string{"-f", deployment(clean), "--preset", "baseline"}, 0},
-		"a workload with pods to be denied": {[]string{"-f", deployment(high), "--preset", "baseline"}, exitFailure},
-		"a workload that's only audited":    {[]string{"-f", deployment(high), "--preset", "audit"}, 0},
-		"a clean image":                     {[]string{clean, "--preset", "baseline"}, 0},
-		"a bad image":                       {[]string{high, "--preset", "baseline"}, exitFailure},
-		"a bad image among clean ones":      {[]string{clean, high, "--preset", "baseline"}, exitFailure},
-		"a bad image that is only audited":  {[]string{high, "--preset", "audit"}, 0},
-		"all samples":                       {[]string{"-f", sampleManifests, "--policies", samplePolicies}, exitFailure},
-		"a file that can't be read":         {[]string{"-f", unread, "--preset", "audit"}, exitUnknown},
-		"a policy that's invalid":           {[]string{clean, "--policies", policy}, exitFailure},
-		"an inventory that's missing":       {[]string{clean, "--preset", "audit", "--inventory", "no-such.yaml"}, exitUnknown},
-		"an inventory that's none":          {[]string{clean, "--preset", "audit", "--inventory", unread}, exitUnknown},
-		"manifests that are missing":        {[]string{"-f", "no-such.yaml", "--preset", "audit"}, exitUnknown},
-		"policies that are missing":         {[]string{clean, "--policies", "no-such.yaml"}, exitUnknown},
-		"a cluster that can't be found":     {[]string{"-A", "--kubeconfig", "no-such-kubeconfig"}, exitUnknown},
-		"policies of a cluster that's away": {[]string{clean, "--kubeconfig", "no-such-kubeconfig"}, exitUnknown},
-		"an output file nowhere":            {[]string{clean, "--preset", "audit", "--output-file", "no-such-folder/x"}, exitUnknown},
-		"HSS away":                          {[]string{clean, "--preset", "baseline", "--config", away, "--inventory", ""}, exitUnknown},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			if _, got := checked(t, tt.args...); got != tt.want {
-				t.Errorf("got exit code %d, want %d", got, tt.want)
-			}
-		})
-	}
+	calls{
+		"a workload of a clean image":       {[]string{"-f", deployment(clean), "--preset", "baseline"}, 0, ""},
+		"a workload with pods to be denied": {[]string{"-f", deployment(high), "--preset", "baseline"}, exitFailure, ""},
+		"a workload that's only audited":    {[]string{"-f", deployment(high), "--preset", "audit"}, 0, ""},
+		"a clean image":                     {[]string{clean, "--preset", "baseline"}, 0, ""},
+		"a bad image":                       {[]string{high, "--preset", "baseline"}, exitFailure, ""},
+		"a bad image among clean ones":      {[]string{clean, high, "--preset", "baseline"}, exitFailure, ""},
+		"a bad image that is only audited":  {[]string{high, "--preset", "audit"}, 0, ""},
+		"labels that a policy selects":      {[]string{high, "--policies", samplePolicies, "--namespace-labels", "env=prod"}, exitFailure, ""},
+		"labels that none selects":          {[]string{high, "--policies", samplePolicies, "--namespace-labels", "env=dev"}, 0, ""},
+		"no labels":                         {[]string{high, "--policies", samplePolicies, "--namespace-labels", ""}, 0, ""},
+		"labels that are not given":         {[]string{high, "--policies", samplePolicies}, exitFailure, "no labels were given for it"},
+		"all samples":                       {[]string{"-f", sampleManifests, "--policies", samplePolicies}, exitFailure, ""},
+		"a file that can't be read":         {[]string{"-f", unread, "--preset", "audit"}, exitUnknown, ""},
+		"a policy that's invalid":           {[]string{clean, "--policies", policy}, exitFailure, ""},
+		"an inventory that's missing":       {[]string{clean, "--preset", "audit", "--inventory", "no-such.yaml"}, exitUnknown, ""},
+		"an inventory that's none":          {[]string{clean, "--preset", "audit", "--inventory", unread}, exitUnknown, ""},
+		"manifests that are missing":        {[]string{"-f", "no-such.yaml", "--preset", "audit"}, exitUnknown, ""},
+		"policies that are missing":         {[]string{clean, "--policies", "no-such.yaml"}, exitUnknown, ""},
+		"a cluster that can't be found":     {[]string{"-A", "--kubeconfig", "no-such-kubeconfig"}, exitUnknown, ""},
+		"policies of a cluster that's away": {[]string{clean, "--kubeconfig", "no-such-kubeconfig"}, exitUnknown, ""},
+		"an output file nowhere":            {[]string{clean, "--preset", "audit", "--output-file", "no-such-folder/x"}, exitUnknown, ""},
+		"HSS away":                          {[]string{clean, "--preset", "baseline", "--config", awayConfig(t), "--inventory", ""}, exitUnknown, ""},
+	}.check(t, "check", "--inventory", sampleInventory)
 }
 
 func TestFilesWithoutImagesAreToldSo(t *testing.T) {
 	service := write(t, "service.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
 	stdout, stderr, err := run(t, "check", "--inventory", sampleInventory, "--preset", "strict", "-f", service, "-o", "json")
-	if want := "hssgate: there is nothing to judge: 2 objects, and none names an image\n"; err != nil || stderr != want {
+	if want := "hssgate: there is nothing to evaluate: 2 objects, and none names an image\n"; err != nil || stderr != want {
 		t.Errorf("got %v with %q, want %q", err, stderr, want)
 	}
 	if !json.Valid([]byte(stdout)) {
@@ -92,40 +91,26 @@ func readFile(t *testing.T, path string) string {
 }
 
 func TestAWrongCheckIsToldSo(t *testing.T) {
-	tests := map[string]struct {
-		args []string
-		want string
-	}{
-		"nothing to judge":          {[]string{"--preset", "audit", "--inventory", "x"}, "nothing to judge"},
-		"nobody to ask":             {[]string{"a", "--preset", "audit"}, "--config is required"},
-		"two kinds of policies":     {[]string{"a", "--preset", "audit", "--policies", "x", "--inventory", "x"}, "exclude each other"},
-		"an unknown preset":         {[]string{"a", "--preset", "lax", "--inventory", "x"}, `not "lax"`},
-		"an unknown output":         {[]string{"a", "-o", "xml"}, `not "xml"`},
-		"images and a cluster":      {[]string{"a", "-A", "--inventory", "x"}, "--all-namespaces is for a cluster"},
-		"images and a selector":     {[]string{"a", "-l", "a=b", "--inventory", "x"}, "--selector is for a cluster"},
-		"all namespaces and one":    {[]string{"-A", "-n", "shop", "--inventory", "x"}, "exclude each other"},
-		"labels that are none":      {[]string{"a", "--namespace-labels", "a in b", "--inventory", "x"}, "--namespace-labels"},
-		"a label without a value":   {[]string{"a", "--namespace-labels", "env", "--inventory", "x"}, `--namespace-labels: must be key=value[,key=value], not "env"`},
-		"a label without a name":    {[]string{"a", "--namespace-labels", "=x", "--inventory", "x"}, `must be key=value[,key=value], not "=x": Invalid value`},
-		"a selector that is none":   {[]string{"-A", "-l", "a==b==c", "--inventory", "x"}, "--selector"},
-		"a file for an image":       {[]string{"no-such.yaml", "--preset", "audit", "--inventory", "x"}, "did you mean -f no-such.yaml?"},
-		"a folder for an image":     {[]string{sampleManifests, "--preset", "audit", "--inventory", "x"}, "did you mean -f " + sampleManifests + "?"},
-		"a file among images":       {[]string{"nginx", "main.go", "--preset", "audit", "--inventory", "x"}, "did you mean -f main.go?"},
-		"standard input for image":  {[]string{"-", "--preset", "audit", "--inventory", "x"}, "did you mean -f -?"},
-		"standard input twice":      {[]string{"-f", "-", "--policies", "-", "--inventory", "x"}, "- is standard input, which can be read once only"},
-		"a configuration that's no": {[]string{"a", "--preset", "audit", "--config", "no-such.yaml"}, "no-such.yaml"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			stdout, _, err := run(t, append([]string{"check"}, tt.args...)...)
-			if err == nil || !strings.Contains(err.Error(), tt.want) || exitCode(err) != exitUsage {
-				t.Errorf("got error %v, want one of usage with %q", err, tt.want)
-			}
-			if stdout != "" {
-				t.Errorf("it printed %q", stdout)
-			}
-		})
-	}
+	calls{
+		"nothing to evaluate":       {[]string{"--preset", "audit", "--inventory", "x"}, exitUsage, "nothing to evaluate"},
+		"nobody to ask":             {[]string{"a", "--preset", "audit"}, exitUsage, "--config is required"},
+		"two kinds of policies":     {[]string{"a", "--preset", "audit", "--policies", "x", "--inventory", "x"}, exitUsage, "exclude each other"},
+		"an unknown preset":         {[]string{"a", "--preset", "lax", "--inventory", "x"}, exitUsage, `not "lax"`},
+		"an unknown output":         {[]string{"a", "-o", "xml"}, exitUsage, `not "xml"`},
+		"images and a cluster":      {[]string{"a", "-A", "--inventory", "x"}, exitUsage, "--all-namespaces is for a cluster"},
+		"images and a selector":     {[]string{"a", "-l", "a=b", "--inventory", "x"}, exitUsage, "--selector is for a cluster"},
+		"all namespaces and one":    {[]string{"-A", "-n", "shop", "--inventory", "x"}, exitUsage, "exclude each other"},
+		"labels that are none":      {[]string{"a", "--namespace-labels", "a in b", "--inventory", "x"}, exitUsage, "--namespace-labels"},
+		"a label without a value":   {[]string{"a", "--namespace-labels", "env", "--inventory", "x"}, exitUsage, `--namespace-labels: must be key=value[,key=value], not "env"`},
+		"a label without a name":    {[]string{"a", "--namespace-labels", "=x", "--inventory", "x"}, exitUsage, `must be key=value[,key=value], not "=x": Invalid value`},
+		"a selector that is none":   {[]string{"-A", "-l", "a==b==c", "--inventory", "x"}, exitUsage, "--selector"},
+		"a file for an image":       {[]string{"no-such.yaml", "--preset", "audit", "--inventory", "x"}, exitUsage, "did you mean -f no-such.yaml?"},
+		"a folder for an image":     {[]string{sampleManifests, "--preset", "audit", "--inventory", "x"}, exitUsage, "did you mean -f " + sampleManifests + "?"},
+		"a file among images":       {[]string{"nginx", "main.go", "--preset", "audit", "--inventory", "x"}, exitUsage, "did you mean -f main.go?"},
+		"standard input for image":  {[]string{"-", "--preset", "audit", "--inventory", "x"}, exitUsage, "did you mean -f -?"},
+		"standard input twice":      {[]string{"-f", "-", "--policies", "-", "--inventory", "x"}, exitUsage, "- is standard input, which can be read once only"},
+		"a configuration that's no": {[]string{"a", "--preset", "audit", "--config", "no-such.yaml"}, exitUsage, "no-such.yaml"},
+	}.check(t, "check")
 }
 
 func TestPoliciesThatAreNowhereMayBeGiven(t *testing.T) {
@@ -172,19 +157,7 @@ func TestCheckPrintsWhatProgramsRead(t *testing.T) {
 	}
 }
 
-func TestCheckReadsStandardInput(t *testing.T) {
-	root := newRootCommand()
-	var out strings.Builder
-	root.SetOut(&out)
-	root.SetIn(strings.NewReader("apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: a, image: " + sampleHost + "/prod/high:1.0}]}\n"))
-	root.SetArgs([]string{"check", "-f", "-", "--preset", "baseline", "--inventory", sampleInventory, "-n", "shop"})
-	err := root.ExecuteContext(t.Context())
-	if err == nil || err.Error() != "1 of 1 would be denied" || !strings.Contains(out.String(), "Pod/web") {
-		t.Errorf("got %v and %s", err, out.String())
-	}
-}
-
-func TestPoliciesMayComeOnStandardInput(t *testing.T) {
+func TestManifestsAndPoliciesMayComeOnStandardInput(t *testing.T) {
 	pod := write(t, "pod.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: a, image: '"+sampleHost+"/prod/clean:1.0'}]}\n")
 	policy := strings.Replace(strictProduction, "namespaceSelector: {matchLabels: {env: prod}}, ", "", 1)
 	for name, args := range map[string][]string{
@@ -196,34 +169,12 @@ func TestPoliciesMayComeOnStandardInput(t *testing.T) {
 			t.Errorf("%s: got %v and %s", name, err, stdout)
 		}
 	}
+	stdout, _, err := runReading(t.Context(), strings.Replace(readFile(t, pod), "clean", "high", 1), "check", "-f", "-", "--preset", "baseline", "--inventory", sampleInventory, "-n", "shop")
+	if err == nil || err.Error() != "1 of 1 would be denied" || !strings.Contains(stdout, "Pod/web") {
+		t.Errorf("a manifest: got %v and %s", err, stdout)
+	}
 	if _, _, err := runReading(t.Context(), policy, "policy", "simulate", "-f", "-", "--manifests", "-", "--preset", "audit", "--inventory", sampleInventory); err == nil || exitCode(err) != exitUsage {
 		t.Errorf("standard input twice: got %v", err)
-	}
-}
-
-func TestNamespaceLabelsDecide(t *testing.T) {
-	high := sampleHost + "/prod/high:1.0"
-	for labels, want := range map[string]int{"env=prod": exitFailure, "env=dev": 0, "": 0} {
-		if _, got := checked(t, high, "--policies", samplePolicies, "--namespace-labels", labels); got != want {
-			t.Errorf("%q: got exit code %d, want %d", labels, got, want)
-		}
-	}
-	stdout, code := checked(t, high, "--policies", samplePolicies)
-	if code != exitFailure || !strings.Contains(strings.Join(strings.Fields(stdout), " "), "no labels were given for it") {
-		t.Errorf("without labels: got exit code %d and %s", code, stdout)
-	}
-}
-
-func TestAnOutputFileIsWhole(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "report.json")
-	stdout, code := checked(t, sampleHost+"/prod/clean:1.0", "--preset", "baseline", "-o", "json", "--output-file", path)
-	var r report.Report
-	if err := json.Unmarshal([]byte(readFile(t, path)), &r); err != nil || code != 0 || stdout != "" {
-		t.Errorf("got %v, exit code %d and %q", err, code, stdout)
-	}
-	entries, err := os.ReadDir(filepath.Dir(path))
-	if err != nil || len(entries) != 1 {
-		t.Errorf("there are %v beside it, %v", entries, err)
 	}
 }
 
@@ -237,18 +188,130 @@ func TestTheNameIsThatOfTheCall(t *testing.T) {
 	}
 }
 
-func TestACounterShowsWhatTakesLong(t *testing.T) {
-	now := time.Now()
-	var out strings.Builder
-	c := newCounter(&out, "objects judged")
-	c.begun, c.now = now, func() time.Time { return now }
-	c.wipe()
-	for done, after := range []time.Duration{0, time.Second, 10 * time.Millisecond, time.Second} {
-		now = now.Add(after)
-		c.show(done)
+// What is explained is the answer that was evaluated: a second one may be another.
+func TestAnExplanationAsksHSSNothing(t *testing.T) {
+	server := hsstest.NewServer(hsstest.WithImages(hsstest.Image{Namespace: "prod", ImageName: "app", ImageVersion: "1", ImageType: "private_image", ScanStatus: "success"}))
+	defer server.Close()
+	config := probeConfig(t, server.URL)
+	requests := func(args ...string) (stdout string, count int) {
+		server.ResetStats()
+		stdout, _, _ = run(t, append([]string{"check", "swr.example.com/prod/app:1", "swr.example.com/prod/none:1", "--preset", "strict", "--config", config}, args...)...)
+		for _, stats := range server.Stats().Endpoints {
+			count += stats.Requests
+		}
+		return stdout, count
 	}
-	c.wipe()
-	if got, want := out.String(), "\r1 objects judged …\r3 objects judged …\r\x1b[K"; got != want {
-		t.Errorf("got %q, want %q", got, want)
+	_, want := requests()
+	stdout, got := requests("--explain")
+	if got != want {
+		t.Errorf("an explanation takes %d requests, want %d as without one", got, want)
+	}
+	for _, part := range []string{"row 1: prod/app:1", "it fits", "no row came back"} {
+		if !strings.Contains(stdout, part) {
+			t.Errorf("no %q in %s", part, stdout)
+		}
+	}
+}
+
+func TestOneInterruptEndsACheckThatWaitsForStandardInput(t *testing.T) {
+	t.Parallel()
+	ctx, interrupt := context.WithCancel(t.Context())
+	silent, writer := io.Pipe()
+	defer writer.Close()
+	root := newRootCommand()
+	root.SetArgs([]string{"check", "-f", "-", "--preset", "baseline", "--inventory", "../../config/samples/inventory.yaml"})
+	root.SetIn(silent)
+	root.SetOut(io.Discard)
+	root.SetErr(io.Discard)
+	ended := make(chan error, 1)
+	go func() { ended <- execute(ctx, root) }()
+	time.AfterFunc(100*time.Millisecond, interrupt)
+	select {
+	case err := <-ended:
+		if err == nil || err.Error() != "check: interrupted" || exitCode(err) != exitUnknown {
+			t.Errorf("got %v with exit code %d, want %d since it was interrupted", err, exitCode(err), exitUnknown)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("it goes on waiting")
+	}
+}
+
+// exceptionFile writes an ImageScanException of the image high, which ends in a
+// while, with some text changed.
+func exceptionFile(t *testing.T, in time.Duration, replace ...string) string {
+	t.Helper()
+	text := "apiVersion: hssgate.io/v1alpha1\nkind: ImageScanException\nmetadata: {name: one}\nspec:\n  images: [" + sampleHost + "/prod/high]\n" +
+		"  policies: [baseline]\n  reason: mended tomorrow\n  expiresAt: " + time.Now().Add(in).UTC().Format(time.RFC3339) + "\n"
+	return write(t, "exception.yaml", strings.NewReplacer(replace...).Replace(text))
+}
+
+func TestExceptionsInFilesCount(t *testing.T) {
+	high := sampleHost + "/prod/high:1.0"
+	pod := write(t, "pod.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: a, image: '"+high+"'}]}\n")
+	baseline := write(t, "baseline.yaml", readFile(t, "../../config/presets/baseline.yaml"))
+	list := write(t, "list.yaml", "{apiVersion: v1, kind: List, items: ["+`{apiVersion: hssgate.io/v1alpha1, kind: ImageScanException, metadata: {name: one}, spec: {images: [`+sampleHost+`/prod/high], policies: [baseline], reason: x, expiresAt: "`+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+`"}}`+"]}")
+	calls{
+		"without one":              {[]string{"-f", pod, "--policies", baseline}, exitFailure, ""},
+		"among the policies":       {[]string{"-f", pod, "--policies", baseline, "--policies", exceptionFile(t, time.Hour)}, 0, "Excepted"},
+		"among the manifests":      {[]string{"-f", pod, "--policies", baseline, "-f", exceptionFile(t, time.Hour)}, 0, "Excepted"},
+		"beside a preset":          {[]string{"-f", pod, "--preset", "baseline", "-f", exceptionFile(t, time.Hour)}, 0, "Excepted"},
+		"in a list":                {[]string{"-f", pod, "--preset", "baseline", "-f", list}, 0, "Excepted"},
+		"of an image by name":      {[]string{high, "--policies", baseline, "--policies", exceptionFile(t, time.Hour)}, 0, "Excepted"},
+		"that has ended":           {[]string{"-f", pod, "--policies", baseline, "-f", exceptionFile(t, -time.Hour)}, exitFailure, ""},
+		"of another namespace":     {[]string{"-f", pod, "--policies", baseline, "-f", exceptionFile(t, time.Hour, "name: one", "name: one, namespace: other")}, exitFailure, ""},
+		"in the namespace of -n":   {[]string{"-f", pod, "-n", "shop", "--policies", baseline, "-f", exceptionFile(t, time.Hour)}, 0, "Excepted"},
+		"of the namespace of -n":   {[]string{"-f", pod, "-n", "shop", "--policies", baseline, "-f", exceptionFile(t, time.Hour, "name: one", "name: one, namespace: shop")}, 0, "Excepted"},
+		"of another policy":        {[]string{"-f", pod, "--policies", baseline, "-f", exceptionFile(t, time.Hour, "baseline", "other")}, exitFailure, ""},
+		"longer than allowed":      {[]string{"-f", pod, "--policies", baseline, "-f", exceptionFile(t, 1000*time.Hour)}, exitFailure, "after its creation"},
+		"without a reason":         {[]string{"-f", pod, "--policies", baseline, "-f", exceptionFile(t, time.Hour, "  reason: mended tomorrow\n", "")}, exitFailure, "spec.reason"},
+		"with a misspelt field":    {[]string{"-f", pod, "--policies", baseline, "--policies", exceptionFile(t, time.Hour, "expiresAt", "expires")}, exitUnknown, ""},
+		"of another kind":          {[]string{"-f", pod, "--policies", baseline, "--policies", exceptionFile(t, time.Hour, "kind: ImageScanException", "kind: ImageScanExceptions")}, exitUnknown, ""},
+		"of a kind that is none":   {[]string{"-f", pod, "--preset", "audit", "-f", exceptionFile(t, time.Hour, "kind: ImageScanException", "kind: ImageScanExceptions")}, exitUnknown, "ImageScanExceptions"},
+		"without any policy":       {[]string{"-f", pod, "--policies", exceptionFile(t, time.Hour)}, exitUnknown, ""},
+		"twice, of the same name":  {[]string{"-f", pod, "--policies", baseline, "--policies", exceptionFile(t, time.Hour), "--policies", exceptionFile(t, time.Hour)}, exitUnknown, ""},
+		"that is no policy itself": {[]string{"-f", exceptionFile(t, time.Hour), "--policies", baseline}, 0, ""},
+	}.check(t, "check", "--inventory", sampleInventory)
+}
+
+func TestExceptionsCountInPolicyTests(t *testing.T) {
+	inventory, err := filepath.Abs(sampleInventory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	baseline := write(t, "baseline.yaml", readFile(t, "../../config/presets/baseline.yaml"))
+	exception := exceptionFile(t, time.Hour)
+	test := func(policies, rest string) string {
+		return write(t, "test.yaml", "{apiVersion: test.hssgate.io/v1alpha1, kind: PolicyTest, policies: ["+policies+"], inventory: "+inventory+", cases: [{name: one, image: "+sampleHost+"/prod/high:1.0, "+rest+"}]}")
+	}
+	for name, file := range map[string]string{
+		"without one":          test(baseline, "expect: {verdict: Denied}"),
+		"with one":             test(baseline+", "+exception, "expect: {verdict: Warned, says: [Excepted]}"),
+		"in another namespace": test(baseline+", "+exception, "namespace: shop, expect: {verdict: Denied}"),
+		"after its end":        test(baseline+", "+exception, "later: 2h, expect: {verdict: Denied}"),
+	} {
+		if stdout, _, err := run(t, "policy", "test", file); err != nil {
+			t.Errorf("%s: %v: %s", name, err, stdout)
+		}
+	}
+}
+
+func TestMergedKeysAreReadAsKubectlReadsThem(t *testing.T) {
+	merged := func(container string) string {
+		return write(t, "pod.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  initContainers:\n  - &a {name: a, image: '"+sampleHost+"/prod/clean:1.0'}\n  - &b {name: b, image: '"+sampleHost+"/prod/high:1.0'}\n  containers:\n  - "+container+"\n")
+	}
+	high := "image: '" + sampleHost + "/prod/high:1.0'"
+	clean := "image: '" + sampleHost + "/prod/clean:1.0'"
+	for text, want := range map[string]string{
+		"{<<: *a, name: c}":                      "prod/clean:1.0",
+		"{<<: *a, name: c, " + high + "}":        "prod/high:1.0",
+		"{<<: *b, name: c, " + clean + "}":       "prod/clean:1.0",
+		"{<<: [*a, *b], name: c}":                "prod/clean:1.0",
+		"{<<: *a, name: c, <<: *b}":              "",
+		"{name: c, " + high + ", " + clean + "}": `key "image" already set in map`,
+	} {
+		stdout, _ := checked(t, "-f", merged(text), "--preset", "audit", "-o", "wide")
+		if !strings.Contains(strings.Join(strings.Fields(stdout), " "), want) {
+			t.Errorf("%s: want %q in %s", text, want, stdout)
+		}
 	}
 }

@@ -6,17 +6,74 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
-
-	"github.com/hssgate/hssgate/config"
 )
 
-// libraryHandler logs what controller-runtime and client-go have to say: their
-// information is for debugging, lest it hide hssgate's own few lines.
+// newLogger returns the logger of the process and makes libraries use it too.
+func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {
+	handler, err := newLogHandler(w, level, format)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	ctrl.SetLogger(libraryLogger(handler))
+	klog.SetLoggerWithOptions(libraryLogger(handler), klog.ContextualLogger(true))
+	log := slog.New(handler)
+	slog.SetDefault(log) // and of package log, which net/http uses
+	return log, nil
+}
+
+func newLogHandler(w io.Writer, level, format string) (slog.Handler, error) {
+	var least slog.Level
+	if err := least.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("log level must be debug, info, warn or error, not %q", level)
+	}
+	options := &slog.HandlerOptions{Level: least, ReplaceAttr: boundedValue}
+	switch format {
+	case "json":
+		return slog.NewJSONHandler(w, options), nil
+	case "text":
+		return slog.NewTextHandler(w, options), nil
+	}
+	return nil, fmt.Errorf("log format must be json or text, not %q", format)
+}
+
+// boundedValue cuts long values: names, reasons and errors quote what users and
+// servers send.
+func boundedValue(_ []string, a slog.Attr) slog.Attr {
+	const maxText, maxOther = 1 << 10, 4 << 10
+	limit := maxOther
+	switch kind := a.Value.Kind(); {
+	case kind == slog.KindString && a.Key != "stack":
+		limit = maxText
+	case kind != slog.KindString && kind != slog.KindAny:
+		return a
+	}
+	if text := a.Value.String(); len(text) > limit {
+		a.Value = slog.StringValue(strings.ToValidUTF8(text[:limit], "") + "…")
+	}
+	return a
+}
+
+// libraryLogger logs the information of controller-runtime and client-go at level
+// debug, and their errors as such.
+func libraryLogger(h slog.Handler) logr.Logger { return logr.FromSlogHandler(libraryHandler{h}) }
+
+// libraryHandler lowers levels, since controller-runtime drops the verbosity of the
+// logger that it is given. It leaves out what controller-runtime logs as an error
+// when a replica stops: the end of its leadership.
 type libraryHandler struct{ slog.Handler }
+
+func lowered(level slog.Level) slog.Level {
+	if level < slog.LevelWarn {
+		return min(level, slog.LevelDebug)
+	}
+	return level
+}
 
 // Enabled implements [slog.Handler].
 func (h libraryHandler) Enabled(ctx context.Context, level slog.Level) bool {
@@ -25,27 +82,18 @@ func (h libraryHandler) Enabled(ctx context.Context, level slog.Level) bool {
 
 // Handle implements [slog.Handler].
 func (h libraryHandler) Handle(ctx context.Context, r slog.Record) error {
+	stops := false
+	if r.Message == "error received after stop sequence was engaged" {
+		r.Attrs(func(a slog.Attr) bool {
+			stops = stops || a.Value.String() == "leader election lost"
+			return true
+		})
+	}
+	if stops {
+		return nil
+	}
 	r.Level = lowered(r.Level)
-	if endsLeading(r) {
-		r.Level = slog.LevelDebug
-		if !h.Handler.Enabled(ctx, r.Level) {
-			return nil
-		}
-	}
 	return h.Handler.Handle(ctx, r)
-}
-
-// endsLeading reports whether controller-runtime logs, as an error, that a
-// replica which stops no longer leads.
-func endsLeading(r slog.Record) (ends bool) {
-	if r.Message != "error received after stop sequence was engaged" {
-		return false
-	}
-	r.Attrs(func(a slog.Attr) bool {
-		ends = a.Value.String() == "leader election lost"
-		return !ends
-	})
-	return ends
 }
 
 // WithAttrs implements [slog.Handler].
@@ -53,74 +101,60 @@ func (h libraryHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return libraryHandler{h.Handler.WithAttrs(attrs)}
 }
 
-// WithGroup implements [slog.Handler].
-func (h libraryHandler) WithGroup(name string) slog.Handler {
-	return libraryHandler{h.Handler.WithGroup(name)}
-}
-
-// lowered makes debugging of information.
-func lowered(level slog.Level) slog.Level {
-	if level < slog.LevelWarn {
-		return min(level, slog.LevelDebug)
-	}
-	return level
-}
-
-// The bounds of the values of a log line, in bytes: of one text, and of a list,
-// an error or a stack.
 const (
-	maxLoggedText = 1 << 10
-	maxLoggedAny  = 4 << 10
+	maxQueuedLines = 1024
+	flushTimeout   = 2 * time.Second
 )
 
-// boundedValue cuts a long value: names, reasons and errors hold what users and
-// servers send.
-func boundedValue(_ []string, a slog.Attr) slog.Attr {
-	most := maxLoggedAny
-	switch a.Value.Kind() {
-	case slog.KindAny:
-	case slog.KindString:
-		if a.Key != "stack" {
-			most = maxLoggedText
+// logQueue writes a log in the background, so that an answer never waits for the
+// reader of the log. Lines that find no room are dropped and counted.
+type logQueue struct {
+	lines   chan []byte
+	dropped atomic.Int64
+	ended   chan struct{}
+}
+
+// newLogQueue returns a queue to w. The caller closes it.
+func newLogQueue(w io.Writer) *logQueue {
+	q := &logQueue{lines: make(chan []byte, maxQueuedLines), ended: make(chan struct{})}
+	go func() {
+		defer close(q.ended)
+		for line := range q.lines {
+			if line == nil {
+				return
+			}
+			_, _ = w.Write(line) // there is nowhere to report a failure
+			if len(q.lines) > 0 {
+				continue // no room for one more
+			}
+			if n := q.dropped.Swap(0); n > 0 {
+				slog.Warn("log lines were dropped, since the log was not read in time", "lines", n)
+			}
 		}
+	}()
+	return q
+}
+
+// Write queues a line.
+func (q *logQueue) Write(line []byte) (int, error) {
+	select {
+	case q.lines <- append([]byte(nil), line...):
 	default:
-		return a
+		q.dropped.Add(1)
 	}
-	if text := a.Value.String(); len(text) > most {
-		a.Value = slog.StringValue(strings.ToValidUTF8(text[:most], "") + "…")
-	}
-	return a
+	return len(line), nil
 }
 
-// newLogger makes the one logger of the process, for the libraries too.
-func newLogger(w io.Writer, c config.Logging) (*slog.Logger, error) {
-	return newLoggerAt(w, c, &slog.LevelVar{})
-}
-
-// newLoggerAt makes it with a level that can be changed, and that it sets.
-func newLoggerAt(w io.Writer, c config.Logging, level *slog.LevelVar) (*slog.Logger, error) {
-	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
-		return nil, usageError{fmt.Errorf("log level must be debug, info, warn or error, not %q", c.Level)}
+// close writes the queued lines, as far as they are read in time.
+func (q *logQueue) close() {
+	timeout := time.After(flushTimeout)
+	select {
+	case q.lines <- nil:
+	case <-timeout:
+		return
 	}
-	handler, err := newLogHandler(w, c.Format, level)
-	if err != nil {
-		return nil, err
+	select {
+	case <-q.ended:
+	case <-timeout:
 	}
-	ctrl.SetLogger(logr.FromSlogHandler(libraryHandler{handler}))
-	klog.SetSlogLogger(slog.New(libraryHandler{handler}))
-	log := slog.New(handler)
-	slog.SetDefault(log) // and of package log, which net/http uses
-	return log, nil
-}
-
-// newLogHandler makes the handler, which bounds what is logged.
-func newLogHandler(w io.Writer, format string, level slog.Leveler) (slog.Handler, error) {
-	options := &slog.HandlerOptions{Level: level, ReplaceAttr: boundedValue}
-	switch format {
-	case "json":
-		return slog.NewJSONHandler(w, options), nil
-	case "text":
-		return slog.NewTextHandler(w, options), nil
-	}
-	return nil, usageError{fmt.Errorf("log format must be json or text, not %q", format)}
 }

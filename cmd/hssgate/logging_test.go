@@ -2,37 +2,103 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 	"unicode/utf8"
+
+	"github.com/go-logr/logr"
 
 	"github.com/hssgate/hssgate/config"
 )
 
+// blocked is a writer that takes nothing until it is released.
+type blocked struct {
+	release chan struct{}
+	bytes.Buffer
+}
+
+func (b *blocked) Write(p []byte) (int, error) {
+	<-b.release
+	return b.Buffer.Write(p)
+}
+
+func TestALogThatIsNotReadBlocksNothing(t *testing.T) { //nolint:paralleltest // it sets the default logger
+	synctest.Test(t, func(t *testing.T) {
+		out := &blocked{release: make(chan struct{})}
+		queue := newLogQueue(out)
+		before := slog.Default()
+		defer slog.SetDefault(before)
+		slog.SetDefault(slog.New(slog.NewJSONHandler(queue, nil)))
+		const lines = 2 * maxQueuedLines
+		for n := range lines {
+			slog.Info("denied", "n", n)
+		}
+		close(out.release)
+		synctest.Wait()
+		queue.close()
+		written := strings.Count(out.String(), `"msg":"denied"`)
+		if want := fmt.Sprintf(`"lines":%d}`, lines-written); written < maxQueuedLines || written == lines || !strings.Contains(out.String(), want) {
+			t.Errorf("%d of %d lines were written, and the log doesn't say %s", written, lines, want)
+		}
+	})
+}
+
+func TestTheEndOfALogIsWritten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var read bytes.Buffer
+		queue := newLogQueue(&read)
+		for n := range 10 {
+			fmt.Fprintln(queue, n)
+		}
+		queue.close()
+		if read.String() != "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n" {
+			t.Errorf("got %q", read.String())
+		}
+		out := &blocked{release: make(chan struct{})}
+		queue = newLogQueue(out)
+		fmt.Fprintln(queue, "line")
+		begun := time.Now()
+		queue.close()
+		if took := time.Since(begun); took != flushTimeout {
+			t.Errorf("a log that is not read is closed after %s", took)
+		}
+		close(out.release)
+	})
+}
+
 func TestLibrariesLogTheirInformationForDebugging(t *testing.T) {
 	t.Parallel()
+	const stopping = "error received after stop sequence was engaged"
 	for name, tc := range map[string]struct {
-		level, logged    slog.Level
-		message, c, want string
+		level   slog.Level
+		err     error // nil: information
+		message string
+		want    string
 	}{
-		"information":                         {slog.LevelInfo, slog.LevelInfo, "Starting Controller", "d", ""},
-		"information, while debugging":        {slog.LevelDebug, slog.LevelInfo, "Starting Controller", "d", "level=DEBUG msg=\"Starting Controller\" a=b g.c=d"},
-		"a warning":                           {slog.LevelInfo, slog.LevelWarn, "watch failed", "d", "level=WARN msg=\"watch failed\" a=b g.c=d"},
-		"an error":                            {slog.LevelInfo, slog.LevelError, "Reconciler error", "d", "level=ERROR msg=\"Reconciler error\" a=b g.c=d"},
-		"what a graceful stop calls an error": {slog.LevelInfo, slog.LevelError, "error received after stop sequence was engaged", "leader election lost", ""},
-		"another error of a stop": {slog.LevelInfo, slog.LevelError, "error received after stop sequence was engaged", "no",
-			"level=ERROR msg=\"error received after stop sequence was engaged\" a=b g.c=no"},
+		"information":                  {slog.LevelInfo, nil, "Starting Controller", ""},
+		"information, while debugging": {slog.LevelDebug, nil, "Starting Controller", "level=DEBUG msg=\"Starting Controller\" a=b"},
+		"an error":                     {slog.LevelInfo, errors.New("no"), "Reconciler error", "level=ERROR msg=\"Reconciler error\" a=b err=no"},
+		"the end of leadership":        {slog.LevelInfo, errors.New("leader election lost"), stopping, ""},
+		"another error of a stop":      {slog.LevelInfo, errors.New("no"), stopping, "level=ERROR msg=\"" + stopping + "\" a=b err=no"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var out bytes.Buffer
-			log := slog.New(libraryHandler{slog.NewTextHandler(&out, &slog.HandlerOptions{Level: tc.level})})
-			log.With("a", "b").WithGroup("g").Log(context.Background(), tc.logged, tc.message, "c", tc.c)
+			// controller-runtime drops the verbosity.
+			log := logr.New(libraryLogger(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: tc.level})).GetSink()).WithValues("a", "b")
+			if tc.err == nil {
+				log.Info(tc.message)
+			} else {
+				log.Error(tc.err, tc.message)
+			}
 			_, got, _ := strings.Cut(strings.TrimSpace(out.String()), " ")
 			if got != tc.want {
 				t.Errorf("got %q, want %q", got, tc.want)
@@ -50,7 +116,7 @@ func TestNoValueMakesALogLineLong(t *testing.T) {
 			"bytes": []byte(long), "a group": slog.GroupValue(slog.String("in", long)), "a stack": long,
 		} {
 			var out bytes.Buffer
-			handler, err := newLogHandler(&out, format, slog.LevelInfo)
+			handler, err := newLogHandler(&out, "info", format)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -4,12 +4,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 )
@@ -26,74 +31,90 @@ func runWith(ctx context.Context, args ...string) (stdout, stderr string, err er
 
 // runReading runs it with something on standard input.
 func runReading(ctx context.Context, stdin string, args ...string) (stdout, stderr string, err error) {
-	var out, errors bytes.Buffer
+	var out, errs bytes.Buffer
 	root := newRootCommand() //nolint:contextcheck // execute passes it on
 	root.SetArgs(args)
 	root.SetOut(&out)
-	root.SetErr(&errors)
+	root.SetErr(&errs)
 	root.SetIn(strings.NewReader(stdin))
 	err = execute(ctx, root)
-	return out.String(), errors.String(), err
+	return out.String(), errs.String(), err
 }
 
 func write(t *testing.T, name, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+	rewrite(t, path, content)
+	return path
+}
+
+func rewrite(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return path
 }
 
 func TestAWrongCallIsToldSo(t *testing.T) {
 	bad := write(t, "bad.yaml", "apiVersion: config.hssgate.io/v1alpha1\nkind: Configuration\nprojectz: []\n")
-	tests := map[string]struct {
-		args []string
-		want string
-	}{
-		"an unknown command":                {[]string{"sevre"}, `there is no command "sevre" (did you mean serve?); see hssgate --help`},
-		"an unknown flag":                   {[]string{"serve", "--fast"}, "unknown flag: --fast; see hssgate serve --help"},
-		"an argument too many":              {[]string{"serve", "now"}, `serve takes no argument, got "now"; see hssgate serve --help`},
-		"serve without configuration":       {[]string{"serve"}, "--config is required"},
-		"serve with a missing file":         {[]string{"serve", "--config", "no-such.yaml"}, "no-such.yaml"},
-		"serve with a wrong file":           {[]string{"serve", "--config", bad}, "projectz"},
-		"serve with an unknown level":       {[]string{"serve", "--config", "../../config/samples/config.yaml", "--log-level", "loud"}, `log level must be debug, info, warn or error, not "loud"`},
-		"serve with an unknown format":      {[]string{"serve", "--config", "../../config/samples/config.yaml", "--log-format", "xml"}, `log format must be json or text, not "xml"`},
-		"completion for another shell":      {[]string{"completion", "tcsh"}, `there is no command "tcsh" (did you mean bash or fish or zsh?); see hssgate completion --help`},
-		"completion with a word too many":   {[]string{"completion", "bash", "x"}, `bash takes no argument, got "x"`},
-		"a new policy and nothing to judge": {[]string{"policy", "simulate", "-f", "x"}, "nothing to judge: give --manifests FILE, -A or -n NAMESPACE"},
-		"probe without an address":          {[]string{"probe"}, "--url is required"},
-		"probe of what is no address":       {[]string{"probe", "--url", "foo"}, `--url must be the webhook's https:// address, not "foo"; see hssgate probe --help`},
-		"probe of HSS without a file":       {[]string{"probe", "--hss"}, "--hss needs --config FILE, and no other probe"},
-		"probe of HSS and a webhook":        {[]string{"probe", "--hss", "--config", "c.yaml", "--url", "https://a"}, "--hss needs --config FILE, and no other probe"},
-		"probe without TLS":                 {[]string{"probe", "--url", "http://hssgate"}, `not "http://hssgate"`},
-		"probe of two ways at once":         {[]string{"probe", "--api-server", "--url", "https://hssgate"}, "--api-server and --url are two probes: give one"},
-		"probe of no host":                  {[]string{"probe", "--url", "https://:443/"}, `not "https://:443/"`},
-		"version in an unknown format":      {[]string{"version", "-o", "xml"}, `--output must be text, json or yaml, not "xml"`},
-	}
-	for name, tt := range tests {
+	calls{
+		"an unknown command":                {[]string{"sevre"}, exitUsage, `there is no command "sevre" (did you mean serve?); see hssgate --help`},
+		"an unknown command of policy":      {[]string{"policy", "tset"}, exitUsage, `there is no command "tset" (did you mean test?)`},
+		"an unknown flag":                   {[]string{"serve", "--fast"}, exitUsage, "unknown flag: --fast; see hssgate serve --help"},
+		"an argument too many":              {[]string{"serve", "now"}, exitUsage, `serve takes no argument, got "now"; see hssgate serve --help`},
+		"serve without configuration":       {[]string{"serve"}, exitUsage, "--config is required"},
+		"serve with a missing file":         {[]string{"serve", "--config", "no-such.yaml"}, exitUsage, "no-such.yaml"},
+		"serve with a wrong file":           {[]string{"serve", "--config", bad}, exitUsage, "projectz"},
+		"serve with an unknown level":       {[]string{"serve", "--config", "../../config/samples/config.yaml", "--log-level", "loud"}, exitUsage, `log level must be debug, info, warn or error, not "loud"`},
+		"serve with an unknown format":      {[]string{"serve", "--config", "../../config/samples/config.yaml", "--log-format", "xml"}, exitUsage, `log format must be json or text, not "xml"`},
+		"completion for another shell":      {[]string{"completion", "tcsh"}, exitUsage, `there is no command "tcsh" (did you mean bash or fish or zsh?); see hssgate completion --help`},
+		"completion with a word too many":   {[]string{"completion", "bash", "x"}, exitUsage, `bash takes no argument, got "x"`},
+		"a new policy, nothing to evaluate": {[]string{"policy", "simulate", "-f", "x"}, exitUsage, "nothing to evaluate: give --manifests FILE, -A or -n NAMESPACE"},
+		"probe without an address":          {[]string{"probe"}, exitUsage, "--url is required"},
+		"probe of what is no address":       {[]string{"probe", "--url", "foo"}, exitUsage, `--url must be the webhook's https:// address, not "foo"; see hssgate probe --help`},
+		"probe of HSS without a file":       {[]string{"probe", "--hss"}, exitUsage, "--hss needs --config FILE, and no other probe"},
+		"probe of HSS and a webhook":        {[]string{"probe", "--hss", "--config", "c.yaml", "--url", "https://a"}, exitUsage, "--hss needs --config FILE, and no other probe"},
+		"probe without TLS":                 {[]string{"probe", "--url", "http://hssgate"}, exitUsage, `not "http://hssgate"`},
+		"probe of two ways at once":         {[]string{"probe", "--api-server", "--url", "https://hssgate"}, exitUsage, "--api-server and --url are two probes: give one"},
+		"probe of no host":                  {[]string{"probe", "--url", "https://:443/"}, exitUsage, `not "https://:443/"`},
+		"version in an unknown format":      {[]string{"version", "-o", "xml"}, exitUsage, `--output must be text, json or yaml, not "xml"`},
+	}.check(t)
+}
+
+// calls are arguments by the names of cases, with the exit code, and what is
+// printed or said in the error.
+type calls map[string]struct {
+	args []string
+	code int
+	says string
+}
+
+// check makes the calls of a command. Wrong usage prints nothing.
+func (c calls) check(t *testing.T, command ...string) {
+	t.Helper()
+	for name, tt := range c {
 		t.Run(name, func(t *testing.T) {
-			stdout, _, err := run(t, tt.args...)
-			if err == nil || !strings.Contains(err.Error(), tt.want) || exitCode(err) != exitUsage {
-				t.Errorf("got error %v, want one of usage with %q", err, tt.want)
-			}
-			if stdout != "" {
-				t.Errorf("it printed %q", stdout)
+			stdout, stderr, err := run(t, append(slices.Clone(command), tt.args...)...)
+			said := strings.Join(strings.Fields(stdout+stderr+fmt.Sprint(err)), " ")
+			if got := codeOf(err); got != tt.code || !strings.Contains(said, tt.says) || got == exitUsage && stdout != "" {
+				t.Errorf("got exit code %d, want %d with %q: %v\n%s%s", got, tt.code, tt.says, err, stdout, stderr)
 			}
 		})
 	}
 }
 
-func TestAFailureIsNoWrongUsage(t *testing.T) {
-	tests := map[string][]string{
-		"serve without a cluster to reach": {"serve", "--config", "../../config/samples/config.yaml", "--kubeconfig", "no-such-kubeconfig"},
+// codeOf returns the exit code of a command that ended with an error, or without one.
+func codeOf(err error) int {
+	if err == nil {
+		return 0
 	}
-	for name, args := range tests {
-		t.Run(name, func(t *testing.T) {
-			if _, _, err := run(t, args...); err == nil || exitCode(err) != exitFailure {
-				t.Errorf("got error %v with exit code %d, want %d", err, exitCode(err), exitFailure)
-			}
-		})
+	return exitCode(err)
+}
+
+func TestAFailureIsNoWrongUsage(t *testing.T) {
+	_, _, err := run(t, "serve", "--config", "../../config/samples/config.yaml", "--kubeconfig", "no-such-kubeconfig")
+	if err == nil || exitCode(err) != exitFailure {
+		t.Errorf("got error %v with exit code %d, want %d", err, exitCode(err), exitFailure)
 	}
 }
 
@@ -152,19 +173,6 @@ func TestTheRootSaysWhereToBegin(t *testing.T) {
 	}
 }
 
-func TestEveryFlagIsExplained(t *testing.T) {
-	each(newRootCommand(), func(cmd *cobra.Command) {
-		if text := cmd.LocalFlags().FlagUsages(); strings.Contains(text, "\n\n") {
-			t.Errorf("%s: an empty line among its flags:\n%s", cmd.Name(), text)
-		}
-		for _, name := range []string{"config", "inventory", "samples"} {
-			if flag := cmd.Flags().Lookup(name); flag != nil && flag.Usage == "" {
-				t.Errorf("%s: --%s isn't explained", cmd.Name(), name)
-			}
-		}
-	})
-}
-
 func TestVersion(t *testing.T) {
 	text, _, err := run(t, "version")
 	if err != nil || !strings.HasPrefix(text, "hssgate "+version+" (go") {
@@ -185,7 +193,10 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-func TestCompletionScripts(t *testing.T) {
+func TestShellsComplete(t *testing.T) {
+	if stdout, _, err := run(t, "__complete", "se"); err != nil || !strings.Contains(stdout, "serve\t") {
+		t.Errorf("got %q, %v", stdout, err)
+	}
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
 		stdout, _, err := run(t, "completion", shell)
 		if err != nil || !strings.Contains(stdout, "hssgate") || len(stdout) < 1000 {
@@ -194,27 +205,139 @@ func TestCompletionScripts(t *testing.T) {
 	}
 }
 
-func TestShellsCompleteCommands(t *testing.T) {
-	stdout, _, err := run(t, "__complete", "se")
-	if err != nil || !strings.Contains(stdout, "serve\t") {
-		t.Errorf("got %q, %v", stdout, err)
+// Every command line of the documents can be pasted: it is none of wrong usage.
+// They run in an empty folder, so each ends where it would read its first file.
+func TestCommandsInDocumentsAreWhole(t *testing.T) {
+	commands := map[string][]string{}
+	for _, path := range documents(t) {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		commands[path] = commandsIn(string(content))
+	}
+	t.Chdir(t.TempDir())
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
+	t.Setenv("HOME", t.TempDir())
+	found := 0
+	for path, lines := range commands {
+		for _, line := range lines {
+			args := strings.Fields(line)
+			command, rest, err := newRootCommand().Find(args)
+			if err != nil || !command.HasParent() || len(rest) == 0 { // it only speaks of a command, or is Helm's
+				continue
+			}
+			found++
+			_, _, err = run(t, args...)
+			if err == nil || strings.Contains(err.Error(), "--help") {
+				t.Errorf("%s: hssgate %s: got %v, want that %s misses a file only", path, line, err, command.Name())
+			}
+		}
+	}
+	if found < 15 {
+		t.Errorf("only %d commands were found", found)
 	}
 }
 
-func TestExitCodes(t *testing.T) {
-	plain := errors.New("broken")
-	for want, err := range map[int]error{exitFailure: plain, exitUsage: usageError{plain}} {
-		if got := exitCode(err); got != want {
-			t.Errorf("%T: got %d, want %d", err, got, want)
+func documents(t *testing.T) []string {
+	t.Helper()
+	paths := []string{"../../README.md", "../../charts/hssgate/README.md", "../../config/reference.md"}
+	err := filepath.WalkDir("../../docs", func(path string, _ fs.DirEntry, err error) error {
+		if filepath.Ext(path) == ".md" {
+			paths = append(paths, path)
 		}
-		if !errors.Is(err, plain) {
-			t.Errorf("%T doesn't wrap its error", err)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return paths
+}
+
+// commandsIn returns what follows the program's name in blocks and in code among
+// other words, as far as it is one command.
+func commandsIn(page string) []string {
+	var code strings.Builder
+	fenced := false
+	for line := range strings.Lines(strings.ReplaceAll(page, "\\\n", " ")) {
+		switch {
+		case strings.HasPrefix(strings.TrimSpace(line), "```"):
+			fenced = !fenced
+		case fenced, strings.HasPrefix(line, "    "):
+			code.WriteString(line)
+		default:
+			code.WriteString("\x00" + line) // it may go on in the next
 		}
+	}
+	var commands []string
+	prose := regexp.MustCompile("\n\x00").ReplaceAllString(code.String(), " ")
+	for _, span := range regexp.MustCompile("`([^`]*)`").FindAllStringSubmatch(prose, -1) {
+		commands = append(commands, commandsOf(span[1])...)
+	}
+	for line := range strings.Lines(code.String()) {
+		if !strings.HasPrefix(line, "\x00") {
+			commands = append(commands, commandsOf(line)...)
+		}
+	}
+	return commands
+}
+
+func commandsOf(line string) []string {
+	var commands []string
+	for _, match := range regexp.MustCompile(`(?:^|\s)(?:bin/)?hssgate ([a-z]+[^\n]*)`).FindAllStringSubmatch(line, -1) {
+		command := regexp.MustCompile(`\s(\||\|\||>|>>|<|#)(\s|$)`).Split(match[1]+" ", 2)[0]
+		commands = append(commands, strings.TrimSpace(command))
+	}
+	return commands
+}
+
+var update = flag.Bool("update", false, "write what documents show and golden files hold anew")
+
+// The guide shows the real output of its policy, and its test passes.
+func TestTheGuideToVulnerabilitiesIsTrue(t *testing.T) {
+	const path = "../../docs/guides/vulnerabilities.md"
+	text := readFile(t, path)
+	// block returns a block after a comment, by what the comment says.
+	block := func(name string) string {
+		_, rest, _ := strings.Cut(text, "<!-- "+name+" -->\n```")
+		_, rest, _ = strings.Cut(rest, "\n")
+		content, _, found := strings.Cut(rest, "```\n")
+		if !found {
+			t.Fatalf("%s has no block %s", path, name)
+		}
+		return content
+	}
+	policy := write(t, "policy.yaml", block("policy.yaml"))
+	table, _ := checked(t, sampleHost+"/prod/vulnerable:1.0", "--policies", policy)
+	wide, _ := checked(t, sampleHost+"/prod/vulnerable:1.0", "--policies", policy, "-o", "wide")
+	_, list, _ := strings.Cut(wide, "denied.\n\n")
+	for name, want := range map[string]string{"table": table, "list": list} {
+		shown := block(name)
+		if *update {
+			text = strings.Replace(text, "<!-- "+name+" -->\n```\n"+shown, "<!-- "+name+" -->\n```\n"+want, 1)
+		} else if diff := cmp.Diff(want, shown); diff != "" {
+			t.Errorf("%s, block %s (-output +shown; -update writes it anew):\n%s", path, name, diff)
+		}
+	}
+	if *update {
+		rewrite(t, path, text)
+	}
+	test := filepath.Join(filepath.Dir(policy), "test.yaml")
+	rewrite(t, test, block("test.yaml"))
+	if stdout, _, err := run(t, "policy", "test", test); err != nil || !strings.Contains(stdout, "2 cases, all as expected.") {
+		t.Errorf("got %v and %s", err, stdout)
 	}
 }
 
-func TestAnErrorCannotSteerTheTerminal(t *testing.T) {
-	if got, want := printable("a\x1b[2Jb\u009b31m\u202e\r\nc"), "a[2Jb31m\nc"; got != want {
-		t.Errorf("got %q, want %q", got, want)
+// TestEverySampleIsExplained compares the explanation of every sample with what a
+// person has read and found right.
+func TestEverySampleIsExplained(t *testing.T) {
+	const golden = "testdata/explain.txt"
+	got, _ := checked(t, "-f", sampleManifests, "--policies", samplePolicies, "--explain")
+	if *update {
+		rewrite(t, golden, got)
+	}
+	if diff := cmp.Diff(readFile(t, golden), got); diff != "" {
+		t.Errorf("(-want +got; -update writes it anew):\n%s", diff)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -10,31 +11,38 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/client-go/kubernetes"
 
+	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/internal/check"
+	"github.com/hssgate/hssgate/internal/inventory"
 	"github.com/hssgate/hssgate/webhook"
 )
 
 const (
-	// probePause is the time between two attempts of a probe.
+	// probePause is the time between two attempts.
 	probePause = time.Second
-	// probeAttempt bounds one attempt, so that a packet that is dropped before a
-	// NetworkPolicy is in effect doesn't take the whole time.
+	// probeAttempt bounds one attempt: packets are dropped until a NetworkPolicy is
+	// in effect.
 	probeAttempt = 5 * time.Second
 )
 
 type probeFlags struct {
-	url       string
-	caFile    string
-	apiServer bool
-	// kubeconfig and namespace belong to apiServer.
-	kubeconfig string
-	namespace  string
+	url        string
+	caFile     string
+	apiServer  bool
+	cluster    clusterFlags // for apiServer
+	namespace  string       // for apiServer
 	hss        bool
-	configFile string // belongs to hss
+	configFile string // for hss
 	timeout    time.Duration
 }
 
@@ -50,7 +58,7 @@ func newProbeCommand() *cobra.Command {
 succeeds if the webhook's certificate is trusted and a complete answer comes back.
 
 --api-server creates a pod by a server-side dry run, which stores nothing, and
-succeeds if the API server's answer holds hssgate's comment. It takes the right to
+succeeds if the API server's answer holds hssgate's comment. It needs the right to
 create pods in the namespace. Without hssgate:
 
   kubectl run try --image=` + webhook.ProbeImage + ` --dry-run=server
@@ -70,7 +78,7 @@ while the comment is missing.`,
 	flags.StringVar(&f.url, "url", "", "the webhook's https:// address")
 	flags.StringVar(&f.caFile, "ca-file", "", "with --url: the CAs to trust (PEM); default: the system's")
 	flags.BoolVar(&f.apiServer, "api-server", false, "check that the API server calls the webhook")
-	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "with --api-server: how to reach the cluster; default: $KUBECONFIG, the pod's service account, ~/.kube/config")
+	flags.StringVar(&f.cluster.kubeconfig, "kubeconfig", "", "with --api-server: "+kubeconfigUsage)
 	flags.StringVarP(&f.namespace, "namespace", "n", "default", "with --api-server: the namespace to create the pod in, which must not be exempt")
 	flags.BoolVar(&f.hss, "hss", false, "check that HSS answers for every project")
 	flags.StringVar(&f.configFile, "config", "", "with --hss: the configuration file")
@@ -80,22 +88,21 @@ while the comment is missing.`,
 
 func (f *probeFlags) run(cmd *cobra.Command) error {
 	if err := f.validate(); err != nil {
-		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+		return usagef(cmd, err)
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
 	defer cancel()
-	if f.hss {
-		return f.probeHSS(ctx, cmd.OutOrStdout())
-	}
 	probe := f.probeWebhook
-	if f.apiServer {
+	switch {
+	case f.hss:
+		probe = f.probeHSS
+	case f.apiServer:
 		probe = f.probeAPIServer
 	}
 	result, err := probe(ctx)
-	if err != nil {
-		return err
+	if result != "" {
+		fmt.Fprintln(cmd.OutOrStdout(), result)
 	}
-	_, err = fmt.Fprintln(cmd.OutOrStdout(), result)
 	return err
 }
 
@@ -103,11 +110,9 @@ func (f *probeFlags) validate() error {
 	switch {
 	case f.hss && (f.apiServer || f.url != "" || f.configFile == ""):
 		return errors.New("--hss needs --config FILE, and no other probe")
-	case f.hss:
-		return nil
 	case f.apiServer && (f.url != "" || f.caFile != ""):
 		return errors.New("--api-server and --url are two probes: give one")
-	case f.apiServer:
+	case f.hss || f.apiServer:
 		return nil
 	case f.url == "":
 		return errors.New("--url is required: the webhook's https:// address; or --api-server")
@@ -118,37 +123,8 @@ func (f *probeFlags) validate() error {
 	return nil
 }
 
-// probeWebhook sends a review to the webhook until it is answered.
-func (f *probeFlags) probeWebhook(ctx context.Context) (string, error) {
-	transport := &http.Transport{
-		DialContext:     (&net.Dialer{Timeout: probeAttempt / 2}).DialContext,
-		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
-	}
-	if f.caFile != "" {
-		roots, err := readAuthorities(f.caFile)
-		if err != nil {
-			return "", usageError{err}
-		}
-		transport.TLSClientConfig.RootCAs = roots
-	}
-	client := &http.Client{Transport: transport, Timeout: probeAttempt}
-	err := retry(ctx, func(ctx context.Context) (again bool, err error) {
-		err = webhook.Probe(ctx, client, f.url, uuid.NewUUID())
-		return isUnreachable(err), err
-	})
-	return f.url + " answers", err
-}
-
-// isUnreachable reports whether err may go away by itself. A certificate that is
-// not trusted is an answer.
-func isUnreachable(err error) bool {
-	_, distrusted := errors.AsType[*tls.CertificateVerificationError](err)
-	_, unreachable := errors.AsType[*url.Error](err)
-	return unreachable && !distrusted
-}
-
-// retry calls attempt until it succeeds, fails with nothing to hope for, or ctx
-// ends. It returns the last error that isn't the end of ctx.
+// retry calls attempt until it succeeds, fails for good, or ctx ends. It returns
+// the last error before the end of ctx.
 func retry(ctx context.Context, attempt func(context.Context) (again bool, err error)) error {
 	var last error
 	for {
@@ -167,14 +143,147 @@ func retry(ctx context.Context, attempt func(context.Context) (again bool, err e
 	}
 }
 
-func readAuthorities(file string) (*x509.CertPool, error) {
-	data, err := os.ReadFile(file)
+// probeWebhook sends a review to the webhook until it is answered.
+func (f *probeFlags) probeWebhook(ctx context.Context) (string, error) {
+	transport := &http.Transport{
+		DialContext:     (&net.Dialer{Timeout: probeAttempt / 2}).DialContext,
+		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
+	}
+	if f.caFile != "" {
+		data, err := os.ReadFile(f.caFile)
+		if err != nil {
+			return "", usageError{fmt.Errorf("--ca-file: %w", err)}
+		}
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(data) {
+			return "", usageError{fmt.Errorf("--ca-file %s holds no certificate in PEM", f.caFile)}
+		}
+		transport.TLSClientConfig.RootCAs = roots
+	}
+	client := &http.Client{Transport: transport, Timeout: probeAttempt}
+	err := retry(ctx, func(ctx context.Context) (again bool, err error) {
+		err = webhook.Probe(ctx, client, f.url, uuid.NewUUID())
+		// A certificate that is not trusted is an answer.
+		_, distrusted := errors.AsType[*tls.CertificateVerificationError](err)
+		_, unreachable := errors.AsType[*url.Error](err)
+		return unreachable && !distrusted, err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("--ca-file: %w", err)
+		return "", err
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("--ca-file %s holds no certificate in PEM", file)
+	return f.url + " answers", nil
+}
+
+// probeAPIServer creates a pod by a server-side dry run until the API server's
+// answer holds hssgate's comment, which it returns.
+func (f *probeFlags) probeAPIServer(ctx context.Context) (string, error) {
+	cluster, err := f.cluster.restConfig()
+	if err != nil {
+		return "", err
 	}
-	return roots, nil
+	var got warnings
+	cluster.WarningHandler = &got
+	client, err := kubernetes.NewForConfig(cluster)
+	if err != nil {
+		return "", fmt.Errorf("reach the cluster: %w", err)
+	}
+	var comment string
+	err = retry(ctx, func(ctx context.Context) (again bool, err error) {
+		got = nil
+		_, err = client.CoreV1().Pods(f.namespace).Create(ctx, probePod(), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		// A policy may deny the pod: hssgate was called all the same.
+		if i := slices.IndexFunc(got, webhook.IsProbeComment); i >= 0 {
+			comment = got[i]
+			return false, nil
+		}
+		return true, f.notCalled(err, got)
+	})
+	return comment, err
+}
+
+// notCalled explains an answer of the API server without a comment.
+func (f *probeFlags) notCalled(err error, got warnings) error {
+	if err != nil {
+		return fmt.Errorf("cannot create a pod in namespace %q (dry run): %w", f.namespace, err)
+	}
+	if len(got) > 0 {
+		return fmt.Errorf("hssgate does not evaluate pods of namespace %q: %s", f.namespace, strings.Join(got, "; "))
+	}
+	return errors.New(`the API server created the pod without calling hssgate, or could not reach it (failurePolicy Ignore hides that): ` +
+		`check that namespace "` + f.namespace + `" is not exempt, that "kubectl get validatingwebhookconfiguration" lists hssgate's with a caBundle, ` +
+		`and that the API server reaches the webhook: its log says "failed calling webhook" with the cause`)
+}
+
+// probePod returns a pod that Pod Security's level restricted allows.
+func probePod() *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "hssgate-probe-"},
+		Spec: corev1.PodSpec{
+			AutomountServiceAccountToken: new(false),
+			SecurityContext: &corev1.PodSecurityContext{
+				RunAsNonRoot: new(true), RunAsUser: new(int64(65532)),
+				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+			},
+			Containers: []corev1.Container{{
+				Name: "probe", Image: webhook.ProbeImage,
+				SecurityContext: &corev1.SecurityContext{
+					AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+				},
+			}},
+		},
+	}
+}
+
+// warnings collects the warnings of one answer.
+type warnings []string
+
+// HandleWarningHeader is rest.WarningHandler's.
+func (w *warnings) HandleWarningHeader(code int, _, text string) {
+	if code == 299 {
+		*w = append(*w, text)
+	}
+}
+
+// probeHSS makes a signed call for every project and returns what HSS answers. It
+// tries again after failures that may pass: the network of a new pod is not always
+// there at once.
+func (f *probeFlags) probeHSS(ctx context.Context) (string, error) {
+	c, err := config.Load(f.configFile)
+	if err != nil {
+		return "", usageError{err}
+	}
+	known, err := check.NewInventory(c, userAgent(), false)
+	if err != nil {
+		return "", usageError{err}
+	}
+	defer known.Close()
+	var checks []inventory.ProjectCheck
+	// What is wrong is in the result.
+	_ = retry(ctx, func(ctx context.Context) (again bool, err error) {
+		// A check that ran out of time says less than the one before it.
+		if next := known.Check(ctx); checks == nil || ctx.Err() == nil {
+			checks = next
+		}
+		if !slices.ContainsFunc(checks, func(c inventory.ProjectCheck) bool { return c.Temporary }) {
+			return false, nil
+		}
+		return true, errors.New("HSS cannot be used")
+	})
+	failed, lines := 0, make([]string, len(checks))
+	for i, c := range checks {
+		result := c.Cause
+		switch {
+		case c.Err != nil:
+			failed++
+		case c.Images < 0:
+			result = "HSS answers"
+		default:
+			result = fmt.Sprintf("HSS answers, images: %d", c.Images)
+		}
+		lines[i] = fmt.Sprintf("project %s (region %s, project ID %s): %s", c.Project, cmp.Or(c.Region, "not given"), cmp.Or(c.ProjectID, "not known"), result)
+	}
+	if failed > 0 {
+		err = fmt.Errorf("HSS cannot be used for %d of %d projects", failed, len(checks))
+	}
+	return strings.Join(lines, "\n"), err
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/hssgate/hssgate/hss/hsstest"
 )
 
 // answersProbe admits every review.
@@ -130,8 +132,7 @@ func TestAProbeThroughTheAPIServer(t *testing.T) {
 			defer timeIsUp()
 			server := httptest.NewServer(dryRuns(tt.answers, timeIsUp))
 			defer server.Close()
-			kubeconfig := write(t, "kubeconfig", fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: it, contexts: [{name: it, context: {cluster: it}}], clusters: [{name: it, cluster: {server: %q}}]}`, server.URL))
-			stdout, _, err := runWith(ctx, "probe", "--api-server", "-n", "team-a", "--kubeconfig", kubeconfig, "--timeout", "5m")
+			stdout, _, err := runWith(ctx, "probe", "--api-server", "-n", "team-a", "--kubeconfig", kubeconfig(t, server.URL), "--timeout", "5m")
 			if tt.fails == "" {
 				if err != nil || stdout != tt.want+"\n" {
 					t.Errorf("got %q, %v, want %q", stdout, err, tt.want)
@@ -170,4 +171,67 @@ func dryRuns(answers []dryRunAnswer, exhausted func()) http.Handler {
 		}
 		_, _ = fmt.Fprintf(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","message":%q,"code":%d}`, a.message, a.status)
 	})
+}
+
+// probeConfig writes a configuration of one project that has a region and no
+// project ID. HSS and IAM are both at url.
+func probeConfig(t *testing.T, url string) string {
+	t.Helper()
+	t.Setenv("HUAWEICLOUD_SDK_IAM_ENDPOINT", url)
+	t.Setenv("HUAWEICLOUD_SDK_AK", hsstest.DefaultCredential().AccessKey)
+	t.Setenv("HUAWEICLOUD_SDK_SK", hsstest.DefaultCredential().SecretKey)
+	return write(t, "config.yaml", fmt.Sprintf(`apiVersion: config.hssgate.io/v1alpha1
+kind: Configuration
+projects: [{name: bj4, region: cn-north-4, endpoint: %q, credentials: {source: Environment}}]
+registries: [{name: swr, hosts: [swr.example.com]}]
+`, url))
+}
+
+func TestProbeOfHSS(t *testing.T) {
+	secret := hsstest.DefaultCredential().SecretKey
+	image := hsstest.WithImages(hsstest.Image{Namespace: "prod", ImageName: "app"})
+	for name, test := range map[string]struct {
+		options []hsstest.Option
+		fault   *hsstest.Fault
+		want    string
+		code    int
+		// requests are those to HSS itself; 0: any number.
+		requests int
+	}{
+		"HSS answers": {options: []hsstest.Option{image}, requests: 1,
+			want: "project bj4 (region cn-north-4, project ID hsstest-project): HSS answers, images: 1\n"},
+		"HSS answers in the end": {options: []hsstest.Option{image}, fault: new(hsstest.ResetFault().Times(7).ForEndpoint(hsstest.EndpointImages)), requests: 8,
+			want: "project bj4 (region cn-north-4, project ID hsstest-project): HSS answers, images: 1\n"},
+		"HSS refuses the key": {options: []hsstest.Option{hsstest.WithCredentials(hsstest.Credential{AccessKey: "OTHER", SecretKey: "other"})}, code: exitFailure,
+			want: "project bj4 (region cn-north-4, project ID not known): IAM refuses the access key HSSTESTACCESSKEY ("},
+		"no permission": {fault: new(hsstest.ErrorFault(http.StatusBadRequest, "HSS.0013", "No permission.").ForEndpoint(hsstest.EndpointImages)), code: exitFailure, requests: 1,
+			want: "project bj4 (region cn-north-4, project ID hsstest-project): no permission (HSS answered 400 HSS.0013: No permission."},
+		"no project": {options: []hsstest.Option{hsstest.WithIAMProjects(hsstest.IAMProject{ID: "p", Name: "elsewhere"})}, code: exitFailure,
+			want: "project bj4 (region cn-north-4, project ID not known): region cn-north-4 is not enabled for the account"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := hsstest.NewServer(test.options...)
+			defer server.Close()
+			if test.fault != nil {
+				server.Inject(*test.fault)
+			}
+			out, _, err := run(t, "probe", "--hss", "--config", probeConfig(t, server.URL), "--timeout", "5m")
+			if !strings.HasPrefix(out, test.want) || strings.Count(out, "\n") != 1 || strings.Contains(out, secret) || codeOf(err) != test.code {
+				t.Errorf("got %q and %v, want %q and exit code %d", out, err, test.want, test.code)
+			}
+			if n := server.Stats().Endpoints[hsstest.EndpointImages].Requests; test.requests > 0 && n != test.requests {
+				t.Errorf("%d requests, want %d", n, test.requests)
+			}
+		})
+	}
+}
+
+func TestProbeOfHSSEndsWithItsTimeout(t *testing.T) {
+	server := hsstest.NewServer()
+	url := server.URL
+	server.Close()
+	out, _, err := run(t, "probe", "--hss", "--config", probeConfig(t, url), "--timeout", "2s")
+	if codeOf(err) != exitFailure || !strings.Contains(out, "connection refused") {
+		t.Errorf("got %q, %v", out, err)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
@@ -36,16 +37,17 @@ func newVersionCommand() *cobra.Command {
 	return cmd
 }
 
-func (i versionInfo) format(output string) (string, error) {
+func (i versionInfo) format(output string) (text string, err error) {
+	var data []byte
 	switch output {
 	case "text":
 		return fmt.Sprintf("hssgate %s (%s, %s)", i.Version, i.Go, i.Platform), nil
 	case "json":
-		data, err := json.MarshalIndent(i, "", "  ")
-		return string(data), err
+		data, err = json.MarshalIndent(i, "", "  ")
 	case "yaml":
-		data, err := yaml.Marshal(i)
-		return string(data[:max(0, len(data)-1)]), err
+		data, err = yaml.Marshal(i)
+	default:
+		err = usageError{fmt.Errorf("--output must be text, json or yaml, not %q", output)}
 	}
-	return "", usageError{fmt.Errorf("--output must be text, json or yaml, not %q", output)}
+	return strings.TrimSuffix(string(data), "\n"), err
 }

@@ -14,9 +14,6 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// knownImages is how many images are in use: those of a large rollout.
-const knownImages = 50
-
 // distinctReviews is how many reviews a load is made of. They differ in what
 // real ones differ in, and fit into a processor's cache no better.
 const distinctReviews = 256
@@ -24,29 +21,17 @@ const distinctReviews = 256
 //go:embed pod.yaml
 var podYAML []byte
 
-// readPod returns the pod that all pods are made like.
-func readPod() (*corev1.Pod, error) {
+// newReview returns the creation of the n-th pod as the API server sends it. Each of its three containers has another
+// one of the known images.
+func newReview(n int) (types.UID, []byte, error) {
 	pod := &corev1.Pod{}
 	if err := yaml.UnmarshalStrict(podYAML, pod); err != nil {
-		return nil, fmt.Errorf("read pod.yaml: %w", err)
+		return "", nil, fmt.Errorf("read pod.yaml: %w", err)
 	}
-	return pod, nil
-}
-
-// newPod returns the n-th pod like another. Each of its three containers has
-// another one of the known images.
-func newPod(like *corev1.Pod, n int) *corev1.Pod {
-	pod := like.DeepCopy()
 	pod.Name = fmt.Sprintf("web-7d4b9c6f5d-%05d", n)
 	for i := range pod.Spec.Containers {
 		pod.Spec.Containers[i].Image = imageName((3*n + i) % knownImages)
 	}
-	return pod
-}
-
-// newReview returns the creation of the n-th pod as the API server sends it.
-func newReview(like *corev1.Pod, n int) (types.UID, []byte, error) {
-	pod := newPod(like, n)
 	object, err := json.Marshal(pod)
 	if err != nil {
 		return "", nil, err

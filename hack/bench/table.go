@@ -5,12 +5,11 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"text/tabwriter"
 	"time"
-	"unicode/utf8"
 )
 
-// table is printed with its columns under each other: the first one to the
-// left, numbers to the right. It is valid Markdown.
+// table is a Markdown table whose columns are aligned.
 type table struct {
 	header []string
 	rows   [][]string
@@ -18,7 +17,7 @@ type table struct {
 
 func newTable(header ...string) *table { return &table{header: header} }
 
-// add adds a row; numbers are written with three digits that count.
+// add adds a row; numbers are written with three significant digits.
 func (t *table) add(cells ...any) {
 	row := make([]string, len(cells))
 	for i, cell := range cells {
@@ -38,7 +37,7 @@ func format(cell any) string {
 	}
 }
 
-// significant writes three digits that count, and all before the point.
+// significant writes three significant digits, and all before the point.
 func significant(v float64) string {
 	switch {
 	case v >= 100:
@@ -61,51 +60,28 @@ func duration(d time.Duration) string {
 	}
 }
 
-func (t *table) print(w io.Writer) {
-	widths := make([]int, len(t.header))
-	for _, row := range append([][]string{t.header}, t.rows...) {
-		for i, cell := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
-		}
-	}
-	rule := make([]string, len(widths))
-	for i, width := range widths {
-		rule[i] = strings.Repeat("-", width)
-		if i > 0 {
-			rule[i] = rule[i][1:] + ":"
-		}
-	}
+func (t *table) writeTo(w io.Writer) {
+	aligned := tabwriter.NewWriter(w, 0, 0, 0, ' ', tabwriter.AlignRight|tabwriter.Debug) // Debug draws the |
+	rule := slices.Repeat([]string{"--:"}, len(t.header))
 	for _, row := range slices.Concat([][]string{t.header, rule}, t.rows) {
-		printRow(w, row, widths)
+		fmt.Fprintf(aligned, "\t %s \t\n", strings.Join(row, " \t "))
 	}
+	_ = aligned.Flush() // standard output, as everywhere here
 	fmt.Fprintln(w)
 }
 
-func printRow(w io.Writer, row []string, widths []int) {
-	for i, cell := range row {
-		padding := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-		if i == 0 {
-			fmt.Fprintf(w, "| %s%s ", cell, padding)
-			continue
-		}
-		fmt.Fprintf(w, "| %s%s ", padding, cell)
+// median returns the middle one of n numbers, at least one.
+func median(n int, at func(int) float64) float64 {
+	numbers := make([]float64, n)
+	for i := range numbers {
+		numbers[i] = at(i)
 	}
-	fmt.Fprintln(w, "|")
+	slices.Sort(numbers)
+	return (numbers[(n-1)/2] + numbers[n/2]) / 2
 }
 
-// median returns the middle one of some numbers.
-func median(of []float64) float64 {
-	sorted := slices.Sorted(slices.Values(of))
-	if len(sorted) == 0 {
-		return 0
-	}
-	half := len(sorted) / 2
-	if len(sorted)%2 == 1 {
-		return sorted[half]
-	}
-	return (sorted[half-1] + sorted[half]) / 2
+// percentile sorts the samples, at least one, and returns the one below which p in 100 lie.
+func percentile(samples []time.Duration, p int) time.Duration {
+	slices.Sort(samples)
+	return samples[min(len(samples)*p/100, len(samples)-1)]
 }
-
-func least(of []float64) float64 { return slices.Min(of) }
-
-func most(of []float64) float64 { return slices.Max(of) }

@@ -4,201 +4,148 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
 	"time"
 )
 
-// connections is how many the load is spread over.
-const connections = 16
-
-// contender is one server and what was measured of it, round by round.
+// contender is one of the servers that are compared, in a process of its own, and the rounds measured.
 type contender struct {
-	kind, url, caFile string
-	child             *child
-	free, paced       []round
+	name        string
+	process     *exec.Cmd
+	stdin       io.Closer
+	connections []*connection
+	rounds      []round
+	reviews     int
 }
 
 // round is one measurement of one server.
-type round struct {
-	loadResult
-	// per review of the server: time on the processor and allocations.
-	cpu    time.Duration
-	allocs float64
-}
+type round struct{ perSecond, p50, p99 float64 }
 
-// measureThroughput is (a): reviews a second and their latency over TLS.
-func measureThroughput(ctx context.Context, b *bench) (err error) {
+func perSecond(r round) float64 { return r.perSecond }
+func p50(r round) float64       { return r.p50 }
+func p99(r round) float64       { return r.p99 }
+
+// writeThroughput measures reviews a second and their latency over TLS.
+func writeThroughput(ctx context.Context, w io.Writer, quick bool) error {
 	rounds, duration := 40, 250*time.Millisecond
-	if b.quick {
+	if quick {
 		rounds = 4
 	}
-	like, err := readPod()
+	fmt.Fprintf(w, "TLS 1.3, HTTP/1.1 keep-alive, %d connections, pods of 3 containers with managedFields, warm, 10 policies that all match;\n"+
+		"each server has one processor to itself, the load comes from another; %d rounds of %s, the servers by turns; medians of the rounds.\n\n",
+		connections, rounds, duration)
+	contenders, err := measureServers(ctx, rounds, duration, decodeServer, gateServer, typedServer)
 	if err != nil {
 		return err
 	}
-	_, body, err := newReview(like, 0)
-	if err != nil {
-		return err
-	}
-	b.printf("TLS 1.3, HTTP/1.1 keep-alive, %d connections, reviews of %d bytes (3 containers, managedFields), warm, 10 policies that all match;\n"+
-		"each server has one processor to itself, the load comes from another; %d rounds of %s, the servers by turns; medians of the rounds.\n\n", connections, len(body), rounds, duration)
-	contenders, err := b.startContenders(ctx)
-	defer func() {
-		for _, c := range contenders {
-			err = errors.Join(err, c.child.stop())
-		}
-	}()
-	if err != nil {
-		return err
-	}
-	generator, err := b.startSelf(ctx, 0, childLoad)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, generator.stop()) }()
-	for n := range rounds + 1 {
-		if err := oneRound(contenders, generator, duration); err != nil {
-			return err
-		}
-		if n == 0 { // the first one warms up
-			for _, c := range contenders {
-				c.free, c.paced = nil, nil
-			}
-		}
-	}
-	printThroughput(b, contenders)
+	throughputTable(contenders, contenders[2], contenders[0]).writeTo(w)
 	return nil
 }
 
-func (b *bench) startContenders(ctx context.Context) (contenders []*contender, err error) {
-	for _, kind := range []string{serverDiscard, serverDecode, serverGate, serverTyped} {
-		c, err := b.startContender(ctx, kind)
+// measureServers measures servers by turns, and ends them.
+func measureServers(ctx context.Context, rounds int, duration time.Duration, names ...string) (contenders []*contender, err error) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // the servers have the other processor
+	defer func() {
+		for _, c := range contenders {
+			err = errors.Join(err, c.stdin.Close(), c.process.Wait())
+		}
+	}()
+	for _, name := range names {
+		c, err := startContender(ctx, name)
 		if err != nil {
-			return contenders, err
+			return contenders, fmt.Errorf("server %s: %w", name, err)
 		}
 		contenders = append(contenders, c)
+	}
+	for range rounds + 1 {
+		for _, c := range contenders {
+			if err := c.measure(duration); err != nil {
+				return contenders, fmt.Errorf("server %s: %w", c.name, err)
+			}
+		}
+	}
+	for _, c := range contenders {
+		c.rounds = c.rounds[1:] // the first one warms up
 	}
 	return contenders, nil
 }
 
-func (b *bench) startContender(ctx context.Context, kind string) (*contender, error) {
-	address, err := freeAddress(ctx)
+// startContender starts this program as one of the servers, with one processor for Go and, if the machine has several
+// and taskset is there, kept to one of them.
+func startContender(ctx context.Context, name string) (*contender, error) {
+	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	dir, err := b.newDir(kind)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0") // finds a free port
 	if err != nil {
 		return nil, err
 	}
-	c := &contender{kind: kind, url: serverURL(address), caFile: filepath.Join(dir, "ca.crt")}
-	c.child, err = b.startSelf(ctx, 1, childServe, kind, address, c.caFile, dir)
-	if err != nil {
+	address := listener.Addr().String()
+	if err := listener.Close(); err != nil {
 		return nil, err
 	}
-	if err := awaitListener(ctx, address); err != nil {
-		return nil, errors.Join(fmt.Errorf("server %s: %w", kind, err), c.child.stop())
+	command := []string{self, serveArgument, name, address}
+	if taskset, err := exec.LookPath("taskset"); err == nil && runtime.NumCPU() > 1 {
+		command = append([]string{taskset, "-c", "1"}, command...)
+	}
+	c := &contender{name: name, process: exec.CommandContext(ctx, command[0], command[1:]...)} //nolint:gosec // this program itself
+	c.process.Env, c.process.Stderr = append(os.Environ(), "GOMAXPROCS=1"), os.Stderr
+	if c.stdin, err = c.process.StdinPipe(); err != nil {
+		return nil, err
+	}
+	if err := c.process.Start(); err != nil {
+		return nil, err
+	}
+	if c.connections, err = connect(ctx, address); err != nil {
+		return nil, errors.Join(err, c.stdin.Close(), c.process.Wait())
 	}
 	return c, nil
 }
 
-// oneRound measures every server, first as fast as it can, then all at the rate
-// at which the slowest is busy for two thirds of its time.
-func oneRound(contenders []*contender, generator *child, duration time.Duration) error {
-	slowest := 0.0
-	for _, c := range contenders {
-		r, err := c.measure(generator, duration, 0)
-		if err != nil {
-			return err
-		}
-		c.free = append(c.free, r)
-		if slowest == 0 || r.perSecond() < slowest {
-			slowest = r.perSecond()
-		}
+// measure adds a round.
+func (c *contender) measure(duration time.Duration) error {
+	begun := time.Now()
+	took, err := sendFor(c.connections, duration)
+	if err != nil {
+		return err
 	}
-	for _, c := range contenders {
-		r, err := c.measure(generator, duration, slowest*2/3)
-		if err != nil {
-			return err
-		}
-		c.paced = append(c.paced, r)
+	if len(took) == 0 {
+		return fmt.Errorf("no review was answered in %s", duration)
 	}
+	c.reviews += len(took)
+	c.rounds = append(c.rounds, round{
+		float64(len(took)) / time.Since(begun).Seconds(), percentile(took, 50).Seconds(), percentile(took, 99).Seconds(),
+	})
 	return nil
 }
 
-func (c *contender) measure(generator *child, duration time.Duration, rate float64) (r round, err error) {
-	before, err := c.child.usage()
-	if err != nil {
-		return round{}, err
-	}
-	if err := generator.write(load{URL: c.url, CAFile: c.caFile, Duration: duration, Rate: rate, CheckUID: c.kind != serverDiscard}); err != nil {
-		return round{}, err
-	}
-	if err := generator.read(&r.loadResult); err != nil {
-		return round{}, err
-	}
-	after, err := c.child.usage()
-	if err != nil {
-		return round{}, err
-	}
-	if r.Reviews == 0 {
-		return round{}, fmt.Errorf("server %s: no review was answered in %s", c.kind, duration)
-	}
-	r.cpu = (after.CPU - before.CPU) / time.Duration(r.Reviews)
-	r.allocs = float64(after.Mallocs-before.Mallocs) / float64(r.Reviews)
-	return r, nil
+// cpuPerReview returns the time that the server, which has ended, has spent on a processor for a review, its start included.
+func (c *contender) cpuPerReview() time.Duration {
+	return (c.process.ProcessState.UserTime() + c.process.ProcessState.SystemTime()) / time.Duration(c.reviews)
 }
 
-// over is the median of a figure over the rounds, and relative that of its
-// ratio to another server's in the same round.
-func over(rounds []round, figure func(round) float64) float64 {
-	values := make([]float64, len(rounds))
-	for i, r := range rounds {
-		values[i] = figure(r)
-	}
-	return median(values)
+// over returns the median of a figure over the rounds.
+func (c *contender) over(figure func(round) float64) float64 {
+	return median(len(c.rounds), func(i int) float64 { return figure(c.rounds[i]) })
 }
 
-func relative(rounds, to []round, figure func(round) float64) float64 {
-	ratios := make([]float64, len(rounds))
-	for i := range rounds {
-		ratios[i] = figure(rounds[i]) / figure(to[i])
-	}
-	return median(ratios)
+// relative returns the median of a figure's ratio to another server's in the same round.
+func (c *contender) relative(to *contender, figure func(round) float64) float64 {
+	return median(len(c.rounds), func(i int) float64 { return figure(c.rounds[i]) / figure(to.rounds[i]) })
 }
 
-func printThroughput(b *bench, contenders []*contender) {
-	perSecond := func(r round) float64 { return r.perSecond() }
-	p50 := func(r round) float64 { return r.P50.Seconds() }
-	p99 := func(r round) float64 { return r.P99.Seconds() }
-	cpu := func(r round) float64 { return r.cpu.Seconds() }
-	allocs := func(r round) float64 { return r.allocs }
+func throughputTable(contenders []*contender, typed, bare *contender) *table {
 	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
-	bare, typed := contenders[1], contenders[3]
-	t := newTable("as fast as they can", "× typed", "× bare decode", "reviews/s", "p50", "p99", "p99 ÷ typed", "server CPU/review", "CPU ÷ bare decode", "allocations/review")
+	t := newTable("server", "× typed", "× bare decode", "reviews/s", "p50", "p99", "p99 ÷ typed", "server CPU/review", "CPU ÷ bare decode")
 	for _, c := range contenders {
-		t.add(describe(c.kind), relative(c.free, typed.free, perSecond), relative(c.free, bare.free, perSecond), over(c.free, perSecond),
-			seconds(over(c.free, p50)), seconds(over(c.free, p99)), relative(c.free, typed.free, p99),
-			seconds(over(c.free, cpu)), relative(c.free, bare.free, cpu), over(c.free, allocs))
+		t.add(c.name, c.relative(typed, perSecond), c.relative(bare, perSecond), c.over(perSecond),
+			seconds(c.over(p50)), seconds(c.over(p99)), c.relative(typed, p99),
+			c.cpuPerReview(), c.cpuPerReview().Seconds()/bare.cpuPerReview().Seconds())
 	}
-	t.print(b.out)
-	t = newTable("all at one rate", "reviews/s", "p50", "p99", "p99 ÷ typed", "server CPU/review", "CPU ÷ typed")
-	for _, c := range contenders {
-		t.add(describe(c.kind), over(c.paced, perSecond), seconds(over(c.paced, p50)), seconds(over(c.paced, p99)),
-			relative(c.paced, typed.paced, p99), seconds(over(c.paced, cpu)), relative(c.paced, typed.paced, cpu))
-	}
-	t.print(b.out)
-}
-
-func describe(kind string) string {
-	switch kind {
-	case askNobody:
-		return "nobody"
-	case serverDiscard:
-		return "body discarded"
-	case serverDecode:
-		return "bare decode"
-	case serverTyped:
-		return "controller-runtime, typed no-op"
-	}
-	return kind
+	return t
 }

@@ -3,115 +3,87 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 
 	"github.com/hssgate/hssgate/config"
-	"github.com/hssgate/hssgate/gate"
 	"github.com/hssgate/hssgate/hss/hsstest"
-	"github.com/hssgate/hssgate/image"
-	"github.com/hssgate/hssgate/inventory"
+	"github.com/hssgate/hssgate/internal/gate"
+	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/inventory"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// registryHost is where all images come from.
-const registryHost = "swr.cn-north-4.myhuaweicloud.com"
-
-// namespace is where all pods are, and its labels.
-const namespace = "prod"
-
-func namespaceLabels() map[string]string {
-	return map[string]string{"kubernetes.io/metadata.name": namespace, "env": namespace}
-}
+const (
+	// registryHost is where all images come from.
+	registryHost = "swr.cn-north-4.myhuaweicloud.com"
+	// namespace is where all pods are.
+	namespace = "prod"
+	// knownImages is how many images are in use: those of a large rollout.
+	knownImages = 50
+)
 
 func imageName(n int) string {
 	return fmt.Sprintf("%s/prod/service-%04d:2026.1.%d", registryHost, n, n)
 }
 
-// imageRow is what HSS says of an image that every policy admits.
-func imageRow(n int, now time.Time) hsstest.Image {
-	return hsstest.Image{
-		Namespace: "prod", ImageName: fmt.Sprintf("service-%04d", n), ImageVersion: fmt.Sprintf("2026.1.%d", n),
-		ImageDigest: fmt.Sprintf("sha256:%064x", n), ImageType: config.TypePrivate, RegistryType: "SwrPrivate", Scannable: true,
-		ScanStatus: "success", SeverityLevel: "Low",
-		VulNum: hsstest.Count(0), UnsafeSettingNum: hsstest.Count(2), MaliciousFileNum: hsstest.Count(0),
-		LatestUpdateTime: now.Add(-48 * time.Hour), LatestScanTime: now.Add(-time.Hour), LatestSyncTime: now.Add(-time.Hour),
-	}
-}
-
-func imageRows(n int) []hsstest.Image {
+// newHSS starts an HSS with n images that every policy admits.
+func newHSS(n int) *hsstest.Server {
 	rows, now := make([]hsstest.Image, n), time.Now()
 	for i := range rows {
-		rows[i] = imageRow(i, now)
-	}
-	return rows
-}
-
-// credentials writes hsstest's keys into files below dir.
-func credentials(dir string) (config.Credentials, error) {
-	c := config.Credentials{
-		Source:        config.SourceFiles,
-		AccessKeyFile: filepath.Join(dir, "access-key"), SecretKeyFile: filepath.Join(dir, "secret-key"),
-	}
-	key := hsstest.DefaultCredential()
-	for path, content := range map[string]string{c.AccessKeyFile: key.AccessKey, c.SecretKeyFile: key.SecretKey} {
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			return config.Credentials{}, fmt.Errorf("write credentials: %w", err)
+		rows[i] = hsstest.Image{
+			Namespace: "prod", ImageName: fmt.Sprintf("service-%04d", i), ImageVersion: fmt.Sprintf("2026.1.%d", i),
+			ImageDigest: fmt.Sprintf("sha256:%064x", i), ImageType: config.TypePrivate, RegistryType: "SwrPrivate", Scannable: true,
+			ScanStatus: "success", SeverityLevel: "Low",
+			VulNum: hsstest.Count(0), UnsafeSettingNum: hsstest.Count(2), MaliciousFileNum: hsstest.Count(0),
+			LatestUpdateTime: now.Add(-48 * time.Hour), LatestScanTime: now.Add(-time.Hour), LatestSyncTime: now.Add(-time.Hour),
 		}
 	}
-	return c, nil
+	return hsstest.NewServer(hsstest.WithImages(rows...))
 }
 
-// newConfiguration is hssgate's default configuration for one registry that the
-// HSS at endpoint scans; keys are written into files below dir.
-func newConfiguration(endpoint, dir string) (*config.Configuration, error) {
-	keys, err := credentials(dir)
-	if err != nil {
-		return nil, err
-	}
-	project := config.DefaultProject()
-	project.Name, project.Endpoint, project.ProjectID, project.Credentials = "main", endpoint, "p1", keys
-	c := config.Default()
-	c.Projects = []config.Project{project}
-	registry := config.DefaultRegistry()
-	registry.Name, registry.Hosts, registry.Project = "main", []string{registryHost}, "main"
-	c.Registries = []config.Registry{registry}
-	return c, c.Validate()
+// configurationFile is the default configuration for one registry, with the fields that have no default.
+const configurationFile = `apiVersion: config.hssgate.io/v1alpha1
+kind: Configuration
+projects:
+- {name: main, endpoint: %q, projectID: p1, credentials: {source: Environment}%s}
+registries:
+- {name: main, hosts: [%s], project: main}
+`
+
+// newConfiguration returns the configuration for the HSS at an endpoint, with more fields of its project.
+func newConfiguration(endpoint, more string) (*config.Configuration, error) {
+	return config.Parse("config.yaml", fmt.Appendf(nil, configurationFile, endpoint, more, registryHost))
 }
 
-// newInventory returns an inventory that asks as the configuration says.
-func newInventory(c *config.Configuration, clk clock.Clock) (*inventory.Inventory, error) {
+// newInventory returns an inventory that calls HSS as the configuration says.
+func newInventory(c *config.Configuration) (*inventory.Inventory, error) {
 	clients, err := inventory.NewClients(c, "hssgate-bench")
 	if err != nil {
 		return nil, err
 	}
-	return inventory.New(inventory.Options{Config: c, Clients: clients, Clock: clk})
+	return inventory.New(inventory.Options{Config: c, Clients: clients})
 }
 
-// warm has the inventory ask for the first n images.
-func warm(ctx context.Context, known *inventory.Inventory, n int) error {
-	for i := range n {
-		ref, err := image.Parse(imageName(i))
-		if err != nil {
-			return err
-		}
-		if f := known.Facts(ctx, ref); f.State != policy.StateFound {
-			return fmt.Errorf("warm up: %s is not found: %s", imageName(i), f.Reason)
-		}
+func lookUp(ctx context.Context, known *inventory.Inventory, name string) error {
+	ref, err := image.Parse(name)
+	if err != nil {
+		return err
+	}
+	if f := known.Facts(ctx, ref); f.State != policy.StateFound {
+		return fmt.Errorf("look up %s: %s", name, f.Reason)
 	}
 	return nil
 }
 
-// policySpec is what a policy of production asks for.
-func policySpec() v1alpha1.ImageScanPolicySpec {
+// newSpec returns what a policy of production requires.
+func newSpec() v1alpha1.ImageScanPolicySpec {
 	return v1alpha1.ImageScanPolicySpec{
 		Enforcement: v1alpha1.EnforcementDeny,
-		Match:       v1alpha1.Match{NamespaceSelector: selector("env", namespace)},
+		Match:       v1alpha1.Match{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"env": namespace}}},
 		Require: v1alpha1.Requirements{
 			SeverityLevel:   &v1alpha1.SeverityRequirement{Max: v1alpha1.SeverityMedium},
 			Vulnerabilities: &v1alpha1.VulnerabilityRequirement{Max: 0},
@@ -123,72 +95,38 @@ func policySpec() v1alpha1.ImageScanPolicySpec {
 	}
 }
 
-func selector(key, value string) *metav1.LabelSelector {
-	return &metav1.LabelSelector{MatchLabels: map[string]string{key: value}}
-}
-
-// elsewhere makes the policy match other images, other pods or other
-// namespaces, by turns.
-func elsewhere(s *v1alpha1.ImageScanPolicySpec, n int) {
-	switch n % 3 {
-	case 0:
-		s.Match.Images = []string{fmt.Sprintf("%s/team-%d/**", registryHost, n)}
-	case 1:
-		s.Match.ObjectSelector = selector("app", fmt.Sprintf("other-%d", n))
-	default:
-		s.Match.NamespaceSelector = selector("env", fmt.Sprintf("other-%d", n))
-	}
-}
-
-func newPolicy(name string, spec v1alpha1.ImageScanPolicySpec) *v1alpha1.ImageScanPolicy {
-	return &v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}
-}
-
-// policies are those in force.
-type policies struct{ index *gate.Index }
-
-// Index returns them.
-func (p policies) Index() *gate.Index { return p.index }
-
-// newPolicies returns some policies that match every pod and others that match none.
-func newPolicies(matching, others int) (policies, error) {
+// newGate returns a gate with 10 policies that match every pod.
+func newGate(known gate.Facts) (*gate.Gate, error) {
 	var all []*policy.Policy
-	for i := range matching + others {
-		spec := policySpec()
-		if i >= matching {
-			elsewhere(&spec, i)
-		}
-		compiled, err := policy.Compile(newPolicy(fmt.Sprintf("policy-%04d", i), spec))
+	for i := range 10 {
+		compiled, err := policy.Compile(&v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("policy-%d", i)}, Spec: newSpec()})
 		if err != nil {
-			return policies{}, err
+			return nil, err
 		}
 		all = append(all, compiled)
 	}
-	return policies{gate.NewIndex(all)}, nil
-}
-
-// namespaces are the labels of namespaces by name.
-type namespaces map[string]map[string]string
-
-// NamespaceLabels returns the labels of one.
-func (n namespaces) NamespaceLabels(_ context.Context, name string) (map[string]string, error) {
-	labels, ok := n[name]
-	if !ok {
-		return nil, fmt.Errorf("there is no namespace %q", name)
-	}
-	return labels, nil
-}
-
-// newGate returns a gate with some policies that match every pod and others
-// that match none.
-func newGate(known gate.Facts, clk clock.PassiveClock, matching, others int) (*gate.Gate, error) {
-	inForce, err := newPolicies(matching, others)
-	if err != nil {
-		return nil, err
-	}
+	labels := map[string]string{"kubernetes.io/metadata.name": namespace, "env": namespace}
 	return &gate.Gate{
-		Policies: inForce, Facts: known, Clock: clk,
-		Namespaces:       namespaces{namespace: namespaceLabels()},
-		ExemptNamespaces: []string{"kube-system", "hssgate-system"},
+		Policies:        func() []*policy.Policy { return all },
+		NamespaceLabels: func(context.Context, string) (map[string]string, error) { return labels, nil },
+		Facts:           known, Clock: clock.RealClock{}, ExemptNamespaces: []string{"kube-system", "hssgate-system"},
 	}, nil
+}
+
+// newPod returns the creation of a pod of the images from first on.
+func newPod(first, images int) gate.Request {
+	w := image.Workload{Kind: "Pod", Labels: map[string]string{"app": "web", "env": namespace}}
+	for i := range images {
+		w.Uses = append(w.Uses, image.Use{Place: image.PlaceContainer, Name: fmt.Sprintf("c%d", i), Image: imageName(first + i)})
+	}
+	return gate.Request{Namespace: namespace, Name: "web", Workload: w}
+}
+
+// decide has the gate decide about a request, which must be admitted, and returns how long it took.
+func decide(ctx context.Context, decider *gate.Gate, r *gate.Request) (time.Duration, error) {
+	begun := time.Now()
+	if d := decider.Decide(ctx, *r); d.Outcome != gate.Admitted {
+		return 0, fmt.Errorf("outcome %q, want %q: %s", d.Outcome, gate.Admitted, d.Message())
+	}
+	return time.Since(begun), nil
 }

@@ -1,176 +1,155 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/hssgate/hssgate/internal/report"
+	"github.com/hssgate/hssgate/internal/server"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// configurationName is that of webhooks.yaml.
-const configurationName = "hssgate-demo"
+const (
+	startTimeout = 5 * time.Minute // for slow machines
+	// failed is the verdict about a sample that is refused by something else than hssgate. No sample expects it.
+	failed report.Verdict = "Failed"
+)
 
+// webhooks is a ValidatingWebhookConfiguration named hssgate-demo.
+//
 //go:embed webhooks.yaml
 var webhooks string
 
-// invalidPolicy is a policy that no schema refuses, and hssgate's webhook does.
-const invalidPolicy = `{apiVersion: hssgate.io/v1alpha1, kind: ImageScanPolicy, metadata: {name: probe}, spec: {require: {expressions: [{expression: image.}]}}}`
-
-// cluster is a real API server with etcd, and kubectl.
+// cluster is a real API server, for which hssgate runs.
 type cluster struct {
-	*envtest.Environment
-
-	kubectl []string // with the flags of every call
+	client   client.Client
+	warnings []string
 }
 
-// startCluster starts an API server with the samples' namespaces and policies.
-func (d *demo) startCluster(ctx context.Context) (_ *cluster, err error) {
-	binaries, err := filepath.Abs(d.controlPlane)
+// HandleWarningHeader is rest.WarningHandler's: it collects the warnings of a request.
+func (c *cluster) HandleWarningHeader(_ int, _, text string) { c.warnings = append(c.warnings, text) }
+
+// withCluster starts an API server with the samples' namespaces and policies, and hssgate, for as long as use takes.
+func (s *sampleSet) withCluster(ctx context.Context, controlPlane string, use func(sender) error) (err error) {
+	binaries, err := filepath.Abs(controlPlane)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	kubectl := filepath.Join(binaries, "kubectl") // envtest finds the rest elsewhere, too
-	if _, err := os.Stat(kubectl); err != nil {
-		return nil, fmt.Errorf("find the control plane (make controlplane builds it): %w", err)
+	if _, err := os.Stat(filepath.Join(binaries, "kube-apiserver")); err != nil { // envtest finds it elsewhere, too
+		return fmt.Errorf("find the control plane (make controlplane builds it): %w", err)
 	}
-	c := &cluster{
-		Environment: &envtest.Environment{
-			BinaryAssetsDirectory: binaries, CRDDirectoryPaths: []string{"charts/hssgate/files/crds"}, ErrorIfCRDPathMissing: true,
-			ControlPlaneStartTimeout: startTimeout, ControlPlaneStopTimeout: startTimeout, CRDInstallOptions: envtest.CRDInstallOptions{MaxTime: startTimeout},
-			UseExistingCluster: new(false), // whatever the environment says: never someone's cluster
-		},
-		kubectl: []string{kubectl, "--kubeconfig", d.path(kubeconfig), "--cache-dir", d.path("cache")},
-	}
-	fmt.Fprintln(d.stderr, "starting etcd, kube-apiserver and hssgate; kubectl then sends the manifests …")
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, c.Stop())
-		}
-	}()
 	log.SetLogger(logr.Discard()) // of envtest, which says nothing of use here
-	if _, err := c.Start(); err != nil {
-		return nil, fmt.Errorf("start the API server: %w", err)
+	environment := &envtest.Environment{
+		BinaryAssetsDirectory: binaries, CRDDirectoryPaths: []string{"charts/hssgate/files/crds"}, ErrorIfCRDPathMissing: true,
+		ControlPlaneStartTimeout: startTimeout, ControlPlaneStopTimeout: startTimeout, CRDInstallOptions: envtest.CRDInstallOptions{MaxTime: startTimeout},
+		UseExistingCluster: new(false), // whatever the environment says: never someone's cluster
 	}
-	if err := os.WriteFile(d.path(kubeconfig), c.KubeConfig, 0o600); err != nil {
-		return nil, err
+	defer func() { err = errors.Join(err, environment.Stop()) }()
+	access, err := environment.Start()
+	if err != nil {
+		return fmt.Errorf("start the API server: %w", err)
 	}
-	var items []any
-	for _, namespace := range d.set.namespaces {
-		items = append(items, namespace)
-	}
-	for i := range d.set.policies {
-		items = append(items, &d.set.policies[i])
-	}
-	return c, c.create(ctx, map[string]any{"apiVersion": "v1", "kind": "List", "items": items})
-}
-
-// run runs kubectl. exit is nil or the error of a failed kubectl.
-func (c *cluster) run(ctx context.Context, input []byte, args ...string) (stderr string, exit *exec.ExitError, err error) {
-	command := exec.CommandContext(ctx, c.kubectl[0], append(c.kubectl[1:], args...)...) //nolint:gosec // the caller's own control plane
-	command.Stdin = bytes.NewReader(input)
-	var printed bytes.Buffer
-	command.Stderr = &printed
-	err = command.Run()
-	if errors.As(err, &exit) && ctx.Err() == nil {
-		err = nil
-	}
-	return strings.TrimSpace(printed.String()), exit, err
-}
-
-func (c *cluster) create(ctx context.Context, object any) error {
-	data, err := json.Marshal(object)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0") // finds a free port
 	if err != nil {
 		return err
 	}
-	stderr, exit, err := c.run(ctx, data, "create", "-f", "-")
-	if exit != nil {
-		return fmt.Errorf("kubectl create: %s", stderr)
+	if err := listener.Close(); err != nil {
+		return err
 	}
-	return err
+	s.config.Webhook.BindAddress, s.config.Webhook.ConfigurationName = listener.Addr().String(), "hssgate-demo"
+	s.config.HealthBindAddress, s.config.MetricsBindAddress, s.config.Audit.Enabled = "127.0.0.1:0", "0", false
+	gate := &server.Server{Config: s.config, Cluster: environment.Config, Log: slog.New(slog.DiscardHandler), UserAgent: "hssgate-demo"}
+	gateCtx, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- gate.Run(gateCtx) }()
+	defer func() {
+		cancel()
+		err = errors.Join(err, <-ended)
+	}()
+	c := &cluster{}
+	access.WarningHandler = c
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return err
+	}
+	if c.client, err = client.New(access, client.Options{Scheme: scheme}); err != nil {
+		return err
+	}
+	if err := s.prepare(ctx, c.client); err != nil {
+		return err
+	}
+	return use(c.send)
 }
 
-// register creates the webhook configuration, and waits until the API server
-// calls hssgate and trusts its certificate.
-func (c *cluster) register(ctx context.Context, address string) error {
-	objects, err := readObjects([]byte(strings.ReplaceAll(webhooks, "ADDRESS", address)))
+// prepare creates the namespaces, the policies and the webhook configuration, and waits until the API server calls
+// hssgate and trusts its certificate.
+func (s *sampleSet) prepare(ctx context.Context, c client.Client) error {
+	configuration, err := readObjects([]byte(strings.ReplaceAll(webhooks, "ADDRESS", s.config.Webhook.BindAddress)))
 	if err != nil {
 		return err
 	}
-	if err := c.create(ctx, objects[0]); err != nil {
-		return err
+	for _, o := range append(s.setup, client.Object(configuration[0])) {
+		if err := c.Create(ctx, o); err != nil {
+			return fmt.Errorf("create %s: %w", o.GetName(), err)
+		}
 	}
-	var stderr string
+	// No schema refuses this policy, only hssgate's webhook does.
+	invalid := &v1alpha1.ImageScanPolicy{}
+	invalid.Name, invalid.Spec.Require.Expressions = "probe", []v1alpha1.Expression{{Expression: "image."}}
 	refused := func(ctx context.Context) (bool, error) {
-		var err error
-		stderr, _, err = c.run(ctx, []byte(invalidPolicy), "create", "--dry-run=server", "-f", "-")
-		return strings.Contains(stderr, `"probe" is invalid`), err
+		err = c.Create(ctx, invalid.DeepCopy(), client.DryRunAll)
+		return apierrors.IsInvalid(err), nil
 	}
-	if err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, startTimeout, true, refused); err != nil {
-		return fmt.Errorf("wait until the API server calls hssgate: %w; kubectl's last message: %s", err, stderr)
+	if waitErr := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, startTimeout, true, refused); waitErr != nil {
+		return fmt.Errorf("wait until the API server calls hssgate: %w; its last answer: %w", waitErr, err)
 	}
 	return nil
 }
 
-// send does what a person would do with a sample, and replaces the verdict of the
-// direct review by what kubectl printed.
-func (c *cluster) send(ctx context.Context, s *sample, a *answer) error {
-	data, err := s.object.MarshalJSON()
-	if err != nil {
-		return err
-	}
-	args := []string{"create", "--save-config", "-f", "-"} // save-config lets a later apply see what it changes
-	switch {
-	case s.debugs(): // as kubectl debug does, with the sample's names
+// send creates or updates the object of a sample.
+func (c *cluster) send(ctx context.Context, s *sample) (a answer, err error) {
+	c.warnings = nil
+	if s.debugs() { // as kubectl debug does
 		containers, _, _ := unstructured.NestedSlice(s.object.Object, "spec", "ephemeralContainers")
 		patch, err := json.Marshal(map[string]any{"spec": map[string]any{"ephemeralContainers": containers}})
 		if err != nil {
-			return err
+			return a, err
 		}
-		args = []string{"patch", "pod", s.object.GetName(), "--namespace", s.object.GetNamespace(),
-			"--subresource", "ephemeralcontainers", "--type", "strategic", "--patch", string(patch)}
-	case s.old != nil:
-		args = []string{"apply", "-f", "-"}
+		err = c.client.SubResource("ephemeralcontainers").Patch(ctx, s.object.DeepCopy(), client.RawPatch(types.StrategicMergePatchType, patch))
+		return c.answer(err)
 	}
-	stderr, exit, err := c.run(ctx, data, args...)
-	if err != nil {
-		return fmt.Errorf("run kubectl: %w", err)
-	}
-	a.verdict, a.message, a.warnings = parseKubectl(stderr, exit != nil)
-	return nil
+	return c.answer(c.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(s.object.DeepCopy()), client.FieldOwner("demo")))
 }
 
-// parseKubectl returns what kubectl's output says of a request.
-func parseKubectl(stderr string, exited bool) (v verdict, message string, warnings []string) {
-	var rest strings.Builder
-	for line := range strings.Lines(stderr) {
-		if warning, found := strings.CutPrefix(line, "Warning: "); found && rest.Len() == 0 {
-			warnings = append(warnings, strings.TrimSpace(warning))
-			continue
-		}
-		rest.WriteString(line)
+// answer returns the answer that is the outcome of a request.
+func (c *cluster) answer(err error) (answer, error) {
+	if err == nil {
+		return newAnswer(c.warnings), nil
 	}
-	denial := regexp.MustCompile(`(?s)admission webhook "[^"]+" denied the request: (.*)`).FindStringSubmatch(rest.String())
-	switch {
-	case exited && denial != nil:
-		return denied, denial[1], warnings
-	case exited:
-		return failed, rest.String(), warnings
-	case len(warnings) > 0:
-		return warned, "", warnings
+	if apierrors.ReasonForError(err) == "" { // no answer of the API server
+		return answer{}, err
 	}
-	return admitted, "", nil
+	if _, message, found := strings.Cut(err.Error(), `admission webhook "images.hssgate.io" denied the request: `); found {
+		return answer{report.Denied, message, c.warnings}, nil
+	}
+	return answer{failed, err.Error(), c.warnings}, nil
 }

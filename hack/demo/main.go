@@ -1,8 +1,7 @@
 // Command demo shows hssgate at work. It starts the HSS simulator with a sample
-// inventory and the real hssgate binary, sends hssgate the sample manifests as
-// an API server would, and compares each verdict with the one that the sample
-// expects. With -control-plane there is a real API server, and kubectl sends the
-// manifests to it.
+// inventory, sends the sample manifests to hssgate's webhook as an API server
+// does, and compares each verdict with the one that the sample expects. With
+// -control-plane hssgate runs for a real API server, and the manifests go there.
 //
 // A folder of samples holds:
 //
@@ -28,17 +27,16 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
+	"strings"
 	"syscall"
-	"time"
 
-	"github.com/hssgate/hssgate/check"
+	"k8s.io/utils/clock"
+
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss/hsstest"
-	"github.com/hssgate/hssgate/image"
-	"github.com/hssgate/hssgate/inventory"
-	"github.com/hssgate/hssgate/policy"
-	"github.com/hssgate/hssgate/report"
+	"github.com/hssgate/hssgate/internal/check"
+	"github.com/hssgate/hssgate/internal/inventory"
+	"github.com/hssgate/hssgate/internal/report"
 )
 
 func main() {
@@ -51,101 +49,162 @@ func main() {
 	}
 }
 
-// demo is one run.
-type demo struct {
-	samples, binary, controlPlane string
-	dir                           string // for temporary files
-	stderr                        io.Writer
-	set                           *sampleSet
-}
-
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
-	d := &demo{stderr: stderr}
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&d.samples, "samples", "config/samples", "folder of samples")
-	flags.StringVar(&d.binary, "hssgate", "bin/hssgate", "hssgate binary; make build builds it")
-	flags.StringVar(&d.controlPlane, "control-plane", "", "folder with etcd, kube-apiserver and kubectl: send the samples through a real API server")
+	samples := flags.String("samples", "config/samples", "folder of samples")
+	controlPlane := flags.String("control-plane", "", "folder with etcd and kube-apiserver: send the samples through a real API server")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if d.set, err = loadSamples(ctx, d.samples); err != nil {
-		return err
-	}
-	if d.dir, err = os.MkdirTemp("", "hssgate-demo-"); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(d.dir)) }()
-	results, err := d.results(ctx)
+	set, err := loadSamples(ctx, *samples)
 	if err != nil {
 		return err
 	}
-	if _, err := io.WriteString(stdout, table(results)); err != nil {
+	if *controlPlane != "" {
+		fmt.Fprintln(stderr, "starting etcd, kube-apiserver and hssgate …")
+	}
+	results, err := set.results(ctx, *controlPlane)
+	if err != nil {
 		return err
 	}
-	return unexpected(results)
+	table, unexpected := show(results)
+	_, err = io.WriteString(stdout, table)
+	return errors.Join(err, unexpected)
 }
 
-// results sends every sample, one after the other: a later one may update what
-// an earlier one made.
-func (d *demo) results(ctx context.Context) (results []result, err error) {
-	hss := hsstest.NewServer(hsstest.WithInventory(d.set.inventory), hsstest.WithCredentials(hsstest.DefaultCredential())) //nolint:contextcheck // like httptest, hsstest ends with Close
+// answer is the answer to a sample.
+type answer struct {
+	verdict  report.Verdict
+	message  string
+	warnings []string
+}
+
+// newAnswer returns the answer to a sample that is admitted, perhaps with warnings.
+func newAnswer(warnings []string) answer {
+	if len(warnings) > 0 {
+		return answer{verdict: report.Warned, warnings: warnings}
+	}
+	return answer{verdict: report.Admitted}
+}
+
+// sender sends a sample to hssgate.
+type sender func(context.Context, *sample) (answer, error)
+
+// result is a sample with the answer to it.
+type result struct {
+	*sample
+	answer
+
+	// checked is what hssgate check finds about the images that are new.
+	checked report.Result
+}
+
+// results sends every sample, one after the other: a later one may update what an earlier one made.
+func (s *sampleSet) results(ctx context.Context, controlPlane string) (results []result, err error) {
+	hss := hsstest.NewServer(hsstest.WithInventory(s.inventory), hsstest.WithCredentials(hsstest.DefaultCredential())) //nolint:contextcheck // like httptest, hsstest ends with Close
 	defer hss.Close()
-	var api *cluster // nil: nothing but hssgate itself
-	stop := func() error { return nil }
-	if d.controlPlane == "" {
-		stop, err = d.startFakeAPI(ctx)
-	} else if api, err = d.startCluster(ctx); err == nil {
-		stop = api.Stop
-	}
-	if err != nil {
+	if err := s.useHSS(hss.URL); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, stop()) }()
-	g, err := d.startGate(ctx, hss.URL)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, g.stop()) }()
-	if api != nil {
-		if err := api.register(ctx, g.address); err != nil {
-			return nil, err
-		}
-	}
-	c, err := config.Load(d.path(configFile))
-	if err != nil {
-		return nil, err
-	}
-	known, err := check.NewFileInventory(d.set.inventory, c)
+	known, err := check.NewInventory(s.config, "hssgate-demo", false)
 	if err != nil {
 		return nil, err
 	}
 	defer known.Close()
-	for _, s := range d.set.samples {
-		a, err := g.review(ctx, s)
-		if err == nil && api != nil {
-			err = api.send(ctx, s, &a)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", s.file, s.title(), err)
-		}
-		results = append(results, newResult(s, a, images(ctx, s, known)))
+	checked, err := s.check(ctx, known)
+	if err != nil {
+		return nil, err
 	}
-	return results, nil
+	sendAll := func(send sender) error {
+		for i, one := range s.samples {
+			a, err := send(ctx, one)
+			if err != nil {
+				return fmt.Errorf("%s: %s: %w", one.file, one.title(), err)
+			}
+			results = append(results, result{one, a, checked[i]})
+		}
+		return nil
+	}
+	if controlPlane != "" {
+		err = s.withCluster(ctx, controlPlane, sendAll)
+	} else {
+		err = sendAll(s.newWebhook(known))
+	}
+	return results, err
 }
 
-// images returns what HSS knows of the images of a sample.
-func images(ctx context.Context, s *sample, known *inventory.Inventory) []report.Image {
-	images := make([]report.Image, len(s.uses))
-	for i, use := range s.uses {
-		var facts *policy.Facts
-		if ref, err := image.Parse(use.Image); err == nil {
-			facts = new(known.Facts(ctx, ref))
-		}
-		images[i] = report.NewImage(use, facts, time.Now())
+// useHSS replaces the HSS of all projects.
+func (s *sampleSet) useHSS(url string) error {
+	keys := hsstest.DefaultCredential()
+	if err := errors.Join(os.Setenv("HUAWEICLOUD_SDK_AK", keys.AccessKey), os.Setenv("HUAWEICLOUD_SDK_SK", keys.SecretKey)); err != nil {
+		return err
 	}
-	return images
+	for i := range s.config.Projects {
+		p := &s.config.Projects[i]
+		p.Endpoint, p.CAFile, p.Credentials = url, "", config.Credentials{Source: config.SourceEnvironment}
+		if p.ProjectID == "" {
+			p.ProjectID = hsstest.DefaultProjectID
+		}
+	}
+	return s.config.Validate()
 }
 
-// path returns the path of a temporary file.
-func (d *demo) path(name string) string { return filepath.Join(d.dir, name) }
+// check evaluates the samples as hssgate check does.
+func (s *sampleSet) check(ctx context.Context, known *inventory.Inventory) ([]report.Result, error) {
+	var objects []check.Object
+	for _, one := range s.samples {
+		objects = append(objects, check.Object{Namespace: one.object.GetNamespace(), Name: one.object.GetName(), Workload: one.workload})
+	}
+	r := &report.Report{}
+	checker := check.NewChecker(check.Options{
+		Rules: s.rules, Namespaces: s.namespaces, Facts: known, Clock: clock.RealClock{},
+		ExemptNamespaces: s.config.ExemptNamespaces,
+	})
+	return r.Results, checker.Check(ctx, objects, r)
+}
+
+// why returns the reasons of the verdict in a few words.
+func (r *result) why() []string {
+	switch {
+	case r.verdict == failed:
+		return []string{r.message}
+	case len(r.workload.Uses) == 0:
+		return []string{"brings no new image"}
+	}
+	return r.checked.Why()
+}
+
+// problem returns what is not as the sample expects; empty: nothing.
+func (r *result) problem() string {
+	why := strings.Join(r.why(), "; ")
+	said := strings.Join(append(r.why(), append(r.warnings, r.message)...), "\n")
+	switch {
+	case r.verdict != r.expected:
+		return fmt.Sprintf("%s, expected %s: %s", r.verdict, r.expected, why)
+	case !strings.Contains(said, r.says):
+		return fmt.Sprintf("%s as expected, but without saying %q: %s", r.verdict, r.says, why)
+	}
+	return ""
+}
+
+// show returns the table of all results, and an error that names every sample whose verdict is not as it expects.
+func show(results []result) (string, error) {
+	var t report.Table
+	var problems []string
+	for i := range results {
+		r := &results[i]
+		row := report.Row{Title: r.title(), Images: r.checked.Images, Verdict: string(r.verdict), Why: r.why()}
+		if problem := r.problem(); problem != "" {
+			row.Verdict = "! " + row.Verdict
+			problems = append(problems, fmt.Sprintf("\n- %s: %s: %s", r.file, r.title(), problem))
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	if len(problems) == 0 {
+		t.End = fmt.Sprintf("%d verdicts, all as the samples expect.", len(results))
+		return t.String(), nil
+	}
+	t.End = fmt.Sprintf("%d verdicts, %d of them (marked !) not as the samples expect.", len(results), len(problems))
+	return t.String(), fmt.Errorf("%d of %d verdicts are not as the samples expect:%s", len(problems), len(results), strings.Join(problems, ""))
+}

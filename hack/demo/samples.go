@@ -13,54 +13,48 @@ import (
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
-	"sigs.k8s.io/yaml"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/hssgate/hssgate/check"
+	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss/inventoryfile"
-	"github.com/hssgate/hssgate/image"
-	"github.com/hssgate/hssgate/policy/v1alpha1"
-)
-
-// Files of a folder, the samples' or the temporary one.
-const (
-	configFile = "config.yaml"
-	kubeconfig = "kubeconfig"
+	"github.com/hssgate/hssgate/internal/check"
+	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/report"
 )
 
 // sampleSet is what a folder of samples holds.
 type sampleSet struct {
-	config     map[string]any
+	config     *config.Configuration
 	inventory  *inventoryfile.File
-	policies   []v1alpha1.ImageScanPolicy
-	namespaces []*unstructured.Unstructured
-	samples    []*sample
-	last       map[string]*sample // by file, kind and name
+	rules      *check.Rules
+	namespaces *check.Namespaces
+	// setup are the policies and the namespaces.
+	setup   []client.Object
+	samples []*sample
 }
 
 // sample is one request: to create an object, or to update it.
 type sample struct {
-	file     string
-	object   *unstructured.Unstructured
-	old      *unstructured.Unstructured // nil: create
-	uses     []image.Use
-	newImage bool // has an image that the old object lacks
-	expected verdict
+	file   string
+	object *unstructured.Unstructured
+	old    *unstructured.Unstructured // nil: create
+	// workload has the images that the old object lacks.
+	workload image.Workload
+	expected report.Verdict
 	says     string
 }
 
-func loadSamples(ctx context.Context, dir string) (*sampleSet, error) {
-	s := &sampleSet{last: map[string]*sample{}}
-	data, err := os.ReadFile(filepath.Join(dir, configFile))
-	if errors.Is(err, os.ErrNotExist) {
-		data, err = os.ReadFile(filepath.Join("config/samples", configFile))
+func loadSamples(ctx context.Context, dir string) (s *sampleSet, err error) {
+	s = &sampleSet{namespaces: &check.Namespaces{Others: map[string]string{}}}
+	configFile := filepath.Join(dir, "config.yaml")
+	if _, err := os.Stat(configFile); errors.Is(err, os.ErrNotExist) {
+		configFile = "config/samples/config.yaml"
 	}
-	if err != nil {
+	if s.config, err = config.Load(configFile); err != nil {
 		return nil, err
-	}
-	if err := yaml.UnmarshalStrict(data, &s.config); err != nil {
-		return nil, fmt.Errorf("%s: %w", configFile, err)
 	}
 	if s.inventory, err = inventoryfile.Load(filepath.Join(dir, "inventory.yaml"), time.Now()); err != nil {
 		return nil, err
@@ -69,84 +63,94 @@ func loadSamples(ctx context.Context, dir string) (*sampleSet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("policies: %w", err)
 	}
-	s.policies = loaded.Policies
-	if _, err := check.Compile(s.policies); err != nil {
+	if s.rules, err = check.Compile(check.Resources{Policies: loaded.Policies}, check.CompileOptions{}); err != nil {
 		return nil, fmt.Errorf("policies: %w", err)
 	}
-	return s, s.loadManifests(filepath.Join(dir, "manifests/*.yaml"))
-}
-
-func (s *sampleSet) loadManifests(glob string) error {
+	for i := range loaded.Policies {
+		s.setup = append(s.setup, &loaded.Policies[i])
+	}
+	glob := filepath.Join(dir, "manifests/*.yaml")
 	files, err := filepath.Glob(glob)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		objects, err := readObjects(data)
-		for i := 0; err == nil && i < len(objects); i++ {
-			err = s.addManifest(filepath.Base(file), objects[i])
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", file, err)
+		if err := s.loadManifest(file); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 	}
 	if len(s.samples) == 0 {
-		return fmt.Errorf("no manifest in %s has an image", glob)
+		return nil, fmt.Errorf("no manifest in %s has an image", glob)
 	}
-	return nil
+	return s, nil
 }
 
-func (s *sampleSet) addManifest(file string, o *unstructured.Unstructured) error {
-	if o.GetAPIVersion() == "v1" && o.GetKind() == "Namespace" {
-		s.namespaces = append(s.namespaces, o)
-		return nil
-	}
-	if o.GetNamespace() == "" {
-		o.SetNamespace("default")
-	}
-	key := strings.Join([]string{file, o.GroupVersionKind().String(), o.GetNamespace(), o.GetName()}, " ")
-	one, err := newSample(file, o, s.last[key])
+// loadManifest reads the samples of a file. A later document of the same object updates an earlier one that is not
+// denied.
+func (s *sampleSet) loadManifest(file string) error {
+	data, err := os.ReadFile(file)
 	if err != nil {
-		return fmt.Errorf("%s %q: %w", o.GetKind(), o.GetName(), err)
+		return err
 	}
-	if one.expected != denied {
-		s.last[key] = one
+	objects, err := readObjects(data)
+	if err != nil {
+		return err
 	}
-	s.samples = append(s.samples, one)
+	last := map[string]*unstructured.Unstructured{} // by kind and name
+	for _, o := range objects {
+		if o.GetAPIVersion() == "v1" && o.GetKind() == "Namespace" {
+			s.setup = append(s.setup, o)
+			s.namespaces.Add([]metav1.ObjectMeta{{Name: o.GetName(), Labels: o.GetLabels()}})
+			continue
+		}
+		if o.GetNamespace() == "" {
+			o.SetNamespace(check.DefaultNamespace)
+		}
+		key := strings.Join([]string{o.GroupVersionKind().String(), o.GetNamespace(), o.GetName()}, " ")
+		one, err := newSample(filepath.Base(file), o, last[key])
+		if err != nil {
+			return fmt.Errorf("%s %q: %w", o.GetKind(), o.GetName(), err)
+		}
+		if one.expected != report.Denied {
+			last[key] = o
+		}
+		s.samples = append(s.samples, one)
+	}
 	return nil
 }
 
 // newSample reads what an object expects. It updates old, unless that is nil.
-func newSample(file string, object *unstructured.Unstructured, old *sample) (*sample, error) {
+func newSample(file string, object, old *unstructured.Unstructured) (s *sample, err error) {
 	const verdictAnnotation, saysAnnotation = "demo.hssgate.io/verdict", "demo.hssgate.io/says"
-	s := &sample{
-		file: file, object: object,
-		expected: verdict(object.GetAnnotations()[verdictAnnotation]), says: object.GetAnnotations()[saysAnnotation],
+	s = &sample{
+		file: file, object: object, old: old,
+		expected: report.Verdict(object.GetAnnotations()[verdictAnnotation]), says: object.GetAnnotations()[saysAnnotation],
 	}
-	if !slices.Contains([]verdict{admitted, warned, denied}, s.expected) {
+	if !slices.Contains([]report.Verdict{report.Admitted, report.Warned, report.Denied}, s.expected) {
 		return nil, fmt.Errorf("annotation %s must be Admitted, Denied or Warned, not %q", verdictAnnotation, s.expected)
 	}
+	if s.workload, err = workloadOf(object); err != nil || old == nil {
+		return s, err
+	}
+	before, err := workloadOf(old)
+	s.workload.Uses = image.Missing(s.workload.Uses, before.Uses)
+	return s, err
+}
+
+func workloadOf(object *unstructured.Unstructured) (image.Workload, error) {
 	data, err := object.MarshalJSON()
 	if err != nil {
-		return nil, err
+		return image.Workload{}, err
 	}
 	var manifest image.Manifest
 	if err := jsonv2.Unmarshal(data, &manifest); err != nil {
-		return nil, fmt.Errorf("read its images: %w", err)
+		return image.Workload{}, fmt.Errorf("read its images: %w", err)
 	}
 	workload, ok := manifest.Workload(object.GroupVersionKind().Group, object.GetKind())
 	if !ok {
-		return nil, fmt.Errorf("kind %s has no images", object.GetKind())
+		return image.Workload{}, fmt.Errorf("kind %s has no images", object.GetKind())
 	}
-	s.uses, s.newImage = workload.Uses, len(workload.Uses) > 0
-	if old != nil {
-		s.old, s.newImage = old.object, len(image.Missing(s.uses, old.uses)) > 0
-	}
-	return s, nil
+	return workload, nil
 }
 
 // debugs reports whether the sample does what kubectl debug does.
@@ -167,22 +171,18 @@ func (s *sample) title() string {
 	return title
 }
 
-func readObjects(data []byte) ([]*unstructured.Unstructured, error) {
-	var objects []*unstructured.Unstructured
-	decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), len(data))
-	for number := 1; ; number++ {
+// readObjects reads the documents of a file.
+func readObjects(data []byte) (objects []*unstructured.Unstructured, err error) {
+	for decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), len(data)); ; {
 		o := &unstructured.Unstructured{}
-		err := decoder.Decode(&o.Object)
-		switch {
+		switch err := decoder.Decode(o); {
 		case errors.Is(err, io.EOF):
 			return objects, nil
 		case err != nil:
-			return nil, fmt.Errorf("document %d: %w", number, err)
-		case o.Object == nil: // nothing but comments
-		case o.GetAPIVersion() == "" || o.GetKind() == "" || o.GetName() == "":
-			return nil, fmt.Errorf("document %d: apiVersion, kind and metadata.name must be given", number)
-		default:
-			objects = append(objects, o)
+			return nil, fmt.Errorf("document %d: %w", len(objects)+1, err)
+		case o.GetName() == "":
+			return nil, fmt.Errorf("document %d: metadata.name must be given", len(objects)+1)
 		}
+		objects = append(objects, o)
 	}
 }

@@ -52,14 +52,24 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	built, err := build(stage, sources{context: cmp.Or(flags.Arg(0), "."), bin: *bin}, strings.Split(*platforms, ","))
+	index, built, err := build(stage, sources{context: cmp.Or(flags.Arg(0), "."), bin: *bin}, strings.Split(*platforms, ","))
 	if err != nil {
 		return err
 	}
-	if err := built.write(*output, *push); err != nil {
-		return err
+	if *output != "" {
+		if err := os.RemoveAll(*output); err != nil {
+			return err
+		}
+		if _, err := layout.Write(*output, index); err != nil {
+			return err
+		}
 	}
-	digest, err := built.artifact.Digest()
+	if *push != "" {
+		if err := pushTo(*push, built); err != nil {
+			return err
+		}
+	}
+	digest, err := built.Digest()
 	if err != nil {
 		return err
 	}
@@ -73,48 +83,29 @@ type artifact interface {
 	Digest() (v1.Hash, error)
 }
 
-// result holds what was built, and the same as an index, as a layout holds it.
-type result struct {
-	artifact artifact
-	index    v1.ImageIndex
-}
-
-// build builds one image for each platform.
-func build(stage *stage, from sources, platforms []string) (*result, error) {
-	index := v1.ImageIndex(empty.Index)
-	var last v1.Image
+// build builds one image for each platform. It returns the index of them, which a layout holds, and what is pushed.
+func build(stage *stage, from sources, platforms []string) (index v1.ImageIndex, built artifact, err error) {
+	index = empty.Index
 	for _, s := range platforms {
 		platform, err := v1.ParsePlatform(s)
 		if err != nil {
-			return nil, fmt.Errorf("platform %q: %w", s, err)
+			return nil, nil, fmt.Errorf("platform %q: %w", s, err)
 		}
 		image, err := stage.image(from, platform)
 		if err != nil {
-			return nil, fmt.Errorf("platform %q: %w", s, err)
+			return nil, nil, fmt.Errorf("platform %q: %w", s, err)
 		}
-		last = image
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{Platform: platform}})
+		built = image
 	}
-	if len(platforms) == 1 {
-		return &result{last, index}, nil
+	if len(platforms) > 1 {
+		built = index
 	}
-	return &result{index, index}, nil
+	return index, built, nil
 }
 
-// write writes a layout, pushes, or both.
-func (r *result) write(output, push string) error {
-	if output != "" {
-		if err := os.RemoveAll(output); err != nil {
-			return err
-		}
-		if _, err := layout.Write(output, r.index); err != nil {
-			return err
-		}
-	}
-	if push == "" {
-		return nil
-	}
-	reference, err := name.ParseReference(push)
+func pushTo(where string, built artifact) error {
+	reference, err := name.ParseReference(where)
 	if err != nil {
 		return err
 	}
@@ -122,5 +113,5 @@ func (r *result) write(output, push string) error {
 	if err != nil {
 		return err
 	}
-	return pusher.Push(context.Background(), reference, r.artifact)
+	return pusher.Push(context.Background(), reference, built)
 }

@@ -26,9 +26,9 @@ const wantFiles = `drwxr-xr-x 0 etc/
 drwxr-xr-x 0 etc/ssl/
 drwxr-xr-x 0 etc/ssl/certs/
 -rw-r--r-- 0 etc/ssl/certs/ca-certificates.crt
+-rwxr-xr-x 0 hssgate
 drwxr-xr-x 0 licenses/
 -rwxr-xr-x 0 licenses/LICENSES.txt
--rwxr-xr-x 0 hssgate
 `
 
 func TestTheImageIsThatOfTheDockerfile(t *testing.T) {

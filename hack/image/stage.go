@@ -1,13 +1,17 @@
 package main
 
 import (
+	"archive/tar"
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
+	"testing/fstest"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -112,15 +116,7 @@ func (c copied) from(folder, bin string) string {
 
 // image builds the image of one platform.
 func (s *stage) image(from sources, platform *v1.Platform) (v1.Image, error) {
-	bin := strings.NewReplacer("{os}", platform.OS, "{arch}", platform.Architecture).Replace(from.bin)
-	layer, err := newLayer(func(w *tarWriter) error {
-		for _, f := range s.files {
-			if err := w.copyFile(f.from(from.context, bin), f.target); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	layer, err := s.layer(from.context, strings.NewReplacer("{os}", platform.OS, "{arch}", platform.Architecture).Replace(from.bin))
 	if err != nil {
 		return nil, err
 	}
@@ -140,14 +136,29 @@ func (s *stage) image(from sources, platform *v1.Platform) (v1.Image, error) {
 	return mutate.ConfigFile(image, config)
 }
 
-func newLayer(write func(*tarWriter) error) (v1.Layer, error) {
-	w := newTarWriter()
-	if err := write(w); err != nil {
+// layer holds the files and the folders above them. They have no time and belong to root, so that the same content has the
+// same digest.
+func (s *stage) layer(folder, bin string) (v1.Layer, error) {
+	files := fstest.MapFS{}
+	for _, f := range s.files {
+		source := f.from(folder, bin)
+		info, err := os.Stat(source)
+		if err != nil {
+			return nil, err
+		}
+		content, err := os.ReadFile(source)
+		if err != nil {
+			return nil, err
+		}
+		files[f.target] = &fstest.MapFile{Data: content, Mode: info.Mode().Perm()}
+		for dir := path.Dir(f.target); dir != "."; dir = path.Dir(dir) {
+			files[dir] = &fstest.MapFile{Mode: fs.ModeDir | 0o755}
+		}
+	}
+	var buffer bytes.Buffer
+	archive := tar.NewWriter(&buffer)
+	if err := errors.Join(archive.AddFS(files), archive.Close()); err != nil {
 		return nil, err
 	}
-	content, err := w.close()
-	if err != nil {
-		return nil, err
-	}
-	return tarball.LayerFromOpener(opener(slices.Clone(content)), tarball.WithMediaType(types.OCILayer))
+	return tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(buffer.Bytes())), nil }, tarball.WithMediaType(types.OCILayer))
 }

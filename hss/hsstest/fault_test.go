@@ -2,17 +2,20 @@ package hsstest_test
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/hssgate/hssgate/hss/hsstest"
+	"github.com/hssgate/hssgate/hss/inventoryfile"
 )
 
 // get sends a GET over a real connection.
@@ -51,89 +54,102 @@ func TestFaultsThatAnswer(t *testing.T) {
 		"an error with status 200": {hsstest.ErrorFault(200, "HSS.0011", "gone"), 200, "application/json", `"error_code":"HSS.0011"`, ""},
 		"a count alone":            {hsstest.NoDataListFault(), 200, "application/json", `{"total_num":0}`, ""},
 		"garbage":                  {hsstest.GarbageFault(), 200, "application/json", `{"total_num":1,"data_list":[{"id":]}`, ""},
+		"nothing":                  {hsstest.EmptyFault(), 200, "application/json", "", ""},
 		"a body of one's own":      {hsstest.BodyFault(201, "text/plain", "hello"), 201, "text/plain", "hello", ""},
 	}
 	for name, tc := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			h := open(t, hsstest.WithFaults(tc.fault))
-			got := ask(t, h, "")
-			if got.Status != tc.status || !strings.HasPrefix(got.Header.Get("Content-Type"), tc.contentType) || !strings.Contains(got.Raw, tc.body) {
-				t.Errorf("got %d %s %s", got.Status, got.Header.Get("Content-Type"), got.Raw)
-			}
-			if got.Header.Get("Retry-After") != tc.retryAfter || got.Header.Get("X-Request-Id") == "" {
-				t.Errorf("got header %v", got.Header)
-			}
-			if again := ask(t, h, ""); again.Status != 200 || again.RequestID != "" || !strings.Contains(again.Raw, "data_list") {
-				t.Errorf("the next request: got %d %s", again.Status, again.Raw)
-			}
-		})
+		h := open(t, hsstest.WithFaults(tc.fault))
+		got := ask(t, h, "")
+		if got.Status != tc.status || !strings.HasPrefix(got.Header.Get("Content-Type"), tc.contentType) || !strings.Contains(got.Raw, tc.body) ||
+			got.Header.Get("Retry-After") != tc.retryAfter || got.Header.Get("X-Request-Id") == "" {
+			t.Errorf("%s: got %d %v %s", name, got.Status, got.Header, got.Raw)
+		}
+		if again := ask(t, h, ""); again.Status != 200 || !strings.Contains(again.Raw, "data_list") {
+			t.Errorf("%s, the next request: got %d %s", name, again.Status, again.Raw)
+		}
 	}
 }
 
-func TestAnEmptyBodyIsEmpty(t *testing.T) {
+func TestFaultsAreTakenInOrderByMatchingRequests(t *testing.T) {
 	t.Parallel()
-	if got := ask(t, open(t, hsstest.WithFaults(hsstest.EmptyFault())), ""); got.Status != 200 || got.Raw != "" {
-		t.Errorf("got %d %q", got.Status, got.Raw)
-	}
-}
-
-func TestFaultsComeInOrderAndToWhomTheyAreMeant(t *testing.T) {
-	t.Parallel()
-	h := open(t)
+	h := open(t, hsstest.WithImages(vulnerableApp()), hsstest.WithInventory(parse(t, `faults: [{kind: status, endpoint: vulnerabilities, image_name: app}]`)),
+		hsstest.WithFaults(hsstest.StatusFault(504).ForEndpoint(hsstest.EndpointRegistries).Times(0)))
 	h.Inject(
 		hsstest.StatusFault(502).ForImage("prod", "flaky").Times(2),
-		hsstest.StatusFault(500),
-		hsstest.StatusFault(503).ForImage("prod", ""),
+		hsstest.StatusFault(500).ForEndpoint(hsstest.EndpointImages),
+		hsstest.StatusFault(503).ForImage("prod", "").ForEndpoint(hsstest.EndpointImages),
 	)
-	for _, step := range []struct {
-		query  string
+	const list = "image/registries/images?"
+	for n, step := range []struct {
+		path   string
 		status int
 	}{
-		{"namespace=prod&image_name=app", 500},
-		{"namespace=prod&image_name=flaky", 502},
-		{"namespace=test&image_name=flaky", 200},
-		{"namespace=prod&image_name=flaky", 502},
-		{"namespace=prod&image_name=flaky", 503},
-		{"namespace=prod&image_name=flaky", 200},
+		{list + "namespace=prod&image_name=app", 500},
+		{list + "namespace=prod&image_name=flaky", 502},
+		{list + "namespace=test&image_name=flaky", 200},
+		{list + "namespace=prod&image_name=flaky", 502},
+		{list + "namespace=prod&image_name=flaky", 503},
+		{list + "namespace=prod&image_name=flaky", 200},
+		{strings.Replace(ofApp, "image_name=app", "image_name=web", 1), 400},
+		{ofApp, 503},
+		{ofApp, 200},
+		{"image/registries", 504},
+		{"image/registries", 504},
+		{"image/nothing", 404},
 	} {
-		if got := ask(t, h, step.query); got.Status != step.status {
-			t.Errorf("%s: got %d, want %d", step.query, got.Status, step.status)
+		if got := askFor(t, h, http.MethodGet, step.path, ""); got.Status != step.status {
+			t.Errorf("request %d, %s: got %d, want %d", n+1, step.path, got.Status, step.status)
 		}
 	}
-	if n := h.PendingFaults(); n != 0 {
-		t.Errorf("%d faults are left", n)
+	want := map[hsstest.Endpoint]hsstest.EndpointStats{
+		hsstest.EndpointImages:          {Requests: 6, Faults: 4},
+		hsstest.EndpointVulnerabilities: {Requests: 3, Rows: 4, Failures: 1, Faults: 1},
+		hsstest.EndpointRegistries:      {Requests: 2, Faults: 2},
+		"":                              {Requests: 1, Failures: 1},
 	}
-}
-
-func TestAFaultMayStayUntilCleared(t *testing.T) {
-	t.Parallel()
-	h := open(t, hsstest.WithFaults(hsstest.StatusFault(503).Times(0)))
-	for range 5 {
-		if got := ask(t, h, ""); got.Status != 503 {
-			t.Errorf("got %d", got.Status)
-		}
+	if diff := cmp.Diff(want, h.Stats().Endpoints); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 	h.ClearFaults()
-	if got := ask(t, h, ""); got.Status != 200 {
+	if got := askFor(t, h, http.MethodGet, "image/registries", ""); got.Status != 200 {
 		t.Errorf("after clearing: got %d", got.Status)
-	}
-	if got := h.Stats().Faults; got != 5 {
-		t.Errorf("counted %d faults, want 5", got)
 	}
 }
 
-func TestACutBodyEndsBeforeItsLength(t *testing.T) {
+func TestFaultsOfBodies(t *testing.T) {
 	t.Parallel()
-	s := serve(t, hsstest.WithImages(numbered(5)...), hsstest.WithFaults(hsstest.CutFault()))
-	response, err := get(t.Context(), t, s, "")
-	if err != nil {
-		t.Fatal(err)
+	const size = 3 << 20
+	type got struct {
+		body   []byte
+		length int64
+		err    error
+		took   time.Duration
 	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(response.Body)
-	if !errors.Is(err, io.ErrUnexpectedEOF) || int64(len(body)) >= response.ContentLength || len(body) == 0 {
-		t.Errorf("got %d of %d bytes and %v", len(body), response.ContentLength, err)
+	for name, tc := range map[string]struct {
+		fault hsstest.Fault
+		right func(got) bool
+	}{
+		"a cut body ends before its length": {hsstest.CutFault(), func(g got) bool {
+			return errors.Is(g.err, io.ErrUnexpectedEOF) && int64(len(g.body)) < g.length && len(g.body) > 0
+		}},
+		"a slow body is complete and slow": {hsstest.SlowFault(20, time.Millisecond), func(g got) bool {
+			return g.err == nil && strings.Contains(string(g.body), `"image_version":"1.0"`) && g.took >= time.Duration(len(g.body)/20)*time.Millisecond
+		}},
+		"a huge body is valid and huge": {hsstest.HugeFault(size), func(g got) bool {
+			return g.err == nil && len(g.body) >= size && json.Valid(g.body)
+		}},
+	} {
+		s := serve(t, hsstest.WithImages(versions("1.0")...), hsstest.WithFaults(tc.fault))
+		began := time.Now()
+		response, err := get(t.Context(), t, s, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if g := (got{body, response.ContentLength, err, time.Since(began)}); !tc.right(g) {
+			t.Errorf("%s: got %d of %d bytes in %v, %v", name, len(body), g.length, g.took, err)
+		}
 	}
 }
 
@@ -142,88 +158,15 @@ func TestAResetConnectionIsReset(t *testing.T) {
 	for name, start := range map[string]func(...hsstest.Option) *hsstest.Server{
 		"without TLS": hsstest.NewServer, "with TLS": hsstest.NewTLSServer,
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := start(hsstest.WithoutAuthentication(), hsstest.WithFaults(hsstest.ResetFault()))
-			defer s.Close()
-			response, err := get(t.Context(), t, s, "")
-			if err == nil {
-				_ = response.Body.Close()
-			}
-			if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {
-				t.Errorf("got %v, want a reset", err)
-			}
-		})
-	}
-}
-
-// TestFaultsOfConnectionsWorkOverHTTP2 matters since HTTP/2 has many requests on
-// one connection: a stream fails, and the next one works.
-func TestFaultsOfConnectionsWorkOverHTTP2(t *testing.T) {
-	t.Parallel()
-	for name, fault := range map[string]hsstest.Fault{"a reset": hsstest.ResetFault(), "a cut": hsstest.CutFault()} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := hsstest.NewTLSServer(hsstest.WithoutAuthentication(), hsstest.WithImages(numbered(5)...), hsstest.WithFaults(fault))
-			defer s.Close()
-			transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: s.CertPool(), MinVersion: tls.VersionTLS12}}
-			defer transport.CloseIdleConnections()
-			read := func() error {
-				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+listPath, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				response, err := transport.RoundTrip(r)
-				if err != nil {
-					return err
-				}
-				defer func() { _ = response.Body.Close() }()
-				if response.ProtoMajor != 2 {
-					t.Errorf("the protocol is %s", response.Proto)
-				}
-				_, err = io.ReadAll(response.Body)
-				return err
-			}
-			if err := read(); err == nil {
-				t.Error("the fault had no effect")
-			}
-			if err := read(); err != nil {
-				t.Errorf("after the fault: %v", err)
-			}
-		})
-	}
-}
-
-func TestASlowAnswerIsTrueAndSlow(t *testing.T) {
-	t.Parallel()
-	s := serve(t, hsstest.WithImages(versions("1.0")...), hsstest.WithFaults(hsstest.SlowFault(20, time.Millisecond)))
-	began := time.Now()
-	response, err := get(t.Context(), t, s, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(response.Body)
-	if err != nil || !strings.Contains(string(body), `"image_version":"1.0"`) {
-		t.Errorf("got %s, %v", body, err)
-	}
-	if least := time.Duration(len(body)/20) * time.Millisecond; time.Since(began) < least {
-		t.Errorf("took %v, want at least %v", time.Since(began), least)
-	}
-}
-
-func TestAHugeBodyIsValidAndHuge(t *testing.T) {
-	t.Parallel()
-	const size = 3 << 20
-	s := serve(t, hsstest.WithFaults(hsstest.HugeFault(size)))
-	response, err := get(t.Context(), t, s, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(response.Body)
-	if err != nil || len(body) < size || !json.Valid(body) {
-		t.Errorf("got %d bytes, valid %v, %v", len(body), json.Valid(body), err)
+		s := start(hsstest.WithoutAuthentication(), hsstest.WithFaults(hsstest.ResetFault()))
+		response, err := get(t.Context(), t, s, "")
+		if err == nil {
+			_ = response.Body.Close()
+		}
+		if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {
+			t.Errorf("%s: got %v, want a reset", name, err)
+		}
+		s.Close()
 	}
 }
 
@@ -259,6 +202,98 @@ func waitFor(t *testing.T, done func() bool) {
 		case <-ctx.Done():
 			t.Fatal("waited in vain")
 		case <-ticker.C:
+		}
+	}
+}
+
+func parse(t *testing.T, text string) *inventoryfile.File {
+	t.Helper()
+	inventory, err := inventoryfile.Parse([]byte(text), newClock().now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inventory
+}
+
+func TestAnInventoryConfiguresTheServer(t *testing.T) {
+	t.Parallel()
+	inventory := parse(t, `# a comment
+---
+images: [{namespace: prod, image_name: app, image_version: "1.0"}]
+projects: [p1]
+tokens: [t1]
+credentials: [{access_key: AK, secret_key: SK, projects: [p1]}]
+faults:
+- {kind: status, times: 2, namespace: prod, image_name: flaky}
+- {kind: throttle, retry_after: "7"}
+`)
+	at := newClock()
+	h := hsstest.NewHandler(hsstest.WithInventory(inventory), hsstest.WithClock(at.now))
+	key := signed(hsstest.Credential{AccessKey: "AK", SecretKey: "SK"}, at.now())
+	token := func(r *http.Request) { r.Header.Set("X-Auth-Token", "t1") }
+	if got := ask(t, h, "", key); got.Status != 429 || got.Header.Get("Retry-After") != "7" {
+		t.Errorf("got %d %v", got.Status, got.Header)
+	}
+	for _, want := range []int{503, 503, 200} {
+		if got := ask(t, h, "namespace=prod&image_name=flaky", token); got.Status != want {
+			t.Errorf("got %d, want %d", got.Status, want)
+		}
+	}
+	if got := ask(t, h, "", key); got.tags() != "1.0" {
+		t.Errorf("got %s", got.Raw)
+	}
+	other := ask(t, h, "", token, func(r *http.Request) { r.URL.Path = strings.Replace(listPath, "p1", "p2", 1) })
+	if other.ErrorCode != "HSS.0010" {
+		t.Errorf("got %s", other.Raw)
+	}
+}
+
+func TestEveryKindOfFaultCanBeInAFile(t *testing.T) {
+	t.Parallel()
+	for _, kind := range inventoryfile.FaultKinds() {
+		s := serve(t, hsstest.WithInventory(parse(t, "faults: [{kind: "+kind+", bytes: 10, pause: 1ms, status: 500}]")))
+		ctx, cancel := context.WithCancel(t.Context())
+		var client sync.WaitGroup
+		client.Go(func() {
+			if response, err := get(ctx, t, s, ""); err == nil {
+				_ = response.Body.Close()
+			}
+		})
+		waitFor(t, func() bool { return s.Stats().Faults == 1 })
+		cancel() // what hangs
+		client.Wait()
+	}
+}
+
+func TestIAMListsTheProjectsOfARegion(t *testing.T) {
+	t.Parallel()
+	const inventory = "iam_projects:\n- {id: a, name: cn-north-4}\n- {id: b, name: cn-north-4}\n- {id: c, name: eu-west-101}\n"
+	file, err := inventoryfile.Parse([]byte(inventory), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		options []hsstest.Option
+		region  string
+		want    []string
+	}{
+		"any region by default":              {nil, "cn-north-4", []string{hsstest.DefaultProjectID}},
+		"any region with the known projects": {[]hsstest.Option{hsstest.WithProjects("p1")}, "cn-north-4", []string{"p1"}},
+		"one project":                        {[]hsstest.Option{hsstest.WithInventory(file)}, "eu-west-101", []string{"c"}},
+		"several projects":                   {[]hsstest.Option{hsstest.WithInventory(file)}, "cn-north-4", []string{"a", "b"}},
+		"no project":                         {[]hsstest.Option{hsstest.WithInventory(file)}, "cn-east-3", nil},
+	} {
+		got := ask(t, open(t, tc.options...), "name="+tc.region, func(r *http.Request) { r.URL.Path = "/v3/projects" })
+		var list struct{ Projects []hsstest.IAMProject }
+		if err := json.Unmarshal([]byte(got.Raw), &list); err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for _, project := range list.Projects {
+			ids = append(ids, project.ID)
+		}
+		if diff := cmp.Diff(tc.want, ids); diff != "" || got.Header.Get("X-Iam-Trace-Id") == "" {
+			t.Errorf("%s: header %v, projects (-want +got):\n%s", name, got.Header, diff)
 		}
 	}
 }

@@ -1,28 +1,49 @@
 package hsstest
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/hssgate/hssgate/hss/inventoryfile"
 )
 
-// Handler answers the endpoints, for a server of one's own. [NewServer]
-// serves one on the loopback interface. All methods are safe for concurrent use.
+// Endpoint is one call of the API.
+type Endpoint string
+
+// The endpoints.
+const (
+	// EndpointImages is GET image/registries/images.
+	EndpointImages Endpoint = "images"
+	// EndpointVulnerabilities is GET image/{image_id}/vulnerabilities.
+	EndpointVulnerabilities Endpoint = "vulnerabilities"
+	// EndpointScan is POST image/image-scan/tasks.
+	EndpointScan Endpoint = "scan"
+	// EndpointSync is POST image/image-sync/tasks.
+	EndpointSync Endpoint = "sync"
+	// EndpointRegistries is GET image/registries.
+	EndpointRegistries Endpoint = "registries"
+	// EndpointProjects is IAM's GET /v3/projects.
+	EndpointProjects Endpoint = "projects"
+)
+
+// Handler serves the API. [NewServer] serves one on the loopback interface. All methods are safe for concurrent use.
 type Handler struct {
 	options    *options
-	parameters map[string]parameter[query]
-	auth       *authenticator
-	throttle   *throttle
-	store      *store
-	tasks      *tasks
+	parameters parameters[Image]
+	store      store
+	jobs       jobs
 	faults     faultQueue
 	counters   counters
+	throttle   throttle
 	latency    atomic.Int64
 	requests   atomic.Uint64
 
@@ -32,66 +53,53 @@ type Handler struct {
 	active sync.WaitGroup
 }
 
-// NewHandler makes a handler. Close it if faults may hang.
+// NewHandler returns a handler. Close it if faults may hang.
 func NewHandler(list ...Option) *Handler {
 	o := newOptions(list)
-	rows := &store{shuffle: o.shuffle}
-	h := &Handler{options: o, parameters: parameters(), done: make(chan struct{}),
-		store: rows, tasks: &tasks{times: o.scanTimes, store: rows, known: slices.Clone(o.registries)},
-		auth: &authenticator{open: o.withoutAuth, credentials: map[string]*Credential{}, lockout: newLockout(), now: o.now},
-	}
-	for _, c := range o.credentials {
-		h.auth.credentials[c.AccessKey] = &c
-	}
-	for _, token := range o.tokens {
-		h.auth.tokens = append(h.auth.tokens, &token)
-	}
-	if o.perSecond > 0 {
-		h.throttle = &throttle{perSecond: o.perSecond, retryAfter: o.retryAfter, now: o.now}
-	}
+	h := &Handler{options: o, parameters: imageParameters(o.substring), done: make(chan struct{}), store: store{shuffle: o.shuffle}}
+	h.jobs.registries = slices.Clone(o.Registries)
 	h.SetLatency(o.latency)
-	h.SetImages(o.images...)
+	h.SetImages(o.Images...)
 	h.Inject(o.faults...)
 	return h
 }
 
-// SetImages replaces the inventory. Requests under way still see the old one.
-func (h *Handler) SetImages(images ...Image) { h.store.set(images) }
+// SetImages replaces the inventory. Requests in progress still see the old one.
+func (h *Handler) SetImages(images ...Image) {
+	h.Update(func([]Image) []Image { return images })
+}
 
-// Update replaces the inventory by what change makes of it. No other change
-// happens meanwhile. change gets a copy, and must not call the handler.
+// Update replaces the inventory by the result of change, which gets a copy, excludes other changes and must not call
+// the handler.
 func (h *Handler) Update(change func([]Image) []Image) { h.store.update(change) }
 
-// Images is a copy of the inventory, with the IDs that were assigned, as scans
-// and synchronisations have changed it by now.
+// Images returns a copy of the inventory, with assigned IDs, as scans and synchronizations have changed it by now.
 func (h *Handler) Images() []Image {
-	h.tasks.advance(h.options.now(), false)
+	h.advance(false)
 	return cloneImages(h.store.rows.Load().given)
 }
 
-// SetLatency delays every further answer by d.
+// SetLatency delays further responses by d.
 func (h *Handler) SetLatency(d time.Duration) { h.latency.Store(int64(d)) }
 
-// Close ends hanging, delayed and slow answers. Further requests are cut off.
+// Close ends hanging, delayed and slow responses. Further requests are cut off.
 func (h *Handler) Close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed {
-		return
+	if !h.closed {
+		h.closed = true
+		close(h.done)
 	}
-	h.closed = true
-	close(h.done)
 }
 
-// enter tells whether the handler is open, and then counts a request that leave ends.
+// enter reports whether the handler is open, and counts a request in progress if so.
 func (h *Handler) enter() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed {
-		return false
+	if !h.closed {
+		h.active.Add(1)
 	}
-	h.active.Add(1)
-	return true
+	return !h.closed
 }
 
 // ServeHTTP answers a request.
@@ -101,30 +109,28 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer h.active.Done()
 	h.counters.begin(r)
-	defer h.counters.end()
+	defer h.counters.add(func(s *Stats) { s.InFlight-- })
 	id := fmt.Sprintf("%032x", h.requests.Add(1))
 	w.Header().Set("X-Request-Id", id)
-	if endpointOf(r) == EndpointProjects {
+	if route(r).endpoint == EndpointProjects {
 		w.Header().Set("X-IAM-Trace-Id", id)
 	}
 	h.pause(r.Context(), time.Duration(h.latency.Load()))
 	if fault, ok := h.faults.take(r); ok {
-		h.counters.fault(endpointOf(r))
+		h.counters.count(r, func(e *EndpointStats) { e.Faults++ })
 		fault.serve(h, w, r)
 		return
 	}
 	h.answer(w, r)
 }
 
-// pause waits for d, and cuts the answer off if nobody waits for it any more.
+// pause waits for d, and aborts the response if the client leaves or the handler closes.
 func (h *Handler) pause(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		return
 	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(d):
 	case <-ctx.Done():
 		panic(http.ErrAbortHandler)
 	case <-h.done:
@@ -132,104 +138,229 @@ func (h *Handler) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// answer serves the request as HSS would.
+// call is a request of an endpoint.
+type call struct {
+	endpoint Endpoint
+	project  string
+	imageID  string // in the path of EndpointVulnerabilities
+	query    string
+	header   http.Header
+	body     []byte
+}
+
+// route returns the call of a request, whose endpoint is empty if there is none.
+func route(r *http.Request) *call {
+	c := &call{query: r.URL.RawQuery, header: r.Header}
+	path := strings.Split(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	switch {
+	case r.Method == http.MethodGet && r.URL.Path == "/v3/projects":
+		c.endpoint = EndpointProjects
+		return c
+	case len(path) < 4 || path[0] != "v5" || path[1] == "" || path[2] != "image":
+		return c
+	}
+	c.project = path[1]
+	switch r.Method + " " + strings.Join(path[3:], "/") {
+	case "GET registries/images":
+		c.endpoint = EndpointImages
+	case "GET registries":
+		c.endpoint = EndpointRegistries
+	case "POST image-scan/tasks":
+		c.endpoint = EndpointScan
+	case "POST image-sync/tasks":
+		c.endpoint = EndpointSync
+	case "GET " + path[3] + "/vulnerabilities":
+		c.endpoint, c.imageID = EndpointVulnerabilities, path[3]
+	}
+	return c
+}
+
+// response is what an endpoint answers. Without a body it is empty.
+type response struct {
+	body any
+	rows int
+}
+
+// answer serves a request as HSS would.
 func (h *Handler) answer(w http.ResponseWriter, r *http.Request) {
-	body, refused := h.serve(r)
-	if refused != nil {
-		h.counters.refuse(endpointOf(r), refused.status)
-		refused.write(w, w.Header().Get("X-Request-Id"))
+	answer, err := h.serve(r)
+	if err != nil {
+		h.counters.count(r, func(e *EndpointStats) { e.Failures++ })
+		asAPIError(err).write(w)
 		return
 	}
-	h.counters.serve(endpointOf(r), body.rows())
-	if _, empty := body.(emptyBody); empty {
-		w.WriteHeader(http.StatusOK)
-		return
+	h.counters.count(r, func(e *EndpointStats) { e.Rows += answer.rows })
+	if answer.body != nil {
+		writeJSON(w, http.StatusOK, answer.body)
 	}
-	writeJSON(w, http.StatusOK, body)
 }
 
-// answerBody is what an endpoint answers.
-type answerBody interface {
-	// rows is how many rows of a list there are.
-	rows() int
-}
-
-// listBody is the answer to a request of a list.
-type listBody[W any] struct {
-	TotalNum int `json:"total_num"`
-	DataList []W `json:"data_list"`
-}
-
-func (b *listBody[W]) rows() int { return len(b.DataList) }
-
-// serve takes a request through the stages of the gateway, then of HSS.
-func (h *Handler) serve(r *http.Request) (answerBody, *refusal) {
-	asked, err := readCall(r)
-	if asked.endpoint == "" {
-		return nil, fromGateway(http.StatusNotFound, codeNoSuchAPI,
+// serve passes a request through the gateway to its endpoint.
+func (h *Handler) serve(r *http.Request) (response, error) {
+	c := route(r)
+	if c.endpoint == "" {
+		return response{}, gatewayError(http.StatusNotFound, codeNoSuchAPI,
 			"The API does not exist or has not been published in the environment")
 	}
+	var err error
+	if c.body, err = io.ReadAll(io.LimitReader(r.Body, maxBody+1)); err != nil || len(c.body) > maxBody {
+		return response{}, gatewayError(http.StatusRequestEntityTooLarge, codeTooLarge, "the body cannot be read or is too large")
+	}
+	credential, err := h.options.authenticate(r, c.body)
 	if err != nil {
-		return nil, fromGateway(http.StatusRequestEntityTooLarge, codeTooLarge, err.Error())
+		return response{}, err
 	}
-	credential, refused := h.auth.authenticate(r)
-	if refused != nil {
-		return nil, refused
+	if !h.throttle.allow(h.options) {
+		return response{}, throttled(h.options.retryAfter)
 	}
-	if refused := h.throttle.check(); refused != nil {
-		return nil, refused
+	if c.endpoint == EndpointProjects {
+		return h.projects(c)
 	}
-	if asked.endpoint == EndpointProjects {
-		return h.iamProjects(asked)
+	if err := h.checkProject(c, credential); err != nil {
+		return response{}, err
 	}
-	if refused := h.checkProject(asked.project, r.Header.Get("X-Project-Id"), credential); refused != nil {
-		return nil, refused
-	}
-	h.tasks.advance(h.options.now(), false)
-	return h.ask(asked)
-}
-
-// ask hands a request that was let in to its endpoint.
-func (h *Handler) ask(asked call) (answerBody, *refusal) {
-	switch asked.endpoint {
+	h.advance(false)
+	switch c.endpoint {
 	case EndpointVulnerabilities:
-		return h.vulnerabilities(asked)
+		return h.vulnerabilities(c)
 	case EndpointScan:
-		return h.scan(asked)
+		return h.scan(c)
 	case EndpointSync:
-		return h.sync(asked)
+		return h.sync(c)
 	case EndpointRegistries:
-		return h.registries(asked)
-	case EndpointTasks:
-		return h.tasks.list(asked, h.options)
+		return h.listRegistries(c)
 	}
-	return h.list(asked)
+	return h.list(c)
 }
 
-// list answers EndpointImages.
-func (h *Handler) list(asked call) (answerBody, *refusal) {
-	q, err := parseQuery(asked.query, h.parameters, h.options)
-	if err != nil {
-		return nil, invalidParameter(err)
-	}
-	rows, total := h.store.rows.Load().page(q, asked.project, h.options.repeatRows)
-	body := &listBody[inventoryfile.WireImage]{TotalNum: total, DataList: make([]inventoryfile.WireImage, 0, len(rows))}
-	for _, row := range rows {
-		body.DataList = append(body.DataList, row.Wire())
-	}
-	return body, nil
-}
-
-func (h *Handler) checkProject(project, header string, credential *Credential) *refusal {
-	if len(h.options.projects) > 0 && !slices.Contains(h.options.projects, project) {
-		return fromService(codeAccessDenied, "Access denied.", fmt.Sprintf("project %q does not exist", project))
-	}
-	if header != "" && header != project {
-		return fromService(codeAccessDenied, "Access denied.",
-			fmt.Sprintf("header X-Project-Id is %q, allowed: %q as in the path", header, project))
-	}
-	if credential != nil && !mayAsk(credential, project) {
-		return fromService(codeNoPermission, "No permission.", fmt.Sprintf("the access key may not use project %q", project))
+func (h *Handler) checkProject(c *call, credential *Credential) error {
+	header := c.header.Get("X-Project-Id")
+	switch {
+	case len(h.options.Projects) > 0 && !slices.Contains(h.options.Projects, c.project):
+		return serviceError(http.StatusBadRequest, codeAccessDenied, "Access denied.", fmt.Sprintf("project %q does not exist", c.project))
+	case header != "" && header != c.project:
+		return serviceError(http.StatusBadRequest, codeAccessDenied, "Access denied.",
+			fmt.Sprintf("header X-Project-Id is %q, allowed: %q as in the path", header, c.project))
+	case credential != nil && len(credential.Projects) > 0 && !slices.Contains(credential.Projects, c.project):
+		return serviceError(http.StatusBadRequest, codeNoPermission, "No permission.",
+			fmt.Sprintf("the access key may not use project %q", c.project))
 	}
 	return nil
+}
+
+// decodePost checks the query and reads the body of a POST, in which unknown fields are errors.
+func (c *call) decodePost(into any, known parameters[Image]) (*request[Image], error) {
+	known[fieldEnterpriseProject] = parameter[Image]{check: length(1, 256)}
+	q, err := known.parse(c.query)
+	if err != nil {
+		return nil, err
+	}
+	if kind := c.header.Get("Content-Type"); !strings.HasPrefix(kind, "application/json") {
+		return nil, fmt.Errorf("the content type is %q, allowed: application/json", kind)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(c.body))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return nil, fmt.Errorf("cannot read the body: %w", err)
+	}
+	return q, nil
+}
+
+// throttle counts the requests of the present second.
+type throttle struct {
+	mu    sync.Mutex
+	start time.Time
+	count int
+}
+
+func (t *throttle) allow(o *options) bool {
+	if o.perSecond <= 0 {
+		return true
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := o.now()
+	if since := now.Sub(t.start); since >= time.Second || since < 0 {
+		t.start, t.count = now, 0
+	}
+	t.count++
+	return t.count <= o.perSecond
+}
+
+func throttled(retryAfter time.Duration) *apiError {
+	err := gatewayError(http.StatusTooManyRequests, codeThrottled, "The throttling threshold has been reached")
+	if retryAfter > 0 {
+		err.retryAfter = strconv.FormatInt(int64((retryAfter+time.Second-1)/time.Second), 10)
+	}
+	return err
+}
+
+// Error codes of HSS and of the API gateway.
+const (
+	codeInvalidParameter = "HSS.0001"
+	codeAccessDenied     = "HSS.0010"
+	codeNotFound         = "HSS.0011"
+	codeNoPermission     = "HSS.0013"
+	codeNoSuchAPI        = "APIGW.0101"
+	codeTooLarge         = "APIGW.0201"
+	codeUnauthorized     = "APIGW.0301"
+	codeClockSkew        = "APIGW.0303"
+	codeThrottled        = "APIGW.0308"
+)
+
+// apiError is an error response in one of the two documented shapes.
+type apiError struct {
+	status     int
+	retryAfter string
+	gateway    bool
+	body       map[string]string
+}
+
+func (e *apiError) Error() string { return fmt.Sprint(e.status, e.body) }
+
+// gatewayError is an error of the API gateway.
+func gatewayError(status int, code, message string) *apiError {
+	return &apiError{status: status, gateway: true, body: map[string]string{"error_code": code, "error_msg": message}}
+}
+
+// serviceError is an error of HSS.
+func serviceError(status int, code, message, description string) *apiError {
+	return &apiError{status: status,
+		body: map[string]string{"error_code": code, "error_msg": message, "error_description": description}}
+}
+
+func invalidParameter(format string, values ...any) *apiError {
+	return serviceError(http.StatusBadRequest, codeInvalidParameter, "Invalid parameter.", fmt.Sprintf(format, values...))
+}
+
+func notFound(format string, values ...any) *apiError {
+	return serviceError(http.StatusBadRequest, codeNotFound, "Not found.", fmt.Sprintf(format, values...))
+}
+
+// asAPIError turns any other error into one about a parameter.
+func asAPIError(err error) *apiError {
+	if known, ok := errors.AsType[*apiError](err); ok {
+		return known
+	}
+	return invalidParameter("%v", err)
+}
+
+func (e *apiError) write(w http.ResponseWriter) {
+	if e.gateway {
+		e.body["request_id"] = w.Header().Get("X-Request-Id")
+	}
+	if e.retryAfter != "" {
+		w.Header().Set("Retry-After", e.retryAfter)
+	}
+	writeJSON(w, e.status, e.body)
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		panic(err) // the bodies are plain structs and maps
+	}
+	w.Header().Set("Content-Type", "application/json;charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(text) // an error means that the client has left
 }

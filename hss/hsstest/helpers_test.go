@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -42,7 +41,7 @@ func (c *clock) advance(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
-// answer is all that the server can say.
+// answer is a response with any of its fields.
 type answer struct {
 	Status           int              `json:"-"`
 	Header           http.Header      `json:"-"`
@@ -67,14 +66,7 @@ func (a answer) tags() string {
 // ask sends a GET of the list to the handler itself, changed by edits.
 func ask(t *testing.T, h http.Handler, query string, edits ...func(*http.Request)) answer {
 	t.Helper()
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, listPath, nil)
-	r.URL.RawQuery = query
-	for _, edit := range edits {
-		edit(r)
-	}
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	return read(t, w.Result())
+	return askFor(t, h, http.MethodGet, "image/registries/images?"+query, "", edits...)
 }
 
 func read(t *testing.T, response *http.Response) answer {
@@ -92,7 +84,7 @@ func read(t *testing.T, response *http.Response) answer {
 	return a
 }
 
-// signed signs the request as the scheme's description says, naively.
+// signed signs a request, naively, by the description of the scheme.
 func signed(c hsstest.Credential, at time.Time) func(*http.Request) {
 	return func(r *http.Request) {
 		r.Header.Set("X-Sdk-Date", at.UTC().Format("20060102T150405Z"))
@@ -144,7 +136,7 @@ func sortedQuery(u *url.URL) string {
 	return strings.Join(pairs, "&")
 }
 
-// open makes a handler that lets everybody in, and closes it with the test.
+// open returns a handler without authentication, and closes it with the test.
 func open(t *testing.T, list ...hsstest.Option) *hsstest.Handler {
 	t.Helper()
 	h := hsstest.NewHandler(append(list, hsstest.WithoutAuthentication())...)

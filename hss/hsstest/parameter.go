@@ -3,161 +3,160 @@ package hsstest
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"math"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
-
-	"github.com/hssgate/hssgate/hss/inventoryfile"
 )
 
-// Names that parameters share.
+// Values that several endpoints share.
 const (
-	fieldNamespace         = "namespace"
-	fieldImageName         = "image_name"
-	fieldEnterpriseProject = "enterprise_project_id"
+	fieldEnterpriseProject   = "enterprise_project_id"
+	fieldNamespace           = "namespace"
+	fieldImageName           = "image_name"
+	defaultEnterpriseProject = "0"
+	defaultLimit             = 10
 )
 
-// parameter checks a value and adds to the query what it asks for. Its error
-// says what is allowed.
-type parameter[Q any] func(q *Q, value string) error
-
-// parameters are the 27 of the list request.
-func parameters() map[string]parameter[query] {
-	all := map[string]parameter[query]{
-		fieldEnterpriseProject: length(1, 256, func(q *query, v string) { q.enterpriseProject = v }),
-		"offset":               number(0, 2_000_000, func(q *query, n int64) { q.offset = int(n) }),
-		"limit":                number(1, 200, func(q *query, n int64) { q.limit = int(n) }),
-		"sort_key":             oneOf(func(q *query, _ string) { q.sorted = true }, "latest_scan_time"),
-		"sort_dir":             oneOf(func(q *query, v string) { q.descending = v == "desc" }, "asc", "desc"),
-		"image_size": number(0, 2_147_483_547, func(q *query, n int64) {
-			q.filters = append(q.filters, func(i *Image) bool { return i.ImageSize == n })
-		}),
-		"latest_version": boolean(func(q *query, want bool) {
-			if want {
-				q.filters = append(q.filters, func(i *Image) bool { return i.LatestVersion != nil && *i.LatestVersion })
-			}
-		}),
-	}
-	maps.Copy(all, textParameters())
-	maps.Copy(all, enumParameters())
-	maps.Copy(all, flagParameters())
-	maps.Copy(all, timeParameters())
-	return all
+// parameter is one query parameter of a list.
+type parameter[R any] struct {
+	// check returns an error that names the allowed values.
+	check func(value string) error
+	// get returns the value of a row that the parameter filters by; optional.
+	get func(*R) string
+	// matches compares a row's value with the parameter's; by default they must be equal.
+	matches func(has, want string) bool
 }
 
-func textParameters() map[string]parameter[query] {
-	text := func(low, high int, get func(*Image) string) parameter[query] {
-		return length(low, high, func(q *query, v string) {
-			if v != "" {
-				q.addText(v, get)
-			}
-		})
-	}
-	return map[string]parameter[query]{
-		fieldNamespace: length(1, 128, func(q *query, v string) {
-			q.namespace = &v
-			q.addText(v, func(i *Image) string { return i.Namespace })
-		}),
-		fieldImageName: length(1, 128, func(q *query, v string) {
-			q.imageName = &v
-			q.addText(v, func(i *Image) string { return i.ImageName })
-		}),
-		"image_version": text(1, 64, func(i *Image) string { return i.ImageVersion }),
-		"registry_name": text(1, 128, func(i *Image) string { return i.RegistryName }),
-		"instance_id":   text(0, 128, func(i *Image) string { return i.InstanceID }),
-		"instance_name": text(0, 128, func(i *Image) string { return i.InstanceName }),
-	}
+type parameters[R any] map[string]parameter[R]
+
+// request is a checked query.
+type request[R any] struct {
+	url.Values
+
+	filters []func(*R) bool
 }
 
-func enumParameters() map[string]parameter[query] {
-	enum := func(get func(*Image) string, values ...string) parameter[query] {
-		return oneOf(func(q *query, v string) {
-			q.filters = append(q.filters, func(i *Image) bool { return get(i) == v })
-		}, values...)
+// parse checks a query. Every parameter must be known and given once.
+func (known parameters[R]) parse(raw string, required ...string) (*request[R], error) {
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return nil, fmt.Errorf("cannot parse the query: %w", err)
 	}
-	return map[string]parameter[query]{
-		"image_type": enum(func(i *Image) string { return i.ImageType }, inventoryfile.ImageTypes()...),
-		// Fewer than a row can have: download_failed and image_oversized can't be asked for.
-		"scan_status": enum(func(i *Image) string { return i.ScanStatus },
-			"unscan", "success", "scanning", "failed", "waiting_for_scan"),
-		"severity_level": enum(func(i *Image) string { return i.SeverityLevel }, inventoryfile.SeverityLevels()...),
-	}
-}
-
-func flagParameters() map[string]parameter[query] {
-	flag := func(get func(*Image) bool) parameter[query] {
-		return boolean(func(q *query, want bool) {
-			q.filters = append(q.filters, func(i *Image) bool { return get(i) == want })
-		})
-	}
-	return map[string]parameter[query]{
-		"has_malicious_file": flag(hasMaliciousFile),
-		"has_unsafe_setting": flag(hasUnsafeSetting),
-		"has_vul":            flag(hasVul),
-		"risky":              flag(risky),
-		"is_multarch":        flag(func(i *Image) bool { return i.MultiArch }),
-	}
-}
-
-func timeParameters() map[string]parameter[query] {
-	times := map[string]func(*Image) time.Time{
-		"latest_update_time": func(i *Image) time.Time { return i.LatestUpdateTime },
-		"latest_scan_time":   func(i *Image) time.Time { return i.LatestScanTime },
-		"latest_sync_time":   func(i *Image) time.Time { return i.LatestSyncTime },
-	}
-	all := map[string]parameter[query]{}
-	for name, get := range times {
-		within := func(q *query) *timeRange {
-			if q.ranges[name] == nil {
-				q.ranges[name] = &timeRange{get: get}
-			}
-			return q.ranges[name]
+	q := &request[R]{Values: values}
+	for name, given := range values {
+		p, ok := known[name]
+		if !ok {
+			return nil, fmt.Errorf("parameter %q is not known", name)
 		}
-		all["start_"+name] = number(0, math.MaxInt64, func(q *query, n int64) { within(q).start = &n })
-		all["end_"+name] = number(0, math.MaxInt64, func(q *query, n int64) { within(q).end = &n })
+		if len(given) != 1 {
+			return nil, fmt.Errorf("parameter %q is given %d times, allowed is once", name, len(given))
+		}
+		if err := p.check(given[0]); err != nil {
+			return nil, fmt.Errorf("parameter %q is %.200q, allowed: %w", name, given[0], err)
+		}
+		q.add(p, given[0])
 	}
-	return all
+	for _, name := range required {
+		if !values.Has(name) {
+			return nil, fmt.Errorf("parameter %q is missing", name)
+		}
+	}
+	return q, nil
 }
 
-// length checks the number of characters.
-func length[Q any](low, high int, set func(*Q, string)) parameter[Q] {
-	return func(q *Q, value string) error {
+func (q *request[R]) add(p parameter[R], want string) {
+	switch {
+	case p.get == nil || want == "":
+	case p.matches == nil:
+		q.filters = append(q.filters, func(row *R) bool { return p.get(row) == want })
+	default:
+		q.filters = append(q.filters, func(row *R) bool { return p.matches(p.get(row), want) })
+	}
+}
+
+func (q *request[R]) match(row *R) bool {
+	return !slices.ContainsFunc(q.filters, func(matches func(*R) bool) bool { return !matches(row) })
+}
+
+// filter returns the rows that match.
+func (q *request[R]) filter(rows []R) []*R {
+	var matching []*R
+	for i := range rows {
+		if q.match(&rows[i]) {
+			matching = append(matching, &rows[i])
+		}
+	}
+	return matching
+}
+
+// number returns a parameter that was checked.
+func (q *request[R]) number(name string, fallback int) int {
+	n, err := strconv.Atoi(q.Get(name))
+	if err != nil {
+		return fallback
+	}
+	return n
+}
+
+func (q *request[R]) enterpriseProject() string {
+	if q.Has(fieldEnterpriseProject) {
+		return q.Get(fieldEnterpriseProject)
+	}
+	return defaultEnterpriseProject
+}
+
+// listBody is the response to a list request.
+type listBody[W any] struct {
+	TotalNum int `json:"total_num"`
+	DataList []W `json:"data_list"`
+}
+
+// page returns the page of the matching rows that q wants. It starts early rows before the offset.
+func page[R, W any](q *request[R], rows []*R, wire func(*R) W, early int) response {
+	offset := q.number("offset", 0)
+	first := min(max(offset-early, 0), len(rows))
+	rows = rows[first:]
+	body := listBody[W]{TotalNum: first + len(rows), DataList: []W{}}
+	for _, row := range rows[:min(q.number("limit", defaultLimit), len(rows))] {
+		body.DataList = append(body.DataList, wire(row))
+	}
+	return response{body: body, rows: len(body.DataList)}
+}
+
+// paging adds the parameters of every list but the images'.
+func (known parameters[R]) paging() parameters[R] {
+	known[fieldEnterpriseProject] = parameter[R]{check: length(1, 256)}
+	known["offset"] = parameter[R]{check: number(0, 2_000_000)}
+	known["limit"] = parameter[R]{check: number(10, 200)}
+	return known
+}
+
+func length(low, high int) func(string) error {
+	return func(value string) error {
 		if n := utf8.RuneCountInString(value); n < low || n > high {
 			return fmt.Errorf("%d to %d characters", low, high)
 		}
-		set(q, value)
 		return nil
 	}
 }
 
-// number checks a whole number's range.
-func number[Q any](low, high int64, set func(*Q, int64)) parameter[Q] {
-	return func(q *Q, value string) error {
+func number(low, high int64) func(string) error {
+	return func(value string) error {
 		n, err := strconv.ParseInt(value, 10, 64)
 		if err != nil || n < low || n > high || strings.HasPrefix(value, "+") {
 			return fmt.Errorf("a whole number from %d to %d", low, high)
 		}
-		set(q, n)
 		return nil
 	}
 }
 
-// oneOf checks that the value is one of some.
-func oneOf[Q any](set func(*Q, string), values ...string) parameter[Q] {
-	return func(q *Q, value string) error {
+func oneOf(values ...string) func(string) error {
+	return func(value string) error {
 		if !slices.Contains(values, value) {
 			return errors.New(strings.Join(values, ", "))
 		}
-		set(q, value)
 		return nil
 	}
-}
-
-// boolean checks that the value is true or false.
-func boolean[Q any](set func(*Q, bool)) parameter[Q] {
-	return oneOf(func(q *Q, value string) { set(q, value == "true") }, "true", "false")
 }

@@ -4,110 +4,71 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/hssgate/hssgate/hss/inventoryfile"
 )
 
-// WithRegistries adds registries that the server knows.
-func WithRegistries(registries ...Registry) Option {
-	return func(o *options) { o.registries = append(o.registries, registries...) }
-}
-
-// Registries is a copy of the registries that the server knows.
+// Registries returns a copy of the registries.
 func (h *Handler) Registries() []Registry {
-	h.tasks.mu.Lock()
-	defer h.tasks.mu.Unlock()
-	return slices.Clone(h.tasks.known)
+	h.jobs.mu.Lock()
+	defer h.jobs.mu.Unlock()
+	return slices.Clone(h.jobs.registries)
 }
 
-// registryKey names a registry in a synchronisation.
-type registryKey struct{ id, kind string }
-
-// wireRegistry is RegistryInfo as the API sends it.
-type wireRegistry struct {
-	ID             string `json:"id"`
-	RegistryName   string `json:"registry_name,omitempty"`
-	RegistryType   string `json:"registry_type"`
-	Protocol       string `json:"protocol,omitempty"`
-	RegistryAddr   string `json:"registry_addr,omitempty"`
-	Status         string `json:"status"`
-	FailReason     string `json:"fail_reason,omitempty"`
-	ImagesNum      int    `json:"images_num"`
-	LatestSyncTime int64  `json:"latest_sync_time,omitempty"`
-}
-
-// registryQuery is a checked request for the registries.
-type registryQuery struct {
-	offset, limit int
-	filters       []func(*Registry) bool
+// registriesOf returns the registries that a project sees.
+func (h *Handler) registriesOf(project string) []Registry {
+	return slices.DeleteFunc(h.Registries(), func(r Registry) bool { return r.ProjectID != "" && r.ProjectID != project })
 }
 
 // registryParameters are the 8 of the request.
-func registryParameters() map[string]parameter[registryQuery] {
-	type asked = registryQuery
-	filter := func(get func(*Registry) string) func(*asked, string) {
-		return func(q *asked, want string) {
-			q.filters = append(q.filters, func(r *Registry) bool { return get(r) == want })
-		}
-	}
-	return map[string]parameter[asked]{
-		fieldEnterpriseProject: length(1, 256, func(*asked, string) {}), // a registry is of no enterprise project
-		"offset":               number(0, 2_000_000, func(q *asked, n int64) { q.offset = int(n) }),
-		"limit":                number(10, 200, func(q *asked, n int64) { q.limit = int(n) }),
-		"registry_name":        length(1, 128, filter(func(r *Registry) string { return r.Name })),
-		"registry_id":          length(1, 64, filter(func(r *Registry) string { return r.ID })),
-		"registry_addr":        length(1, 256, filter(func(r *Registry) string { return r.Address })),
-		"status":               oneOf(filter(statusOf), inventoryfile.RegistryStatuses()...),
-		"registry_type":        ofTypes,
-	}
-}
-
-// ofTypes reads types with commas between.
-func ofTypes(q *registryQuery, value string) error {
-	types := strings.Split(value, ",")
-	for _, t := range types {
-		if !slices.Contains(inventoryfile.RegistryTypes(), t) {
-			return errors.New(strings.Join(inventoryfile.RegistryTypes(), ", ") + ", several with commas between")
-		}
-	}
-	q.filters = append(q.filters, func(r *Registry) bool { return slices.Contains(types, r.Type) })
-	return nil
+func registryParameters() parameters[Registry] {
+	return parameters[Registry]{
+		"registry_name": {check: length(1, 128), get: func(r *Registry) string { return r.Name }},
+		"registry_id":   {check: length(1, 64), get: func(r *Registry) string { return r.ID }},
+		"registry_addr": {check: length(1, 256), get: func(r *Registry) string { return r.Address }},
+		"status":        {check: oneOf(inventoryfile.RegistryStatuses()...), get: statusOf},
+		"registry_type": {
+			check: func(value string) error {
+				for kind := range strings.SplitSeq(value, ",") {
+					if err := oneOf(inventoryfile.RegistryTypes()...)(kind); err != nil {
+						return fmt.Errorf("%w, several with commas between", err)
+					}
+				}
+				return nil
+			},
+			get:     func(r *Registry) string { return r.Type },
+			matches: func(has, want string) bool { return slices.Contains(strings.Split(want, ","), has) },
+		},
+	}.paging()
 }
 
 func statusOf(r *Registry) string { return cmp.Or(r.Status, statusSuccess) }
 
-// registries answers EndpointRegistries.
-func (h *Handler) registries(asked call) (answerBody, *refusal) {
-	q := &registryQuery{limit: defaultLimit}
-	if err := readQuery(asked.query, registryParameters(), h.options, q); err != nil {
-		return nil, invalidParameter(err)
+// listRegistries serves EndpointRegistries.
+func (h *Handler) listRegistries(c *call) (response, error) {
+	q, err := registryParameters().parse(c.query)
+	if err != nil {
+		return response{}, err
 	}
-	body := &listBody[wireRegistry]{DataList: []wireRegistry{}}
-	for _, registry := range h.Registries() {
-		if registry.ProjectID != "" && registry.ProjectID != asked.project || !q.matches(&registry) {
-			continue
-		}
-		if body.TotalNum >= q.offset && len(body.DataList) < q.limit {
-			body.DataList = append(body.DataList, h.wireRegistry(registry))
-		}
-		body.TotalNum++
-	}
-	return body, nil
+	return page(q, q.filter(h.registriesOf(c.project)), h.wireRegistry, 0), nil
 }
 
-func (q *registryQuery) matches(r *Registry) bool {
-	return !slices.ContainsFunc(q.filters, func(filter func(*Registry) bool) bool { return !filter(r) })
+// wireRegistry is RegistryInfo as the API sends it.
+type wireRegistry struct {
+	Registry
+
+	ImagesNum      int   `json:"images_num"`
+	LatestSyncTime int64 `json:"latest_sync_time,omitempty"`
 }
 
-// wireRegistry is the registry as it is sent.
-func (h *Handler) wireRegistry(r Registry) wireRegistry {
-	wire := wireRegistry{
-		ID: r.ID, RegistryName: r.Name, RegistryType: r.Type, Protocol: r.Protocol, RegistryAddr: r.Address,
-		Status: statusOf(&r), FailReason: r.FailReason, LatestSyncTime: inventoryfile.Milliseconds(r.LatestSyncTime),
-	}
-	for _, row := range h.store.rows.Load().images {
+func (h *Handler) wireRegistry(r *Registry) wireRegistry {
+	wire := wireRegistry{Registry: *r, LatestSyncTime: inventoryfile.Milliseconds(r.LatestSyncTime)}
+	wire.ProjectID, wire.Status = "", statusOf(r)
+	for _, row := range h.store.rows.Load().served {
 		if row.RegistryID == r.ID && row.RegistryType == r.Type && !row.Hidden {
 			wire.ImagesNum++
 		}
@@ -115,58 +76,76 @@ func (h *Handler) wireRegistry(r Registry) wireRegistry {
 	return wire
 }
 
-// syncRequest is the body of EndpointSync.
-type syncRequest struct {
-	SyncAllRegistries *bool `json:"sync_all_registries"`
-	RegistryInfo      []struct {
-		RegistryID   string `json:"registry_id"`
-		RegistryType string `json:"registry_type"`
-	} `json:"registry_info"`
+// registryKey identifies a registry in a synchronization.
+type registryKey struct {
+	ID   string `json:"registry_id"`
+	Type string `json:"registry_type"`
 }
 
-// sync answers EndpointSync.
-func (h *Handler) sync(asked call) (answerBody, *refusal) {
-	var body syncRequest
-	if _, refused := h.decodePost(asked, &body, map[string]parameter[postQuery]{}); refused != nil {
-		return nil, refused
+// sync serves EndpointSync.
+func (h *Handler) sync(c *call) (response, error) {
+	var body struct {
+		SyncAllRegistries *bool         `json:"sync_all_registries"`
+		RegistryInfo      []registryKey `json:"registry_info"`
 	}
-	if body.SyncAllRegistries == nil {
-		return nil, invalidParameter(errors.New(`field "sync_all_registries" is missing, allowed: true, false`))
+	if _, err := c.decodePost(&body, parameters[Image]{}); err != nil {
+		return response{}, err
 	}
-	begun := &task{sync: true, project: asked.project, begun: h.options.now(), all: *body.SyncAllRegistries}
+	switch {
+	case body.SyncAllRegistries == nil:
+		return response{}, errors.New(`field "sync_all_registries" is missing, allowed: true, false`)
+	case !*body.SyncAllRegistries && len(body.RegistryInfo) == 0:
+		return response{}, errors.New("neither sync_all_registries nor registry_info names a registry")
+	}
+	known := h.knownRegistries(c.project)
 	for n, r := range body.RegistryInfo {
-		if !slices.Contains(inventoryfile.RegistryTypes(), r.RegistryType) || r.RegistryID == "" || len(r.RegistryID) > 64 {
-			return nil, invalidParameter(fmt.Errorf("registry_info row %d is %q of type %q, allowed: a registry_id of 1 to 64 characters and %s",
-				n+1, r.RegistryID, r.RegistryType, strings.Join(inventoryfile.RegistryTypes(), ", ")))
+		if length(1, 64)(r.ID) != nil || !slices.Contains(inventoryfile.RegistryTypes(), r.Type) {
+			return response{}, fmt.Errorf("registry_info row %d is %q of type %q, allowed: a registry_id of 1 to 64 characters and %s",
+				n+1, r.ID, r.Type, strings.Join(inventoryfile.RegistryTypes(), ", "))
 		}
-		begun.registries = append(begun.registries, registryKey{r.RegistryID, r.RegistryType})
+		if !known[r] {
+			return response{}, notFound("there is no registry %q of type %q", r.ID, r.Type)
+		}
 	}
-	if !begun.all && len(begun.registries) == 0 {
-		return nil, invalidParameter(errors.New("neither sync_all_registries nor registry_info names a registry"))
-	}
-	if unknown, ok := h.unknownRegistry(begun); ok {
-		return nil, fromService(codeNotFound, "Not found.", fmt.Sprintf("there is no registry %q of type %q", unknown.id, unknown.kind))
-	}
-	h.counters.started(func(s *Stats) { s.Syncs++ })
-	h.tasks.begin(begun)
-	return emptyBody{}, nil
+	h.counters.add(func(s *Stats) { s.Syncs++ })
+	h.begin(&job{sync: true, project: c.project, all: *body.SyncAllRegistries, registries: body.RegistryInfo})
+	return response{}, nil
 }
 
-// unknownRegistry finds a registry that the server does not know: neither as
-// such nor as that of a row.
-func (h *Handler) unknownRegistry(begun *task) (registryKey, bool) {
+// knownRegistries returns the registries of a project and those of rows.
+func (h *Handler) knownRegistries(project string) map[registryKey]bool {
 	known := map[registryKey]bool{}
-	for _, r := range h.Registries() {
-		if r.ProjectID == "" || r.ProjectID == begun.project {
-			known[registryKey{r.ID, r.Type}] = true
-		}
+	for _, r := range h.registriesOf(project) {
+		known[registryKey{r.ID, r.Type}] = true
 	}
-	for _, row := range h.store.rows.Load().images {
+	for _, row := range h.store.rows.Load().served {
 		known[registryKey{row.RegistryID, row.RegistryType}] = true
 	}
-	at := slices.IndexFunc(begun.registries, func(k registryKey) bool { return !known[k] })
-	if at < 0 {
-		return registryKey{}, false
+	return known
+}
+
+// projects serves EndpointProjects.
+func (h *Handler) projects(c *call) (response, error) {
+	query, err := url.ParseQuery(c.query)
+	if err != nil || len(query) != 1 || len(query["name"]) != 1 {
+		return response{}, gatewayError(http.StatusBadRequest, "IAM.0001", "the query must be name={region}")
 	}
-	return begun.registries[at], true
+	body := struct {
+		Projects []IAMProject `json:"projects"`
+	}{[]IAMProject{}}
+	region, o := query.Get("name"), h.options
+	for _, project := range o.IAMProjects {
+		if project.Name == region {
+			body.Projects = append(body.Projects, project)
+		}
+	}
+	if o.IAMProjects == nil {
+		for _, id := range o.Projects {
+			body.Projects = append(body.Projects, IAMProject{ID: id, Name: region})
+		}
+		if len(o.Projects) == 0 {
+			body.Projects = append(body.Projects, IAMProject{ID: DefaultProjectID, Name: region})
+		}
+	}
+	return response{body, len(body.Projects)}, nil
 }

@@ -2,24 +2,111 @@ package hsstest
 
 import (
 	"cmp"
-	"math"
+	"errors"
+	"fmt"
 	"slices"
+	"sync"
 	"time"
 )
 
-// The time that HSS takes unless [WithScanTimes] says otherwise.
+// The statuses that a scan passes through.
 const (
-	defaultWaiting  = 2 * time.Second
-	defaultScanning = 8 * time.Second
-	defaultSyncing  = time.Second
+	statusWaiting  = "waiting_for_scan"
+	statusScanning = "scanning"
+	statusSuccess  = "success"
 )
 
-// applyOutcome writes the outcome of a scan that ended at now to its row; nil:
-// nothing bad was found.
-func applyOutcome(o *ScanOutcome, row *Image, now time.Time) {
+// jobs holds the scans and synchronizations in progress, and the registries that the latter update.
+type jobs struct {
+	mu         sync.Mutex
+	active     []*job
+	registries []Registry
+}
+
+// job is a scan of images or a synchronization of registries.
+type job struct {
+	sync       bool
+	project    string
+	began      time.Time
+	images     []int64
+	stage      string // that the images show
+	all        bool
+	registries []registryKey
+}
+
+// scanTimes holds how long HSS takes; negative: until [Handler.FinishScans].
+type scanTimes struct{ waiting, scanning, syncing time.Duration }
+
+// FinishScans ends all scans and synchronizations in progress.
+func (h *Handler) FinishScans() { h.advance(true) }
+
+func (h *Handler) begin(started *job) {
+	started.began = h.options.now()
+	h.jobs.mu.Lock()
+	h.jobs.active = append(h.jobs.active, started)
+	h.jobs.mu.Unlock()
+	h.advance(false)
+}
+
+// advance brings the jobs to where they are by now, or to their end.
+func (h *Handler) advance(finish bool) {
+	h.jobs.mu.Lock()
+	defer h.jobs.mu.Unlock()
+	now := h.options.now()
+	h.jobs.active = slices.DeleteFunc(h.jobs.active, func(j *job) bool {
+		ended := h.options.scanTimes.stage(j, now) == statusSuccess || finish
+		switch {
+		case j.sync && ended:
+			h.synchronized(j, now)
+		case !j.sync:
+			h.scanned(j, now, ended)
+		}
+		return ended
+	})
+}
+
+// stage returns the status of a job at a time.
+func (t scanTimes) stage(j *job, now time.Time) string {
+	since := now.Sub(j.began)
+	switch {
+	case j.sync && (t.syncing < 0 || since < t.syncing):
+		return statusWaiting
+	case j.sync:
+		return statusSuccess
+	case t.waiting < 0 || since < t.waiting:
+		return statusWaiting
+	case t.scanning < 0 || since < t.waiting+t.scanning:
+		return statusScanning
+	}
+	return statusSuccess
+}
+
+// scanned moves the rows of a scan.
+func (h *Handler) scanned(j *job, now time.Time, ended bool) {
+	stage := h.options.scanTimes.stage(j, now)
+	if !ended && stage == j.stage {
+		return
+	}
+	j.stage = stage
+	h.Update(func(rows []Image) []Image {
+		for i := range rows {
+			switch row := &rows[i]; {
+			case !slices.Contains(j.images, row.ID):
+			case ended:
+				applyOutcome(row, now)
+			default:
+				row.ScanStatus = stage
+			}
+		}
+		return rows
+	})
+}
+
+// applyOutcome writes the result of a scan to its row.
+func applyOutcome(row *Image, now time.Time) {
 	outcome := ScanOutcome{}
-	if o != nil {
-		outcome = *o
+	if row.Outcome != nil {
+		outcome = *row.Outcome
 	}
 	row.ScanStatus = cmp.Or(outcome.ScanStatus, statusSuccess)
 	row.ScanFailedCode, row.ScanFailedDesc = outcome.ScanFailedCode, outcome.ScanFailedDesc
@@ -32,129 +119,123 @@ func applyOutcome(o *ScanOutcome, row *Image, now time.Time) {
 	}
 	row.SeverityLevel = cmp.Or(outcome.SeverityLevel, "Security")
 	row.VulNum, row.UnsafeSettingNum, row.MaliciousFileNum =
-		orNone(outcome.VulNum), orNone(outcome.UnsafeSettingNum), orNone(outcome.MaliciousFileNum)
+		orZero(outcome.VulNum), orZero(outcome.UnsafeSettingNum), orZero(outcome.MaliciousFileNum)
 	for i := range row.AssociationImages {
 		a := &row.AssociationImages[i]
-		a.VulNum, a.UnsafeSettingNum, a.MaliciousFileNum = orNone(a.VulNum), orNone(a.UnsafeSettingNum), orNone(a.MaliciousFileNum)
+		a.VulNum, a.UnsafeSettingNum, a.MaliciousFileNum = orZero(a.VulNum), orZero(a.UnsafeSettingNum), orZero(a.MaliciousFileNum)
 	}
 }
 
-// orNone is a count, 0 if there is none.
-func orNone(n *int) *int {
+func orZero(n *int) *int {
 	if n == nil {
-		return Count(0)
+		return new(0)
 	}
-	return Count(*n)
+	return new(*n)
 }
 
-// The statuses that a scan goes through.
-const (
-	statusWaiting  = "waiting_for_scan"
-	statusScanning = "scanning"
-	statusSuccess  = "success"
-)
-
-// scanTimes is how long HSS takes; negative: until [Handler.FinishScans].
-type scanTimes struct{ waiting, scanning, syncing time.Duration }
-
-// WithScanTimes sets how long a scan that was started waits and then runs, and
-// how long a synchronisation takes, by the server's clock. While a time is
-// negative only [Handler.FinishScans] ends it. The default is 2, 8 and 1 s.
-func WithScanTimes(waiting, scanning, syncing time.Duration) Option {
-	return func(o *options) { o.scanTimes = scanTimes{waiting, scanning, syncing} }
-}
-
-// FinishScans ends all scans and synchronisations that are under way.
-func (h *Handler) FinishScans() { h.tasks.advance(h.options.now(), true) }
-
-// stage is how far a scan got that began so long ago.
-func (t scanTimes) stage(since time.Duration) (status string, done bool) {
-	switch {
-	case t.waiting < 0 || since < t.waiting:
-		return statusWaiting, false
-	case t.scanning < 0 || since < t.waiting+t.scanning:
-		return statusScanning, false
-	}
-	return statusSuccess, true
-}
-
-// advance moves what is under way to where it stands at now; finish ends it.
-func (t *tasks) advance(now time.Time, finish bool) {
-	if t.underWay.Load() == 0 {
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.active = slices.DeleteFunc(t.active, func(task *task) bool {
-		if task.sync {
-			return t.advanceSync(task, now, finish)
-		}
-		return t.advanceScan(task, now, finish)
-	})
-	t.underWay.Store(int32(min(len(t.active), math.MaxInt32)))
-}
-
-// advanceScan reports whether the scan ended. The caller holds the lock.
-func (t *tasks) advanceScan(task *task, now time.Time, finish bool) bool {
-	status, done := t.times.stage(now.Sub(task.begun))
-	done = done || finish
-	if !done && status == task.stage {
-		return false
-	}
-	task.stage = status
-	t.store.update(func(rows []Image) []Image {
+// synchronized shows the rows of a synchronization. The caller holds the lock.
+func (h *Handler) synchronized(j *job, now time.Time) {
+	includes := func(id, kind string) bool { return j.all || slices.Contains(j.registries, registryKey{id, kind}) }
+	h.Update(func(rows []Image) []Image {
 		for i := range rows {
-			if row := &rows[i]; slices.Contains(task.images, row.ID) {
-				task.move(row, status, done, now)
-			}
-		}
-		return rows
-	})
-	if done {
-		task.ended = now
-	}
-	return done
-}
-
-// move brings a row of the scan to where the scan stands.
-func (t *task) move(row *Image, status string, done bool, now time.Time) {
-	if !done {
-		row.ScanStatus = status
-		return
-	}
-	applyOutcome(row.Outcome, row, now)
-	if row.ScanStatus == statusSuccess {
-		t.succeeded++
-		return
-	}
-	t.failed = append(t.failed, wireFailedImage{
-		ID: row.ID, RegistryID: row.RegistryID, RegistryName: row.RegistryName, RegistryType: row.RegistryType,
-		ImageName: row.ImageName, ImageVersion: row.ImageVersion, Namespace: row.Namespace, FailedReason: row.ScanFailedCode,
-	})
-}
-
-// advanceSync reports whether the synchronisation ended. The caller holds the lock.
-func (t *tasks) advanceSync(task *task, now time.Time, finish bool) bool {
-	if !finish && (t.times.syncing < 0 || now.Sub(task.begun) < t.times.syncing) {
-		return false
-	}
-	t.store.update(func(rows []Image) []Image {
-		for i := range rows {
-			if row := &rows[i]; task.reads(row) {
+			row := &rows[i]
+			if (row.ProjectID == "" || row.ProjectID == j.project) && includes(row.RegistryID, row.RegistryType) {
 				row.Hidden, row.LatestSyncTime = false, now
 			}
 		}
 		return rows
 	})
-	t.synced(task, now)
-	task.ended = now
+	for i := range h.jobs.registries {
+		if r := &h.jobs.registries[i]; includes(r.ID, r.Type) {
+			r.LatestSyncTime = now
+		}
+	}
+}
+
+// scanRequest is the body of EndpointScan.
+type scanRequest struct {
+	ScanScope int64       `json:"scan_scope"`
+	RateLimit int64       `json:"rate_limit"`
+	IsAll     bool        `json:"is_all"`
+	ImageInfo []scanImage `json:"image_info"`
+}
+
+// scanImage identifies an image to scan.
+type scanImage struct {
+	ID           int64  `json:"id"`
+	ImageID      string `json:"image_id"`
+	ImageDigest  string `json:"image_digest"`
+	RegistryID   string `json:"registry_id"`
+	RegistryName string `json:"registry_name"`
+	ImageName    string `json:"image_name"`
+	ImageVersion string `json:"image_version"`
+	Namespace    string `json:"namespace"`
+	InstanceID   string `json:"instance_id"`
+	InstanceURL  string `json:"instance_url"`
+	RegistryType string `json:"registry_type"`
+}
+
+// matches reports whether every given field is that of the row.
+func (s *scanImage) matches(row *Image) bool {
+	if s.ID != 0 && s.ID != row.ID || s.ID == 0 && s.ImageName == "" {
+		return false
+	}
+	for _, field := range [][2]string{
+		{s.ImageID, row.ImageID}, {s.ImageDigest, row.ImageDigest}, {s.RegistryID, row.RegistryID},
+		{s.RegistryName, row.RegistryName}, {s.ImageName, row.ImageName}, {s.ImageVersion, row.ImageVersion},
+		{s.Namespace, row.Namespace}, {s.InstanceID, row.InstanceID}, {s.InstanceURL, row.InstanceURL},
+		{s.RegistryType, row.RegistryType},
+	} {
+		if field[0] != "" && field[0] != field[1] {
+			return false
+		}
+	}
 	return true
 }
 
-// reads tells whether a synchronisation reads the row's registry.
-func (t *task) reads(row *Image) bool {
-	if row.ProjectID != "" && row.ProjectID != t.project {
-		return false
+func (s *scanRequest) check() error {
+	const everything, fastest = 0x7fffffff, 1000
+	switch {
+	case s.ScanScope < 0 || s.ScanScope > everything:
+		return fmt.Errorf("scan_scope is %d, allowed: a mask up to 0x7fffffff", s.ScanScope)
+	case s.RateLimit < 0 || s.RateLimit > fastest:
+		return fmt.Errorf("rate_limit is %d, allowed: 0 to 1000", s.RateLimit)
+	case !s.IsAll && len(s.ImageInfo) == 0:
+		return errors.New("neither is_all nor image_info names an image")
 	}
-	return t.all || slices.Contains(t.registries, registryKey{row.RegistryID, row.RegistryType})
+	return nil
+}
+
+// scan serves EndpointScan.
+func (h *Handler) scan(c *call) (response, error) {
+	var body scanRequest
+	q, err := c.decodePost(&body, parameters[Image]{"global_image_type": {check: oneOf("local", "registry")}})
+	if err == nil {
+		err = body.check()
+	}
+	if err != nil {
+		return response{}, err
+	}
+	var visible []*Image
+	for _, row := range h.store.rows.Load().served {
+		if row.VisibleTo(c.project, q.enterpriseProject()) {
+			visible = append(visible, row)
+		}
+	}
+	var ids []int64
+	if body.IsAll {
+		for _, row := range visible {
+			ids = append(ids, row.ID)
+		}
+	}
+	for n := range body.ImageInfo {
+		at := slices.IndexFunc(visible, body.ImageInfo[n].matches)
+		if at < 0 {
+			return response{}, notFound("there is no image that matches image_info row %d", n+1)
+		}
+		ids = append(ids, visible[at].ID)
+	}
+	h.counters.add(func(s *Stats) { s.Scans += len(ids) })
+	h.begin(&job{project: c.project, images: ids})
+	return response{}, nil
 }

@@ -1,6 +1,7 @@
 package hsstest
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/pem"
@@ -10,149 +11,111 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/hssgate/hssgate/hss/inventoryfile"
 )
 
-// DefaultListenAddress is where a [Simulation] listens unless told otherwise.
+// DefaultListenAddress is the default of [Simulation].
 const DefaultListenAddress = "127.0.0.1:8443"
 
 // reloadInterval is how often a simulation looks at its inventory file.
 const reloadInterval = time.Second
 
-// Simulation serves an inventory file until its context ends. While it runs,
-// the rows of the file are read again whenever it changes; a file that can't be
-// read leaves the rows as they were.
+// Simulation serves an inventory file until its context ends. It reads the rows of the file again when the file
+// changes; a file that cannot be read leaves the rows as they were.
 type Simulation struct {
 	// InventoryFile is required; see [inventoryfile.Parse].
 	InventoryFile string
-	// Listen is host and port; empty: DefaultListenAddress; port 0: any.
+	// Listen is host and port, by default DefaultListenAddress.
 	Listen string
-	// CertificateFile and KeyFile, both or none, are PEM files for TLS.
+	// CertificateFile and KeyFile are PEM files for TLS, both or none.
 	CertificateFile string
 	KeyFile         string
 	// SelfSigned serves TLS with a generated certificate, which is kept in memory.
 	SelfSigned bool
-	// CAFile is where the generated certificate is written, in PEM; optional.
+	// CAFile is where the generated certificate is written in PEM; optional.
 	CAFile string
 	// Options come before those of the file.
 	Options []Option
-	// Ready, if set, is called with the URL once the server listens.
+	// Ready is called with the URL once the server listens; optional.
 	Ready func(url string)
-	// Logger tells of reloads; nil: nobody.
+	// Logger gets reloads; optional.
 	Logger *slog.Logger
 }
 
 // Run serves until ctx ends, which is no error.
 func (s Simulation) Run(ctx context.Context) error {
-	file := &inventoryFile{path: s.InventoryFile, start: time.Now()}
-	inventory, err := file.load()
+	start, before := time.Now(), version(s.InventoryFile)
+	file, err := inventoryfile.Load(s.InventoryFile, start)
 	if err != nil {
 		return err
 	}
-	config, err := s.tlsConfig()
+	certificate, err := s.certificate()
 	if err != nil {
-		return err
+		return fmt.Errorf("certificate: %w", err)
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.address())
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cmp.Or(s.Listen, DefaultListenAddress))
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	url := "http://" + listener.Addr().String()
-	if config != nil {
-		url = "https://" + listener.Addr().String()
-	}
-	handler := NewHandler(append(append([]Option{}, s.Options...), WithInventory(inventory))...) //nolint:contextcheck // its answers end with Close
-	go file.follow(ctx, handler, s.logger())
+	handler := NewHandler(append(slices.Clip(s.Options), WithInventory(file))...)
+	go s.follow(ctx, handler, start, before)
 	if s.Ready != nil {
-		s.Ready(url)
-	}
-	return serveUntil(ctx, listener, config, handler)
-}
-
-func (s Simulation) address() string {
-	if s.Listen == "" {
-		return DefaultListenAddress
-	}
-	return s.Listen
-}
-
-func (s Simulation) logger() *slog.Logger {
-	if s.Logger == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return s.Logger
-}
-
-// tlsConfig is nil without TLS.
-func (s Simulation) tlsConfig() (*tls.Config, error) {
-	var certificate tls.Certificate
-	var err error
-	switch {
-	case s.CertificateFile != "" || s.KeyFile != "":
-		certificate, err = tls.LoadX509KeyPair(s.CertificateFile, s.KeyFile)
-	case s.SelfSigned:
-		host, _, splitErr := net.SplitHostPort(s.address())
-		if splitErr != nil {
-			return nil, fmt.Errorf("listen address %q: %w", s.address(), splitErr)
+		scheme := "http://"
+		if certificate != nil {
+			scheme = "https://"
 		}
-		certificate, err = SelfSignedCertificate("localhost", "127.0.0.1", "::1", host)
-		if err == nil && s.CAFile != "" {
-			err = os.WriteFile(s.CAFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]}), 0o644) //nolint:gosec // it is public
-		}
-	default:
-		return nil, nil
+		s.Ready(scheme + listener.Addr().String())
 	}
-	if err != nil {
-		return nil, fmt.Errorf("certificate: %w", err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}, nil
-}
-
-// serveUntil closes the listener, and every connection, when ctx ends.
-func serveUntil(ctx context.Context, listener net.Listener, config *tls.Config, handler *Handler) error {
-	server := &http.Server{Handler: handler, TLSConfig: config, ReadHeaderTimeout: readHeaderTimeout}
+	server := newHTTPServer(handler, certificate)
 	stop := context.AfterFunc(ctx, func() {
 		handler.Close()
-		_ = server.Close() // an error would be of a listener that is already closed
+		_ = server.Close() // fails only if the listener is already closed
 	})
 	defer stop()
-	serve := func() error { return server.Serve(listener) }
-	if config != nil {
-		serve = func() error { return server.ServeTLS(listener, "", "") }
+	if err := serve(server, listener); !errors.Is(err, http.ErrServerClosed) || ctx.Err() == nil {
+		return fmt.Errorf("serve: %w", err)
 	}
-	err := serve()
-	if errors.Is(err, http.ErrServerClosed) && ctx.Err() != nil {
-		handler.active.Wait()
-		return nil
+	handler.active.Wait()
+	return nil
+}
+
+// certificate returns nil without TLS.
+func (s Simulation) certificate() (*tls.Certificate, error) {
+	if s.CertificateFile != "" || s.KeyFile != "" {
+		certificate, err := tls.LoadX509KeyPair(s.CertificateFile, s.KeyFile)
+		return &certificate, err
 	}
-	return fmt.Errorf("serve: %w", err)
-}
-
-// inventoryFile is a file that may change.
-type inventoryFile struct {
-	path     string
-	start    time.Time // what ages in the file count from
-	modified time.Time
-	size     int64
-}
-
-func (f *inventoryFile) load() (*inventoryfile.File, error) {
-	if info, err := os.Stat(f.path); err == nil {
-		f.modified, f.size = info.ModTime(), info.Size()
+	if !s.SelfSigned {
+		return nil, nil
 	}
-	return inventoryfile.Load(f.path, f.start)
+	listen := cmp.Or(s.Listen, DefaultListenAddress)
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen address %q: %w", listen, err)
+	}
+	certificate, err := SelfSignedCertificate("localhost", "127.0.0.1", "::1", host)
+	if err != nil || s.CAFile == "" {
+		return &certificate, err
+	}
+	encoded := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]})
+	return &certificate, os.WriteFile(s.CAFile, encoded, 0o644) //nolint:gosec // it is public
 }
 
-// changed tells whether the file is another one than at the last load.
-func (f *inventoryFile) changed() bool {
-	info, err := os.Stat(f.path)
-	return err == nil && (!info.ModTime().Equal(f.modified) || info.Size() != f.size)
+// version returns what changes when a file is written.
+func version(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprint(info.ModTime().UnixNano(), info.Size())
 }
 
-// follow reads the rows again whenever the file changes, until ctx ends.
-func (f *inventoryFile) follow(ctx context.Context, handler *Handler, logger *slog.Logger) {
+// follow reads the rows again when the file changes, until ctx ends.
+func (s Simulation) follow(ctx context.Context, handler *Handler, start time.Time, before string) {
+	logger := cmp.Or(s.Logger, slog.New(slog.DiscardHandler))
 	ticker := time.NewTicker(reloadInterval)
 	defer ticker.Stop()
 	for {
@@ -160,20 +123,18 @@ func (f *inventoryFile) follow(ctx context.Context, handler *Handler, logger *sl
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			f.reload(ctx, handler, logger)
 		}
+		now := version(s.InventoryFile)
+		if now == "" || now == before {
+			continue
+		}
+		before = now
+		file, err := inventoryfile.Load(s.InventoryFile, start)
+		if err != nil {
+			logger.ErrorContext(ctx, "inventory not reloaded", "error", err)
+			continue
+		}
+		handler.SetImages(file.Images...)
+		logger.InfoContext(ctx, "inventory reloaded", "rows", len(file.Images))
 	}
-}
-
-func (f *inventoryFile) reload(ctx context.Context, handler *Handler, logger *slog.Logger) {
-	if !f.changed() {
-		return
-	}
-	inventory, err := f.load()
-	if err != nil {
-		logger.ErrorContext(ctx, "the inventory was not read again", "error", err)
-		return
-	}
-	handler.SetImages(inventory.Images...)
-	logger.InfoContext(ctx, "the inventory was read again", "rows", len(inventory.Images))
 }

@@ -9,8 +9,7 @@ import (
 	"github.com/hssgate/hssgate/hss"
 )
 
-// Client answers from the images of a file as an [hss.Client] of one project
-// answers from HSS.
+// Client answers from the images of a file as an [hss.Client] of one project answers from HSS.
 type Client struct {
 	project string
 	rows    []row
@@ -23,9 +22,8 @@ type row struct {
 	file *Image
 }
 
-// Client returns a client of a project. It gives an ID to rows that have none, as
-// HSS does, and ignores what a file holds for servers:
-// registries, credentials, tokens, projects and faults.
+// Client returns a client of a project. It gives an ID to rows that have none, as HSS does, and ignores what a file
+// holds for servers: registries, credentials, tokens, projects and faults.
 func (f *File) Client(projectID string) (*Client, error) {
 	AssignIDs(f.Images)
 	c := &Client{project: projectID, rows: make([]row, len(f.Images))}
@@ -38,8 +36,7 @@ func (f *File) Client(projectID string) (*Client, error) {
 	return c, nil
 }
 
-// convert goes through JSON, so that a row of a file and one of HSS are read by
-// the same code.
+// convert goes through JSON, so that a row of a file and one of HSS are read by the same code.
 func convert(wire, into any) error {
 	data, err := json.Marshal(wire)
 	if err != nil {
@@ -48,8 +45,7 @@ func convert(wire, into any) error {
 	return json.Unmarshal(data, into)
 }
 
-// All yields the images with the namespace, name, version and type of r. It
-// ignores the other filters and the page.
+// All yields the images with the namespace, name, version and type of r. It ignores the other filters and the page.
 func (c *Client) All(_ context.Context, r hss.ListRequest) iter.Seq2[hss.Image, error] {
 	return func(yield func(hss.Image, error) bool) {
 		for i := range c.rows {
@@ -66,8 +62,8 @@ func matches(row *row, r *hss.ListRequest) bool {
 		(r.ImageVersion == "" || row.Version == r.ImageVersion) && (r.ImageType == "" || row.Type == r.ImageType)
 }
 
-// Vulnerabilities yields those of the image, or of the architecture, with the
-// image ID of r, each once as [hss.Client.Vulnerabilities] does.
+// Vulnerabilities yields those of the image, or of the architecture, with the image ID of r, each once as
+// [hss.Client.Vulnerabilities] does.
 func (c *Client) Vulnerabilities(_ context.Context, r hss.VulnerabilityRequest) iter.Seq2[hss.Vulnerability, error] {
 	return func(yield func(hss.Vulnerability, error) bool) {
 		listed, err := c.vulnerabilities(&r)
@@ -96,14 +92,8 @@ func (c *Client) vulnerabilities(r *hss.VulnerabilityRequest) ([]Vulnerability, 
 		if !image.VisibleTo(c.project, r.EnterpriseProjectID) || image.ImageType != string(r.ImageType) || image.InstanceID != r.InstanceID {
 			continue
 		}
-		if image.ImageID == r.ImageID && image.Namespace == r.Namespace && image.ImageName == r.ImageName && image.ImageVersion == r.Tag {
-			return image.Vulnerabilities, nil
-		}
-		for j := range image.AssociationImages {
-			a := &image.AssociationImages[j]
-			if a.ImageID == r.ImageID && a.Namespace == r.Namespace && a.ImageName == r.ImageName && a.ImageVersion == r.Tag {
-				return a.Vulnerabilities, nil
-			}
+		if found, ok := image.VulnerabilitiesOf(r.ImageID, r.Namespace, r.ImageName, r.Tag); ok {
+			return found, nil
 		}
 	}
 	return nil, fmt.Errorf("the inventory file has no image with image_id %q", r.ImageID)

@@ -14,6 +14,7 @@ import (
 	hssv5 "github.com/huaweicloud/huaweicloud-sdk-go-v3/services/hss/v5"
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/services/hss/v5/model"
 
+	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/hss/hsstest"
 )
 
@@ -103,30 +104,6 @@ func TestTheSDKReadsEveryField(t *testing.T) {
 	}
 }
 
-func TestTheSDKPagesToTheEnd(t *testing.T) {
-	t.Parallel()
-	rows := make([]hsstest.Image, 451)
-	s := serve(t, hsstest.WithImages(rows...), hsstest.WithShuffledRows(1), hsstest.WithRepeatedRows())
-	client := sdkClient(t, s, hsstest.DefaultCredential())
-	seen := map[int64]bool{}
-	for offset := int32(0); ; {
-		page, err := client.ListRegistryImages(&model.ListRegistryImagesRequest{Limit: new(int32(200)), Offset: new(offset)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(*page.DataList) == 0 {
-			break
-		}
-		for _, row := range *page.DataList {
-			seen[*row.Id] = true
-		}
-		offset += int32(len(*page.DataList)) // at most 200
-	}
-	if len(seen) != len(rows) {
-		t.Errorf("saw %d rows, want %d", len(seen), len(rows))
-	}
-}
-
 func TestTheSDKMayUseTemporaryCredentials(t *testing.T) {
 	t.Parallel()
 	temporary := hsstest.Credential{AccessKey: "TEMP", SecretKey: "SK", SecurityToken: "to/ken+=="}
@@ -173,5 +150,45 @@ func TestTheSDKUnderstandsErrors(t *testing.T) {
 				t.Errorf("got %v, want %d %s", got, tc.status, tc.code)
 			}
 		})
+	}
+}
+
+func ourClient(t *testing.T, s *hsstest.Server, c hsstest.Credential) *hss.Client {
+	t.Helper()
+	client, err := hss.NewClient(hss.Config{Endpoint: s.URL, ProjectID: project, Credentials: hss.StaticCredentials(hss.Credentials{
+		AccessKey: c.AccessKey, SecretKey: hss.NewSecret(c.SecretKey), SecurityToken: hss.NewSecret(c.SecurityToken)})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.CloseIdleConnections)
+	return client
+}
+
+// TestBothClientsSendTheSameQuery compares the queries that arrive.
+func TestBothClientsSendTheSameQuery(t *testing.T) {
+	t.Parallel()
+	now := time.Now().Truncate(time.Millisecond)
+	key := hsstest.DefaultCredential()
+	s := serve(t, hsstest.WithImages(full(now)))
+	all, from := everything(now), now.Add(-24*time.Hour)
+	request := &model.ListRegistryImagesRequest{
+		EnterpriseProjectId: all.EnterpriseProjectId, Namespace: all.Namespace, ImageName: all.ImageName, ImageVersion: all.ImageVersion,
+		RegistryName: all.RegistryName, ImageType: all.ImageType, SortKey: all.SortKey, SortDir: all.SortDir, Limit: all.Limit,
+		StartLatestUpdateTime: all.StartLatestUpdateTime, StartLatestScanTime: all.StartLatestScanTime, StartLatestSyncTime: all.StartLatestSyncTime,
+	}
+	if _, err := sdkClient(t, s, key).ListRegistryImages(request); err != nil {
+		t.Fatal(err)
+	}
+	want := s.Stats().Queries
+	s.ResetStats()
+	if _, err := ourClient(t, s, key).List(t.Context(), hss.ListRequest{
+		EnterpriseProjectID: "e p/1", Namespace: "组织 a", ImageName: "team/app", ImageVersion: "1.0+b", RegistryName: "a&b=c",
+		ImageType: hss.ImageTypeInstance, SortKey: hss.SortByLatestScanTime, SortDir: hss.SortDescending, Limit: 200,
+		StartLatestUpdateTime: from, StartLatestScanTime: from, StartLatestSyncTime: from,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, s.Stats().Queries); diff != "" {
+		t.Errorf("-SDK +ours:\n%s", diff)
 	}
 }

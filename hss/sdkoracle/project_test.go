@@ -127,7 +127,7 @@ func TestBothKnowTheSameIAMEndpoints(t *testing.T) {
 		if known, err := iamregion.SafeValueOf(id); err == nil {
 			want = known.Endpoints[0]
 		}
-		if got, err := hss.IAMEndpoint(id, func(string) string { return "" }); err != nil || got != want {
+		if got, err := hss.IAMEndpoint(id); err != nil || got != want {
 			t.Errorf("%s: got %s, %v; want %s", id, got, err, want)
 		}
 	}

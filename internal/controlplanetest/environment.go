@@ -3,9 +3,11 @@
 package controlplanetest
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -15,13 +17,22 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
-// assetsVariable is envtest's name for the folder that holds etcd,
-// kube-apiserver and kubectl.
-const assetsVariable = "KUBEBUILDER_ASSETS"
+const (
+	// startTimeout leaves room for two API servers that start at once on two
+	// cores under the race detector; envtest's default is 20 s.
+	startTimeout = 2 * time.Minute
+	// attempts are how often a control plane is started that a busy machine keeps
+	// from having its default namespace in the 5 s that envtest gives it.
+	attempts = 3
+)
 
-// startTimeout leaves room for two API servers that start at once on two
-// cores under the race detector; envtest's default is 20 s.
-const startTimeout = 2 * time.Minute
+// auditPolicy records every request once, with annotations and without bodies.
+const auditPolicy = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+`
 
 // Environment is a running API server with its etcd.
 type Environment struct {
@@ -36,6 +47,39 @@ type Environment struct {
 	server   *envtest.Environment
 }
 
+// Option changes how Start starts the API server.
+type Option func(*settings)
+
+// settings are what the options have set.
+type settings struct {
+	flags                         map[string][]string
+	noCRDs, auditLog, controllers bool
+}
+
+// WithFlag sets a flag of kube-apiserver, named without its dashes, in place of
+// envtest's default for it.
+func WithFlag(name string, values ...string) Option {
+	return func(s *settings) { s.flags[name] = values }
+}
+
+// WithoutCRDs starts without hssgate's CustomResourceDefinitions.
+func WithoutCRDs() Option { return func(s *settings) { s.noCRDs = true } }
+
+// WithAuditLog makes the API server write an audit log, which
+// Environment.AuditEvent reads.
+func WithAuditLog() Option { return func(s *settings) { s.auditLog = true } }
+
+// WithControllers also starts kube-controller-manager and kube-scheduler, and
+// switches on the admission plugin ServiceAccount, as in a cluster: workloads
+// make pods, pods get nodes, and owners take what they own with them. Nodes,
+// and who runs pods on them, are the test's to bring.
+func WithControllers() Option {
+	return func(s *settings) {
+		s.controllers = true
+		s.flags["disable-admission-plugins"] = nil // envtest switches ServiceAccount off
+	}
+}
+
 // Start starts an API server with hssgate's CustomResourceDefinitions for the
 // time of a test, and fails the test if it can't: it never skips. Tests that can
 // share a server should be subtests of one that starts it, which takes seconds.
@@ -45,39 +89,102 @@ type Environment struct {
 // controller acts.
 func Start(t testing.TB, opts ...Option) *Environment {
 	t.Helper()
-	root, err := moduleRoot()
+	s := settings{flags: map[string][]string{}}
+	for _, opt := range opts {
+		opt(&s)
+	}
+	assets, err := findAssets(moduleRoot(), s.controllers)
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings := settings{
-		flags: map[string][]string{},
-		crds:  []string{filepath.Join(root, "charts", "hssgate", "files", "crds")},
-		dir:   t.TempDir(),
-	}
-	for _, opt := range opts {
-		if err := opt(&settings); err != nil {
+	e := &Environment{Kubectl: filepath.Join(assets, "kubectl")}
+	dir := t.TempDir()
+	if s.auditLog {
+		policy := filepath.Join(dir, "audit-policy.yaml")
+		if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		e.auditLog = filepath.Join(dir, "audit.log")
+		s.flags["audit-policy-file"], s.flags["audit-log-path"], s.flags["audit-log-mode"] = []string{policy}, []string{e.auditLog}, []string{"blocking"}
 	}
-	assets, err := findAssets(root, settings.binaries()...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, config, err := startServer(t, assets, settings)
-	if err != nil {
+	if err := e.start(t, assets, dir, &s); err != nil {
 		t.Fatalf("start the control plane: %v", err)
 	}
-	e := &Environment{
-		Config:     config,
-		KubeConfig: server.KubeConfig,
-		Kubectl:    filepath.Join(assets, "kubectl"),
-		auditLog:   settings.auditLog,
-		server:     server,
-	}
-	if settings.controllers {
-		e.startControllers(t, assets, settings.dir)
+	if s.controllers {
+		e.startControllers(t, assets, dir)
 	}
 	return e
+}
+
+// moduleRoot returns the folder of hssgate's go.mod.
+func moduleRoot() string {
+	_, file, _, known := runtime.Caller(0)
+	if !known {
+		panic("a program without line numbers doesn't know its source")
+	}
+	return filepath.Join(filepath.Dir(file), "..", "..")
+}
+
+// findAssets returns the folder of the control plane's binaries, or an error
+// that says how to get them.
+func findAssets(root string, controllers bool) (string, error) {
+	assets := cmp.Or(os.Getenv("KUBEBUILDER_ASSETS"), filepath.Join(root, ".cache", "controlplane", "bin"))
+	names := []string{"etcd", "kube-apiserver", "kubectl"}
+	if controllers {
+		names = append(names, "kube-controller-manager", "kube-scheduler")
+	}
+	for _, name := range names {
+		if _, err := os.Stat(filepath.Join(assets, name)); err != nil {
+			return "", fmt.Errorf("the control plane isn't built: run make controlplane, for the controllers make controllers: %w", err)
+		}
+	}
+	return assets, nil
+}
+
+// start starts the control plane, and stops it when the test ends.
+func (e *Environment) start(t testing.TB, assets, dir string, s *settings) (err error) {
+	t.Helper()
+	for range attempts {
+		if e.server, err = newServer(assets, dir, s); err != nil {
+			return err
+		}
+		stop := func() {
+			if err := e.server.Stop(); err != nil {
+				t.Errorf("stop the control plane: %v", err)
+			}
+		}
+		if e.Config, err = e.server.Start(); err == nil {
+			e.KubeConfig = e.server.KubeConfig
+			t.Cleanup(stop)
+			return nil
+		}
+		stop()
+		if !strings.Contains(err.Error(), "default namespace didn't register") {
+			break
+		}
+	}
+	return err
+}
+
+// newServer keeps the certificates of the API server in a folder of the test's
+// own: one of envtest's own goes when the API server is stopped.
+func newServer(assets, dir string, s *settings) (*envtest.Environment, error) {
+	server := &envtest.Environment{
+		BinaryAssetsDirectory: assets, ControlPlaneStartTimeout: startTimeout, ControlPlaneStopTimeout: startTimeout,
+		CRDInstallOptions: envtest.CRDInstallOptions{MaxTime: startTimeout}, ErrorIfCRDPathMissing: true,
+	}
+	if !s.noCRDs {
+		server.CRDDirectoryPaths = []string{filepath.Join(moduleRoot(), "charts", "hssgate", "files", "crds")}
+	}
+	apiServer := server.ControlPlane.GetAPIServer()
+	apiServer.CertDir = filepath.Join(dir, "certificates")
+	if err := os.MkdirAll(apiServer.CertDir, 0o700); err != nil {
+		return nil, fmt.Errorf("keep the API server's certificates: %w", err)
+	}
+	for name, values := range s.flags {
+		apiServer.Configure().Set(name, values...)
+	}
+	return server, nil
 }
 
 // Clientset returns a typed client of Kubernetes' own resources.
@@ -91,83 +198,8 @@ func (e *Environment) Clientset(t testing.TB) kubernetes.Interface {
 }
 
 // StopAPIServer ends kube-apiserver; etcd goes on.
-func (e *Environment) StopAPIServer() error {
-	if err := e.server.ControlPlane.GetAPIServer().Stop(); err != nil {
-		return fmt.Errorf("stop kube-apiserver: %w", err)
-	}
-	return nil
-}
+func (e *Environment) StopAPIServer() error { return e.server.ControlPlane.GetAPIServer().Stop() }
 
 // StartAPIServer starts kube-apiserver after StopAPIServer, with the same
 // address, certificates and data, so that clients need nothing new.
-func (e *Environment) StartAPIServer() error {
-	if err := e.server.ControlPlane.GetAPIServer().Start(); err != nil {
-		return fmt.Errorf("start kube-apiserver: %w", err)
-	}
-	return nil
-}
-
-// attempts are how often a control plane is started that a busy machine keeps
-// from having its default namespace in the 5 s that envtest gives it.
-const attempts = 3
-
-// startServer starts the control plane, and stops it when the test ends.
-func startServer(t testing.TB, assets string, s settings) (server *envtest.Environment, config *rest.Config, err error) {
-	t.Helper()
-	for range attempts {
-		if server, err = newServer(assets, s); err != nil {
-			return nil, nil, err
-		}
-		stop := func() {
-			if err := server.Stop(); err != nil {
-				t.Errorf("stop the control plane: %v", err)
-			}
-		}
-		if config, err = server.Start(); err == nil {
-			t.Cleanup(stop)
-			return server, config, nil
-		}
-		stop()
-		if !strings.Contains(err.Error(), "default namespace didn't register") {
-			break
-		}
-	}
-	return nil, nil, err
-}
-
-// newServer keeps the certificates of the API server in a folder of the test's
-// own: one of envtest's own goes when the API server is stopped.
-func newServer(assets string, s settings) (*envtest.Environment, error) {
-	server := &envtest.Environment{
-		BinaryAssetsDirectory:    assets,
-		ControlPlaneStartTimeout: startTimeout,
-		ControlPlaneStopTimeout:  startTimeout,
-		CRDInstallOptions:        envtest.CRDInstallOptions{MaxTime: startTimeout},
-		ErrorIfCRDPathMissing:    true,
-		CRDDirectoryPaths:        s.crds,
-	}
-	apiServer := server.ControlPlane.GetAPIServer()
-	apiServer.CertDir = filepath.Join(s.dir, "certificates")
-	if err := os.MkdirAll(apiServer.CertDir, 0o700); err != nil {
-		return nil, fmt.Errorf("keep the API server's certificates: %w", err)
-	}
-	for name, values := range s.flags {
-		apiServer.Configure().Set(name, values...)
-	}
-	return server, nil
-}
-
-// findAssets returns the folder of the control plane's binaries, or an error
-// that says how to get them.
-func findAssets(root string, names ...string) (string, error) {
-	assets := os.Getenv(assetsVariable)
-	if assets == "" {
-		assets = filepath.Join(root, ".cache", "controlplane", "bin")
-	}
-	for _, name := range names {
-		if _, err := os.Stat(filepath.Join(assets, name)); err != nil {
-			return "", fmt.Errorf("the control plane isn't built: run make controlplane, for the controllers make controllers: %w", err)
-		}
-	}
-	return assets, nil
-}
+func (e *Environment) StartAPIServer() error { return e.server.ControlPlane.GetAPIServer().Start() }

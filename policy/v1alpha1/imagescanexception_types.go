@@ -4,23 +4,28 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Permission says whether a policy can be excepted from.
+// GraceLabel labels an exception that hssgate writes itself, for an image that
+// passed a policy with a grace and no longer does. Its value is the policy's name.
+// Such an exception covers what Grace covers, and tags of the digest too.
+const GraceLabel = "hssgate.io/grace"
+
+// Permission is whether exceptions count for a policy.
 //
 // +kubebuilder:validation:Enum=Allow;Forbid
 type Permission string
 
 // The permissions.
 const (
-	// PermissionAllow has exceptions admit images.
+	// PermissionAllow lets exceptions admit images.
 	PermissionAllow Permission = "Allow"
-	// PermissionForbid has no exception count.
+	// PermissionForbid makes every exception ineffective.
 	PermissionForbid Permission = "Forbid"
 )
 
-// ImageScanExceptionSpec says what is let past which policies, why, and until
-// when.
+// ImageScanExceptionSpec is which images are allowed in spite of which policies,
+// why, and until when.
 type ImageScanExceptionSpec struct {
-	// Images are what is let past: globs over host/path of the normalised
+	// Images are the images that are allowed: globs over host/path of the normalised
 	// reference (* stays within a path segment, ** crosses slashes), or digests
 	// (sha256:…), which fit only references that name this digest.
 	// +listType=set
@@ -38,8 +43,8 @@ type ImageScanExceptionSpec struct {
 	// +kubebuilder:validation:items:XValidation:rule="self.startsWith('sha256:') || self.matches('^(localhost|[^/]*[.:*][^/]*)(/|$)')",message="must begin with the registry's host, such as docker.io/library/nginx"
 	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[]A-Za-z0-9.:_*[-]+(/[a-z0-9._*/-]*)?$')",message="may hold only letters, digits, '.', '_', '-', '/', '*' and, in the host, ':', '[' and ']'; a path is lower-case"
 	Images []string `json:"images"`
-	// Policies are the names of the ImageScanPolicies that the images are let
-	// past. A policy that says exceptions: Forbid isn't moved by it.
+	// Policies are the names of the ImageScanPolicies that the images may violate. The
+	// exception has no effect on a policy with exceptions: Forbid.
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
@@ -50,25 +55,20 @@ type ImageScanExceptionSpec struct {
 	// Vulnerabilities narrows the exception to findings that are explained by
 	// these vulnerabilities alone, by their identifiers as HSS lists them: an
 	// image with another one on top, or with malicious files, still fails. Where
-	// HSS doesn't tell which vulnerabilities an image has, nothing is explained.
+	// HSS does not list the vulnerabilities of an image, nothing is explained.
 	// Empty: every finding.
-	// +listType=set
-	// +kubebuilder:validation:MaxItems=256
-	// +kubebuilder:validation:items:MinLength=1
-	// +kubebuilder:validation:items:MaxLength=128
-	// +kubebuilder:validation:items:XValidation:rule="self.matches('^CVE-[0-9]{4}-[0-9]{4,19}$') || self.matches('^[A-Za-z][A-Za-z0-9]*-[A-Za-z0-9:._-]*[0-9][A-Za-z0-9:._-]*$') && !self.matches('^[Cc][Vv][Ee]-')",message="must be the identifier of a vulnerability as HSS lists it, such as CVE-2024-1234 or RHSA-2022:4991"
 	// +optional
-	Vulnerabilities []string `json:"vulnerabilities,omitempty"`
-	// Reason says why, in one line for whoever reads an audit log.
+	Vulnerabilities VulnerabilityIDs `json:"vulnerabilities,omitempty"`
+	// Reason is why, in one line for the readers of audit logs.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:XValidation:rule="self.matches('[^[:space:]]')",message="must say why"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('[[:cntrl:]]')",message="must be one line without control characters"
 	Reason string `json:"reason"`
 	// ExpiresAt is when the exception ends, such as 2027-01-31T18:00:00Z. It ends
-	// sooner if that is later than the longest lifetime which hssgate's
-	// configuration grants, counted from its creation: to prolong an exception,
-	// someone has to grant a new one.
+	// sooner if that is later than the longest lifetime that hssgate's
+	// configuration allows, counted from its creation: to prolong an exception,
+	// create a new one.
 	ExpiresAt metav1.Time `json:"expiresAt"`
 }
 
@@ -78,46 +78,46 @@ const (
 	ConditionExpiring = "Expiring"
 )
 
-// ImageScanExceptionStatus is what hssgate says of an exception.
+// ImageScanExceptionStatus is the observed state of an exception.
 type ImageScanExceptionStatus struct {
-	// ObservedGeneration is the generation that Conditions speak of.
+	// ObservedGeneration is the generation that Conditions describe.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Ready tells whether the exception lets anything past, with
-	// reason Active, Expired or Invalid; Expiring, whether it soon won't. Effective
-	// is False if it names a policy that does not exist, or can have no effect.
+	// Conditions: Ready reports whether the exception allows anything, with reason
+	// Active, Expired or Invalid; Expiring, whether it ends soon. Effective is
+	// False if it names a policy that does not exist, or can have no effect.
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 	// ActiveUntil is when the exception ends: expiresAt, or the end of the
-	// longest lifetime that hssgate's configuration grants.
+	// longest lifetime that hssgate's configuration allows.
 	// +optional
 	ActiveUntil *metav1.Time `json:"activeUntil,omitempty"`
-	// Uses is how often an object was let past a policy by the exception. It is
-	// written once a minute, and what a replica counted before a crash is lost.
+	// Uses is how often the exception allowed an object. It is written once a
+	// minute, and what a replica counted before a crash is lost.
 	// +optional
 	Uses int64 `json:"uses,omitempty"`
-	// LastUsed is when that happened last.
+	// LastUsed is when the exception last allowed an object.
 	// +optional
 	LastUsed *metav1.Time `json:"lastUsed,omitempty"`
 }
 
-// ImageScanException lets named images in its namespace past named policies,
-// for a reason, until a time.
+// ImageScanException allows named images in its namespace although they violate
+// named policies, for a reason, until a time.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:path=imagescanexceptions,singular=imagescanexception,scope=Namespaced,shortName=ise,categories={security,hssgate}
-// +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Whether the exception lets anything past: Active, Expired or Invalid"
+// +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Whether the exception allows anything: Active, Expired or Invalid"
 // +kubebuilder:printcolumn:name="Until",type=string,JSONPath=`.status.activeUntil`,description="When the exception ends"
-// +kubebuilder:printcolumn:name="Uses",type=integer,JSONPath=`.status.uses`,description="How often an object was let past a policy"
-// +kubebuilder:printcolumn:name="Last used",type=date,JSONPath=`.status.lastUsed`,description="Time since that happened last"
+// +kubebuilder:printcolumn:name="Uses",type=integer,JSONPath=`.status.uses`,description="How often the exception allowed an object"
+// +kubebuilder:printcolumn:name="Last used",type=date,JSONPath=`.status.lastUsed`,description="Time since it last allowed an object"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Effective",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Effective")].reason`,description="Why the exception has no effect; empty: it has one"
-// +kubebuilder:printcolumn:name="Policies",type=string,priority=1,JSONPath=`.spec.policies`,description="The policies that images are let past"
-// +kubebuilder:printcolumn:name="Images",type=string,priority=1,JSONPath=`.spec.images`,description="The images that are let past"
+// +kubebuilder:printcolumn:name="Policies",type=string,priority=1,JSONPath=`.spec.policies`,description="The policies that the images may violate"
+// +kubebuilder:printcolumn:name="Images",type=string,priority=1,JSONPath=`.spec.images`,description="The images that are allowed"
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.spec.reason`,description="Why"
 type ImageScanException struct {
 	metav1.TypeMeta `json:",inline"`

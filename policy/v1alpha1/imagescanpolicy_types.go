@@ -4,7 +4,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Enforcement says what a violated policy does to the request.
+// Enforcement is what a violated policy does to the request.
 //
 // +kubebuilder:validation:Enum=Deny;Warn;Audit
 type Enforcement string
@@ -13,13 +13,13 @@ type Enforcement string
 const (
 	// EnforcementDeny refuses the object.
 	EnforcementDeny Enforcement = "Deny"
-	// EnforcementWarn admits the object with a warning to whoever sent it.
+	// EnforcementWarn admits the object with a warning to its sender.
 	EnforcementWarn Enforcement = "Warn"
 	// EnforcementAudit admits the object and only records the violation.
 	EnforcementAudit Enforcement = "Audit"
 )
 
-// Action says what happens when no completed scan can be judged. It never
+// Action is what happens if there is no completed scan to evaluate. It never
 // goes beyond the policy's enforcement: Deny in a Warn policy warns.
 //
 // +kubebuilder:validation:Enum=Deny;Warn;Audit;Allow
@@ -29,15 +29,15 @@ type Action string
 const (
 	// ActionDeny refuses the object, as far as the policy's enforcement does.
 	ActionDeny Action = "Deny"
-	// ActionWarn admits the object with a warning to whoever sent it.
+	// ActionWarn admits the object with a warning to its sender.
 	ActionWarn Action = "Warn"
 	// ActionAudit admits the object and only records the violation.
 	ActionAudit Action = "Audit"
-	// ActionAllow lets the image past and records nothing.
+	// ActionAllow admits the image and records nothing.
 	ActionAllow Action = "Allow"
 )
 
-// TemplateAction says what a violation in the pod template of a workload
+// TemplateAction is what a violation in the pod template of a workload
 // (Deployment, Job, …) does. It never goes beyond the policy's enforcement.
 //
 // +kubebuilder:validation:Enum=Deny;Warn;Ignore
@@ -47,7 +47,7 @@ type TemplateAction string
 const (
 	TemplateDeny TemplateAction = "Deny"
 	TemplateWarn TemplateAction = "Warn"
-	// TemplateIgnore leaves workloads alone; their pods are still judged.
+	// TemplateIgnore ignores workloads; their pods are still evaluated.
 	TemplateIgnore TemplateAction = "Ignore"
 )
 
@@ -83,7 +83,7 @@ const (
 	ScanStatusWaitingForScan ScanStatus = "waiting_for_scan"
 )
 
-// DigestRequirement says whether a reference must name a digest.
+// DigestRequirement is whether a reference must name a digest.
 //
 // +kubebuilder:validation:Enum=Required;Optional
 type DigestRequirement string
@@ -97,64 +97,64 @@ const (
 	DigestOptional DigestRequirement = "Optional"
 )
 
-// ImageScanPolicySpec is what a policy matches and what it asks of an image.
+// ImageScanPolicySpec is what a policy matches and what it requires of an image.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.when) || self.when.notFound != 'Allow' || self.when.notScanned != 'Allow' || self.when.unavailable != 'Allow' || (has(self.require) && (has(self.require.severityLevel) || has(self.require.vulnerabilities) || has(self.require.maliciousFiles) || has(self.require.unsafeSettings) || has(self.require.scanStatus) || has(self.require.scanAge) || has(self.require.expressions) || (has(self.require.digest) && self.require.digest == 'Required')))",message="the policy asks for nothing: name a requirement under require, or an action other than Allow under when"
 type ImageScanPolicySpec struct {
-	// Enforcement says what a violation does: Deny, Warn or Audit.
+	// Enforcement is what a violation does: Deny, Warn or Audit.
 	// +kubebuilder:default=Deny
 	// +optional
 	Enforcement Enforcement `json:"enforcement,omitempty"`
-	// Templates says what a violation in a workload's pod template does. The
-	// pods that come of the template are judged in any case.
+	// Templates is what a violation in a workload's pod template does. The pods
+	// of the workload are evaluated in any case.
 	// +kubebuilder:default=Warn
 	// +optional
 	Templates TemplateAction `json:"templates,omitempty"`
-	// Match selects what the policy judges. Empty: every image of every pod.
+	// Match selects what the policy evaluates. Empty: every image of every pod.
 	// +optional
 	Match Match `json:"match,omitzero"`
 	// Require lists what an image must fulfil. What is left out isn't checked.
 	// +optional
 	Require Requirements `json:"require,omitzero"`
-	// When says what happens if there is no completed scan to judge.
+	// When is what happens if there is no completed scan to evaluate.
 	// +kubebuilder:default={}
 	// +optional
 	When When `json:"when,omitzero"`
-	// Exceptions says whether an ImageScanException can let an image past the
-	// policy: Allow or Forbid.
+	// Exceptions is whether an ImageScanException can allow an image that violates
+	// the policy: Allow or Forbid.
 	// +kubebuilder:default=Allow
 	// +optional
 	Exceptions Permission `json:"exceptions,omitempty"`
-	// Pin has new pods run what HSS scanned: where a pod names an image by a tag
+	// Pin makes new pods run what HSS scanned: where a pod names an image by a tag
 	// only, the digest that HSS scanned under the tag is added to it. Of several
 	// policies that match, one is enough. It needs the webhook that pins (the
-	// chart's pin.enabled), changes pods only, never what makes them, and does
-	// nothing under enforcement Audit. An image whose digest HSS doesn't tell
+	// chart's pin.enabled), changes pods only, never their workloads, and does
+	// nothing under enforcement Audit. An image for which HSS reports no digest
 	// keeps its tag, with a warning.
 	// +optional
 	Pin bool `json:"pin,omitempty"`
-	// Grace gives an image that already runs and passed some time after what
-	// HSS says of it turns bad. Absent: it is denied at once.
+	// Grace admits an image that already runs and passed for some time after its
+	// scan result turns bad. Absent: it is denied at once.
 	// +optional
 	Grace *Grace `json:"grace,omitempty"`
 }
 
-// Grace is for an image whose digest already runs in the cluster and passed the
+// Grace is for an image whose digest already runs in a namespace and passed the
 // policy there, so that a new CVE stops no restart and no reschedule at night.
-// Once what HSS says of it turns bad, it is admitted with a warning that tells
-// until when, and denied from then on. A digest that never ran, or never passed
-// while it did, has no grace.
+// When it no longer passes, hssgate writes an ImageScanException for the digest
+// in that namespace: until this ends the image is admitted with a warning, and
+// denied from then on. A digest that never ran, or never passed while it did, has
+// no grace. exceptions: Forbid does not concern it.
 //
-// That an image ran and passed is the background audit's finding, by the digest
-// that the node reports and the one of HSS's record; an image that only an
-// exception or an action under when let past did not pass. What
-// was found is kept in an ImageScanHistory with the policy's name.
+// The background audit finds that an image ran and passed, by the digest that the
+// node reports and the one of HSS's record; an image that only an exception or an
+// action under when admitted did not pass.
 //
-// It covers what scans find and don't: severityLevel, vulnerabilities,
-// unsafeSettings, scanAge and scanStatus (an old scan, or one that failed, tells
-// nothing new against an image that passed), and expressions if all of the
+// It covers what scans find and do not find: severityLevel, vulnerabilities,
+// unsafeSettings, scanAge and scanStatus (an old scan, or one that failed, is
+// no new finding against an image that passed), and expressions if all of the
 // policy's read nothing of image but severityLevel, vulnerabilities,
-// unsafeSettings, scanStatus and scannedAt. It doesn't cover malicious files,
+// unsafeSettings, scanStatus and scannedAt. It does not cover malicious files,
 // digest, or what when decides: an image with such a finding is denied for all
 // of them. Requirements that become stricter count like records that turn bad.
 type Grace struct {
@@ -168,12 +168,29 @@ type Grace struct {
 	Period metav1.Duration `json:"period"`
 }
 
+// Globs is a list of globs over host/path of the normalised reference.
+//
+// +kubebuilder:object:generate=false
+// +listType=set
+// +kubebuilder:validation:MaxItems=64
+// +kubebuilder:validation:items:MinLength=1
+// +kubebuilder:validation:items:MaxLength=512
+// +kubebuilder:validation:items:XValidation:rule="!self.contains('://')",message="leave out the scheme: a glob is matched against host/path, such as registry.example.com/team/**"
+// +kubebuilder:validation:items:XValidation:rule="!self.contains('@')",message="leave out the digest: a glob is matched against host/path"
+// +kubebuilder:validation:items:XValidation:rule="!self.matches(':[^/]*$')",message="leave out the tag: a glob is matched against host/path"
+// +kubebuilder:validation:items:XValidation:rule="self.contains('/') || self.contains('**')",message="must name host and path, such as docker.io/library/nginx or registry.example.com/**"
+// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('/') && !self.endsWith('/') && !self.contains('//')",message="must not have an empty part between slashes"
+// +kubebuilder:validation:items:XValidation:rule="!self.contains('***')",message="use * within a path segment or ** across slashes"
+// +kubebuilder:validation:items:XValidation:rule="self.matches('^(localhost|[^/]*[.:*][^/]*)(/|$)')",message="must begin with the registry's host, such as docker.io/library/nginx"
+// +kubebuilder:validation:items:XValidation:rule="self.matches('^[]A-Za-z0-9.:_*[-]+(/[a-z0-9._*/-]*)?$')",message="may hold only letters, digits, '.', '_', '-', '/', '*' and, in the host, ':', '[' and ']'; a path is lower-case"
+type Globs []string
+
 // Match selects pods and images. All of its parts must fit.
 type Match struct {
 	// NamespaceSelector selects namespaces by their labels. Empty: all. Users who
 	// may label a namespace can take it away from the policy: guard the labels
 	// (exemptions.guard.namespaceLabels of the chart), and select the namespaces to
-	// spare (NotIn, DoesNotExist), so that a new one without labels is selected.
+	// leave out (NotIn, DoesNotExist), so that a new one without labels is selected.
 	// +kubebuilder:validation:XValidation:rule="!has(self.matchLabels) || self.matchLabels.size() <= 32",message="at most 32 labels"
 	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.size() <= 32",message="at most 32 expressions"
 	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, !has(e.values) || e.values.size() <= 64)",message="at most 64 values in an expression"
@@ -182,7 +199,7 @@ type Match struct {
 	// +optional
 	NamespaceSelector *metav1.LabelSelector `json:"namespaceSelector,omitempty"`
 	// ObjectSelector selects pods by their labels (of a workload: those of its
-	// pod template). Whoever writes the pod chooses its labels. Empty: all.
+	// pod template). The author of a pod chooses its labels. Empty: all.
 	// +kubebuilder:validation:XValidation:rule="!has(self.matchLabels) || self.matchLabels.size() <= 32",message="at most 32 labels"
 	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.size() <= 32",message="at most 32 expressions"
 	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, !has(e.values) || e.values.size() <= 64)",message="at most 64 values in an expression"
@@ -193,36 +210,12 @@ type Match struct {
 	// Images are globs over host/path of the normalised reference, without
 	// tag and digest: * stays within a path segment, ** crosses slashes.
 	// Empty: all images.
-	// +listType=set
-	// +kubebuilder:validation:MaxItems=64
-	// +kubebuilder:validation:items:MinLength=1
-	// +kubebuilder:validation:items:MaxLength=512
-	// +kubebuilder:validation:items:XValidation:rule="!self.contains('://')",message="leave out the scheme: a glob is matched against host/path, such as registry.example.com/team/**"
-	// +kubebuilder:validation:items:XValidation:rule="!self.contains('@')",message="leave out the digest: a glob is matched against host/path"
-	// +kubebuilder:validation:items:XValidation:rule="!self.matches(':[^/]*$')",message="leave out the tag: a glob is matched against host/path"
-	// +kubebuilder:validation:items:XValidation:rule="self.contains('/') || self.contains('**')",message="must name host and path, such as docker.io/library/nginx or registry.example.com/**"
-	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('/') && !self.endsWith('/') && !self.contains('//')",message="must not have an empty part between slashes"
-	// +kubebuilder:validation:items:XValidation:rule="!self.contains('***')",message="use * within a path segment or ** across slashes"
-	// +kubebuilder:validation:items:XValidation:rule="self.matches('^(localhost|[^/]*[.:*][^/]*)(/|$)')",message="must begin with the registry's host, such as docker.io/library/nginx"
-	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[]A-Za-z0-9.:_*[-]+(/[a-z0-9._*/-]*)?$')",message="may hold only letters, digits, '.', '_', '-', '/', '*' and, in the host, ':', '[' and ']'; a path is lower-case"
 	// +optional
-	Images []string `json:"images,omitempty"`
-	// ExcludeImages are globs of images that the policy leaves alone, even if
+	Images Globs `json:"images,omitempty"`
+	// ExcludeImages are globs of images that the policy does not match, even if
 	// Images selects them.
-	// +listType=set
-	// +kubebuilder:validation:MaxItems=64
-	// +kubebuilder:validation:items:MinLength=1
-	// +kubebuilder:validation:items:MaxLength=512
-	// +kubebuilder:validation:items:XValidation:rule="!self.contains('://')",message="leave out the scheme: a glob is matched against host/path, such as registry.example.com/team/**"
-	// +kubebuilder:validation:items:XValidation:rule="!self.contains('@')",message="leave out the digest: a glob is matched against host/path"
-	// +kubebuilder:validation:items:XValidation:rule="!self.matches(':[^/]*$')",message="leave out the tag: a glob is matched against host/path"
-	// +kubebuilder:validation:items:XValidation:rule="self.contains('/') || self.contains('**')",message="must name host and path, such as docker.io/library/nginx or registry.example.com/**"
-	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('/') && !self.endsWith('/') && !self.contains('//')",message="must not have an empty part between slashes"
-	// +kubebuilder:validation:items:XValidation:rule="!self.contains('***')",message="use * within a path segment or ** across slashes"
-	// +kubebuilder:validation:items:XValidation:rule="self.matches('^(localhost|[^/]*[.:*][^/]*)(/|$)')",message="must begin with the registry's host, such as docker.io/library/nginx"
-	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[]A-Za-z0-9.:_*[-]+(/[a-z0-9._*/-]*)?$')",message="may hold only letters, digits, '.', '_', '-', '/', '*' and, in the host, ':', '[' and ']'; a path is lower-case"
 	// +optional
-	ExcludeImages []string `json:"excludeImages,omitempty"`
+	ExcludeImages Globs `json:"excludeImages,omitempty"`
 }
 
 // Requirements are the checks that an image must pass, all of them.
@@ -238,16 +231,11 @@ type Requirements struct {
 	// +optional
 	Vulnerabilities *VulnerabilityRequirement `json:"vulnerabilities,omitempty"`
 	// IgnoreVulnerabilities are left out of the number of vulnerabilities, by
-	// their identifiers as HSS lists them, wherever the policy judges. A severity
+	// their identifiers as HSS lists them, wherever the policy applies. A severity
 	// level that only they explain counts as that of the worst other one. For one
 	// image and a time, grant an ImageScanException instead.
-	// +listType=set
-	// +kubebuilder:validation:MaxItems=256
-	// +kubebuilder:validation:items:MinLength=1
-	// +kubebuilder:validation:items:MaxLength=128
-	// +kubebuilder:validation:items:XValidation:rule="self.matches('^CVE-[0-9]{4}-[0-9]{4,19}$') || self.matches('^[A-Za-z][A-Za-z0-9]*-[A-Za-z0-9:._-]*[0-9][A-Za-z0-9:._-]*$') && !self.matches('^[Cc][Vv][Ee]-')",message="must be the identifier of a vulnerability as HSS lists it, such as CVE-2024-1234 or RHSA-2022:4991"
 	// +optional
-	IgnoreVulnerabilities []string `json:"ignoreVulnerabilities,omitempty"`
+	IgnoreVulnerabilities VulnerabilityIDs `json:"ignoreVulnerabilities,omitempty"`
 	// MaliciousFiles bounds the number of malicious files found.
 	// +optional
 	MaliciousFiles *CountRequirement `json:"maliciousFiles,omitempty"`
@@ -261,7 +249,7 @@ type Requirements struct {
 	// ScanAge bounds the time since the image's last scan.
 	// +optional
 	ScanAge *ScanAgeRequirement `json:"scanAge,omitempty"`
-	// Digest says whether the reference must name a digest.
+	// Digest is whether the reference must name a digest.
 	// +optional
 	Digest DigestRequirement `json:"digest,omitempty"`
 	// Expressions are CEL expressions over image; each must be true.
@@ -272,10 +260,20 @@ type Requirements struct {
 	Expressions []Expression `json:"expressions,omitempty"`
 }
 
+// VulnerabilityIDs is a list of identifiers of vulnerabilities, as HSS lists them.
+//
+// +kubebuilder:object:generate=false
+// +listType=set
+// +kubebuilder:validation:MaxItems=256
+// +kubebuilder:validation:items:MinLength=1
+// +kubebuilder:validation:items:MaxLength=128
+// +kubebuilder:validation:items:XValidation:rule="self.matches('^CVE-[0-9]{4}-[0-9]{4,19}$') || self.matches('^[A-Za-z][A-Za-z0-9]*-[A-Za-z0-9:._-]*[0-9][A-Za-z0-9:._-]*$') && !self.matches('^[Cc][Vv][Ee]-')",message="must be the identifier of a vulnerability as HSS lists it, such as CVE-2024-1234 or RHSA-2022:4991"
+type VulnerabilityIDs []string
+
 // VulnerabilityRequirement bounds the number of vulnerabilities that count. By
-// default all do. For minSeverity, fixableOnly and ignoreVulnerabilities HSS is
-// asked for the vulnerabilities of an image that would fail without them. Where
-// they can't be had, all count, and so do those that HSS counts and doesn't list.
+// default all do. For minSeverity, fixableOnly and ignoreVulnerabilities hssgate
+// looks up the vulnerabilities of an image that would fail without them. If they
+// are not available, all count, and so do those that HSS counts and does not list.
 type VulnerabilityRequirement struct {
 	// Max is the highest number that passes.
 	// +kubebuilder:validation:Minimum=0
@@ -284,7 +282,7 @@ type VulnerabilityRequirement struct {
 	// MinSeverity leaves out those below: Low, Medium or High, which are HSS's
 	// not_needed_repair, delay_repair and immediate_repair. HSS's High may begin at
 	// CVSS 9, so High may leave out vulnerabilities of CVSS 7 to 8.9. A severity
-	// that isn't known counts.
+	// that is unknown counts.
 	// +kubebuilder:validation:XValidation:rule="self != 'Security'",message="must be Low, Medium or High"
 	// +optional
 	MinSeverity Severity `json:"minSeverity,omitempty"`
@@ -310,7 +308,7 @@ type CountRequirement struct {
 // ScanStatusRequirement lists accepted scan statuses.
 type ScanStatusRequirement struct {
 	// In lists the statuses that pass. Only success has a result, so the
-	// requirements that judge one fail for the others.
+	// requirements that evaluate one fail for the others.
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=7
@@ -337,12 +335,12 @@ type ScanAgeRequirement struct {
 // reference, host, path, repository (host/path), tag, digest. Of HSS's record:
 // namespace, name, version, scannedDigest, imageType, registryType,
 // registryName, instanceID, instanceName, multiArch, scanStatus, and, only if
-// HSS tells them, scannedAt and updatedAt (timestamps). Of a scan that
+// HSS reports them, scannedAt and updatedAt (timestamps). Of a scan that
 // succeeded: severityLevel, vulnerabilities, unsafeSettings, maliciousFiles.
 // And architectures, a list of digest, scanStatus and the three numbers.
 //
 // An expression that reads a field which is absent fails; has(image.scannedAt)
-// asks first. Beyond CEL's own functions there are those of Kubernetes for
+// tests for it. Beyond CEL's own functions there are those of Kubernetes for
 // lists, strings, sets, regular expressions, URLs and semantic versions.
 type Expression struct {
 	// Expression is a CEL expression over image and now that must be true, such
@@ -357,7 +355,7 @@ type Expression struct {
 	Message string `json:"message,omitempty"`
 }
 
-// When says what happens if there is no completed scan to judge.
+// When is what happens if there is no completed scan to evaluate.
 type When struct {
 	// NotFound applies if HSS has no such image, or none with the digest that
 	// the reference names, or no configured registry claims the host.
@@ -382,24 +380,24 @@ type When struct {
 
 // Condition types of an ImageScanPolicy.
 const (
-	// ConditionReady is True if the policy is in force as it is written.
+	// ConditionReady is True if the policy is active as written.
 	ConditionReady = "Ready"
 	// ConditionHSSReachable is True if HSS answers for every project, False if it
 	// does not for one of them, and Unknown before the first answer.
 	ConditionHSSReachable = "HSSReachable"
 	// ConditionEffective is False if the policy or the exception can have no effect
-	// as it is written, and absent otherwise.
+	// as written, and absent otherwise.
 	ConditionEffective = "Effective"
 	// ConditionGrace is True if images can have the grace that the policy gives.
 	ConditionGrace = "Grace"
 )
 
-// ImageScanPolicyStatus is what hssgate says of a policy.
+// ImageScanPolicyStatus is the observed state of a policy.
 type ImageScanPolicyStatus struct {
-	// ObservedGeneration is the generation that Conditions speak of.
+	// ObservedGeneration is the generation that Conditions describe.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Ready reports whether the policy is Active as it is written,
+	// Conditions: Ready reports whether the policy is Active as written,
 	// HSSReachable whether HSS answers, and why not, and Grace, of a policy that
 	// gives one, whether images can have it. Effective is False if the policy can
 	// match nothing, or no registry of the configuration has what it matches.
@@ -430,7 +428,7 @@ type AuditStatus struct {
 	// an exception.
 	// +optional
 	Excepted int32 `json:"excepted,omitempty"`
-	// Grace tells of the images that run under grace; absent if none does.
+	// Grace counts the images that run under grace; absent if none does.
 	// +optional
 	Grace *AuditGrace `json:"grace,omitempty"`
 	// FirstViolations are the first workloads that violate the policy, in the
@@ -441,7 +439,7 @@ type AuditStatus struct {
 	FirstViolations []AuditViolation `json:"firstViolations,omitempty"`
 }
 
-// AuditGrace tells of the images that run under grace.
+// AuditGrace counts the images that run under grace.
 type AuditGrace struct {
 	// Images is how many there are, by their digests.
 	Images int32 `json:"images"`
@@ -460,12 +458,12 @@ type AuditViolation struct {
 	Name string `json:"name"`
 	// Pods is how many of its pods violate the policy.
 	Pods int32 `json:"pods"`
-	// Message says which images, and why, in one line each.
+	// Message names the images and the reasons, in one line each.
 	// +kubebuilder:validation:MaxLength=4096
 	Message string `json:"message"`
 }
 
-// ImageScanPolicy says which images may run, by what HSS found in them: those of
+// ImageScanPolicy decides which images may run, by what HSS found in them: those of
 // containers, init containers, ephemeral containers and image volumes. Images
 // that a CSI driver mounts (such as csi-image.warm-metal.tech) are not evaluated,
 // since Kubernetes sees only a volume: forbid such drivers (docs/threat-model.md).
@@ -474,7 +472,7 @@ type AuditViolation struct {
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:path=imagescanpolicies,singular=imagescanpolicy,scope=Cluster,shortName=isp,categories={security,hssgate}
 // +kubebuilder:printcolumn:name="Enforcement",type=string,JSONPath=`.spec.enforcement`,description="What a violation does"
-// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="Whether the policy is Active as it is written"
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="Whether the policy is Active as written"
 // +kubebuilder:printcolumn:name="HSS",type=string,JSONPath=`.status.conditions[?(@.type=="HSSReachable")].status`,description="Whether HSS answers for every project"
 // +kubebuilder:printcolumn:name="Evaluated",type=integer,JSONPath=`.status.lastAudit.evaluated`,description="How many running pods it evaluated in the last audit"
 // +kubebuilder:printcolumn:name="Violations",type=integer,JSONPath=`.status.lastAudit.violations`,description="How many of these violate it"
@@ -483,7 +481,7 @@ type AuditViolation struct {
 // +kubebuilder:printcolumn:name="Templates",type=string,priority=1,JSONPath=`.spec.templates`,description="What a violation in a workload's template does"
 // +kubebuilder:printcolumn:name="Severity",type=string,priority=1,JSONPath=`.spec.require.severityLevel.max`,description="The worst severity level that passes"
 // +kubebuilder:printcolumn:name="Vulnerabilities",type=integer,priority=1,JSONPath=`.spec.require.vulnerabilities.max`,description="The most vulnerabilities that pass"
-// +kubebuilder:printcolumn:name="Images",type=string,priority=1,JSONPath=`.spec.match.images`,description="The images that are judged"
+// +kubebuilder:printcolumn:name="Images",type=string,priority=1,JSONPath=`.spec.match.images`,description="The images that are evaluated"
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,description="Why the policy is or isn't ready"
 // +kubebuilder:printcolumn:name="Effective",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Effective")].reason`,description="Why the policy has no effect; empty: it has one"
 // +kubebuilder:printcolumn:name="Grace",type=string,priority=1,JSONPath=`.status.lastAudit.grace.nextEnd`,description="When the first grace of an image that runs ends"

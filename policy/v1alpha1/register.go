@@ -16,8 +16,7 @@ func AddToScheme(s *runtime.Scheme) error {
 }
 
 func addKnownTypes(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion, &ImageScanPolicy{}, &ImageScanPolicyList{}, &ImageScanException{}, &ImageScanExceptionList{},
-		&ImageScanHistory{}, &ImageScanHistoryList{})
+	s.AddKnownTypes(GroupVersion, &ImageScanPolicy{}, &ImageScanPolicyList{}, &ImageScanException{}, &ImageScanExceptionList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 }

@@ -18,11 +18,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// evil is the attacker's namespace.
-const evil = "evil"
-
 // testFlood connects from a pod to all ports of both replicas, more often than
-// they can bear if each connection costs what its client wants it to cost.
+// they can take if each connection costs what its client wants it to cost.
 func testFlood(t *testing.T, c *cluster) {
 	c.enforce(t)
 	network := c.startAttacker(t)

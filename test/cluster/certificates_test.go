@@ -13,24 +13,24 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-const authoritySecret = release + "-authority"
+const caSecret = release + "-serving-ca"
 
 // testCADeleted deletes the Secret of the CA, which comes back: as it was, or from
 // a leader that has not read it yet, with a new CA. No review fails either way.
 func testCADeleted(t *testing.T, c *cluster) {
 	c.enforce(t)
 	secrets := c.client.CoreV1().Secrets(namespace)
-	before, err := secrets.Get(t.Context(), authoritySecret, metav1.GetOptions{})
+	before, err := secrets.Get(t.Context(), caSecret, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	load := c.load(t)
-	if err := secrets.Delete(t.Context(), authoritySecret, metav1.DeleteOptions{}); err != nil {
+	if err := secrets.Delete(t.Context(), caSecret, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	var after map[string][]byte
 	eventually(t, func() error {
-		secret, err := secrets.Get(t.Context(), authoritySecret, metav1.GetOptions{})
+		secret, err := secrets.Get(t.Context(), caSecret, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}

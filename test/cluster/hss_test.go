@@ -76,7 +76,7 @@ func (h *hss) forget() {
 // reads returns how often the simulator has read its inventory again.
 func (h *hss) reads(t *testing.T) int {
 	t.Helper()
-	return strings.Count(h.cluster.kubectl(t, "-n", "hss", "logs", "deployment/hss"), "the inventory was read again")
+	return strings.Count(h.cluster.kubectl(t, "-n", "hss", "logs", "deployment/hss"), "inventory reloaded")
 }
 
 func (h *hss) writeInventory(t *testing.T) string {

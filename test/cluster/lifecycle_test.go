@@ -1,9 +1,13 @@
 package cluster_test
 
 import (
+	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // testLifecycle takes one release through its life with one Helm.
@@ -15,7 +19,7 @@ func testLifecycle(helm string) func(*testing.T, *cluster) {
 		c.deploy(t, helm, "audit")
 		c.checkContainer(t)
 		c.startPod(t, shop, "good", goodImage)
-		eventually(t, func() error { return c.warns(t.Context()) })
+		eventually(t, func() error { return c.warns(t) })
 		c.startPod(t, shop, "bad", badImage)
 
 		c.deploy(t, helm, "enforce")
@@ -39,6 +43,32 @@ func (c *cluster) uninstall(t *testing.T) {
 	t.Helper()
 	c.helm(t, helm4, "uninstall", release, "--namespace", namespace, "--ignore-not-found", "--wait", "--timeout", patience.String())
 	c.deleteNamespace(t, namespace)
+}
+
+// testUninstall looks through every kind of object that the API server has, but for
+// events, which expire, and APIServices, which come and go with their definitions.
+func testUninstall(t *testing.T, c *cluster) {
+	c.enforce(t)
+	c.helm(t, helm4, "uninstall", release, "--namespace", namespace, "--wait", "--timeout", patience.String())
+	kinds := strings.ReplaceAll(strings.TrimSpace(c.kubectl(t, "api-resources", "--verbs=list", "-o", "name")), "\n", ",")
+	of := regexp.MustCompile(`(?m)^\w+ (?:` + namespace + `/\S+|\S*/\S*hssgate\S*)$`)
+	ofEveryNamespace := regexp.MustCompile(`^(Event|APIService|Namespace) |/(default|kube-root-ca\.crt)$`)
+	want := []string{
+		"ConfigMap hssgate-system/hss-ca", // of the test itself, with the Secret
+		"CustomResourceDefinition /imagescanexceptions.hssgate.io",
+		"CustomResourceDefinition /imagescanpolicies.hssgate.io",
+		"Secret hssgate-system/hss-keys",
+	}
+	eventually(t, func() error {
+		all := c.kubectl(t, "get", kinds, "-A", "-o", `jsonpath={range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name}{"\n"}{end}`)
+		left := slices.DeleteFunc(of.FindAllString(all, -1), ofEveryNamespace.MatchString)
+		slices.Sort(left)
+		if diff := cmp.Diff(want, slices.Compact(left)); diff != "" {
+			return fmt.Errorf("what is left behind (-want +got):\n%s", diff)
+		}
+		return nil
+	})
+	c.startPod(t, shop, "after-uninstall", badImage)
 }
 
 // checkContainer checks what hssgate runs as, from its pods and from /proc.

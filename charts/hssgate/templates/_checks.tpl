@@ -1,5 +1,5 @@
 {{/*
-Values that the schema can't judge, since each alone is right. Every problem is told at once.
+Values that the schema can't check, since each alone is right. All problems are reported at once.
 */}}
 {{- define "hssgate.checks" -}}
 {{- $problems := list -}}
@@ -47,13 +47,13 @@ Values that the schema can't judge, since each alone is right. Every problem is 
 {{- $problems = append $problems "certManager.enabled makes a certificate for the Service, and webhook.url asks a gate elsewhere: give webhook.caBundle in its place" -}}
 {{- end -}}
 {{- if and $v.certificates.existingSecret (not $v.webhook.caBundle) -}}
-{{- $problems = append $problems "certificates.existingSecret needs webhook.caBundle: the authority that the API server is to trust" -}}
+{{- $problems = append $problems "certificates.existingSecret needs webhook.caBundle: the CA that the API server is to trust" -}}
 {{- end -}}
 {{- if and $v.webhook.caBundle (not $v.certificates.existingSecret) (not $v.webhook.url) -}}
 {{- $problems = append $problems "webhook.caBundle belongs to certificates.existingSecret or webhook.url: otherwise hssgate fills it in" -}}
 {{- end -}}
 {{- if and $v.clientCertificates.enabled (not $v.clientCertificates.configMap) -}}
-{{- $problems = append $problems "clientCertificates.enabled needs clientCertificates.configMap, which holds the authority" -}}
+{{- $problems = append $problems "clientCertificates.enabled needs clientCertificates.configMap, which holds the CAs" -}}
 {{- end -}}
 {{- if and $v.exemptions.label (not $v.exemptions.guard.enabled) -}}
 {{- $problems = append $problems "exemptions.label needs exemptions.guard.enabled: whoever may label a namespace could get past hssgate" -}}

@@ -33,27 +33,18 @@ hssgate's configuration file: what values say, and what only the chart knows.
 {{- $_ := set $config $key $value -}}
 {{- end -}}
 {{- end -}}
-{{- /* Helm's --set makes a text of a number with a point. */ -}}
-{{- if kindIs "string" (dig "tracing" "samplingRatio" 0 $config) -}}
-{{- $_ := set $config "tracing" (merge (dict "samplingRatio" (float64 $config.tracing.samplingRatio)) $config.tracing) -}}
-{{- end -}}
-{{- if include "hssgate.scansOnDemand" . -}}{{- $_ := set $config "scanClaimsConfigMap" (include "hssgate.scanClaims" .) -}}{{- end -}}
 {{- toYaml $config -}}
 {{- end }}
 
 {{- define "hssgate.configWebhook" -}}
 {{- $webhook := deepCopy .Values.config.webhook -}}
 {{- $_ := set $webhook "bindAddress" (printf ":%d" (int .Values.ports.webhook)) -}}
-{{- if not (hasKey $webhook "defaultTimeout") -}}
-{{- $_ := set $webhook "defaultTimeout" (printf "%ds" (int .Values.webhook.timeoutSeconds)) -}}
-{{- end -}}
 {{- if include "hssgate.ownCertificates" . -}}
 {{- $service := printf "%s.%s.svc" (include "hssgate.fullname" .) .Release.Namespace -}}
 {{- $_ := set $webhook "hosts" (concat (list $service (printf "%s.%s" $service .Values.clusterDomain)) .Values.certificates.extraHosts) -}}
 {{- $_ := set $webhook "configurationName" (include "hssgate.fullname" .) -}}
 {{- if .Values.pin.enabled -}}{{- $_ := set $webhook "mutatingConfigurationName" (include "hssgate.fullname" .) -}}{{- end -}}
-{{- $_ := set $webhook "authoritySecret" (include "hssgate.authoritySecret" .) -}}
-{{- with .Values.certificates.authorityLifetime -}}{{- $_ := set $webhook "authorityLifetime" . -}}{{- end -}}
+{{- $_ := set $webhook "caSecret" (include "hssgate.caSecret" .) -}}
 {{- else -}}
 {{- $_ := set $webhook "certDir" "/etc/hssgate/tls" -}}
 {{- end -}}

@@ -9,7 +9,7 @@ What follows from several values at once. Those that stand for yes or no are
 {{- else if .Values.deployment.enabled -}}true{{- end -}}
 {{- end }}
 
-{{/* hssgate makes its own certificates, and writes their authority into the webhook configuration. */}}
+{{/* hssgate makes its own certificates, and writes their CA into the webhook configuration. */}}
 {{- define "hssgate.ownCertificates" -}}
 {{- if not (or .Values.certificates.existingSecret .Values.certManager.enabled .Values.webhook.caBundle) -}}true{{- end -}}
 {{- end }}
@@ -22,13 +22,6 @@ What follows from several values at once. Those that stand for yes or no are
 {{- end -}}
 {{- end }}
 
-{{/* HSS is asked to scan images. */}}
-{{- define "hssgate.scansOnDemand" -}}
-{{- $any := and .Values.hss.region (dig "enabled" false (.Values.hss.scanOnDemand | default dict)) -}}
-{{- range .Values.config.projects -}}{{- if dig "scanOnDemand" "enabled" false . -}}{{- $any = true -}}{{- end -}}{{- end -}}
-{{- if $any -}}true{{- end -}}
-{{- end }}
-
 {{- define "hssgate.failurePolicy" -}}
 {{- if eq .Values.webhook.failurePolicy "auto" -}}
 {{- ternary "Fail" "Ignore" (eq .Values.mode "enforce") -}}
@@ -37,7 +30,7 @@ What follows from several values at once. Those that stand for yes or no are
 {{- end -}}
 {{- end }}
 
-{{/* The namespaces that are never judged, as a JSON list. */}}
+{{/* The namespaces that are never evaluated, as a JSON list. */}}
 {{- define "hssgate.exemptNamespaces" -}}
 {{- concat (list "kube-system" .Release.Namespace) .Values.exemptions.namespaces | uniq | toJson -}}
 {{- end }}

@@ -16,12 +16,8 @@
 {{- default (ternary (include "hssgate.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name -}}
 {{- end }}
 
-{{- define "hssgate.scanClaims" -}}
-{{- printf "%s-scans" (include "hssgate.fullname" .) -}}
-{{- end }}
-
-{{- define "hssgate.authoritySecret" -}}
-{{- printf "%s-authority" (include "hssgate.fullname" .) -}}
+{{- define "hssgate.caSecret" -}}
+{{- printf "%s-serving-ca" (include "hssgate.fullname" .) -}}
 {{- end }}
 
 {{- define "hssgate.certificateSecret" -}}

@@ -21,7 +21,7 @@ an update needs a call: only one that may bring an image in. All else (labels,
 finalizers, scaling, a restart) never waits for HSS, and goes on while hssgate
 is away.
 */}}
-{{- define "hssgate.judgement" -}}
+{{- define "hssgate.evaluation" -}}
 clientConfig:
   {{- include "hssgate.clientConfig" (dict "root" . "path" "/validate") | nindent 2 }}
 admissionReviewVersions: [v1]

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/hssgate/hssgate/internal/check"
+	"github.com/hssgate/hssgate/internal/report"
+)
+
+const kubeconfigUsage = "the kubeconfig file; default: $KUBECONFIG, the pod's service account, ~/.kube/config"
+
+// clusterFlags are kubectl's flags for the connection to a cluster.
+type clusterFlags struct {
+	kubeconfig string
+	overrides  clientcmd.ConfigOverrides
+}
+
+// add adds the flags. The usage is that of --namespace.
+func (f *clusterFlags) add(flags *pflag.FlagSet, namespace string) {
+	flags.StringVar(&f.kubeconfig, "kubeconfig", "", kubeconfigUsage)
+	clientcmd.BindOverrideFlags(&f.overrides, flags, clientcmd.RecommendedConfigOverrideFlags(""))
+	flags.Lookup("namespace").Usage = namespace
+}
+
+// namespace returns the value of --namespace; empty if it is not given.
+func (f *clusterFlags) namespace() string { return f.overrides.Context.Namespace }
+
+func (f *clusterFlags) client() clientcmd.ClientConfig {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = f.kubeconfig
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &f.overrides)
+}
+
+func (f *clusterFlags) restConfig() (*rest.Config, error) {
+	c, err := f.client().ClientConfig()
+	if err != nil {
+		return nil, clusterError(err)
+	}
+	c.QPS, c.Burst = 50, 100 // client-go's default is for controllers
+	c.UserAgent = userAgent()
+	return c, nil
+}
+
+// connect returns the cluster. The API server's warnings are printed as kubectl
+// prints them.
+func (f *clusterFlags) connect(cmd *cobra.Command) (*check.Cluster, error) {
+	c, err := f.restConfig()
+	if err != nil {
+		return nil, err
+	}
+	c.WarningHandlerWithContext = warningPrinter{cmd}
+	return check.NewCluster(c)
+}
+
+type warningPrinter struct{ cmd *cobra.Command }
+
+// HandleWarningHeaderWithContext prints a warning.
+func (w warningPrinter) HandleWarningHeaderWithContext(_ context.Context, _ int, _, text string) {
+	fmt.Fprintln(w.cmd.ErrOrStderr(), "Warning:", report.Printable(text))
+}
+
+// clusterError replaces the library's advice, which names a variable that
+// hssgate does not read.
+func clusterError(err error) error {
+	if clientcmd.IsEmptyConfig(err) {
+		return errors.New("find the cluster: none is named; give --kubeconfig, set $KUBECONFIG, or run hssgate in a pod")
+	}
+	return fmt.Errorf("find the cluster: %w; give --kubeconfig, or run hssgate in a pod", err)
+}
+
+// ownNamespace returns the namespace that hssgate runs in; empty outside a
+// cluster.
+func ownNamespace() string {
+	if namespace := os.Getenv("POD_NAMESPACE"); namespace != "" {
+		return namespace
+	}
+	data, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(data))
+}
+
+func userAgent() string { return "hssgate/" + version }

@@ -1,0 +1,352 @@
+package hss
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+const (
+	// maxCredentialFile bounds a file that credentials are read from.
+	maxCredentialFile = 1 << 20
+	// maxToken is the longest X-Auth-Token that the API takes, in characters.
+	maxToken = 32768
+)
+
+// CredentialSource supplies credentials. It must be safe for concurrent use. Sources that keep what they got may also
+// have a method Invalidate(), which is called once the credentials were refused.
+type CredentialSource interface {
+	// Credentials returns the credentials to use now. It must not wait longer than ctx allows.
+	Credentials(ctx context.Context) (Credentials, error)
+}
+
+// invalidator is a source that keeps what it got.
+type invalidator interface{ Invalidate() }
+
+// sourceFunc is a source that is a function.
+type sourceFunc func(ctx context.Context) (Credentials, error)
+
+// Credentials implements [CredentialSource].
+func (f sourceFunc) Credentials(ctx context.Context) (Credentials, error) { return f(ctx) }
+
+// StaticCredentials returns a source that always supplies the same credentials.
+func StaticCredentials(c Credentials) CredentialSource {
+	return sourceFunc(func(context.Context) (Credentials, error) { return c, c.check() })
+}
+
+// ErrNotConfigured is matched by the errors of a [CredentialSource] for which nothing is configured: then a chain tries
+// its next source. A source that is configured and cannot be used returns another error.
+var ErrNotConfigured = errors.New("not configured")
+
+// missingError reports that a place holds no credentials.
+type missingError struct {
+	place string
+	err   error
+}
+
+func (e *missingError) Error() string { return e.err.Error() }
+
+func (e *missingError) Unwrap() []error { return []error{e.err, ErrNotConfigured} }
+
+// NoCredentialsError reports that no source of a chain is configured.
+type NoCredentialsError struct{ missing []error }
+
+// Error names first the places that were searched, as that is what to mend, and then the reasons.
+func (e *NoCredentialsError) Error() string {
+	var places []string
+	for _, err := range e.missing {
+		if missing, ok := errors.AsType[*missingError](err); ok {
+			places = append(places, missing.place)
+		}
+	}
+	return fmt.Sprintf("no credentials found: looked in %s (%s)", strings.Join(places, ", "), joinErrors(e.missing))
+}
+
+// Unwrap returns the reasons.
+func (e *NoCredentialsError) Unwrap() []error { return e.missing }
+
+// joinErrors returns the texts of errors in one line.
+func joinErrors(errs []error) string {
+	return strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; ")
+}
+
+// DefaultCredentials searches where the official SDK does, and CCE's pod identity too: environment variables, the
+// profile file, pod identity, and the agency of the node.
+func DefaultCredentials() CredentialSource {
+	return ChainCredentials(EnvironmentCredentials(), ProfileCredentials(""), PodIdentityCredentials(), MetadataCredentials())
+}
+
+// ChainCredentials uses the first source that is configured. A source that is configured and fails ends the search:
+// another identity must not be used unnoticed.
+func ChainCredentials(sources ...CredentialSource) CredentialSource { return chain(sources) }
+
+type chain []CredentialSource
+
+// Credentials implements [CredentialSource].
+func (s chain) Credentials(ctx context.Context) (Credentials, error) {
+	var missing []error
+	for _, source := range s {
+		c, err := source.Credentials(ctx)
+		switch {
+		case err == nil:
+			return c, nil
+		case errors.Is(err, ErrNotConfigured):
+			missing = append(missing, err)
+		case len(missing) == 0:
+			return Credentials{}, err
+		default:
+			return Credentials{}, fmt.Errorf("%w (before that: %s)", err, joinErrors(missing))
+		}
+	}
+	return Credentials{}, &NoCredentialsError{missing}
+}
+
+// Invalidate invalidates every source.
+func (s chain) Invalidate() {
+	for _, source := range s {
+		if i, ok := source.(invalidator); ok {
+			i.Invalidate()
+		}
+	}
+}
+
+// EnvironmentCredentials reads HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK and, if they are set,
+// HUAWEICLOUD_SDK_SECURITY_TOKEN and HUAWEICLOUD_SDK_PROJECT_ID.
+func EnvironmentCredentials() CredentialSource { return environment(os.Getenv) }
+
+func environment(getenv func(string) string) CredentialSource {
+	const accessKey, secretKey = "HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK" //nolint:gosec // names of variables
+	return sourceFunc(func(context.Context) (Credentials, error) {
+		ak, sk, err := bothSet(getenv, "environment", "the environment ("+accessKey+")", accessKey, secretKey)
+		if err != nil {
+			return Credentials{}, err
+		}
+		return Credentials{
+			AccessKey:     ak,
+			SecretKey:     NewSecret(sk),
+			SecurityToken: NewSecret(strings.TrimSpace(getenv("HUAWEICLOUD_SDK_SECURITY_TOKEN"))),
+			ProjectID:     strings.TrimSpace(getenv("HUAWEICLOUD_SDK_PROJECT_ID")),
+		}, nil
+	})
+}
+
+// bothSet returns two environment variables of which none goes without the other.
+func bothSet(getenv func(string) string, source, place, a, b string) (valueA, valueB string, err error) {
+	valueA, valueB = strings.TrimSpace(getenv(a)), strings.TrimSpace(getenv(b))
+	switch {
+	case valueA == "" && valueB == "":
+		err = &missingError{place, fmt.Errorf("%s: %s and %s are not configured", source, a, b)}
+	case valueA == "":
+		err = fmt.Errorf("%s: %s is set, but %s is not", source, b, a)
+	case valueB == "":
+		err = fmt.Errorf("%s: %s is set, but %s is not", source, a, b)
+	}
+	return valueA, valueB, err
+}
+
+// FileCredentials reads an access key and its secret key from a file each, as a mounted Kubernetes Secret has them. The
+// files are read for every request, so they may change. securityTokenFile may be empty.
+func FileCredentials(accessKeyFile, secretKeyFile, securityTokenFile string) CredentialSource {
+	paths := []string{accessKeyFile, secretKeyFile}
+	if securityTokenFile != "" {
+		paths = append(paths, securityTokenFile)
+	}
+	return sourceFunc(func(context.Context) (Credentials, error) {
+		contents, err := readFiles(paths...)
+		if err != nil {
+			return Credentials{}, fmt.Errorf("credential files: %w", err)
+		}
+		contents = append(contents, "") // in place of a missing security token
+		return Credentials{AccessKey: contents[0], SecretKey: NewSecret(contents[1]), SecurityToken: NewSecret(contents[2])}, nil
+	})
+}
+
+// TokenFile reads an IAM token, sent as X-Auth-Token, from a file, for every request. A token is valid for 24 hours at
+// most, so the file has to be renewed.
+func TokenFile(path string) CredentialSource {
+	return sourceFunc(func(context.Context) (Credentials, error) {
+		contents, err := readFiles(path)
+		if err != nil {
+			return Credentials{}, fmt.Errorf("token file: %w", err)
+		}
+		if n := len(contents[0]); n > maxToken {
+			return Credentials{}, fmt.Errorf("token has %d characters, at most %d are allowed", n, maxToken)
+		}
+		return Credentials{Token: NewSecret(contents[0])}, nil
+	})
+}
+
+// readFiles returns the contents of files that belong together, without the space around them. None may be empty. They
+// are read until two reads are equal, as they may be replaced meanwhile.
+func readFiles(paths ...string) ([]string, error) {
+	var before []string
+	for range 4 {
+		var contents []string
+		for _, path := range paths {
+			content, err := readFile(path)
+			if err != nil {
+				return nil, err
+			}
+			if content = strings.TrimSpace(content); content == "" {
+				return nil, fmt.Errorf("%s is empty", path)
+			}
+			contents = append(contents, content)
+		}
+		if len(paths) == 1 || slices.Equal(contents, before) {
+			return contents, nil
+		}
+		before = contents
+	}
+	return nil, fmt.Errorf("%s keep changing while they are read", strings.Join(paths, ", "))
+}
+
+func readFile(path string) (string, error) {
+	if path == "" {
+		return "", errors.New("no path is given")
+	}
+	if _, err := CheckKeyFile(path); err != nil {
+		return "", err
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = file.Close() }()
+	data, err := io.ReadAll(io.LimitReader(file, maxCredentialFile+1))
+	if err != nil {
+		return "", fmt.Errorf("reading %s: %w", path, err)
+	}
+	if len(data) > maxCredentialFile {
+		return "", fmt.Errorf("%s is larger than %d bytes", path, maxCredentialFile)
+	}
+	return string(data), nil
+}
+
+// CheckKeyFile rejects a file with a key or a token that others than its owner can write: they could choose the
+// identity that is used. It reports whether every user of the machine can read the file.
+func CheckKeyFile(path string) (readable bool, err error) {
+	const readableByAll, writableByOthers = 0o004, 0o022
+	info, err := os.Stat(path)
+	if err != nil {
+		return false, err
+	}
+	mode := info.Mode().Perm()
+	if mode&writableByOthers != 0 {
+		err = fmt.Errorf("%s has mode %04o, by which others can write it; allowed are modes such as 0400, 0440 and 0600: "+
+			"chmod go-w %[1]s", path, mode)
+	}
+	return mode&readableByAll != 0, err
+}
+
+// ProfileCredentials reads the keys ak, sk, security_token and project_id from the section [basic] of an INI file, as
+// the official SDK does. If path is empty, it is that of HUAWEICLOUD_SDK_CREDENTIALS_FILE, or
+// ~/.huaweicloud/credentials, which may be missing. The file is read for every request.
+func ProfileCredentials(path string) CredentialSource { return profile(path, os.Getenv) }
+
+func profile(path string, getenv func(string) string) CredentialSource {
+	const place = "the profile file"
+	return sourceFunc(func(context.Context) (Credentials, error) {
+		path, isDefault := path, false
+		if path == "" {
+			path = strings.TrimSpace(getenv("HUAWEICLOUD_SDK_CREDENTIALS_FILE"))
+		}
+		if path == "" {
+			home, err := os.UserHomeDir()
+			if err != nil {
+				return Credentials{}, &missingError{place, fmt.Errorf("profile: no file is named and there is no home folder: %w", err)}
+			}
+			path, isDefault = filepath.Join(home, ".huaweicloud", "credentials"), true
+		}
+		text, err := readFile(path)
+		if errors.Is(err, fs.ErrNotExist) && isDefault {
+			return Credentials{}, &missingError{place, fmt.Errorf("profile: %s does not exist", path)}
+		}
+		if err != nil {
+			return Credentials{}, fmt.Errorf("profile: %w", err)
+		}
+		c, err := parseProfile(text)
+		if err != nil {
+			return Credentials{}, fmt.Errorf("profile %s: %w", path, err)
+		}
+		return c, nil
+	})
+}
+
+// parseProfile reads the section [basic] of an INI file. Errors name lines, never their content.
+func parseProfile(text string) (Credentials, error) {
+	const section = "basic"
+	values, err := parseINI(text, section)
+	switch {
+	case err != nil:
+		return Credentials{}, err
+	case values == nil:
+		return Credentials{}, fmt.Errorf("there is no section [%s]", section)
+	}
+	for _, key := range []string{"ak", "sk"} {
+		if values[key] == "" {
+			return Credentials{}, fmt.Errorf("section [%s] has no %s", section, key)
+		}
+	}
+	return Credentials{
+		AccessKey:     values["ak"],
+		SecretKey:     NewSecret(values["sk"]),
+		SecurityToken: NewSecret(values["security_token"]),
+		ProjectID:     values["project_id"],
+	}, nil
+}
+
+// parseINI returns the keys of one section, nil if there is no such section. Comments begin with # or ;, on a line of
+// their own or after a space.
+func parseINI(text, section string) (map[string]string, error) {
+	var values map[string]string
+	inside := false
+	for i, line := range strings.Split(strings.TrimPrefix(text, "\ufeff"), "\n") {
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "" || line[0] == '#' || line[0] == ';':
+		case line[0] == '[':
+			name, _, closed := strings.Cut(line[1:], "]")
+			if !closed {
+				return nil, fmt.Errorf("line %d: a section's name must end with ]", i+1)
+			}
+			if inside = strings.TrimSpace(name) == section; inside && values == nil {
+				values = map[string]string{}
+			}
+		case inside:
+			key, value, err := parseINILine(line)
+			if err != nil {
+				return nil, fmt.Errorf("line %d: %w", i+1, err)
+			}
+			values[key] = value
+		}
+	}
+	return values, nil
+}
+
+// parseINILine reads "key = value" or "key: value". A value may stand in quotes, and then hold # and ; too.
+func parseINILine(line string) (key, value string, err error) {
+	at := strings.IndexAny(line, "=:")
+	if at <= 0 {
+		return "", "", errors.New("neither a comment, a section nor key = value")
+	}
+	key, value = strings.TrimSpace(line[:at]), strings.TrimSpace(line[at+1:])
+	if value != "" && strings.ContainsRune("\"'`", rune(value[0])) {
+		inner, _, closed := strings.Cut(value[1:], value[:1])
+		if !closed {
+			return "", "", fmt.Errorf("the value of %s has no closing quote", key)
+		}
+		return key, inner, nil
+	}
+	for i := range len(value) {
+		if (value[i] == '#' || value[i] == ';') && (i == 0 || value[i-1] == ' ' || value[i-1] == '\t') {
+			return key, strings.TrimSpace(value[:i]), nil
+		}
+	}
+	return key, value, nil
+}

@@ -1,0 +1,282 @@
+package hss
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+const (
+	// renewAhead is how long before they expire credentials are renewed, like the official SDK does, but at most a
+	// third of the time that they are valid.
+	renewAhead = 40 * time.Minute
+	// renewTimeout bounds one renewal, which outlives the caller that started it.
+	renewTimeout = 30 * time.Second
+	// renewDelay is the least time between renewals while the old credentials are valid.
+	renewDelay = 30 * time.Second
+	// maxKeyAnswer bounds an answer that holds temporary keys or a token.
+	maxKeyAnswer = 256 << 10
+)
+
+// cached keeps the credentials of source until shortly before they expire. However many callers need new ones, there is
+// one request. While the old credentials are valid they stay in use, and a renewal happens in the background.
+type cached struct {
+	source CredentialSource
+	// join is DoChan of a singleflight.Group, which must not be printed while it works.
+	join func(key string, fn func() (any, error)) <-chan singleflight.Result
+
+	mu      sync.Mutex
+	current Credentials
+	renewAt time.Time
+	tried   time.Time // when a renewal was last started
+}
+
+func reuse(source CredentialSource) *cached {
+	return &cached{source: source, join: new(singleflight.Group).DoChan}
+}
+
+// Credentials implements [CredentialSource].
+func (s *cached) Credentials(ctx context.Context) (Credentials, error) {
+	s.mu.Lock()
+	now, current := time.Now(), s.current
+	valid := now.Before(current.Expires)
+	due := !valid || !now.Before(s.renewAt) && now.Sub(s.tried) >= renewDelay
+	if due {
+		s.tried = now
+	}
+	s.mu.Unlock()
+	if !due {
+		return current, nil
+	}
+	result := s.join("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewTimeout)
+		defer cancel()
+		return s.renew(ctx)
+	})
+	if valid {
+		return current, nil
+	}
+	select {
+	case r := <-result:
+		c, _ := r.Val.(Credentials)
+		return c, r.Err
+	case <-ctx.Done():
+		return Credentials{}, fmt.Errorf("waiting for temporary credentials: %w", context.Cause(ctx))
+	}
+}
+
+func (s *cached) renew(ctx context.Context) (Credentials, error) {
+	c, err := s.source.Credentials(ctx)
+	if err != nil {
+		return Credentials{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.current = c
+	s.renewAt = c.Expires.Add(-min(renewAhead, time.Until(c.Expires)/3))
+	return c, nil
+}
+
+// Invalidate renews the credentials before they expire, but not more often than renewDelay.
+func (s *cached) Invalidate() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.renewAt = time.Time{}
+}
+
+const (
+	// metadataURL is the metadata service of an ECS node, as the official SDK calls it.
+	metadataURL         = "http://169.254.169.254"
+	metadataTimeout     = 3 * time.Second
+	headerMetadataToken = "X-Metadata-Token" //nolint:gosec // the name of a header
+
+	envPodIdentityURI       = "HC_CONTAINER_CREDENTIALS_FULL_URI"
+	envPodIdentityTokenFile = "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE" //nolint:gosec // the name of a variable
+	podIdentityTimeout      = 10 * time.Second
+)
+
+// MetadataCredentials returns the temporary keys of the node's agency, from its metadata service. They are kept and
+// renewed ahead of expiry.
+func MetadataCredentials() CredentialSource { return reuse(metadata(metadataURL, nil)) }
+
+func metadata(base string, transport http.RoundTripper) CredentialSource {
+	service := newKeyService(transport, metadataTimeout)
+	return sourceFunc(func(ctx context.Context) (Credentials, error) {
+		c, err := fetchMetadata(ctx, service, base)
+		if err != nil {
+			// A chain looks here on every machine, so nobody may have set it up.
+			return Credentials{}, &missingError{"the node's metadata service", fmt.Errorf("metadata service at %s: %w", base, err)}
+		}
+		return c, nil
+	})
+}
+
+// fetchMetadata requests a token and then the keys. A service without tokens does not need one.
+func fetchMetadata(ctx context.Context, service *http.Client, base string) (Credentials, error) {
+	token, err := callKeyService(ctx, service, http.MethodPut, base+"/meta-data/latest/api/token", "",
+		map[string]string{"X-Metadata-Token-Ttl-Seconds": "60"})
+	header := map[string]string{headerMetadataToken: strings.TrimSpace(string(token))}
+	if refused, ok := errors.AsType[*keyServiceError](err); ok {
+		switch refused.status {
+		case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusServiceUnavailable:
+			header, err = nil, nil
+		}
+	}
+	if err != nil {
+		return Credentials{}, fmt.Errorf("token: %w", err)
+	}
+	body, err := callKeyService(ctx, service, http.MethodGet, base+"/openstack/latest/securitykey", "", header)
+	if err != nil {
+		return Credentials{}, fmt.Errorf("security key: %w (has the node an agency?)", err)
+	}
+	return readKeys(body)
+}
+
+// PodIdentityCredentials returns temporary keys from the agent of CCE's pod identity: HC_CONTAINER_CREDENTIALS_FULL_URI
+// names it and HC_CONTAINER_AUTHORIZATION_TOKEN_FILE the file with the pod's token. They are kept and renewed ahead of
+// expiry.
+func PodIdentityCredentials() CredentialSource { return reuse(podIdentity(os.Getenv, nil)) }
+
+func podIdentity(getenv func(string) string, transport http.RoundTripper) CredentialSource {
+	service := newKeyService(transport, podIdentityTimeout)
+	return sourceFunc(func(ctx context.Context) (Credentials, error) {
+		uri, path, err := bothSet(getenv, "pod identity", "the pod's identity", envPodIdentityURI, envPodIdentityTokenFile)
+		if err != nil {
+			return Credentials{}, err
+		}
+		c, err := fetchPodIdentity(ctx, service, uri, path)
+		if err != nil {
+			return Credentials{}, fmt.Errorf("pod identity: %w", err)
+		}
+		return c, nil
+	})
+}
+
+func fetchPodIdentity(ctx context.Context, service *http.Client, uri, path string) (Credentials, error) {
+	if err := checkAgentURI(uri); err != nil {
+		return Credentials{}, err
+	}
+	token, err := readFiles(path)
+	if err != nil {
+		return Credentials{}, fmt.Errorf("token: %w", err)
+	}
+	body, err := callKeyService(ctx, service, http.MethodPost, uri, "{}", map[string]string{
+		headerAuthorization: token[0], "Content-Type": "application/json; charset=utf-8",
+	})
+	if err != nil {
+		return Credentials{}, fmt.Errorf("%s %w", uri, err)
+	}
+	return readKeys(body)
+}
+
+// checkAgentURI keeps the pod's token on this machine or its network, unless it is sent over TLS.
+func checkAgentURI(uri string) error {
+	u, err := url.Parse(uri)
+	if err != nil {
+		return fmt.Errorf("%s: %w", envPodIdentityURI, err)
+	}
+	ip := net.ParseIP(u.Hostname())
+	local := isLoopback(u.Hostname()) || ip != nil && (ip.IsLinkLocalUnicast() || ip.IsPrivate())
+	if u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && local) {
+		return nil
+	}
+	return fmt.Errorf("%s is %q; it must be https, or http to a private, link-local or loopback address",
+		envPodIdentityURI, u.Redacted())
+}
+
+// newKeyService returns a client of what hands out temporary keys. It never uses a proxy: the address is one of this
+// machine or its network. It follows no redirects, to keep tokens from other hosts.
+func newKeyService(transport http.RoundTripper, timeout time.Duration) *http.Client {
+	if transport == nil {
+		transport = &http.Transport{DisableKeepAlives: true} // it is needed a few times a day
+	}
+	return &http.Client{Transport: transport, Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
+}
+
+// keyServiceError is an answer that holds no keys.
+type keyServiceError struct {
+	status int
+	text   string
+}
+
+func (e *keyServiceError) Error() string {
+	return fmt.Sprintf("answered %d: %s", e.status, cmp.Or(e.text, "no reason given"))
+}
+
+// callKeyService sends a request and returns the body of the answer, which must be a 200. The token in the header is
+// removed from what an error may show.
+func callKeyService(ctx context.Context, service *http.Client, method, url, body string, header map[string]string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range header {
+		request.Header.Set(name, value)
+	}
+	scrub := scrubber(NewSecret(header[headerMetadataToken]), NewSecret(header[headerAuthorization]))
+	response, err := service.Do(request)
+	if err != nil {
+		return nil, hideSecrets(err, scrub)
+	}
+	defer func() { _ = response.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(response.Body, maxKeyAnswer+1))
+	switch {
+	case err != nil:
+		return nil, hideSecrets(fmt.Errorf("reading the answer: %w", err), scrub)
+	case len(answer) > maxKeyAnswer:
+		return nil, fmt.Errorf("the answer has more than %d bytes", maxKeyAnswer)
+	case response.StatusCode != http.StatusOK:
+		return nil, &keyServiceError{response.StatusCode, clean(scrub(string(answer)))}
+	}
+	return answer, nil
+}
+
+// temporaryKeys are keys as the metadata service and the agent of pod identity spell them.
+type temporaryKeys struct {
+	Access          string    `json:"access"`
+	AccessKeyID     string    `json:"accessKeyId"`
+	Secret          string    `json:"secret"`
+	SecretAccessKey string    `json:"secretAccessKey"`
+	SecurityToken   string    `json:"securityToken"` // or securitytoken, as encoding/json ignores case
+	ExpiresAt       time.Time `json:"expires_at"`
+	Expiration      time.Time `json:"expiration"`
+}
+
+// readKeys reads an answer with temporary keys. Errors never show what is there.
+func readKeys(body []byte) (Credentials, error) {
+	var answer struct {
+		Credential  temporaryKeys `json:"credential"`
+		Credentials temporaryKeys `json:"credentials"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return Credentials{}, errors.New("the answer is not the JSON that was expected")
+	}
+	keys := answer.Credential
+	if keys == (temporaryKeys{}) {
+		keys = answer.Credentials
+	}
+	c := Credentials{
+		AccessKey:     cmp.Or(keys.Access, keys.AccessKeyID),
+		SecretKey:     NewSecret(cmp.Or(keys.Secret, keys.SecretAccessKey)),
+		SecurityToken: NewSecret(keys.SecurityToken),
+		Expires:       cmp.Or(keys.ExpiresAt, keys.Expiration).UTC(),
+	}
+	if c.AccessKey == "" || c.SecretKey.Empty() || c.SecurityToken.Empty() || c.Expires.IsZero() {
+		return Credentials{}, errors.New("the answer lacks the access key, the secret key, the security token or its time of expiry")
+	}
+	return c, nil
+}

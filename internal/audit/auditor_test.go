@@ -1,0 +1,180 @@
+package audit_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"github.com/hssgate/hssgate/internal/audit"
+)
+
+// watched is an auditor that runs, and when it made how many audits.
+type watched struct {
+	*cluster
+	policies atomic.Int64
+	images   atomic.Bool
+	ready    atomic.Bool
+	// takes is how long an audit takes, and down whether the API server is unreachable.
+	takes time.Duration
+	down  atomic.Bool
+	stop  context.CancelFunc
+	done  chan error
+	// counted are the audits that after has told of.
+	counted int
+}
+
+// newWatched returns an auditor of one pod, for the time of a synctest bubble.
+func newWatched(t *testing.T) *watched {
+	t.Helper()
+	w := &watched{cluster: newCluster(t), done: make(chan error, 1)}
+	w.run("a", "web", "good:1")
+	w.ready.Store(true)
+	w.Clock = clock.RealClock{}
+	w.Triggers = []audit.Trigger{
+		{Name: "images", Value: func() any { return w.images.Load() }},
+		{Name: "policies", Prompt: true, Value: func() any { return w.policies.Load() }},
+	}
+	w.Ready = func() error {
+		if !w.ready.Load() {
+			return errors.New("not yet")
+		}
+		return nil
+	}
+	w.fail = func(verb, object string) error {
+		if verb == "list" && w.down.Load() {
+			return errors.New("connection refused")
+		}
+		if verb == "list" && strings.HasPrefix(object, "*v1.PodList a/") {
+			time.Sleep(w.takes)
+		}
+		return nil
+	}
+	return w
+}
+
+func (w *watched) start(t *testing.T) {
+	t.Helper()
+	var ctx context.Context
+	ctx, w.stop = context.WithCancel(t.Context())
+	go func() { w.done <- w.Start(ctx) }()
+}
+
+// after tells how many audits there were in the time: those since it was last
+// called, for the first may be over before this is.
+func (w *watched) after(d time.Duration) int {
+	time.Sleep(d)
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before := w.counted
+	w.counted = w.asked
+	return w.asked - before
+}
+
+func (w *watched) end(t *testing.T) {
+	t.Helper()
+	w.stop()
+	if err := <-w.done; err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+// step is what happens, a time that passes, and how many audits there are in it.
+type step struct {
+	do   func(*watched)
+	wait time.Duration
+	want int
+}
+
+func TestAuditsWhileTheReplicaLeads(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		steps []step
+		log   string
+	}{
+		"follow a schedule": {[]step{{nil, 5 * time.Second, 1}, {nil, 9 * time.Minute, 0}, {nil, time.Hour, 6}}, "why=schedule"},
+		// Each takes 8 minutes, and the pause is four times as long.
+		"leave time for others if they take long": {[]step{{func(w *watched) { w.takes = 8 * time.Minute }, 81 * time.Minute, 2}}, ""},
+		"are made again after a failure": {[]step{
+			{func(w *watched) { w.down.Store(true) }, 30 * time.Second, 0}, {func(w *watched) { w.down.Store(false) }, 2 * time.Minute, 1},
+		}, "list namespaces: connection refused"},
+		"wait for policies to be read": {[]step{
+			{func(w *watched) { w.ready.Store(false) }, time.Minute, 0}, {func(w *watched) { w.ready.Store(true) }, 2 * time.Second, 1},
+		}, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWatched(t)
+				for i, s := range tt.steps {
+					if s.do != nil {
+						s.do(w)
+					}
+					if i == 0 {
+						w.start(t)
+					}
+					if got := w.after(s.wait); got != s.want {
+						t.Errorf("%d audits in %s, want %d", got, s.wait, s.want)
+					}
+				}
+				if got := w.measured(t, "hssgate_audit_evaluated_pods"); len(got) != 1 {
+					t.Errorf("while it leads it measures %v", got)
+				}
+				w.end(t)
+				if got := w.measured(t, "hssgate_audit_evaluated_pods"); got != nil {
+					t.Errorf("afterwards it measures %v", got)
+				}
+				if !strings.Contains(w.log.String(), tt.log) {
+					t.Errorf("no %q in the log: %s", tt.log, w.log.String())
+				}
+			})
+		})
+	}
+}
+
+func TestAChangeTriggersAnAudit(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		after    time.Duration
+		policies int
+		images   bool
+		wait     time.Duration
+		want     int
+	}{
+		"a new policy is audited within 15 s of the start":          {after: 5 * time.Second, policies: 1, wait: 12 * time.Second, want: 1},
+		"a new policy is audited within 15 s of a scheduled audit":  {after: 10*time.Minute + 5*time.Second, policies: 1, wait: 12 * time.Second, want: 1},
+		"policies that are changed together are audited together":   {after: 5 * time.Minute, policies: 2, wait: 30 * time.Second, want: 1},
+		"changes without end are audited together, a few at a time": {after: 5*time.Minute + time.Second/2, policies: 60, wait: time.Second, want: 15},
+		"a changed image waits for a fifth of the interval":         {after: 5 * time.Second, images: true, wait: time.Minute, want: 0},
+		"a changed image is audited after a fifth of the interval":  {after: 5 * time.Second, images: true, wait: 2 * time.Minute, want: 1},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWatched(t)
+				w.start(t)
+				defer w.end(t)
+				w.after(test.after)
+				w.images.Store(test.images)
+				for range test.policies {
+					w.policies.Add(1)
+					time.Sleep(time.Second)
+				}
+				if got := w.after(test.wait); got != test.want {
+					t.Errorf("%d audits, want %d", got, test.want)
+				}
+				if test.policies > 0 && !strings.Contains(w.log.String(), "why=policies") {
+					t.Errorf("the log doesn't say why: %s", w.log.String())
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,249 @@
+package audit_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/hssgate/hssgate/internal/audit"
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+func (c *cluster) report(t *testing.T, kind schema.GroupVersionKind, namespace string) *unstructured.Unstructured {
+	t.Helper()
+	r := &unstructured.Unstructured{}
+	r.SetGroupVersionKind(kind)
+	err := c.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "hssgate"}, r)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+const wantedReport = `
+apiVersion: openreports.io/v1alpha1
+kind: Report
+metadata:
+  annotations: {hssgate.io/content: HASH}
+  labels: {app.kubernetes.io/managed-by: hssgate}
+  name: hssgate
+  namespace: a
+scope: {apiVersion: v1, kind: Namespace, name: a}
+summary: {pass: 1, fail: 2, warn: 1, error: 1, skip: 0}
+results:
+- source: hssgate
+  category: Image scan
+  policy: p
+  result: fail
+  scored: true
+  message: 'container "app": bad:1 — severity High, allowed Medium'
+  resources: [{apiVersion: apps/v1, kind: DaemonSet, namespace: a, name: agent, uid: DaemonSet/agent}]
+  properties: {pods: "2", enforcement: Deny}
+- source: hssgate
+  category: Image scan
+  policy: p
+  result: warn
+  scored: true
+  message: 'container "app": odd:1 — not found'
+  resources: [{apiVersion: v1, kind: Pod, namespace: a, name: odd, uid: a/odd}]
+  properties: {pods: "1", enforcement: Warn}
+- source: hssgate
+  category: Image scan
+  policy: p
+  result: error
+  scored: true
+  message: 'container "app": dark:1 — no answer'
+  resources: [{apiVersion: v1, kind: Pod, namespace: a, name: dark, uid: a/dark}]
+  properties: {pods: "1", enforcement: Deny}
+`
+
+func TestAReportSaysWhatIsWrongInANamespace(t *testing.T) {
+	t.Parallel()
+	c := newViolation(t)
+	c.verdicts["odd:1"] = verdict(v1alpha1.EnforcementWarn, policy.CheckNotFound, "not found")
+	c.verdicts["dark:1"] = verdict(v1alpha1.EnforcementDeny, policy.CheckUnavailable, "no answer")
+	c.run("a", "odd", "odd:1")
+	c.run("a", "dark", "dark:1")
+	c.run("a", "fine", "fine:1")
+	c.run("b", "fine", "fine:1")
+	c.audits(t)
+	got := c.report(t, openReport, "a")
+	if got == nil {
+		t.Fatal("there is no report")
+	}
+	hash := got.GetAnnotations()["hssgate.io/content"]
+	unstructured.RemoveNestedField(got.Object, "metadata", "resourceVersion")
+	unstructured.RemoveNestedField(got.Object, "metadata", "managedFields")
+	var want map[string]any
+	if err := yaml.Unmarshal([]byte(strings.ReplaceAll(wantedReport, "HASH", hash)), &want); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(asYAML(t, want), asYAML(t, got.Object)); diff != "" {
+		t.Errorf("the report differs:\n%s", diff)
+	}
+	if c.report(t, openReport, "b") != nil {
+		t.Error("namespace b has a report, though all is well there")
+	}
+}
+
+func asYAML(t *testing.T, v any) string {
+	t.Helper()
+	text, err := yaml.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestAReportIsWrittenOnlyWhenItChangesAndDeletedAtTheEnd(t *testing.T) {
+	t.Parallel()
+	c := newViolation(t)
+	for _, step := range []struct {
+		name   string
+		change func()
+		want   []string
+	}{
+		{"it is new", func() {}, []string{"apply report"}},
+		{"nothing changes", func() {}, nil},
+		{"one more pod violates", func() { c.run("a", "agent-z", "bad:1", ownedBy("apps/v1", "DaemonSet", "agent")) }, []string{"apply report"}},
+		{"no pod violates any more", func() { clear(c.verdicts) }, []string{"delete *v1.PartialObjectMetadata a/hssgate"}},
+	} {
+		step.change()
+		c.audits(t)
+		written := slices.DeleteFunc(c.written(), func(write string) bool { return strings.Contains(write, "event") })
+		if diff := cmp.Diff(step.want, written, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: written (-want +got):\n%s", step.name, diff)
+		}
+	}
+	if c.report(t, openReport, "a") != nil {
+		t.Error("the report is still there")
+	}
+}
+
+func TestReportsOfOthersAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, openReport)
+	for name, labels := range map[string]map[string]string{
+		"hssgate": {"app.kubernetes.io/managed-by": "kyverno"}, "other": {"app.kubernetes.io/managed-by": "hssgate"},
+	} {
+		r := &unstructured.Unstructured{}
+		r.SetGroupVersionKind(openReport)
+		r.SetNamespace("a")
+		r.SetName(name)
+		r.SetLabels(labels)
+		if err := c.Create(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.written()
+	c.audits(t)
+	if got := c.written(); got != nil {
+		t.Errorf("written: %v", got)
+	}
+}
+
+func TestWhichReportsAreWritten(t *testing.T) {
+	t.Parallel()
+	both := []schema.GroupVersionKind{openReport, policyReport}
+	tests := map[string]struct {
+		reports   audit.Reports
+		installed []schema.GroupVersionKind
+		want      schema.GroupVersionKind
+	}{
+		"Auto prefers OpenReports":           {audit.ReportsAuto, both, openReport},
+		"Auto takes PolicyReports else":      {audit.ReportsAuto, both[1:], policyReport},
+		"Auto writes none if there are none": {audit.ReportsAuto, nil, schema.GroupVersionKind{}},
+		"PolicyReports are an option":        {audit.ReportsPolicyReports, both, policyReport},
+		"OpenReports only":                   {audit.ReportsOpenReports, both[1:], schema.GroupVersionKind{}},
+		"None":                               {audit.ReportsNone, both, schema.GroupVersionKind{}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCluster(t, test.installed...)
+			c.Reports, c.verdicts["bad:1"] = test.reports, c.high()
+			c.run("a", "web", "bad:1")
+			c.audits(t)
+			for _, kind := range test.installed {
+				if got, want := c.report(t, kind, "a") != nil, kind == test.want; got != want {
+					t.Errorf("there is a %s: %t, want %t", kind.Kind, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestAReportIsBounded(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, openReport)
+	c.verdicts["bad:1"] = verdict(v1alpha1.EnforcementDeny, policy.CheckSeverityLevel, strings.Repeat("x", 5000))
+	c.verdicts["dark:1"] = verdict(v1alpha1.EnforcementDeny, policy.CheckUnavailable, "no answer")
+	for n := range 150 {
+		c.run("a", fmt.Sprintf("dark-%d", n), "dark:1")
+		c.run("a", fmt.Sprintf("pod-%d", n), "bad:1")
+	}
+	c.audits(t)
+	report := c.report(t, openReport, "a")
+	results, _, err := unstructured.NestedSlice(report.Object, "results")
+	if err != nil || len(results) != 100 {
+		t.Fatalf("%d results, want 100 (%v)", len(results), err)
+	}
+	for _, one := range results {
+		if r, _ := one.(map[string]any); r["result"] != "fail" {
+			t.Fatalf("got a result %v, want those that fail first", r["result"])
+		}
+	}
+	if size := len(asYAML(t, report.Object)); size > 200_000 {
+		t.Errorf("the report has %d bytes", size)
+	}
+	if fail, _, _ := unstructured.NestedInt64(report.Object, "summary", "fail"); fail != 150 {
+		t.Errorf("the summary counts %d that fail, want all 150", fail)
+	}
+}
+
+func TestAReportThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	terminating := &apierrors.StatusError{ErrStatus: metav1.Status{
+		Reason: metav1.StatusReasonForbidden, Details: &metav1.StatusDetails{Causes: []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}},
+	}}
+	tests := map[string]struct {
+		err   error
+		wrong bool
+	}{
+		"fails the audit":                   {errors.New("etcd is full"), true},
+		"but not if its namespace is going": {terminating, false},
+		"and not if its namespace is gone":  {apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "a"), false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newViolation(t)
+			c.fail = func(verb, _ string) error {
+				if verb == "apply" {
+					return test.err
+				}
+				return nil
+			}
+			err := c.Audit(t.Context(), "test")
+			if (err != nil) != test.wrong {
+				t.Errorf("got error %v", err)
+			}
+		})
+	}
+}

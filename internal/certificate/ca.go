@@ -1,0 +1,141 @@
+// Package certificate makes the CA and the serving certificates of hssgate, and verifies the certificates of clients.
+package certificate
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"time"
+)
+
+const (
+	// caLifetime outlives most clusters. A CA is replaced by hand (docs/certificates.md).
+	caLifetime = 10 * 365 * 24 * time.Hour
+	// backdate is for clocks that lag.
+	backdate = 5 * time.Minute
+
+	certificateType = "CERTIFICATE"
+	keyType         = "PRIVATE KEY"
+)
+
+// CA is a self-signed certificate that signs serving certificates. Printing it shows no key.
+type CA struct {
+	certificate *x509.Certificate
+	key         crypto.Signer
+}
+
+// NewCA makes an ECDSA P-256 CA that is valid for ten years.
+func NewCA(now time.Time) (*CA, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make the key of a CA: %w", err)
+	}
+	template, err := newTemplate("hssgate CA", now, now.Add(caLifetime))
+	if err != nil {
+		return nil, err
+	}
+	template.IsCA, template.BasicConstraintsValid, template.MaxPathLenZero = true, true, true
+	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+	certificate, err := sign(template, template, &key.PublicKey, key)
+	if err != nil {
+		return nil, fmt.Errorf("make a CA: %w", err)
+	}
+	return &CA{certificate: certificate, key: key}, nil
+}
+
+// ParseCA reads the results of PEM and KeyPEM. Its errors repeat nothing of the key.
+func ParseCA(certificatePEM, keyPEM []byte) (*CA, error) {
+	pair, err := tls.X509KeyPair(certificatePEM, keyPEM)
+	if err != nil {
+		return nil, fmt.Errorf("read the CA: %w", err)
+	}
+	key, ok := pair.PrivateKey.(crypto.Signer)
+	switch {
+	case !ok:
+		return nil, errors.New("key: cannot sign")
+	case len(pair.Certificate) != 1:
+		return nil, fmt.Errorf("certificate: must be one, has %d", len(pair.Certificate))
+	}
+	if err := pair.Leaf.CheckSignatureFrom(pair.Leaf); err != nil {
+		return nil, fmt.Errorf("certificate: not a self-signed CA: %w", err)
+	}
+	return &CA{certificate: pair.Leaf, key: key}, nil
+}
+
+func newTemplate(name string, now, until time.Time) (*x509.Certificate, error) {
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, fmt.Errorf("make a serial number: %w", err)
+	}
+	return &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: name}, NotBefore: now.Add(-backdate), NotAfter: until}, nil
+}
+
+func sign(template, parent *x509.Certificate, key *ecdsa.PublicKey, parentKey crypto.Signer) (*x509.Certificate, error) {
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key, parentKey)
+	if err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
+	return x509.ParseCertificate(der)
+}
+
+// PEM returns the certificate, as a caBundle holds it.
+func (c *CA) PEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: certificateType, Bytes: c.certificate.Raw})
+}
+
+// KeyPEM returns the key, which is a secret, in PKCS #8.
+func (c *CA) KeyPEM() ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(c.key)
+	if err != nil {
+		return nil, fmt.Errorf("encode the key of a CA: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: keyType, Bytes: der}), nil
+}
+
+// NotBefore returns the start of the CA's validity.
+func (c *CA) NotBefore() time.Time { return c.certificate.NotBefore }
+
+// ValidAt reports whether the CA is valid at a time.
+func (c *CA) ValidAt(now time.Time) bool {
+	return !now.Before(c.certificate.NotBefore) && now.Before(c.certificate.NotAfter)
+}
+
+// Equal reports whether both are the same CA, or both nil.
+func (c *CA) Equal(other *CA) bool {
+	if c == nil || other == nil {
+		return c == other
+	}
+	return c.certificate.Equal(other.certificate)
+}
+
+// Fingerprint returns the first 16 digits of the certificate's SHA-256.
+func (c *CA) Fingerprint() string {
+	sum := sha256.Sum256(c.certificate.Raw)
+	return hex.EncodeToString(sum[:8])
+}
+
+// String describes the CA without its key.
+func (c *CA) String() string {
+	if c == nil {
+		return "none"
+	}
+	return fmt.Sprintf("CA %s, valid until %s", c.Fingerprint(), c.certificate.NotAfter.UTC().Format(time.RFC3339))
+}
+
+// Format prints String for every verb.
+func (c *CA) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
+
+// LogValue returns String.
+func (c *CA) LogValue() slog.Value { return slog.StringValue(c.String()) }

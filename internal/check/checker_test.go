@@ -1,0 +1,211 @@
+package check_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+
+	"github.com/hssgate/hssgate/internal/check"
+	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/report"
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// noVulnerabilities is a policy for all namespaces, or for those of an env.
+func noVulnerabilities(env string) v1alpha1.ImageScanPolicy {
+	p := v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: "none"}}
+	p.Spec.Require.Vulnerabilities = &v1alpha1.VulnerabilityRequirement{Max: 0}
+	if env != "" {
+		p.Spec.Match.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"env": env}}
+	}
+	return p
+}
+
+func compile(t *testing.T, policies ...v1alpha1.ImageScanPolicy) *check.Rules {
+	t.Helper()
+	compiled, err := check.Compile(check.Resources{Policies: policies}, check.CompileOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return compiled
+}
+
+// checkObjects checks objects, by a policy that forbids vulnerabilities and in
+// namespaces without labels if the options don't say otherwise.
+func checkObjects(t *testing.T, o check.Options, objects []check.Object) *report.Report {
+	t.Helper()
+	if o.Rules == nil {
+		o.Rules = compile(t, noVulnerabilities(""))
+	}
+	if o.Namespaces == nil {
+		o.Namespaces = &check.Namespaces{Others: map[string]string{}}
+	}
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	r := &report.Report{}
+	if err := check.NewChecker(o).Check(t.Context(), objects, r); err != nil {
+		t.Fatal(err)
+	}
+	r.Finish()
+	return r
+}
+
+// facts knows images by their paths, which are numbers of vulnerabilities.
+type facts struct{ asked atomic.Int32 }
+
+func (*facts) WithVulnerabilities(_ context.Context, _ image.Reference, f policy.Facts, _ bool) policy.Facts {
+	return f
+}
+
+func (*facts) Known(image.Reference) (policy.Facts, bool) { return policy.Facts{}, false }
+
+func (f *facts) Facts(_ context.Context, ref image.Reference) policy.Facts {
+	f.asked.Add(1)
+	var n int
+	if _, err := fmt.Sscanf(ref.Path, "n%d", &n); err != nil {
+		return policy.Facts{State: policy.StateUnavailable, Reason: "HSS is away"}
+	}
+	now := time.Now()
+	return policy.Facts{State: policy.StateFound, AsOf: now, Records: []policy.Record{{
+		Severity: v1alpha1.SeverityLow, ScannedAt: now.Add(-time.Hour),
+		Scan: policy.Scan{Status: v1alpha1.ScanStatusSuccess, Vulnerabilities: &n, MaliciousFiles: new(0), UnsafeSettings: new(0)},
+	}}}
+}
+
+func TestImagesAreEvaluated(t *testing.T) {
+	t.Parallel()
+	when := func(unavailable v1alpha1.Action) v1alpha1.ImageScanPolicy {
+		p := noVulnerabilities("")
+		p.Spec.When.Unavailable = unavailable
+		return p
+	}
+	for name, tt := range map[string]struct {
+		policy v1alpha1.ImageScanPolicy
+		image  string
+		want   report.Verdict
+		why    string
+	}{
+		"a good one":                             {noVulnerabilities(""), "h.io/n0:1", report.Admitted, "passes none"},
+		"a bad one":                              {noVulnerabilities(""), "h.io/n3:1", report.Denied, "3 vulnerabilities, allowed 0"},
+		"one that is none":                       {noVulnerabilities(""), "H.io/Upper", report.Denied, "invalid image reference"},
+		"an outage":                              {noVulnerabilities(""), "h.io/away:1", report.Unknown, "HSS is away"},
+		"an outage that a policy denies":         {when(v1alpha1.ActionDeny), "h.io/away:1", report.Unknown, "HSS is away"},
+		"an outage that a policy warns of":       {when(v1alpha1.ActionWarn), "h.io/away:1", report.Unknown, "HSS is away"},
+		"an outage that a policy audits":         {when(v1alpha1.ActionAudit), "h.io/away:1", report.Unknown, "HSS is away"},
+		"an outage in which a policy admits all": {when(v1alpha1.ActionAllow), "h.io/away:1", report.Unknown, "HSS is unreachable"},
+	} {
+		r := checkObjects(t, check.Options{Facts: &facts{}, Rules: compile(t, tt.policy)}, []check.Object{check.ImageObject(tt.image, "")})
+		got := r.Results[0]
+		if got.Verdict != tt.want || !strings.Contains(strings.Join(got.Why(), "\n"), tt.why) {
+			t.Errorf("%s: got %s because %q, want %s because %q", name, got.Verdict, got.Why(), tt.want, tt.why)
+		}
+		if r.Summary.Objects != 1 || r.Summary.Images != 1 {
+			t.Errorf("%s: got %+v", name, r.Summary)
+		}
+	}
+}
+
+func TestHSSIsAskedOnceForAnImage(t *testing.T) {
+	t.Parallel()
+	known := &facts{}
+	objects := make([]check.Object, 100)
+	for i := range objects {
+		objects[i] = check.ImageObject("h.io/n0:1", "")
+	}
+	var heard []int
+	r := checkObjects(t, check.Options{Facts: known, Progress: func(done int) { heard = append(heard, done) }}, objects)
+	// The first ones are evaluated side by side, before anything is known.
+	if got := known.asked.Load(); got > 16 {
+		t.Errorf("HSS was asked %d times", got)
+	}
+	if r.Summary.Admitted != 100 || heard[len(heard)-1] != 100 {
+		t.Errorf("got %+v and progress %v", r.Summary, heard)
+	}
+}
+
+func TestPodsOfOneOwnerShareAResult(t *testing.T) {
+	t.Parallel()
+	var objects []check.Object
+	for i, path := range []string{"n0", "n0", "n7", "n0", "n7"} {
+		objects = append(objects, check.Object{
+			Namespace: "shop", Name: fmt.Sprintf("web-%d", i), Owner: ownerOf("ReplicaSet/web-1"),
+			Workload: image.Workload{Kind: "Pod", Uses: []image.Use{{Place: image.PlaceContainer, Name: "app", Image: "h.io/" + path + ":1"}}},
+		})
+	}
+	objects[4].Owner = ownerOf("ReplicaSet/web-2")
+	var failure error
+	o := check.Options{Facts: &facts{}, TopOwner: func(context.Context, string, image.Owner) (image.Owner, error) {
+		return ownerOf("Deployment/web"), failure
+	}}
+	r := checkObjects(t, o, objects)
+	var got []string
+	for i := range r.Results {
+		got = append(got, r.Results[i].Title())
+	}
+	want := []string{"Pod/web-0 and 2 more of ReplicaSet/web-1", "Pod/web-2 and 1 more of Deployment/web"}
+	if diff := cmp.Diff(want, got); diff != "" || r.Summary.Objects != 5 || r.Summary.Denied != 2 {
+		t.Errorf("%+v (-want +got):\n%s", r.Summary, diff)
+	}
+	failure = errors.New("the API server is unreachable")
+	o.Rules, o.Namespaces, o.Clock = compile(t, noVulnerabilities("")), &check.Namespaces{}, clock.RealClock{}
+	if got := check.NewChecker(o).Check(t.Context(), objects, r); !errors.Is(got, failure) {
+		t.Errorf("got %v, want %v", got, failure)
+	}
+}
+
+func TestACheckCanBeInterrupted(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	c := check.NewChecker(check.Options{
+		Facts: &facts{}, Rules: compile(t), Namespaces: &check.Namespaces{}, Clock: clock.RealClock{},
+	})
+	if err := c.Check(ctx, []check.Object{check.ImageObject("a", "")}, &report.Report{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestNamespacesDecideWhichPolicyApplies(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	for name, tt := range map[string]struct {
+		namespaces *check.Namespaces
+		want       report.Verdict
+		why        string
+	}{
+		"labels of a file":             {filed(map[string]string{"env": "prod"}), report.Denied, "9 vulnerabilities"},
+		"other labels of a file":       {filed(map[string]string{"env": "dev"}), report.Admitted, "no policy applies"},
+		"a namespace without labels":   {filed(nil), report.Admitted, "no policy applies"},
+		"labels that were given":       {&check.Namespaces{Others: map[string]string{"env": "prod"}}, report.Denied, "9 vulnerabilities"},
+		"none, as was given":           {&check.Namespaces{Others: map[string]string{}}, report.Admitted, "no policy applies"},
+		"nothing known, so all do":     {&check.Namespaces{}, report.Denied, "no labels were given"},
+		"labels of a cluster":          {live(map[string]string{"env": "prod"}, nil), report.Denied, "9 vulnerabilities"},
+		"a cluster that can't be read": {live(nil, broken), report.Denied, "broken"},
+	} {
+		o := check.Options{Facts: &facts{}, Namespaces: tt.namespaces, Rules: compile(t, noVulnerabilities("prod"))}
+		got := checkObjects(t, o, []check.Object{check.ImageObject("h.io/n9:1", "shop")}).Results[0]
+		if got.Verdict != tt.want || !strings.Contains(strings.Join(got.Why(), "\n"), tt.why) {
+			t.Errorf("%s: got %s because %q, want %s because %q", name, got.Verdict, got.Why(), tt.want, tt.why)
+		}
+	}
+}
+
+func filed(labels map[string]string) *check.Namespaces {
+	n := &check.Namespaces{Others: map[string]string{"env": "other"}}
+	n.Add([]metav1.ObjectMeta{{Name: "shop", Labels: map[string]string{"env": "first"}}, {Name: "shop", Labels: labels}})
+	return n
+}
+
+func live(labels map[string]string, err error) *check.Namespaces {
+	return &check.Namespaces{Live: func(context.Context, string) (map[string]string, error) { return labels, err }}
+}

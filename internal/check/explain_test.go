@@ -1,0 +1,171 @@
+package check_test
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+
+	"github.com/hssgate/hssgate/config/samples"
+	"github.com/hssgate/hssgate/hss/inventoryfile"
+	"github.com/hssgate/hssgate/internal/check"
+	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/inventory"
+	"github.com/hssgate/hssgate/internal/report"
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// explained checks an image of the samples in namespace shop, and explains the result.
+func explained(t *testing.T, o check.Options, object check.Object) (report.Result, string) {
+	t.Helper()
+	samples := simulated(t)
+	known, _ := samples.Facts.(*inventory.Inventory)
+	o.Facts, o.Explain = known, known
+	result := checkObjects(t, o, []check.Object{object}).Results[0]
+	return result, strings.Join(result.Explanation, "\n")
+}
+
+func TestOddCasesAreExplained(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		object check.Object
+		exempt []string
+		labels map[string]string
+		want   string
+	}{
+		"an image that is none":        {check.ImageObject("h.io/Upper", "shop"), nil, map[string]string{"env": "prod"}, "no node could pull it"},
+		"an exempt namespace":          {check.ImageObject("a", "kube-system"), []string{"kube-system"}, nil, `namespace "kube-system" is exempt`},
+		"labels that nobody knows":     {check.ImageObject("a", "shop"), nil, nil, "its labels are not known"},
+		"a namespace without labels":   {check.ImageObject("a", "shop"), nil, map[string]string{}, `namespace "shop" has no labels`},
+		"a pod without containers":     {check.Object{Name: "empty"}, nil, map[string]string{}, "it names no image"},
+		"a policy that doesn't select": {check.ImageObject("a", "shop"), nil, map[string]string{"env": "dev"}, "does not select the namespace"},
+	} {
+		o := check.Options{Rules: compile(t, noVulnerabilities("prod")), ExemptNamespaces: tt.exempt, Namespaces: &check.Namespaces{Others: tt.labels}}
+		if _, got := explained(t, o, tt.object); !strings.Contains(got, tt.want) {
+			t.Errorf("%s: no %q in it:\n%s", name, tt.want, got)
+		}
+	}
+}
+
+func TestEveryRequirementIsExplained(t *testing.T) {
+	t.Parallel()
+	p := v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: "all"}}
+	p.Spec.Require = v1alpha1.Requirements{
+		SeverityLevel:         &v1alpha1.SeverityRequirement{Max: v1alpha1.SeverityLow},
+		Vulnerabilities:       &v1alpha1.VulnerabilityRequirement{Max: 3, MinSeverity: v1alpha1.SeverityMedium, FixableOnly: true},
+		IgnoreVulnerabilities: []string{"CVE-2021-3712"},
+		ScanAge:               &v1alpha1.ScanAgeRequirement{Max: metav1.Duration{Duration: time.Hour}},
+		Digest:                v1alpha1.DigestRequired,
+		Expressions:           []v1alpha1.Expression{{Expression: "image.registryType != 'Other'"}},
+	}
+	_, got := explained(t, check.Options{Rules: compile(t, p)}, check.ImageObject("swr.cn-north-4.myhuaweicloud.com/prod/unscanned:1.0", "shop"))
+	for _, want := range []string{
+		"severityLevel at most Low: not evaluated without a scan result",
+		"vulnerabilities at most 3 (of severity Medium or worse, with a fix, except CVE-2021-3712): not evaluated",
+		"scanAge at most 1h0m0s: not evaluated", "digest required: NOT met: image must be pinned by digest → Deny",
+		"expression image.registryType != 'Other': not evaluated", "notScanned: never scanned → Deny",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in it:\n%s", want, got)
+		}
+	}
+}
+
+// failing is an unreachable HSS.
+type failing string
+
+func (f failing) WithVulnerabilities(_ context.Context, _ image.Reference, facts policy.Facts, _ bool) policy.Facts {
+	return facts
+}
+
+func (f failing) Known(image.Reference) (policy.Facts, bool) { return policy.Facts{}, false }
+
+func (f failing) Facts(context.Context, image.Reference) policy.Facts {
+	return policy.Facts{State: policy.StateUnavailable, Reason: string(f)}
+}
+
+func (f failing) Explain(image.Reference) inventory.Explanation {
+	return inventory.Explanation{Registry: "r", Project: "p", Queries: []inventory.ExplainedQuery{{Failed: string(f)}}}
+}
+
+func (failing) ExplainVulnerabilities(image.Reference, policy.Facts) []inventory.ExplainedList {
+	return nil
+}
+
+func TestWhyHSSIsUnreachableIsExplainedToTheEnd(t *testing.T) {
+	t.Parallel()
+	hss := failing("HSS could not be called: " + strings.Repeat("long ", 200) + "and to the end")
+	policies := compile(t, noVulnerabilities(""))
+	r := checkObjects(t, check.Options{Facts: hss, Rules: policies, Explain: hss},
+		[]check.Object{check.ImageObject("h.io/app:1", "shop")})
+	got := strings.Join(r.Results[0].Explanation, "\n")
+	if n := strings.Count(got, "and to the end"); n != 2 || strings.Contains(got, "…") {
+		t.Errorf("it is told %d times to the end, of the query and of the verdict:\n%s", n, got)
+	}
+	if message := r.Results[0].Message; !strings.Contains(message, "--explain") || strings.Contains(message, "log") {
+		t.Errorf("a command line has no log:\n%s", message)
+	}
+}
+
+// A check evaluates a pod as it comes from the webhook that pins, and tells so.
+func TestPinsAreExplainedAndEvaluated(t *testing.T) {
+	t.Parallel()
+	const repository = "swr.cn-north-4.myhuaweicloud.com/prod/"
+	const clean = "sha256:7929baeea409dde12cb6e36f029110472472c5a94ffed929d04b4df4e4c46fbe"
+	for name, c := range map[string]struct {
+		image       string
+		enforcement v1alpha1.Enforcement
+		denied      bool
+		want        string
+	}{
+		"a tag":                        {"clean:1.0", v1alpha1.EnforcementDeny, false, "pin: new pods get " + clean + ", where the webhook that pins is installed"},
+		"a policy that only warns":     {"clean:1.0", v1alpha1.EnforcementWarn, false, "pin: new pods get " + clean},
+		"one that only audits":         {"clean:1.0", v1alpha1.EnforcementAudit, false, "pin: not done, since the policy only audits"},
+		"an image that nobody scanned": {"unscanned:1.0", v1alpha1.EnforcementDeny, true, "pin: not done: never scanned"},
+	} {
+		p := noVulnerabilities("")
+		p.Spec.Pin, p.Spec.Enforcement, p.Spec.Require.Digest = true, c.enforcement, v1alpha1.DigestRequired
+		result, got := explained(t, check.Options{Rules: compile(t, p)}, check.ImageObject(repository+c.image, "shop"))
+		if !strings.Contains(got, c.want) || (result.Verdict == report.Denied) != c.denied {
+			t.Errorf("%s: it is %s, want denied: %t, with %q in:\n%s", name, result.Verdict, c.denied, c.want, got)
+		}
+	}
+}
+
+// sampleFolder writes hssgate's samples into a folder.
+func sampleFolder(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, samples.Files()); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// simulated answers from the samples' inventory.
+func simulated(t *testing.T) check.Options {
+	t.Helper()
+	c, err := check.LoadConfig("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := samples.Files().ReadFile("inventory.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := inventoryfile.Parse(data, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, err := check.NewFileInventory(file, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(known.Close)
+	return check.Options{Facts: known, Clock: clock.RealClock{}, ExemptNamespaces: c.ExemptNamespaces}
+}

@@ -1,0 +1,236 @@
+package check_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hssgate/hssgate/internal/check"
+)
+
+const pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop}\nspec:\n  containers:\n  - name: app\n    image: a.io/web:1\n"
+
+// writeFile writes a file, and the folder that it is in.
+func writeFile(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// readText reads manifests from standard input.
+func readText(t *testing.T, text string) *check.Manifests {
+	t.Helper()
+	m, err := (&check.Files{Paths: []string{check.Stdin}, Stdin: strings.NewReader(text)}).Read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// names are the objects of manifests in a few words.
+func names(m *check.Manifests) []string {
+	var names []string
+	for _, o := range m.Objects {
+		text := o.Namespace + "/" + o.Workload.Kind + "/" + o.Name
+		for _, use := range o.Workload.Uses {
+			text += " " + use.Image
+		}
+		names = append(names, text)
+	}
+	return names
+}
+
+func TestManifestsAreRead(t *testing.T) {
+	t.Parallel()
+	const template = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {template: {spec: {containers: [{name: c, image: 'd:1'}]}}}}"
+	const dashed = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n  annotations:\n    note: |\n      ---\nspec:\n  containers: [{name: a, image: 'b:1'}]\n"
+	tests := map[string]struct {
+		text   string
+		want   []string
+		others int
+	}{
+		"only comments":                    {"# nothing\n---\n# here\n", nil, 0},
+		"a pod":                            {pod, []string{"shop/Pod/web a.io/web:1"}, 0},
+		"several documents":                {pod + "---\n" + template + "\n--- # the end\n", []string{"shop/Pod/web a.io/web:1", "/Deployment/d d:1"}, 0},
+		"JSON":                             {`{"apiVersion":"v1","kind":"Pod","metadata":{"generateName":"j-"},"spec":{"containers":[{"name":"a","image":"j:1"}]}}`, []string{"/Pod/j-* j:1"}, 0},
+		"a list of anything":               {"apiVersion: v1\nkind: List\nitems:\n- " + template + "\n- {apiVersion: v1, kind: Service, metadata: {name: s}}\n", []string{"/Deployment/d d:1"}, 1},
+		"a list whose items say no kind":   {"{apiVersion: apps/v1, kind: DeploymentList, items: [{metadata: {name: d}, spec: {template: {spec: {containers: [{image: 'd:1'}]}}}}]}", []string{"/Deployment/d d:1"}, 0},
+		"a list in a list":                 {"{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: List, items: [" + template + "]}]}", []string{"/Deployment/d d:1"}, 0},
+		"a kind that names no images":      {"apiVersion: v1\nkind: Service\nmetadata: {name: s}\n", nil, 1},
+		"a kind that only sounds like one": {"apiVersion: example.com/v1\nkind: Deployment\nmetadata: {name: d}\n", nil, 0},
+		"another kind with odd fields":     {"apiVersion: example.com/v1\nkind: Odd\nmetadata: {name: o}\nspec: [1, 2]\n", nil, 0},
+		"dashes in a text":                 {dashed, []string{"/Pod/web b:1"}, 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := readText(t, tt.text)
+			if len(m.Problems) > 0 {
+				t.Errorf("problems: %v", m.Problems)
+			}
+			if diff := cmp.Diff(tt.want, names(m)); diff != "" || m.Others != tt.others {
+				t.Errorf("%d others, want %d (-want +got):\n%s", m.Others, tt.others, diff)
+			}
+		})
+	}
+}
+
+func TestObjectsAreKnownByTheirPlaceAndOwner(t *testing.T) {
+	t.Parallel()
+	owned := strings.Replace(pod, "namespace: shop", "namespace: shop, ownerReferences: [{kind: Node, name: host}, {kind: ReplicaSet, name: web-1, controller: true}]", 1)
+	m := readText(t, "# a comment\n---\n# another\n"+owned+"---\n"+`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"shop","labels":{"env":"prod"}}}`)
+	if got := m.Objects[0]; got.Source != "stdin" || got.Line != 4 || got.Owner.String() != "ReplicaSet/web-1" {
+		t.Errorf("the pod of %s is at %s:%d, want that of ReplicaSet/web-1 at stdin:4", got.Owner, got.Source, got.Line)
+	}
+	want := []metav1.ObjectMeta{{Name: "shop", Labels: map[string]string{"env": "prod"}}}
+	if diff := cmp.Diff(want, m.Namespaces); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	o := simulated(t)
+	r := checkObjects(t, o, m.Objects)
+	if got := r.Results[0].Images[0].Line; got != 10 {
+		t.Errorf("its image is at line %d, want 10", got)
+	}
+}
+
+// TestFilesAreFound reads files in every way in which they can be named.
+func TestFilesAreFound(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"folder/b.yaml": pod, "folder/a.YML": pod, "folder/c.json": "{}", "folder/d.txt": pod, "folder/sub/e.yaml": pod, "folder/empty.yaml": "\n",
+		"volume/..2026_11_23/pod.yaml": pod, "kustomize/a.yaml": pod,
+		"kustomize/kustomization.yaml": "resources: [a.yaml]\nimages: [{name: a.io/web, newTag: '2'}]\n",
+	} {
+		writeFile(t, filepath.Join(dir, name), text)
+	}
+	// The volume of a ConfigMap holds its files in a folder that is changed as a whole, and links to them.
+	for from, to := range map[string]string{"volume/..data": "..2026_11_23", "volume/pod.yaml": "..data/pod.yaml", "link": "volume"} {
+		if err := os.Symlink(to, filepath.Join(dir, from)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server := httptest.NewServer(http.FileServer(http.Dir(dir)))
+	t.Cleanup(server.Close)
+	const isObject = "c.json:1: it is no Kubernetes object"
+	for name, tt := range map[string]struct {
+		path      string
+		kustomize bool
+		recursive bool
+		want      string
+		problem   string
+	}{
+		"a folder":                            {path: "folder", want: "folder/a.YML folder/b.yaml", problem: isObject},
+		"a folder with its subfolders":        {path: "folder", recursive: true, want: "folder/a.YML folder/b.yaml folder/sub/e.yaml", problem: isObject},
+		"a file of any extension":             {path: "folder/d.txt", want: "folder/d.txt"},
+		"an empty file that is named":         {path: "folder/empty.yaml", problem: "empty.yaml: the file is empty"},
+		"a glob":                              {path: "folder/[ab].*", want: "folder/a.YML folder/b.yaml"},
+		"a glob of nothing":                   {path: "folder/x*", problem: "no such file"},
+		"a file that is not there":            {path: "nowhere", problem: "no such file"},
+		"the volume of a ConfigMap":           {path: "volume", recursive: true, want: "volume/pod.yaml"},
+		"a link to a folder":                  {path: "link", recursive: true, want: "link/pod.yaml"},
+		"a link to a folder, by a slash":      {path: "link/", recursive: true, want: "link/pod.yaml"},
+		"a link within a volume":              {path: "volume/..data", want: "volume/..data/pod.yaml"},
+		"a folder without manifests":          {path: "volume/..", want: "", problem: "there is no .yaml, .yml or .json file"},
+		"a URL":                               {path: server.URL + "/folder/b.yaml", want: server.URL + "/folder/b.yaml"},
+		"a URL of nothing":                    {path: server.URL + "/x.yaml", problem: "the server answers 404"},
+		"a folder to build with kustomize":    {path: "kustomize", kustomize: true, want: "kustomize"},
+		"a folder that kustomize can't build": {path: "folder", kustomize: true, problem: "unable to find one of 'kustomization.yaml'"},
+	} {
+		path := tt.path
+		if !strings.HasPrefix(path, "http") {
+			path = dir + "/" + path
+		}
+		f := check.Files{Paths: []string{path}, Recursive: tt.recursive}
+		if tt.kustomize {
+			f = check.Files{Kustomize: path}
+		}
+		m, err := f.Read(t.Context())
+		var sources []string
+		for _, o := range m.Objects {
+			sources = append(sources, strings.TrimPrefix(o.Source, dir+"/"))
+			if tag, _ := strings.CutPrefix(o.Workload.Uses[0].Image, "a.io/web:"); (tag == "2") != tt.kustomize {
+				t.Errorf("%s: the image is %s", name, o.Workload.Uses[0].Image)
+			}
+		}
+		failed := fmt.Sprint(err, m.Problems)
+		if diff := cmp.Diff(tt.want, strings.Join(sources, " ")); diff != "" || !strings.Contains(failed, tt.problem) || tt.problem == "" && failed != "<nil> []" {
+			t.Errorf("%s: %s (-want +got):\n%s", name, failed, diff)
+		}
+	}
+}
+
+// No t.Parallel: it changes the folder that the program works in.
+func TestTheFolderThatOneIsInIsReadLikeAnyOther(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, image := range map[string]string{"a.yaml": "plain:1", ".a.yaml": "dotted:1"} {
+		writeFile(t, name, strings.ReplaceAll(pod, "a.io/web:1", image))
+	}
+	for _, path := range []string{".", "./"} {
+		m, err := (&check.Files{Paths: []string{path}}).Read(t.Context())
+		if diff := cmp.Diff([]string{"shop/Pod/web dotted:1", "shop/Pod/web plain:1"}, names(m)); diff != "" || err != nil || len(m.Problems) > 0 {
+			t.Errorf("%s: %v %v (-want +got):\n%s", path, err, m.Problems, diff)
+		}
+	}
+}
+
+func TestReadingIsInterrupted(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := (&check.Files{Paths: []string{"files_test.go"}}).Read(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want that it was cancelled", err)
+	}
+}
+
+// A program that should have written to standard input prints nothing when it fails.
+func TestStandardInputMustHoldSomething(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		input io.Reader
+		want  string
+	}{
+		"nothing":     {strings.NewReader(""), "stdin: nothing came on standard input"},
+		"white space": {strings.NewReader(" \n\n"), "stdin: nothing came on standard input"},
+		"too much":    {io.MultiReader(strings.NewReader(strings.Repeat("#", 64<<20)), strings.NewReader("#")), "larger than 67108864 bytes"},
+		"an error":    {iotest.ErrReader(errors.New("broken")), "broken"},
+	} {
+		m, err := (&check.Files{Paths: []string{check.Stdin}, Stdin: tt.input}).Read(t.Context())
+		if err != nil || len(m.Problems) != 1 || !strings.Contains(m.Problems[0].String(), tt.want) {
+			t.Errorf("%s: got %v, %v, want a problem with %q", name, m.Problems, err, tt.want)
+		}
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add([]byte(pod + "---\n" + pod))
+	f.Add([]byte("kind: List\napiVersion: v1\nitems: [{}]\n--- #\r\n---"))
+	f.Add([]byte(`{"kind":"Pod","apiVersion":"v1","spec":{"containers":[{"image":"a"}]}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := (&check.Files{Paths: []string{check.Stdin}, Stdin: strings.NewReader(string(data))}).Read(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Count(string(data), "\n") + 1
+		for _, o := range m.Objects {
+			if o.Line < 1 || o.Line > lines {
+				t.Errorf("an object at line %d of %d", o.Line, lines)
+			}
+		}
+	})
+}

@@ -1,0 +1,328 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/hss/inventoryfile"
+	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/inventory"
+	"github.com/hssgate/hssgate/internal/report"
+	"github.com/hssgate/hssgate/policy"
+)
+
+// policyTest is a file of tests of policies. Paths in it are relative to it.
+type policyTest struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	// Policies are files or folders of policies and exceptions, Preset is a policy
+	// that comes with hssgate. One of them is required.
+	Policies []string `json:"policies"`
+	Preset   string   `json:"preset"`
+	// Inventory is an inventory file. Images are its rows, given here.
+	Inventory string           `json:"inventory"`
+	Images    []jsontext.Value `json:"images"`
+	// Config is a configuration, for its registries; default: the samples'.
+	Config string `json:"config"`
+	// Now is the time of the test; default: the real one.
+	Now string `json:"now"`
+	// Namespaces are labels by namespace. If any are given, objects of other
+	// namespaces are an error.
+	Namespaces map[string]map[string]string `json:"namespaces"`
+	Cases      []policyTestCase             `json:"cases"`
+
+	path      string
+	now       time.Time
+	resources Resources
+	config    *config.Configuration
+	hss       *inventory.Inventory
+}
+
+// policyTestCase holds something to evaluate and the expected result.
+type policyTestCase struct {
+	Name string `json:"name"`
+	// One of Image, Object and File is required: a reference, a manifest, or a
+	// file of manifests.
+	Image  string         `json:"image"`
+	Object jsontext.Value `json:"object"`
+	File   string         `json:"file"`
+	// Namespace is that of objects that name none; default: default.
+	Namespace string `json:"namespace"`
+	// HSS is Unavailable or empty.
+	HSS string `json:"hss"`
+	// Later is how long after Now the case takes place, such as 48h.
+	Later  string      `json:"later"`
+	Expect expectation `json:"expect"`
+
+	later time.Duration
+}
+
+// expectation is what every object of a case must result in.
+type expectation struct {
+	Verdict report.Verdict `json:"verdict"`
+	// Says are parts of the messages, Silent parts that must not be in them.
+	Says   []string `json:"says"`
+	Silent []string `json:"silent"`
+}
+
+// RunPolicyTests runs the cases of files and adds their results. A file that cannot be
+// read is a problem, and the rest is run. It fails only if ctx ends.
+func RunPolicyTests(ctx context.Context, paths []string, tests *report.Tests) error {
+	for _, path := range paths {
+		if err := runPolicyTest(ctx, path, tests); err != nil {
+			tests.Problems = append(tests.Problems, report.Problem{Source: path, Message: err.Error()})
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func runPolicyTest(ctx context.Context, path string, tests *report.Tests) error {
+	t, err := loadPolicyTest(path)
+	if err != nil {
+		return err
+	}
+	if err := t.load(ctx); err != nil {
+		return err
+	}
+	defer t.hss.Close()
+	var errs []error
+	for i := range t.Cases {
+		c := &t.Cases[i]
+		results, err := t.run(ctx, c)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("case %q: %w", c.Name, err))
+			continue
+		}
+		tests.Add(report.TestCase{File: path, Name: c.Name, Expected: c.Expect.Verdict, Results: results, Problem: c.Expect.problem(results)})
+	}
+	return errors.Join(errs...)
+}
+
+func loadPolicyTest(path string) (*policyTest, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	d := document{text: data, line: 1}
+	if data, _, err = d.decode(); errors.Is(err, errSeveral) {
+		err = errors.New("the file must hold one document only: put a second PolicyTest into a file of its own")
+	}
+	t := &policyTest{path: path}
+	if err == nil && data != nil {
+		err = json.Unmarshal(data, t, json.RejectUnknownMembers(true))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("invalid PolicyTest: %w", wrongType(err))
+	}
+	return t, t.validate()
+}
+
+// validate reads times and durations, and returns all that is wrong.
+func (t *policyTest) validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("invalid PolicyTest: "+format, args...))
+		}
+	}
+	const version, kind = "test.hssgate.io/v1alpha1", "PolicyTest"
+	check(t.APIVersion == version && t.Kind == kind, "it must be a %s %s, not %q, %q", version, kind, t.APIVersion, t.Kind)
+	check((len(t.Policies) > 0) != (t.Preset != ""), "it must have either policies or preset")
+	check(t.Inventory == "" || t.Images == nil, "inventory and images exclude each other")
+	var err error
+	if t.now = time.Now(); t.Now != "" {
+		t.now, err = time.Parse(time.RFC3339, t.Now)
+	}
+	check(err == nil, "now must be a time such as 2026-11-23T12:00:00Z, not %q", t.Now)
+	check(len(t.Cases) > 0, "it has no cases")
+	for i := range t.Cases {
+		c := &t.Cases[i]
+		check(c.Name != "", "cases[%d] has no name", i)
+		given := slices.DeleteFunc([]bool{c.Image != "", c.Object != nil, c.File != ""}, func(given bool) bool { return !given })
+		check(len(given) == 1, "case %q must have one of image, object and file", c.Name)
+		check(c.HSS == "" || c.HSS == "Unavailable", "case %q: hss must be Unavailable or left out, not %q", c.Name, c.HSS)
+		check(slices.Contains(report.Verdicts(), c.Expect.Verdict), "case %q: expect.verdict must be Admitted, Warned, Denied or Unknown, not %q", c.Name, c.Expect.Verdict)
+		if err = nil; c.Later != "" {
+			c.later, err = time.ParseDuration(c.Later)
+		}
+		check(err == nil, "case %q: later must be a duration such as 48h, not %q", c.Name, c.Later)
+	}
+	return errors.Join(errs...)
+}
+
+// beside returns the path of a file that is named relative to the test.
+func (t *policyTest) beside(path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(t.path), path)
+}
+
+// load reads what the cases have in common.
+func (t *policyTest) load(ctx context.Context) (err error) {
+	if t.resources, err = t.loadPolicies(ctx); err != nil {
+		return err
+	}
+	if _, err := Compile(Resources{Policies: t.resources.Policies}, CompileOptions{}); err != nil {
+		return err
+	}
+	if t.config, err = LoadConfig(t.beside(t.Config)); err != nil {
+		return err
+	}
+	file, err := t.loadInventory()
+	if err != nil {
+		return err
+	}
+	t.hss, err = NewFileInventory(file, t.config)
+	return err
+}
+
+func (t *policyTest) loadPolicies(ctx context.Context) (Resources, error) {
+	if t.Preset != "" {
+		return Preset(t.Preset) //nolint:contextcheck // validation needs no deadline
+	}
+	var f Files
+	for _, path := range t.Policies {
+		f.Paths = append(f.Paths, t.beside(path))
+	}
+	return LoadPolicies(ctx, f)
+}
+
+func (t *policyTest) loadInventory() (*inventoryfile.File, error) {
+	if t.Inventory != "" {
+		return inventoryfile.Load(t.beside(t.Inventory), t.now)
+	}
+	data, err := json.Marshal(map[string]any{"images": t.Images})
+	if err != nil {
+		return nil, err
+	}
+	return inventoryfile.Parse(data, t.now)
+}
+
+func (t *policyTest) run(ctx context.Context, c *policyTestCase) ([]report.Result, error) {
+	m, err := t.manifests(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	o := Options{
+		Facts: t.hss, Clock: fixedClock(t.now.Add(c.later)), Namespace: c.Namespace, ExemptNamespaces: t.config.ExemptNamespaces,
+	}
+	if o.Namespaces, err = t.namespaces(c, m); err != nil {
+		return nil, err
+	}
+	resources := Resources{Policies: t.resources.Policies, Exceptions: slices.Concat(t.resources.Exceptions, m.Exceptions)}
+	if o.Rules, err = Compile(resources, CompileOptions{MaxLifetime: time.Duration(t.config.MaxExceptionLifetime), Now: t.now}); err != nil {
+		return nil, err
+	}
+	if c.HSS != "" {
+		o.Facts = unavailable{}
+	}
+	return NewChecker(o).evaluateAll(ctx, m.Objects)
+}
+
+// namespaces returns the labels of the test's namespaces, and of those among the
+// manifests. A misspelt namespace would be one without labels, which policies may
+// not select, so it is an error.
+func (t *policyTest) namespaces(c *policyTestCase, m *Manifests) (*Namespaces, error) {
+	all := maps.Clone(t.Namespaces)
+	if all == nil {
+		all = map[string]map[string]string{}
+	}
+	for _, n := range m.Namespaces {
+		all[n.Name] = n.Labels
+	}
+	names := []string{c.Namespace}
+	for i := range m.Objects {
+		names = append(names, m.Objects[i].Namespace)
+	}
+	for _, name := range names {
+		if _, known := all[name]; known || name == "" || name == DefaultNamespace || t.Namespaces == nil {
+			continue
+		}
+		known := slices.Sorted(maps.Keys(all))
+		err := fmt.Errorf("namespace %q is not among namespaces (%s)", name, strings.Join(known, ", "))
+		if near := config.Nearest(name, known); near != "" {
+			return nil, fmt.Errorf("%w; did you mean %q?", err, near)
+		}
+		return nil, fmt.Errorf("%w: list it there, one without labels as %s: {}", err, name)
+	}
+	return &Namespaces{Others: map[string]string{}, known: all}, nil
+}
+
+// manifests returns what a case evaluates.
+func (t *policyTest) manifests(ctx context.Context, c *policyTestCase) (*Manifests, error) {
+	m := &Manifests{}
+	switch {
+	case c.Image != "":
+		m.Objects = []Object{ImageObject(c.Image, "")}
+	case c.Object != nil:
+		m.Problems = visitor(m.add).documents("object", c.Object, true)
+	default:
+		var err error
+		if m, err = (&Files{Paths: []string{t.beside(c.File)}}).Read(ctx); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case len(m.Problems) > 0:
+		return nil, errors.New(m.Problems[0].String())
+	case len(m.Objects) == 0:
+		return nil, errors.New("there is no object in it that names images")
+	}
+	return m, nil
+}
+
+// problem returns the first difference between the results and what is expected.
+func (e *expectation) problem(results []report.Result) string {
+	for i := range results {
+		r := &results[i]
+		why := strings.Join(r.Why(), "; ")
+		if r.Verdict != e.Verdict {
+			return fmt.Sprintf("%s is %s, expected %s: %s", r.Title(), r.Verdict, e.Verdict, why)
+		}
+		said := strings.Join(slices.Concat(r.Why(), []string{r.Message}, r.Warnings), "\n")
+		for _, part := range e.Says {
+			if !strings.Contains(said, part) {
+				return fmt.Sprintf("%s is %s as expected, but without saying %q: %s", r.Title(), r.Verdict, part, why)
+			}
+		}
+		for _, part := range e.Silent {
+			if strings.Contains(said, part) {
+				return fmt.Sprintf("%s is %s as expected, but says %q", r.Title(), r.Verdict, part)
+			}
+		}
+	}
+	return ""
+}
+
+// fixedClock is a clock that stands still.
+type fixedClock time.Time
+
+func (c fixedClock) Now() time.Time                  { return time.Time(c) }
+func (c fixedClock) Since(t time.Time) time.Duration { return time.Time(c).Sub(t) }
+
+// unavailable is an HSS that can't be reached.
+type unavailable struct{}
+
+func (unavailable) WithVulnerabilities(_ context.Context, _ image.Reference, f policy.Facts, _ bool) policy.Facts {
+	return f
+}
+
+func (unavailable) Known(image.Reference) (policy.Facts, bool) { return policy.Facts{}, false }
+
+func (unavailable) Facts(context.Context, image.Reference) policy.Facts {
+	return policy.Facts{State: policy.StateUnavailable, Reason: "HSS is unreachable in this case of the test"}
+}

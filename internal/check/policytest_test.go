@@ -1,0 +1,135 @@
+package check_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hssgate/hssgate/internal/check"
+	"github.com/hssgate/hssgate/internal/report"
+)
+
+// testFile writes a file of tests beside the samples.
+func testFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(sampleFolder(t), "test.yaml")
+	writeFile(t, path, text)
+	return path
+}
+
+// runCases runs a test of policies beside the samples.
+func runCases(t *testing.T, text string) (got report.Tests) {
+	t.Helper()
+	if err := check.RunPolicyTests(t.Context(), []string{testFile(t, text)}, &got); err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+const policyTest = `apiVersion: test.hssgate.io/v1alpha1
+kind: PolicyTest
+policies: [policies]
+inventory: inventory.yaml
+config: config.yaml
+now: 2026-11-23T12:00:00Z
+namespaces: {shop: {env: prod}, quiet: {env: dev}}
+cases:
+`
+
+func TestPoliciesAreTested(t *testing.T) {
+	t.Parallel()
+	const high, clean = "image: swr.cn-north-4.myhuaweicloud.com/prod/high:1.0", "image: swr.cn-north-4.myhuaweicloud.com/prod/clean:1.0"
+	tests := map[string]struct {
+		given, expect string
+		want          string
+	}{
+		"as expected":               {high + ", namespace: shop", "verdict: Denied, says: ['severity High'], silent: [malicious]", ""},
+		"another verdict":           {clean + ", namespace: shop", "verdict: Denied", "is Admitted, expected Denied: passes production"},
+		"something unsaid":          {high + ", namespace: shop", "verdict: Denied, says: [malicious]", `without saying "malicious"`},
+		"something said":            {high + ", namespace: shop", "verdict: Denied, silent: [High]", `but says "High"`},
+		"another namespace":         {high + ", namespace: quiet", "verdict: Admitted, says: ['Audit: severity High']", ""},
+		"no policy for a namespace": {high, "verdict: Admitted, says: [no policy applies]", ""},
+		"HSS away":                  {clean + ", namespace: shop, hss: Unavailable", "verdict: Unknown", ""},
+		"six days later":            {clean + ", namespace: shop, later: 144h", "verdict: Admitted", ""},
+		"eight days later":          {clean + ", namespace: shop, later: 192h", "verdict: Denied, says: [scanned 8 days ago]", ""},
+		"a file":                    {"file: manifests/50-init-container.yaml", "verdict: Denied, says: ['init container']", ""},
+		"an object":                 {"object: {apiVersion: v1, kind: Pod, metadata: {namespace: shop}, spec: {containers: [{name: a, " + high + "}]}}", "verdict: Denied", ""},
+	}
+	for name, tt := range tests {
+		got := runCases(t, policyTest+"- {name: one, "+tt.given+", expect: {"+tt.expect+"}}\n")
+		if len(got.Cases) != 1 || len(got.Problems) > 0 {
+			t.Errorf("%s: got %+v", name, got)
+			continue
+		}
+		problem := got.Cases[0].Problem
+		if (problem == "") != (tt.want == "") || !strings.Contains(problem, tt.want) || got.Failed > 0 != (tt.want != "") {
+			t.Errorf("%s: got %q, want %q", name, problem, tt.want)
+		}
+	}
+}
+
+func TestAWrongTestIsRefused(t *testing.T) {
+	t.Parallel()
+	one := "- {name: one, image: a, expect: {verdict: Denied}}\n"
+	tests := map[string]struct{ text, want string }{
+		"another kind":          {strings.Replace(policyTest, "PolicyTest", "Test", 1) + one, `not "test.hssgate.io/v1alpha1", "Test"`},
+		"an unknown field":      {policyTest + strings.Replace(one, "image:", "imgae:", 1), `unknown field "cases[0].imgae"`},
+		"another case":          {policyTest + strings.Replace(one, "image:", "Image:", 1), `unknown field "cases[0].Image"`},
+		"a second document":     {policyTest + one + "---\n" + policyTest + one, "the file must hold one document only: put a second PolicyTest into a file of its own"},
+		"no cases":              {policyTest, "it has no cases"},
+		"no policies":           {strings.Replace(policyTest, "policies: [policies]\n", "", 1) + one, "either policies or preset"},
+		"two inventories":       {strings.Replace(policyTest, "now:", "images: [{}]\nnow:", 1) + one, "exclude each other"},
+		"no name":               {policyTest + strings.Replace(one, "name: one", "name: ''", 1), "cases[0] has no name"},
+		"nothing to evaluate":   {policyTest + strings.Replace(one, "image: a, ", "", 1), "one of image, object and file"},
+		"an unknown verdict":    {policyTest + strings.Replace(one, "Denied", "Refused", 1), `not "Refused"`},
+		"an unknown state":      {policyTest + strings.Replace(one, "image: a", "image: a, hss: Gone", 1), `not "Gone"`},
+		"a delay that is none":  {policyTest + strings.Replace(one, "image: a", "image: a, later: 2 days", 1), `not "2 days"`},
+		"missing policies":      {strings.Replace(policyTest, "[policies]", "[nowhere]", 1) + one, "nowhere"},
+		"a missing inventory":   {strings.Replace(policyTest, "inventory.yaml", "nowhere.yaml", 1) + one, "nowhere.yaml"},
+		"a missing config":      {strings.Replace(policyTest, "config.yaml", "nowhere.yaml", 1) + one, "nowhere.yaml"},
+		"a missing file":        {policyTest + strings.Replace(one, "image: a", "file: nowhere.yaml", 1), "nowhere.yaml"},
+		"an unknown preset":     {strings.Replace(policyTest, "policies: [policies]", "preset: lax", 1) + one, `not "lax"`},
+		"a file without images": {policyTest + strings.Replace(one, "image: a", "file: manifests/00-namespaces.yaml", 1), "no object in it that names images"},
+		"an object that's none": {policyTest + strings.Replace(one, "image: a", "object: {a: 1}", 1), "it is no Kubernetes object"},
+		"a misspelt namespace":  {policyTest + strings.Replace(one, "image: a", "image: a, namespace: shopp", 1), `case "one": namespace "shopp" is not among namespaces (quiet, shop); did you mean "shop"?`},
+		"an object's namespace": {policyTest + strings.Replace(one, "image: a", "namespace: shop, object: {apiVersion: v1, kind: Pod, metadata: {namespace: elsewhere}, spec: {containers: [{image: a}]}}", 1), `namespace "elsewhere" is not among namespaces (quiet, shop): list it there, one without labels as elsewhere: {}`},
+		"one policy, no list":   {strings.Replace(policyTest, "[policies]", "policies", 1) + one, "policies must be a list"},
+		"a number for a name":   {policyTest + strings.Replace(one, "name: one", "name: 7", 1), "cases[0].name must be a string (in quotes, if it reads as something else)"},
+		"now without a day":     {strings.Replace(policyTest, "2026-11-23T12:00:00Z", "yesterday", 1) + one, `now must be a time such as 2026-11-23T12:00:00Z, not "yesterday"`},
+		"now as a date only":    {strings.Replace(policyTest, "2026-11-23T12:00:00Z", "2026-11-23", 1) + one, `now must be a time such as`},
+		"an inventory of faults": {
+			strings.Replace(policyTest, "inventory: inventory.yaml", "images: [{image_name: 7}]", 1) + one, "image_name",
+		},
+	}
+	for name, tt := range tests {
+		if got := runCases(t, tt.text); len(got.Problems) != 1 || !strings.Contains(got.Problems[0].Message, tt.want) {
+			t.Errorf("%s: got %v, want a problem with %q", name, got.Problems, tt.want)
+		}
+	}
+}
+
+// TestNamespacesOfManifestsCountInATest: check reads their labels, too.
+func TestNamespacesOfManifestsCountInATest(t *testing.T) {
+	t.Parallel()
+	const manifests = "apiVersion: v1\nkind: Namespace\nmetadata: {name: new, labels: {env: prod}}\n---\n" +
+		"apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: new}\nspec: {containers: [{name: a, image: swr.cn-north-4.myhuaweicloud.com/prod/high:1.0}]}\n"
+	path := testFile(t, policyTest+"- {name: one, file: new.yaml, expect: {verdict: Denied}}\n")
+	writeFile(t, filepath.Join(filepath.Dir(path), "new.yaml"), manifests)
+	var got report.Tests
+	if err := check.RunPolicyTests(t.Context(), []string{path}, &got); err != nil || len(got.Problems) > 0 || got.Failed > 0 || len(got.Cases) != 1 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestWhatCannotBeReadKeepsNoOtherCaseFromRunning(t *testing.T) {
+	t.Parallel()
+	const missing, good = "- {name: gone, file: nowhere.yaml, expect: {verdict: Denied}}\n", "- {name: good, image: a, expect: {verdict: Admitted}}\n"
+	path := testFile(t, policyTest+missing+good)
+	var got report.Tests
+	if err := check.RunPolicyTests(t.Context(), []string{"no-such.yaml", path}, &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Cases) != 1 || got.Cases[0].Name != "good" || len(got.Problems) != 2 || got.Problems[0].Source != "no-such.yaml" || got.Problems[1].Source != path {
+		t.Errorf("got %+v", got)
+	}
+}

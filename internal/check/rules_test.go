@@ -1,0 +1,148 @@
+package check_test
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hssgate/hssgate/config/presets"
+	"github.com/hssgate/hssgate/internal/check"
+	"github.com/hssgate/hssgate/internal/report"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// TestPresetsAreThoseOfTheChart reads them out of the chart's template, where
+// they stand without anything that Helm would fill in.
+func TestPresetsAreThoseOfTheChart(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../charts/hssgate/templates/_policies.tpl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defined := regexp.MustCompile(`(?s)define "hssgate\.preset\.(\w+)" -}}\n(.*?)\{\{- end`).FindAllStringSubmatch(string(text), -1)
+	if len(defined) != len(presets.Names()) {
+		t.Errorf("the chart has %d presets, the binary has %v", len(defined), presets.Names())
+	}
+	for _, one := range defined {
+		spec := strings.ReplaceAll("\n"+one[2], "\n", "\n  ")
+		want, err := load(t, strings.Replace(policyHead, "{name: p}", "{name: "+one[1]+"}", 1)+spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := check.Preset(one[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want.Policies[0].Spec, got.Policies[0].Spec); diff != "" {
+			t.Errorf("%s (-chart +binary):\n%s", one[1], diff)
+		}
+		if _, err := check.Compile(got, check.CompileOptions{}); err != nil || got.Policies[0].Name != one[1] {
+			t.Errorf("%s: named %q, %v", one[1], got.Policies[0].Name, err)
+		}
+	}
+	if _, err := check.Preset("lax"); err == nil || err.Error() != `preset must be audit, baseline, strict, not "lax"` {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPoliciesAreLoadedOrRefused(t *testing.T) {
+	t.Parallel()
+	const good = "apiVersion: hssgate.io/v1alpha1\nkind: ImageScanPolicy\nmetadata: {name: one}\nspec: {enforcement: Warn}\n"
+	tests := map[string]struct {
+		text, want string
+		names      []string
+	}{
+		"one policy":         {good, "", []string{"one"}},
+		"two of them":        {good + "---\n" + strings.Replace(good, "one", "two", 1), "", []string{"one", "two"}},
+		"a list of them":     {"{apiVersion: v1, kind: List, items: [{apiVersion: hssgate.io/v1alpha1, kind: ImageScanPolicy, metadata: {name: one}, spec: {enforcement: Warn}}]}", "", []string{"one"}},
+		"the same twice":     {good + "---\n" + good, `p.yaml:6: policy "one" is there twice, first in `, nil},
+		"none":               {"# nothing\n", "no ImageScanPolicy", nil},
+		"an unknown field":   {good + "stauts: {}\n", `unknown field "stauts"; did you mean "status"?`, nil},
+		"another case":       {strings.Replace(good, "enforcement: Warn", "Enforcement: Warn", 1), `unknown field "spec.Enforcement"; did you mean "enforcement"?`, nil},
+		"JSON after JSON":    {`{"apiVersion":"hssgate.io/v1alpha1","kind":"ImageScanPolicy","metadata":{"name":"a"}}` + "\n{}", "something follows", nil},
+		"another kind":       {"apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n", `not "v1", "Pod"`, nil},
+		"a policy no name":   {"apiVersion: hssgate.io/v1alpha1\nkind: ImageScanPolicy\n", "p.yaml:1: metadata.name is missing: an ImageScanPolicy must have one", nil},
+		"what isn't YAML":    {good + "---\n{]", "p.yaml:6: read the YAML", nil},
+		"no spec":            {strings.Replace(good, "spec:", "#", 1), `ImageScanPolicy "one" is invalid: spec: Required value`, nil},
+		"a spec of null":     {strings.Replace(good, "{enforcement: Warn}", "null", 1), `ImageScanPolicy "one" is invalid: spec: Required value`, nil},
+		"an unknown version": {strings.Replace(good, "v1alpha1", "v9", 1), "hssgate.io/v9", nil},
+	}
+	for name, tt := range tests {
+		loaded, err := load(t, tt.text)
+		if tt.want != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%s: got %v, want an error with %q", name, err, tt.want)
+			}
+			continue
+		}
+		rules, invalid := check.Compile(loaded, check.CompileOptions{})
+		if diff := cmp.Diff(tt.names, rules.Names()); diff != "" || err != nil || invalid != nil {
+			t.Errorf("%s: %v, %v (-want +got):\n%s", name, err, invalid, diff)
+		}
+	}
+}
+
+// The API server takes such entries away before it evaluates.
+func TestWhatIsNullIsNotThere(t *testing.T) {
+	t.Parallel()
+	loaded, err := load(t, policyHead+"{match: {namespaceSelector: {matchLabels: {env: null, tier: web}}}, require: {maliciousFiles: {max: 0}}}\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"tier": "web"}, loaded.Policies[0].Spec.Match.NamespaceSelector.MatchLabels); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestAnInvalidPolicyFailsClosed(t *testing.T) {
+	t.Parallel()
+	p := v1alpha1.ImageScanPolicy{}
+	p.Name, p.Spec.Require.Expressions = "bad", []v1alpha1.Expression{{Expression: "image."}}
+	compiled, err := check.Compile(check.Resources{Policies: []v1alpha1.ImageScanPolicy{p}}, check.CompileOptions{})
+	if err == nil || !strings.Contains(err.Error(), `policy "bad" is invalid`) {
+		t.Fatalf("got %v", err)
+	}
+	r := checkObjects(t, check.Options{Facts: &facts{}, Rules: compiled}, []check.Object{check.ImageObject("h.io/n0:1", "")})
+	if r.Summary.Denied != 1 {
+		t.Errorf("got %+v", r.Summary)
+	}
+}
+
+// A live exception comes before those of files.
+func TestTheLastExceptionOfANameCounts(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	exception := func(namespace, image string, lifetime time.Duration) v1alpha1.ImageScanException {
+		e := v1alpha1.ImageScanException{ObjectMeta: metav1.ObjectMeta{Name: "one", Namespace: namespace}}
+		e.Spec = v1alpha1.ImageScanExceptionSpec{Images: []string{image}, Policies: []string{"none"}, Reason: "x", ExpiresAt: metav1.NewTime(now.Add(lifetime))}
+		return e
+	}
+	live := exception("shop", "h.io/n1", time.Hour)
+	live.CreationTimestamp = metav1.NewTime(now)
+	for name, tt := range map[string]struct {
+		file     v1alpha1.ImageScanException
+		excepted string // the images, by their numbers
+	}{
+		"of the same name":                           {exception("", "h.io/n2", time.Hour), "2"},
+		"of another namespace":                       {exception("other", "h.io/n2", time.Hour), "1"},
+		"that the API server would refuse to create": {exception("", "h.io/n2", 100*time.Hour), "1"},
+	} {
+		r := check.Resources{Policies: []v1alpha1.ImageScanPolicy{noVulnerabilities("")}, Exceptions: []v1alpha1.ImageScanException{live, tt.file}}
+		rules, _ := check.Compile(r, check.CompileOptions{Namespace: "shop", MaxLifetime: 24 * time.Hour, Now: now})
+		excepted := ""
+		for _, number := range []string{"1", "2"} {
+			objects := []check.Object{check.ImageObject("h.io/n"+number+":1", "shop")}
+			if checkObjects(t, check.Options{Facts: &facts{}, Rules: rules}, objects).Results[0].Verdict == report.Warned {
+				excepted += number
+			}
+		}
+		if excepted != tt.excepted {
+			t.Errorf("%s: the exception of image %s counts, want %s", name, excepted, tt.excepted)
+		}
+	}
+}

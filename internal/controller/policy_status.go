@@ -1,0 +1,139 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/glob"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// Reasons of the conditions Ready, Grace and Effective.
+const (
+	ReasonActive  = "Active"
+	ReasonInvalid = "Invalid"
+
+	ReasonGraceGiven    = "Given"
+	ReasonGraceShort    = "ShorterThanAudits"
+	ReasonAuditDisabled = "AuditDisabled"
+
+	ReasonMatchesNothing      = "MatchesNothing"
+	ReasonHostUnclaimed       = "HostUnclaimed"
+	ReasonPolicyNotFound      = "PolicyNotFound"
+	ReasonExceptionsForbidden = "ExceptionsForbidden"
+)
+
+// Status writes into each policy's status whether it is active as written.
+type Status struct {
+	Client client.Client
+	// AuditInterval is how often running pods are audited; 0: never, and then no
+	// image can have a grace.
+	AuditInterval time.Duration
+	// HSS reports whether HSS answers; optional.
+	HSS *HSS
+	// RegistryHosts are those that a registry of the configuration claims.
+	RegistryHosts []string
+	// ExemptNamespaces are those in which nothing is evaluated.
+	ExemptNamespaces []string
+}
+
+// SetupWithManager follows the policies on the leader.
+func (s *Status) SetupWithManager(mgr ctrl.Manager) error {
+	b := ctrl.NewControllerManagedBy(mgr).
+		Named("policy-status").
+		For(&v1alpha1.ImageScanPolicy{}, builder.WithPredicates(changes()))
+	if s.HSS != nil {
+		if err := mgr.Add(s.HSS); err != nil {
+			return fmt.Errorf("check HSS: %w", err)
+		}
+		b = b.WatchesRawSource(source.Channel(s.HSS.changed, enqueueAll(s.Client, &v1alpha1.ImageScanPolicyList{})))
+	}
+	if err := b.Complete(s); err != nil {
+		return fmt.Errorf("write the status of policies: %w", err)
+	}
+	return nil
+}
+
+// Reconcile writes the status if it differs.
+func (s *Status) Reconcile(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
+	var p v1alpha1.ImageScanPolicy
+	if err := s.Client.Get(ctx, r.NamespacedName, &p); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	before := p.DeepCopy()
+	p.Status.ObservedGeneration = p.Generation
+	ready := newCondition(v1alpha1.ConditionReady, true, ReasonActive, "the policy is active")
+	if _, err := policy.Compile(&p); err != nil {
+		ready = newCondition(v1alpha1.ConditionReady, false, ReasonInvalid, "what is invalid counts as violated or as matching: "+err.Error())
+	}
+	set := conditions{&p.Status.Conditions, p.Generation}
+	set.set(ready)
+	s.setHSS(set)
+	s.setGrace(set, p.Spec.Grace)
+	set.setEffective(s.ineffective(&p.Spec.Match))
+	_, err := writeStatus(ctx, s.Client, before, &p)
+	return ctrl.Result{}, err
+}
+
+// setHSS sets whether HSS answers. A new leader keeps what the last one wrote until
+// it has checked HSS itself.
+func (s *Status) setHSS(set conditions) {
+	if s.HSS == nil {
+		return
+	}
+	condition := s.HSS.Condition()
+	if condition.Status != metav1.ConditionUnknown || meta.FindStatusCondition(*set.all, condition.Type) == nil {
+		set.set(condition)
+	}
+}
+
+// setGrace sets whether images can have the grace that a policy gives.
+func (s *Status) setGrace(set conditions, grace *v1alpha1.Grace) {
+	if grace == nil {
+		meta.RemoveStatusCondition(set.all, v1alpha1.ConditionGrace)
+		return
+	}
+	switch period := grace.Period.Duration; {
+	case s.AuditInterval == 0:
+		set.set(newCondition(v1alpha1.ConditionGrace, false, ReasonAuditDisabled,
+			"no image has a grace: the audit, which sees what runs and passes, is switched off (audit.enabled)"))
+	case period < 2*s.AuditInterval:
+		set.set(newCondition(v1alpha1.ConditionGrace, false, ReasonGraceShort, fmt.Sprintf(
+			"the period of %s can end before the next audit: make it at least twice audit.interval, which is %s", period, s.AuditInterval)))
+	default:
+		set.set(newCondition(v1alpha1.ConditionGrace, true, ReasonGraceGiven, fmt.Sprintf(
+			"an image that ran and passed is admitted for %s after its scan result turns bad", period)))
+	}
+}
+
+// ineffective returns why a policy can have no effect; empty if that is not certain.
+func (s *Status) ineffective(m *v1alpha1.Match) (reason, message string) {
+	if why := policy.MatchesNothing(m, s.ExemptNamespaces); why != "" {
+		return ReasonMatchesNothing, why
+	}
+	var unclaimed []string
+	for _, image := range m.Images {
+		host := glob.Host(image)
+		if host == "" || slices.Contains(s.RegistryHosts, host) {
+			return "", ""
+		}
+		unclaimed = append(unclaimed, host)
+	}
+	if len(unclaimed) == 0 {
+		return "", ""
+	}
+	return ReasonHostUnclaimed, fmt.Sprintf(
+		"no registry of the configuration claims %s: HSS has no scan result of any image that the policy matches, and when.notFound decides",
+		strings.Join(slices.Compact(slices.Sorted(slices.Values(unclaimed))), ", "))
+}

@@ -1,0 +1,129 @@
+package controller_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/hssgate/hssgate/internal/controller"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+func TestTheStatusOfAPolicy(t *testing.T) {
+	t.Parallel()
+	withGrace := denying("p")
+	withGrace.Spec.Grace = &v1alpha1.Grace{Period: metav1.Duration{Duration: time.Hour}}
+	unclaimed := denying("p")
+	unclaimed.Spec.Match.Images = []string{"nobody.example.com/**"}
+	for name, tt := range map[string]struct {
+		policy   *v1alpha1.ImageScanPolicy
+		interval time.Duration
+		want     string
+	}{
+		"a valid policy is ready":               {denying("p"), 0, "Ready True Active"},
+		"an invalid policy names the problem":   {invalid("p"), 0, "Ready False Invalid: what is invalid counts as violated or as matching: "},
+		"a grace that images can have":          {withGrace, time.Minute, "Grace True Given: an image that ran and passed is admitted for 1h0m0s"},
+		"a grace that ends before the audit":    {withGrace, time.Hour, "Grace False ShorterThanAudits: the period of 1h0m0s can end before the next audit"},
+		"a grace without audits":                {withGrace, 0, "Grace False AuditDisabled"},
+		"images of a host that no one claims":   {unclaimed, 0, "Effective False HostUnclaimed: no registry of the configuration claims nobody.example.com"},
+		"the condition Effective is only False": {denying("p"), 0, "Effective"},
+	} {
+		c := newClient(t, nil, tt.policy)
+		reconcile(t, &controller.Status{Client: c, AuditInterval: tt.interval, RegistryHosts: []string{"swr.example.com"}}, "", "p")
+		got := get(t, c, "", "p", &v1alpha1.ImageScanPolicy{})
+		kind, _, present := strings.Cut(tt.want, " ")
+		condition := meta.FindStatusCondition(got.Status.Conditions, kind)
+		switch {
+		case !present && condition == nil:
+		case condition == nil || !strings.HasPrefix(kind+" "+string(condition.Status)+" "+condition.Reason+": "+condition.Message, tt.want):
+			t.Errorf("%s: got %+v, want %s", name, condition, tt.want)
+		case condition.ObservedGeneration != 3 || got.Status.ObservedGeneration != 3:
+			t.Errorf("%s: of generation %d, %d", name, condition.ObservedGeneration, got.Status.ObservedGeneration)
+		}
+	}
+}
+
+func TestStatusIsWrittenOnlyIfItChanges(t *testing.T) {
+	t.Parallel()
+	writes := 0
+	c := newClient(t, &interceptor.Funcs{SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+		writes++
+		return c.SubResource(sub).Patch(ctx, o, patch, opts...)
+	}}, denying("p"))
+	status := &controller.Status{Client: c}
+	for range 3 {
+		reconcile(t, status, "", "p")
+	}
+	if writes != 1 {
+		t.Errorf("the status was written %d times, want once", writes)
+	}
+	reconcile(t, status, "", "gone")
+}
+
+// statusAt writes the status at a time after the exception's creation.
+func statusAt(t *testing.T, c client.Client, recorder events.EventRecorder, after time.Duration) (*v1alpha1.ImageScanException, time.Duration) {
+	t.Helper()
+	s := &controller.ExceptionStatus{Client: c, Events: recorder, Clock: clocktesting.NewFakePassiveClock(today.Add(after)), MaxLifetime: longest}
+	again := reconcile(t, s, "prod", "a").RequeueAfter
+	return get(t, c, "prod", "a", &v1alpha1.ImageScanException{}), again
+}
+
+func TestTheStatusOfAnException(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	wrong := func(e *v1alpha1.ImageScanException) { e.Spec.Images = []string{"nonsense"} }
+	for name, tt := range map[string]struct {
+		exception *v1alpha1.ImageScanException
+		after     time.Duration
+		reason    string
+		expiring  bool
+		again     time.Duration
+		message   string
+	}{
+		"an active one":                {exception("prod", "a", 10*day), time.Hour, "Active", false, time.Hour, "it ends at 2026-12-03T12:00:00Z"},
+		"one that ends tomorrow":       {exception("prod", "a", 10*day), 9 * day, "Active", true, time.Hour, "it ends at 2026-12-03T12:00:00Z"},
+		"a short one before its end":   {exception("prod", "a", 40*time.Minute), 30 * time.Minute, "Active", true, 10 * time.Minute, "it ends at 2026-11-23T12:40:00Z"},
+		"a short one at its beginning": {exception("prod", "a", 40*time.Minute), 0, "Active", false, 30 * time.Minute, "it ends at 2026-11-23T12:40:00Z"},
+		"one that has ended":           {exception("prod", "a", time.Hour), time.Hour, "Expired", false, 0, "it ended at 2026-11-23T13:00:00Z"},
+		"one that is too long":         {exception("prod", "a", 2*longest), time.Hour, "Active", false, time.Hour, "it ends at 2026-12-23T12:00:00Z, 720h0m0s after its creation, the longest that the configuration allows"},
+		"a too long one that is over":  {exception("prod", "a", 2*longest), longest, "Expired", false, 0, "it ended at 2026-12-23T12:00:00Z, 720h0m0s after its creation"},
+		"one that is invalid":          {exception("prod", "a", time.Hour, wrong), time.Hour, "Invalid", false, 0, "it allows nothing: "},
+	} {
+		e, again := statusAt(t, newClient(t, nil, tt.exception), events.NewFakeRecorder(1), tt.after)
+		ready := meta.FindStatusCondition(e.Status.Conditions, v1alpha1.ConditionReady)
+		if ready == nil || ready.Reason != tt.reason || (ready.Status == metav1.ConditionTrue) != (tt.reason == "Active") || !strings.HasPrefix(ready.Message, tt.message) || ready.ObservedGeneration != 3 {
+			t.Errorf("%s: Ready = %+v, want %s because %s", name, ready, tt.reason, tt.message)
+		}
+		if got := meta.IsStatusConditionTrue(e.Status.Conditions, v1alpha1.ConditionExpiring); got != tt.expiring || again != tt.again {
+			t.Errorf("%s: Expiring = %t and again after %s, want %t and %s", name, got, again, tt.expiring, tt.again)
+		}
+	}
+}
+
+func TestTheEndOfAnExceptionIsWarnedOfOnce(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	c := newClient(t, nil, exception("prod", "a", 10*day))
+	recorder := events.NewFakeRecorder(10)
+	for _, after := range []time.Duration{0, 8 * day, 9*day + time.Second, 9*day + time.Hour, 11 * day} {
+		statusAt(t, c, recorder, after)
+	}
+	close(recorder.Events)
+	var got []string
+	for event := range recorder.Events {
+		got = append(got, event)
+	}
+	want := []string{"Warning ExceptionExpiring ends at 2026-12-03T12:00:00Z: then its images are evaluated by policy strict again when pods start (used 0 times up to now)"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}

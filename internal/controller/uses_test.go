@@ -1,0 +1,70 @@
+package controller_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/hssgate/hssgate/internal/controller"
+	"github.com/hssgate/hssgate/internal/gate"
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+func TestUsesAreWrittenAtMostOnceAMinute(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var writes atomic.Int32
+		var fails atomic.Bool
+		c := newClient(t, &interceptor.Funcs{SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+			writes.Add(1)
+			if fails.Load() {
+				return errors.New("connection refused")
+			}
+			return c.SubResource(sub).Patch(ctx, o, patch, opts...)
+		}}, exception("prod", "a", time.Hour))
+		u := controller.NewExceptionUses(c, c, slog.New(slog.DiscardHandler))
+		ctx, stop := context.WithCancel(t.Context())
+		go func() { _ = u.Start(ctx) }()
+		use := func(name string, n int) {
+			e, err := policy.CompileException(exception("prod", name, time.Hour), longest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range n {
+				u.Excepted(gate.ExceptionUse{Exception: e, Policy: "strict"})
+			}
+		}
+		check := func(when string, wantUses int64, wantWrites int32) {
+			synctest.Wait()
+			e := get(t, c, "prod", "a", &v1alpha1.ImageScanException{})
+			if e.Status.Uses != wantUses || writes.Load() != wantWrites {
+				t.Errorf("%s: %d uses in %d writes, want %d in %d", when, e.Status.Uses, writes.Load(), wantUses, wantWrites)
+			}
+		}
+		use("a", 1)
+		check("at once", 1, 1)
+		use("a", 1000)
+		use("deleted", 1)
+		check("within the minute", 1, 1)
+		time.Sleep(time.Minute)
+		check("after a minute", 1001, 2)
+		use("a", 1)
+		fails.Store(true)
+		time.Sleep(time.Minute)
+		check("while writes fail", 1001, 3)
+		fails.Store(false)
+		time.Sleep(time.Minute)
+		check("once they succeed", 1002, 4)
+		use("a", 1)
+		stop()
+		check("at the end", 1003, 5)
+	})
+}

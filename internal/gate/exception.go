@@ -1,0 +1,216 @@
+package gate
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// EffectExcepted is the effect of a violation that an exception admits: none.
+const EffectExcepted v1alpha1.Enforcement = "Excepted"
+
+// maxShownReason limits a reason in a warning, of which the API server sends few
+// characters.
+const maxShownReason = 160
+
+// ExceptionUse is an exception that admitted an object in spite of a policy.
+type ExceptionUse struct {
+	Exception *policy.Exception
+	Policy    string
+}
+
+// String returns the use in one line, with the whole reason.
+func (u ExceptionUse) String() string {
+	e := u.Exception
+	return fmt.Sprintf("%s/%s: policy %s until %s: %s", e.Namespace(), e.Name(), u.Policy, formatTime(e.Until()), e.Reason())
+}
+
+// ExceptionUses returns the exceptions that admit the object, each once for a
+// policy, in order.
+func (d *Decision) ExceptionUses() []ExceptionUse {
+	var uses []ExceptionUse
+	for _, v := range d.Violations {
+		use := ExceptionUse{v.Exception, v.Policy}
+		if v.Exception != nil && !slices.Contains(uses, use) {
+			uses = append(uses, use)
+		}
+	}
+	return uses
+}
+
+// exceptions returns those of the object's namespace, the one that ends last first.
+// Most objects never need them.
+func (e *evaluation) exceptions() []*policy.Exception {
+	if e.looked || e.gate.Exceptions == nil {
+		return e.inNamespace
+	}
+	e.looked = true
+	for _, x := range e.gate.Exceptions(e.request.Namespace) {
+		if x.Namespace() == e.request.Namespace {
+			e.inNamespace = append(e.inNamespace, x)
+		}
+	}
+	slices.SortFunc(e.inNamespace, func(a, b *policy.Exception) int {
+		return cmp.Or(b.Until().Compare(a.Until()), strings.Compare(a.Name(), b.Name()))
+	})
+	return e.inNamespace
+}
+
+// covering returns the active exceptions for an image and a policy. There are none
+// for an invalid reference, which may be any image.
+func (e *evaluation) covering(t *target, p *policy.Policy) []*policy.Exception {
+	if t.err != nil || !p.AllowsExceptions() {
+		return nil
+	}
+	img := policy.Image{Host: t.ref.Host, Path: t.ref.Path, Digest: cmp.Or(t.ref.Digest, t.evaluated.Image.Digest)}
+	var covering []*policy.Exception
+	for _, x := range e.exceptions() {
+		if x.Active(e.now) && x.Covers(p.Name(), &img) {
+			covering = append(covering, x)
+		}
+	}
+	return covering
+}
+
+// excuse is an exception for one image and one policy, with the checks that it
+// excuses.
+type excuse struct {
+	exception *policy.Exception
+	excuses   func(policy.Check) bool
+}
+
+type excuses []excuse
+
+func (e *evaluation) excuses(ctx context.Context, t *target, p *policy.Policy) excuses {
+	var all excuses
+	for _, x := range e.covering(t, p) {
+		all = append(all, excuse{x, x.Excuses(ctx, p, t.evaluated, e.now)})
+	}
+	return all
+}
+
+// forCheck returns the first exception that excuses a check, or nil.
+func (all excuses) forCheck(c policy.Check) *policy.Exception {
+	for _, one := range all {
+		if one.excuses(c) {
+			return one.exception
+		}
+	}
+	return nil
+}
+
+// why returns why no exception excuses a check although one names vulnerabilities
+// that may explain it.
+func (all excuses) why(t *target, c policy.Check) string {
+	i := slices.IndexFunc(all, func(one excuse) bool { return one.exception.NamesVulnerabilities() })
+	reason := t.facts.Unlisted()
+	if i < 0 || reason == "" || !countsVulnerabilities(c) {
+		return ""
+	}
+	return fmt.Sprintf(" (exception %s does not apply: the vulnerabilities are not known one by one: %s)",
+		all[i].exception.Name(), reason)
+}
+
+func (v *Violation) exceptionLine() string {
+	reason := []rune(v.Exception.Reason())
+	if len(reason) > maxShownReason {
+		reason = append(reason[:maxShownReason-1], '…')
+	}
+	return fmt.Sprintf("allowed until %s by ImageScanException %s (%s): %s",
+		formatTime(v.Exception.Until()), v.Exception.Name(), string(reason), v)
+}
+
+func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// UnderGrace reports whether the image would be denied without its grace.
+func (v *Violation) UnderGrace() bool { return v.Exception != nil && v.Exception.IsGrace() }
+
+// GraceNote returns until when the image has grace, or when it ended; empty if it
+// has none.
+func (v *Violation) GraceNote() string {
+	switch {
+	case v.GraceEnd.IsZero():
+		return ""
+	case v.UnderGrace():
+		return "grace until " + formatTime(v.GraceEnd) + ": it ran here and passed before"
+	}
+	return "grace ended at " + formatTime(v.GraceEnd)
+}
+
+// grace returns the exception that gives an image grace, and when that ends or
+// ended. There is none if a finding denies the image that a grace does not cover.
+func (e *evaluation) grace(t *target, v *verdict, excuses excuses) (*policy.Exception, time.Time) {
+	p := v.policy
+	if t.err != nil || p.GracePeriod() == 0 {
+		return nil, time.Time{}
+	}
+	denied := false
+	for _, f := range v.findings {
+		if effect, applies := podEffect(p, f); !applies || effect != v1alpha1.EnforcementDeny || excuses.forCheck(f.Check) != nil {
+			continue
+		}
+		if !p.GraceCovers(f.Check) {
+			return nil, time.Time{}
+		}
+		denied = true
+	}
+	if !denied {
+		return nil, time.Time{}
+	}
+	return p.Grace(e.exceptions(), &t.facts)
+}
+
+// give admits a violation that would deny a pod by a grace, if that has not ended.
+func (v *Violation) give(grace *policy.Exception, end, now time.Time) {
+	if grace == nil || v.PodEffect != v1alpha1.EnforcementDeny {
+		return
+	}
+	v.GraceEnd = end
+	if now.Before(end) {
+		v.Exception, v.Otherwise = grace, v.Effect
+		v.Effect, v.PodEffect = v1alpha1.EnforcementWarn, v1alpha1.EnforcementWarn
+	}
+}
+
+// Sighting is what a policy that gives a grace finds of one use of an image.
+type Sighting struct {
+	Use    image.Use
+	Policy string
+	// Digests are those of each record.
+	Digests []policy.Digests
+	// Passed: nothing was found in completed scans. Bad: what HSS knows of the image
+	// is bad. Neither: it is unknown.
+	Passed, Bad bool
+	// Covered reports, of a bad one, whether a grace covers all that was found.
+	Covered bool
+}
+
+// addSightings adds what the policies find of a use of an image, unless the result
+// is stale or could change once the vulnerabilities are known one by one.
+func (d *Decision) addSightings(use image.Use, t *target) {
+	digests := t.facts.Digests()
+	if t.err != nil || t.facts.Stale || len(digests) == 0 {
+		return
+	}
+	for _, v := range t.verdicts {
+		p, uncovered := v.policy, func(f policy.Finding) bool { return !v.policy.GraceCovers(f.Check) }
+		if p.GracePeriod() == 0 || p.NeedsVulnerabilities(v.findings) && t.facts.Unlisted() != "" {
+			continue
+		}
+		one := Sighting{
+			Use: use, Policy: p.Name(), Digests: digests,
+			Passed: len(v.findings) == 0 && t.facts.HasResults(), Bad: p.Worsened(&t.facts, v.findings),
+			Covered: !slices.ContainsFunc(v.findings, uncovered),
+		}
+		if one.Passed || one.Bad {
+			d.Sightings = append(d.Sightings, one)
+		}
+	}
+}

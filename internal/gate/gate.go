@@ -1,0 +1,292 @@
+// Package gate decides about objects: it matches policies, looks up what HSS knows
+// of their images, evaluates it, and combines the findings. The webhook, the audit
+// and the command line all use it, so that they cannot disagree.
+package gate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// Gate decides about objects that name images. It is safe for concurrent use.
+type Gate struct {
+	// Policies returns those in force, in the order of their names.
+	Policies func() []*policy.Policy
+	// NamespaceLabels returns the labels of a namespace, which must not be modified.
+	NamespaceLabels func(ctx context.Context, namespace string) (map[string]string, error)
+	Facts           Facts
+	Clock           clock.PassiveClock
+	// Patient makes a decision wait for all details of vulnerabilities, not only
+	// for those that it depends on: no admission is waiting.
+	Patient bool
+	// Exceptions returns those of a namespace, active or not, in any order, which must
+	// not be modified; optional.
+	Exceptions func(namespace string) []*policy.Exception
+	// ExemptNamespaces are never evaluated, so that a cluster can always start, and
+	// hssgate too.
+	ExemptNamespaces []string
+
+	references references
+}
+
+// Request is an object to decide about.
+type Request struct {
+	Namespace string
+	Name      string
+	// Workload holds its images; on an update, only the new ones.
+	Workload image.Workload
+	// BeforePinning reports that a pod has not passed the webhook that pins images,
+	// like the pods of a template: it is evaluated as if it had.
+	BeforePinning bool
+	// Sightings requests Decision.Sightings.
+	Sightings bool
+}
+
+// Decide evaluates every image of the object by every policy that matches it. It
+// returns when all is known or ctx ends. Each policy says what happens if HSS has
+// not answered by then.
+func (g *Gate) Decide(ctx context.Context, r Request) Decision {
+	d := Decision{Kind: r.Workload.Kind, Namespace: r.Namespace, Name: r.Name, Outcome: Admitted}
+	policies, err := g.selected(ctx, &r)
+	if err != nil {
+		d.Notices = append(d.Notices, fmt.Sprintf(
+			"labels of namespace %q cannot be read, so every policy that selects by them applies: %s", r.Namespace, err))
+	}
+	if len(policies) == 0 {
+		return d
+	}
+	e := g.newEvaluation(r, policies)
+	e.lookUp(ctx)
+	e.evaluate(ctx)
+	e.addVulnerabilities(ctx)
+	e.report(ctx, &d)
+	d.conclude()
+	return d
+}
+
+// References returns the images that a decision about the object would look up.
+func (g *Gate) References(ctx context.Context, r Request) []image.Reference {
+	// Without a namespace's labels, more policies match, never fewer.
+	policies, _ := g.selected(ctx, &r)
+	var refs []image.Reference
+	for _, t := range g.newEvaluation(r, policies).targets {
+		if t.lookedUp() {
+			refs = append(refs, t.ref)
+		}
+	}
+	if len(refs) > MaxImages {
+		return nil
+	}
+	return refs
+}
+
+// Denies reports whether any policy in force denies in the namespace: then an
+// object there that cannot be evaluated must be denied. An empty namespace is an
+// unknown one.
+func (g *Gate) Denies(namespace string) bool {
+	return !g.Exempts(namespace) && slices.ContainsFunc(g.Policies(), func(p *policy.Policy) bool {
+		return p.Enforcement() == v1alpha1.EnforcementDeny
+	})
+}
+
+// Exempts reports whether nothing in the namespace is evaluated.
+func (g *Gate) Exempts(namespace string) bool {
+	return slices.Contains(g.ExemptNamespaces, namespace)
+}
+
+// few is the usual number of policies that match.
+const few = 16
+
+// selected returns the policies that select an object with images by its labels
+// and those of its namespace. If the namespace's labels cannot be read, it also
+// returns those that select by them, and the error.
+func (g *Gate) selected(ctx context.Context, r *Request) (selected []*policy.Policy, err error) {
+	if len(r.Workload.Uses) == 0 || g.Exempts(r.Namespace) {
+		return nil, nil
+	}
+	policies := g.Policies()
+	selected = make([]*policy.Policy, 0, min(len(policies), few))
+	var labels map[string]string
+	known := false
+	for _, p := range policies {
+		if r.Workload.Template && p.Templates() == v1alpha1.TemplateIgnore || !p.MatchesPod(r.Workload.Labels) {
+			continue
+		}
+		if p.SelectsNamespaces() {
+			if !known {
+				labels, err = g.NamespaceLabels(ctx, r.Namespace)
+				known = true
+			}
+			if err == nil && !p.MatchesNamespace(labels) {
+				continue
+			}
+		}
+		selected = append(selected, p)
+	}
+	return selected, err
+}
+
+// evaluation is the evaluation of one object's images.
+type evaluation struct {
+	gate     *Gate
+	request  Request
+	policies []*policy.Policy
+	targets  []target
+	// ofUse holds the place in targets of each use of an image.
+	ofUse []int
+	now   time.Time
+	// inNamespace are the namespace's exceptions, once exceptions has been called.
+	inNamespace []*policy.Exception
+	looked      bool
+}
+
+// target is one of the different images of an object.
+type target struct {
+	*parsed
+
+	facts policy.Facts
+	// evaluated are the facts that policies evaluate: with the digest, if the image
+	// is still to be pinned.
+	evaluated *policy.Facts
+	// verdicts are of the policies that match the image, in order.
+	verdicts []verdict
+	// wait is how long the decision waits for the image's vulnerabilities.
+	wait time.Duration
+	// violations lack their Use.
+	violations []Violation
+	noticed    bool
+}
+
+// verdict is what one policy finds against an image: nothing, if it passes.
+type verdict struct {
+	policy   *policy.Policy
+	findings []policy.Finding
+}
+
+// newEvaluation finds the different images of an object and the policies that match
+// each. An invalid reference may be any image, so every policy matches it.
+func (g *Gate) newEvaluation(r Request, policies []*policy.Policy) *evaluation {
+	uses := r.Workload.Uses
+	e := &evaluation{
+		gate: g, request: r, policies: policies,
+		targets: make([]target, 0, min(len(uses), MaxImages)), ofUse: make([]int, len(uses)),
+	}
+	places := map[image.Reference]int{}
+	for i := range uses {
+		t := target{parsed: g.references.parse(uses[i].Image)}
+		place, known := places[t.ref]
+		if !known || t.err != nil {
+			place = len(e.targets)
+			t.match(policies)
+			e.targets = append(e.targets, t)
+		}
+		if t.err == nil {
+			places[t.ref] = place
+		}
+		e.ofUse[i] = place
+	}
+	return e
+}
+
+// match adds a verdict of each policy that matches the image.
+func (t *target) match(policies []*policy.Policy) {
+	t.verdicts = make([]verdict, 0, min(len(policies), few))
+	for _, p := range policies {
+		if t.err != nil || p.MatchesImage(t.repository) {
+			t.verdicts = append(t.verdicts, verdict{policy: p})
+		}
+	}
+}
+
+// lookedUp reports whether a decision needs what HSS knows of the image.
+func (t *target) lookedUp() bool { return t.err == nil && len(t.verdicts) > 0 }
+
+// unknown reports whether no scan result is available for the image.
+func (t *target) unknown() bool {
+	return t.err == nil && t.facts.State != policy.StateNotFound && (t.facts.State != policy.StateFound || len(t.facts.Records) == 0)
+}
+
+// display returns the image as it is shown: normalised, as a node would pull it, or
+// quoted as written if it is invalid.
+func (t *target) display() string {
+	if t.err == nil {
+		return t.ref.String()
+	}
+	return quoted(t.written)
+}
+
+// evaluate evaluates each image once by each policy that matches it.
+func (e *evaluation) evaluate(ctx context.Context) {
+	e.now = e.gate.Clock.Now()
+	for i := range e.targets {
+		t := &e.targets[i]
+		e.prepare(t)
+		for k := range t.verdicts {
+			v := &t.verdicts[k]
+			if t.err != nil {
+				v.findings = []policy.Finding{{Check: CheckReference, Message: t.err.Error(), Action: v1alpha1.ActionDeny}}
+				continue
+			}
+			v.findings = v.policy.Evaluate(ctx, t.evaluated, e.now)
+		}
+	}
+}
+
+// prepare sets what policies evaluate: the facts, or, if the image is still to be
+// pinned, the facts with the digest that HSS scanned.
+func (e *evaluation) prepare(t *target) {
+	t.evaluated = &t.facts
+	before := e.request.Workload.Template || e.request.BeforePinning
+	if before && slices.ContainsFunc(t.verdicts, func(v verdict) bool { return v.policy.Pins() }) {
+		t.evaluated = t.facts.AsPinned()
+	}
+}
+
+// report adds to the decision the policies that match, the violations of each use of
+// an image, and what else should be known.
+func (e *evaluation) report(ctx context.Context, d *Decision) {
+	d.Examined = len(e.ofUse)
+	for _, p := range e.policies {
+		matches, unknown := false, false
+		for i := range e.targets {
+			t := &e.targets[i]
+			if slices.ContainsFunc(t.verdicts, func(v verdict) bool { return v.policy == p }) {
+				matches, unknown = true, unknown || t.unknown()
+			}
+		}
+		if matches && d.Policies == nil {
+			d.Policies = make([]string, 0, few)
+		}
+		if matches {
+			d.Policies = append(d.Policies, p.Name())
+		}
+		if unknown {
+			d.Unknown = append(d.Unknown, p.Name())
+		}
+	}
+	for i := range e.targets {
+		e.addViolations(ctx, &e.targets[i])
+	}
+	for i, place := range e.ofUse {
+		t, use := &e.targets[place], e.request.Workload.Uses[i]
+		for _, v := range t.violations {
+			v.Use = use
+			d.Violations = append(d.Violations, v)
+		}
+		if t.facts.Stale && !t.noticed {
+			t.noticed = true
+			d.Notices = append(d.Notices, staleNotice(use, t, e.now))
+		}
+		if e.request.Sightings {
+			d.addSightings(use, t)
+		}
+	}
+}

@@ -1,0 +1,190 @@
+package gate
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/tracing"
+	"github.com/hssgate/hssgate/policy"
+)
+
+const (
+	// MaxImages limits the different images of one object that policies match. Of
+	// an object with more, none is looked up, and each violates its policies.
+	MaxImages = 64
+	// maxParallelLookups limits what one object looks up at once; the inventory has
+	// a limit of its own for all of them together.
+	maxParallelLookups = 16
+	// maxReferenceBytes bounds the parsed references that are kept, however many are
+	// made up: 100,000 usual ones.
+	// One takes referenceBytes and its text twice.
+	maxReferenceBytes = 40 << 20
+	referenceBytes    = 256
+)
+
+// Facts provides what HSS knows of an image.
+type Facts interface {
+	// Known returns what is known and fresh, at once.
+	Known(ref image.Reference) (facts policy.Facts, ok bool)
+	// Facts calls HSS if it must, and returns by the time that ctx ends.
+	Facts(ctx context.Context, ref image.Reference) policy.Facts
+	// WithVulnerabilities returns the facts with the vulnerabilities of their scans,
+	// one by one, as far as they are known by the time that ctx ends. It fetches the
+	// others all the same. They are needed if a verdict depends on them.
+	WithVulnerabilities(ctx context.Context, ref image.Reference, f policy.Facts, needed bool) policy.Facts
+}
+
+// lookUp sets the facts of every image that a policy matches: from memory if they
+// are fresh, else in parallel.
+func (e *evaluation) lookUp(ctx context.Context) {
+	wanted := 0
+	for i := range e.targets {
+		if e.targets[i].lookedUp() {
+			wanted++
+		}
+	}
+	var missing []*target
+	for i := range e.targets {
+		switch t := &e.targets[i]; {
+		case !t.lookedUp():
+		case wanted > MaxImages:
+			t.facts = tooMany(t.ref, wanted)
+		case !e.gate.known(t):
+			missing = append(missing, t)
+		}
+	}
+	if len(missing) == 0 {
+		return
+	}
+	ctx, done := leaveTime(policy.WithNamespace(ctx, e.request.Namespace))
+	defer done()
+	inParallel(missing, func(t *target) { t.facts = e.gate.fetch(ctx, t.ref) })
+}
+
+// leaveTime returns a context that ends a little before ctx does, so that what is
+// known by then can still be evaluated.
+func leaveTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	const part, most = 8, 250 * time.Millisecond
+	return context.WithDeadline(ctx, deadline.Add(-min(time.Until(deadline)/part, most)))
+}
+
+func inParallel(targets []*target, do func(*target)) {
+	if len(targets) == 1 {
+		do(targets[0])
+		return
+	}
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, maxParallelLookups)
+	for _, t := range targets {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			do(t)
+		})
+	}
+	wg.Wait()
+}
+
+// tooMany returns the facts of one of too many images.
+func tooMany(ref image.Reference, images int) policy.Facts {
+	return policy.Facts{
+		Image: policy.Image{Reference: ref.String(), Host: ref.Host, Path: ref.Path, Tag: ref.Tag, Digest: ref.Digest},
+		State: policy.StateUnavailable, Cause: policy.CauseSize,
+		Reason: fmt.Sprintf("the object names %d different images, at most %d are looked up", images, MaxImages),
+	}
+}
+
+// known sets fresh facts, if there are any.
+func (g *Gate) known(t *target) (ok bool) {
+	defer func() {
+		if recover() != nil {
+			ok = false // fetch reports it
+		}
+	}()
+	t.facts, ok = g.Facts.Known(t.ref)
+	return ok
+}
+
+// fetch turns a panic into an unavailable result: in a goroutine of its own it would
+// end the process.
+func (g *Gate) fetch(ctx context.Context, ref image.Reference) (facts policy.Facts) {
+	ctx, span := tracing.Start(ctx, tracing.SpanLookup)
+	defer func() {
+		if r := recover(); r != nil {
+			facts = policy.Facts{
+				State: policy.StateUnavailable, Cause: policy.CauseConfiguration, Reason: fmt.Sprintf("internal error: %v", r),
+			}
+		}
+		endLookup(span, &ref, &facts)
+	}()
+	return g.Facts.Facts(ctx, ref)
+}
+
+func endLookup(span trace.Span, ref *image.Reference, f *policy.Facts) {
+	if !span.IsRecording() {
+		return
+	}
+	state := map[policy.State]string{policy.StateFound: "found", policy.StateNotFound: "not found"}[f.State]
+	if state == "" {
+		state = "unavailable"
+		span.SetStatus(codes.Error, f.Reason)
+	}
+	span.SetAttributes(attribute.String("hssgate.image", ref.String()),
+		attribute.String("hssgate.facts", state), attribute.Int("hssgate.records", len(f.Records)))
+	if f.Stale {
+		span.SetAttributes(attribute.String("hssgate.stale", f.StaleReason))
+	}
+	span.End()
+}
+
+// parsed is a parsed reference, or why it is invalid.
+type parsed struct {
+	written    string
+	ref        image.Reference
+	repository string
+	err        error
+}
+
+// references caches parsed references: the same images come again and again, and
+// parsing one takes longer than the rest of a decision. The zero value is ready
+// for use.
+type references struct {
+	mu    sync.RWMutex
+	known map[string]*parsed
+	bytes int
+}
+
+func (r *references) parse(written string) *parsed {
+	r.mu.RLock()
+	p := r.known[written]
+	r.mu.RUnlock()
+	if p != nil {
+		return p
+	}
+	p = &parsed{written: written}
+	if p.ref, p.err = image.Parse(written); p.err != nil {
+		return p
+	}
+	p.repository = p.ref.Repository()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.known == nil || r.bytes > maxReferenceBytes {
+		r.known, r.bytes = map[string]*parsed{}, 0
+	}
+	if r.known[written] == nil {
+		r.bytes += referenceBytes + 2*len(written)
+	}
+	r.known[written] = p
+	return p
+}

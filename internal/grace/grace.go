@@ -1,0 +1,230 @@
+// Package grace gives an image that runs and passed some time when it turns bad:
+// an ImageScanException by its digest, in each namespace where it runs, until the
+// period of the policy's spec.grace is over. The audit of running pods calls it.
+//
+// It does not decide about pods: the gate reads these exceptions like any others.
+// What passed is kept in memory only, so that an image which turned bad while no
+// leader watched gets no grace.
+package grace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// maxRemembered bounds the images that are remembered: some 20 MB.
+const maxRemembered = 50000
+
+// Graces grants and ends graces. It is not safe for concurrent use.
+type Graces struct {
+	Client client.Client
+	Log    *slog.Logger
+
+	// passed holds the images that passed and have no exception yet.
+	passed map[image]passing
+}
+
+// image is the image of one digest in one namespace, by one policy.
+type image struct{ namespace, policy, digest string }
+
+// passing is when an image last passed, and since when it no longer does; zero: it
+// still does.
+type passing struct{ at, worsened time.Time }
+
+// until returns how long the passing counts if the policy's grace lasts period.
+func (p passing) until(period time.Duration) time.Time {
+	if p.worsened.IsZero() {
+		return p.at.Add(period)
+	}
+	return p.worsened.Add(period)
+}
+
+// Summary counts the running images that have grace by one policy.
+type Summary struct {
+	Images int
+	// NextEnd is when the first of these graces ends.
+	NextEnd time.Time
+	digests map[string]bool
+}
+
+func (s *Summary) add(digest string, end time.Time) {
+	if s.digests == nil {
+		s.digests = map[string]bool{}
+	}
+	s.digests[digest] = true
+	s.Images = len(s.digests)
+	if s.NextEnd.IsZero() || end.Before(s.NextEnd) {
+		s.NextEnd = end
+	}
+}
+
+// Settle grants a grace to what passed before and no longer does, and deletes the
+// exceptions of graces that are over. complete says that the audit could read
+// everything. It returns the graces under way, by policy.
+func (g *Graces) Settle(ctx context.Context, seen *Sightings, complete bool, now time.Time) (map[string]Summary, error) {
+	policies, err := g.policies(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var exceptions v1alpha1.ImageScanExceptionList
+	if err := g.Client.List(ctx, &exceptions, client.HasLabels{v1alpha1.GraceLabel}); err != nil {
+		return nil, fmt.Errorf("list graces: %w", err)
+	}
+	granted := map[image]*v1alpha1.ImageScanException{}
+	for i := range exceptions.Items {
+		granted[imageOf(&exceptions.Items[i])] = &exceptions.Items[i]
+	}
+	g.remember(seen, granted, policies, complete, now)
+	failures := g.grant(ctx, seen, granted, policies)
+	summaries := map[string]Summary{}
+	for name := range policies {
+		summaries[name] = Summary{}
+	}
+	for one, e := range granted {
+		admits, bad := seen.bad[one]
+		end := endOf(e, policies[one.policy])
+		ended := !now.Before(end)
+		switch {
+		// One that has ended stays as long as its image runs, to say so.
+		case policies[one.policy] == nil, complete && !bad && (ended || seen.passed[one]):
+			failures = append(failures, g.revoke(ctx, e))
+		case admits && !ended:
+			s := summaries[one.policy]
+			s.add(one.digest, end)
+			summaries[one.policy] = s
+		}
+	}
+	return summaries, errors.Join(failures...)
+}
+
+// policies returns those that give grace.
+func (g *Graces) policies(ctx context.Context) (map[string]*policy.Policy, error) {
+	var list v1alpha1.ImageScanPolicyList
+	if err := g.Client.List(ctx, &list); err != nil {
+		return nil, fmt.Errorf("list policies: %w", err)
+	}
+	giving := map[string]*policy.Policy{}
+	for i := range list.Items {
+		// An error is for the policy's status.
+		if p, _ := policy.Compile(&list.Items[i]); p.GracePeriod() > 0 {
+			giving[p.Name()] = p
+		}
+	}
+	return giving, nil
+}
+
+// remember notes what passed, and since when it no longer does.
+func (g *Graces) remember(
+	seen *Sightings, granted map[image]*v1alpha1.ImageScanException, policies map[string]*policy.Policy, complete bool, now time.Time,
+) {
+	if g.passed == nil {
+		g.passed = map[image]passing{}
+	}
+	for one, p := range g.passed {
+		given := policies[one.policy]
+		if given == nil || !now.Before(p.until(given.GracePeriod())) {
+			delete(g.passed, one)
+			continue
+		}
+		if _, bad := seen.bad[one]; bad && p.worsened.IsZero() {
+			g.passed[one] = passing{p.at, now}
+		}
+	}
+	dropped := 0
+	for one := range seen.passed {
+		before, known := g.passed[one]
+		_, bad := seen.bad[one]
+		unclear := !complete && (granted[one] != nil || !before.worsened.IsZero())
+		switch {
+		case bad, unclear, policies[one.policy] == nil:
+		case !known && len(g.passed) >= maxRemembered:
+			dropped++
+		default:
+			g.passed[one] = passing{at: now}
+		}
+	}
+	if dropped > 0 {
+		g.Log.Warn("too many running images: some have no grace", "remembered", maxRemembered, "others", dropped)
+	}
+}
+
+// grant creates an exception for each image that passed before and that a grace
+// would admit. What cannot be written is tried again in the next audit.
+func (g *Graces) grant(
+	ctx context.Context, seen *Sightings, granted map[image]*v1alpha1.ImageScanException, policies map[string]*policy.Policy,
+) (failures []error) {
+	for one, p := range g.passed {
+		if !seen.bad[one] || p.worsened.IsZero() {
+			continue
+		}
+		if granted[one] == nil {
+			e := newException(one, p.worsened, policies[one.policy].GracePeriod())
+			err := g.Client.Create(ctx, e)
+			switch {
+			case err == nil:
+				g.Log.Info("grace granted", "namespace", one.namespace, "policy", one.policy, "digest", one.digest, "until", e.Spec.ExpiresAt.UTC())
+				granted[one] = e
+			case apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err), apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+			default:
+				failures = append(failures, fmt.Errorf("grant grace in namespace %q: %w", one.namespace, err))
+				continue
+			}
+		}
+		delete(g.passed, one) // it has had its grace
+	}
+	return failures
+}
+
+func (g *Graces) revoke(ctx context.Context, e *v1alpha1.ImageScanException) error {
+	err := g.Client.Delete(ctx, e, client.Preconditions{UID: &e.UID})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return fmt.Errorf("delete grace %s/%s: %w", e.Namespace, e.Name, err)
+	}
+	return nil
+}
+
+// newException returns the exception of a grace. Its name makes it the only one of
+// its namespace, policy and digest.
+func newException(one image, worsened time.Time, period time.Duration) *v1alpha1.ImageScanException {
+	_, hex, _ := strings.Cut(one.digest, ":")
+	return &v1alpha1.ImageScanException{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: one.namespace, Name: fmt.Sprintf("grace-%s-%.32s", one.policy, hex),
+			Labels: map[string]string{v1alpha1.GraceLabel: one.policy},
+		},
+		Spec: v1alpha1.ImageScanExceptionSpec{
+			Images: []string{one.digest}, Policies: []string{one.policy}, ExpiresAt: metav1.NewTime(worsened.Add(period).Truncate(time.Second)),
+			Reason: fmt.Sprintf("grace of policy %s: the image ran here and passed, and no longer does since %s", one.policy, worsened.UTC().Format(time.RFC3339)),
+		},
+	}
+}
+
+// imageOf returns the image that the exception of a grace is for.
+func imageOf(e *v1alpha1.ImageScanException) image {
+	one := image{namespace: e.Namespace}
+	if len(e.Spec.Policies) == 1 && len(e.Spec.Images) == 1 {
+		one.policy, one.digest = e.Spec.Policies[0], e.Spec.Images[0]
+	}
+	return one
+}
+
+// endOf returns when a grace ends; p is nil if its policy gives none.
+func endOf(e *v1alpha1.ImageScanException, p *policy.Policy) time.Time {
+	if p == nil {
+		return time.Time{}
+	}
+	compiled, _ := policy.CompileException(e, 0) // one that is invalid admits nothing until its end
+	return p.GraceEnd(compiled)
+}

@@ -1,0 +1,104 @@
+package image_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hssgate/hssgate/internal/image"
+)
+
+var pinDigest = "sha256:" + strings.Repeat("a", 64)
+
+func TestPin(t *testing.T) {
+	t.Parallel()
+	for written, want := range map[string]string{
+		"app:1.4":                         "app:1.4@" + pinDigest,
+		"app":                             "app:latest@" + pinDigest,
+		"app:latest":                      "app:latest@" + pinDigest,
+		"swr.example.com/prod/app:1.4":    "swr.example.com/prod/app:1.4@" + pinDigest,
+		"SWR.example.com:443/prod/app:1":  "SWR.example.com:443/prod/app:1@" + pinDigest,
+		"registry:5000/app":               "registry:5000/app:latest@" + pinDigest,
+		"localhost:5000":                  "localhost:5000@" + pinDigest,
+		"[::1]:5000/app":                  "[::1]:5000/app:latest@" + pinDigest,
+		"index.docker.io/library/nginx:1": "index.docker.io/library/nginx:1@" + pinDigest,
+	} {
+		got, err := image.Pin(written, pinDigest)
+		if err != nil || got != want {
+			t.Errorf("Pin(%q) = %q, %v, want %q", written, got, err, want)
+		}
+	}
+}
+
+func TestPinRefuses(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ written, digest, says string }{
+		"what names a digest":      {"app:1@" + pinDigest, pinDigest, "names a digest already"},
+		"what can't be read":       {"App:1", pinDigest, "invalid image reference"},
+		"nothing":                  {"", pinDigest, "invalid image reference"},
+		"an empty digest":          {"app:1", "", "not be read as the same image"},
+		"a digest that is a tag":   {"app:1", "latest", "not be read as the same image"},
+		"a cut digest":             {"app:1", pinDigest[:20], "not be read as the same image"},
+		"a digest in capitals":     {"app:1", "sha256:" + strings.Repeat("A", 64), "not be read as the same image"},
+		"a digest and more":        {"app:1", pinDigest + "@" + pinDigest, "not be read as the same image"},
+		"what is too long already": {strings.Repeat("a", 2000), pinDigest, "invalid image reference"},
+	} {
+		got, err := image.Pin(c.written, c.digest)
+		if err == nil || got != "" || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: got %q, %v, want an error with %q", name, got, err, c.says)
+		}
+	}
+}
+
+// Whatever is pinned is the same image with the digest, and begins as it was
+// written.
+func FuzzPin(f *testing.F) {
+	for _, s := range []string{"app", "app:1.4", "registry:5000/app", "[::1]/a:b", "localhost:5000", "docker.io:443/nginx", "a@b"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, written string) {
+		pinned, err := image.Pin(written, pinDigest)
+		before, parseErr := image.Parse(written)
+		if err != nil {
+			if parseErr == nil && before.Digest == "" && len(written) < 800 {
+				t.Errorf("Pin(%q): %v", written, err)
+			}
+			return
+		}
+		after, err := image.Parse(pinned)
+		before.Digest = pinDigest
+		if err != nil || after != before || !strings.HasPrefix(pinned, written) {
+			t.Errorf("Pin(%q) = %q, read as %+v, %v", written, pinned, after, err)
+		}
+		if again, err := image.Pin(pinned, pinDigest); err == nil {
+			t.Errorf("it was pinned twice: %q", again)
+		}
+	})
+}
+
+func TestPointersLeadToTheUses(t *testing.T) {
+	t.Parallel()
+	const pod = `{"spec":{
+		"containers":[{"name":"a","image":"a:1"},{"name":"b","image":"b:1"}],
+		"ephemeralContainers":[{"name":"e","image":"e:1"}],
+		"initContainers":[{"name":"i","image":"i:1"},{"name":"none"}],
+		"volumes":[{"name":"u","emptyDir":{}},{"name":"v","image":{"reference":"v:1"}},{"name":"w","image":null},{"name":"x","image":{"reference":"x:1"}}]}}`
+	var m image.Manifest
+	if err := json.Unmarshal([]byte(pod), &m); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for i, use := range m.Spec.Uses() {
+		got[m.Spec.Pointers()[i]] = use.Image
+	}
+	want := map[string]string{
+		"/spec/initContainers/0/image": "i:1", "/spec/initContainers/1/image": "",
+		"/spec/containers/0/image": "a:1", "/spec/containers/1/image": "b:1", "/spec/ephemeralContainers/0/image": "e:1",
+		"/spec/volumes/1/image/reference": "v:1", "/spec/volumes/3/image/reference": "x:1",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}

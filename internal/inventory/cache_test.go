@@ -1,0 +1,938 @@
+package inventory_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/inventory"
+	"github.com/hssgate/hssgate/policy"
+)
+
+const app = "swr.example.com/prod/app:1"
+
+func TestHowLongAnAnswerIsFreshDependsOnWhatItSays(t *testing.T) {
+	t.Parallel()
+	multi := func(s hss.ScanStatus) func(*hss.Image) {
+		return func(r *hss.Image) {
+			r.Architectures = []hss.AssociatedImage{
+				{ScanStatus: hss.ScanStatusSuccess, Digest: digest("c")}, {ScanStatus: s, Digest: digest("d")},
+			}
+		}
+	}
+	type testCase struct {
+		ref   string
+		rows  []hss.Image
+		fresh time.Duration
+	}
+	each(t, map[string]testCase{
+		"scanned":                       {app, []hss.Image{row()}, 5 * time.Minute},
+		"scan failed":                   {app, []hss.Image{row(status(hss.ScanStatusFailed))}, 5 * time.Minute},
+		"not found":                     {app, nil, 30 * time.Second},
+		"never scanned":                 {app, []hss.Image{row(status(hss.ScanStatusUnscan))}, 15 * time.Second},
+		"being scanned":                 {app, []hss.Image{row(status(hss.ScanStatusScanning))}, 15 * time.Second},
+		"waiting for its scan":          {app, []hss.Image{row(status(hss.ScanStatusWaitingForScan))}, 15 * time.Second},
+		"one architecture is scanned":   {app, []hss.Image{row(multi(hss.ScanStatusScanning))}, 15 * time.Second},
+		"another architecture, pinned":  {app + "@" + digest("c"), []hss.Image{row(multi(hss.ScanStatusScanning))}, 5 * time.Minute},
+		"one of two rows is scanned":    {app, []hss.Image{row(), row(status("scanning"), func(r *hss.Image) { r.ID = "2" })}, 15 * time.Second},
+		"found, but with other digest":  {app + "@" + digest("b"), []hss.Image{row()}, 30 * time.Second},
+		"found, with that very digest":  {app + "@" + digest("a"), []hss.Image{row()}, 5 * time.Minute},
+		"only a digest, and it's there": {"swr.example.com/prod/app@" + digest("a"), []hss.Image{row()}, 5 * time.Minute},
+	}, func(t *testing.T, test testCase) {
+		f := &world{loose: true, rows: test.rows}
+		i, clock := newInventory(t, f)
+		i.Facts(t.Context(), reference(t, test.ref))
+		clock.Step(test.fresh - time.Nanosecond)
+		i.Facts(t.Context(), reference(t, test.ref))
+		wantCalls(t, f.calls(), 1)
+		clock.Step(time.Nanosecond)
+		i.Facts(t.Context(), reference(t, test.ref))
+		wantCalls(t, f.calls(), 2)
+	})
+}
+
+func TestAnImpatientCallerFailsNobodyAndTheNextFindsTheAnswer(t *testing.T) {
+	t.Parallel()
+	f := &world{loose: true, rows: []hss.Image{row()}}
+	f.slow(3 * time.Second)
+	live(t, f, func(t *testing.T, i *inventory.Inventory) {
+		var patient policy.Facts
+		var callers sync.WaitGroup
+		callers.Go(func() {
+			time.Sleep(time.Second)
+			patient, _ = within(t, i, 5*time.Second, app)
+		})
+		got, took := within(t, i, 2900*time.Millisecond, app)
+		if got.State != policy.StateUnavailable || got.Reason != "HSS did not answer in time (2.9s)" || took != 2900*time.Millisecond {
+			t.Errorf("the impatient one got %v after %s: %s", got.State, took, got.Reason)
+		}
+		callers.Wait()
+		if patient.State != policy.StateFound {
+			t.Errorf("the patient one got %v: %s", patient.State, patient.Reason)
+		}
+		if next, took := within(t, i, time.Second, app); next.State != policy.StateFound || took != 0 || f.calls() != 1 {
+			t.Errorf("the next one got %v after %s and %d questions", next.State, took, f.calls())
+		}
+		if late, _ := within(t, i, 0, ofImage(1)); late.State != policy.StateUnavailable || f.calls() != 1 {
+			t.Errorf("whose time is up got %v after %d questions", late.State, f.calls())
+		}
+	})
+}
+
+func TestWhatIsKnownIsUsedUntilItsStalenessBound(t *testing.T) {
+	t.Parallel()
+	const busy = "HSS answered 503 HSS.0500: busy (request r-1)"
+	for state, rows := range map[policy.State][]hss.Image{policy.StateFound: {row()}, policy.StateNotFound: nil} {
+		f := &world{loose: true, rows: rows}
+		i, clock := newInventory(t, f)
+		asOf := clock.Now()
+		i.Facts(t.Context(), reference(t, app))
+		f.cutOff(&hss.Error{StatusCode: 503, Code: "HSS.0500", Message: "busy", RequestID: "r-1"})
+		clock.Step(24 * time.Hour)
+		got := i.Facts(t.Context(), reference(t, app))
+		if got.State != state || !got.Stale || !got.AsOf.Equal(asOf) || got.StaleReason != busy {
+			t.Errorf("%v, at the bound: got %+v", state, got)
+		}
+		clock.Step(time.Nanosecond)
+		got = i.Facts(t.Context(), reference(t, app))
+		if got.State != policy.StateUnavailable || got.Stale || got.Reason != busy || len(got.Records) > 0 {
+			t.Errorf("%v, past it: got %+v", state, got)
+		}
+		f.set(rows...)
+		clock.Step(3 * time.Second)
+		if got = i.Facts(t.Context(), reference(t, app)); got.State != state || got.Stale || !got.AsOf.Equal(clock.Now()) {
+			t.Errorf("%v, after the outage: got %+v", state, got)
+		}
+	}
+}
+
+func TestAFailureIsRememberedBriefly(t *testing.T) {
+	t.Parallel()
+	f := &world{loose: true, cut: errors.New("broken")}
+	i, clock := newInventory(t, f)
+	for range 3 {
+		if got := i.Facts(t.Context(), reference(t, app)); got.Reason != "HSS could not be called: broken" {
+			t.Errorf("got %q", got.Reason)
+		}
+	}
+	wantCalls(t, f.calls(), 1)
+	i.Facts(t.Context(), reference(t, "swr.example.com/prod/other:1"))
+	wantCalls(t, f.calls(), 2)
+	clock.Step(2 * time.Second)
+	i.Facts(t.Context(), reference(t, app))
+	wantCalls(t, f.calls(), 3)
+}
+
+func TestWhenHSSSaysToWaitTheWholeProjectWaits(t *testing.T) {
+	t.Parallel()
+	type testCase struct {
+		err  error
+		wait time.Duration
+	}
+	each(t, map[string]testCase{
+		"Retry-After":                {fmt.Errorf("rows: %w", &hss.Error{StatusCode: 429, RetryAfter: 30 * time.Second}), 30 * time.Second},
+		"an absurd Retry-After":      {&hss.Error{StatusCode: 503, RetryAfter: 1000 * time.Hour}, 10 * time.Minute},
+		"a 429 that doesn't say":     {&hss.Error{StatusCode: 429}, 0},
+		"refused, which others tell": {&hss.Error{StatusCode: 401, Code: "APIGW.0301", RetryAfter: time.Hour}, 0},
+	}, func(t *testing.T, test testCase) {
+		f := &world{loose: true, cut: test.err}
+		i, clock := newInventory(t, f)
+		i.Facts(t.Context(), reference(t, app))
+		f.set(row())
+		clock.Step(test.wait - time.Nanosecond)
+		other := reference(t, "swr.example.com/prod/other:1")
+		if got := i.Facts(t.Context(), other); test.wait > 0 && (got.State != policy.StateUnavailable || f.calls() != 1) {
+			t.Errorf("during the wait got %v after %d questions", got.State, f.calls())
+		}
+		clock.Step(time.Nanosecond)
+		i.Facts(t.Context(), other)
+		wantCalls(t, f.calls(), 2)
+	})
+}
+
+func TestAnAnswerThatBreaksOffIsNone(t *testing.T) {
+	t.Parallel()
+	f := &world{loose: true, rows: []hss.Image{row()}, cut: errors.New("page 2: cut")}
+	i, clock := newInventory(t, f)
+	if got := i.Facts(t.Context(), reference(t, app)); got.State != policy.StateUnavailable || len(got.Records) != 1 {
+		t.Errorf("got %+v, want the row that was seen, and no answer", got)
+	}
+	f.set(row())
+	clock.Step(time.Minute)
+	i.Facts(t.Context(), reference(t, app))
+	f.cutOff(errors.New("page 2: cut"), row(func(r *hss.Image) { r.Severity = hss.SeveritySecurity }))
+	clock.Step(time.Hour)
+	if got := i.Facts(t.Context(), reference(t, app)); !got.Stale || len(got.Records) != 2 || got.Records[0].Severity != "Low" {
+		t.Errorf("half an answer took the place of a whole one: %+v", got)
+	}
+}
+
+func TestOneSpellingThatFailsMakesNoAnswer(t *testing.T) {
+	t.Parallel()
+	f := &world{loose: true, rows: []hss.Image{row(func(r *hss.Image) { r.Name = "a$b" })}}
+	f.trouble = func(r hss.ListRequest) error {
+		return map[string]error{"a/b": errors.New("broken")}[r.ImageName]
+	}
+	i, _ := newInventory(t, f)
+	if got := i.Facts(t.Context(), reference(t, "swr.example.com/prod/a/b:1")); got.State != policy.StateUnavailable {
+		t.Errorf("got %v", got.State)
+	}
+}
+
+func TestALookUpThatHangsEndsByItself(t *testing.T) {
+	t.Parallel()
+	f := &world{loose: true, rows: []hss.Image{row()}}
+	f.slow(time.Hour)
+	live(t, f, func(t *testing.T, i *inventory.Inventory) {
+		got, took := within(t, i, time.Minute, app)
+		if got.State != policy.StateUnavailable || got.Reason != "HSS did not answer in time (30s)" || took != 30*time.Second {
+			t.Errorf("got %v after %s: %s", got.State, took, got.Reason)
+		}
+	})
+}
+
+func TestWhileHSSHangsAKnownResultIsUsedSoon(t *testing.T) {
+	t.Parallel()
+	pushed := func(r *hss.Image) { r.LatestUpdateTime = r.LatestScanTime.Add(time.Hour) }
+	multi := func(s hss.ScanStatus) func(*hss.Image) {
+		return func(r *hss.Image) {
+			r.MultiArch = true
+			r.Architectures = []hss.AssociatedImage{{ScanStatus: hss.ScanStatusSuccess, Digest: digest("c")}, {ScanStatus: s, Digest: digest("d")}}
+		}
+	}
+	type testCase struct {
+		ref  string
+		rows []hss.Image
+		want time.Duration
+	}
+	each(t, map[string]testCase{
+		"a scanned image waits briefly":                  {app, []hss.Image{row()}, 2 * time.Second},
+		"so it does by its digest":                       {app + "@" + digest("a"), []hss.Image{row()}, 2 * time.Second},
+		"so does one architecture, whatever the other":   {app + "@" + digest("c"), []hss.Image{row(multi(hss.ScanStatusScanning))}, 2 * time.Second},
+		"an unknown image waits for HSS":                 {app, nil, 9 * time.Second},
+		"an unknown digest of a known tag waits for HSS": {app + "@" + digest("b"), []hss.Image{row()}, 9 * time.Second},
+		"a digest of no use waits for HSS":               {app + "@sha512:" + strings.Repeat("ab", 64), []hss.Image{row()}, 9 * time.Second},
+		"an image in scanning waits for it":              {app, []hss.Image{row(status(hss.ScanStatusScanning))}, 9 * time.Second},
+		"an image whose scan failed waits for HSS":       {app, []hss.Image{row(status(hss.ScanStatusFailed))}, 9 * time.Second},
+		"an image pushed after its scan waits for HSS":   {app, []hss.Image{row(pushed)}, 9 * time.Second},
+		"so does one of which one architecture failed":   {app, []hss.Image{row(multi(hss.ScanStatusFailed))}, 9 * time.Second},
+	}, func(t *testing.T, test testCase) {
+		f := &world{loose: true, rows: test.rows}
+		live(t, f, func(t *testing.T, i *inventory.Inventory) {
+			within(t, i, time.Second, test.ref)
+			f.slow(time.Hour)
+			time.Sleep(time.Hour)
+			got, took := within(t, i, 9*time.Second, test.ref)
+			if !got.Stale || took != test.want || !strings.HasPrefix(got.StaleReason, "HSS did not answer in time (") {
+				t.Errorf("stale %v after %s: %s", got.Stale, took, got.StaleReason)
+			}
+		})
+	})
+}
+
+func TestCloseEndsWhatIsUnderWayAndWhatIsKnownStays(t *testing.T) {
+	t.Parallel()
+	f := &world{loose: true, rows: []hss.Image{row()}}
+	live(t, f, func(t *testing.T, i *inventory.Inventory) {
+		within(t, i, time.Second, app)
+		f.slow(time.Hour)
+		got, _ := within(t, i, time.Second, "swr.example.com/prod/other:1")
+		begun := time.Now()
+		i.Close()
+		i.Close()
+		if got.State != policy.StateUnavailable || time.Since(begun) != 0 {
+			t.Errorf("Close took %s; got %v", time.Since(begun), got.State)
+		}
+		if got, _ = within(t, i, time.Second, app); got.State != policy.StateFound {
+			t.Errorf("what is known is %v after Close", got.State)
+		}
+		got, _ = within(t, i, time.Second, "swr.example.com/prod/third:1")
+		if got.State != policy.StateUnavailable || got.Reason != "hssgate is shutting down" {
+			t.Errorf("got %v: %s", got.State, got.Reason)
+		}
+	})
+}
+
+func TestAPanicBelowIsAnErrorOfOneImage(t *testing.T) {
+	t.Parallel()
+	f := &world{trouble: func(hss.ListRequest) error { panic("odd row") }}
+	i, _ := newInventory(t, f)
+	got := i.Facts(t.Context(), reference(t, app))
+	if got.State != policy.StateUnavailable || got.Reason != "HSS could not be called: internal error while calling HSS: panic: odd row" {
+		t.Errorf("got %v: %s", got.State, got.Reason)
+	}
+}
+
+func TestReasonsAreOneShortLine(t *testing.T) {
+	t.Parallel()
+	f := &world{loose: true, cut: errors.New("<html>\n\r\n\t" + strings.Repeat("ä", 5000))}
+	i, _ := newInventory(t, f)
+	got := i.Facts(t.Context(), reference(t, app)).Reason
+	if strings.ContainsAny(got, "\n\r\t") || len(got) > 410 || strings.ContainsRune(got, '\uFFFD') {
+		t.Errorf("got %d bytes: %q", len(got), got)
+	}
+}
+
+// ask asks for n images, one after the other, and returns the last facts.
+func ask(t *testing.T, i *inventory.Inventory, n int, name string) (got policy.Facts) {
+	t.Helper()
+	for m := range n {
+		got, _ = within(t, i, time.Minute, fmt.Sprintf("swr.example.com/prod/%s:%d", name, m))
+	}
+	return got
+}
+
+func state(i *inventory.Inventory) inventory.BreakerState { return i.Stats().Projects[0].Breaker }
+
+func TestTheBreakerOpensOnWhatIsWrongWithHSSOnly(t *testing.T) {
+	t.Parallel()
+	type testCase struct {
+		err   error
+		opens bool
+	}
+	each(t, map[string]testCase{
+		"a broken connection":        {errors.New("connection reset"), true},
+		"503":                        {&hss.Error{StatusCode: 503}, true},
+		"500":                        {&hss.Error{StatusCode: 500, Code: "HSS.0001"}, true},
+		"throttled, without a time":  {&hss.Error{StatusCode: 429, Code: "APIGW.0308"}, true},
+		"an answer that is none":     {&hss.Error{StatusCode: 200}, true},
+		"400 for a parameter":        {&hss.Error{StatusCode: 400, Code: "HSS.0001"}, false},
+		"an error sent as a 200":     {&hss.Error{StatusCode: 200, Code: "HSS.0010"}, false},
+		"no permission":              {&hss.Error{StatusCode: 403, Code: "HSS.0013"}, false},
+		"a refused signature":        {&hss.Error{StatusCode: 401, Code: "APIGW.0301"}, false},
+		"credentials that are held":  {&hss.RefusedError{Err: &hss.Error{StatusCode: 401}}, false},
+		"404, such as from a proxy":  {&hss.Error{StatusCode: 404}, false},
+		"a request that isn't sent":  {&hss.InvalidRequestError{Request: "scan", Problems: []string{"image_id is too long"}}, false},
+		"a row that isn't read":      {errors.Join(&hss.Error{StatusCode: 200}, &hss.RowError{Row: 3, Reason: "vul_id is []"}), false},
+		"502 after several attempts": {fmt.Errorf("after 5 attempts: %w", &hss.Error{StatusCode: 502}), true},
+	}, func(t *testing.T, test testCase) {
+		w := &world{}
+		live(t, w, func(t *testing.T, i *inventory.Inventory) {
+			w.fail(test.err)
+			ask(t, i, 4, "a")
+			if state(i) != inventory.BreakerClosed {
+				t.Errorf("after 4 failures it is %s", state(i))
+			}
+			got := ask(t, i, 6, "b")
+			open := state(i) == inventory.BreakerOpen
+			if open != test.opens || open != strings.HasPrefix(got.Reason, `HSS project "bj4" failed repeatedly, so it is only tried every few seconds; the last failure: `) {
+				t.Errorf("after 10 failures it is %s: %s", state(i), got.Reason)
+			}
+			if want := map[bool]int{true: 5, false: 10}[test.opens]; w.singly() != want {
+				t.Errorf("HSS was asked %d times, want %d", w.singly(), want)
+			}
+		})
+	})
+}
+
+func TestTheBreakerOpensIfHalfOfTheQuestionsFail(t *testing.T) {
+	t.Parallel()
+	for every, opens := range map[int]bool{2: true, 3: false} { // every nth question fails
+		w := &world{}
+		live(t, w, func(t *testing.T, i *inventory.Inventory) {
+			for n := range 60 {
+				w.fail(nil)
+				if n%every == 0 {
+					w.fail(errors.New("broken"))
+				}
+				within(t, i, time.Minute, fmt.Sprintf("swr.example.com/prod/app:%d", n))
+			}
+			if opened := state(i) != inventory.BreakerClosed; opened != opens {
+				t.Errorf("if one of %d fails it is %s", every, state(i))
+			}
+		})
+	}
+}
+
+func TestNoAdmissionWaitsForTheTryWhetherHSSIsWellAgain(t *testing.T) {
+	t.Parallel()
+	w, seen := &world{}, &notes{}
+	clients(t, w, inventory.Options{Observer: seen}, func(t *testing.T, i *inventory.Inventory) {
+		w.fail(errors.New("broken"))
+		ask(t, i, 5, "a")
+		w.forget()
+		w.slow(2 * time.Second)
+		for n := range 600 { // for a minute
+			got, took := within(t, i, time.Minute, fmt.Sprintf("swr.example.com/prod/b:%d", n))
+			want := `HSS project "bj4" failed repeatedly, so it is only tried every few seconds; the last failure: HSS could not be called: broken`
+			if took != 0 || got.Reason != want {
+				t.Fatalf("after %s got %s", took, got.Reason)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := w.listed(); w.singly() != 0 || n < 4 || n > 9 { // each takes 2 s, after a pause of 5 to 10 s
+			t.Errorf("%d images were looked up, and HSS was tried %d times", w.singly(), n)
+		}
+		w.fail(nil)
+		time.Sleep(15 * time.Second)
+		if got := ask(t, i, 10, "d"); got.State != policy.StateNotFound || state(i) != inventory.BreakerClosed {
+			t.Errorf("it is %s, and got %v: %s", state(i), got.State, got.Reason)
+		}
+	})
+	changes := seen.only("breaker")
+	want := []string{"breaker bj4 open", "breaker bj4 half-open", "breaker bj4 open"}
+	if d := cmp.Diff(want, changes[:min(3, len(changes))]); d != "" || changes[len(changes)-1] != "breaker bj4 closed" {
+		t.Error(d, changes)
+	}
+}
+
+func TestAnOutageDelaysNoAdmissionOfAKnownImage(t *testing.T) {
+	t.Parallel()
+	for name, begin := range map[string]func(w *world){
+		"HSS hangs":               func(w *world) { w.slow(time.Hour) },
+		"HSS takes 5 s":           func(w *world) { w.slow(5 * time.Second) },
+		"HSS answers 503":         func(w *world) { w.fail(&hss.Error{StatusCode: 503}) },
+		"the connection is reset": func(w *world) { w.fail(errors.New("connection reset")) },
+	} {
+		for _, n := range []int{50, 3000} {
+			t.Run(fmt.Sprintf("%s, %d images", name, n), func(t *testing.T) {
+				t.Parallel()
+				w := &world{rows: images(n)}
+				live(t, w, func(t *testing.T, i *inventory.Inventory) {
+					for m := range n {
+						within(t, i, time.Minute, ofImage(m))
+					}
+					begin(w)
+					const admissions = 18_000
+					var late atomic.Int64
+					var all sync.WaitGroup
+					for m := range admissions { // for an hour
+						all.Go(func() {
+							got, took := within(t, i, 9*time.Second, ofImage(m*7919%n))
+							if got.State != policy.StateFound {
+								t.Errorf("image %d: %v: %s", m*7919%n, got.State, got.Reason)
+							}
+							if took > time.Second {
+								late.Add(1)
+							}
+						})
+						time.Sleep(time.Hour / admissions)
+					}
+					all.Wait()
+					w.slow(0)
+					w.fail(nil)
+					for use := range 2 { // the first refreshes it
+						time.Sleep(time.Minute)
+						for m := range 20 {
+							if got, _ := within(t, i, 9*time.Second, ofImage(m)); got.State != policy.StateFound || got.Stale && use > 0 {
+								t.Errorf("after the outage, image %d is %v (stale: %v): %s", m, got.State, got.Stale, got.StaleReason)
+							}
+						}
+					}
+					if late.Load()*1000 > admissions {
+						t.Errorf("%d of %d admissions waited over 1 s", late.Load(), admissions)
+					}
+				}, shortStaleness(3*time.Hour))
+			})
+		}
+	}
+}
+
+func TestTenThousandPodsOfFiftyImagesCostFiftyLookUps(t *testing.T) {
+	t.Parallel()
+	for _, latency := range []time.Duration{0, 100 * time.Millisecond, time.Second} {
+		t.Run(latency.String(), func(t *testing.T) {
+			t.Parallel()
+			w := &world{rows: images(50), latency: latency}
+			live(t, w, func(t *testing.T, i *inventory.Inventory) {
+				var pods sync.WaitGroup
+				for n := range 10_000 {
+					pods.Go(func() {
+						if got, _ := within(t, i, 9*time.Second, ofImage(n%50)); got.State != policy.StateFound {
+							t.Errorf("got %v: %s", got.State, got.Reason)
+						}
+					})
+				}
+				begun := time.Now()
+				pods.Wait()
+				// 16 at a time.
+				if took := time.Since(begun); w.singly() != 50 || w.listed() != 0 || took != 4*latency {
+					t.Errorf("%d look-ups and %d lists took %s", w.singly(), w.listed(), took)
+				}
+			})
+		})
+	}
+}
+
+func TestCallsAtOneTimeAreBounded(t *testing.T) {
+	t.Parallel()
+	type testCase struct {
+		bound int
+		facts func(i *inventory.Inventory, ref image.Reference) policy.Facts
+		most  int
+	}
+	each(t, map[string]testCase{
+		"one": {1, func(i *inventory.Inventory, ref image.Reference) policy.Facts {
+			return i.Facts(context.Background(), ref)
+		}, 1},
+		"some": {5, func(i *inventory.Inventory, ref image.Reference) policy.Facts {
+			return i.Facts(context.Background(), ref)
+		}, 5},
+		"the background's 30 %": {16, func(i *inventory.Inventory, ref image.Reference) policy.Facts {
+			return i.Background().Facts(context.Background(), ref)
+		}, 4},
+	}, func(t *testing.T, tt testCase) {
+		w := &world{latency: time.Second}
+		clients(t, w, inventory.Options{MaxConcurrent: tt.bound}, func(t *testing.T, i *inventory.Inventory) {
+			var callers sync.WaitGroup
+			for n := range 12 { // each in two spellings
+				callers.Go(func() { tt.facts(i, reference(t, fmt.Sprintf("swr.example.com/prod/a/b:%d", n))) })
+			}
+			callers.Wait()
+			if w.atOnce() != tt.most || w.singly() != 24 {
+				t.Errorf("%d calls, %d at one time, %d are allowed", w.singly(), w.atOnce(), tt.most)
+			}
+		})
+	})
+}
+
+// warm asks for images of a world in the background until ctx ends.
+func warm(ctx context.Context, t *testing.T, i *inventory.Inventory, from, to int) error {
+	t.Helper()
+	var refs []image.Reference
+	for n := from; n < to; n++ {
+		refs = append(refs, reference(t, ofImage(n)))
+	}
+	return i.Warm(ctx, slices.Values(refs), nil)
+}
+
+func TestAdmissionsGoBeforeTheBackground(t *testing.T) {
+	t.Parallel()
+	w := &world{rows: images(60), latency: time.Second}
+	clients(t, w, inventory.Options{MaxConcurrent: 5}, func(t *testing.T, i *inventory.Inventory) {
+		var callers sync.WaitGroup
+		callers.Go(func() {
+			if err := warm(t.Context(), t, i, 0, 40); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		for n := 40; n < 50; n++ {
+			callers.Go(func() {
+				if _, took := within(t, i, time.Minute, ofImage(n)); took > 4*time.Second {
+					t.Errorf("an admission waited %s", took)
+				}
+			})
+		}
+		callers.Wait()
+	})
+}
+
+func TestNoNamespaceWaitsForAllThatAnotherNeeds(t *testing.T) {
+	t.Parallel()
+	w := &world{rows: images(400), latency: time.Second}
+	live(t, w, func(t *testing.T, i *inventory.Inventory) {
+		var callers sync.WaitGroup
+		for n := 1; n < 400; n++ {
+			callers.Go(func() { i.Facts(policy.WithNamespace(t.Context(), "greedy"), reference(t, ofImage(n))) })
+		}
+		time.Sleep(5 * time.Second)
+		begun := time.Now()
+		i.Facts(policy.WithNamespace(t.Context(), "other"), reference(t, ofImage(0)))
+		if took := time.Since(begun); took > 2*time.Second {
+			t.Errorf("the other namespace waited %s", took)
+		}
+		if n := i.Lanes(); n != 1 {
+			t.Errorf("%d lanes are kept while one namespace waits", n)
+		}
+		callers.Wait()
+		synctest.Wait()
+		if n := i.Lanes(); n != 0 {
+			t.Errorf("%d lanes are kept though nobody waits", n)
+		}
+	})
+}
+
+func TestMadeUpNamesEvictNoKnownImage(t *testing.T) {
+	t.Parallel()
+	const known, madeUp = 500, 30_000
+	w := &world{rows: images(known)}
+	live(t, w, func(t *testing.T, i *inventory.Inventory) {
+		for n := range known {
+			within(t, i, time.Minute, ofImage(n))
+		}
+		for n := range madeUp {
+			ref := image.Reference{Host: "swr.example.com", Path: fmt.Sprintf("prod/made-up-%d", n), Tag: "1"}
+			if f := i.Facts(t.Context(), ref); f.State != policy.StateNotFound {
+				t.Fatal(f.Reason)
+			}
+		}
+		wantKnown(t, i, true, upTo(known)...)
+		if s := i.Stats(); s.Images != known || s.NotFound > madeUp/2 {
+			t.Errorf("%d images and %d made-up names are cached", s.Images, s.NotFound)
+		}
+	}, func(c *config.Configuration) { c.Cache.MaxBytes, c.Projects[0].RequestsPerSecond = 1<<20, 1000 })
+}
+
+func TestTheBackgroundLearnsOfAnOutageAndIsNotCounted(t *testing.T) {
+	t.Parallel()
+	w, seen := &world{rows: []hss.Image{row()}}, &notes{}
+	clients(t, w, inventory.Options{Observer: seen}, func(t *testing.T, i *inventory.Inventory) {
+		b := i.Background()
+		i.Facts(t.Context(), reference(t, app))
+		w.fail(errors.New("down"))
+		time.Sleep(time.Hour)
+		if got := b.Facts(t.Context(), reference(t, app)); got.State != policy.StateFound || !got.Stale || got.StaleReason == "" {
+			t.Errorf("while HSS is down got %+v", got)
+		}
+		if got := b.Facts(t.Context(), reference(t, "swr.example.com/prod/other:1")); got.State != policy.StateUnavailable || got.Reason == "" {
+			t.Errorf("while HSS is down got %+v", got)
+		}
+	})
+	if n := len(seen.only("looked")); n != 1 {
+		t.Errorf("%d uses were counted, those of the background too", n)
+	}
+}
+
+func TestWhatOnlyTheBackgroundAsksForIsNotRefreshed(t *testing.T) {
+	t.Parallel()
+	w := &world{rows: []hss.Image{row()}}
+	live(t, w, func(t *testing.T, i *inventory.Inventory) {
+		for range 10 {
+			i.Background().Facts(t.Context(), reference(t, app))
+			time.Sleep(time.Second)
+		}
+		time.Sleep(time.Hour)
+		wantCalls(t, w.singly(), 1)
+	})
+}
+
+func TestChangesAreCounted(t *testing.T) {
+	t.Parallel()
+	w := &world{rows: []hss.Image{row()}}
+	live(t, w, func(t *testing.T, i *inventory.Inventory) {
+		ref := reference(t, app)
+		step := func(what string, want uint64, rows ...hss.Image) {
+			w.set(rows...)
+			time.Sleep(time.Hour)
+			i.Facts(t.Context(), ref)
+			synctest.Wait()
+			if got := i.Changes(); got != want {
+				t.Errorf("%s: %d changes, want %d", what, got, want)
+			}
+		}
+		step("first seen", 0, row())
+		step("as before", 0, row())
+		step("another severity", 1, row(func(r *hss.Image) { r.Severity = hss.SeverityHigh }))
+		step("gone", 2)
+		step("still gone", 2)
+		step("back", 3, row())
+	})
+}
+
+func TestWhatIsInUseIsRefreshedBeforeItGrowsOld(t *testing.T) {
+	t.Parallel()
+	w := &world{rows: []hss.Image{row()}}
+	live(t, w, func(t *testing.T, i *inventory.Inventory) {
+		w.slow(3 * time.Second)
+		ref := reference(t, app)
+		i.Facts(t.Context(), ref)
+		begun := time.Now()
+		for time.Since(begun) < 2*time.Hour {
+			if _, ok := i.Known(ref); !ok {
+				t.Fatalf("after %s somebody would have to wait", time.Since(begun))
+			}
+			time.Sleep(20 * time.Second)
+		}
+		// Once in 4 minutes, that is four fifths of 5.
+		if got := w.singly(); got < 29 || got > 31 {
+			t.Errorf("HSS was asked %d times in 2 hours", got)
+		}
+	})
+}
+
+func TestStartEndsWithItsContextAndBeginsOnce(t *testing.T) {
+	t.Parallel()
+	w := &world{rows: []hss.Image{row()}}
+	live(t, w, func(t *testing.T, i *inventory.Inventory) {
+		if err := i.Start(t.Context()); err == nil || err.Error() != "the inventory was started already" {
+			t.Errorf("a second Start ended with %v", err)
+		}
+		if i.NeedLeaderElection() {
+			t.Error("only a leader would refresh")
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		i := open(t, w, inventory.Options{Config: settings(synchronised)})
+		w.slow(time.Hour)
+		ctx, cancel := contextFor(t, time.Minute)
+		defer cancel()
+		begun := time.Now()
+		if err := i.Start(ctx); err != nil || time.Since(begun) != time.Minute {
+			t.Errorf("Start ended after %s with %v", time.Since(begun), err)
+		}
+		i.Close()
+		if err := i.Start(t.Context()); err == nil {
+			t.Error("it starts after Close")
+		}
+	})
+}
+
+func TestWarmLooksUpWhatRuns(t *testing.T) {
+	t.Parallel()
+	type testCase struct {
+		change []func(*config.Configuration)
+		singly int
+	}
+	each(t, map[string]testCase{
+		"one by one":     {nil, 50},
+		"after the list": {[]func(*config.Configuration){synchronised}, 0},
+	}, func(t *testing.T, test testCase) {
+		w := &world{rows: today(50), latency: 100 * time.Millisecond}
+		live(t, w, func(t *testing.T, i *inventory.Inventory) {
+			begun := time.Now()
+			refs := func(yield func(image.Reference) bool) {
+				for n := range 10_000 {
+					if !yield(reference(t, ofImage(n%50))) {
+						return
+					}
+				}
+			}
+			images, known, calls := 0, 0, 0
+			err := i.Warm(t.Context(), refs, func(i, k int) {
+				if k > i || i < images || k < known {
+					t.Errorf("%d of %d after %d of %d", k, i, known, images)
+				}
+				images, known, calls = i, k, calls+1
+			})
+			if err != nil || images != 50 || known != 50 || calls != 100 {
+				t.Errorf("%d of %d are known, told %d times: %v", known, images, calls, err)
+			}
+			if took := time.Since(begun); took > 5*time.Second || w.singly() != test.singly {
+				t.Errorf("%d questions took %s", w.singly(), took)
+			}
+			wantKnown(t, i, true, upTo(50)...)
+		}, test.change...)
+	})
+}
+
+func TestWarmAsksAgainForWhatFailed(t *testing.T) {
+	t.Parallel()
+	type testCase struct {
+		outage, time time.Duration
+		failed       string
+	}
+	each(t, map[string]testCase{
+		"HSS is well":            {0, 10 * time.Second, ""},
+		"HSS is away for 4 s":    {4 * time.Second, 2 * time.Minute, ""},
+		"HSS is away for longer": {time.Hour, 10 * time.Second, "30 of 30 images could not be looked up ahead of time, the first since"},
+	}, func(t *testing.T, test testCase) {
+		w := &world{rows: today(30)}
+		live(t, w, func(t *testing.T, i *inventory.Inventory) {
+			begun := time.Now()
+			w.failIf(func(hss.ListRequest) error {
+				if time.Since(begun) < test.outage {
+					return errors.New("away")
+				}
+				return nil
+			})
+			ctx, cancel := contextFor(t, test.time)
+			defer cancel()
+			err := warm(ctx, t, i, 0, 30)
+			if took := time.Since(begun); err == nil && took < test.outage || err != nil && took != test.time {
+				t.Errorf("it took %s", took)
+			}
+			if (err == nil) != (test.failed == "") || err != nil && (!strings.HasPrefix(err.Error(), test.failed) || !strings.HasSuffix(err.Error(), "away")) {
+				t.Errorf("got %v, want %q", err, test.failed)
+			}
+			wantKnown(t, i, err == nil, upTo(30)...)
+		})
+	})
+}
+
+func TestWarmWaitsForAListNoLongerThanHalfOfItsTime(t *testing.T) {
+	t.Parallel()
+	w := &world{rows: today(5)}
+	w.trouble = func(r hss.ListRequest) error {
+		if r.ImageName == "" {
+			return errors.New("too many rows")
+		}
+		return nil
+	}
+	live(t, w, func(t *testing.T, i *inventory.Inventory) {
+		ctx, cancel := contextFor(t, 10*time.Second)
+		defer cancel()
+		begun := time.Now()
+		if err := warm(ctx, t, i, 0, 5); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begun); took < 5*time.Second || took > 6*time.Second || w.singly() != 5 {
+			t.Errorf("%d questions took %s", w.singly(), took)
+		}
+	}, synchronised, func(c *config.Configuration) { c.Projects[0].RequestsPerSecond = 100 })
+}
+
+// typical is a row as SWR's are: names of a few words, a commit's hash as the
+// version, all counts and times.
+func typical(n int) hss.Image {
+	return hss.Image{
+		ID: fmt.Sprint(10_000_000 + n), Namespace: fmt.Sprintf("team-%02d", n%40), Name: fmt.Sprintf("payments-service-%d", n/50),
+		Version: fmt.Sprintf("v1.%d.%d-%07x", n%50, n%7, n), Digest: fmt.Sprintf("sha256:%064x", n+1),
+		Type: hss.ImageTypePrivate, RegistryType: hss.RegistryTypeSWRPrivate, RegistryName: "SWR",
+		ScanStatus: hss.ScanStatusSuccess, Severity: hss.SeverityMedium,
+		Vulnerabilities: new(n % 300), UnsafeSettings: new(n % 9), MaliciousFiles: new(0),
+		LatestScanTime: time.UnixMilli(1_700_000_000_000 + int64(n)), LatestUpdateTime: time.UnixMilli(1_690_000_000_000 + int64(n)),
+	}
+}
+
+// referenceOf is the reference with tag that finds a row.
+func referenceOf(r hss.Image) image.Reference {
+	return image.Reference{Host: "swr.example.com", Path: r.Namespace + "/" + r.Name, Tag: r.Version}
+}
+
+// heap is how much memory is in use.
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// filled is an inventory that has looked up n images, each with so much text, and how the memory has grown. Its tests run
+// alone, since it counts all memory of the program.
+func filled(t *testing.T, n, text, maxBytes int) (i *inventory.Inventory, grown int) {
+	t.Helper()
+	f := &echo{}
+	i = open(t, f, inventory.Options{Config: settings(func(c *config.Configuration) { c.Cache.MaxBytes = config.Bytes(maxBytes) })})
+	before := heap()
+	for m := range n {
+		f.row = typical(m)
+		f.row.ScanFailedDescription = strings.Repeat("x", text)
+		i.Facts(t.Context(), referenceOf(f.row))
+	}
+	return i, int(heap()) - int(before)
+}
+
+func TestAnImageTakesLessThanAKilobyte(t *testing.T) {
+	const n = 100_000
+	i, grown := filled(t, n, 0, n*1200)
+	s := i.Stats()
+	if s.Images < n*99/100 {
+		t.Fatalf("%d of %d images are cached", s.Images, n)
+	}
+	t.Logf("%d images take %d bytes each, %d by the cache's estimate", s.Images, grown/n, s.Bytes/uint64(s.Images))
+	if grown/n >= 1024 {
+		t.Errorf("an image takes %d bytes", grown/n)
+	}
+}
+
+func TestTheCacheIsBoundedInBytes(t *testing.T) {
+	const most = 1 << 20
+	i, grown := filled(t, 2000, 10_000, most)
+	if grown > 4*most {
+		t.Errorf("the memory grew by %d bytes", grown)
+	}
+	// What was stored last is counted a moment later.
+	s := i.Stats()
+	for n := 0; n < 3000 && s.Bytes > most+100_000; n++ {
+		time.Sleep(10 * time.Millisecond)
+		s = i.Stats()
+	}
+	if s.Bytes > most+100_000 || s.Images < 50 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// During an outage, images that are not known are refused for hours.
+func TestALookUpThatIsRefusedLeavesNothingBehind(t *testing.T) {
+	const n = 20_000
+	i := open(t, &world{cut: &hss.Error{StatusCode: 503, RetryAfter: time.Hour}}, inventory.Options{})
+	i.Facts(t.Context(), reference(t, app))
+	before := heap()
+	for m := range n {
+		if f := i.Facts(t.Context(), referenceOf(typical(m))); f.State != policy.StateUnavailable {
+			t.Fatalf("got %v", f.State)
+		}
+	}
+	if grown := int(heap()) - int(before); grown > n*20 {
+		t.Errorf("%d look-ups left %d bytes behind", n, grown)
+	}
+	runtime.KeepAlive(i)
+}
+
+// echo answers every request with its one row.
+type echo struct {
+	inventory.Lister
+	row hss.Image
+}
+
+func (e *echo) All(context.Context, hss.ListRequest) iter.Seq2[hss.Image, error] {
+	return func(yield func(hss.Image, error) bool) { yield(e.row, nil) }
+}
+
+// spied is a lister and an observer that keep the spans below which HSS is called.
+type spied struct {
+	*world
+	inventory.Observer
+
+	mu               sync.Mutex
+	spans, exemplars []trace.SpanContext
+}
+
+func (s *spied) Looked(string, inventory.Outcome) {}
+
+func (s *spied) Asked(ctx context.Context, _ string, _ time.Duration, _ error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.exemplars = append(s.exemplars, trace.SpanContextFromContext(ctx))
+}
+
+func (s *spied) All(ctx context.Context, r hss.ListRequest) iter.Seq2[hss.Image, error] {
+	s.mu.Lock()
+	s.spans = append(s.spans, trace.SpanContextFromContext(ctx))
+	s.mu.Unlock()
+	return s.world.All(ctx, r)
+}
+
+func TestACallIsBelowTheLookUpThatBeganItAndOthersAreLinkedToThat(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		spans := tracetest.NewInMemoryExporter()
+		tracer := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)).Tracer("test")
+		w := &spied{world: &world{}}
+		w.set(images(1)...)
+		w.slow(time.Second)
+		i := open(t, w, inventory.Options{Observer: w})
+		lookUp := func(name string) trace.Span {
+			ctx, span := tracer.Start(t.Context(), name)
+			go func() {
+				defer span.End()
+				i.Facts(ctx, reference(t, ofImage(0)))
+			}()
+			synctest.Wait()
+			return span
+		}
+		first := lookUp("first")
+		lookUp("second")
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		for _, spans := range [][]trace.SpanContext{w.spans, w.exemplars} {
+			if len(spans) != 1 || !spans[0].Equal(first.SpanContext()) {
+				t.Errorf("HSS was called below %v, want %v", spans, first.SpanContext())
+			}
+		}
+		for _, s := range spans.GetSpans() {
+			if linked := len(s.Links) == 1 && s.Links[0].SpanContext.Equal(first.SpanContext()); linked != (s.Name == "second") {
+				t.Errorf("%s is linked with %v", s.Name, s.Links)
+			}
+		}
+	})
+}

@@ -1,0 +1,266 @@
+package inventory
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/policy"
+)
+
+// Wrap returns a transport in place of the one that a project's client uses, such as one that traces.
+type Wrap func(project string, base http.RoundTripper) http.RoundTripper
+
+// NewClients returns the HSS client of every project of a configuration, by the project's name. It reads certificates,
+// but no credentials, and sends no request. The clients keep to requestsPerSecond; an [Inventory] bounds how many requests
+// are in flight. A key that HSS refuses for one of them is paused for all.
+func NewClients(c *config.Configuration, userAgent string, wrap ...Wrap) (map[string]Lister, error) {
+	clients, keys := map[string]Lister{}, hss.NewKeyGuard()
+	var failed []error
+	for i := range c.Projects {
+		p := &c.Projects[i]
+		client, err := newClient(p, identifyingFields(c, p.Name), keys, userAgent, wrap)
+		if err != nil {
+			failed = append(failed, fmt.Errorf("project %q: %w", p.Name, err))
+			continue
+		}
+		clients[p.Name] = client
+	}
+	if len(failed) > 0 {
+		return nil, errors.Join(failed...)
+	}
+	return clients, nil
+}
+
+func newClient(p *config.Project, identifying []string, keys *hss.KeyGuard, userAgent string, wrap []Wrap) (*hss.Client, error) {
+	endpoint := p.Endpoint
+	if endpoint == "" {
+		var err error
+		if endpoint, err = hss.RegionEndpoint(p.Region); err != nil {
+			return nil, err
+		}
+	}
+	transport, err := newTransport(p.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range wrap {
+		transport = w(p.Name, transport)
+	}
+	credentials, err := newCredentials(p.Credentials)
+	if err != nil {
+		return nil, err
+	}
+	var iam string
+	if p.Region != "" {
+		if iam, err = hss.IAMEndpoint(p.Region); err != nil {
+			return nil, err
+		}
+	}
+	return hss.NewClient(hss.Config{
+		Endpoint:       endpoint,
+		AllowInsecure:  p.Insecure,
+		ProjectID:      p.ProjectID,
+		Region:         p.Region,
+		IAMEndpoint:    iam,
+		Credentials:    credentials,
+		Transport:      transport,
+		UserAgent:      userAgent,
+		AttemptTimeout: time.Duration(p.RequestTimeout),
+		Budget:         newBudget(p),
+		Keys:           keys,
+		Retry:          hss.RetryPolicy{Failed: func(ctx context.Context, err error) { attemptOf(ctx).noteRetry(err) }},
+
+		IdentifyingFields: identifying,
+	})
+}
+
+// identifyingFields returns the fields of a row by which a registry of the project is identified besides its name.
+func identifyingFields(c *config.Configuration, project string) []string {
+	var fields []string
+	for i := range c.Registries {
+		r := &c.Registries[i]
+		if r.Project != project {
+			continue
+		}
+		for name, value := range map[string]string{"registry_id": r.RegistryID, "instance_id": r.InstanceID} {
+			if value != "" {
+				fields = append(fields, name)
+			}
+		}
+	}
+	return fields
+}
+
+// newTransport returns a transport of the project's own, which trusts the certificates in caFile or, without one, the
+// system's, and keeps as many connections as there are calls at one time.
+func newTransport(caFile string) (http.RoundTripper, error) {
+	base, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		return nil, fmt.Errorf("http.DefaultTransport is a %T, not an *http.Transport", http.DefaultTransport)
+	}
+	t := base.Clone()
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = maxConcurrent, maxConcurrent
+	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	if caFile == "" {
+		return t, nil
+	}
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading caFile: %w", err)
+	}
+	t.TLSClientConfig.RootCAs = x509.NewCertPool()
+	if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("caFile %s holds no PEM certificate", caFile)
+	}
+	return t, nil
+}
+
+// newCredentials returns the source that the configuration names.
+func newCredentials(c config.Credentials) (hss.CredentialSource, error) {
+	switch c.Source {
+	case config.SourceDefault:
+		return hss.DefaultCredentials(), nil
+	case config.SourceEnvironment:
+		return hss.EnvironmentCredentials(), nil
+	case config.SourceProfile:
+		return hss.ProfileCredentials(c.ProfileFile), nil
+	case config.SourceFiles:
+		return hss.FileCredentials(c.AccessKeyFile, c.SecretKeyFile, c.SecurityTokenFile), nil
+	case config.SourceMetadata:
+		return hss.MetadataCredentials(), nil
+	case config.SourcePodIdentity:
+		return hss.PodIdentityCredentials(), nil
+	case config.SourceTokenFile:
+		return hss.TokenFile(c.TokenFile), nil
+	default:
+		return nil, fmt.Errorf("unknown source of credentials %q", c.Source)
+	}
+}
+
+// ProjectCheck is the result of one signed call to the HSS of a project.
+type ProjectCheck struct {
+	// Project and Region are the configuration's; Region may be empty.
+	Project, Region string
+	// ProjectID is the configured one, that of the credentials, or the one that IAM has for the region; empty if none was
+	// found.
+	ProjectID string
+	// Images is how many images HSS lists; -1: it does not say.
+	Images int
+	// Err is why HSS could not be used, or nil, and Fault whose trouble that is.
+	Err   error
+	Fault policy.Cause
+	// Cause is Err in plain words: what is wrong and what to do, in one line and without secrets. Empty without Err.
+	Cause string
+	// Temporary reports whether the same call may succeed a little later without anyone changing anything: no complete
+	// answer came, or HSS was overloaded.
+	Temporary bool
+}
+
+// Check makes one signed call for every project, side by side, and returns a result for each, in the order of the
+// configuration. It is bound by the same limits as look-ups.
+func (i *Inventory) Check(ctx context.Context) []ProjectCheck {
+	checks := make([]ProjectCheck, len(i.projects))
+	var all sync.WaitGroup
+	for n, p := range i.projects {
+		all.Go(func() { checks[n] = i.check(ctx, p) })
+	}
+	all.Wait()
+	return checks
+}
+
+// check makes the call for one project.
+func (i *Inventory) check(ctx context.Context, p *project) ProjectCheck {
+	c := ProjectCheck{Project: p.name, Region: p.region, Images: hss.UnknownTotal}
+	c.Err = p.call(ctx, p.images, func(ctx context.Context) (err error) {
+		if client, ok := p.client.(interface {
+			ProjectID(ctx context.Context) (string, error)
+		}); ok {
+			if c.ProjectID, err = client.ProjectID(ctx); err != nil {
+				return err
+			}
+		}
+		c.Images, err = p.countImages(ctx)
+		return err
+	})
+	if c.Err != nil {
+		c.Cause = strings.Join(strings.Fields(causeOf(c.Err, c.ProjectID)), " ")
+		c.Fault = p.classify(c.Err)
+		c.Temporary = isTemporary(c.Err)
+	}
+	return c
+}
+
+// countImages lists one image, and returns how many there are if HSS says so.
+func (p *project) countImages(ctx context.Context) (int, error) {
+	request := hss.ListRequest{EnterpriseProjectID: p.enterpriseProject, Limit: 1}
+	if list, ok := p.client.(pager); ok {
+		page, err := list.List(ctx, request)
+		if err != nil {
+			return hss.UnknownTotal, err
+		}
+		return page.Total, nil
+	}
+	return hss.UnknownTotal, nil // a file
+}
+
+// causeOf describes why the HSS of a project could not be used, and what to do.
+func causeOf(err error, projectID string) string {
+	if own, ok := errors.AsType[*failure](err); ok && own.kind == breakerOpen {
+		err = own.last
+	}
+	if refused, ok := errors.AsType[*hss.RefusedError](err); ok {
+		return causeOfRefusal(refused)
+	}
+	answer, answered := errors.AsType[*hss.Error](err)
+	if _, searched := errors.AsType[*hss.ProjectError](err); searched {
+		return causeOfNoProject(err, answer)
+	}
+	switch {
+	case answered && answer.StatusCode == http.StatusNotFound || answered && strings.HasSuffix(answer.Code, ".0101"):
+		return fmt.Sprintf("this API does not exist here (%s): check region and endpoint; not every region has it", answer)
+	case answered && answer.Forbidden():
+		return fmt.Sprintf("no permission (%s): grant HSS ReadOnlyAccess in project %s, or correct projectID", answer, projectID)
+	case hss.Temporary(err) && !answered:
+		return "cannot reach HSS: " + withoutQuery(err)
+	}
+	if _, none := errors.AsType[*hss.NoCredentialsError](err); !none && errors.Is(err, hss.ErrNotConfigured) {
+		return "no credentials found: " + strings.TrimPrefix(err.Error(), "getting credentials: ")
+	}
+	return strings.TrimPrefix(reasonOf(err), "HSS could not be called: ")
+}
+
+// causeOfNoProject describes why IAM gave no project ID; answer is nil if IAM did not answer.
+func causeOfNoProject(err error, answer *hss.Error) string {
+	switch {
+	case answer != nil && answer.Forbidden():
+		return fmt.Sprintf("%s: allow the action iam:projects:listProjects, or set projectID", err)
+	case answer == nil && hss.Temporary(err):
+		return fmt.Sprintf("cannot reach IAM, which has the project ID: %s: open the way to it, or set projectID", withoutQuery(err))
+	}
+	return err.Error()
+}
+
+// causeOfRefusal says which key is refused, by whom and what to do.
+func causeOfRefusal(r *hss.RefusedError) string {
+	service, key, advice := "HSS", "the access key "+r.AccessKey, "check that the secret key belongs to it and that it is enabled"
+	if r.Err.Service != "" {
+		service = r.Err.Service
+	}
+	if r.AccessKey == "" {
+		key, advice = "the token", "renew it"
+	}
+	if r.Err.ClockSkew != 0 || strings.HasSuffix(r.Err.Code, ".0303") {
+		advice = "set the clock of the node"
+	}
+	return fmt.Sprintf("%s refuses %s (%s): %s", service, key, r.Err, advice)
+}

@@ -1,0 +1,439 @@
+package inventory_test
+
+import (
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/hss/hsstest"
+	"github.com/hssgate/hssgate/internal/inventory"
+	"github.com/hssgate/hssgate/policy"
+)
+
+func TestNewRefusesWhatCannotWork(t *testing.T) {
+	t.Parallel()
+	for want, o := range map[string]inventory.Options{
+		"inventory needs a configuration": {},
+		`project "bj4" has no client`:     {Config: settings()},
+		`project "bj4" is to be synchronised, and its client *inventory_test.echo cannot list pages`: {
+			Config: settings(synchronised), Clients: map[string]inventory.Lister{"bj4": &echo{}},
+		},
+	} {
+		if _, err := inventory.New(o); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	if _, err := inventory.New(inventory.Options{Config: config.Default()}); !errors.As(err, new(*config.Error)) {
+		t.Errorf("with an invalid configuration: %v", err)
+	}
+}
+
+func TestNewClientsNamesEveryProjectThatFails(t *testing.T) {
+	t.Parallel()
+	empty := write(t, "empty.pem", "nothing")
+	c := settings()
+	c.Projects = nil
+	for n, ca := range []string{"", filepath.Join(t.TempDir(), "none.pem"), empty} {
+		p := config.DefaultProject()
+		p.Name, p.Region, p.CAFile = fmt.Sprintf("p%d", n), "cn-north-4", ca
+		c.Projects = append(c.Projects, p)
+	}
+	clients, err := inventory.NewClients(c, "test")
+	if err == nil || clients != nil {
+		t.Fatalf("got %v, %v", clients, err)
+	}
+	for _, want := range []string{`project "p1": reading caFile: `, `project "p2": caFile ` + empty + " holds no PEM certificate"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	if strings.Contains(err.Error(), "p0") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestNewClientsTakesEverySourceOfCredentials(t *testing.T) {
+	t.Parallel()
+	for _, credentials := range []config.Credentials{
+		{Source: config.SourceDefault},
+		{Source: config.SourceEnvironment},
+		{Source: config.SourceProfile},
+		{Source: config.SourceFiles, AccessKeyFile: "/ak", SecretKeyFile: "/sk"},
+		{Source: config.SourceMetadata},
+		{Source: config.SourcePodIdentity},
+		{Source: config.SourceTokenFile, TokenFile: "/t"},
+	} {
+		c := settings(func(c *config.Configuration) { c.Projects[0].Credentials = credentials })
+		if err := c.Validate(); err != nil {
+			t.Errorf("%s: %v", credentials.Source, err)
+		}
+		if clients, err := inventory.NewClients(c, "test"); err != nil || clients["bj4"] == nil {
+			t.Errorf("%s: got %v, %v", credentials.Source, clients, err)
+		}
+	}
+	c := settings(func(c *config.Configuration) { c.Projects[0].Credentials.Source = "Magic" })
+	if _, err := inventory.NewClients(c, "test"); err == nil || !strings.Contains(err.Error(), `unknown source of credentials "Magic"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTheObserverIsToldEverything(t *testing.T) {
+	t.Parallel()
+	f, seen, clock := &world{loose: true, rows: []hss.Image{row()}}, &notes{}, clocktesting.NewFakeClock(time.Unix(100_000, 0))
+	i := open(t, f, inventory.Options{Clock: clock, Observer: seen})
+	i.Facts(t.Context(), reference(t, app))
+	i.Facts(t.Context(), reference(t, app))
+	i.Facts(t.Context(), reference(t, "nginx"))
+	clock.Step(time.Hour)
+	f.cutOff(errors.New("down"))
+	i.Facts(t.Context(), reference(t, app))
+	i.Facts(t.Context(), reference(t, "swr.example.com/prod/other"))
+	want := []string{
+		"asked bj4 0s failed=false", "looked swr miss", "looked swr hit", "looked  unclaimed",
+		"asked bj4 0s failed=true", "looked swr stale", "asked bj4 0s failed=true", "looked swr unavailable",
+	}
+	if d := cmp.Diff(want, slices.Clone(seen.seen)); d != "" {
+		t.Error(d)
+	}
+}
+
+// inRegion makes an inventory of one project that has a region and no ID. HSS
+// and IAM are served by server.
+func inRegion(t *testing.T, server *hsstest.Server, secretKeyFile string) (*inventory.Inventory, *notes) {
+	t.Helper()
+	t.Setenv("HUAWEICLOUD_SDK_IAM_ENDPOINT", server.URL)
+	seen := &notes{}
+	return withClients(t, settings(func(c *config.Configuration) {
+		p := &c.Projects[0]
+		p.Endpoint, p.Credentials = server.URL, credentialFiles(t, "")
+		p.Credentials.SecretKeyFile = secretKeyFile
+	}), inventory.Options{Observer: seen}), seen
+}
+
+func TestCheckReportsWhatHSSAnswers(t *testing.T) {
+	const secretKey = "hsstest-secret-key"
+	in := func(id, region string) hsstest.Option {
+		return hsstest.WithIAMProjects(hsstest.IAMProject{ID: id, Name: region})
+	}
+	for name, test := range map[string]struct {
+		options   []hsstest.Option
+		secretKey string
+		fault     *hsstest.Fault
+		id        string
+		images    int
+		cause     string
+		temporary bool
+	}{
+		"an answer": {options: []hsstest.Option{in("p9", "cn-north-4")}, id: "p9", images: 1},
+		"a key that HSS refuses": {secretKey: "wrong", images: -1,
+			cause: "IAM refuses the access key HSSTESTACCESSKEY (IAM answered 401 APIGW.0301: Incorrect IAM authentication information: "},
+		"no project in the region": {options: []hsstest.Option{in("p9", "eu-west-101")}, images: -1,
+			cause: "region cn-north-4 is not enabled for the account of these credentials, since IAM has no project of that name: enable the region, or set projectID"},
+		"several projects in the region": {options: []hsstest.Option{in("a", "cn-north-4"), in("b", "cn-north-4")}, images: -1,
+			cause: "the account has 2 projects named cn-north-4 (a, b): set projectID to one of them"},
+		"no permission at IAM": {fault: new(hsstest.StatusFault(http.StatusForbidden).ForEndpoint(hsstest.EndpointProjects)), images: -1,
+			cause: "cannot find the project ID of region cn-north-4 through IAM: IAM answered 403 "},
+		"no permission at HSS": {options: []hsstest.Option{in("p9", "cn-north-4")}, id: "p9", images: -1,
+			fault: new(hsstest.ErrorFault(http.StatusBadRequest, "HSS.0013", "No permission.").ForEndpoint(hsstest.EndpointImages)),
+			cause: "no permission (HSS answered 400 HSS.0013: No permission."},
+		"no such API": {id: hsstest.DefaultProjectID, images: -1,
+			fault: new(hsstest.ErrorFault(http.StatusNotFound, "APIGW.0101", "The API does not exist.").ForEndpoint(hsstest.EndpointImages)),
+			cause: "this API does not exist here (HSS answered 404 APIGW.0101: The API does not exist."},
+		"connections to IAM that break": {fault: new(hsstest.ResetFault().Times(0).ForEndpoint(hsstest.EndpointProjects)), images: -1,
+			cause: "cannot reach IAM, which has the project ID: ", temporary: true},
+		"connections that break": {fault: new(hsstest.ResetFault().Times(0).ForEndpoint(hsstest.EndpointImages)), id: hsstest.DefaultProjectID, images: -1,
+			cause: "cannot reach HSS: ", temporary: true},
+		"an overload": {fault: new(hsstest.StatusFault(http.StatusServiceUnavailable).Times(0).ForEndpoint(hsstest.EndpointImages)), id: hsstest.DefaultProjectID, images: -1,
+			cause: "HSS answered 503", temporary: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := hsstest.NewServer(append(test.options, hsstest.WithImages(served("app", "1")))...)
+			defer server.Close()
+			if test.fault != nil {
+				server.Inject(*test.fault)
+			}
+			if test.secretKey == "" {
+				test.secretKey = secretKey
+			}
+			i, _ := inRegion(t, server, write(t, "sk", test.secretKey))
+			checks := i.Check(t.Context())
+			if len(checks) != 1 {
+				t.Fatalf("%d checks, want 1", len(checks))
+			}
+			got := checks[0]
+			if got.Project != "bj4" || got.Region != "cn-north-4" || got.ProjectID != test.id || got.Images != test.images {
+				t.Errorf("got %+v", got)
+			}
+			if (got.Err == nil) != (test.cause == "") || !strings.HasPrefix(got.Cause, test.cause) || got.Temporary != test.temporary {
+				t.Errorf("cause %q, temporary %t; want %q, %t", got.Cause, got.Temporary, test.cause, test.temporary)
+			}
+			if strings.Contains(got.Cause, test.secretKey) || strings.Contains(got.Cause, "\n") {
+				t.Errorf("the cause holds the secret key or has two lines: %q", got.Cause)
+			}
+		})
+	}
+}
+
+func TestCheckReportsMissingCredentials(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "none")
+	for name, test := range map[string]struct {
+		credentials config.Credentials
+		want        string
+	}{
+		"no variables": {config.Credentials{Source: config.SourceEnvironment}, "no credentials found: environment: HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK are not configured"},
+		"no file":      {config.Credentials{Source: config.SourceTokenFile, TokenFile: missing}, "getting credentials: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("HUAWEICLOUD_SDK_AK", "")
+			t.Setenv("HUAWEICLOUD_SDK_SK", "")
+			server := hsstest.NewServer()
+			defer server.Close()
+			i := against(t, server, func(c *config.Configuration) { c.Projects[0].Credentials = test.credentials })
+			if got := i.Check(t.Context())[0]; !strings.HasPrefix(got.Cause, test.want) || got.Temporary {
+				t.Errorf("got %q, temporary %t; want %q", got.Cause, got.Temporary, test.want)
+			}
+		})
+	}
+}
+
+func TestRefusedCredentialsAreReportedOnceAndSoIsTheEnd(t *testing.T) {
+	server := hsstest.NewServer()
+	defer server.Close()
+	secretKey := write(t, "sk", "wrong")
+	i, seen := inRegion(t, server, secretKey)
+	for range 5 {
+		i.Check(t.Context())
+	}
+	got := seen.only("credentials")
+	if len(got) != 1 || !strings.HasPrefix(got[0], "credentials bj4 IAM refuses the access key HSSTESTACCESSKEY (IAM answered 401 APIGW.0301: ") ||
+		!strings.HasSuffix(got[0], ": check that the secret key belongs to it and that it is enabled") {
+		t.Errorf("got %q", got)
+	}
+	if err := os.WriteFile(secretKey, []byte(hsstest.DefaultCredential().SecretKey), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// The client keeps that IAM refused for a second.
+	for begun := time.Now(); i.Check(t.Context())[0].Err != nil && time.Since(begun) < patience; {
+		time.Sleep(10 * time.Millisecond)
+	}
+	for range 5 {
+		if c := i.Check(t.Context())[0]; c.Err != nil {
+			t.Error(c.Cause)
+		}
+	}
+	if got := seen.only("credentials"); len(got) != 2 || got[1] != "credentials bj4 " {
+		t.Errorf("once the key is right: %q", got)
+	}
+}
+
+// write puts a file into a folder of the test's own.
+func write(tb testing.TB, name, content string) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return path
+}
+
+// patience bounds what takes real time, on a machine however slow, and is never
+// spent when all is well.
+const patience = 5 * time.Minute
+
+// withClients makes an inventory whose clients are the real ones.
+func withClients(tb testing.TB, c *config.Configuration, o inventory.Options) *inventory.Inventory {
+	tb.Helper()
+	clients, err := inventory.NewClients(c, "hssgate/test")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	o.Config, o.Clients = c, clients
+	i, err := inventory.New(o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(i.Close)
+	return i
+}
+
+// credentialFiles are the files of an access key.
+func credentialFiles(tb testing.TB, secretKey string) config.Credentials {
+	tb.Helper()
+	return config.Credentials{
+		Source: config.SourceFiles, AccessKeyFile: write(tb, "ak", hsstest.DefaultCredential().AccessKey), SecretKeyFile: write(tb, "sk", secretKey),
+	}
+}
+
+// against makes an inventory whose clients are the real ones and ask server.
+func against(tb testing.TB, server *hsstest.Server, change ...func(*config.Configuration)) *inventory.Inventory {
+	tb.Helper()
+	c := settings(func(c *config.Configuration) {
+		p := &c.Projects[0]
+		p.Region, p.Endpoint, p.ProjectID, p.RequestTimeout = "", server.URL, "p1", config.Duration(time.Minute)
+		p.Credentials = credentialFiles(tb, hsstest.DefaultCredential().SecretKey)
+	})
+	for _, f := range change {
+		f(c)
+	}
+	return withClients(tb, c, inventory.Options{LookupTimeout: patience, MaxConcurrent: 2})
+}
+
+func served(name, version string) hsstest.Image {
+	return hsstest.Image{
+		Namespace: "prod", ImageName: name, ImageVersion: version, ImageDigest: digest("a"), ImageType: "private_image",
+		ScanStatus: "success", SeverityLevel: "Low", VulNum: hsstest.Count(3), LatestScanTime: time.UnixMilli(1_000_000),
+	}
+}
+
+func TestTheRealClientAsksAServerThatMatchesLooselyAndRepeatsRows(t *testing.T) {
+	t.Parallel()
+	rows := []hsstest.Image{served("app", "1"), served("my-app", "1"), served("app", "1.1"), served("team$app", "1")}
+	for n := range 450 {
+		rows = append(rows, served("app", fmt.Sprintf("1-%d", n)))
+	}
+	dev := served("app", "1")
+	dev.Namespace = "prod-dev"
+	harbor := served("app", "1")
+	harbor.ImageType = "harbor"
+	rows = append(rows, dev, harbor)
+	server := hsstest.NewServer(hsstest.WithImages(rows...), hsstest.WithSubstringMatching(), hsstest.WithRepeatedRows(), hsstest.WithShuffledRows(7))
+	defer server.Close()
+	i := against(t, server)
+	for ref, want := range map[string]string{
+		app:                                                    "app:1",
+		app + "@" + digest("a"):                                "app:1",
+		"swr.example.com/prod/app:1-449":                       "app:1-449",
+		"swr.example.com/prod/team/app:1":                      "team$app:1",
+		"swr.example.com/prod/pp:1":                            "",
+		"swr.example.com/rod/app:1":                            "",
+		app + "@" + digest("b"):                                "",
+		"swr.example.com/prod/my-app@" + digest("a"):           "my-app:1",
+		"swr.example.com/prod/app:" + strings.Repeat("1", 100): "",
+	} {
+		got, _ := within(t, i, patience, ref)
+		var names []string
+		for _, r := range got.Records {
+			names = append(names, r.Name+":"+r.Version)
+		}
+		if names := strings.Join(names, " "); names != want || (got.State != policy.StateFound && got.State != policy.StateNotFound) {
+			t.Errorf("%s: got %q, want %q (%v: %s)", ref, names, want, got.State, got.Reason)
+		}
+	}
+}
+
+func TestTheRealClientAndAServerInTrouble(t *testing.T) {
+	t.Parallel()
+	type testCase struct {
+		fault   hsstest.Fault
+		want    string
+		timeout time.Duration
+	}
+	each(t, map[string]testCase{
+		"an empty 200":            {hsstest.EmptyFault(), "HSS answered 200", time.Minute},
+		"a 200 without list":      {hsstest.NoDataListFault(), "HSS answered 200", time.Minute},
+		"an error that's a 200":   {hsstest.ErrorFault(http.StatusOK, "HSS.0010", "denied"), "HSS answered 200 HSS.0010: denied", time.Minute},
+		"no permission":           {hsstest.ErrorFault(http.StatusBadRequest, "HSS.0013", "no permission"), "HSS answered 400 HSS.0013: no permission", time.Minute},
+		"a page for people":       {hsstest.HTMLFault(http.StatusNotFound), "HSS answered 404", time.Minute},
+		"garbage":                 {hsstest.GarbageFault(), "HSS answered 200", time.Minute},
+		"Retry-After in an hour":  {hsstest.ThrottleFault("3600"), "HSS answered 429 APIGW.0308", time.Minute},
+		"answers that never come": {hsstest.HangFault(), "HSS", 300 * time.Millisecond},
+		"broken connections":      {hsstest.ResetFault(), "HSS could not be called: rows from 0 on: ", time.Minute},
+	}, func(t *testing.T, test testCase) {
+		server := hsstest.NewServer(hsstest.WithImages(served("app", "1")))
+		defer server.Close()
+		i := against(t, server, func(c *config.Configuration) {
+			c.Projects[0].RequestTimeout = config.Duration(test.timeout)
+		})
+		server.Inject(test.fault.Times(0))
+		got, _ := within(t, i, patience, app)
+		if got.State != policy.StateUnavailable || !strings.HasPrefix(got.Reason, test.want) || strings.ContainsAny(got.Reason, "\n?") {
+			t.Errorf("got %v: %s\nwant %s", got.State, got.Reason, test.want)
+		}
+	})
+}
+
+func TestNewClientsTrustsTheConfiguredCertificates(t *testing.T) {
+	t.Parallel()
+	server := hsstest.NewTLSServer(hsstest.WithImages(served("app", "1")))
+	defer server.Close()
+	if got, _ := within(t, against(t, server), patience, app); got.State != policy.StateUnavailable || !strings.Contains(got.Reason, "certificate") {
+		t.Errorf("without caFile got %v: %s", got.State, got.Reason)
+	}
+	ca := write(t, "ca.pem", certificateOf(t, server))
+	i := against(t, server, func(c *config.Configuration) { c.Projects[0].CAFile = ca })
+	if got, _ := within(t, i, patience, app); got.State != policy.StateFound {
+		t.Errorf("with caFile got %v: %s", got.State, got.Reason)
+	}
+}
+
+// certificateOf asks a server for its certificate, as PEM.
+func certificateOf(tb testing.TB, server *hsstest.Server) string {
+	tb.Helper()
+	r, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, server.URL, http.NoBody)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	response, err := server.Client().Do(r)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer response.Body.Close()
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: response.TLS.PeerCertificates[0].Raw}))
+}
+
+// sevenProjects are all asked with the same key.
+func sevenProjects(t *testing.T, server *hsstest.Server, secretKey string) *inventory.Inventory {
+	t.Helper()
+	c, credentials := config.Default(), credentialFiles(t, secretKey)
+	for n := range 7 {
+		p, r := config.DefaultProject(), config.DefaultRegistry()
+		p.Name, p.Endpoint, p.ProjectID, p.Credentials = fmt.Sprint("p", n), server.URL, fmt.Sprint("id", n), credentials
+		r.Name, r.Hosts, r.Project = fmt.Sprint("r", n), []string{fmt.Sprintf("swr%d.example.com", n)}, p.Name
+		c.Projects, c.Registries = append(c.Projects, p), append(c.Registries, r)
+	}
+	return withClients(t, c, inventory.Options{})
+}
+
+func TestAMistypedKeyOfManyProjectsIsNotLocked(t *testing.T) {
+	t.Parallel()
+	server := hsstest.NewServer(hsstest.WithImages(served("app", "1")))
+	t.Cleanup(server.Close)
+	lookUp := func(i *inventory.Inventory) (states []policy.State) {
+		var projects sync.WaitGroup
+		states = make([]policy.State, 7)
+		for n := range states {
+			projects.Go(func() {
+				got, _ := within(t, i, patience, fmt.Sprintf("swr%d.example.com/prod/app:1", n))
+				states[n] = got.State
+			})
+		}
+		projects.Wait()
+		return states
+	}
+	for _, state := range lookUp(sevenProjects(t, server, "mistyped")) {
+		if state != policy.StateUnavailable {
+			t.Errorf("with a mistyped key an image is %v", state)
+		}
+	}
+	if n := server.Stats().Requests; n != 2 {
+		t.Errorf("%d requests were sent with a mistyped key, want 2", n)
+	}
+	for _, state := range lookUp(sevenProjects(t, server, hsstest.DefaultCredential().SecretKey)) {
+		if state != policy.StateFound {
+			t.Errorf("with the right key an image is %v: the key may be locked", state)
+		}
+	}
+}

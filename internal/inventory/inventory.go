@@ -1,0 +1,354 @@
+// Package inventory returns what HSS knows of an image.
+//
+// A reference belongs to the one configured registry that claims its host and namespace; without one the image is not
+// found. HSS is queried by name, and every row is compared here, exactly and in every part.
+//
+// Results are cached in memory. A result past its TTL is refreshed before it is used as long as HSS is well; otherwise
+// it is used at once, marked stale, and refreshed in the background, up to cache.maxStaleness. One look-up runs for an
+// image at a time, whoever needs it, and goes on when the request that started it has timed out.
+//
+// Calls to a project pass its circuit breaker, one concurrency limit and one rate limit. Admissions of one namespace
+// get at most three quarters of the concurrent calls, the background (refreshes, audits, synchronisation) less.
+package inventory
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"iter"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/policy"
+)
+
+const (
+	// maxRecords bounds the rows of one image.
+	maxRecords = 1000
+	// vulnerabilityBytes bounds the cached vulnerability lists.
+	vulnerabilityBytes = 16 << 20
+	// errorFor is how long HSS is not called again for an image after a failure.
+	errorFor = 2 * time.Second
+	// pendingFor is how long a result of an image that waits to be scanned is fresh, at most.
+	pendingFor = 15 * time.Second
+	// forbiddenFor is the same after HSS denied permission to list vulnerabilities.
+	forbiddenFor = 10 * time.Minute
+	// refreshTenths is the part of a result's TTL, in tenths, after which its use refreshes it in the background.
+	refreshTenths = 8
+)
+
+// Lister lists what HSS knows; *hss.Client implements it.
+type Lister interface {
+	// All yields every row, page after page, and ends with the first error. A row that changes meanwhile comes in each
+	// state.
+	All(ctx context.Context, r hss.ListRequest) iter.Seq2[hss.Image, error]
+	// Vulnerabilities yields those of one image.
+	Vulnerabilities(ctx context.Context, r hss.VulnerabilityRequest) iter.Seq2[hss.Vulnerability, error]
+}
+
+// Options configure an Inventory.
+type Options struct {
+	// Config holds the registries, the projects and the bounds of the cache.
+	Config *config.Configuration
+	// Clients are the projects' clients, by the projects' names. A project whose client is no *hss.Client can be neither
+	// synchronised nor scanned on demand.
+	Clients map[string]Lister
+	// Clock defaults to the real time.
+	Clock clock.Clock
+	// Observer is optional.
+	Observer Observer
+	// Random returns a number in [0,1) for jitter. It must be safe for concurrent use. It defaults to math/rand/v2.
+	Random func() float64
+	// Explained keeps HSS's answers for Explain and ExplainVulnerabilities.
+	Explained bool
+	// MaxConcurrent bounds the calls of a project at one time. It defaults to 16.
+	MaxConcurrent int
+	// LookupTimeout bounds one look-up, with all pages and attempts. It defaults to 30s, or requestTimeout if that is longer.
+	LookupTimeout time.Duration
+	// ErrorFor is how long HSS is not called again for an image after a failure. It defaults to 2s.
+	ErrorFor time.Duration
+}
+
+// Inventory returns what HSS knows of an image. It is safe for concurrent use.
+type Inventory struct {
+	cfg       config.Cache
+	clock     clock.Clock
+	observer  Observer
+	random    func() float64
+	projects  []*project
+	claims    map[string][]*registry
+	errorFor  time.Duration
+	records   *cache[key, []policy.Record]
+	lists     *cache[scanKey, vulnerabilities]
+	seed      maphash.Seed // of the hashes of rows
+	explained bool
+	responses responses
+	changes   atomic.Uint64
+	started   atomic.Bool
+
+	base     context.Context //nolint:containedctx // the lifetime of look-ups, which outlive the requests that start them
+	cancel   context.CancelFunc
+	mu       sync.Mutex
+	closed   bool
+	underWay sync.WaitGroup
+}
+
+// New validates the options and returns an Inventory that has not called HSS yet. Close ends its look-ups.
+func New(o Options) (*Inventory, error) {
+	if o.Config == nil {
+		return nil, errors.New("inventory needs a configuration")
+	}
+	if err := o.Config.Validate(); err != nil {
+		return nil, fmt.Errorf("invalid configuration: %w", err)
+	}
+	i := &Inventory{
+		cfg: o.Config.Cache, clock: o.Clock, observer: o.Observer, random: o.Random, claims: map[string][]*registry{},
+		errorFor: cmp.Or(o.ErrorFor, errorFor), seed: maphash.MakeSeed(), explained: o.Explained,
+	}
+	o.MaxConcurrent = cmp.Or(o.MaxConcurrent, maxConcurrent)
+	if i.clock == nil {
+		i.clock = clock.RealClock{}
+	}
+	if i.observer == nil {
+		i.observer = noObserver{}
+	}
+	if i.random == nil {
+		i.random = rand.Float64
+	}
+	if err := i.compile(&o); err != nil {
+		return nil, err
+	}
+	i.records = newCache(i, uint64(i.cfg.MaxBytes), recordsBytes, i.listRecords) //nolint:gosec // Validate refuses negative ones
+	i.records.replaced = func(was, becomes *answer[[]policy.Record]) {
+		if !areSame(was.value, becomes.value) {
+			i.changes.Add(1)
+		}
+	}
+	i.lists = newCache(i, vulnerabilityBytes, vulnerabilities.bytes, i.listVulnerabilities)
+	i.lists.forbiddenFor = forbiddenFor
+	i.base, i.cancel = context.WithCancel(context.Background())
+	return i, nil
+}
+
+// Known returns what is cached of an image, and whether it is fresh; Facts would return the same then. It never waits. An
+// image that no registry claims is known not to be found. The records are shared and must not be changed.
+func (i *Inventory) Known(ref image.Reference) (policy.Facts, bool) {
+	k, a, f, fresh := i.recall(&ref)
+	if fresh {
+		i.noteUse(k, a, &f)
+	}
+	return f, fresh
+}
+
+// Facts returns what HSS knows of an image now. It returns when ctx ends, if not before, and never fails: State says
+// whether a result is available. The records are shared and must not be changed.
+func (i *Inventory) Facts(ctx context.Context, ref image.Reference) policy.Facts {
+	k, a, f, fresh := i.recall(&ref)
+	if fresh {
+		i.noteUse(k, a, &f)
+		return f
+	}
+	f, outcome := i.lookUp(ctx, k, a, f, admissionLane(ctx))
+	i.observer.Looked(k.registry.Name, outcome)
+	return f
+}
+
+// noteUse counts a use of a cached answer, and refreshes it in the background if it is close to the end of its TTL.
+func (i *Inventory) noteUse(k key, a *answer[[]policy.Record], f *policy.Facts) {
+	if k.registry == nil {
+		i.observer.Looked("", Unclaimed)
+		return
+	}
+	i.observer.Looked(k.registry.Name, Hit)
+	if i.started.Load() && f.State == policy.StateFound && i.clock.Since(f.AsOf) >= i.ttl(f)/10*refreshTenths {
+		i.records.refresh(k.clone(), a)
+	}
+}
+
+// recall returns what is cached of a reference: its key, the answer, what that says, and whether it may be used without
+// calling HSS.
+func (i *Inventory) recall(ref *image.Reference) (k key, a *answer[[]policy.Record], f policy.Facts, fresh bool) {
+	f.Image = imageOf(ref)
+	k, reason := i.locate(ref)
+	if reason != "" {
+		f.State, f.Reason, f.AsOf = policy.StateNotFound, reason, i.clock.Now()
+		return key{}, nil, f, true
+	}
+	if a = i.records.get(k); a.isKnown() {
+		f = i.factsOf(k, a, f.Image)
+		fresh = !a.incomplete && i.clock.Since(f.AsOf) < i.ttl(&f)
+	}
+	return k, a, f, fresh
+}
+
+// lookUp returns what HSS says of an image now or, without an answer in time, the last known result, which is a and f, if
+// it is not too old.
+func (i *Inventory) lookUp(ctx context.Context, k key, a *answer[[]policy.Record], f policy.Facts, l lane) (policy.Facts, Outcome) {
+	usable := a.isKnown() && i.clock.Since(f.AsOf) <= time.Duration(i.cfg.MaxStaleness)
+	fresh, err := i.records.obtain(ctx, k.clone(), a, l, usable && f.HasResults() && !isPending(f.Records))
+	if err == nil {
+		return i.factsOf(k, fresh, f.Image), Miss
+	}
+	partial := partialRecords(err, f.Image.Digest)
+	if usable {
+		f.Stale, f.StaleReason, f.Records = true, describe(err), append(slices.Clip(f.Records), partial...)
+		return f, Stale
+	}
+	return policy.Facts{
+		Image: f.Image, State: policy.StateUnavailable, Cause: k.project().classify(err), Reason: describe(err),
+		Records: partial, AsOf: i.clock.Now(),
+	}, Unavailable
+}
+
+// factsOf returns what an answer says of an image.
+func (i *Inventory) factsOf(k key, a *answer[[]policy.Record], of policy.Image) policy.Facts {
+	f := policy.Facts{Image: of, State: policy.StateFound, AsOf: i.confirmedAt(k, a), Records: pin(a.value, of.Digest)}
+	if len(f.Records) > 0 {
+		return f
+	}
+	f.State = policy.StateNotFound
+	f.Reason = fmt.Sprintf("HSS project %q has no image %s in registry %q", k.project().name, k, k.registry.Name)
+	if len(a.value) > 0 {
+		f.Reason = fmt.Sprintf("HSS knows %s with %s only, not with %s", k, digestsOf(a.value), of.Digest)
+	}
+	return f
+}
+
+func imageOf(ref *image.Reference) policy.Image {
+	colon, at := "", ""
+	if ref.Tag != "" {
+		colon = ":"
+	}
+	if ref.Digest != "" {
+		at = "@"
+	}
+	return policy.Image{
+		Host: ref.Host, Path: ref.Path, Tag: ref.Tag, Digest: ref.Digest,
+		Reference: ref.Host + "/" + ref.Path + colon + ref.Tag + at + ref.Digest, // one allocation; ref.String makes more
+	}
+}
+
+// ttl returns how long facts are fresh.
+func (i *Inventory) ttl(f *policy.Facts) time.Duration {
+	switch {
+	case f.State == policy.StateNotFound:
+		return time.Duration(i.cfg.NotFoundFor)
+	case isPending(f.Records):
+		return min(pendingFor, time.Duration(i.cfg.FreshFor))
+	default:
+		return time.Duration(i.cfg.FreshFor)
+	}
+}
+
+// confirmedAt returns when HSS last said what an answer says: when it was called, or when a later synchronisation saw
+// that nothing had changed. Only a call shows that HSS still does not know an image, or which rows hold a digest.
+func (i *Inventory) confirmedAt(k key, a *answer[[]policy.Record]) time.Time {
+	c := k.project().coverage.Load()
+	confirmed := c != nil && len(a.value) > 0 && k.digest == "" && !a.incomplete &&
+		!a.asOf.Before(c.begun) && a.stored.Before(c.until) && a.asOf.Before(c.until)
+	if confirmed {
+		return c.until
+	}
+	return a.asOf
+}
+
+// Background looks images up for callers that no request waits for, such as the audit: within the background's share,
+// and without keeping the images fresh or counting the use.
+type Background struct{ inventory *Inventory }
+
+// Background returns the inventory for the background.
+func (i *Inventory) Background() Background { return Background{i} }
+
+// Known returns what is cached of an image, and whether it is fresh.
+func (b Background) Known(ref image.Reference) (policy.Facts, bool) {
+	_, _, f, ok := b.inventory.recall(&ref)
+	return f, ok
+}
+
+// Facts returns what HSS knows of an image now, or the last known result. It returns when ctx ends, if not before.
+func (b Background) Facts(ctx context.Context, ref image.Reference) policy.Facts {
+	k, a, f, fresh := b.inventory.recall(&ref)
+	if !fresh {
+		f, _ = b.inventory.lookUp(ctx, k, a, f, background)
+	}
+	return f
+}
+
+// WithVulnerabilities does the same as the inventory's, within the background's share.
+func (b Background) WithVulnerabilities(ctx context.Context, ref image.Reference, f policy.Facts, needed bool) policy.Facts {
+	q := &listQuery{inventory: b.inventory, lane: background, needed: needed, listed: func(string, Outcome) {}}
+	return q.fill(ctx, &ref, f)
+}
+
+// Changes returns a number that grows whenever HSS says something else of an image than is cached.
+func (i *Inventory) Changes() uint64 { return i.changes.Load() }
+
+// Images returns about how many images are cached, those that HSS does not know included.
+func (i *Inventory) Images() int { return i.records.size() }
+
+// Start keeps images that are in use fresh and synchronises the projects that are configured so, until ctx ends or
+// Close is called. It may be called once.
+func (i *Inventory) Start(ctx context.Context) error {
+	if !i.begin() {
+		return errClosed()
+	}
+	defer i.underWay.Done()
+	if !i.started.CompareAndSwap(false, true) {
+		return errors.New("the inventory was started already")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(i.base, cancel)() //nolint:contextcheck // it ends with either
+	var loops sync.WaitGroup
+	for _, p := range i.projects {
+		if p.syncer != nil {
+			loops.Go(func() { p.syncer.run(ctx) })
+		}
+	}
+	loops.Wait()
+	<-ctx.Done()
+	return nil
+}
+
+// NeedLeaderElection reports that every replica caches for itself.
+func (i *Inventory) NeedLeaderElection() bool { return false }
+
+// begin registers a look-up with Close. It reports whether look-ups may still begin.
+func (i *Inventory) begin() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.closed {
+		return false
+	}
+	i.underWay.Add(1)
+	return true
+}
+
+// Close cancels the look-ups under way and waits for them. What is cached can still be read.
+func (i *Inventory) Close() {
+	i.mu.Lock()
+	i.closed = true
+	i.mu.Unlock()
+	i.cancel()
+	i.underWay.Wait()
+}
+
+// sleep waits until ctx ends, if not before.
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,116 @@
+package inventory
+
+import (
+	"context"
+	"time"
+)
+
+// Outcome is how a look-up was answered.
+type Outcome string
+
+// The outcomes.
+const (
+	// Hit means from the cache, fresh.
+	Hit Outcome = "hit"
+	// Miss means that HSS answered.
+	Miss Outcome = "miss"
+	// Stale means that there was no answer from HSS in time, and an older result was used.
+	Stale Outcome = "stale"
+	// Unavailable means that there was no answer from HSS and no recent result.
+	Unavailable Outcome = "unavailable"
+	// Unclaimed means that no configured registry claims the image.
+	Unclaimed Outcome = "unclaimed"
+)
+
+// Observer counts what happens. Its methods are called concurrently and must neither block nor call the inventory.
+type Observer interface {
+	// Looked is called for each call of Facts, and for each of Known that returned something. The registry is empty if
+	// none claims the image.
+	Looked(registry string, outcome Outcome)
+	// Asked is called for each look-up of one image at HSS, with all its pages. ctx has its trace.
+	Asked(ctx context.Context, project string, took time.Duration, err error)
+	// Listed is called for each scan whose single vulnerabilities are needed.
+	Listed(project string, outcome Outcome)
+	// AskedVulnerabilities is called for each list of vulnerabilities read from HSS, with all pages. ctx has its trace.
+	AskedVulnerabilities(ctx context.Context, project string, took time.Duration, err error)
+	// Credentials is called when HSS begins to refuse the credentials of a project, with the cause and what to do, and
+	// when it accepts them again, with an empty cause.
+	Credentials(project, refused string)
+	// Breaker is called for each change of a project's circuit breaker.
+	Breaker(project string, state BreakerState)
+	// Synced is called for each synchronisation that ended.
+	Synced(project string, s Synchronisation)
+}
+
+// Synchronisation is what came of listing a whole project, or what changed in it.
+type Synchronisation struct {
+	// Full says that everything was listed, not only what changed.
+	Full bool
+	// Rows is how many rows HSS sent.
+	Rows int
+	// Took is how long it took.
+	Took time.Duration
+	// Err is why it is not complete, or nil.
+	Err error
+}
+
+type noObserver struct{}
+
+func (noObserver) Looked(string, Outcome)                                             {}
+func (noObserver) Asked(context.Context, string, time.Duration, error)                {}
+func (noObserver) Listed(string, Outcome)                                             {}
+func (noObserver) AskedVulnerabilities(context.Context, string, time.Duration, error) {}
+func (noObserver) Credentials(string, string)                                         {}
+func (noObserver) Breaker(string, BreakerState)                                       {}
+func (noObserver) Synced(string, Synchronisation)                                     {}
+
+// Stats are the sizes and states of an inventory at one moment.
+type Stats struct {
+	// Images is about how many images are cached, and Bytes how much memory they take; NotFound is about how many more
+	// HSS does not know, or failed to look up.
+	Images, NotFound int
+	Bytes            uint64
+	// Lists is about how many scans' vulnerabilities are cached, ListBytes how much memory they take.
+	Lists     int
+	ListBytes uint64
+	// Projects are the projects, in the order of the configuration.
+	Projects []ProjectStats
+}
+
+// ProjectStats are those of one project.
+type ProjectStats struct {
+	// Name is the project's.
+	Name string
+	// Breaker is the state of the circuit breaker.
+	Breaker BreakerState
+	// UnderWay is how many calls are under way, Waiting how many look-ups wait for a slot.
+	UnderWay, Waiting int
+	// LastSuccess is when HSS last answered; zero: never.
+	LastSuccess time.Time
+	// PausedUntil is until when HSS asked hssgate to wait; zero: it did not.
+	PausedUntil time.Time
+	// SyncedUntil is up to when all changes are known; zero if the project is not synchronised, or not yet.
+	SyncedUntil time.Time
+}
+
+// Stats returns the current figures.
+func (i *Inventory) Stats() Stats {
+	s := Stats{
+		Images: i.records.full.EstimatedSize(), NotFound: i.records.empty.EstimatedSize(), Bytes: i.records.full.WeightedSize(),
+		Lists: i.lists.size(), ListBytes: i.lists.full.WeightedSize(),
+	}
+	for _, p := range i.projects {
+		one := ProjectStats{
+			Name: p.name, Breaker: BreakerState(p.images.breaker.State().String()),
+			UnderWay: int(p.underWay.Load()), Waiting: int(p.waiting.Load()), LastSuccess: p.images.answered(),
+		}
+		if w := p.paused.Load(); w != nil {
+			one.PausedUntil = w.until
+		}
+		if c := p.coverage.Load(); c != nil {
+			one.SyncedUntil = c.until
+		}
+		s.Projects = append(s.Projects, one)
+	}
+	return s
+}

@@ -1,0 +1,261 @@
+package inventory
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/internal/image"
+)
+
+// registry is a configured registry with the project that scans it.
+type registry struct {
+	config.Registry
+	template template
+	project  *project
+}
+
+// key is what one look-up is for. The digest is empty unless the reference has no tag: all digests of a tag share one
+// look-up; without a tag, all versions of the name would have to be cached for the sake of one.
+type key struct {
+	registry  *registry
+	namespace string
+	name      string
+	version   string
+	digest    string
+}
+
+// clone copies the texts, which may be a part of a whole request, for a key that is kept.
+func (k key) clone() key {
+	k.namespace, k.name, k.version, k.digest = strings.Clone(k.namespace), strings.Clone(k.name), strings.Clone(k.version), strings.Clone(k.digest)
+	return k
+}
+
+// String returns the image as HSS names it, for messages.
+func (k key) String() string {
+	s := k.namespace + "/" + k.name
+	if k.version != "" {
+		s += ":" + k.version
+	}
+	if k.digest != "" {
+		s += "@" + k.digest
+	}
+	return s
+}
+
+func (k key) project() *project { return k.registry.project }
+
+// endpoint returns the part of HSS's API that the look-up needs.
+func (k key) endpoint() *endpoint { return k.project().images }
+
+// compile makes the projects, and maps hosts to the registries that claim them.
+func (i *Inventory) compile(o *Options) error {
+	c, byName := o.Config, map[string]*project{}
+	for n := range c.Projects {
+		p, err := i.newProject(&c.Projects[n], o.Clients[c.Projects[n].Name], o)
+		if err != nil {
+			return err
+		}
+		byName[p.name] = p
+		i.projects = append(i.projects, p)
+	}
+	for n := range c.Registries {
+		r := &registry{Registry: c.Registries[n], template: newTemplate(&c.Registries[n])}
+		r.project = byName[c.ProjectOf(&r.Registry).Name]
+		r.project.registries = append(r.project.registries, r)
+		for _, host := range r.Hosts {
+			i.claims[host] = append(i.claims[host], r)
+		}
+	}
+	return nil
+}
+
+// locate finds the registry that claims a reference and what HSS calls the
+// image there, or returns why there is none.
+func (i *Inventory) locate(ref *image.Reference) (key, string) {
+	registries := i.claims[ref.Host]
+	if len(registries) == 0 {
+		return key{}, fmt.Sprintf("no configured registry claims host %q", ref.Host)
+	}
+	for _, r := range registries {
+		namespace, name, fits := r.template.split(ref.Path)
+		if !fits || (len(r.Namespaces) > 0 && !slices.Contains(r.Namespaces, namespace)) {
+			continue
+		}
+		k := key{registry: r, namespace: namespace, name: name, version: ref.Tag}
+		if ref.Tag == "" {
+			k.digest = ref.Digest
+		}
+		return k, invalidForHSS(k, ref)
+	}
+	return key{}, refusal(registries, ref)
+}
+
+// refusal returns why none of the registries of a host takes a path.
+func refusal(registries []*registry, ref *image.Reference) string {
+	reasons := make([]string, 0, len(registries))
+	for _, r := range registries {
+		if namespace, _, fits := r.template.split(ref.Path); fits {
+			reasons = append(reasons, fmt.Sprintf("registry %q does not hold namespace %q", r.Name, namespace))
+			continue
+		}
+		reasons = append(reasons, fmt.Sprintf("path %q does not fit %q of registry %q", ref.Path, r.Path, r.Name))
+	}
+	return "no configured registry claims " + ref.Repository() + ": " + strings.Join(reasons, "; ")
+}
+
+// maxNameLength is the length of the longest namespace or image name that HSS
+// takes, in characters.
+const maxNameLength = 128
+
+// invalidForHSS returns why HSS cannot know an image; empty: it can.
+func invalidForHSS(k key, ref *image.Reference) string {
+	switch {
+	case len(k.namespace) > maxNameLength:
+		return fmt.Sprintf("HSS holds namespaces of up to %d characters, and this one has %d", maxNameLength, len(k.namespace))
+	case len(k.name) > maxNameLength:
+		return fmt.Sprintf("HSS holds image names of up to %d characters, and this one has %d", maxNameLength, len(k.name))
+	case ref.Tag == "" && !image.IsDigest(ref.Digest):
+		return fmt.Sprintf("HSS holds sha256 digests only, and the image's is %q", ref.Digest)
+	default:
+		return ""
+	}
+}
+
+// template is the path of a registry's configuration, without its last
+// segment, which is always {name}.
+type template struct {
+	segments  []string
+	namespace string
+}
+
+func newTemplate(r *config.Registry) template {
+	segments := strings.Split(r.Path, "/")
+	t := template{segments: segments[:len(segments)-1]}
+	if !slices.Contains(segments, "{namespace}") && len(r.Namespaces) == 1 {
+		t.namespace = r.Namespaces[0]
+	}
+	return t
+}
+
+// split splits a path. It reports whether the path fits.
+func (t template) split(path string) (namespace, name string, fits bool) {
+	namespace = t.namespace
+	for _, segment := range t.segments {
+		head, rest, more := strings.Cut(path, "/")
+		if !more || head == "" {
+			return "", "", false
+		}
+		switch segment {
+		case "{namespace}":
+			namespace = head
+		case "*":
+		default:
+			if head != segment {
+				return "", "", false
+			}
+		}
+		path = rest
+	}
+	return namespace, path, namespace != "" && path != ""
+}
+
+// spellings returns the names under which HSS may know an image.
+func (k key) spellings() []string {
+	if !strings.Contains(k.name, "/") {
+		return []string{k.name}
+	}
+	var names []string
+	for _, n := range k.registry.NestedNames {
+		switch n {
+		case config.NestedSlash:
+			names = append(names, k.name)
+		case config.NestedDollar:
+			names = append(names, strings.ReplaceAll(k.name, "/", "$"))
+		}
+	}
+	return names
+}
+
+// maxVersionFilter is the longest version that HSS filters by, in characters.
+// Tags may have 128.
+const maxVersionFilter = 64
+
+// request is for the rows of one spelling of the name. Filters only make the answer shorter: every row is compared
+// again.
+func (k key) request(name string) hss.ListRequest {
+	r := hss.ListRequest{
+		EnterpriseProjectID: k.project().enterpriseProject,
+		Namespace:           k.namespace,
+		ImageName:           name,
+		Limit:               hss.MaxLimit,
+	}
+	if len(k.version) <= maxVersionFilter {
+		r.ImageVersion = k.version
+	}
+	if len(k.registry.ImageTypes) == 1 {
+		r.ImageType = hss.ImageType(k.registry.ImageTypes[0])
+	}
+	return r
+}
+
+// fits compares a row with a key, exactly and in every part that is known. HSS's filters are not trusted: they may match
+// by substring, and other registries hold the same names. A row that cannot be read fits if it may be one that does:
+// then there is no answer, as none may be given without it.
+func (k key) fits(row *hss.Image, name string) bool {
+	if row.Unreadable != "" && row.MultiArch && len(row.Architectures) == 0 {
+		k.digest = "" // the digests of its architectures are not known
+	}
+	return row.Anonymous() || k.misfit(row, name) == ""
+}
+
+// misfit returns the first part in which a row is another than the key's; empty: it fits.
+func (k key) misfit(row *hss.Image, name string) string {
+	switch {
+	case row.Namespace != k.namespace:
+		return differs("namespace", row.Namespace, k.namespace)
+	case row.Name != name:
+		return differs("image name", row.Name, name)
+	case k.version != "" && row.Version != k.version:
+		return differs("version", row.Version, k.version)
+	}
+	if why := k.registry.misfit(row); why != "" {
+		return why
+	}
+	if k.digest != "" && !hasDigest(row, k.digest) {
+		return differs("digest", row.Digest, k.digest)
+	}
+	return ""
+}
+
+// misfit returns the first part that shows a row to be of another registry; empty: it is of this one.
+func (r *registry) misfit(row *hss.Image) string {
+	switch {
+	case !slices.Contains(r.ImageTypes, string(row.Type)):
+		return differs("image type", string(row.Type), strings.Join(r.ImageTypes, " or "))
+	case !same(r.RegistryType, string(row.RegistryType)):
+		return differs("registry type", string(row.RegistryType), r.RegistryType)
+	case !same(r.RegistryName, row.RegistryName):
+		return differs("registry name", row.RegistryName, r.RegistryName)
+	case !same(r.RegistryID, row.RegistryID):
+		return differs("registry id", row.RegistryID, r.RegistryID)
+	case !same(r.InstanceID, row.InstanceID):
+		return differs("instance id", row.InstanceID, r.InstanceID)
+	}
+	return ""
+}
+
+func differs(part, sent, wanted string) string {
+	return fmt.Sprintf("its %s is %q, not %q", part, sent, wanted)
+}
+
+// same compares what is configured; what is not may be anything.
+func same(configured, sent string) bool { return configured == "" || configured == sent }
+
+// hasDigest reports whether a digest is that of a row or of an architecture of it.
+func hasDigest(row *hss.Image, digest string) bool {
+	return image.IsDigest(digest) && (row.Digest == digest ||
+		slices.ContainsFunc(row.Architectures, func(a hss.AssociatedImage) bool { return a.Digest == digest }))
+}

@@ -1,0 +1,141 @@
+package inventory
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/policy"
+)
+
+// scanClient requests scans; *hss.Client is one.
+type scanClient interface {
+	StartScan(ctx context.Context, r hss.ScanRequest) error
+	SyncRegistries(ctx context.Context, r hss.SyncRequest) error
+	Registries(ctx context.Context, r hss.RegistryRequest) iter.Seq2[hss.Registry, error]
+}
+
+// ScanTarget is an image whose project scans on demand: see internal/scan. It is
+// comparable.
+type ScanTarget struct {
+	inventory *Inventory
+	key       key
+	pinned    string // the digest that goes with a tag
+}
+
+// ScanTarget returns the image to scan. ok is false if its project does not scan
+// on demand.
+func (i *Inventory) ScanTarget(ref *image.Reference) (t ScanTarget, ok bool) {
+	k, reason := i.locate(ref)
+	if reason != "" || !k.project().scanOnDemand.Enabled {
+		return ScanTarget{}, false
+	}
+	return ScanTarget{inventory: i, key: k.clone(), pinned: strings.Clone(ref.Digest)}, true
+}
+
+// String returns the image.
+func (t ScanTarget) String() string { return t.key.String() }
+
+// Project returns the project's name.
+func (t ScanTarget) Project() string { return t.key.project().name }
+
+// Registry returns the name of the configured registry.
+func (t ScanTarget) Registry() string { return t.key.registry.Name }
+
+// MaxPerHour returns how many scans the project may cost in an hour.
+func (t ScanTarget) MaxPerHour() int { return t.key.project().scanOnDemand.MaxPerHour }
+
+// Rows returns the image's rows as HSS lists them now, and keeps them for look-ups.
+func (t ScanTarget) Rows() (rows []hss.Image, err error) {
+	i, k, at := t.inventory, t.key, &attempt{}
+	err = k.project().callIn(withAttempt(i.base, at), background, k.project().images, func(ctx context.Context) (err error) {
+		rows, err = k.rows(ctx)
+		return err
+	})
+	records, unreadable := recordsOf(rows)
+	if err = cmp.Or(err, unreadable); err != nil {
+		return nil, err
+	}
+	known := i.records.get(k)
+	if known.isKnown() {
+		keepCompleted(records, known.value)
+	}
+	i.records.set(k, &answer[[]policy.Record]{value: records, asOf: at.calledAt(), stored: i.clock.Now()})
+	return slices.DeleteFunc(rows, func(row hss.Image) bool { return t.pinned != "" && !hasDigest(&row, t.pinned) }), nil
+}
+
+// Scan requests a scan of a row.
+func (t ScanTarget) Scan(row *hss.Image) error {
+	return t.call(func(ctx context.Context, p *project, c scanClient) error {
+		return c.StartScan(ctx, hss.ScanRequest{EnterpriseProjectID: p.enterpriseProject, Images: []hss.Image{*row}})
+	})
+}
+
+// Synchronise requests that HSS reads the list of the image's registry anew. found
+// is false if HSS lists no such registry.
+func (t ScanTarget) Synchronise() (found bool, err error) {
+	var registries []hss.SyncRegistry
+	err = t.call(func(ctx context.Context, p *project, c scanClient) error {
+		registries = nil
+		for known, err := range c.Registries(ctx, hss.RegistryRequest{EnterpriseProjectID: p.enterpriseProject}) {
+			if err != nil {
+				return err
+			}
+			if t.key.registry.is(&known) && len(registries) < hss.MaxSyncRegistries {
+				registries = append(registries, hss.SyncRegistry{ID: known.ID, Type: known.Type})
+			}
+		}
+		return ctx.Err()
+	})
+	if err != nil || len(registries) == 0 {
+		return false, err
+	}
+	return true, t.call(func(ctx context.Context, p *project, c scanClient) error {
+		return c.SyncRegistries(ctx, hss.SyncRequest{EnterpriseProjectID: p.enterpriseProject, Registries: registries})
+	})
+}
+
+// DescribeScanFailure returns in one line why HSS could not be called.
+func DescribeScanFailure(err error) string {
+	return strings.TrimPrefix(describe(err), "HSS could not be called: ")
+}
+
+// call calls HSS within the background's share of the project's limits.
+func (t ScanTarget) call(f func(context.Context, *project, scanClient) error) error {
+	p := t.key.project()
+	c, ok := p.client.(scanClient)
+	if !ok {
+		return fmt.Errorf("the client %T cannot request scans", p.client)
+	}
+	return p.callIn(t.inventory.base, background, nil, func(ctx context.Context) error { return f(ctx, p, c) })
+}
+
+// is reports whether a registry of HSS is the configured one: of its type, name and
+// ID, and of one of its hosts. SWR's shared edition is one registry whatever HSS
+// shows as its address.
+func (r *registry) is(known *hss.Registry) bool {
+	types := map[string]hss.RegistryType{
+		config.TypePrivate: hss.RegistryTypeSWRPrivate, config.TypeShared: hss.RegistryTypeSWRShared,
+		config.TypeInstance: hss.RegistryTypeSWREnterprise, config.TypeHarbor: hss.RegistryTypeHarbor, config.TypeJFrog: hss.RegistryTypeJFrog,
+	}
+	ofType := known.Type.Known() && slices.ContainsFunc(r.ImageTypes, func(t string) bool { return types[t] == known.Type })
+	isSWR := known.Type == hss.RegistryTypeSWRPrivate || known.Type == hss.RegistryTypeSWRShared
+	ofHost := isSWR || r.RegistryID != "" || slices.Contains(r.Hosts, hostOf(known.Address))
+	return known.ID != "" && ofType && ofHost &&
+		same(r.RegistryType, string(known.Type)) && same(r.RegistryName, known.Name) && same(r.RegistryID, known.ID)
+}
+
+// hostOf returns the host of a registry's address, as references name it.
+func hostOf(address string) string {
+	if _, rest, found := strings.Cut(address, "://"); found {
+		address = rest
+	}
+	address, _, _ = strings.Cut(address, "/")
+	return strings.TrimSuffix(strings.ToLower(address), ":443")
+}

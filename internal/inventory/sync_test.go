@@ -1,0 +1,761 @@
+package inventory_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/inventory"
+	"github.com/hssgate/hssgate/policy"
+)
+
+// today are images whose times lie in the bubble's past.
+func today(n int) []hss.Image {
+	rows := images(n)
+	for i := range rows {
+		rows[i].LatestScanTime = time.Date(1999, 12, 1, 0, 0, i, 0, time.UTC)
+	}
+	return rows
+}
+
+func TestASynchronisedProjectCostsNoCallAnImage(t *testing.T) {
+	t.Parallel()
+	w := &world{rows: today(500)}
+	live(t, w, func(t *testing.T, i *inventory.Inventory) {
+		begun := time.Now()
+		for round := 0; time.Since(begun) < 2*time.Hour; round++ {
+			for n := round % 10; n < 500; n += 10 {
+				ref := reference(t, ofImage(n))
+				if n%2 == 0 {
+					ref.Digest = fmt.Sprintf("sha256:%064x", n+1)
+				}
+				got, ok := i.Known(ref)
+				if !ok || got.State != policy.StateFound || time.Since(got.AsOf) > 70*time.Second {
+					t.Fatalf("after %s, image %d is known: %v, as of %s: %s", time.Since(begun), n, ok, got.AsOf, got.Reason)
+				}
+			}
+			time.Sleep(17 * time.Second)
+		}
+		// Up to three whole lists of 3 pages and an empty one, and 3 questions a
+		// minute for what changed.
+		if w.singly() != 0 || w.listed() > 3*4+3*124 {
+			t.Errorf("HSS was asked %d times for one image and %d times for many", w.singly(), w.listed())
+		}
+		for _, r := range w.questions() { // without an order, pages miss rows
+			if r.EnterpriseProjectID != hss.AllGrantedEnterpriseProjects || r.SortKey != hss.SortByLatestScanTime || r.SortDir != hss.SortDescending {
+				t.Fatalf("HSS was asked %+v", r)
+			}
+		}
+	}, synchronised)
+}
+
+func TestChangesAreSeenWithinAnInterval(t *testing.T) {
+	t.Parallel()
+	each(t, map[string]func(*hss.Image){
+		"scanned again": func(r *hss.Image) { r.LatestScanTime, r.Severity = time.Now(), hss.SeverityHigh },
+		"a scan that began after a push": func(r *hss.Image) {
+			r.LatestUpdateTime, r.ScanStatus, r.Severity = time.Now(), hss.ScanStatusScanning, hss.SeverityHigh
+		},
+		"learnt of late": func(r *hss.Image) {
+			r.LatestUpdateTime, r.LatestSyncTime, r.Severity = time.Now().Add(-24*time.Hour), time.Now(), hss.SeverityHigh
+		},
+		"by a clock that is 14 minutes behind": func(r *hss.Image) {
+			r.LatestScanTime, r.Severity = time.Now().Add(-14*time.Minute), hss.SeverityHigh
+		},
+	}, func(t *testing.T, change func(*hss.Image)) {
+		w := &world{rows: today(300)}
+		live(t, w, func(t *testing.T, i *inventory.Inventory) {
+			time.Sleep(20 * time.Minute)
+			w.edit(7, change)
+			time.Sleep(61 * time.Second)
+			got, ok := i.Known(reference(t, ofImage(7)))
+			if !ok || got.Records[0].Severity != "High" || w.singly() != 0 {
+				t.Errorf("known %v: %+v after %d questions", ok, got.Records, w.singly())
+			}
+			if running := got.Records[0].Scan.Status == "scanning"; running && got.Records[0].LastCompleted == nil {
+				t.Errorf("the last completed result is %+v", got.Records[0].LastCompleted)
+			}
+			seen := i.Changes()
+			if time.Sleep(10 * time.Minute); seen != 1 || i.Changes() != seen {
+				t.Errorf("%d changes at once, and %d after ten more questions for them", seen, i.Changes())
+			}
+		}, synchronised)
+	})
+}
+
+func TestARepushedTagIsAskedForSinglyAndNeverEvaluatedByItsPast(t *testing.T) {
+	t.Parallel()
+	w := &world{rows: today(3)}
+	live(t, w, func(t *testing.T, i *inventory.Inventory) {
+		time.Sleep(20 * time.Minute)
+		w.edit(1, func(r *hss.Image) {
+			r.Digest, r.LatestUpdateTime, r.ScanStatus, r.Severity = digest("e"), time.Now(), hss.ScanStatusUnscan, ""
+		})
+		time.Sleep(61 * time.Second)
+		ref := reference(t, ofImage(1))
+		if got, ok := i.Known(ref); ok {
+			t.Errorf("it is known: %+v", got)
+		}
+		w.fail(errors.New("down"))
+		got := i.Facts(t.Context(), ref)
+		if !got.Stale || len(got.Records) != 2 || got.Records[1].Digest != digest("e") {
+			t.Errorf("while HSS is down: %+v", got)
+		}
+		w.fail(nil)
+		time.Sleep(3 * time.Second)
+		if got = i.Facts(t.Context(), ref); len(got.Records) != 1 || got.Records[0].Digest != digest("e") || w.singly() != 2 {
+			t.Errorf("after %d questions: %+v", w.singly(), got)
+		}
+	}, synchronised)
+}
+
+func TestARowThatWasNotFoundAndShowsUpIsAskedForAtOnce(t *testing.T) {
+	t.Parallel()
+	w := &world{rows: today(3)}
+	live(t, w, func(t *testing.T, i *inventory.Inventory) {
+		ref := reference(t, ofImage(3))
+		i.Facts(t.Context(), ref)
+		time.Sleep(59 * time.Second)
+		rows := today(4)
+		rows[3].LatestSyncTime = time.Now()
+		w.set(rows...)
+		time.Sleep(2 * time.Second)
+		if got := i.Facts(t.Context(), ref); got.State != policy.StateFound {
+			t.Errorf("got %+v", got)
+		}
+	}, synchronised, func(c *config.Configuration) { c.Cache.NotFoundFor = config.Duration(time.Hour) })
+}
+
+func TestADeletionShowsAfterTheNextWholeList(t *testing.T) {
+	t.Parallel()
+	w := &world{rows: today(300)}
+	live(t, w, func(t *testing.T, i *inventory.Inventory) {
+		time.Sleep(30 * time.Minute)
+		w.set(today(299)...)
+		ref := reference(t, ofImage(299))
+		if got, ok := i.Known(ref); !ok || got.State != policy.StateFound {
+			t.Errorf("before it, known %v: %v", ok, got.State)
+		}
+		time.Sleep(31 * time.Minute)
+		if got, ok := i.Known(ref); ok {
+			t.Errorf("after it, it is known: %+v", got)
+		}
+		if got := i.Facts(t.Context(), ref); got.State != policy.StateNotFound || w.singly() != 1 {
+			t.Errorf("after %d questions got %+v", w.singly(), got)
+		}
+	}, synchronised)
+}
+
+func TestAListThatIsCutChangesNothing(t *testing.T) {
+	t.Parallel()
+	w, seen := &world{rows: today(900)}, &notes{}
+	clients(t, w, inventory.Options{Observer: seen}, func(t *testing.T, i *inventory.Inventory) {
+		time.Sleep(50 * time.Minute)
+		w.set(slices.Delete(today(900), 800, 801)...)
+		w.failIf(func(r hss.ListRequest) error {
+			if r.Offset >= 600 {
+				return &hss.Error{StatusCode: 500}
+			}
+			return nil
+		})
+		time.Sleep(15 * time.Minute)
+		for n := range 900 {
+			got, ok := i.Known(reference(t, ofImage(n)))
+			if !ok || got.State != policy.StateFound || time.Since(got.AsOf) > 70*time.Second {
+				t.Fatalf("image %d is known %v, as of %s", n, ok, got.AsOf)
+			}
+		}
+		w.fail(nil)
+		time.Sleep(20 * time.Minute)
+		wantKnown(t, i, false, 800)
+		if wantKnown(t, i, true, 801); w.singly() != 0 {
+			t.Errorf("%d questions", w.singly())
+		}
+	}, synchronised)
+	full := seen.only("synced bj4 full=true")
+	if len(full) < 3 || full[0] != "synced bj4 full=true rows=900 failed=false" || full[1] != "synced bj4 full=true rows=600 failed=true" ||
+		!slices.Contains(full[2:], "synced bj4 full=true rows=899 failed=false") {
+		t.Errorf("%q", full)
+	}
+}
+
+func TestAShortHiccupDoesNotCutAList(t *testing.T) {
+	t.Parallel()
+	w, failures := &world{rows: today(900)}, 0
+	w.trouble = func(r hss.ListRequest) error {
+		if r.Offset == 400 && failures < 4 {
+			failures++
+			return &hss.Error{StatusCode: 502}
+		}
+		return nil
+	}
+	live(t, w, func(t *testing.T, i *inventory.Inventory) {
+		time.Sleep(time.Minute)
+		if _, ok := i.Known(reference(t, ofImage(899))); !ok || failures != 4 {
+			t.Errorf("known %v after %d failures", ok, failures)
+		}
+	}, synchronised)
+}
+
+func TestRowsThatRepeatAndMissWhileAListChanges(t *testing.T) {
+	t.Parallel()
+	// After the first page of the first list, an image of it is deleted, so
+	// that the second page misses one; and one of the end is scanned, so that
+	// it would stand on the first page.
+	w := &world{rows: today(450)}
+	changed := false
+	w.meanwhile = func(w *world, r hss.ListRequest) {
+		if changed || r.Offset != 0 {
+			return
+		}
+		changed = true
+		rows := slices.Clone(w.rows)
+		rows[10].LatestScanTime, rows[10].Severity = time.Now(), hss.SeverityHigh
+		w.rows = slices.Delete(rows, 440, 441)
+		w.total = 450
+	}
+	live(t, w, func(t *testing.T, i *inventory.Inventory) {
+		for n := range 450 {
+			got := i.Facts(t.Context(), reference(t, ofImage(n)))
+			want := policy.StateFound
+			if n == 440 {
+				want = policy.StateNotFound
+			}
+			if got.State != want || (n == 10 && got.Records[0].Severity != "High") {
+				t.Errorf("image %d: %+v", n, got)
+			}
+		}
+	}, synchronised)
+}
+
+func TestAListThatShowsFewerRowsThanThereAreOnlyConfirms(t *testing.T) {
+	t.Parallel()
+	w, seen := &world{rows: today(300)}, &notes{}
+	clients(t, w, inventory.Options{Observer: seen}, func(t *testing.T, i *inventory.Inventory) {
+		time.Sleep(30 * time.Minute)
+		w.answer(func(w *world) { w.total, w.rows = 302, today(302)[1:301] })
+		time.Sleep(31 * time.Minute)
+		wantKnown(t, i, false, 0, 300)
+		wantKnown(t, i, true, 1, 299)
+	}, synchronised)
+	if full := seen.only("synced bj4 full=true"); len(full) != 2 || full[1] != "synced bj4 full=true rows=300 failed=true" {
+		t.Errorf("%q", full)
+	}
+}
+
+func TestSeveralRowsOfOneImageStandTogether(t *testing.T) {
+	t.Parallel()
+	rows := today(500)
+	shared := rows[499]
+	shared.ID, shared.Type, shared.Severity, shared.LatestScanTime = "x", hss.ImageTypeShared, hss.SeverityHigh, time.Time{}
+	nested := rows[498]
+	nested.ID, nested.Name = "y", "team$app"
+	slashed := rows[498]
+	slashed.ID, slashed.Name = "z", "team/app"
+	mixed := rows[498]
+	mixed.ID, mixed.Name = "odd", "a/b$c"
+	w := &world{rows: append(rows, shared, nested, slashed, mixed)}
+	live(t, w, func(t *testing.T, i *inventory.Inventory) {
+		got, ok := i.Known(reference(t, ofImage(499)))
+		if !ok || len(got.Records) != 2 {
+			t.Errorf("known %v: %+v", ok, got.Records)
+		}
+		if got, ok = i.Known(reference(t, "swr.example.com/prod/team/app:1")); !ok || len(got.Records) != 2 {
+			t.Errorf("known %v: %+v", ok, got.Records)
+		}
+		if _, ok = i.Known(reference(t, "swr.example.com/prod/a/b/c:1")); ok {
+			t.Error("a mixed spelling is taken for an image")
+		}
+		time.Sleep(20 * time.Minute)
+		w.edit(500, func(r *hss.Image) { r.LatestScanTime, r.Severity = time.Now(), hss.SeverityLow })
+		time.Sleep(61 * time.Second)
+		got, ok = i.Known(reference(t, ofImage(499)))
+		if !ok || len(got.Records) != 2 || got.Records[0].Severity != "Low" || got.Records[1].Severity != "Low" || w.singly() != 0 {
+			t.Errorf("known %v: %+v", ok, got.Records)
+		}
+		if again := time.Since(got.AsOf); again > 70*time.Second {
+			t.Errorf("it is %s old", again)
+		}
+	}, synchronised)
+}
+
+// altered is a world some of whose pages are not as they should be.
+type altered struct {
+	*world
+	alter func(r hss.ListRequest, page *hss.ListResponse)
+}
+
+func (a *altered) List(ctx context.Context, r hss.ListRequest) (*hss.ListResponse, error) {
+	page, err := a.world.List(ctx, r)
+	if err == nil {
+		a.alter(r, page)
+	}
+	return page, err
+}
+
+// isPoll reports whether a request is for what changed lately.
+func isPoll(r *hss.ListRequest) bool {
+	return !r.StartLatestScanTime.IsZero() || !r.StartLatestUpdateTime.IsZero() || !r.StartLatestSyncTime.IsZero()
+}
+
+func TestASynchronisationConfirmsNoRowThatIsInTwoStates(t *testing.T) {
+	t.Parallel()
+	both := func(page *hss.ListResponse, worseFirst bool) {
+		n := slices.IndexFunc(page.Images, func(row hss.Image) bool { return row.Name == "app-7" })
+		if n < 0 {
+			return
+		}
+		states := []hss.Image{page.Images[n], page.Images[n]}
+		states[0].Severity, states[1].Severity = hss.SeverityLow, hss.SeverityHigh
+		if worseFirst {
+			slices.Reverse(states)
+		}
+		page.Images = append(append(slices.Clone(page.Images[:n]), states...), page.Images[n+1:]...)
+	}
+	for name, ofPolls := range map[string]bool{"in a whole list": false, "in a list of changes": true} {
+		for order, worseFirst := range map[string]bool{"the worse first": true, "the worse last": false} {
+			t.Run(name+", "+order, func(t *testing.T) {
+				t.Parallel()
+				w := &world{rows: today(100)}
+				client := &altered{w, func(r hss.ListRequest, page *hss.ListResponse) {
+					if isPoll(&r) == ofPolls {
+						both(page, worseFirst)
+					}
+				}}
+				clients(t, client, inventory.Options{}, func(t *testing.T, i *inventory.Inventory) {
+					time.Sleep(20 * time.Minute)
+					w.edit(7, func(r *hss.Image) { r.LatestScanTime, r.Severity = time.Now(), hss.SeverityHigh })
+					time.Sleep(61 * time.Second)
+					wantKnown(t, i, true, 6, 8)
+					wantKnown(t, i, false, 7)
+					if got := i.Facts(t.Context(), reference(t, ofImage(7))); len(got.Records) != 1 || got.Records[0].Severity != "High" {
+						t.Errorf("got %+v", got)
+					}
+				}, synchronised)
+			})
+		}
+	}
+}
+
+func TestAWholeListThatIsNotReadInFullConfirmsNothing(t *testing.T) {
+	t.Parallel()
+	type testCase struct {
+		spoil func(w *world)
+		why   string
+	}
+	each(t, map[string]testCase{
+		"it is cut, and refused": {func(w *world) {
+			w.trouble = func(r hss.ListRequest) error {
+				if r.Offset >= 600 {
+					return &hss.Error{StatusCode: 403, Code: "HSS.0013"}
+				}
+				return nil
+			}
+		}, "rows from 600 on: HSS answered 403 HSS.0013"},
+		"a row may be of any image": {func(w *world) { efface(&w.rows[3]) }, "the list confirms nothing: " + effacedApp},
+	}, func(t *testing.T, tt testCase) {
+		w, seen := &world{rows: today(900)}, &notes{}
+		tt.spoil(w)
+		clients(t, w, inventory.Options{Observer: seen}, func(t *testing.T, i *inventory.Inventory) {
+			time.Sleep(30 * time.Minute)
+			wantKnown(t, i, false, upTo(900)...)
+			if full, _ := seen.errs(); full == nil || full.Error() != tt.why {
+				t.Errorf("the list: %v", full)
+			}
+			if w.listed() > 6+3*31 { // a refusal is not asked about again, and ever more seldom
+				t.Errorf("%d pages were asked for", w.listed())
+			}
+			if got := i.Facts(t.Context(), reference(t, ofImage(899))); got.State != policy.StateFound {
+				t.Errorf("asked for singly it is %+v", got)
+			}
+		}, synchronised)
+	})
+}
+
+func TestChangesThatAreNotReadInFullConfirmNothing(t *testing.T) {
+	t.Parallel()
+	type testCase struct {
+		alter func(page *hss.ListResponse)
+		why   string
+	}
+	each(t, map[string]testCase{
+		"some are missing": {func(page *hss.ListResponse) { page.Total++ }, "it shows 0 of 1 rows"},
+		"a row may be of any image": {func(page *hss.ListResponse) {
+			page.Total, page.Images = 1, make([]hss.Image, 1)
+			efface(&page.Images[0])
+		}, effacedApp},
+	}, func(t *testing.T, tt testCase) {
+		w, seen := &world{rows: today(5)}, &notes{}
+		client := &altered{w, func(r hss.ListRequest, page *hss.ListResponse) {
+			if isPoll(&r) && r.Offset == 0 {
+				tt.alter(page)
+			}
+		}}
+		clients(t, client, inventory.Options{Observer: seen}, func(t *testing.T, i *inventory.Inventory) {
+			time.Sleep(10 * time.Minute)
+			if full, changes := seen.errs(); full != nil || changes == nil || !strings.Contains(changes.Error(), tt.why) {
+				t.Errorf("the list: %v; the changes: %v", full, changes)
+			}
+			wantKnown(t, i, false, 1)
+		}, synchronised)
+	})
+}
+
+func TestArchitecturesAreSynchronisedToo(t *testing.T) {
+	t.Parallel()
+	rows := today(2)
+	rows[1].MultiArch = true
+	rows[1].Architectures = []hss.AssociatedImage{
+		{ID: "x", Digest: digest("c"), ScanStatus: hss.ScanStatusSuccess, Vulnerabilities: new(1)},
+		{ID: "y", Digest: digest("d"), ScanStatus: hss.ScanStatusSuccess, Vulnerabilities: new(2)},
+	}
+	w := &world{rows: rows}
+	live(t, w, func(t *testing.T, i *inventory.Inventory) {
+		time.Sleep(65 * time.Minute) // two whole lists
+		ref := reference(t, ofImage(1)+"@"+digest("d"))
+		got, ok := i.Known(ref)
+		if !ok || !got.Records[0].PinnedArchitecture || *got.Records[0].Architectures[0].Scan.Vulnerabilities != 2 {
+			t.Errorf("known %v: %+v", ok, got)
+		}
+		w.edit(1, func(r *hss.Image) {
+			r.Architectures = []hss.AssociatedImage{r.Architectures[0], {ID: "y", Digest: digest("d"), ScanStatus: hss.ScanStatusFailed}}
+			r.LatestScanTime = time.Now()
+		})
+		time.Sleep(61 * time.Second)
+		if got, ok = i.Known(ref); !ok || got.Records[0].Architectures[0].Scan.Status != "failed" || w.singly() != 0 {
+			t.Errorf("known %v after %d questions: %+v", ok, w.singly(), got)
+		}
+	}, synchronised)
+}
+
+func TestAListWithARowThatCannotBeReadSpeaksForTheOthers(t *testing.T) {
+	t.Parallel()
+	w, seen := &world{rows: today(300)}, &notes{}
+	w.edit(7, spoil)
+	clients(t, w, inventory.Options{Observer: seen}, func(t *testing.T, i *inventory.Inventory) {
+		time.Sleep(time.Minute)
+		full, changes := seen.errs()
+		if changes != nil || full == nil || full.Error() != `1 of the rows cannot be read, so that the list says nothing of their images; the last: HSS's row for prod/app-7:1 cannot be read: latest_scan_time is "-"` {
+			t.Errorf("the list: %v; the changes: %v", full, changes)
+		}
+		wantKnown(t, i, false, 7)
+		wantKnown(t, i, true, slices.Delete(upTo(300), 7, 8)...)
+		got, _ := within(t, i, time.Minute, ofImage(7))
+		if got.State != policy.StateUnavailable || !strings.Contains(got.Reason, "prod/app-7:1 cannot be read") {
+			t.Errorf("got %v: %s", got.State, got.Reason)
+		}
+		if state(i) != inventory.BreakerClosed {
+			t.Errorf("the breaker is %s", state(i))
+		}
+		w.edit(7, func(r *hss.Image) { *r = today(8)[7] })
+		time.Sleep(time.Minute)
+		if got, _ := within(t, i, time.Minute, ofImage(7)); got.State != policy.StateFound {
+			t.Errorf("once it can be read it is %v: %s", got.State, got.Reason)
+		}
+	}, synchronised)
+}
+
+func TestAChangeThatCannotBeReadIsNotEvaluatedByThePast(t *testing.T) {
+	t.Parallel()
+	w := &world{rows: today(5)}
+	live(t, w, func(t *testing.T, i *inventory.Inventory) {
+		time.Sleep(10 * time.Minute)
+		w.edit(3, func(r *hss.Image) {
+			spoil(r)
+			r.LatestSyncTime = time.Now()
+		})
+		time.Sleep(61 * time.Second)
+		wantKnown(t, i, true, 0, 1, 2, 4)
+		if got, _ := within(t, i, time.Minute, ofImage(3)); got.State != policy.StateUnavailable {
+			t.Errorf("it is %v: %s", got.State, got.Reason)
+		}
+		wantCalls(t, w.singly(), 1)
+	}, synchronised)
+}
+
+// oracle changes a world at random and remembers all it ever was, so that it
+// can tell what an answer should be by looking, without any cache.
+type oracle struct {
+	w      *world
+	random *rand.Rand
+	past   []moment
+	lastID int
+	// unwell is when HSS was last seen to be so.
+	unwell time.Time
+	// deletes says that rows are deleted, too.
+	deletes bool
+	// text is one of each row.
+	text string
+}
+
+// moment is what the world was from a time on.
+type moment struct {
+	from time.Time
+	rows []hss.Image
+}
+
+const (
+	oracleNames    = 6
+	oracleVersions = 3
+)
+
+func newOracle(seed uint64, text string) *oracle {
+	o := &oracle{w: &world{}, random: rand.New(rand.NewPCG(seed, 7)), text: text}
+	for range 12 {
+		o.push()
+	}
+	return o
+}
+
+// commit makes rows what the world is from now on.
+func (o *oracle) commit(rows []hss.Image) {
+	o.w.set(rows...)
+	o.past = append(o.past, moment{time.Now(), rows})
+}
+
+func (o *oracle) rows() []hss.Image {
+	if len(o.past) == 0 {
+		return nil
+	}
+	return slices.Clone(o.past[len(o.past)-1].rows)
+}
+
+func (o *oracle) digest() string { return fmt.Sprintf("sha256:%064x", o.random.IntN(9)+1) }
+
+// push adds an image, or a second row of one that is there.
+func (o *oracle) push() {
+	o.lastID++
+	now := time.Now().Truncate(time.Millisecond)
+	r := row(func(r *hss.Image) {
+		r.ID, r.Digest, r.ScanFailedDescription = fmt.Sprint(o.lastID), o.digest(), o.text
+		r.Name, r.Version = o.name(), o.version()
+		r.ScanStatus, r.Severity, r.Vulnerabilities = hss.ScanStatusUnscan, "", nil
+		r.LatestScanTime, r.LatestUpdateTime, r.LatestSyncTime = time.Time{}, now, now
+	})
+	if o.random.IntN(4) == 0 {
+		r.Type = hss.ImageTypeShared
+	}
+	o.commit(append(o.rows(), r))
+}
+
+func (o *oracle) name() string    { return fmt.Sprintf("app-%d", o.random.IntN(oracleNames)) }
+func (o *oracle) version() string { return fmt.Sprint(o.random.IntN(oracleVersions)) }
+
+// step changes something, as HSS would: all but a deletion and the begin of a
+// scan shows in one of the times.
+func (o *oracle) step() {
+	rows := o.rows()
+	if len(rows) == 0 {
+		o.push()
+		return
+	}
+	r, now := &rows[o.random.IntN(len(rows))], time.Now().Truncate(time.Millisecond)
+	switch what := o.random.IntN(8); {
+	case what == 0:
+		o.push()
+		return
+	case what == 1 && o.deletes:
+		rows = slices.Delete(rows, 0, 1)
+	case what <= 2: // the tag goes to another image, which HSS learns of when it syncs
+		r.Digest, r.ScanStatus, r.Severity, r.Vulnerabilities = o.digest(), hss.ScanStatusUnscan, "", nil
+		r.LatestUpdateTime, r.LatestSyncTime = now.Add(-time.Duration(o.random.IntN(100))*time.Hour), now
+	case what == 3:
+		r.ScanStatus, r.LatestScanTime = hss.ScanStatusFailed, now
+	default:
+		r.ScanStatus, r.LatestScanTime = hss.ScanStatusSuccess, now
+		r.Severity = []hss.Severity{hss.SeveritySecurity, hss.SeverityLow, hss.SeverityMedium, hss.SeverityHigh}[o.random.IntN(4)]
+		r.Vulnerabilities = new(o.random.IntN(50))
+	}
+	o.commit(rows)
+}
+
+// question is a random reference: by tag, by digest, or both.
+func (o *oracle) question() image.Reference {
+	r := image.Reference{Host: "swr.example.com", Path: "prod/" + o.name(), Tag: o.version()}
+	switch o.random.IntN(4) {
+	case 0:
+		r.Digest = o.digest()
+	case 1:
+		r.Tag, r.Digest = "", o.digest()
+	}
+	return r
+}
+
+// answerIn is what a look into rows says: each record's parts that matter.
+func answerIn(rows []hss.Image, ref image.Reference) (records []string) {
+	for i := range rows {
+		r := &rows[i]
+		if "prod/"+r.Name == ref.Path && (ref.Tag == "" || r.Version == ref.Tag) && (ref.Digest == "" || r.Digest == ref.Digest) {
+			records = append(records, describe(r.ID, r.Digest, r.ScanStatus, r.Severity, r.Vulnerabilities, r.LatestScanTime))
+		}
+	}
+	slices.Sort(records)
+	return records
+}
+
+func answerOf(f policy.Facts) (records []string) {
+	for _, r := range f.Records {
+		records = append(records, describe(r.ID, r.Digest, r.Scan.Status, r.Severity, r.Scan.Vulnerabilities, r.ScannedAt))
+	}
+	slices.Sort(records)
+	return records
+}
+
+func describe(id, digest string, status, severity any, vulnerabilities *int, scanned time.Time) string {
+	found := -1
+	if vulnerabilities != nil {
+		found = *vulnerabilities
+	}
+	return fmt.Sprint(id, " ", digest, " ", status, severity, found, scanned.UnixMilli())
+}
+
+// was tells whether the world gave an answer at any time between two.
+func (o *oracle) was(ref image.Reference, want []string, from, to time.Time) bool {
+	for i, m := range o.past {
+		ended := i+1 < len(o.past) && !o.past[i+1].from.After(from)
+		if !ended && !m.from.After(to) && slices.Equal(answerIn(m.rows, ref), want) {
+			return true
+		}
+	}
+	return false
+}
+
+// wasLess tells whether an answer holds every row of a time since it claims to
+// be of, and nothing but what was true of a row then or later, or up to lag
+// before. So it may be while HSS is unreachable, after some changes were seen
+// and others not, and after deletions.
+func (o *oracle) wasLess(ref image.Reference, records []string, asOf time.Time, lag time.Duration, now time.Time) bool {
+	id := func(record string) string { return strings.Fields(record)[0] }
+	less, seen := false, map[string]bool{}
+	for i, m := range o.past {
+		ended := now
+		if i+1 < len(o.past) {
+			ended = o.past[i+1].from
+		}
+		if ended.Before(asOf.Add(-lag)) || m.from.After(now) {
+			continue
+		}
+		is := answerIn(m.rows, ref)
+		for _, r := range is {
+			seen[r] = true
+		}
+		whole := !slices.ContainsFunc(is, func(r string) bool {
+			return !slices.ContainsFunc(records, func(o string) bool { return id(o) == id(r) })
+		})
+		less = less || (whole && !ended.Before(asOf))
+	}
+	return less && !slices.ContainsFunc(records, func(r string) bool { return !seen[r] })
+}
+
+// check asks and evaluates the answer: it must be what the world said at the time
+// that it claims to be of, and be as fresh as it should.
+func (o *oracle) check(t *testing.T, i *inventory.Inventory, lag time.Duration) {
+	ref := o.question()
+	got, _ := within(t, i, 5*time.Second, ref.String())
+	now := time.Now()
+	if got.State == policy.StateUnavailable {
+		// Up to a minute is a pause that began while HSS was not well.
+		if !o.well() {
+			o.unwell = now
+		}
+		if now.Sub(o.unwell) > 90*time.Second {
+			t.Errorf("%s: unavailable, though HSS is well: %s", ref, got.Reason)
+		}
+		return
+	}
+	if (got.State == policy.StateFound) != (len(got.Records) > 0) {
+		t.Errorf("%s: %+v", ref, got)
+	}
+	age := now.Sub(got.AsOf)
+	if most := map[bool]time.Duration{true: 2 * time.Hour, false: 5*time.Minute + 5*time.Second}[got.Stale]; age > most {
+		t.Errorf("%s: it is %s old (stale: %v)", ref, age, got.Stale)
+	}
+	records := answerOf(got)
+	if !o.was(ref, records, got.AsOf, now) && ((lag == 0 && !got.Stale) || !o.wasLess(ref, records, got.AsOf, lag, now)) {
+		t.Errorf("%s: at %s got, as of %s, what HSS never said then (stale: %v):\n%q\nit says\n%q",
+			ref, now, got.AsOf, got.Stale, answerOf(got), answerIn(o.rows(), ref))
+	}
+}
+
+func (o *oracle) well() bool {
+	o.w.mu.Lock()
+	defer o.w.mu.Unlock()
+	return o.w.trouble == nil
+}
+
+// weather changes how well HSS is.
+func (o *oracle) weather() {
+	o.w.mu.Lock()
+	defer o.w.mu.Unlock()
+	o.w.latency = time.Duration(o.random.IntN(3)) * 300 * time.Millisecond
+	if o.w.trouble != nil {
+		o.unwell = time.Now()
+	}
+	err := []error{&hss.Error{StatusCode: 503}, &hss.Error{StatusCode: 429, RetryAfter: 20 * time.Second}, fmt.Errorf("reset")}[o.random.IntN(3)]
+	o.w.trouble = nil
+	if o.random.IntN(4) > 2 {
+		o.w.trouble = func(hss.ListRequest) error { return err }
+	}
+}
+
+func TestNoAnswerIsEverWrong(t *testing.T) {
+	t.Parallel()
+	type changes []func(*config.Configuration)
+	small := func(c *config.Configuration) { c.Cache.MaxBytes = 1 << 20 }
+	for name, test := range map[string]struct {
+		change changes
+		// lag is how much older than it says an answer may be: a
+		// synchronisation learns of deletions only from whole lists.
+		lag     time.Duration
+		deletes bool
+		// text is how long a text of each row is, to fill the cache.
+		text int
+		// most bounds the calls at one time; 0: the default.
+		most int
+	}{
+		"asked singly":                     {nil, 0, true, 0, 0},
+		"asked singly, in a small cache":   {changes{small}, 0, true, 60_000, 0},
+		"synchronised":                     {changes{synchronised}, 0, false, 0, 0},
+		"synchronised, in a small cache":   {changes{synchronised, small}, 0, false, 60_000, 0},
+		"synchronised, one call at a time": {changes{synchronised}, 0, false, 0, 1},
+		"synchronised, with deletions":     {changes{synchronised}, 2*time.Hour + time.Minute, true, 0, 0},
+	} {
+		for seed := range uint64(3) {
+			t.Run(fmt.Sprintf("%s/%d", name, seed), func(t *testing.T) {
+				t.Parallel()
+				change := append(slices.Clone(test.change), shortStaleness(2*time.Hour))
+				o := &oracle{}
+				synctest.Test(t, func(t *testing.T) { *o = *newOracle(seed, strings.Repeat("x", test.text)) })
+				o.deletes = test.deletes
+				clients(t, o.w, inventory.Options{MaxConcurrent: test.most}, func(t *testing.T, i *inventory.Inventory) {
+					o.live(t, i, test.lag)
+				}, change...)
+			})
+		}
+	}
+}
+
+// live lets some hours pass.
+func (o *oracle) live(t *testing.T, i *inventory.Inventory, lag time.Duration) {
+	o.commit(o.rows())
+	for range 3000 {
+		time.Sleep(time.Duration(o.random.IntN(10_000)) * time.Millisecond)
+		switch at := o.random.IntN(100); {
+		case at < 3:
+			o.step()
+		case at < 4:
+			o.weather()
+		default:
+			o.check(t, i, lag)
+		}
+	}
+}

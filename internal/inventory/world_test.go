@@ -1,0 +1,468 @@
+package inventory_test
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/inventory"
+	"github.com/hssgate/hssgate/policy"
+)
+
+// world is an HSS whose rows change, that filters, sorts and pages as
+// documented and counts what it is asked.
+type world struct {
+	mu      sync.Mutex
+	rows    []hss.Image
+	asked   []hss.ListRequest
+	latency time.Duration
+	// trouble, if set, is called with each question and may fail it.
+	trouble func(hss.ListRequest) error
+	// meanwhile, if set, is called after each page was read.
+	meanwhile func(w *world, r hss.ListRequest)
+	loose     bool  // ignores every filter, as HSS may
+	cut       error // after the last row
+	// total, if set, is what the world takes for its number of rows.
+	total    int
+	underWay int
+	most     int // calls at one time
+
+	// found are the vulnerabilities, by images' IDs, requests those for them.
+	found     map[string][]hss.Vulnerability
+	requests  []hss.VulnerabilityRequest
+	listDelay time.Duration
+	listError error
+	endless   bool
+}
+
+// Vulnerabilities yields those of one image.
+func (w *world) Vulnerabilities(ctx context.Context, r hss.VulnerabilityRequest) iter.Seq2[hss.Vulnerability, error] {
+	return func(yield func(hss.Vulnerability, error) bool) {
+		w.mu.Lock()
+		w.requests = append(w.requests, r)
+		rows, delay, err, endless := w.found[r.ImageID], w.listDelay, w.listError, w.endless
+		w.mu.Unlock()
+		if invalid := r.Validate(); invalid != nil {
+			err = invalid
+		}
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			err = fmt.Errorf("asking: %w", ctx.Err())
+		}
+		if err != nil {
+			yield(hss.Vulnerability{}, err)
+			return
+		}
+		for n := 0; endless || n < len(rows); n++ {
+			if !yield(rows[n%len(rows)], nil) {
+				return
+			}
+		}
+	}
+}
+
+// answer changes how the world answers from now on.
+func (w *world) answer(change func(w *world)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change(w)
+}
+
+func (w *world) lists() (requests []hss.VulnerabilityRequest) {
+	w.answer(func(w *world) { requests = slices.Clone(w.requests) })
+	return requests
+}
+
+// List returns one page.
+func (w *world) List(ctx context.Context, r hss.ListRequest) (*hss.ListResponse, error) {
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	if err := w.enter(ctx, r); err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.underWay--
+	var found []hss.Image
+	for _, row := range w.rows {
+		if w.loose || matches(&row, &r) {
+			found = append(found, row)
+		}
+	}
+	if r.SortKey == hss.SortByLatestScanTime {
+		slices.SortStableFunc(found, func(a, b hss.Image) int { return b.LatestScanTime.Compare(a.LatestScanTime) })
+	}
+	page := &hss.ListResponse{Total: max(w.total, len(found))}
+	page.Images = slices.Clone(found[min(r.Offset, len(found)):min(r.Offset+r.Limit, len(found))])
+	if w.meanwhile != nil {
+		w.meanwhile(w, r)
+	}
+	return page, nil
+}
+
+// enter counts a question, and takes its time for it.
+func (w *world) enter(ctx context.Context, r hss.ListRequest) error {
+	w.mu.Lock()
+	w.asked = append(w.asked, r)
+	w.underWay++
+	w.most = max(w.most, w.underWay)
+	latency, trouble := w.latency, w.trouble
+	w.mu.Unlock()
+	var err error
+	if latency > 0 {
+		select {
+		case <-time.After(latency):
+		case <-ctx.Done():
+			err = fmt.Errorf("asking: %w", ctx.Err())
+		}
+	}
+	if err == nil && trouble != nil {
+		err = trouble(r)
+	}
+	if err != nil {
+		w.mu.Lock()
+		w.underWay--
+		w.mu.Unlock()
+	}
+	return err
+}
+
+func matches(row *hss.Image, r *hss.ListRequest) bool {
+	same := func(want, is string) bool { return want == "" || want == is }
+	from := func(start, at time.Time) bool { return start.IsZero() || (!at.IsZero() && !at.Before(start)) }
+	return same(r.Namespace, row.Namespace) && same(r.ImageName, row.Name) && same(r.ImageVersion, row.Version) &&
+		from(r.StartLatestScanTime, row.LatestScanTime) && from(r.StartLatestUpdateTime, row.LatestUpdateTime) &&
+		from(r.StartLatestSyncTime, row.LatestSyncTime)
+}
+
+// All yields every row.
+func (w *world) All(ctx context.Context, r hss.ListRequest) iter.Seq2[hss.Image, error] {
+	return func(yield func(hss.Image, error) bool) {
+		for {
+			page, err := w.List(ctx, r)
+			if err != nil {
+				yield(hss.Image{}, err)
+				return
+			}
+			for _, row := range page.Images {
+				if !yield(row, nil) {
+					return
+				}
+			}
+			if r.Offset += len(page.Images); len(page.Images) < r.Limit { // the real client asks for one more page
+				var cut error
+				if w.answer(func(w *world) { cut = w.cut }); cut != nil {
+					yield(hss.Image{}, cut)
+				}
+				return
+			}
+		}
+	}
+}
+
+func (w *world) set(rows ...hss.Image) { w.cutOff(nil, rows...) }
+
+// cutOff has every list break off after its last row.
+func (w *world) cutOff(err error, rows ...hss.Image) {
+	w.answer(func(w *world) { w.rows, w.cut = rows, err })
+}
+
+// fail has every question fail with err; nil: none.
+func (w *world) fail(err error) { w.failIf(func(hss.ListRequest) error { return err }) }
+
+func (w *world) failIf(trouble func(hss.ListRequest) error) {
+	w.answer(func(w *world) { w.trouble = trouble })
+}
+
+func (w *world) slow(d time.Duration) { w.answer(func(w *world) { w.latency = d }) }
+
+// forget forgets what was asked.
+func (w *world) forget() { w.answer(func(w *world) { w.asked, w.most = nil, 0 }) }
+
+func (w *world) calls() int { return len(w.questions()) }
+
+// singly tells how often HSS was asked for one image alone, listed how often for a page of many.
+func (w *world) singly() (n int) {
+	for _, r := range w.questions() {
+		if r.ImageName != "" {
+			n++
+		}
+	}
+	return n
+}
+func (w *world) listed() int { return w.calls() - w.singly() }
+
+// questions is what HSS was asked, in order.
+func (w *world) questions() (asked []hss.ListRequest) {
+	w.answer(func(w *world) { asked = slices.Clone(w.asked) })
+	return asked
+}
+
+// atOnce is how many questions were under way at one time at most.
+func (w *world) atOnce() (most int) {
+	w.answer(func(w *world) { most = w.most })
+	return most
+}
+
+// edit changes the row of one image.
+func (w *world) edit(n int, change func(*hss.Image)) {
+	w.answer(func(w *world) {
+		w.rows = slices.Clone(w.rows)
+		change(&w.rows[n])
+	})
+}
+
+// images makes n rows, team-0/app:0 and so on.
+func images(n int) []hss.Image {
+	rows := make([]hss.Image, n)
+	for i := range rows {
+		rows[i] = row(func(r *hss.Image) {
+			r.ID, r.Name, r.Version = fmt.Sprint(i+1), fmt.Sprintf("app-%d", i), "1"
+			r.Digest = fmt.Sprintf("sha256:%064x", i+1)
+			r.LatestScanTime = r.LatestScanTime.Add(time.Duration(i) * time.Second)
+		})
+	}
+	return rows
+}
+
+// ofImage is the reference of a row of images.
+func ofImage(n int) string { return fmt.Sprintf("swr.example.com/prod/app-%d:1", n) }
+
+// upTo are the numbers of n images.
+func upTo(n int) (numbers []int) {
+	for i := range n {
+		numbers = append(numbers, i)
+	}
+	return numbers
+}
+
+// wantKnown checks whether images are known without a call of HSS.
+func wantKnown(t *testing.T, i *inventory.Inventory, want bool, numbers ...int) {
+	t.Helper()
+	for _, n := range numbers {
+		if got, ok := i.Known(reference(t, ofImage(n))); ok != want {
+			t.Fatalf("image %d is known: %t, as of %s: %+v", n, ok, got.AsOf, got.Records)
+		}
+	}
+}
+
+// wantCalls checks how often HSS was called.
+func wantCalls(t *testing.T, got, want int) {
+	t.Helper()
+	if got != want {
+		t.Errorf("HSS was called %d times, want %d", got, want)
+	}
+}
+
+// open makes an inventory that calls client, until the test ends.
+func open(tb testing.TB, client inventory.Lister, o inventory.Options) *inventory.Inventory {
+	tb.Helper()
+	o.Config = cmp.Or(o.Config, settings())
+	o.Clients = map[string]inventory.Lister{}
+	for n := range o.Config.Projects {
+		o.Clients[o.Config.Projects[n].Name] = client
+	}
+	i, err := inventory.New(o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(i.Close)
+	return i
+}
+
+// live runs a test in a bubble with an inventory of one project that was
+// started, and waits until nothing is under way any more.
+func live(t *testing.T, w *world, test func(t *testing.T, i *inventory.Inventory), change ...func(*config.Configuration)) {
+	t.Helper()
+	clients(t, w, inventory.Options{}, test, change...)
+}
+
+// clients is live with any client and options.
+func clients(t *testing.T, client inventory.Lister, o inventory.Options, test func(t *testing.T, i *inventory.Inventory), change ...func(*config.Configuration)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		o.Config, o.Random = settings(change...), func() float64 { return 0.5 }
+		i := open(t, client, o)
+		ended := make(chan error)
+		go func() { ended <- i.Start(context.WithoutCancel(t.Context())) }()
+		defer func() {
+			i.Close()
+			if err := <-ended; err != nil {
+				t.Errorf("Start ended with %v", err)
+			}
+		}()
+		synctest.Wait()
+		test(t, i)
+	})
+}
+
+// synchronised switches the synchronisation on.
+func synchronised(c *config.Configuration) { c.Projects[0].SyncInterval = config.Duration(time.Minute) }
+
+func contextFor(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
+	t.Helper()
+	return context.WithTimeout(t.Context(), d)
+}
+
+// shortStaleness bounds the age of what is used while HSS is down.
+func shortStaleness(d time.Duration) func(*config.Configuration) {
+	return func(c *config.Configuration) { c.Cache.MaxStaleness = config.Duration(d) }
+}
+
+// each runs a test for each case, in parallel.
+func each[C any](t *testing.T, cases map[string]C, test func(t *testing.T, c C)) {
+	t.Helper()
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, c)
+		})
+	}
+}
+
+func digest(c string) string { return "sha256:" + strings.Repeat(c, 64) }
+
+// row is a scanned row of swr.example.com/prod/app:1, changed as told.
+func row(change ...func(*hss.Image)) hss.Image {
+	r := hss.Image{
+		ID: "1", Namespace: "prod", Name: "app", Version: "1", Digest: digest("a"),
+		Type: hss.ImageTypePrivate, RegistryType: hss.RegistryTypeSWRPrivate,
+		ScanStatus: hss.ScanStatusSuccess, Severity: hss.SeverityLow,
+		Vulnerabilities: new(3), LatestScanTime: time.Unix(1000, 0),
+	}
+	for _, c := range change {
+		c(&r)
+	}
+	return r
+}
+
+func settings(change ...func(*config.Configuration)) *config.Configuration {
+	c := config.Default()
+	p, r := config.DefaultProject(), config.DefaultRegistry()
+	p.Name, p.Region = "bj4", "cn-north-4"
+	r.Name, r.Hosts = "swr", []string{"swr.example.com"}
+	c.Projects, c.Registries = []config.Project{p}, []config.Registry{r}
+	for _, f := range change {
+		f(c)
+	}
+	return c
+}
+
+// newInventory makes an inventory whose projects are all answered by f.
+func newInventory(tb testing.TB, f *world, change ...func(*config.Configuration)) (*inventory.Inventory, *clocktesting.FakeClock) {
+	tb.Helper()
+	clock := clocktesting.NewFakeClock(time.Unix(100_000, 0))
+	return open(tb, f, inventory.Options{Config: settings(change...), Clock: clock, Explained: true}), clock
+}
+
+func reference(tb testing.TB, s string) image.Reference {
+	tb.Helper()
+	r, err := image.Parse(s)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return r
+}
+
+func ids(f policy.Facts) string {
+	var ids []string
+	for _, r := range f.Records {
+		ids = append(ids, r.ID)
+	}
+	return strings.Join(ids, " ")
+}
+
+// notes is an observer that remembers.
+type notes struct {
+	mu   sync.Mutex
+	seen []string
+	// full and changes are what came of the last synchronisation of a kind.
+	full, changes error
+}
+
+func (n *notes) Looked(registry string, outcome inventory.Outcome) {
+	n.add("looked " + registry + " " + string(outcome))
+}
+
+func (n *notes) Asked(_ context.Context, project string, took time.Duration, err error) {
+	n.add(fmt.Sprintf("asked %s %s failed=%t", project, took, err != nil))
+}
+
+func (n *notes) Listed(project string, outcome inventory.Outcome) {
+	n.add(fmt.Sprintf("listed %s %s", project, outcome))
+}
+
+func (n *notes) AskedVulnerabilities(_ context.Context, project string, took time.Duration, err error) {
+	n.add(fmt.Sprintf("asked vulnerabilities %s %s %t", project, took, err == nil))
+}
+
+func (n *notes) Credentials(project, refused string) {
+	n.add("credentials " + project + " " + refused)
+}
+
+func (n *notes) Breaker(project string, state inventory.BreakerState) {
+	n.add("breaker " + project + " " + string(state))
+}
+
+func (n *notes) Synced(project string, s inventory.Synchronisation) {
+	n.add(fmt.Sprintf("synced %s full=%t rows=%d failed=%t", project, s.Full, s.Rows, s.Err != nil))
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if s.Full {
+		n.full = s.Err
+		return
+	}
+	n.changes = s.Err
+}
+
+func (n *notes) errs() (full, changes error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.full, n.changes
+}
+
+// only is what was seen of one kind.
+func (n *notes) only(kind string) (seen []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, s := range n.seen {
+		if strings.HasPrefix(s, kind+" ") {
+			seen = append(seen, s)
+		}
+	}
+	return seen
+}
+
+func (n *notes) add(s string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.seen = append(n.seen, s)
+}
+
+// within asks with a deadline and tells how long it took.
+func within(t *testing.T, i *inventory.Inventory, d time.Duration, ref string) (policy.Facts, time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	begun := time.Now()
+	facts := i.Facts(ctx, reference(t, ref))
+	return facts, time.Since(begun)
+}
+
+func status(s hss.ScanStatus) func(*hss.Image) {
+	return func(r *hss.Image) { r.ScanStatus = s }
+}

@@ -1,0 +1,244 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"html/template"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// Bounds of a page, so that a browser opens that of a large cluster. The page
+// counts what is left out.
+const (
+	maxWorstImages         = 20
+	maxPageRows            = 2000
+	maxPageObjects         = 200 // of one violation
+	maxPageVulnerabilities = 200 // of one image
+)
+
+// page is the data of the HTML template.
+type page struct {
+	*Report
+
+	Style      template.CSS
+	Script     template.JS
+	Verdicts   []bar
+	Severities []bar
+	Worst      []worstImage
+	Listed     part[listed]
+	Namespaces []*namespaceViolations
+	Rows       part[*Result]
+}
+
+// bar is one bar of a chart.
+type bar struct {
+	Class string // of its colour
+	Label string
+	Count int
+	// Start and Share are in percent of the whole.
+	Start, Share float64
+}
+
+// worstImage is an image with the number of objects that use it.
+type worstImage struct {
+	*Image
+
+	Uses int
+}
+
+// namespaceViolations are those of the objects of a namespace.
+type namespaceViolations struct {
+	Name    string
+	Objects int
+	Items   []*pageViolation
+}
+
+// pageViolation is what one policy finds in an image, with the objects that use it.
+type pageViolation struct {
+	*Violation
+
+	Objects []string
+}
+
+func (r *Report) html() (string, error) {
+	t, err := template.New("report.html.tmpl").Funcs(template.FuncMap{
+		"capitalised":   func(text string) string { return strings.ToUpper(text[:1]) + text[1:] },
+		"hostAndPath":   hostAndPath,
+		"severityClass": severityClass,
+		"verdictClass":  verdictClass,
+		"objects":       func(v *pageViolation) part[string] { return firstOf(v.Objects, maxPageObjects) },
+	}).ParseFS(templates, "templates/report.html.tmpl")
+	if err != nil {
+		return "", err
+	}
+	style, err := templates.ReadFile("templates/style.css")
+	if err != nil {
+		return "", err
+	}
+	script, err := templates.ReadFile("templates/script.js")
+	if err != nil {
+		return "", err
+	}
+	bad, good := r.sorted()
+	results, images := slices.Concat(bad, good), r.images()
+	var b strings.Builder
+	err = t.Execute(&b, &page{
+		Report: r, Style: template.CSS(style), Script: template.JS(script), //nolint:gosec // hssgate's own files
+		Verdicts: r.verdictBars(), Severities: severityBars(images), Worst: r.worstImages(images), Listed: r.listedImages(maxPageVulnerabilities),
+		Namespaces: byNamespace(results), Rows: firstOf(results, maxPageRows),
+	})
+	return Printable(b.String()), err
+}
+
+func (r *Report) verdictBars() []bar {
+	s := r.Summary
+	return share([]bar{
+		{Class: "denied", Label: "Denied", Count: s.Denied},
+		{Class: "unknown", Label: "Unknown", Count: s.Unknown},
+		{Class: "warned", Label: "Admitted with a warning", Count: s.Warned},
+		{Class: "audited", Label: "Admitted, only audited", Count: s.Audited},
+		{Class: "admitted", Label: "Admitted", Count: s.Admitted - s.Audited},
+	})
+}
+
+// severityBars counts images by severity, and those without one by the reason.
+func severityBars(images []*Image) []bar {
+	bars := []bar{
+		{Class: "high", Label: "High"}, {Class: "medium", Label: "Medium"}, {Class: "low", Label: "Low"},
+		{Class: "security", Label: "Security"}, {Class: "none", Label: "No severity"},
+		{Class: "notfound", Label: "Unknown to HSS"}, {Class: "unknown", Label: "HSS is unreachable"},
+		{Class: "none", Label: "Not evaluated"}, {Class: "denied", Label: "Invalid reference"},
+	}
+	places := map[State]int{NotFound: 5, Unavailable: 6, NotLookedUp: 7, Invalid: 8}
+	for _, one := range images {
+		place, hasNone := places[one.State]
+		if !hasNone { // an unknown severity ranks above High, and is shown as High
+			place = max(0, 4-severityRank(one.Severity))
+		}
+		bars[place].Count++
+	}
+	return share(slices.DeleteFunc(bars, func(b bar) bool { return b.Count == 0 }))
+}
+
+// share sets the bars' parts of the whole.
+func share(bars []bar) []bar {
+	sum := 0
+	for _, b := range bars {
+		sum += b.Count
+	}
+	start := 0.0
+	for i := range bars {
+		bars[i].Start = start
+		bars[i].Share = float64(bars[i].Count) / float64(max(sum, 1)) * 100
+		start += bars[i].Share
+	}
+	return bars
+}
+
+// worstImages returns those of the images, the worst first, in which HSS found the most.
+func (r *Report) worstImages(images []*Image) []worstImage {
+	uses := map[string]int{}
+	for i := range r.Results {
+		references := map[string]bool{}
+		for j := range r.Results[i].Images {
+			references[r.Results[i].Images[j].Reference] = true
+		}
+		for reference := range references {
+			uses[reference] += len(r.Results[i].names())
+		}
+	}
+	var worst []worstImage
+	for _, one := range images {
+		found := number(one.Vulnerabilities) + number(one.MaliciousFiles) + number(one.UnsafeSettings)
+		if one.State == Found && (severityRank(one.Severity) > severityRank(v1alpha1.SeverityLow) || found > 0) {
+			worst = append(worst, worstImage{Image: one, Uses: uses[one.Reference]})
+		}
+	}
+	return firstOf(worst, maxWorstImages).Shown
+}
+
+// hostAndPath returns the host of a reference with its slash, which the page keeps
+// in one line if it can, and the rest.
+func hostAndPath(reference string) []string {
+	host, path, found := strings.Cut(reference, "/")
+	if !found {
+		return []string{"", reference}
+	}
+	return []string{host + "/", path}
+}
+
+// severityClass returns the class of a severity's colour. An unknown one is the
+// worst.
+func severityClass(s v1alpha1.Severity) string {
+	switch {
+	case s == "":
+		return "none"
+	case severityRank(s) > severityRank(v1alpha1.SeverityHigh):
+		return "high"
+	default:
+		return strings.ToLower(string(s))
+	}
+}
+
+func verdictClass(r *Result) string {
+	if r.Verdict == Admitted && !r.passes() {
+		return "audited"
+	}
+	return strings.ToLower(string(r.Verdict))
+}
+
+// EffectText returns the effect in words.
+func (v *Violation) EffectText() string {
+	if v.deniesPods() {
+		return fmt.Sprintf("%s; its pods: %s", v.Effect, v.PodEffect)
+	}
+	return string(v.Effect)
+}
+
+// EffectClass returns the class of the effect's colour.
+func (v *Violation) EffectClass() string {
+	switch v.Effect {
+	case v1alpha1.EnforcementDeny:
+		return "denied"
+	case v1alpha1.EnforcementWarn:
+		return "warned"
+	default:
+		return "audited"
+	}
+}
+
+// byNamespace returns the violations of each namespace, in the order of the results.
+func byNamespace(results []*Result) []*namespaceViolations {
+	found, items := map[string]*namespaceViolations{}, map[string]*pageViolation{}
+	for _, one := range results {
+		if len(one.Violations) == 0 {
+			continue
+		}
+		n := found[one.Namespace]
+		if n == nil {
+			n = &namespaceViolations{Name: cmp.Or(one.Namespace, "no namespace")}
+			found[one.Namespace] = n
+		}
+		n.Objects += len(one.names())
+		for j := range one.Violations {
+			v := &one.Violations[j]
+			key := strings.Join([]string{one.Namespace, v.Reference, v.Policy, v.EffectText(), v.messages()}, "\x00")
+			item := items[key]
+			if item == nil {
+				item = &pageViolation{Violation: v}
+				items[key] = item
+				n.Items = append(n.Items, item)
+			}
+			for _, name := range one.names() {
+				item.Objects = append(item.Objects, fmt.Sprintf("%s/%s (%s %s)", one.Kind, name, v.Place, v.Name))
+			}
+		}
+	}
+	namespaces := slices.Collect(maps.Values(found))
+	slices.SortFunc(namespaces, func(a, b *namespaceViolations) int { return strings.Compare(a.Name, b.Name) })
+	return namespaces
+}

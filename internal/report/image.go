@@ -1,0 +1,265 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// State is whether HSS has a result for an image.
+type State string
+
+// The states.
+const (
+	// NotLookedUp means that no policy applies to the image, so it was not looked up.
+	NotLookedUp State = ""
+	// Invalid means that the reference can't be parsed.
+	Invalid     State = "Invalid"
+	Found       State = "Found"
+	NotFound    State = "NotFound"
+	Unavailable State = "Unavailable"
+)
+
+// Image is one use of an image in an object, and what HSS knows of the image.
+type Image struct {
+	// Place is the kind of place; Name is that of the container or volume.
+	Place image.Place `json:"place,omitempty"`
+	Name  string      `json:"name,omitempty"`
+	// Reference is the normalised reference, or the written one if it is invalid.
+	Reference string `json:"reference"`
+	// Line is the line of the use in the result's source, from 1; 0: unknown.
+	Line  int   `json:"line,omitempty"`
+	State State `json:"state,omitempty"`
+	// Known describes in a few words what HSS knows of the image.
+	Known string `json:"known"`
+	// Severity and the counts are the worst of all records. A count is nil if HSS
+	// sent none.
+	Severity        v1alpha1.Severity `json:"severity,omitempty"`
+	Vulnerabilities *int              `json:"vulnerabilities,omitempty"`
+	MaliciousFiles  *int              `json:"maliciousFiles,omitempty"`
+	UnsafeSettings  *int              `json:"unsafeSettings,omitempty"`
+	// Listed holds the single vulnerabilities, if they were looked up. The report
+	// lists them once for all uses of the image.
+	Listed *ListedImage `json:"-"`
+}
+
+// ListedImage is an image with its vulnerabilities.
+type ListedImage struct {
+	Reference string `json:"reference"`
+	// Counted is the number that HSS counts, Listed those that HSS lists, the worst
+	// first.
+	Counted int             `json:"counted"`
+	Listed  []Vulnerability `json:"listed,omitempty"`
+	// Unlisted is the reason why they are not known one by one.
+	Unlisted string `json:"unlisted,omitempty"`
+}
+
+// Vulnerability is a vulnerability that HSS found.
+type Vulnerability struct {
+	ID       string            `json:"id"`
+	Severity v1alpha1.Severity `json:"severity"`
+	Package  string            `json:"package,omitempty"`
+	// Installed is the package's version.
+	Installed string `json:"installed,omitempty"`
+	// Fix is the version or the step that fixes it; empty: none.
+	Fix string `json:"fix,omitempty"`
+}
+
+// FixText returns the fix in words.
+func (v Vulnerability) FixText() string { return cmp.Or(v.Fix, "no fix") }
+
+// NewImage returns a use of an image with what HSS knows of it at a time. Facts are
+// nil if it was not looked up.
+func NewImage(use image.Use, f *policy.Facts, now time.Time) Image {
+	i := Image{Place: use.Place, Name: use.Name, Reference: use.Image}
+	ref, err := image.Parse(use.Image)
+	if err != nil {
+		i.State, i.Known = Invalid, "not an image reference"
+		return i
+	}
+	i.Reference = ref.String()
+	if f == nil {
+		i.Known = "not looked up"
+		return i
+	}
+	switch f.State {
+	case policy.StateFound:
+		i.State, i.Known = Found, describe(f.Records, now)
+	case policy.StateNotFound:
+		i.State, i.Known = NotFound, "nothing"
+	default:
+		i.State, i.Known = Unavailable, "HSS is unreachable"
+	}
+	for n := range f.Records {
+		r := &f.Records[n]
+		if severityRank(r.Severity) > severityRank(i.Severity) {
+			i.Severity = r.Severity
+		}
+		for _, s := range scans(r) {
+			i.Vulnerabilities = larger(i.Vulnerabilities, s.Vulnerabilities)
+			i.MaliciousFiles = larger(i.MaliciousFiles, s.MaliciousFiles)
+			i.UnsafeSettings = larger(i.UnsafeSettings, s.UnsafeSettings)
+		}
+	}
+	i.list(f)
+	return i
+}
+
+// scans returns the scans of the whole image and of each architecture.
+func scans(r *policy.Record) []*policy.Scan {
+	all := []*policy.Scan{&r.Scan}
+	for i := range r.Architectures {
+		all = append(all, &r.Architectures[i].Scan)
+	}
+	return all
+}
+
+// list sets the single vulnerabilities, if they were looked up: those of all
+// records and architectures, each once.
+func (i *Image) list(f *policy.Facts) {
+	var all []policy.Vulnerability
+	for n := range f.Records {
+		for _, s := range scans(&f.Records[n]) {
+			all = append(all, s.Found...)
+		}
+	}
+	unlisted := f.Unlisted()
+	if len(all) == 0 && unlisted == "" {
+		return
+	}
+	i.Listed = &ListedImage{Reference: i.Reference, Counted: number(i.Vulnerabilities), Unlisted: unlisted}
+	slices.SortFunc(all, policy.CompareVulnerabilities)
+	for _, v := range slices.Compact(all) {
+		i.Listed.Listed = append(i.Listed.Listed, Vulnerability(v))
+	}
+}
+
+// String returns the number of vulnerabilities in words.
+func (i *ListedImage) String() string {
+	text := plural(i.Counted, "vulnerability", "vulnerabilities")
+	switch {
+	case i.Unlisted != "":
+		return text + ", not known one by one: " + i.Unlisted
+	case len(i.Listed) != i.Counted:
+		return fmt.Sprintf("%s, %d listed", text, len(i.Listed))
+	default:
+		return text
+	}
+}
+
+func larger(a, b *int) *int {
+	if a == nil || b != nil && *b > *a {
+		return b
+	}
+	return a
+}
+
+func number(n *int) int {
+	if n == nil {
+		return 0
+	}
+	return *n
+}
+
+// severityRank orders severities; an unknown one is the worst.
+func severityRank(s v1alpha1.Severity) int {
+	known := []v1alpha1.Severity{"", v1alpha1.SeveritySecurity, v1alpha1.SeverityLow, v1alpha1.SeverityMedium, v1alpha1.SeverityHigh}
+	if rank := slices.Index(known, s); rank >= 0 {
+		return rank
+	}
+	return len(known)
+}
+
+// compareImages orders images, the worst first.
+func compareImages(a, b *Image) int {
+	return cmp.Or(
+		number(b.MaliciousFiles)-number(a.MaliciousFiles),
+		severityRank(b.Severity)-severityRank(a.Severity),
+		number(b.Vulnerabilities)-number(a.Vulnerabilities),
+		number(b.UnsafeSettings)-number(a.UnsafeSettings),
+		cmp.Compare(a.Reference, b.Reference),
+	)
+}
+
+// describe describes records in a few words. Ages count to now.
+func describe(records []policy.Record, now time.Time) string {
+	texts := make([]string, len(records))
+	for i := range records {
+		texts[i] = describeRecord(&records[i], now)
+		if len(records) > 1 {
+			texts[i] = fmt.Sprintf("%d of %d: %s", i+1, len(records), texts[i])
+		}
+	}
+	return strings.Join(texts, "; ")
+}
+
+func describeRecord(r *policy.Record, now time.Time) string {
+	status := map[v1alpha1.ScanStatus]string{
+		v1alpha1.ScanStatusUnscan: "never scanned", v1alpha1.ScanStatusScanning: "being scanned",
+		v1alpha1.ScanStatusWaitingForScan: "waiting for a scan",
+	}[r.Scan.Status]
+	status = cmp.Or(status, "scan "+string(r.Scan.Status))
+	before := ""
+	switch {
+	case r.Scan.Status == v1alpha1.ScanStatusSuccess:
+	case r.Scan.FailedCode != "":
+		return "scan " + string(r.Scan.Status) + ": " + r.Scan.FailedCode
+	case r.ScannedAt.IsZero():
+		return status
+	default:
+		before = status + " again; last "
+	}
+	words := findings(r)
+	if !r.ScannedAt.IsZero() {
+		words = append(words, "scanned "+ago(now.Sub(r.ScannedAt)))
+		if r.UpdatedAt.After(r.ScannedAt) {
+			words = append(words, "pushed "+ago(now.Sub(r.UpdatedAt)))
+		}
+	}
+	return before + strings.Join(words, ", ")
+}
+
+// findings describes the severity and what the scan found, in the whole image and
+// in each architecture.
+func findings(r *policy.Record) []string {
+	words := []string{"no severity"}
+	if r.Severity != "" {
+		words[0] = "severity " + string(r.Severity)
+	}
+	words = append(words, counts(&r.Scan)...)
+	for i := range r.Architectures {
+		if bad := counts(&r.Architectures[i].Scan); len(bad) > 0 {
+			words = append(words, fmt.Sprintf("architecture %d of %d: %s", i+1, len(r.Architectures), strings.Join(bad, ", ")))
+		}
+	}
+	return words
+}
+
+func counts(s *policy.Scan) []string {
+	var words []string
+	add := func(count *int, one, many string) {
+		if number(count) != 0 {
+			words = append(words, plural(*count, one, many))
+		}
+	}
+	add(s.Vulnerabilities, "vulnerability", "vulnerabilities")
+	add(s.MaliciousFiles, "malicious file", "malicious files")
+	add(s.UnsafeSettings, "unsafe setting", "unsafe settings")
+	return words
+}
+
+// ago describes an age by HSS's clock, which may be fast.
+func ago(d time.Duration) string {
+	if d < 0 {
+		return duration.ShortHumanDuration(d.Abs()) + " from now"
+	}
+	return duration.ShortHumanDuration(d) + " ago"
+}

@@ -1,0 +1,295 @@
+package report_test
+
+import (
+	"encoding/json"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"sigs.k8s.io/yaml"
+
+	"github.com/hssgate/hssgate/internal/gate"
+	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/report"
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+const host = "swr.cn-north-4.myhuaweicloud.com"
+
+// everything is a report with every verdict, and with texts that would break
+// the formats if they weren't quoted.
+func everything() *report.Report {
+	r := &report.Report{
+		Subject: "manifests/ <all>", Time: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), Version: "v1.0.0",
+		Policies: []string{"production", "audit"},
+		Problems: []report.Problem{{Source: "bad.yaml", Line: 7, Message: "read the YAML: <b>&"}, {Message: "policy \"x\" is invalid"}},
+		Skipped:  []report.Problem{{Source: "manifests/custom.yaml", Line: 3, Message: "Rollout/a\x1b[31m (argoproj.io/v1alpha1): no pod template\nfound <b>"}},
+	}
+	high := report.Image{
+		Place: image.PlaceContainer, Name: "app", Reference: host + "/prod/high:1.0", Line: 9, State: report.Found,
+		Known: "severity High, 111 vulnerabilities", Severity: v1alpha1.SeverityHigh, Vulnerabilities: new(111), MaliciousFiles: new(1), UnsafeSettings: new(3),
+	}
+	high.Listed = &report.ListedImage{Reference: high.Reference, Counted: 111, Listed: []report.Vulnerability{
+		{ID: "CVE-2024-1111", Severity: "High", Package: "openssl", Installed: "1.1.1k", Fix: "1.1.1n"},
+		{ID: "CVE-2024-2222<b>", Severity: "Odd|", Package: "busy\x1b[31mbox", Installed: "1.36\u202e", Fix: ""},
+		{ID: "RHSA-2022:4991", Severity: "Low", Package: "xz-libs", Installed: "5.2.4-3.el8", Fix: "To upgrade the affected software"},
+	}}
+	clean := report.Image{
+		Place: image.PlaceInitContainer, Name: "setup", Reference: host + "/prod/clean:1.0", State: report.Found,
+		Known: "severity Low", Severity: v1alpha1.SeverityLow, Vulnerabilities: new(0),
+	}
+	poor := report.Image{
+		Place: image.PlaceContainer, Name: "app", Reference: host + "/prod/poor:1.0", State: report.Found, Known: "severity Low, 1 vulnerability",
+		Severity: v1alpha1.SeverityLow, Vulnerabilities: new(1), Listed: &report.ListedImage{Reference: host + "/prod/poor:1.0", Counted: 1, Unlisted: "HSS answered 500"},
+	}
+	away := report.Image{Place: image.PlaceContainer, Name: "app", Reference: "h.io/away:1", State: report.Unavailable, Known: "HSS is unreachable"}
+	violation := func(effect, onPod v1alpha1.Enforcement) report.Violation {
+		return report.Violation{
+			Place: image.PlaceContainer, Name: "app", Reference: high.Reference, Policy: "production", Effect: effect, PodEffect: onPod,
+			Findings: []report.Finding{
+				{Check: policy.CheckSeverityLevel, Message: "severity High, allowed Medium"},
+				{Check: policy.CheckVulnerabilities, Message: "111 vulnerabilities, allowed 0"},
+			},
+		}
+	}
+	line := `container "app": ` + high.Reference + " — severity High, allowed Medium; 111 vulnerabilities, allowed 0 [policy production]"
+	for _, one := range []report.Result{
+		{Source: "manifests/web.yaml", Line: 4, Namespace: "shop", Kind: "Pod", Name: "web", Verdict: report.Denied, Images: []report.Image{clean, high}, Policies: []string{"production"}, Violations: []report.Violation{violation("Deny", "Deny")}, Message: "pod \"web\" denied by 1 policy:\n- " + line + "\nto do: mend it <now> & then"},
+		{Source: "manifests/web.yaml", Line: 30, Namespace: "shop", Kind: "Deployment", Name: "web", Verdict: report.Warned, Images: []report.Image{high}, Policies: []string{"production"}, Violations: []report.Violation{violation("Warn", "Deny")}, Warnings: []string{"its pods will be denied: " + line}},
+		{Namespace: "shop", Kind: "Pod", Name: "api-1", Owner: "ReplicaSet/api", Verdict: report.Admitted, Images: []report.Image{clean}, Policies: []string{"production"}},
+		{Namespace: "shop", Kind: "Pod", Name: "api-2", Owner: "ReplicaSet/api", Verdict: report.Admitted, Images: []report.Image{clean}, Policies: []string{"production"}},
+		{Namespace: "dev", Kind: "Pod", Name: "try", Verdict: report.Admitted, Images: []report.Image{high, poor}, Policies: []string{"audit"}, Violations: []report.Violation{violation("Audit", "Audit")}},
+		{Namespace: "dev", Kind: "Pod", Name: "away", Verdict: report.Unknown, Images: []report.Image{away}, Policies: []string{"audit"}},
+		{Kind: "Image", Name: "Upper|*_`<x>", Verdict: report.Denied, Images: []report.Image{{Place: image.PlaceContainer, Name: "image", Reference: "Upper|*_`<x>", State: report.Invalid, Known: "not an image reference"}}, Policies: []string{"production"}, Message: "no", Violations: []report.Violation{{Place: image.PlaceContainer, Name: "image", Reference: `"Upper|*_<x>"`, Policy: "production", Effect: "Deny", PodEffect: "Deny", Findings: []report.Finding{{Check: gate.CheckReference, Message: "invalid\x1b[31m image reference"}}}}},
+	} {
+		r.Add(one)
+	}
+	r.Finish()
+	return r
+}
+
+// writer is a report, of any kind.
+type writer interface {
+	Write(w io.Writer, f report.Format) error
+}
+
+func written(t *testing.T, r writer, f report.Format) string {
+	t.Helper()
+	var b strings.Builder
+	if err := r.Write(&b, f); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func writtenAs(t *testing.T, r writer, output report.Output) string {
+	t.Helper()
+	return written(t, r, report.Format{Output: output})
+}
+
+func TestARuleOfSARIFNamesAnyCheck(t *testing.T) {
+	t.Parallel()
+	r := &report.Report{}
+	r.Add(report.Result{Kind: "Pod", Name: "a", Violations: []report.Violation{{Findings: []report.Finding{{Check: "digest"}, {Check: "imageAge"}}}}})
+	var log struct {
+		Runs []struct {
+			Tool struct {
+				Driver struct{ Rules []struct{ ID string } }
+			}
+			Results []struct{ RuleID string }
+		}
+	}
+	if err := json.Unmarshal([]byte(writtenAs(t, r, report.SARIF)), &log); err != nil {
+		t.Fatal(err)
+	}
+	for _, result := range log.Runs[0].Results {
+		if !slices.ContainsFunc(log.Runs[0].Tool.Driver.Rules, func(r struct{ ID string }) bool { return r.ID == result.RuleID }) {
+			t.Errorf("there is no rule %s", result.RuleID)
+		}
+	}
+}
+
+// TestFormats compares every format with a file that a person has read.
+func TestFormats(t *testing.T) {
+	t.Parallel()
+	for name, r := range map[string]*report.Report{"everything": everything(), "audit": audited()} {
+		for _, output := range report.Outputs() {
+			t.Run(name+" as "+string(output), func(t *testing.T) {
+				t.Parallel()
+				got := writtenAs(t, r, output)
+				golden := filepath.Join("testdata", name+"."+string(output))
+				if *update {
+					if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				want, err := os.ReadFile(golden)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(string(want), got); diff != "" {
+					t.Errorf("(-want +got; -update writes the file):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+func TestWhatProgramsReadIsWhole(t *testing.T) {
+	t.Parallel()
+	want := everything()
+	for output, read := range map[report.Output]func([]byte, any) error{
+		report.JSON: json.Unmarshal, report.YAML: func(data []byte, v any) error { return yaml.UnmarshalStrict(data, v) },
+	} {
+		var got report.Report
+		if err := read([]byte(writtenAs(t, want, output)), &got); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want.Vulnerabilities, got.Vulnerabilities); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", output, diff)
+		}
+		if diff := cmp.Diff(want.Results, got.Results, cmpopts.IgnoreFields(report.Image{}, "Listed")); diff != "" || got.Summary != want.Summary {
+			t.Errorf("%s: %+v (-want +got):\n%s", output, got.Summary, diff)
+		}
+	}
+}
+
+func TestTheHeadlineNamesTheWorst(t *testing.T) {
+	t.Parallel()
+	problem := []report.Problem{{Message: "unread"}}
+	tests := map[string]struct {
+		report report.Report
+		want   string
+	}{
+		"nothing":                        {report.Report{}, "all 0 admitted ✅"},
+		"only admitted":                  {report.Report{Summary: report.Summary{Objects: 9, Admitted: 9}}, "all 9 admitted ✅"},
+		"a warning":                      {report.Report{Summary: report.Summary{Admitted: 9, Warned: 1}}, "all admitted, 1 with a warning ⚠️"},
+		"an unknown verdict":             {report.Report{Summary: report.Summary{Warned: 9, Unknown: 1}}, "not everything could be evaluated ❔"},
+		"something unread":               {report.Report{Summary: report.Summary{Warned: 9}, Problems: problem}, "not everything could be evaluated ❔"},
+		"something skipped":              {report.Report{Skipped: problem}, "0 admitted, 1 skipped ⚠️"},
+		"something skipped, if strict":   {report.Report{Skipped: problem, Strict: true}, "not everything could be evaluated ❔"},
+		"a denial beside unknown":        {report.Report{Summary: report.Summary{Objects: 10, Denied: 1, Unknown: 9}, Problems: problem}, "1 of 10 would be denied ❌"},
+		"pods of an admitted workload":   {report.Report{Summary: report.Summary{Objects: 2, Warned: 1, PodsDenied: 1}}, "the pods of 1 of 2 would be denied ❌"},
+		"denials of both":                {report.Report{Summary: report.Summary{Objects: 2, Denied: 1, PodsDenied: 1}}, "1 of 2 would be denied, and the pods of 1 more ❌"},
+		"an audit without a violation":   {report.Report{Audit: &report.Audit{Pods: 5}}, "no running pod violates a policy ✅"},
+		"an audit with something unread": {report.Report{Audit: &report.Audit{Pods: 5}, Problems: problem}, "no running pod violates a policy ❔"},
+		"an audit with an unknown pod":   {report.Report{Audit: &report.Audit{Pods: 5, Unknown: 1}}, "1 of 5 running pods could not be evaluated ❔"},
+		"an audit with mere warnings":    {report.Report{Audit: &report.Audit{Pods: 5, Violating: 2, Unknown: 1}, Summary: report.Summary{Warned: 2}}, "2 of 5 running pods violate a policy ❌"},
+	}
+	for name, tt := range tests {
+		got, _, _ := strings.Cut(writtenAs(t, &tt.report, report.Markdown), "\n")
+		if want := "## hssgate: " + tt.want; got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestALongTableLeavesOutWhatIsAdmitted(t *testing.T) {
+	t.Parallel()
+	r := &report.Report{Policies: []string{"p"}}
+	for range 101 {
+		r.Add(report.Result{Kind: "Pod", Name: "good", Verdict: report.Admitted})
+	}
+	r.Add(report.Result{Kind: "Pod", Name: "bad", Verdict: report.Denied})
+	text := written(t, r, report.Format{})
+	if strings.Contains(text, "Pod/good") || !strings.Contains(text, "Pod/bad") || !strings.Contains(text, "The 101 that are admitted") {
+		t.Errorf("got\n%s", text)
+	}
+	if wide := writtenAs(t, r, report.WideOutput); strings.Count(wide, "Pod/good") != 101 {
+		t.Errorf("got\n%s", wide)
+	}
+}
+
+func TestTheWorstOfAnImagesRecordsIsShown(t *testing.T) {
+	t.Parallel()
+	facts := &policy.Facts{State: policy.StateFound, Records: []policy.Record{
+		{Severity: v1alpha1.SeverityLow, Scan: policy.Scan{Vulnerabilities: new(1), UnsafeSettings: new(5)}},
+		{Severity: v1alpha1.SeverityMedium, Scan: policy.Scan{Vulnerabilities: new(3)}, Architectures: []policy.Architecture{{Scan: policy.Scan{Vulnerabilities: new(7)}}}},
+	}}
+	got := report.NewImage(image.Use{Image: "h.io/a"}, facts, time.Now())
+	if got.Severity != v1alpha1.SeverityMedium || *got.Vulnerabilities != 7 || *got.UnsafeSettings != 5 || got.MaliciousFiles != nil || got.State != report.Found {
+		t.Errorf("got %+v", got)
+	}
+	for state, facts := range map[report.State]*policy.Facts{
+		report.NotLookedUp: nil, report.NotFound: {State: policy.StateNotFound}, report.Unavailable: {},
+	} {
+		if got := report.NewImage(image.Use{Image: "h.io/a"}, facts, time.Now()); got.State != state || got.Reference != "h.io/a:latest" {
+			t.Errorf("got %+v, want %s", got, state)
+		}
+	}
+}
+
+func TestWhatHSSKnowsIsDescribed(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	scanned := func(change func(*policy.Record)) *policy.Facts {
+		r := policy.Record{Severity: "Low", Scan: policy.Scan{Status: v1alpha1.ScanStatusSuccess}, ScannedAt: now.Add(-6 * time.Hour), UpdatedAt: now.Add(-48 * time.Hour)}
+		change(&r)
+		return &policy.Facts{State: policy.StateFound, Records: []policy.Record{r}}
+	}
+	at := func(age time.Duration) *policy.Facts {
+		return scanned(func(r *policy.Record) { r.ScannedAt = now.Add(-age) })
+	}
+	for want, facts := range map[string]*policy.Facts{
+		"not looked up":                       nil,
+		"nothing":                             {State: policy.StateNotFound},
+		"HSS is unreachable":                  {},
+		"severity Low, scanned 6h ago":        at(6 * time.Hour),
+		"severity Low, scanned 5m ago":        at(5 * time.Minute),
+		"severity Low, scanned 5s ago":        at(5 * time.Second),
+		"severity Low, scanned 5m from now":   at(-5 * time.Minute),
+		"severity Low, scanned 292y from now": scanned(func(r *policy.Record) { r.ScannedAt = time.UnixMilli(253402300799999) }),
+		"no severity, scanned 6h ago":         scanned(func(r *policy.Record) { r.Severity = "" }),
+		"severity Low, 1 vulnerability, 1 malicious file, 2 unsafe settings, scanned 6h ago": scanned(func(r *policy.Record) {
+			r.Scan.Vulnerabilities, r.Scan.MaliciousFiles, r.Scan.UnsafeSettings = new(1), new(1), new(2)
+		}),
+		"waiting for a scan again; last severity Low, scanned 6h ago": scanned(func(r *policy.Record) { r.Scan.Status = v1alpha1.ScanStatusWaitingForScan }),
+		"scan paused": scanned(func(r *policy.Record) { r.Scan.Status, r.ScannedAt = "paused", time.Time{} }),
+		"severity Low, scanned 6h ago, pushed 2d from now": scanned(func(r *policy.Record) { r.UpdatedAt = now.Add(50 * time.Hour) }),
+	} {
+		if got := report.NewImage(image.Use{Image: "h.io/a"}, facts, now).Known; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if got := report.NewImage(image.Use{Image: "h.io/A"}, nil, now); got.State != report.Invalid || got.Known != "not an image reference" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestATableLeavesOutTheHostOfMostImages(t *testing.T) {
+	t.Parallel()
+	table := &report.Table{Rows: []report.Row{{Verdict: "Denied", Images: []report.Image{
+		{Reference: "UPPER/Case:1", State: report.Invalid}, {Reference: "UPPER/Other:1", State: report.Invalid}, {Reference: "a.example.com/app:1", State: report.Found},
+	}}}}
+	if got := table.String(); !strings.Contains(got, " UPPER/Case:1") || !strings.Contains(got, " app:1") || !strings.HasSuffix(got, "Images shown without a registry are from a.example.com.\n") {
+		t.Errorf("got\n%s", got)
+	}
+	table.Output = report.WideOutput
+	if got := table.String(); !strings.Contains(got, " a.example.com/app:1") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+func TestColoursMarkVerdicts(t *testing.T) {
+	t.Parallel()
+	text := written(t, everything(), report.Format{Colour: true})
+	for _, want := range []string{"\x1b[31mDenied\x1b[0m", "\x1b[33mWarned\x1b[0m", "\x1b[33mUnknown\x1b[0m", "\x1b[32mAdmitted\x1b[0m"} {
+		if !strings.Contains(text, "\n"+want+" ") {
+			t.Errorf("there is no %q in\n%s", want, text)
+		}
+	}
+	if plain := regexp.MustCompile("\x1b\\[\\d+m").ReplaceAllString(text, ""); plain != written(t, everything(), report.Format{}) {
+		t.Errorf("colours change the table:\n%s", plain)
+	}
+}

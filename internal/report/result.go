@@ -1,0 +1,221 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hssgate/hssgate/internal/gate"
+	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// Verdict is the webhook's answer about an object.
+type Verdict string
+
+// The verdicts.
+const (
+	Admitted Verdict = "Admitted"
+	// Warned is admitted with a warning.
+	Warned Verdict = "Warned"
+	Denied Verdict = "Denied"
+	// Unknown means that HSS is unreachable.
+	Unknown Verdict = "Unknown"
+)
+
+// Verdicts returns all verdicts, the worst first.
+func Verdicts() []Verdict { return []Verdict{Denied, Unknown, Warned, Admitted} }
+
+// Result is the result of one object.
+type Result struct {
+	// Source is the object's file, and Line its line there, from 1. Both are empty
+	// for objects that are in no file.
+	Source    string `json:"source,omitempty"`
+	Line      int    `json:"line,omitempty"`
+	Namespace string `json:"namespace,omitempty"`
+	Kind      string `json:"kind"`
+	Name      string `json:"name"`
+	// Owner is the KIND/NAME of the pod's controller.
+	Owner string `json:"owner,omitempty"`
+	// Alike are the names of other pods of the owner with the same result.
+	Alike   []string `json:"alike,omitempty"`
+	Verdict Verdict  `json:"verdict"`
+	Images  []Image  `json:"images"`
+	// Policies are those that were evaluated, Unknown those of them for which no scan
+	// result was available.
+	Policies   []string    `json:"policies,omitempty"`
+	Unknown    []string    `json:"-"`
+	Violations []Violation `json:"violations,omitempty"`
+	// Message is that of a denial, and Warnings are those of the webhook.
+	Message  string   `json:"message,omitempty"`
+	Warnings []string `json:"warnings,omitempty"`
+	// Explanation explains the verdict step by step. Optional.
+	Explanation []string `json:"explanation,omitempty"`
+	// OfOwner has the owner named in place of the pod.
+	OfOwner bool `json:"-"`
+}
+
+// Violation is what one policy finds in one use of an image.
+type Violation struct {
+	Place     image.Place `json:"place"`
+	Name      string      `json:"name"`
+	Reference string      `json:"reference"`
+	Policy    string      `json:"policy"`
+	// Effect is the effect on the object, PodEffect the one on its pods.
+	Effect    v1alpha1.Enforcement `json:"effect"`
+	PodEffect v1alpha1.Enforcement `json:"podEffect"`
+	Findings  []Finding            `json:"findings"`
+}
+
+// Finding is one reason why an image does not pass.
+type Finding struct {
+	Check   policy.Check `json:"check"`
+	Message string       `json:"message"`
+}
+
+// NewResult returns the result of a decision about an object with these images.
+func NewResult(d *gate.Decision, images []Image) Result {
+	r := Result{
+		Namespace: d.Namespace, Kind: d.Kind, Name: d.Name, Images: images,
+		Policies: d.Policies, Unknown: d.Unknown, Message: d.Message(), Warnings: d.Warnings(),
+	}
+	for i := range d.Violations {
+		v := &d.Violations[i]
+		one := Violation{
+			Place: v.Use.Place, Name: v.Use.Name, Reference: v.Reference, Policy: v.Policy,
+			Effect: v.Effect, PodEffect: v.PodEffect,
+		}
+		for _, f := range v.Findings {
+			one.Findings = append(one.Findings, Finding{Check: f.Check, Message: f.Message})
+		}
+		r.Violations = append(r.Violations, one)
+	}
+	r.Verdict = r.verdict(d.Outcome)
+	return r
+}
+
+// verdict returns Unknown if HSS was unreachable for an image, even if the policies
+// admit it then: the next answer may differ.
+func (r *Result) verdict(o gate.Outcome) Verdict {
+	unreachable := func(i Image) bool { return i.State == Unavailable }
+	switch {
+	case o == gate.Denied:
+		return Denied
+	case o != gate.Admitted || slices.ContainsFunc(r.Images, unreachable):
+		return Unknown
+	case len(r.Warnings) > 0:
+		return Warned
+	default:
+		return Admitted
+	}
+}
+
+// passes reports whether the object is admitted without a violation.
+func (r *Result) passes() bool { return r.Verdict == Admitted && len(r.Violations) == 0 }
+
+// deniesPods reports whether the object is admitted though its pods would be denied.
+func (r *Result) deniesPods() bool {
+	return r.Verdict != Denied && slices.ContainsFunc(r.Violations, func(v Violation) bool { return v.deniesPods() })
+}
+
+// deniesPods reports whether only the pods of the object are denied.
+func (v *Violation) deniesPods() bool {
+	return v.Effect != v.PodEffect && v.PodEffect == v1alpha1.EnforcementDeny
+}
+
+// likeness returns a key that is the same for pods that differ only by name.
+func (r *Result) likeness() string {
+	key, err := json.Marshal([]any{r.Source, r.Namespace, r.Kind, r.Owner, r.Verdict, r.Images, r.Policies, r.Violations})
+	if err != nil { // can't happen: all of it has a form in JSON
+		return r.Namespace + "/" + r.Name
+	}
+	return string(key)
+}
+
+// names returns the names of all objects that the result is of.
+func (r *Result) names() []string { return slices.Concat([]string{r.Name}, r.Alike) }
+
+// Title returns the object's kind and name, and the number of others that share
+// the result.
+func (r *Result) Title() string {
+	if r.OfOwner {
+		return fmt.Sprintf("%s (%s)", r.Owner, plural(1+len(r.Alike), "pod", "pods"))
+	}
+	title := strings.TrimPrefix(r.Kind+"/"+r.Name, "/")
+	if n := len(r.Alike); n > 0 {
+		title += fmt.Sprintf(" and %d more of %s", n, r.Owner)
+	}
+	return title
+}
+
+// FullTitle returns the title with the namespace, if the object has one.
+func (r *Result) FullTitle() string {
+	if r.Namespace == "" {
+		return r.Title()
+	}
+	return r.Namespace + ": " + r.Title()
+}
+
+// Why returns the reasons of the verdict in a few words each. It leaves out what a
+// table shows in other columns.
+func (r *Result) Why() []string {
+	reasons := make([]string, 0, len(r.Violations))
+	for i := range r.Violations {
+		reasons = append(reasons, r.reason(&r.Violations[i]))
+	}
+	for _, warning := range r.Warnings {
+		if !strings.Contains(warning, " [policy ") { // a notice, of no violation
+			reasons = append(reasons, warning)
+		}
+	}
+	switch {
+	case len(reasons) > 0:
+		return reasons
+	case r.Verdict == Unknown:
+		return []string{"HSS is unreachable"}
+	case len(r.Policies) > 0:
+		return []string{"passes " + strings.Join(r.Policies, ", ")}
+	default:
+		return []string{"no policy applies"}
+	}
+}
+
+// reason names the policy and the place of the image only if there are several.
+func (r *Result) reason(v *Violation) string {
+	text := v.messages()
+	if len(r.Policies) > 1 {
+		text += " [policy " + v.Policy + "]"
+	}
+	switch {
+	case v.Effect == v1alpha1.EnforcementAudit, v.Effect == gate.EffectExcepted:
+		text = string(v.Effect) + ": " + text
+	case v.deniesPods():
+		text = "its pods will be denied: " + text
+	}
+	if len(r.Images) > 1 {
+		text = fmt.Sprintf("%s %q: %s", v.Place, v.Name, text)
+	}
+	return text
+}
+
+func (v *Violation) messages() string {
+	messages := make([]string, len(v.Findings))
+	for i, f := range v.Findings {
+		messages[i] = f.Message
+	}
+	return strings.Join(messages, "; ")
+}
+
+// webhookWords returns the reasons in the words of the webhook.
+func (r *Result) webhookWords() []string {
+	switch {
+	case r.Message != "":
+		return strings.Split(r.Message, "\n")
+	case len(r.Warnings) > 0:
+		return r.Warnings
+	default:
+		return r.Why()
+	}
+}

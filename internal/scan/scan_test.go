@@ -1,0 +1,543 @@
+package scan_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/hss/hsstest"
+	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/inventory"
+	"github.com/hssgate/hssgate/internal/scan"
+)
+
+const app = "swr.example.com/prod/app:1"
+
+func digest(c string) string { return "sha256:" + strings.Repeat(c, 64) }
+
+func reference(t *testing.T, s string) image.Reference {
+	t.Helper()
+	r, err := image.Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// ward is an HSS whose images are to be scanned.
+type ward struct {
+	server *hsstest.Server
+	clock  *clocktesting.FakeClock
+}
+
+func newWard(t *testing.T, options ...hsstest.Option) *ward {
+	t.Helper()
+	w := &ward{clock: clocktesting.NewFakeClock(time.Date(2026, 3, 1, 12, 3, 4, 0, time.UTC))}
+	w.server = hsstest.NewServer(append([]hsstest.Option{
+		hsstest.WithoutAuthentication(), hsstest.WithClock(w.clock.Now), hsstest.WithScanTimes(10*time.Second, 20*time.Second, 5*time.Second),
+	}, options...)...)
+	t.Cleanup(w.server.Close)
+	return w
+}
+
+// replica makes one of several replicas.
+func (w *ward) replica(t *testing.T, change ...func(*config.Configuration)) (*scan.Scans, *attempts) {
+	t.Helper()
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("any"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Parse("test.yaml", fmt.Appendf(nil, `
+apiVersion: config.hssgate.io/v1alpha1
+kind: Configuration
+projects:
+- name: bj4
+  endpoint: %s
+  projectID: p1
+  credentials: {source: TokenFile, tokenFile: %q}
+  scanOnDemand: {enabled: true, maxPerHour: 3}
+registries:
+- name: swr
+  hosts: [swr.example.com]
+`, w.server.URL, token))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range change {
+		f(c)
+	}
+	clients, err := inventory.NewClients(c, "hssgate/test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, err := inventory.New(inventory.Options{Config: c, Clients: clients, Clock: w.clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(i.Close)
+	seen := &attempts{}
+	return scan.New(scan.Options{Inventory: i, Clock: w.clock, Observe: seen.add, Jitter: func() time.Duration { return 0 }}), seen
+}
+
+// attempts are the outcomes that were observed.
+type attempts struct {
+	mu  sync.Mutex
+	all []scan.Outcome
+}
+
+func (a *attempts) add(_, _ string, outcome scan.Outcome, _ string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.all = append(a.all, outcome)
+}
+
+func (a *attempts) outcomes() []scan.Outcome {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.all)
+}
+
+const pending = "a scan is being requested; try again in about 1m"
+
+// want wants one image scanned, and waits for the result.
+func want(t *testing.T, s *scan.Scans, ref string) string {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+		if note := s.Want(t.Context(), []image.Reference{reference(t, ref)})[0]; note != pending {
+			return note
+		}
+	}
+	t.Errorf("%s: no result in a minute", ref)
+	return ""
+}
+
+// settled wants an image until the note is as wanted: an earlier one answers while
+// HSS is asked in the background.
+func settled(t *testing.T, s *scan.Scans, wanted string, ref string) {
+	t.Helper()
+	got := ""
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if got = want(t, s, ref); got == wanted {
+			return
+		}
+	}
+	t.Errorf("got %q, want %q", got, wanted)
+}
+
+func unscanned(changes ...func(*hsstest.Image)) hsstest.Image {
+	i := hsstest.Image{ID: 7, Namespace: "prod", ImageName: "app", ImageVersion: "1", ImageDigest: digest("a"), ImageType: "private_image",
+		RegistryID: "r1", RegistryType: "SwrPrivate", ScanStatus: "unscan"}
+	for _, f := range changes {
+		f(&i)
+	}
+	return i
+}
+
+func TestAnImageThatWasNotScannedIsScannedOnce(t *testing.T) {
+	t.Parallel()
+	w := newWard(t, hsstest.WithImages(unscanned()))
+	s, seen := w.replica(t)
+	const requested = "a scan was requested at 12:03:04 UTC; try again in about 1m"
+	settled(t, s, requested, app)
+	w.clock.Step(time.Second)
+	settled(t, s, requested, app)
+	w.clock.Step(9 * time.Second)
+	w.server.Images() // HSS goes on by the clock
+	settled(t, s, "it is being scanned; try again in about 1m", app)
+	restarted, _ := w.replica(t)
+	settled(t, restarted, "it is being scanned; try again in about 1m", app)
+	w.clock.Step(30 * time.Second)
+	w.server.Images()
+	settled(t, s, "HSS has scanned it meanwhile; try again", app)
+	if n := w.server.Stats().Scans; n != 1 {
+		t.Errorf("HSS scanned %d images", n)
+	}
+	if got := seen.outcomes(); !slices.Equal(got, []scan.Outcome{scan.Asked, scan.Held, scan.Needless}) {
+		t.Errorf("observed: %v", got)
+	}
+}
+
+func TestAScanWantedAThousandTimesCostsOne(t *testing.T) {
+	t.Parallel()
+	w := newWard(t, hsstest.WithImages(unscanned(), unscanned(func(i *hsstest.Image) { i.ID, i.ImageVersion = 8, "same-digest" })),
+		hsstest.WithLatency(20*time.Millisecond), hsstest.WithScanTimes(-1, -1, -1))
+	s, _ := w.replica(t)
+	refs := []string{app, app + "@" + digest("a"), "swr.example.com/prod/app:same-digest", "swr.example.com/prod/app@" + digest("a")}
+	var wg sync.WaitGroup
+	for n := range 1000 {
+		wg.Go(func() {
+			note := s.Want(t.Context(), []image.Reference{reference(t, refs[n%len(refs)])})[0]
+			if !strings.Contains(note, "requested") && !strings.Contains(note, "it is being scanned") {
+				t.Errorf("got %q", note)
+			}
+		})
+	}
+	wg.Wait()
+	w.clock.Step(time.Minute) // one that found another's request under way looks again
+	for _, ref := range refs {
+		want(t, s, ref)
+	}
+	stats := w.server.Stats()
+	if stats.Scans != 1 || stats.Endpoints[hsstest.EndpointScan].Requests != 1 {
+		t.Errorf("%d images were scanned in %d requests", stats.Scans, stats.Endpoints[hsstest.EndpointScan].Requests)
+	}
+	if n := stats.Requests; n > 100 {
+		t.Errorf("HSS was called %d times", n)
+	}
+}
+
+// A replica reads HSS's list again after its jitter: another may have requested the
+// scan meanwhile.
+func TestReplicasDoNotRepeatEachOther(t *testing.T) {
+	t.Parallel()
+	w := newWard(t, hsstest.WithImages(unscanned()))
+	late, seen := w.replica(t)
+	other, _ := w.replica(t)
+	late.Jitter = func() time.Duration {
+		want(t, other, app)
+		w.clock.Step(time.Second)
+		w.server.Images()
+		return 0
+	}
+	settled(t, late, "it is being scanned; try again in about 1m", app)
+	if got := seen.outcomes(); w.server.Stats().Scans != 1 || !slices.Equal(got, []scan.Outcome{scan.Held}) {
+		t.Errorf("%d scans, observed %v", w.server.Stats().Scans, got)
+	}
+}
+
+// An image was promoted: HSS keeps a row, and a scan, for each repository.
+func TestAnotherRepositoryOfADigestIsScannedLater(t *testing.T) {
+	t.Parallel()
+	staged := unscanned(func(i *hsstest.Image) { i.ID, i.Namespace = 8, "stage" })
+	w := newWard(t, hsstest.WithImages(unscanned(), staged))
+	s, _ := w.replica(t)
+	const stage = "swr.example.com/stage/app:1"
+	want(t, s, app)
+	settled(t, s, "a scan was requested at 12:03:04 UTC; try again in about 1m", stage)
+	if n := w.server.Stats().Scans; n != 1 {
+		t.Errorf("HSS scanned %d images", n)
+	}
+	w.clock.Step(10 * time.Minute)
+	w.server.Images()
+	settled(t, s, "a scan was requested at 12:13:04 UTC; try again in about 1m", stage)
+}
+
+func TestTheHourlyLimit(t *testing.T) {
+	t.Parallel()
+	var images []hsstest.Image
+	for n := range 4 {
+		images = append(images, unscanned(func(i *hsstest.Image) {
+			i.ID, i.ImageVersion, i.ImageDigest = int64(n+1), fmt.Sprint(n), digest(fmt.Sprint(n))
+		}))
+	}
+	w := newWard(t, hsstest.WithImages(images...))
+	s, seen := w.replica(t)
+	ref := func(n int) string { return fmt.Sprintf("swr.example.com/prod/app:%d", n) }
+	for n := range 3 {
+		want(t, s, ref(n))
+		w.clock.Step(time.Minute)
+	}
+	settled(t, s, "no scan is requested before 13:03:04 UTC, since 3 an hour are allowed", ref(3))
+	w.clock.Step(57 * time.Minute)
+	settled(t, s, "a scan was requested at 13:03:04 UTC; try again in about 1m", ref(3))
+	if n := w.server.Stats().Scans; n != 4 {
+		t.Errorf("HSS scanned %d images", n)
+	}
+	if got := seen.outcomes(); got[3] != scan.Exhausted {
+		t.Errorf("observed %v", got)
+	}
+}
+
+func TestAnUnknownImageIsSynchronisedAndThenScanned(t *testing.T) {
+	t.Parallel()
+	hidden := unscanned(func(i *hsstest.Image) { i.Hidden = true })
+	w := newWard(t, hsstest.WithImages(hidden), hsstest.WithRegistries(
+		hsstest.Registry{ID: "r0", Type: "Harbor", Address: "swr.example.com"},
+		hsstest.Registry{ID: "r1", Type: "SwrPrivate", Address: "https://whatever.example.com/"}))
+	s, seen := w.replica(t)
+	settled(t, s, "HSS does not know it yet, and a synchronisation of its registry was requested at 12:03:04 UTC; try again in about 1m", app)
+	want(t, s, "swr.example.com/prod/another:1")
+	if n := w.server.Stats().Syncs; n != 1 {
+		t.Errorf("%d synchronisations were requested", n)
+	}
+	w.clock.Step(5 * time.Second)
+	settled(t, s, "a scan was requested at 12:03:09 UTC; try again in about 1m", app)
+	if got := seen.outcomes(); got[0] != scan.Synchronised || got[len(got)-1] != scan.Asked {
+		t.Errorf("the observer was told %v", got)
+	}
+	if got := w.server.Registries(); !got[0].LatestSyncTime.IsZero() || got[1].LatestSyncTime.IsZero() {
+		t.Errorf("another registry was synchronised: %+v", got)
+	}
+}
+
+func TestTheRegistryIsTheOneThatIsConfigured(t *testing.T) {
+	t.Parallel()
+	all := []hsstest.Registry{
+		{ID: "p", Type: "SwrPrivate", Address: "swr"}, {ID: "s", Type: "SwrShared", Address: "swr"},
+		{ID: "e1", Type: "SwrEnterprise", Address: "ee.example.com"}, {ID: "h1", Name: "office", Type: "Harbor", Address: "https://Harbor.example.com:443/"},
+		{ID: "h2", Name: "lab", Type: "Harbor", Address: "harbor.example.com:8443"}, {ID: "j", Type: "Jfrog", Address: "jfrog.example.com"},
+	}
+	for name, test := range map[string]struct {
+		change func(*config.Registry)
+		want   string
+	}{
+		"both of SWR":     {func(*config.Registry) {}, "p s"},
+		"one type of SWR": {func(r *config.Registry) { r.RegistryType = "SwrShared" }, "s"},
+		"an instance by its host": {func(r *config.Registry) {
+			r.ImageTypes, r.InstanceID, r.Hosts = []string{"instance_image"}, "i", []string{"ee.example.com"}
+		}, "e1"},
+		"an instance of elsewhere": {func(r *config.Registry) { r.ImageTypes, r.InstanceID = []string{"instance_image"}, "i" }, ""},
+		"a Harbor by its name and host": {func(r *config.Registry) {
+			r.ImageTypes, r.RegistryName, r.Hosts = []string{"harbor"}, "office", []string{"harbor.example.com"}
+		}, "h1"},
+		"a Harbor on a port": {func(r *config.Registry) {
+			r.ImageTypes, r.RegistryName, r.Hosts = []string{"harbor"}, "lab", []string{"harbor.example.com:8443"}
+		}, "h2"},
+		"a JFrog by its ID, whatever its address": {func(r *config.Registry) { r.ImageTypes, r.RegistryID = []string{"jfrog"}, "j" }, "j"},
+		"an ID that isn't there":                  {func(r *config.Registry) { r.ImageTypes, r.RegistryID = []string{"jfrog"}, "k" }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWard(t, hsstest.WithRegistries(all...), hsstest.WithScanTimes(0, 0, 0))
+			var host string
+			s, _ := w.replica(t, func(c *config.Configuration) {
+				test.change(&c.Registries[0])
+				host = c.Registries[0].Hosts[0]
+			})
+			note := want(t, s, host+"/prod/app:1")
+			var synced []string
+			for _, r := range w.server.Registries() {
+				if !r.LatestSyncTime.IsZero() {
+					synced = append(synced, r.ID)
+				}
+			}
+			if got := strings.Join(synced, " "); got != test.want {
+				t.Errorf("synchronised are %q, want %q: %s", got, test.want, note)
+			}
+			if none := `HSS does not know it, and lists no registry that is "swr" of hssgate's configuration`; test.want == "" && note != none {
+				t.Errorf("got %q, want %q", note, none)
+			}
+		})
+	}
+}
+
+func TestARefusalIsNotRepeatedAtEveryReview(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusForbidden, http.StatusBadRequest, http.StatusOK} {
+		w := newWard(t, hsstest.WithImages(unscanned()))
+		w.server.Inject(hsstest.ErrorFault(status, "HSS.0013", "No permission.").ForEndpoint(hsstest.EndpointScan).Times(0))
+		s, seen := w.replica(t)
+		for range 50 {
+			got := want(t, s, app)
+			if !strings.HasPrefix(got, "HSS refused to scan it at 12:03:04 UTC (HSS answered "+fmt.Sprint(status)+" HSS.0013: No permission") || !strings.HasSuffix(got, "it is not requested again before 12:33:04 UTC") {
+				t.Errorf("%d: got %q", status, got)
+			}
+			w.clock.Step(10 * time.Second)
+		}
+		if n := w.server.Stats().Endpoints[hsstest.EndpointScan].Requests; n != 1 {
+			t.Errorf("%d: HSS was asked %d times", status, n)
+		}
+		if got := seen.outcomes(); got[0] != scan.Refused {
+			t.Errorf("%d: observed %v", status, got)
+		}
+	}
+}
+
+func TestAnUnconfirmedRequestIsNotRepeatedSoon(t *testing.T) {
+	t.Parallel()
+	w := newWard(t, hsstest.WithImages(unscanned()), hsstest.WithScanTimes(-1, -1, -1))
+	w.server.Inject(hsstest.ResetFault().ForEndpoint(hsstest.EndpointScan))
+	s, seen := w.replica(t)
+	unconfirmed := want(t, s, app)
+	if !strings.HasPrefix(unconfirmed, "a scan was requested at 12:03:04 UTC, and HSS did not confirm it (") {
+		t.Errorf("got %q", unconfirmed)
+	}
+	w.clock.Step(9 * time.Minute)
+	settled(t, s, unconfirmed, app) // the note of before answers at once: what follows is for the end of the request behind it
+	for end := time.Now().Add(time.Minute); len(seen.outcomes()) < 2 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	if n := w.server.Stats().Endpoints[hsstest.EndpointScan].Requests; n != 1 {
+		t.Errorf("HSS was asked %d times, though it may have received it", n)
+	}
+	w.clock.Step(2 * time.Minute) // HSS's list would show it by now
+	settled(t, s, "a scan was requested at 12:14:04 UTC; try again in about 1m", app)
+}
+
+func TestWhatDidNotReachHSSIsRepeated(t *testing.T) {
+	t.Parallel()
+	w := newWard(t, hsstest.WithImages(unscanned()))
+	w.server.Inject(hsstest.StatusFault(http.StatusUnauthorized).ForEndpoint(hsstest.EndpointScan))
+	s, _ := w.replica(t, func(c *config.Configuration) { c.Projects[0].ScanOnDemand.MaxPerHour = 1 })
+	if got := want(t, s, app); !strings.HasPrefix(got, "a scan could not be requested: HSS refused the credentials") {
+		t.Errorf("got %q", got)
+	}
+	other, _ := w.replica(t)
+	if got := want(t, other, app); !strings.HasPrefix(got, "a scan was requested") || w.server.Stats().Scans != 1 {
+		t.Errorf("got %q after %d scans", got, w.server.Stats().Scans)
+	}
+}
+
+// of changes a row's status, when it was scanned, and its architectures' statuses.
+func of(status string, scanned time.Time, architectures ...string) func(*hsstest.Image) {
+	return func(i *hsstest.Image) {
+		i.ScanStatus, i.LatestScanTime = status, scanned
+		for _, a := range architectures {
+			i.AssociationImages = append(i.AssociationImages, hsstest.Architecture{ScanStatus: a})
+		}
+		i.MultiArch = len(architectures) > 0
+	}
+}
+
+func TestARequestedScanIsNotedFirst(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for name, other := range map[string]func(*hsstest.Image){
+		"a row that can't be evaluated": of("paused", at),
+		"a row whose scan failed":       of("failed", at),
+		"a row that is being scanned":   of("scanning", at),
+		"a row that was scanned":        of("success", at),
+	} {
+		for _, id := range []int64{6, 8} {
+			t.Run(fmt.Sprint(name, " and has ID ", id), func(t *testing.T) {
+				t.Parallel()
+				w := newWard(t, hsstest.WithImages(unscanned(), unscanned(other, func(i *hsstest.Image) { i.ID = id })), hsstest.WithScanTimes(-1, -1, -1))
+				s, seen := w.replica(t)
+				if got := want(t, s, app); !strings.HasPrefix(got, "a scan was requested at 12:03:04 UTC") {
+					t.Errorf("got %q", got)
+				}
+				if got := seen.outcomes(); !slices.Equal(got, []scan.Outcome{scan.Asked}) {
+					t.Errorf("observed %v", got)
+				}
+			})
+		}
+	}
+}
+
+func TestWhichRowsAreScanned(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for name, test := range map[string]struct {
+		change func(*hsstest.Image)
+		want   string // what the note says
+		scans  int
+	}{
+		"never scanned": {func(*hsstest.Image) {}, "a scan was requested", 1},
+		"pushed after its scan": {func(i *hsstest.Image) {
+			i.ScanStatus, i.LatestScanTime, i.LatestUpdateTime = "success", at.Add(-time.Hour), at
+		}, "a scan was requested", 1},
+		"scanned":                     {func(i *hsstest.Image) { i.ScanStatus, i.LatestScanTime = "success", at }, "HSS has scanned it meanwhile", 0},
+		"waiting for its scan":        {func(i *hsstest.Image) { i.ScanStatus = "waiting_for_scan" }, "it is being scanned; try again", 0},
+		"being scanned":               {func(i *hsstest.Image) { i.ScanStatus = "scanning" }, "it is being scanned; try again", 0},
+		"its scan just failed":        {func(i *hsstest.Image) { i.ScanStatus, i.LatestScanTime = "failed", at.Add(-time.Hour) }, "its scan failed, and is not repeated so soon", 0},
+		"its scan failed a while ago": {func(i *hsstest.Image) { i.ScanStatus, i.LatestScanTime = "download_failed", at.Add(-25*time.Hour) }, "a scan was requested", 1},
+		"it is too large":             {func(i *hsstest.Image) { i.ScanStatus, i.LatestScanTime = "image_oversized", at.Add(-25*time.Hour) }, "its scan failed", 0},
+		"one architecture isn't": {func(i *hsstest.Image) {
+			i.ScanStatus, i.LatestScanTime = "success", at
+			i.AssociationImages = []hsstest.Architecture{{ScanStatus: "success"}, {ScanStatus: "unscan"}}
+		}, "a scan was requested", 1},
+		"the scan of one architecture just failed": {of("success", at.Add(-time.Hour), "success", "failed"), "its scan failed, and is not repeated so soon", 0},
+		"that of one failed a while ago":           {of("success", at.Add(-48*time.Hour), "success", "failed"), "a scan was requested", 1},
+		"one architecture is too large":            {of("success", at.Add(-48*time.Hour), "image_oversized", "failed"), "its scan failed", 0},
+		"one architecture is being scanned":        {of("success", at, "failed", "scanning"), "it is being scanned; try again", 0},
+		"all its architectures are scanned":        {of("success", at, "success", "success"), "HSS has scanned it meanwhile", 0},
+		"none of its architectures are listed": {func(i *hsstest.Image) {
+			i.ScanStatus, i.LatestScanTime, i.MultiArch = "success", at, true
+		}, "HSS shows no result that can be evaluated", 0},
+		"its status is unknown":                  {of("paused", at), "HSS shows no result that can be evaluated", 0},
+		"the status of one is unknown":           {of("success", at, "success", "paused"), "HSS shows no result that can be evaluated", 0},
+		"one has no status":                      {of("success", at, "success", ""), "HSS shows no result that can be evaluated", 0},
+		"its status is unknown, and it is newer": {func(i *hsstest.Image) { of("paused", at.Add(-time.Hour))(i); i.LatestUpdateTime = at }, "a scan was requested", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWard(t, hsstest.WithImages(unscanned(test.change)), hsstest.WithScanTimes(-1, -1, -1))
+			s, _ := w.replica(t)
+			if got := want(t, s, app); !strings.HasPrefix(got, test.want) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+			if n := w.server.Stats().Scans; n != test.scans {
+				t.Errorf("%d scans, want %d", n, test.scans)
+			}
+		})
+	}
+}
+
+func TestNothingIsRequestedWhereItIsOff(t *testing.T) {
+	t.Parallel()
+	w := newWard(t, hsstest.WithImages(unscanned()))
+	s, _ := w.replica(t, func(c *config.Configuration) { c.Projects[0].ScanOnDemand.Enabled = false })
+	for _, ref := range []string{app, "swr.example.com/prod/unknown:1"} {
+		if got := want(t, s, ref); got != "" {
+			t.Errorf("%s: got %q", ref, got)
+		}
+	}
+	on, _ := w.replica(t)
+	if got := want(t, on, "evil.example.com/prod/app:1"); got != "" {
+		t.Errorf("an image that no registry claims: got %q", got)
+	}
+	if n := w.server.Stats().Requests; n != 0 {
+		t.Errorf("HSS was asked %d times", n)
+	}
+}
+
+func TestAReviewDoesNotWaitForHSS(t *testing.T) {
+	t.Parallel()
+	w := newWard(t, hsstest.WithImages(unscanned()))
+	w.server.Inject(hsstest.HangFault().Times(0))
+	s, _ := w.replica(t)
+	notes := s.Want(t.Context(), []image.Reference{reference(t, app), reference(t, "swr.example.com/prod/other:1")})
+	if notes[0] != pending || notes[1] != pending {
+		t.Errorf("got %q", notes)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if notes := s.Want(ended, []image.Reference{reference(t, app)}); notes[0] != pending {
+		t.Errorf("of a request that ended: got %q", notes)
+	}
+}
+
+func TestTooManyImagesAtOnceAreRefusedHonestly(t *testing.T) {
+	t.Parallel()
+	w := newWard(t)
+	w.server.Inject(hsstest.HangFault().Times(0))
+	s, _ := w.replica(t)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	var last string
+	for n := range 300 {
+		last = s.Want(ended, []image.Reference{reference(t, fmt.Sprint("swr.example.com/prod/app:", n))})[0]
+	}
+	if want := "no scan was requested, since too many images wait for one; try again in about 1m"; last != want {
+		t.Errorf("got %q, want %q", last, want)
+	}
+}
+
+// TestWhatARequestReadsCountsAsAChange: the audit evaluates running pods again then.
+func TestWhatARequestReadsCountsAsAChange(t *testing.T) {
+	t.Parallel()
+	w := newWard(t, hsstest.WithImages(unscanned()))
+	s, _ := w.replica(t)
+	ref := reference(t, app)
+	s.Inventory.Facts(t.Context(), ref)
+	w.server.SetImages(unscanned(func(i *hsstest.Image) { i.ScanStatus = "scanning" }))
+	target, _ := s.Inventory.ScanTarget(&ref)
+	for range 2 {
+		if _, err := target.Rows(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := s.Inventory.Changes(); n != 1 {
+		t.Errorf("%d changes, want 1", n)
+	}
+}

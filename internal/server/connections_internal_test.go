@@ -1,0 +1,198 @@
+package server
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// pipes is a listener in memory, for the time of a synctest bubble.
+type pipes struct {
+	connections chan net.Conn
+	closed      chan struct{}
+}
+
+// Accept returns the next connection.
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.connections:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close ends Accept.
+func (p *pipes) Close() error {
+	close(p.closed)
+	return nil
+}
+
+// Addr returns no address.
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// bounded is a server that has room for some connections. It answers "/slow"
+// once release is closed, and everything else when it has read the body.
+type bounded struct {
+	pipes
+	release chan struct{}
+}
+
+func newBounded(t *testing.T, most int) *bounded {
+	t.Helper()
+	b := &bounded{pipes{make(chan net.Conn), make(chan struct{})}, make(chan struct{})}
+	l := newConnections(b, most, false)
+	server := &http.Server{Handler: http.HandlerFunc(b.answer), ReadHeaderTimeout: time.Hour}
+	l.track(server)
+	served, begun := make(chan error), time.Now()
+	go func() { served <- server.Serve(l) }()
+	t.Cleanup(func() {
+		_ = server.Close()
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if len(l.open) > 0 || time.Since(begun) > time.Minute {
+			t.Errorf("%d connections are still counted, after %s", len(l.open), time.Since(begun))
+		}
+	})
+	return b
+}
+
+func (b *bounded) answer(w http.ResponseWriter, r *http.Request) {
+	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+		w.WriteHeader(http.StatusRequestTimeout)
+		return
+	}
+	if r.URL.Path == "/slow" {
+		<-b.release
+	}
+}
+
+// peer is the other end of a connection.
+type peer struct {
+	net.Conn
+	reader *bufio.Reader
+}
+
+// dial connects, and sends something.
+func (b *bounded) dial(t *testing.T, sends string) *peer {
+	t.Helper()
+	c, accepted := net.Pipe()
+	t.Cleanup(func() { _ = c.Close() })
+	b.connections <- accepted
+	time.Sleep(time.Millisecond) // none is as old as another
+	dialed := &peer{c, bufio.NewReader(c)}
+	dialed.send(sends)
+	return dialed
+}
+
+func (c *peer) send(text string) {
+	go func() { _, _ = io.WriteString(c, text) }() // the connection may be closed
+	synctest.Wait()
+}
+
+// status reads an answer; 0 means that the connection ended.
+func status(c *peer) int {
+	response, err := http.ReadResponse(c.reader, nil)
+	if err != nil {
+		return 0
+	}
+	_, _ = io.Copy(io.Discard, response.Body)
+	_ = response.Body.Close()
+	synctest.Wait()
+	return response.StatusCode
+}
+
+const (
+	get  = "GET / HTTP/1.1\r\nHost: gate\r\n\r\n"
+	slow = "POST /slow HTTP/1.1\r\nHost: gate\r\nContent-Length: 4\r\n\r\nbody"
+)
+
+func TestANewConnectionTakesThePlaceOfWhoLetsWaitLongest(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		sends   string
+		answers int // what comes before; 0: nothing
+		ends    int // what comes when it is evicted; 0: just the end
+	}{
+		"one that sends nothing":        {"", 0, 0},
+		"one whose head doesn't end":    {"GET / HTTP/1.1\r\nHost: gate\r\n", 0, 0},
+		"one that is idle":              {get, 200, 0},
+		"one whose body doesn't end":    {"POST / HTTP/1.1\r\nHost: gate\r\nContent-Length: 10\r\n\r\nhalf", 0, 408},
+		"one whose chunks don't either": {"POST / HTTP/1.1\r\nHost: gate\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", 0, 408},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := newBounded(t, 2)
+				answering := b.dial(t, slow)
+				waits := b.dial(t, test.sends)
+				if test.answers > 0 {
+					if got := status(waits); got != test.answers {
+						t.Fatalf("it got %d", got)
+					}
+				}
+				if got := status(b.dial(t, get)); got != http.StatusOK {
+					t.Errorf("the new one got %d", got)
+				}
+				if got := status(waits); got != test.ends {
+					t.Errorf("who let the server wait got %d, want %d", got, test.ends)
+				}
+				close(b.release)
+				if got := status(answering); got != http.StatusOK {
+					t.Errorf("whose answer was being made got %d", got)
+				}
+			})
+		})
+	}
+}
+
+func TestWithAnswersToMakeOnAllConnectionsANewOneIsClosed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBounded(t, 2)
+		first, second := b.dial(t, slow), b.dial(t, slow)
+		if got := status(b.dial(t, get)); got != 0 {
+			t.Errorf("a third one got %d", got)
+		}
+		close(b.release)
+		for _, c := range []*peer{first, second} {
+			if got := status(c); got != http.StatusOK {
+				t.Errorf("got %d", got)
+			}
+		}
+		if got := status(b.dial(t, get)); got != http.StatusOK {
+			t.Errorf("afterwards a new one got %d", got)
+		}
+	})
+}
+
+func TestAnIdleConnectionIsTheLastToBeEvicted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBounded(t, 3)
+		idle := b.dial(t, get)
+		if got := status(idle); got != http.StatusOK {
+			t.Fatalf("got %d", got)
+		}
+		var silent []*peer
+		for range 10 {
+			silent = append(silent, b.dial(t, "GET / HTTP/1.1\r\n"))
+		}
+		for n, c := range silent[:8] {
+			if got := status(c); got != 0 {
+				t.Errorf("silent connection %d got %d", n, got)
+			}
+		}
+		idle.send(get)
+		if got := status(idle); got != http.StatusOK {
+			t.Errorf("the idle one got %d when it was used again", got)
+		}
+	})
+}

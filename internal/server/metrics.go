@@ -1,0 +1,273 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"net/http"
+	"runtime"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/hssgate/hssgate/internal/inventory"
+	"github.com/hssgate/hssgate/internal/scan"
+	"github.com/hssgate/hssgate/internal/tracing"
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// lookupMetrics counts what the inventory does, and logs what an operator
+// should know of it. Its labels are names of the configuration and a few
+// words, never an image's.
+type lookupMetrics struct {
+	log     *slog.Logger
+	lookups *prometheus.CounterVec
+	asked   *prometheus.HistogramVec
+	listed  *prometheus.CounterVec
+	details *prometheus.HistogramVec
+	breaker *prometheus.CounterVec
+	synced  *prometheus.CounterVec
+	rows    *prometheus.CounterVec
+}
+
+var _ inventory.Observer = (*lookupMetrics)(nil)
+
+func newLookupMetrics(registry prometheus.Registerer, log *slog.Logger) *lookupMetrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return promauto.With(registry).NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	times := func(name, help string) *prometheus.HistogramVec {
+		buckets := []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+		return promauto.With(registry).NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, []string{"project", "outcome"})
+	}
+	return &lookupMetrics{
+		log: log,
+		lookups: counter("hssgate_image_lookups_total",
+			"Images looked up, by registry and by where the answer came from.", "registry", "outcome"),
+		asked: times("hssgate_hss_lookup_duration_seconds",
+			"Time of each look-up of one image at HSS, all pages and retries included."),
+		listed: counter("hssgate_vulnerability_lookups_total",
+			"Scans whose vulnerabilities were wanted one by one, by project and by where the answer came from.", "project", "outcome"),
+		details: times("hssgate_hss_vulnerabilities_duration_seconds",
+			"Time of each question to HSS for the vulnerabilities of one scan, all pages and retries included."),
+		breaker: counter("hssgate_hss_breaker_changes_total",
+			"How often a project's circuit breaker became open, half-open or closed.", "project", "state"),
+		synced: counter("hssgate_hss_syncs_total",
+			"Synchronisations of a project, whole (full) or of what changed (changes).", "project", "kind", "outcome"),
+		rows: counter("hssgate_hss_synced_rows_total", "Rows that HSS sent for synchronisations.", "project"),
+	}
+}
+
+// Looked counts a look-up.
+func (m *lookupMetrics) Looked(registry string, outcome inventory.Outcome) {
+	m.lookups.WithLabelValues(registry, string(outcome)).Inc()
+}
+
+// Asked counts a look-up that went to HSS, with its trace as an exemplar.
+func (m *lookupMetrics) Asked(ctx context.Context, project string, took time.Duration, err error) {
+	tracing.Observe(trace.SpanContextFromContext(ctx), m.asked.WithLabelValues(project, outcomeOf(err)), took.Seconds())
+}
+
+// Listed counts a scan whose vulnerabilities were wanted.
+func (m *lookupMetrics) Listed(project string, outcome inventory.Outcome) {
+	m.listed.WithLabelValues(project, string(outcome)).Inc()
+}
+
+// AskedVulnerabilities counts a question to HSS, with its trace as an exemplar.
+func (m *lookupMetrics) AskedVulnerabilities(ctx context.Context, project string, took time.Duration, err error) {
+	tracing.Observe(trace.SpanContextFromContext(ctx), m.details.WithLabelValues(project, outcomeOf(err)), took.Seconds())
+}
+
+// Credentials logs once that HSS refuses the credentials of a project, and once
+// that it accepts them again.
+func (m *lookupMetrics) Credentials(project, refused string) {
+	if refused != "" {
+		m.log.Error("HSS refuses the credentials", "project", project, "cause", refused)
+		return
+	}
+	m.log.Info("HSS accepts the credentials again", "project", project)
+}
+
+// Breaker counts a change, and logs the ones between well and not.
+func (m *lookupMetrics) Breaker(project string, state inventory.BreakerState) {
+	m.breaker.WithLabelValues(project, string(state)).Inc()
+	switch state {
+	case inventory.BreakerOpen:
+		m.log.Warn("HSS fails, so it is not asked for a while", "project", project)
+	case inventory.BreakerClosed:
+		m.log.Info("HSS answers again", "project", project)
+	case inventory.BreakerHalfOpen:
+	}
+}
+
+// Synced counts a synchronisation, and logs what failed.
+func (m *lookupMetrics) Synced(project string, s inventory.Synchronisation) {
+	kind := "changes"
+	if s.Full {
+		kind = "full"
+	}
+	m.synced.WithLabelValues(project, kind, outcomeOf(s.Err)).Inc()
+	m.rows.WithLabelValues(project).Add(float64(s.Rows))
+	if s.Err != nil {
+		m.log.Warn("the project was not synchronised in full", "project", project, "kind", kind, "rows", s.Rows, "error", s.Err)
+	}
+}
+
+func outcomeOf(err error) string {
+	if err != nil {
+		return "failure"
+	}
+	return "success"
+}
+
+// registerMetrics registers what shows the state of this replica.
+func registerMetrics(registry prometheus.Registerer, version string, certificate CertificateSource, inForce func() []*policy.Policy) {
+	auto := promauto.With(registry)
+	auto.NewGauge(prometheus.GaugeOpts{
+		Name: "hssgate_build_info", Help: "1; the labels are the versions of hssgate and of Go.",
+		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
+	}).Set(1)
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "hssgate_serving_certificate_not_after_timestamp_seconds",
+		Help: "End of the webhook's serving certificate, in seconds since 1970; 0: there is none.",
+	}, func() float64 {
+		c, err := certificate(nil)
+		if err != nil || c == nil || c.Leaf == nil {
+			return 0
+		}
+		return float64(c.Leaf.NotAfter.Unix())
+	})
+	for enforcement := range countByEnforcement(nil) {
+		auto.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "hssgate_policies_in_force", Help: "Policies in force in this replica, by their enforcement.",
+			ConstLabels: prometheus.Labels{"enforcement": string(enforcement)},
+		}, func() float64 { return float64(countByEnforcement(inForce())[enforcement]) })
+	}
+}
+
+func countByEnforcement(policies []*policy.Policy) map[v1alpha1.Enforcement]int {
+	counts := map[v1alpha1.Enforcement]int{v1alpha1.EnforcementDeny: 0, v1alpha1.EnforcementWarn: 0, v1alpha1.EnforcementAudit: 0}
+	for _, p := range policies {
+		counts[p.Enforcement()]++
+	}
+	return counts
+}
+
+// newRequestMetrics returns a wrapper that counts a project's requests to HSS.
+func newRequestMetrics(registry prometheus.Registerer) func(project string, base http.RoundTripper) http.RoundTripper {
+	requests := promauto.With(registry).NewCounterVec(prometheus.CounterOpts{
+		Name: "hssgate_hss_requests_total",
+		Help: "Requests to HSS, each page, each retry and each look-up of the project ID being one, by HTTP status; none: there was no answer.",
+	}, []string{"project", "code"})
+	return func(project string, base http.RoundTripper) http.RoundTripper {
+		return &countingTransport{base, requests.MustCurryWith(prometheus.Labels{"project": project})}
+	}
+}
+
+type countingTransport struct {
+	http.RoundTripper
+	requests *prometheus.CounterVec
+}
+
+// RoundTrip sends the request.
+func (t *countingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := t.RoundTripper.RoundTrip(r)
+	t.requests.WithLabelValues(codeOf(response, err)).Inc()
+	return response, err
+}
+
+// CloseIdleConnections closes those of the transport that sends.
+func (t *countingTransport) CloseIdleConnections() {
+	(&http.Client{Transport: t.RoundTripper}).CloseIdleConnections()
+}
+
+// codeOf returns one of a bounded number of codes, whatever answers.
+func codeOf(response *http.Response, err error) string {
+	const least, most = 100, 599
+	switch {
+	case err != nil:
+		return "none"
+	case response.StatusCode < least || response.StatusCode > most:
+		return "other"
+	default:
+		return strconv.Itoa(response.StatusCode)
+	}
+}
+
+// observeScans counts outcomes, and logs those that cost money or did not work.
+func observeScans(registry prometheus.Registerer, log *slog.Logger) func(project, image string, outcome scan.Outcome, note string) {
+	outcomes := promauto.With(registry).NewCounterVec(prometheus.CounterOpts{
+		Name: "hssgate_scans_wanted_total",
+		Help: "Attempts to have HSS scan an image that a pod needs, by outcome: HSS accepted the request (asked), did not confirm it (unconfirmed), " +
+			"accepted to synchronise a registry (synchronised), has the request already (held), refused it (refused), or could not be reached (failed); " +
+			"the hourly limit is used up (exhausted), or there is nothing to scan (needless).",
+	}, []string{"project", "outcome"})
+	return func(project, image string, outcome scan.Outcome, note string) {
+		outcomes.WithLabelValues(project, string(outcome)).Inc()
+		write := log.Info
+		switch outcome {
+		case scan.Unconfirmed, scan.Refused, scan.Exhausted, scan.Failed:
+			write = log.Warn
+		case scan.Held, scan.Needless:
+			write = log.Debug
+		case scan.Asked, scan.Synchronised:
+		}
+		write("scan wanted", "project", project, "image", image, "outcome", outcome, "note", note)
+	}
+}
+
+// inventoryMetrics collects the inventory's figures.
+type inventoryMetrics func() inventory.Stats
+
+var _ prometheus.Collector = inventoryMetrics(nil)
+
+// Describe sends nothing: which metrics there are depends on what has happened.
+func (inventoryMetrics) Describe(chan<- *prometheus.Desc) {}
+
+// Collect sends all metrics that have a value.
+func (m inventoryMetrics) Collect(to chan<- prometheus.Metric) {
+	gauge := func(name, help string, value float64, labels ...string) { // each name with its value
+		constant := prometheus.Labels{}
+		for label := range slices.Chunk(labels, 2) {
+			constant[label[0]] = label[1]
+		}
+		if !math.IsNaN(value) {
+			to <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, nil, constant), prometheus.GaugeValue, value)
+		}
+	}
+	s := m()
+	for state, n := range map[string]int{"found": s.Images, "notFound": s.NotFound} {
+		gauge("hssgate_images", "Cached images, known to HSS (found) or not (notFound).", float64(n), "state", state)
+	}
+	gauge("hssgate_images_bytes", "Estimated memory of the cached images, bounded by cache.maxBytes.", float64(s.Bytes))
+	gauge("hssgate_vulnerability_lists", "Scans whose single vulnerabilities are cached.", float64(s.Lists))
+	gauge("hssgate_vulnerability_lists_bytes", "Estimated memory of the cached vulnerability lists.", float64(s.ListBytes))
+	for _, p := range s.Projects {
+		for _, state := range []inventory.BreakerState{inventory.BreakerClosed, inventory.BreakerOpen, inventory.BreakerHalfOpen} {
+			is := 0.0
+			if p.Breaker == state {
+				is = 1
+			}
+			gauge("hssgate_hss_breaker", "State of a project's circuit breaker: 1 for the current state, 0 for the others.", is,
+				"project", p.Name, "state", string(state))
+		}
+		gauge("hssgate_hss_calls", "Calls to HSS in flight.", float64(p.UnderWay), "project", p.Name)
+		gauge("hssgate_hss_waiting", "Look-ups that wait for a slot.", float64(p.Waiting), "project", p.Name)
+		gauge("hssgate_hss_last_success_timestamp_seconds", "When HSS last answered.", seconds(p.LastSuccess), "project", p.Name)
+		gauge("hssgate_hss_paused_until_timestamp_seconds", "Until when HSS asked hssgate to wait.", seconds(p.PausedUntil), "project", p.Name)
+		gauge("hssgate_hss_synced_until_timestamp_seconds", "Up to when all changes of a synchronised project are known.", seconds(p.SyncedUntil), "project", p.Name)
+	}
+}
+
+// seconds returns the time since 1970, or NaN for the zero time.
+func seconds(at time.Time) float64 {
+	if at.IsZero() {
+		return math.NaN()
+	}
+	return float64(at.UnixMilli()) / 1000
+}

@@ -1,0 +1,118 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+)
+
+const (
+	// leaderRetry is the pause before a replica that lost its election, or failed as
+	// the leader, stands for election again.
+	leaderRetry = 5 * time.Second
+	// readyPoll is how often a starting replica checks whether it is ready.
+	readyPoll = 200 * time.Millisecond
+)
+
+// serve runs both managers until ctx ends. Then the leader steps down at once, so
+// that another replica takes over, and the webhook answers for ShutdownDelay before
+// it closes. Its manager has a context that does not end with ctx: a review under
+// way would be denied if it saw its context cancelled.
+func (g *Server) serve(ctx context.Context) error {
+	leading, stopLeading := context.WithCancel(ctx)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		g.lead(leading)
+	}()
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	defer context.AfterFunc(ctx, func() { g.drain(stop) })()
+	go g.reportReady(ctx)
+	err := g.manager.Start(serving)
+	stopLeading()
+	<-stopped
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}
+
+// lead does what the leader does, whenever this replica is elected, until ctx ends.
+// It answers reviews also when it loses the election.
+func (g *Server) lead(ctx context.Context) {
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		leader, err := g.newLeader()
+		if err == nil {
+			err = leader.Start(ctx)
+		}
+		if ctx.Err() == nil {
+			g.Log.Warn("this replica no longer stands for election", "error", err, "retryAfter", leaderRetry)
+		}
+	}, leaderRetry)
+}
+
+// drain fails the check "stopping" at once, and closes the webhook after
+// ShutdownDelay. All other checks pass until then: a Service whose replicas all
+// terminate sends requests to those that are ready, and to none if none is.
+func (g *Server) drain(stop context.CancelFunc) {
+	g.stopping.Store(true)
+	g.Log.Info("draining: reviews are answered until the webhook closes", "delay", g.ShutdownDelay)
+	time.AfterFunc(g.ShutdownDelay, func() {
+		g.closed.Store(true)
+		stop()
+	})
+}
+
+// closeWhileStopping closes each connection after its answer while the replica stops:
+// otherwise an API server would keep using it.
+func (g *Server) closeWhileStopping(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if g.stopping.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// readiness returns the checks of /readyz. The replica is ready once it can decide,
+// until the webhook closes. Only the check "stopping" fails before, for load
+// balancers; the chart's probe excludes it.
+func (g *Server) readiness() map[string]healthz.Checker {
+	failsOnce := func(reached *atomic.Bool, reason string) healthz.Checker {
+		return func(*http.Request) error {
+			if reached.Load() {
+				return errors.New(reason)
+			}
+			return nil
+		}
+	}
+	return map[string]healthz.Checker{
+		"policies":    func(*http.Request) error { return g.rules.Ready() },
+		"certificate": func(*http.Request) error { return g.certificates.valid(time.Now()) },
+		"warm-up":     g.warmUp.ready,
+		"webhook":     failsOnce(&g.closed, "the webhook's port is closed"),
+		"stopping":    failsOnce(&g.stopping, "stopping"),
+	}
+}
+
+// reportReady logs once that the replica is ready, unless ctx ends before.
+func (g *Server) reportReady(ctx context.Context) {
+	begun := time.Now()
+	isReady := func(context.Context) (bool, error) {
+		ready := true
+		for _, check := range g.readiness() {
+			ready = ready && check(nil) == nil
+		}
+		return ready, nil
+	}
+	if wait.PollUntilContextCancel(ctx, readyPoll, true, isReady) == nil {
+		g.Log.Info("ready", "took", time.Since(begun).Round(time.Millisecond).String(), "policies", countByEnforcement(g.rules.Policies()))
+	}
+}

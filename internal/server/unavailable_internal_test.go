@@ -1,0 +1,264 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/hss/hsstest"
+	"github.com/hssgate/hssgate/internal/controller"
+	"github.com/hssgate/hssgate/internal/inventory"
+)
+
+// An image that could not be evaluated is allowed or denied by the policy's
+// when.unavailable if HSS is the cause, and denied if hssgate itself is. The answer
+// names the cause, and so does the condition HSSReachable of policies.
+func TestThePresetDeniesOnlyWhatHssgateItselfFailsToEvaluate(t *testing.T) {
+	t.Parallel()
+	const configuration, correct = "not evaluated because of hssgate's own configuration: ", "to do: an administrator of hssgate has to correct its configuration"
+	refused := &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	for name, test := range map[string]struct {
+		fault   *hsstest.Fault
+		dial    error
+		lines   map[string]string
+		denied  bool
+		say     []string
+		reason  string
+		message string
+	}{
+		"HSS answers": {reason: controller.ReasonAnswers, message: "HSS answers for project main"},
+		"HSS refuses the access key": {
+			fault: new(hsstest.StatusFault(http.StatusUnauthorized)), denied: true, say: []string{configuration, "HSS refused the credentials", "401", correct},
+			reason: controller.ReasonMisconfigured, message: "project main: HSS refuses the access key HSSTESTACCESSKEY",
+		},
+		"HSS denies permission": {
+			fault: new(hsstest.StatusFault(http.StatusForbidden)), denied: true, say: []string{configuration, "HSS answered 403", correct},
+			reason: controller.ReasonMisconfigured, message: "no permission",
+		},
+		"there is no such API at the endpoint": {
+			fault: new(hsstest.StatusFault(http.StatusNotFound)), denied: true, say: []string{configuration, "HSS answered 404", correct},
+			reason: controller.ReasonMisconfigured, message: "404",
+		},
+		"there are no credentials": {
+			lines: map[string]string{"credentials": "{source: TokenFile, tokenFile: /nonexistent/token}"}, denied: true,
+			say: []string{configuration, "/nonexistent/token", correct}, reason: controller.ReasonMisconfigured, message: "/nonexistent/token",
+		},
+		"there is no project ID": {
+			lines: map[string]string{"projectID": ""}, denied: true, say: []string{configuration, "no project", correct},
+			reason: controller.ReasonMisconfigured, message: "no project ID",
+		},
+		"dry-run mode denies nothing": {
+			fault: new(hsstest.StatusFault(http.StatusUnauthorized)), lines: map[string]string{"dryRun": "true"},
+			say: []string{configuration, "HSS refused the credentials"}, reason: controller.ReasonMisconfigured,
+		},
+		"HSS is overloaded by 503": {
+			fault: new(hsstest.StatusFault(http.StatusServiceUnavailable)), say: []string{"HSS answered 503"},
+			reason: controller.ReasonUnavailable, message: "HSS answered 503",
+		},
+		"HSS fails": {fault: new(hsstest.StatusFault(http.StatusInternalServerError)), say: []string{"HSS answered 500"}, reason: controller.ReasonUnavailable},
+		"HSS throttles": {
+			fault: new(hsstest.ThrottleFault("3600")), say: []string{"HSS answered 429"}, reason: controller.ReasonUnavailable, message: "429",
+		},
+		"a proxy answers with a page": {fault: new(hsstest.HTMLFault(http.StatusOK)), say: []string{"a page of HTML"}, reason: controller.ReasonUnavailable},
+		"the network fails": {
+			dial: refused, say: []string{"connection refused"}, reason: controller.ReasonUnavailable, message: "connection refused",
+		},
+		"HSS hangs": {fault: new(hsstest.HangFault()), say: []string{"HSS did not answer in time"}, reason: controller.ReasonUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				d := newDoor(t, test.lines, app())
+				d.unreachable = test.dial
+				if test.fault != nil {
+					d.hss.Inject(test.fault.Times(0))
+				}
+				allowed, text := d.pod(t, "10s")
+				if allowed == test.denied {
+					t.Errorf("allowed is %v, want %v: %s", allowed, !test.denied, text)
+				}
+				for _, want := range test.say {
+					if !strings.Contains(text, want) {
+						t.Errorf("it does not say %q:\n%s", want, text)
+					}
+				}
+				check := checkHSS(d.inventory)(t.Context())
+				if check.Reason != test.reason || !strings.Contains(check.Message, test.message) || strings.Contains(check.Message, "(request ") {
+					t.Errorf("HSSReachable has %s: %s; want %s: %s", check.Reason, check.Message, test.reason, test.message)
+				}
+			})
+		})
+	}
+}
+
+func TestAKnownResultAnswersWhateverIsWrongWithTheConfiguration(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t, nil, app())
+		for range 2 {
+			if allowed, text := d.pod(t, "30s"); !allowed {
+				t.Errorf("denied: %s", text)
+			}
+			d.hss.Inject(hsstest.StatusFault(http.StatusUnauthorized).Times(0))
+		}
+	})
+}
+
+func TestTheLastAnswerOfHSSIsNamedWhenTheTimeEnds(t *testing.T) {
+	t.Parallel()
+	const cut = "the answer ends in the middle"
+	cutBody := hsstest.BodyFault(200, "application/json", `{"data_list":[`)
+	for name, tt := range map[string]struct {
+		faults []hsstest.Fault
+		say    string
+	}{
+		"502 again and again":             {[]hsstest.Fault{hsstest.StatusFault(502).Times(0)}, "HSS answered 502 APIGW.0502"},
+		"cut again and again":             {[]hsstest.Fault{cutBody.Times(0)}, cut},
+		"429 that says how long to wait":  {[]hsstest.Fault{hsstest.ThrottleFault("59").Times(0)}, "HSS answered 429 APIGW.0308"},
+		"429 and then nothing":            {[]hsstest.Fault{hsstest.ThrottleFault("0"), hsstest.HangFault().Times(0)}, "HSS answered 429 APIGW.0308"},
+		"a page of HTML and then nothing": {[]hsstest.Fault{hsstest.HTMLFault(http.StatusServiceUnavailable), hsstest.HangFault().Times(0)}, "503 Service Unavailable"},
+	} {
+		for limit, lookup := range map[string]time.Duration{"of the review": 10 * time.Minute, "of the look-up": 2 * time.Second} {
+			t.Run(name+", at the time limit "+limit, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					d := newDoor(t, map[string]string{"requestTimeout": min(lookup, 5*time.Minute).String()}, app(), func(o *inventory.Options) { o.LookupTimeout = lookup })
+					d.hss.Inject(tt.faults...)
+					timeout := "4s"
+					if lookup == 2*time.Second {
+						timeout = "30s"
+					}
+					if _, text := d.pod(t, timeout); !strings.Contains(text, tt.say) || strings.Contains(text, "did not answer in time") || strings.Contains(text, "own limits") {
+						t.Errorf("it says %s", text)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestThePresetDeniesWhatHssgatesOwnLimitsDelay(t *testing.T) {
+	t.Parallel()
+	lookup := func(d time.Duration) func(*inventory.Options) {
+		return func(o *inventory.Options) { o.LookupTimeout = d }
+	}
+	for name, tt := range map[string]struct {
+		lines  map[string]string
+		change func(*inventory.Options)
+		hang   bool
+		say    string
+	}{
+		"concurrent calls":                           {nil, func(o *inventory.Options) { o.MaxConcurrent = 1 }, true, "at most 1 are made at one time"},
+		"the rate, for the review's time":            {map[string]string{"requestsPerSecond": "0.002"}, lookup(10 * time.Minute), false, "requestsPerSecond"},
+		"the rate, for the look-up's time":           {map[string]string{"requestsPerSecond": "0.002"}, lookup(time.Second), false, "requestsPerSecond"},
+		"a rate that lets the request pass too late": {map[string]string{"requestsPerSecond": "0.2"}, lookup(2 * time.Second), false, "requestsPerSecond"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				d := newDoor(t, tt.lines, app(), tt.change)
+				d.pod(t, "60s") // HSS is well; with a rate limit this takes the only request
+				if tt.hang {
+					d.hss.Inject(hsstest.HangFault().Times(0))
+					go d.review(t, "10s", "prod", "Pod", "first")
+					synctest.Wait()
+				}
+				got := d.review(t, "4s", "prod", "Pod", "other")
+				text := said(got)
+				if got.Allowed || !strings.Contains(text, "not evaluated because of hssgate's own limits: ") || !strings.Contains(text, tt.say) ||
+					strings.Contains(text, "did not answer") || strings.Contains(text, "rate:") {
+					t.Errorf("allowed is %v: %s", got.Allowed, text)
+				}
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}
+
+func TestNoReasonShowsAGoType(t *testing.T) {
+	t.Parallel()
+	goType := regexp.MustCompile(`Go |struct|interface|\*?\b(json|hss|policy|image|webhook|v1|errors|strconv|time|url|fmt)\.[A-Z]|\[\]string|int64|map\[`)
+	pod := func(object string) string {
+		return `{"uid":"1","operation":"CREATE","namespace":"prod","kind":{"group":"","version":"v1","kind":"Pod"},"object":` + object + `}`
+	}
+	var bodies []string
+	for _, request := range []string{
+		pod(`{"spec":{"containers":"x"}}`), pod(`{"spec":{"containers":["x"]}}`), pod(`{"spec":{"containers":[{"image":7}]}}`), pod(`{"spec":{"volumes":{"a":1}}}`),
+		pod(`{"metadata":{"labels":{"a":7}},"spec":{"containers":[{"image":"a"}]}}`), pod(`{"metadata":{"labels":[]},"spec":{"containers":[{"image":"a"}]}}`),
+		pod(`{"metadata":{"labels":{"` + strings.Repeat("k", 10_000) + `":7}},"spec":{"containers":[{"image":"a"}]}}`), pod(`{"spec":7}`),
+		pod(`{"metadata":"x","spec":{"containers":[{"image":"a"}]}}`), pod(`{"metadata":{"ownerReferences":[7]},"spec":{"containers":[{"image":"a"}]}}`),
+		pod(`{"metadata":{"deletionTimestamp":{}},"spec":{"containers":[{"image":"a"}]}}`), `{"uid":"1","operation":7}`, `[]`, `{"uid":"1","operation":"CREATE","kind":7}`,
+	} {
+		bodies = append(bodies, `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":`+request+`}`)
+	}
+	d := newDoor(t, nil, app())
+	for _, body := range append(bodies, `[]`, `"x"`, ``, `{"kind":`) {
+		w := httptest.NewRecorder()
+		d.handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/validate", strings.NewReader(body)))
+		if text := w.Body.String(); goType.MatchString(text) || len(text) > 3000 {
+			t.Errorf("%.100s: %q in %.3000s", body, goType.FindString(text), text)
+		}
+	}
+	for n, body := range []string{
+		`{"data_list":7}`, `{"total_num":1,"data_list":[7]}`, `{"total_num":{},"data_list":7}`,
+		`{"total_num":1,"data_list":[{` + goodRow() + `,"latest_update_time":{}}]}`, `no JSON`, `{"data_list":[{"id":`,
+	} {
+		t.Run(fmt.Sprint("answer ", n), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				if _, text := answering(t, body).pod(t, "10s"); goType.MatchString(text) || text == "" {
+					t.Errorf("%s: %q in %q", body, goType.FindString(text), text)
+				}
+			})
+		})
+	}
+}
+
+func TestTheStartLogsWhatHSSAnswers(t *testing.T) {
+	t.Parallel()
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	for name, tc := range map[string]struct {
+		ctx   context.Context
+		check inventory.ProjectCheck
+		want  string
+	}{
+		"a project that answers": {t.Context(), inventory.ProjectCheck{Project: "bj4", Region: "cn-north-4", ProjectID: "p1", Images: 7},
+			"level=INFO msg=\"HSS answers\" project=bj4 region=cn-north-4 projectID=p1 images=7\n"},
+		"a project that fails": {t.Context(), inventory.ProjectCheck{Project: "bj4", Region: "cn-north-4", Err: errors.New("long"), Cause: "no credentials found"},
+			"level=WARN msg=\"HSS cannot be used\" project=bj4 region=cn-north-4 projectID=\"\" cause=\"no credentials found\"\n"},
+		"refused credentials, which have a line of their own": {t.Context(),
+			inventory.ProjectCheck{Project: "bj4", Err: &hss.RefusedError{Err: &hss.Error{StatusCode: 401}}, Cause: "refused"}, ""},
+		"the end of the process": {stopped, inventory.ProjectCheck{Project: "bj4", Err: context.Canceled, Cause: "canceled"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var log strings.Builder
+			handler := slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: withoutTime})
+			checkProjects(tc.ctx, func(context.Context) []inventory.ProjectCheck { return []inventory.ProjectCheck{tc.check} }, slog.New(handler))
+			if diff := cmp.Diff(tc.want, log.String()); diff != "" {
+				t.Errorf("log (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func withoutTime(_ []string, a slog.Attr) slog.Attr {
+	if a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return a
+}

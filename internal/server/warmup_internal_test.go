@@ -1,0 +1,240 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/hssgate/hssgate/internal/gate"
+	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/inventory"
+)
+
+// running is an API server with running pods that can be paged.
+type running struct {
+	client.Reader
+	pods []corev1.Pod
+	// fail, if set, fails a list that begins at a pod.
+	fail  func(from int) error
+	pages []int
+	asked []string
+}
+
+// List returns a page of the pods.
+func (r *running) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	o := (&client.ListOptions{}).ApplyOptions(options)
+	r.asked = append(r.asked, fmt.Sprint(o.FieldSelector))
+	from, _ := strconv.Atoi(o.Continue)
+	if r.fail != nil {
+		if err := r.fail(from); err != nil {
+			return err
+		}
+	}
+	to := min(from+int(o.Limit), len(r.pods))
+	page, _ := list.(*corev1.PodList)
+	page.Items = r.pods[from:to]
+	if r.pages = append(r.pages, to-from); to < len(r.pods) {
+		page.Continue = strconv.Itoa(to)
+	}
+	return nil
+}
+
+// References says that some policy evaluates all images but those of a namespace.
+func (r *running) References(_ context.Context, request gate.Request) (refs []image.Reference) {
+	for _, use := range request.Workload.Uses {
+		if ref, err := image.Parse(use.Image); err == nil && request.Namespace != "exempt" {
+			refs = append(refs, ref)
+		}
+	}
+	return refs
+}
+
+// newRunning has n pods of so many images, each with one more that all have.
+func newRunning(n, images int) *running {
+	r := &running{}
+	for i := range n {
+		pod := corev1.Pod{Spec: corev1.PodSpec{
+			InitContainers: []corev1.Container{{Name: "init", Image: "example.com/init:1"}},
+			Containers:     []corev1.Container{{Name: "app", Image: fmt.Sprintf("example.com/app-%d:1", i%images)}},
+		}}
+		pod.Namespace, pod.Name = "default", fmt.Sprintf("web-%d", i)
+		r.pods = append(r.pods, pod)
+	}
+	return r
+}
+
+// rehearsal is a warm-up with an API server, and an HSS that takes its time for each image.
+type rehearsal struct {
+	*warmUp
+	*running
+	takes    time.Duration
+	seen     map[image.Reference]int
+	log      bytes.Buffer
+	registry *prometheus.Registry
+}
+
+func rehearse(r *running, takes time.Duration) *rehearsal {
+	h := &rehearsal{running: r, takes: takes, seen: map[image.Reference]int{}, registry: prometheus.NewRegistry()}
+	h.warmUp = &warmUp{
+		live: r, references: r.References, lookUp: h.lookUp, decidable: func() error { return nil },
+		registry: h.registry, log: slog.New(slog.NewTextHandler(&h.log, nil)),
+	}
+	return h
+}
+
+func (h *rehearsal) lookUp(ctx context.Context, refs iter.Seq[image.Reference], p inventory.Progress) error {
+	for ref := range refs {
+		if h.seen[ref]++; h.seen[ref] == 1 {
+			p(len(h.seen), 0)
+		}
+	}
+	for n := range len(h.seen) {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d images are missing: %w", len(h.seen)-n, ctx.Err())
+		case <-time.After(h.takes):
+		}
+		p(len(h.seen), n+1)
+	}
+	return nil
+}
+
+func TestAReplicaWarmsUpBeforeItIsReady(t *testing.T) {
+	t.Parallel()
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errors.New("no"))
+	for name, test := range map[string]struct {
+		takes time.Duration
+		list  func(from int) error
+		want  time.Duration
+		log   string
+	}{
+		"everything is soon known": {
+			takes: time.Second / 10, want: 2100 * time.Millisecond,
+			log: `level=INFO msg="warmed up: all images of running pods are known" took=2.1s pods=1200 images=21`,
+		},
+		"it takes too long": {
+			takes: 3 * time.Second, want: 10 * time.Second,
+			log: `level=WARN msg="not warmed up in full: HSS will be asked for the rest when it is needed" took=10s pods=1200 images=21 missing=18 error="18 images are missing: context deadline exceeded"`,
+		},
+		"pods may not be listed": {
+			list: func(int) error { return forbidden },
+			log:  `level=WARN msg="not warmed up, as the running pods may not be listed: grant that" took=0s pods=0 images=0 error="list the running pods: pods is forbidden: no"`,
+		},
+		"pods can't be listed": {
+			list: func(int) error { return errors.New("the API server is away") }, want: 10 * time.Second,
+			log: `level=WARN msg="not warmed up in full: HSS will be asked for the rest when it is needed" took=10s pods=0 images=0 missing=0 error="list the running pods: the API server is away"`,
+		},
+		"there is a bug": {
+			list: func(int) error { panic("oh no") },
+			log:  `level=WARN msg="not warmed up in full: HSS will be asked for the rest when it is needed" took=0s pods=0 images=0 missing=0 error="internal error: panic: oh no"`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				h := rehearse(newRunning(1200, 20), test.takes)
+				h.fail = test.list
+				if h.ready(nil) == nil {
+					t.Error("it is ready before it began")
+				}
+				begun := time.Now()
+				if err := h.Start(t.Context()); err != nil || h.ready(nil) != nil || time.Since(begun) != test.want {
+					t.Errorf("Start returned %v after %s, want %s, and it is ready: %v", err, time.Since(begun), test.want, h.ready(nil))
+				}
+				_, log, _ := strings.Cut(strings.TrimSpace(h.log.String()), " ")
+				if diff := cmp.Diff(test.log, log); diff != "" {
+					t.Errorf("log (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+func TestAWarmUpLooksUpEachImageThatAPolicyEvaluatesOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, expired := rehearse(newRunning(600, 2), time.Second), false
+		h.running.pods[1].Namespace = "exempt"
+		for n := range h.running.pods[2:] {
+			h.running.pods[2+n] = h.running.pods[0]
+		}
+		h.fail = func(from int) error {
+			if from == 500 && !expired {
+				expired = true
+				return apierrors.NewResourceExpired("the list begins again")
+			}
+			return nil
+		}
+		var decidable atomic.Bool
+		h.decidable = func() error {
+			if !decidable.Load() {
+				return errors.New("policies have not been read yet")
+			}
+			return nil
+		}
+		go func() { _ = h.Start(t.Context()) }()
+		says := func(after time.Duration, want string) {
+			t.Helper()
+			time.Sleep(after)
+			synctest.Wait()
+			if got := fmt.Sprint(h.ready(nil)); got != want {
+				t.Errorf("it says %q, want %q", got, want)
+			}
+		}
+		says(time.Minute, "warm-up: 0 of 0 images of 0 running pods are known")
+		decidable.Store(true)
+		says(2100*time.Millisecond, "warm-up: 1 of 2 images of 600 running pods are known")
+		says(time.Minute, "<nil>")
+		var images []string
+		for ref := range h.seen {
+			images = append(images, ref.String())
+		}
+		slices.Sort(images)
+		if diff := cmp.Diff([]string{"example.com/app-0:1", "example.com/init:1"}, images); diff != "" {
+			t.Errorf("images (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff([]int{250, 250, 250, 250, 100}, h.pages); diff != "" || h.asked[0] != "status.phase!=Succeeded,status.phase!=Failed" {
+			t.Errorf("it lists pods of %s in pages (-want +got):\n%s", h.asked[0], diff)
+		}
+		want := []string{"hssgate_warm_up_duration_seconds{} 3", "hssgate_warm_up_images{state=known} 2", "hssgate_warm_up_images{state=missing} 0"}
+		if diff := cmp.Diff(want, gathered(t, h.registry)); diff != "" {
+			t.Errorf("metrics (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestAWarmUpThatIsStoppedEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, decidable := range map[string]error{"while it looks images up": nil, "while it waits for policies": errors.New("never")} {
+		synctest.Test(t, func(t *testing.T) {
+			h := rehearse(newRunning(10, 10), time.Hour)
+			h.decidable = func() error { return decidable }
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			begun := time.Now()
+			if err := h.Start(ctx); err != nil || time.Since(begun) != time.Second || h.log.Len() > 0 {
+				t.Errorf("%s: got %v after %s, log:\n%s", name, err, time.Since(begun), h.log.String())
+			}
+		})
+	}
+}

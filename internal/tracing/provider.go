@@ -1,0 +1,104 @@
+package tracing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"golang.org/x/time/rate"
+)
+
+// NewProvider returns what makes and exports spans as the standard OTEL_* variables of the environment say,
+// or nil if they name no OTLP endpoint. A collector that is down is no error. Shut the provider down to send
+// the spans that wait.
+func NewProvider(ctx context.Context, version string, registry prometheus.Registerer, log *slog.Logger) (*sdktrace.TracerProvider, error) {
+	if set, err := endpointSet(); err != nil || !set {
+		return nil, err
+	}
+	otel.SetLogger(logr.Discard()) // its messages repeat headers that can't be parsed
+	spans := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "hssgate_trace_spans_total", Help: "Spans sent to the OpenTelemetry collector, by outcome.",
+	}, []string{"outcome"})
+	registry.MustRegister(spans)
+	client, err := otlptracehttp.New(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("create the exporter of traces: %w", err)
+	}
+	e := &exporter{SpanExporter: client, spans: spans, log: log, lines: rate.NewLimiter(rate.Every(time.Minute), 1)}
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { e.warn(0, err) }))
+	instance, _ := os.Hostname() // the pod's name
+	about, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithAttributes(
+		attribute.String("service.name", "hssgate"), attribute.String("service.version", version), attribute.String("service.instance.id", instance),
+	), resource.WithFromEnv())
+	if err != nil && !errors.Is(err, resource.ErrPartialResource) {
+		return nil, fmt.Errorf("describe this process for traces: %w", err)
+	}
+	return sdktrace.NewTracerProvider(sdktrace.WithBatcher(e), sdktrace.WithResource(about)), nil
+}
+
+// endpointSet reports whether the environment names an endpoint for traces, and checks it: the exporter
+// would send to localhost instead of a URL that it can't parse.
+func endpointSet() (bool, error) {
+	if os.Getenv("OTEL_SDK_DISABLED") == "true" || os.Getenv("OTEL_TRACES_EXPORTER") == "none" {
+		return false, nil
+	}
+	set := false
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"} {
+		value := strings.TrimSpace(os.Getenv(name))
+		if value == "" {
+			continue
+		}
+		u, err := url.Parse(value)
+		if err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
+			return false, fmt.Errorf("%s must be a URL such as http://collector.observability:4318, without a password", name)
+		}
+		set = true
+	}
+	return set, nil
+}
+
+// exporter counts spans and logs failures, at most once a minute.
+type exporter struct {
+	sdktrace.SpanExporter
+
+	spans *prometheus.CounterVec
+	log   *slog.Logger
+	lines *rate.Limiter
+}
+
+// ExportSpans sends spans.
+func (e *exporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	outcome := "success"
+	if err := e.SpanExporter.ExportSpans(ctx, spans); err != nil {
+		outcome = "failure"
+		e.warn(len(spans), err)
+	}
+	e.spans.WithLabelValues(outcome).Add(float64(len(spans)))
+	return nil
+}
+
+// warn logs an error without the headers' values and without more than a line of the collector's answer.
+func (e *exporter) warn(spans int, err error) {
+	if !e.lines.Allow() {
+		return
+	}
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	for header := range strings.SplitSeq(os.Getenv("OTEL_EXPORTER_OTLP_HEADERS")+","+os.Getenv("OTEL_EXPORTER_OTLP_TRACES_HEADERS"), ",") {
+		_, value, _ := strings.Cut(header, "=")
+		decoded, _ := url.PathUnescape(value)
+		text = redact(text, strings.TrimSpace(value), strings.TrimSpace(decoded))
+	}
+	e.log.Warn("traces not sent to the OpenTelemetry collector", "spans", spans, "error", text[:min(len(text), 500)])
+}

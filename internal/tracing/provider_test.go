@@ -1,0 +1,122 @@
+package tracing_test
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	collectorv1 "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/hssgate/hssgate/internal/tracing"
+)
+
+func TestTheEnvironmentSaysWhetherThereAreTraces(t *testing.T) {
+	const endpoint = "OTEL_EXPORTER_OTLP_ENDPOINT"
+	for name, test := range map[string]struct {
+		environment map[string]string
+		err         string
+	}{
+		"nothing set":               {nil, ""},
+		"no exporter":               {map[string]string{"OTEL_TRACES_EXPORTER": "none", endpoint: "http://collector:4318"}, ""},
+		"a disabled SDK":            {map[string]string{"OTEL_SDK_DISABLED": "true", endpoint: "http://collector:4318"}, ""},
+		"an endpoint that's no URL": {map[string]string{endpoint: "collector:4318"}, endpoint},
+		"an endpoint of gRPC":       {map[string]string{endpoint: "grpc://collector:4317"}, endpoint},
+		"an endpoint with password": {map[string]string{endpoint: "https://user:secret@collector"}, endpoint},
+		"a broken endpoint":         {map[string]string{endpoint: "http://%zz"}, endpoint},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for key, value := range test.environment {
+				t.Setenv(key, value)
+			}
+			provider, err := tracing.NewProvider(t.Context(), "v1", prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
+			if provider != nil || (err == nil) != (test.err == "") {
+				t.Fatalf("got %v, %v", provider, err)
+			}
+			if err != nil && (!strings.Contains(err.Error(), test.err) || strings.Contains(err.Error(), "secret")) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestSpansAreExportedByTheEnvironment(t *testing.T) {
+	received := make(chan *collectorv1.ExportTraceServiceRequest, 1)
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		request := &collectorv1.ExportTraceServiceRequest{}
+		if err := proto.Unmarshal(body, request); err != nil || r.URL.Path != "/v1/traces" || r.Header.Get("Authorization") != "Bearer hush" {
+			t.Errorf("path %s, error %v, headers %v", r.URL.Path, err, r.Header)
+		}
+		received <- request
+	}))
+	defer collector.Close()
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
+	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20hush")
+	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
+	registry := prometheus.NewRegistry()
+	provider, err := tracing.NewProvider(t.Context(), "v1", registry, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, span := provider.Tracer(tracing.Name).Start(t.Context(), "review")
+	span.End()
+	if err := provider.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	text := (<-received).String()
+	for _, want := range []string{`"review"`, `"hssgate"`, `"v1"`, `"deployment.environment.name"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the request lacks %s: %s", want, text)
+		}
+	}
+	checkSpans(t, registry, "success", 1)
+}
+
+func TestFailuresAreCountedAndLoggedOnceWithoutSecrets(t *testing.T) {
+	var requests atomic.Int32
+	collector := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		http.Error(w, "refused "+r.Header.Get("Authorization")+"\n"+strings.Repeat("x", 9999), http.StatusUnauthorized)
+	}))
+	defer collector.Close()
+	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", collector.URL)
+	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20hush")
+	registry, log := prometheus.NewRegistry(), &bytes.Buffer{}
+	provider, err := tracing.NewProvider(t.Context(), "v1", registry, slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		_, span := provider.Tracer(tracing.Name).Start(t.Context(), "review")
+		span.End()
+		if err := provider.ForceFlush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if requests.Load() != 3 || strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), "401") {
+		t.Errorf("%d requests, log:\n%s", requests.Load(), log)
+	}
+	if strings.Contains(log.String(), "hush") || log.Len() > 1000 {
+		t.Errorf("the log holds a secret or too much:\n%s", log)
+	}
+	checkSpans(t, registry, "failure", 3)
+}
+
+func checkSpans(t *testing.T, registry *prometheus.Registry, outcome string, n int) {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil || len(families) != 1 || len(families[0].GetMetric()) != 1 {
+		t.Fatalf("got %v, %v", families, err)
+	}
+	m := families[0].GetMetric()[0]
+	if m.GetLabel()[0].GetValue() != outcome || m.GetCounter().GetValue() != float64(n) {
+		t.Errorf("got %v, want %d with outcome %s", m, n, outcome)
+	}
+}

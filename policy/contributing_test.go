@@ -1,0 +1,126 @@
+package policy_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The example of docs/contributing.md is applied to a copy of the code and tested.
+func TestTheExampleOfAnotherCheckWorks(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("it compiles the package anew")
+	}
+	blocks := codeBlocks(t, "../docs/contributing.md")
+	dir, overlay := t.TempDir(), map[string]string{}
+	replace := func(path, content string) {
+		whole, err := filepath.Abs(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		overlay[whole] = filepath.Join(dir, strings.ReplaceAll(path, "/", "_"))
+		if err := os.WriteFile(overlay[whole], []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := strings.Count(blocks[0], "\n"); n > 60 {
+		t.Errorf("the new file has %d lines, at most 60 are allowed", n)
+	}
+	replace("check_image_age.go", blocks[0])
+	replace("check.go", applied(t, "check.go", blocks[1]))
+	replace("v1alpha1/imagescanpolicy_types.go", applied(t, "v1alpha1/imagescanpolicy_types.go", blocks[2], blocks[3]))
+	replace("check_image_age_test.go", `package policy_test
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+`+blocks[4])
+	withoutOtherTests(t, overlay)
+	content, err := json.Marshal(map[string]any{"Replace": overlay})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), "go", "test", "-overlay", file, "-run", "^TestImageAge$", "-v", ".").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestImageAge/an_old_one_fails") {
+		t.Errorf("docs/contributing.md does not work as it stands there: %v\n%s", err, out)
+	}
+}
+
+// codeBlocks returns the five blocks of code in a document.
+func codeBlocks(t *testing.T, path string) []string {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var blocks []string
+	for _, m := range regexp.MustCompile("(?s)```(?:go|diff)\n(.*?)```").FindAllStringSubmatch(string(content), -1) {
+		blocks = append(blocks, m[1])
+	}
+	if len(blocks) != 5 {
+		t.Fatalf("%s has %d blocks of code, want 5", path, len(blocks))
+	}
+	return blocks
+}
+
+// applied returns a file with diffs applied, each of which must fit in one place.
+func applied(t *testing.T, path string, diffs ...string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := string(b)
+	for _, diff := range diffs {
+		var before, after []string
+		for line := range strings.Lines(diff) {
+			if line[0] != '+' {
+				before = append(before, line[1:])
+			}
+			if line[0] != '-' {
+				after = append(after, line[1:])
+			}
+		}
+		old, changed := strings.TrimSuffix(strings.Join(before, ""), "\n"), strings.TrimSuffix(strings.Join(after, ""), "\n")
+		if n := strings.Count(content, old); n != 1 {
+			t.Fatalf("the example's diff fits %d times into %s, want once:\n%s", n, path, diff)
+		}
+		content = strings.Replace(content, old, changed, 1)
+	}
+	return content
+}
+
+// withoutOtherTests hides the package's tests but the helpers.
+func withoutOtherTests(t *testing.T, overlay map[string]string) {
+	t.Helper()
+	paths, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		whole, err := filepath.Abs(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains([]string{"helpers_test.go", "check_image_age_test.go"}, path) {
+			overlay[whole] = ""
+		}
+	}
+}

@@ -1,0 +1,158 @@
+package v1alpha1_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
+
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+const (
+	policyCRD    = "../../charts/hssgate/files/crds/hssgate.io_imagescanpolicies.yaml"
+	exceptionCRD = "../../charts/hssgate/files/crds/hssgate.io_imagescanexceptions.yaml"
+)
+
+// The files under testdata are evaluated by a real API server elsewhere.
+func TestValidSamplesDecodeStrictly(t *testing.T) {
+	t.Parallel()
+	for _, path := range samples(t, "valid") {
+		decodesStrictly(t, path, (*v1alpha1.ImageScanPolicy).DeepCopy)
+	}
+	for _, path := range samples(t, "exceptions/valid") {
+		decodesStrictly(t, path, (*v1alpha1.ImageScanException).DeepCopy)
+	}
+}
+
+func decodesStrictly[T any](t *testing.T, path string, deepCopy func(*T) *T) {
+	t.Helper()
+	o := new(T)
+	if err := yaml.UnmarshalStrict(read(t, path), o); err != nil {
+		t.Errorf("%s: %v", path, err)
+	}
+	if diff := cmp.Diff(o, deepCopy(o)); diff != "" {
+		t.Errorf("%s: the deep copy differs:\n%s", path, diff)
+	}
+}
+
+func TestEveryRuleOfASchemaHasAnInvalidSample(t *testing.T) {
+	t.Parallel()
+	for kind, crd := range map[string]string{"invalid": policyCRD, "exceptions/invalid": exceptionCRD} {
+		var wanted []string
+		for _, path := range samples(t, kind) {
+			first, _, _ := strings.Cut(string(read(t, path)), "\n")
+			want, ok := strings.CutPrefix(first, "# wants: ")
+			if !ok {
+				t.Errorf("%s must begin with %q, begins with %q", path, "# wants: ", first)
+			}
+			wanted = append(wanted, want)
+		}
+		for _, message := range messages(definition(t, crd).Spec.Versions[0].Schema.OpenAPIV3Schema) {
+			if !slices.ContainsFunc(wanted, func(part string) bool { return strings.Contains(message, part) }) {
+				t.Errorf("no sample under testdata/%s wants %q", kind, message)
+			}
+		}
+	}
+}
+
+func TestCRDsHaveScopeStatusAndShortNames(t *testing.T) {
+	t.Parallel()
+	type shape struct {
+		Scope                           apiextensionsv1.ResourceScope
+		ShortNames, Categories, Columns []string
+	}
+	for path, want := range map[string]shape{
+		policyCRD: {apiextensionsv1.ClusterScoped, []string{"isp"}, []string{"security", "hssgate"},
+			[]string{"Enforcement", "Ready", "HSS", "Evaluated", "Violations", "Unknown", "Age"}},
+		exceptionCRD: {apiextensionsv1.NamespaceScoped, []string{"ise"}, []string{"security", "hssgate"},
+			[]string{"State", "Until", "Uses", "Last used", "Age"}},
+	} {
+		crd := definition(t, path)
+		got := shape{Scope: crd.Spec.Scope, ShortNames: crd.Spec.Names.ShortNames, Categories: crd.Spec.Names.Categories}
+		version := crd.Spec.Versions[0]
+		for _, c := range version.AdditionalPrinterColumns {
+			if c.Priority == 0 {
+				got.Columns = append(got.Columns, c.Name)
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", path, diff)
+		}
+		if version.Subresources == nil || version.Subresources.Status == nil {
+			t.Errorf("%s has no status subresource", path)
+		}
+	}
+}
+
+func TestSchemeKnowsTheKinds(t *testing.T) {
+	t.Parallel()
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"ImageScanPolicy", "ImageScanPolicyList", "ImageScanException", "ImageScanExceptionList"} {
+		if !scheme.Recognizes(v1alpha1.GroupVersion.WithKind(kind)) {
+			t.Errorf("the scheme does not know %s", kind)
+		}
+	}
+}
+
+func TestEmptyOptionalPartsAreNotMarshalled(t *testing.T) {
+	t.Parallel()
+	got, err := yaml.Marshal(v1alpha1.ImageScanPolicy{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("metadata: {}\nspec: {}\n", string(got)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func samples(t *testing.T, kind string) []string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join("testdata", kind, "*.yaml"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no samples of kind %s: %v", kind, err)
+	}
+	return paths
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func definition(t *testing.T, path string) *apiextensionsv1.CustomResourceDefinition {
+	t.Helper()
+	crd := &apiextensionsv1.CustomResourceDefinition{}
+	if err := yaml.UnmarshalStrict(read(t, path), crd); err != nil {
+		t.Fatal(err)
+	}
+	return crd
+}
+
+// messages returns those of all rules in s and below.
+func messages(s *apiextensionsv1.JSONSchemaProps) []string {
+	var all []string
+	for _, rule := range s.XValidations {
+		all = append(all, rule.Message)
+	}
+	for _, property := range s.Properties {
+		all = append(all, messages(&property)...)
+	}
+	if s.Items != nil && s.Items.Schema != nil {
+		all = append(all, messages(s.Items.Schema)...)
+	}
+	return all
+}

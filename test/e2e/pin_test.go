@@ -1,0 +1,332 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admission/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
+
+	"github.com/hssgate/hssgate/hss/hsstest"
+	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+const (
+	pinImage    = "main.example.com/prod/pin:1"
+	injectLabel = "inject"
+)
+
+func pins(spec *v1alpha1.ImageScanPolicySpec) { spec.Pin = true }
+
+// lenient asks for nothing that a pod without a record could lack.
+func lenient(spec *v1alpha1.ImageScanPolicySpec) {
+	spec.When = v1alpha1.When{NotFound: v1alpha1.ActionWarn, NotScanned: v1alpha1.ActionAllow, Unavailable: v1alpha1.ActionWarn}
+}
+
+// testPinning has a gate of its own that pins.
+func testPinning(t *testing.T, main *fixture) {
+	f := newPinningGate(t, main.cluster)
+	inParallel(t, f, tests{
+		"a pod runs the digest that HSS scanned":              testPinned,
+		"every place does, and the whole of a multi-arch":     testPinnedPlaces,
+		"what HSS reports no digest of keeps its tag":         testNotPinned,
+		"a tag stays while HSS is down":                       testNotPinnedWhileDown,
+		"what makes pods isn't touched, and is told so":       testTemplatesNotPinned,
+		"an update pins what it brings in":                    testPinnedUpdates,
+		"what a later webhook injects is pinned as well":      testPinnedInjection,
+		"a policy that only audits, or none, pins nothing":    testNotPinnedByOthers,
+		"the last answer of a moved tag is what comes to run": testPinnedMovedTag,
+	})
+}
+
+// newPinningGate starts the gate, and then makes what has the API server ask it
+// to pin.
+func newPinningGate(t *testing.T, c *cluster) *fixture {
+	t.Helper()
+	f := &fixture{hss: map[string]*hsstest.Server{"main": newHSS(t), "down": newHSS(t)}}
+	f.hss["down"].Inject(hsstest.StatusFault(http.StatusServiceUnavailable).Times(0))
+	f.gate = newGate(t, c, setup{
+		name: "pinning", projects: f.hss, webhook: "mutatingConfigurationName: pinning",
+		cache: "freshFor: 1s\nnotFoundFor: 1s",
+	})
+	add(f.hss["main"], row("pin"), row("pin-high", high))
+	f.mutate(t, "pinning", gateLabel+": "+f.name, func(w *admissionregistrationv1.MutatingWebhook) { w.Name = "pin.hssgate.io" })
+	s := f.newSpace(t)
+	s.enforce(t, "p", pins)
+	eventually(t, func() error {
+		pod, err := s.tried(t, newPod("try", pinImage))
+		if err == nil && pod.Spec.Containers[0].Image == pinImage {
+			err = errNotYet
+		}
+		return err
+	})
+	return f
+}
+
+// mutating has the API server send a gate the pods of namespaces with a label.
+const mutating = `
+metadata: {name: CONFIGURATION}
+webhooks:
+- name: CONFIGURATION.hssgate.io
+  clientConfig: {url: "https://ADDRESS/mutate"}
+  namespaceSelector: {matchLabels: {LABEL}}
+  rules:
+  - {operations: [CREATE, UPDATE], apiGroups: [""], apiVersions: [v1], resources: [pods, pods/ephemeralcontainers]}
+  failurePolicy: Ignore
+  reinvocationPolicy: IfNeeded
+  sideEffects: None
+  timeoutSeconds: 15
+  admissionReviewVersions: [v1]
+`
+
+// mutate creates a configuration, changed as wanted.
+func (g *gate) mutate(t *testing.T, name, label string, change func(*admissionregistrationv1.MutatingWebhook)) {
+	t.Helper()
+	configuration := &admissionregistrationv1.MutatingWebhookConfiguration{}
+	g.decodeFor(t, strings.NewReplacer("CONFIGURATION", name, "LABEL", label).Replace(mutating), configuration)
+	change(&configuration.Webhooks[0])
+	if _, err := g.cluster.Clientset(t).AdmissionregistrationV1().MutatingWebhookConfigurations().Create(t.Context(), configuration, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// imagesOf are the images of a pod by the names of their places.
+func imagesOf(pod *corev1.Pod) map[string]string {
+	all := map[string]string{}
+	for _, use := range image.InPodSpec(&pod.Spec) {
+		all[use.Name] = use.Image
+	}
+	return all
+}
+
+// runs checks the images of a pod that is stored.
+func (s *space) runs(t *testing.T, pod string, want map[string]string) {
+	t.Helper()
+	stored, err := s.client.CoreV1().Pods(s.name).Get(t.Context(), pod, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, imagesOf(stored)); diff != "" {
+		t.Errorf("the images of pod %q, -want +got:\n%s", pod, diff)
+	}
+}
+
+func onlyApp(image string) map[string]string { return map[string]string{"app": image} }
+
+func testPinned(t *testing.T, f *fixture) {
+	s := f.newSpace(t)
+	s.enforce(t, "p", pins, func(spec *v1alpha1.ImageScanPolicySpec) { spec.Require.Digest = v1alpha1.DigestRequired })
+	pinned := pinImage + "@" + digest("a")
+	s.admitted(t, s.run(t, newPod("tag", pinImage)))
+	s.runs(t, "tag", onlyApp(pinned))
+	s.admitted(t, s.run(t, newPod("pinned", pinned)))
+	s.runs(t, "pinned", onlyApp(pinned))
+	tried, err := s.tried(t, newPod("tried", pinImage))
+	s.admitted(t, err)
+	if diff := cmp.Diff(onlyApp(pinned), imagesOf(tried)); diff != "" {
+		t.Errorf("a pod that is only tried, -want +got:\n%s", diff)
+	}
+	other := pinImage + "@" + digest("b")
+	says(t, s.run(t, newPod("other", other)), "HSS knows prod/pin:1 with digest "+digest("a")+" only")
+	bad := "main.example.com/prod/pin-high:1@" + digest("a")
+	s.denied(t, s.run(t, newPod("bad", "main.example.com/prod/pin-high:1")), `pod "bad"`, []string{highLine(s, bad)}, adviseRebuild)
+
+	event := s.cluster.AuditEvent(t, func(e *auditv1.Event) bool {
+		return e.Verb == "create" && e.ObjectRef != nil && e.ObjectRef.Namespace == s.name && e.ObjectRef.Name == "tag" && e.Annotations["pin.hssgate.io/pinned"] != ""
+	})
+	if got, want := event.Annotations["pin.hssgate.io/pinned"], `container "app": `+pinned; got != want {
+		t.Errorf("the audit log says %q, want %q", got, want)
+	}
+	_, metrics, _ := get(t, "http://"+s.metrics+"/metrics")
+	if !strings.Contains(metrics, `hssgate_pins_total{outcome="pinned",reason=""}`) {
+		t.Error("no pin is counted")
+	}
+}
+
+func testPinnedPlaces(t *testing.T, f *fixture) {
+	add(f.hss["main"], row("pin-multi", func(i *hsstest.Image) {
+		i.MultiArch, i.ImageDigest = true, digest("d")
+		for n, of := range []string{"b", "c"} {
+			i.AssociationImages = append(i.AssociationImages, hsstest.Architecture{
+				ID: int64(n + 1), ImageName: "pin-multi", ImageVersion: "1", Namespace: "prod", ImageType: "private_image", ImageDigest: digest(of),
+				ScanStatus: "success", VulNum: hsstest.Count(0), UnsafeSettingNum: hsstest.Count(0), MaliciousFileNum: hsstest.Count(0),
+			})
+		}
+	}))
+	s := f.newSpace(t)
+	s.enforce(t, "p", pins)
+	const multi = "main.example.com/prod/pin-multi:1"
+	s.admitted(t, s.run(t, newPod("web", multi, func(p *corev1.Pod) {
+		p.Spec.InitContainers = []corev1.Container{{Name: "one", Image: pinImage}, {Name: "two", Image: multi + "@" + digest("b")}}
+		p.Spec.Volumes = []corev1.Volume{
+			{Name: "empty", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
+			{Name: "model", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: multi}}},
+		}
+	})))
+	want := map[string]string{
+		"one": pinImage + "@" + digest("a"), "two": multi + "@" + digest("b"), "app": multi + "@" + digest("d"), "model": multi + "@" + digest("d"),
+	}
+	s.runs(t, "web", want)
+	s.admitted(t, s.debug(t, "web", "debug", pinImage))
+	want["debug"] = pinImage + "@" + digest("a")
+	s.runs(t, "web", want)
+}
+
+func testNotPinned(t *testing.T, f *fixture) {
+	none := func(i *hsstest.Image) { i.ImageDigest = "" }
+	nonsense := func(i *hsstest.Image) { i.ImageDigest = "latest" }
+	cut := func(i *hsstest.Image) { i.ImageDigest = digest("a")[:20] }
+	add(f.hss["main"], row("pin-none", none), row("pin-nonsense", nonsense), row("pin-cut", cut), row("pin-unscanned", unscanned),
+		row("pin-twins"), row("pin-twins", func(i *hsstest.Image) { i.ImageDigest, i.ImageType = digest("b"), "shared_image" }))
+	s := f.newSpace(t)
+	p := s.enforce(t, "p", pins, lenient)
+	for name, why := range map[string]string{
+		"none": "HSS reports no digest", "nonsense": "HSS reports an invalid digest: latest",
+		"cut": "HSS reports an invalid digest: " + digest("a")[:20], "unscanned": "never scanned",
+		"twins": fmt.Sprintf("HSS reports several digests for the tag, %s and %s among them", digest("a"), digest("b")),
+	} {
+		image := "main.example.com/prod/pin-" + name + ":1"
+		if err := s.run(t, newPod(name, image)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		s.warned(t, fmt.Sprintf("container \"app\": %q is not pinned: %s [policy %s]", image, why, p.Name))
+		s.runs(t, name, onlyApp(image))
+	}
+}
+
+func testNotPinnedWhileDown(t *testing.T, f *fixture) {
+	s := f.newSpace(t)
+	s.enforce(t, "p", pins, lenient)
+	const image = "down.example.com/prod/app:1"
+	if err := s.run(t, newPod("web", image)); err != nil {
+		t.Error(err)
+	}
+	if got := s.warnings.take(); len(got) != 2 || !strings.Contains(got[0], "is not pinned: HSS") || !strings.Contains(got[1], "HSS") {
+		t.Errorf("got warnings %q, want one of each webhook", got)
+	}
+	s.runs(t, "web", onlyApp(image))
+}
+
+func testTemplatesNotPinned(t *testing.T, f *fixture) {
+	s := f.newSpace(t)
+	s.enforce(t, "p", pins, func(spec *v1alpha1.ImageScanPolicySpec) {
+		spec.Require.Digest, spec.Templates = v1alpha1.DigestRequired, v1alpha1.TemplateDeny
+	})
+	s.admitted(t, s.createWorkload(t, "Deployment", "web", pinImage))
+	deployment, err := s.client.AppsV1().Deployments(s.name).Get(t.Context(), "web", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := deployment.Spec.Template.Spec.Containers[0].Image; got != pinImage {
+		t.Errorf("the Deployment's image is %s, want it as it was written", got)
+	}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "of-it"}, Spec: deployment.Spec.Template.Spec}
+	s.admitted(t, s.run(t, pod))
+	s.runs(t, "of-it", onlyApp(pinImage+"@"+digest("a")))
+}
+
+func testPinnedUpdates(t *testing.T, f *fixture) {
+	add(f.hss["main"], row("pin-next", func(i *hsstest.Image) { i.ImageDigest = digest("e") }))
+	s := f.newSpace(t)
+	const next = "main.example.com/prod/pin-next:1"
+	s.admitted(t, s.run(t, newPod("old", next)))
+	s.enforce(t, "p", pins)
+	s.admitted(t, s.patch(t, "old", `{"metadata":{"labels":{"a":"b"}}}`))
+	s.runs(t, "old", onlyApp(next))
+	s.admitted(t, s.swap(t, "old", pinImage))
+	s.runs(t, "old", onlyApp(pinImage+"@"+digest("a")))
+	s.admitted(t, s.swap(t, "old", pinImage))
+	s.runs(t, "old", onlyApp(pinImage+"@"+digest("a")))
+	s.admitted(t, s.swap(t, "old", next))
+	s.runs(t, "old", onlyApp(next+"@"+digest("e")))
+}
+
+func testPinnedInjection(t *testing.T, f *fixture) {
+	add(f.hss["main"], row("pin-sidecar", func(i *hsstest.Image) { i.ImageDigest = digest("f") }))
+	const sidecar = "main.example.com/prod/pin-sidecar:1"
+	injector := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { inject(t, w, r, sidecar) }))
+	t.Cleanup(injector.Close)
+	// It comes after the one that pins.
+	f.mutate(t, "pinning-then-injecting", injectLabel+`: "yes"`, func(w *admissionregistrationv1.MutatingWebhook) {
+		w.ReinvocationPolicy = new(admissionregistrationv1.NeverReinvocationPolicy)
+		w.ClientConfig.URL = &injector.URL
+		w.ClientConfig.CABundle = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: injector.Certificate().Raw})
+	})
+
+	s := f.newSpace(t)
+	patch := []byte(`{"metadata":{"labels":{"` + injectLabel + `":"yes"}}}`)
+	if _, err := s.client.CoreV1().Namespaces().Patch(t.Context(), s.name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s.enforce(t, "p", pins)
+	eventually(t, func() error {
+		pod, err := s.tried(t, newPod("try", pinImage))
+		if err == nil && len(pod.Spec.Containers) != 2 {
+			err = errNotYet
+		}
+		return err
+	})
+	s.warnings.take()
+	s.admitted(t, s.run(t, newPod("web", pinImage)))
+	s.runs(t, "web", map[string]string{"app": pinImage + "@" + digest("a"), "sidecar": sidecar + "@" + digest("f")})
+}
+
+// inject adds a container in front of the pod's, so that what was there moves.
+func inject(t *testing.T, w http.ResponseWriter, r *http.Request, image string) {
+	t.Helper()
+	var review admissionv1.AdmissionReview
+	if err := json.NewDecoder(r.Body).Decode(&review); err != nil {
+		t.Error(err)
+		return
+	}
+	patchType := admissionv1.PatchTypeJSONPatch
+	review.Response = &admissionv1.AdmissionResponse{
+		UID: review.Request.UID, Allowed: true, PatchType: &patchType,
+		Patch: fmt.Appendf(nil, `[{"op":"add","path":"/spec/containers/0","value":{"name":"sidecar","image":%q}}]`, image),
+	}
+	review.Request = nil
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(review); err != nil {
+		t.Error(err)
+	}
+}
+
+func testNotPinnedByOthers(t *testing.T, f *fixture) {
+	for _, change := range []func(*v1alpha1.ImageScanPolicySpec){
+		func(spec *v1alpha1.ImageScanPolicySpec) { spec.Pin, spec.Enforcement = true, v1alpha1.EnforcementAudit },
+		func(*v1alpha1.ImageScanPolicySpec) {},
+	} {
+		s := f.newSpace(t)
+		s.enforce(t, "p", change)
+		s.admitted(t, s.run(t, newPod("web", pinImage)))
+		s.runs(t, "web", onlyApp(pinImage))
+	}
+}
+
+// HSS may not know yet that a tag was pushed again. What it scanned comes to run.
+func testPinnedMovedTag(t *testing.T, f *fixture) {
+	add(f.hss["main"], row("pin-moved"))
+	s := f.newSpace(t)
+	s.enforce(t, "p", pins)
+	const image = "main.example.com/prod/pin-moved:1"
+	s.admitted(t, s.run(t, newPod("before", image)))
+	s.runs(t, "before", onlyApp(image+"@"+digest("a")))
+	t.Log("HSS learns of the push, and has not scanned it yet")
+	change(f.hss["main"], "pin-moved", func(i *hsstest.Image) { unscanned(i); i.ImageDigest = digest("b") })
+	s.awaitDenial(t, image, "never scanned")
+	change(f.hss["main"], "pin-moved", func(i *hsstest.Image) { *i = row("pin-moved", func(i *hsstest.Image) { i.ImageDigest = digest("b") }) })
+	s.awaitVerdict(t, image, true)
+	s.admitted(t, s.run(t, newPod("after", image)))
+	s.runs(t, "after", onlyApp(image+"@"+digest("b")))
+}

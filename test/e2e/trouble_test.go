@@ -1,0 +1,182 @@
+package e2e_test
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/hssgate/hssgate/hss/hsstest"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// trouble is what HSS can do wrong.
+type trouble struct {
+	// ruin ruins a server that is otherwise well.
+	ruin func(*hsstest.Server)
+	// want is what the denial says of it.
+	want string
+	// own says that hssgate's own configuration is the cause.
+	own bool
+	// lasts says that a gate doesn't notice the end of it soon.
+	lasts bool
+}
+
+// troubles are by the names of the projects whose servers they ruin.
+func troubles() map[string]trouble {
+	inject := func(f hsstest.Fault) func(*hsstest.Server) {
+		return func(s *hsstest.Server) { s.Inject(f.Times(0)) }
+	}
+	return map[string]trouble{
+		"hang":     {ruin: inject(hsstest.HangFault()), want: "HSS did not answer in time ("},
+		"drip":     {ruin: inject(hsstest.SlowFault(1, time.Second)), want: "HSS did not answer in time ("},
+		"internal": {ruin: inject(hsstest.StatusFault(http.StatusInternalServerError)), want: "HSS answered 500 APIGW.0500: Internal Server Error"},
+		"busy":     {ruin: inject(hsstest.StatusFault(http.StatusServiceUnavailable)), want: "HSS answered 503 APIGW.0503: Service Unavailable"},
+		"page":     {ruin: inject(hsstest.HTMLFault(http.StatusOK)), want: "HSS answered 200"},
+		"empty":    {ruin: inject(hsstest.EmptyFault()), want: "HSS answered 200"},
+		"nolist":   {ruin: inject(hsstest.NoDataListFault()), want: "HSS answered 200"},
+		"garbage":  {ruin: inject(hsstest.GarbageFault()), want: "HSS answered 200"},
+		"pretend":  {ruin: inject(hsstest.ErrorFault(http.StatusOK, "HSS.0010", "access denied")), want: "HSS answered 200 HSS.0010: access denied", own: true},
+		"cut":      {ruin: inject(hsstest.CutFault()), want: "HSS could not be called: "},
+		"reset":    {ruin: inject(hsstest.ResetFault()), want: "HSS could not be called: "},
+		"storm":    {ruin: inject(hsstest.ThrottleFault("")), want: "HSS answered 429 APIGW.0308: "},
+		"wait":     {ruin: inject(hsstest.ThrottleFault("3600")), want: "HSS answered 429 APIGW.0308: ", lasts: true},
+		"refuse":   {ruin: inject(hsstest.StatusFault(http.StatusUnauthorized)), want: "HSS refused the credentials, so nothing is sent before ", own: true, lasts: true},
+		"gone":     {ruin: func(s *hsstest.Server) { s.Close() }, want: "connection refused", lasts: true},
+	}
+}
+
+func troubled() []string { return slices.Collect(maps.Keys(troubles())) }
+
+// testTrouble creates pods while HSS is slow, down or lying.
+func testTrouble(t *testing.T, f *fixture) {
+	for name, trouble := range troubles() {
+		add(f.hss[name], row("app"))
+		trouble.ruin(f.hss[name])
+	}
+	s := f.newSpace(t)
+	s.enforce(t, "p")
+	for name, trouble := range troubles() {
+		t.Run(name+": denied in time, with the reason", func(t *testing.T) {
+			t.Parallel()
+			testOneTrouble(t, f, s.with(t), name, trouble)
+		})
+	}
+	t.Run("a policy may let such pods in with a warning", func(t *testing.T) {
+		t.Parallel()
+		testUnavailableWarns(t, f)
+	})
+	t.Run("slow answers are waited for", func(t *testing.T) {
+		t.Parallel()
+		s := s.with(t)
+		add(f.hss["slow"], row("app"))
+		f.hss["slow"].SetLatency(time.Second)
+		s.admitted(t, s.run(t, newPod("slow", "slow.example.com/prod/app:1")))
+	})
+	t.Run("what is known is used, and its age is told", func(t *testing.T) {
+		t.Parallel()
+		testKnown(t, f, s.with(t))
+	})
+	t.Run("what is known for too long is not used", func(t *testing.T) {
+		t.Parallel()
+		testKnownForTooLong(t, f.cluster)
+	})
+}
+
+func testOneTrouble(t *testing.T, f *fixture, s *space, name string, trouble trouble) {
+	image := name + ".example.com/prod/app:1"
+	before := fmt.Sprintf(`admission webhook "pods.hssgate.io" denied the request: pod %q denied by 1 policy: container "app": %s — `, name, image)
+	after, afterOwn := fmt.Sprintf(" [policy %s-p]\nto do: %s", s.name, adviseRetry), fmt.Sprintf(" [policy %s-p]\nto do: %s", s.name, adviseConfiguration)
+	const own = "not evaluated because of hssgate's own configuration: "
+	// On a busy machine the time may be up before the trouble shows, which the
+	// message then says: never is it another answer.
+	eventually(t, func() error {
+		err := s.run(t, newPod(name, image))
+		outage := err != nil && strings.HasPrefix(err.Error(), before+"HSS") && strings.HasSuffix(err.Error(), after)
+		ours := err != nil && strings.HasPrefix(err.Error(), before+own+"HSS") && strings.HasSuffix(err.Error(), afterOwn)
+		if !apierrors.IsServiceUnavailable(err) || !outage && !ours || ours && !trouble.own {
+			t.Fatalf("got error: %v\nwant: %s…%s", err, before, after)
+		}
+		if !strings.Contains(err.Error(), trouble.want) || ours != trouble.own {
+			return fmt.Errorf("got %w, want in it: %s", err, trouble.want)
+		}
+		return nil
+	})
+	s.warned(t)
+	if trouble.lasts {
+		return
+	}
+	f.hss[name].ClearFaults()
+	eventually(t, func() error { return s.try(t, newPod(name, image)) })
+}
+
+func testUnavailableWarns(t *testing.T, f *fixture) {
+	s := f.newSpace(t)
+	s.enforce(t, "p", func(spec *v1alpha1.ImageScanPolicySpec) { spec.When.Unavailable = v1alpha1.ActionWarn })
+	const image = "wait.example.com/prod/warned:1"
+	if err := s.run(t, newPod("warned", image)); err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(s.warnings.take(), "\n")
+	if want := `container "app": ` + image + " — HSS "; !strings.HasPrefix(got, want) {
+		t.Errorf("got warnings %q, want %q…", got, want)
+	}
+}
+
+// testKnown has HSS fail after it has told of two images.
+func testKnown(t *testing.T, f *fixture, s *space) {
+	const clean, bad = "known.example.com/prod/clean:1", "known.example.com/prod/bad:1"
+	server := f.hss["known"]
+	add(server, row("clean"), row("bad", high))
+	s.admitted(t, s.run(t, newPod("clean", clean)))
+	s.denied(t, s.run(t, newPod("bad", bad)), `pod "bad"`, []string{highLine(s, bad)}, adviseRebuild)
+	server.Inject(hsstest.StatusFault(http.StatusServiceUnavailable).Times(0))
+	age := regexp.MustCompile(`^container "app": ` + regexp.QuoteMeta(clean) +
+		` was evaluated by a scan result from [1-9]\S*s ago, as HSS is unreachable: HSS `)
+	eventually(t, func() error {
+		if err := s.try(t, newPod("known", clean)); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.warnings.take(); len(got) != 1 || !age.MatchString(got[0]) {
+			return fmt.Errorf("got warnings %q, want %s", got, age)
+		}
+		return nil
+	})
+	s.denied(t, s.run(t, newPod("bad", bad)), `pod "bad"`, []string{highLine(s, bad)}, adviseRebuild)
+	// On a busy machine the time may be up before HSS has answered.
+	eventually(t, func() error {
+		err := s.run(t, newPod("new", "known.example.com/prod/new:1"))
+		says(t, err, `pod "new" denied by 1 policy:`, "HSS ")
+		if !strings.Contains(err.Error(), "HSS answered 503") {
+			return err
+		}
+		return nil
+	})
+}
+
+func testKnownForTooLong(t *testing.T, c *cluster) {
+	server := newHSS(t)
+	add(server, row("app"))
+	g := newGate(t, c, setup{
+		name: "forgetful", projects: map[string]*hsstest.Server{"main": server}, cache: "freshFor: 1s\nnotFoundFor: 1s\nmaxStaleness: 2s",
+	})
+	s := g.newSpace(t)
+	s.enforce(t, "p")
+	const image = "main.example.com/prod/app:1"
+	s.admitted(t, s.run(t, newPod("before", image)))
+	server.Inject(hsstest.HTMLFault(http.StatusBadGateway).Times(0))
+	var err error
+	eventually(t, func() error {
+		if err = s.try(t, newPod("after", image)); err == nil {
+			return errNotYet
+		}
+		return nil
+	})
+	says(t, err, `pod "after" denied by 1 policy:`, "HSS ", "to do: "+adviseRetry)
+}
