@@ -157,6 +157,8 @@ type ImageScanPolicySpec struct {
 // unsafeSettings, scanStatus and scannedAt. It does not cover malicious files,
 // digest, or what when decides: an image with such a finding is denied for all
 // of them. Requirements that become stricter count like records that turn bad.
+//
+// +kubebuilder:object:generate=false
 type Grace struct {
 	// Period is how long the grace lasts from the moment in which the image was
 	// first found to be bad, as a Go duration such as 168h: from 1m to 2160h (90
@@ -274,6 +276,8 @@ type VulnerabilityIDs []string
 // default all do. For minSeverity, fixableOnly and ignoreVulnerabilities hssgate
 // looks up the vulnerabilities of an image that would fail without them. If they
 // are not available, all count, and so do those that HSS counts and does not list.
+//
+// +kubebuilder:object:generate=false
 type VulnerabilityRequirement struct {
 	// Max is the highest number that passes.
 	// +kubebuilder:validation:Minimum=0
@@ -292,12 +296,16 @@ type VulnerabilityRequirement struct {
 }
 
 // SeverityRequirement bounds a severity level.
+//
+// +kubebuilder:object:generate=false
 type SeverityRequirement struct {
 	// Max is the worst severity level that passes: Medium may include CVSS 8.9.
 	Max Severity `json:"max"`
 }
 
 // CountRequirement bounds a number of findings.
+//
+// +kubebuilder:object:generate=false
 type CountRequirement struct {
 	// Max is the highest number that passes.
 	// +kubebuilder:validation:Minimum=0
@@ -318,6 +326,8 @@ type ScanStatusRequirement struct {
 }
 
 // ScanAgeRequirement bounds the age of a scan.
+//
+// +kubebuilder:object:generate=false
 type ScanAgeRequirement struct {
 	// Max is the longest time since the last scan that passes, as a Go
 	// duration in hours, minutes and seconds such as 168h.
@@ -342,6 +352,8 @@ type ScanAgeRequirement struct {
 // An expression that reads a field which is absent fails; has(image.scannedAt)
 // tests for it. Beyond CEL's own functions there are those of Kubernetes for
 // lists, strings, sets, regular expressions, URLs and semantic versions.
+//
+// +kubebuilder:object:generate=false
 type Expression struct {
 	// Expression is a CEL expression over image and now that must be true, such
 	// as image.registryType != 'Other'.
@@ -356,6 +368,8 @@ type Expression struct {
 }
 
 // When is what happens if there is no completed scan to evaluate.
+//
+// +kubebuilder:object:generate=false
 type When struct {
 	// NotFound applies if HSS has no such image, or none with the digest that
 	// the reference names, or no configured registry claims the host.
@@ -448,6 +462,8 @@ type AuditGrace struct {
 }
 
 // AuditViolation is a workload whose pods violate a policy.
+//
+// +kubebuilder:object:generate=false
 type AuditViolation struct {
 	// Namespace is the workload's.
 	Namespace string `json:"namespace"`
