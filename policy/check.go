@@ -1,9 +1,12 @@
 package policy
 
 import (
+	"cmp"
 	"context"
-	"fmt"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -101,36 +104,32 @@ type subject struct {
 	variables map[string]any
 }
 
-// count is a number that HSS reports of a scan.
-type count struct {
-	one, many string // nouns
-	of        func(*Scan) *int
-	// explain returns what follows a number that is too high; optional.
-	explain func(*Scan) string
+// maxTextRunes bounds a text from outside within a finding.
+const maxTextRunes = 200
+
+// clean makes a text from outside fit for one line of a denial or a log: without
+// control, formatting and line-breaking characters, and not too long.
+func clean(s string) string { return clip(s, maxTextRunes) }
+
+func clip(s string, limit int) string {
+	s = strings.Map(printable, strings.ToValidUTF8(s, "\uFFFD"))
+	s = strings.Join(strings.Fields(s), " ")
+	if utf8.RuneCountInString(s) <= limit {
+		return s
+	}
+	return string([]rune(s)[:limit-1]) + "…"
 }
 
-// compile returns the rule that the count is at most r.Max.
-func (c count) compile(r *v1alpha1.CountRequirement) ([]rule, field.ErrorList) {
-	if r == nil {
-		return nil, nil
+// printable maps white space to a space and drops what is not printable.
+func printable(r rune) rune {
+	switch {
+	case unicode.IsSpace(r):
+		return ' '
+	case !unicode.IsPrint(r):
+		return -1
 	}
-	limit := int(r.Max)
-	return []rule{{fmt.Sprintf("at most %d", limit), func(_ context.Context, s subject) string {
-		n := c.of(s.scan)
-		switch {
-		case n == nil && s.perArchitecture || n != nil && *n >= 0 && *n <= limit:
-			return ""
-		case n == nil || *n < 0:
-			return fmt.Sprintf("number of %s unknown, allowed %d", c.many, limit)
-		}
-		noun := c.many
-		if *n == 1 {
-			noun = c.one
-		}
-		message := fmt.Sprintf("%d %s, allowed %d", *n, noun, limit)
-		if c.explain != nil {
-			message += c.explain(s.scan)
-		}
-		return message
-	}}}, nil
+	return r
 }
+
+// orElse returns s cleaned, or the substitute if that is empty.
+func orElse(s, substitute string) string { return cmp.Or(clean(s), substitute) }

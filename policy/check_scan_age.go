@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/hssgate/hssgate/policy/v1alpha1"
@@ -27,14 +28,13 @@ func compileScanAge(r *v1alpha1.Requirements, _ *field.Path) ([]rule, field.Erro
 		age := s.now.Sub(s.record.ScannedAt)
 		switch {
 		case s.record.ScannedAt.IsZero():
-			return fmt.Sprintf("time of scan unknown, allowed %s", readable(limit))
+			return fmt.Sprintf("time of scan unknown, allowed %s", duration.HumanDuration(limit))
 		case age < -clockTolerance:
-			return fmt.Sprintf("scanned %s from now by HSS's clock, allowed %s ago", readable(-age), readable(limit))
+			return fmt.Sprintf("scanned %s from now by HSS's clock, allowed %s ago", duration.HumanDuration(-age), duration.HumanDuration(limit))
 		case limit > 0 && age <= limit:
 			return ""
 		}
-		found, allowed := readablePair(age, limit)
-		return fmt.Sprintf("scanned %s ago, allowed %s", found, allowed)
+		return fmt.Sprintf("scanned over %s ago, allowed %s", duration.HumanDuration(age), duration.HumanDuration(limit))
 	}}}, nil
 }
 

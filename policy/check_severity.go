@@ -11,8 +11,7 @@ import (
 )
 
 /*
-The severity level that HSS gives an image is limited. If only vulnerabilities
-that the policy ignores explain it, the level of the worst other one counts.
+The severity level that HSS gives an image is limited.
 
 	forbids:   a level above severityLevel.max, a missing one, an unknown one
 	allows:    Security < Low < Medium < High, up to the maximum
@@ -29,16 +28,16 @@ func compileSeverity(r *v1alpha1.Requirements, path *field.Path) ([]rule, field.
 	}
 	counting := countingOf(r)
 	return []rule{{"at most " + string(limit), func(_ context.Context, s subject) string {
-		level := s.record.Severity
-		if len(counting.ignored) > 0 && severityRank(level) > severityRank(limit) {
-			level = s.record.severityWithout(counting.ignored)
-		}
-		message := severityMessage(level, limit)
+		message := severityMessage(s.record.Severity, limit)
 		// A number of vulnerabilities that is too high names the worst itself.
 		if message == "" || counting.exceeded(s.scan) {
 			return message
 		}
-		return message + inParentheses(s.record.worst(counting.ignored))
+		var found []Vulnerability
+		for _, scan := range s.record.scans() {
+			found = append(found, scan.Found...)
+		}
+		return message + inParentheses(worst(found))
 	}}}, errs
 }
 

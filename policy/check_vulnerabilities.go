@@ -1,6 +1,9 @@
 package policy
 
 import (
+	"cmp"
+	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -27,9 +30,277 @@ func compileVulnerabilities(r *v1alpha1.Requirements, path *field.Path) ([]rule,
 		errs = append(errs, field.NotSupported(path.Child("vulnerabilities", "minSeverity"), r.Vulnerabilities.MinSeverity, severities()[1:]))
 	}
 	words := counting.words()
-	if len(counting.ignored) > 0 {
-		words = append(words, "except "+strings.Join(counting.ignored, ", "))
+	if len(r.IgnoreVulnerabilities) > 0 {
+		words = append(words, "except "+strings.Join(r.IgnoreVulnerabilities, ", "))
 	}
 	rules[0].text += inParentheses(strings.Join(words, ", "))
 	return rules, errs
+}
+
+// Vulnerability is one that HSS found in an image.
+type Vulnerability struct {
+	// ID is its identifier, such as CVE-2024-1234.
+	ID string
+	// Severity is High, Medium or Low; any other value counts as the worst.
+	Severity v1alpha1.Severity
+	// Package is what has it, in the version Installed.
+	Package   string
+	Installed string
+	// Fix is what fixes it, in HSS's words; empty only if HSS reports no fix.
+	Fix string
+}
+
+// rank orders severities; an unknown one is the worst.
+func (v *Vulnerability) rank() int {
+	if rank := severityRank(v.Severity); rank > 0 {
+		return rank
+	}
+	return severityRank(v1alpha1.SeverityHigh) + 1
+}
+
+// CompareVulnerabilities orders vulnerabilities, the worst first: by severity,
+// those with a fix before those without, then by their names.
+func CompareVulnerabilities(a, b Vulnerability) int {
+	unfixed := func(v Vulnerability) int {
+		if v.Fix == "" {
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(
+		cmp.Compare(b.rank(), a.rank()), cmp.Compare(unfixed(a), unfixed(b)),
+		strings.Compare(a.ID, b.ID), strings.Compare(a.Package, b.Package),
+		strings.Compare(a.Installed, b.Installed), strings.Compare(a.Fix, b.Fix),
+	)
+}
+
+// WithoutRepeats keeps the first entry of each vulnerability of a package, which
+// is the worst if they are sorted. It modifies its argument.
+func WithoutRepeats(found []Vulnerability) []Vulnerability {
+	type key struct{ id, name, installed string }
+	known := map[key]bool{}
+	return slices.DeleteFunc(found, func(v Vulnerability) bool {
+		k := key{v.ID, v.Package, v.Installed}
+		repeated := known[k]
+		known[k] = true
+		return repeated
+	})
+}
+
+// The limits of what a finding shows of vulnerabilities.
+const (
+	maxWorst      = 3
+	maxBriefRunes = 40
+)
+
+// String returns the vulnerability in a few words, without characters that could
+// be mistaken for the text around it.
+func (v *Vulnerability) String() string {
+	words := []string{cmp.Or(brief(v.ID), "unnamed")}
+	for _, text := range []string{v.Package, v.Installed} {
+		if text = brief(text); text != "" {
+			words = append(words, text)
+		}
+	}
+	if fix := brief(v.Fix); fix != "" {
+		return strings.Join(words, " ") + " → " + fix
+	}
+	return strings.Join(words, " ") + " (no fix)"
+}
+
+// brief makes a text from HSS fit for a list within a finding, whose parts are
+// separated by semicolons and whose policy stands in brackets.
+func brief(s string) string {
+	return clip(strings.TrimSpace(strings.NewReplacer(";", ",", "[", "(", "]", ")").Replace(s)), maxBriefRunes)
+}
+
+// countIf returns how many of the scan's vulnerabilities count. Those that HSS
+// counts and does not list do. HSS may list more than it counts, a vulnerability
+// once for each layer: repeats add nothing to what HSS counts.
+func (s *Scan) countIf(counts func(*Vulnerability) bool) int {
+	listed := filtered(s.Found, counts)
+	n := max(0, *s.Vulnerabilities-len(s.Found)) + len(listed)
+	if n <= *s.Vulnerabilities {
+		return n
+	}
+	return max(*s.Vulnerabilities, len(WithoutRepeats(listed)))
+}
+
+// counting is which vulnerabilities count, and how many are allowed.
+type counting struct {
+	minSeverity v1alpha1.Severity
+	fixableOnly bool
+	// ignores reports whether the policy ignores some, which Evaluate leaves out.
+	ignores bool
+	// max is nil if the number is not limited.
+	max *int32
+}
+
+func countingOf(r *v1alpha1.Requirements) counting {
+	c := counting{ignores: len(r.IgnoreVulnerabilities) > 0}
+	if v := r.Vulnerabilities; v != nil {
+		c.max, c.fixableOnly = new(v.Max), v.FixableOnly
+		if slices.Contains(severities()[1:], v.MinSeverity) { // an invalid one excludes nothing
+			c.minSeverity = v.MinSeverity
+		}
+	}
+	return c
+}
+
+// selects reports whether c makes a difference between vulnerabilities.
+func (c *counting) selects() bool { return c.minSeverity != "" || c.fixableOnly }
+
+// needsList reports whether single vulnerabilities may not count.
+func (c *counting) needsList() bool { return c.selects() || c.ignores }
+
+// counts reports whether v counts. Whatever is unknown of it does.
+func (c *counting) counts(v *Vulnerability) bool {
+	tooMild := c.minSeverity != "" && severityRank(v.Severity) > 0 && severityRank(v.Severity) < severityRank(c.minSeverity)
+	return !tooMild && (!c.fixableOnly || v.Fix != "")
+}
+
+// number returns how many count. Without a list, all do.
+func (c *counting) number(s *Scan) *int {
+	if s.Vulnerabilities == nil || s.Found == nil || !c.selects() {
+		return s.Vulnerabilities
+	}
+	return new(s.countIf(c.counts))
+}
+
+// exceeded reports whether more vulnerabilities count than are allowed.
+func (c *counting) exceeded(s *Scan) bool {
+	if c.max == nil {
+		return false
+	}
+	n := c.number(s)
+	return n != nil && *n > int(*c.max)
+}
+
+// explain returns what follows the number of a scan: what counts, and the worst.
+func (c *counting) explain(s *Scan) string {
+	switch {
+	case s.Found == nil && !c.needsList():
+		return ""
+	case s.Found == nil && s.Unlisted == "":
+		return " (all count, since they are not known one by one)"
+	case s.Found == nil:
+		return fmt.Sprintf(" (all count, since they are not known one by one: %s)", clean(s.Unlisted))
+	}
+	var what, total string
+	if c.selects() {
+		what, total = strings.Join(c.words(), ", "), fmt.Sprintf("%d in all", s.countIf(func(*Vulnerability) bool { return true }))
+	}
+	return inParentheses(what, total, worst(filtered(s.Found, c.counts)))
+}
+
+// words returns which vulnerabilities count, if a reader needs to know.
+func (c *counting) words() (words []string) {
+	switch c.minSeverity {
+	case v1alpha1.SeverityMedium:
+		words = append(words, "of severity Medium or worse")
+	case v1alpha1.SeverityHigh:
+		words = append(words, "of severity High")
+	}
+	if c.fixableOnly {
+		words = append(words, "with a fix")
+	}
+	return words
+}
+
+// inParentheses returns the parts that are not empty in parentheses.
+func inParentheses(parts ...string) string {
+	parts = slices.DeleteFunc(parts, func(part string) bool { return part == "" })
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, "; ") + ")"
+}
+
+// worst names the worst vulnerabilities, each identifier once.
+func worst(found []Vulnerability) string {
+	var ids, texts []string
+	for _, v := range slices.SortedFunc(slices.Values(found), CompareVulnerabilities) {
+		if len(ids) < maxWorst && !slices.Contains(ids, v.ID) {
+			ids, texts = append(ids, v.ID), append(texts, v.String())
+		}
+	}
+	if len(ids) == 0 {
+		return ""
+	}
+	return "worst: " + strings.Join(texts, ", ")
+}
+
+func filtered(found []Vulnerability, keep func(*Vulnerability) bool) []Vulnerability {
+	return slices.DeleteFunc(slices.Clone(found), func(v Vulnerability) bool { return !keep(&v) })
+}
+
+// without returns the facts as if vulnerabilities with these identifiers had not
+// been found. A scan without a list of its vulnerabilities stays as it is.
+func (f *Facts) without(ids []string) *Facts {
+	without := *f
+	without.Records = slices.Clone(f.Records)
+	for i := range f.Records {
+		without.Records[i] = f.Records[i].without(ids)
+	}
+	return &without
+}
+
+func (r Record) without(ids []string) Record {
+	r.Severity = r.severityWithout(ids)
+	r.Scan = r.Scan.without(ids)
+	r.Architectures = slices.Clone(r.Architectures)
+	for i := range r.Architectures {
+		r.Architectures[i].Scan = r.Architectures[i].Scan.without(ids)
+	}
+	if r.LastCompleted != nil {
+		r.LastCompleted = new(r.LastCompleted.without(ids))
+	}
+	return r
+}
+
+func (s Scan) without(ids []string) Scan {
+	if s.Found == nil || s.Vulnerabilities == nil {
+		return s
+	}
+	others := func(v *Vulnerability) bool { return !slices.Contains(ids, v.ID) }
+	s.Vulnerabilities, s.Found = new(s.countIf(others)), filtered(s.Found, others)
+	return s
+}
+
+// severityWithout returns the severity level of the record without some
+// vulnerabilities: that of the worst other one. HSS reports one level for all
+// that a scan found, so it stays unless these vulnerabilities alone explain it:
+// one of them is as bad, every other one is listed, and nothing else was found.
+func (r *Record) severityWithout(ids []string) v1alpha1.Severity {
+	level, left, explained := severityRank(r.Severity), 1, false
+	for _, s := range r.scans() {
+		if s.hasNoCounts() && r.MultiArch {
+			continue // each architecture has its own
+		}
+		if r.PinnedArchitecture || !s.onlyListedVulnerabilities() {
+			return r.Severity
+		}
+		for i := range s.Found {
+			v := &s.Found[i]
+			if !slices.Contains(ids, v.ID) {
+				left = max(left, v.rank())
+			} else if v.rank() >= level {
+				explained = true
+			}
+		}
+	}
+	if !explained || level == 0 || left > level {
+		return r.Severity
+	}
+	return severities()[left-1]
+}
+
+func (s *Scan) hasNoCounts() bool {
+	return s.Vulnerabilities == nil && s.MaliciousFiles == nil && s.UnsafeSettings == nil
+}
+
+// onlyListedVulnerabilities reports whether all that the scan found is in Found.
+func (s *Scan) onlyListedVulnerabilities() bool {
+	none := func(n *int) bool { return n != nil && *n == 0 }
+	return none(s.MaliciousFiles) && none(s.UnsafeSettings) && s.Vulnerabilities != nil && *s.Vulnerabilities <= len(s.Found)
 }

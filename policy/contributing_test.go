@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -48,7 +47,6 @@ import (
 )
 
 `+blocks[4])
-	withoutOtherTests(t, overlay)
 	content, err := json.Marshal(map[string]any{"Replace": overlay})
 	if err != nil {
 		t.Fatal(err)
@@ -105,22 +103,4 @@ func applied(t *testing.T, path string, diffs ...string) string {
 		content = strings.Replace(content, old, changed, 1)
 	}
 	return content
-}
-
-// withoutOtherTests hides the package's tests but the helpers.
-func withoutOtherTests(t *testing.T, overlay map[string]string) {
-	t.Helper()
-	paths, err := filepath.Glob("*_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range paths {
-		whole, err := filepath.Abs(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !slices.Contains([]string{"helpers_test.go", "check_image_age_test.go"}, path) {
-			overlay[whole] = ""
-		}
-	}
 }

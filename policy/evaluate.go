@@ -3,7 +3,6 @@ package policy
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -28,9 +27,11 @@ type Finding struct {
 // fixed order; none if it passes. ctx bounds the evaluation of expressions: one
 // that is interrupted is a finding. Stale facts are evaluated like others.
 func (p *Policy) Evaluate(ctx context.Context, f *Facts, now time.Time) []Finding {
-	e := evaluation{policy: p, record: noPlace}
-	e.subject = subject{image: &f.Image, now: now, needsResult: p.needsResult}
-	e.apply(ctx, ofReference, nil)
+	if len(p.ignored) > 0 {
+		f = f.without(p.ignored)
+	}
+	e := evaluation{policy: p, record: noPlace, subject: subject{image: &f.Image, now: now, needsResult: p.needsResult}}
+	e.apply(ctx, ofReference, "")
 	switch {
 	case f.State == StateNotFound:
 		e.noResult(Finding{Check: CheckNotFound, Action: p.when.NotFound, Message: orElse(f.Reason, "HSS has no such image")})
@@ -91,94 +92,51 @@ func (e *evaluation) noResult(f Finding) {
 	}
 }
 
-func (e *evaluation) notScanned(message string) {
-	e.noResult(Finding{Check: CheckNotScanned, Action: e.policy.when.NotScanned, Message: message})
-}
-
 // evaluateRecord applies the rules to the results that decide for a record.
 func (e *evaluation) evaluateRecord(ctx context.Context, r *Record) {
-	results, why := decisiveResults(r)
-	if why != "" {
-		e.notScanned(why)
+	results, missing := resultsOf(r)
+	for _, why := range missing {
+		e.noResult(Finding{Check: CheckNotScanned, Action: e.policy.when.NotScanned, Message: why})
 	}
+	s := &e.subject
 	for i, result := range results {
-		if result == nil {
-			break
-		}
 		e.suffix = ""
 		if i > 0 {
 			e.suffix = " in its last completed scan"
 		}
-		e.evaluateResult(ctx, result)
-	}
-}
-
-func (e *evaluation) evaluateResult(ctx context.Context, r *Record) {
-	s := &e.subject
-	s.record, s.scan = r, decisiveScan(r)
-	s.perArchitecture = r.MultiArch && !r.PinnedArchitecture
-	if e.policy.hasExpressions {
-		s.variables = map[string]any{"image": imageValue(s), "now": s.now}
-	}
-	e.apply(ctx, ofRecord, nil)
-	e.apply(ctx, ofScan, nil)
-	if r.PinnedArchitecture {
-		return
-	}
-	s.perArchitecture = false
-	for i := range r.Architectures {
-		a := &r.Architectures[i]
-		scans := []*Scan{&a.Scan}
-		if stageOf(a.Scan.Status) == stagePending {
-			if scans = lastScansOf(r, a); len(scans) == 0 {
-				e.notScanned(a.prefix() + pendingText(a.Scan.Status))
-			}
+		s.record, s.scan = result.record, result.scan
+		s.perArchitecture = result.record.MultiArch && !result.record.PinnedArchitecture
+		if e.policy.hasExpressions {
+			s.variables = map[string]any{"image": imageValue(s), "now": s.now}
 		}
-		for _, s.scan = range scans {
-			e.apply(ctx, ofScan, a)
+		e.apply(ctx, ofRecord, "")
+		e.apply(ctx, ofScan, "")
+		s.perArchitecture = false
+		for _, a := range result.architectures {
+			s.scan = a.scan
+			e.apply(ctx, ofScan, a.prefix)
 		}
 	}
 }
 
-// prefix names an architecture by the beginning of its digest; nil has no prefix.
-func (a *Architecture) prefix() string {
-	if a == nil {
-		return ""
-	}
-	const short = len("sha256:") + 12
-	name := clean(a.Digest)
-	switch {
-	case a.Digest == "":
-		name = orElse(a.ID, "without digest")
-	case len(a.Digest) > short:
-		name = clean(a.Digest[:short]) + "…"
-	}
-	return "architecture " + name + ": "
-}
-
-// apply applies the rules of one scope to the subject, whose scan is that of an
-// architecture unless a is nil.
-func (e *evaluation) apply(ctx context.Context, sc scope, a *Architecture) {
+// apply adds a finding for each rule of a scope that the subject violates, unless an
+// earlier result of the same record has it already.
+func (e *evaluation) apply(ctx context.Context, sc scope, prefix string) {
 	for i := range e.policy.rules {
 		r := &e.policy.rules[i]
 		if r.scope != sc || r.needsResult && stageOf(e.subject.scan.Status) != stageDone {
 			continue
 		}
-		if message := r.violation(ctx, e.subject); message != "" {
-			e.violation(i, a.prefix()+message)
+		message := r.violation(ctx, e.subject)
+		if message == "" {
+			continue
+		}
+		f := placed{Finding{Check: r.id, Action: v1alpha1.ActionDeny, Message: prefix + message}, i, e.record}
+		if e.suffix == "" || !slices.Contains(e.findings, f) {
+			f.Message += e.suffix
+			e.findings = append(e.findings, f)
 		}
 	}
-}
-
-// violation adds a finding of a rule, unless an earlier result of the same record
-// has it already.
-func (e *evaluation) violation(i int, message string) {
-	f := placed{Finding{Check: e.policy.rules[i].id, Action: v1alpha1.ActionDeny, Message: message}, i, e.record}
-	if e.suffix != "" && slices.Contains(e.findings, f) {
-		return
-	}
-	f.Message += e.suffix
-	e.findings = append(e.findings, f)
 }
 
 // merge sorts findings, whatever the order of HSS's rows, and joins those that
@@ -217,26 +175,19 @@ func owners(same []placed, records []Record) string {
 		return ""
 	}
 	slices.Sort(labels)
-	return " (" + strings.Join(labels, ", ") + ")"
+	return " (" + strings.Join(labels, "; ") + ")"
 }
 
-// recordLabel names a record by its type and, among several of that type, by what
+// recordLabel names a record by its type and, if several are of that type, by what
 // distinguishes it.
 func recordLabel(r *Record, all []Record) string {
 	label := clean(r.ImageType) + " record"
-	for _, trait := range []struct {
-		name string
-		of   func(*Record) string
-	}{
-		{"registry", func(r *Record) string { return r.RegistryName }},
-		{"instance", func(r *Record) string { return r.InstanceName }},
-		{"id", func(r *Record) string { return r.ID }},
-	} {
-		value := trait.of(r)
-		differs := func(o Record) bool { return o.ImageType == r.ImageType && trait.of(&o) != value }
-		if value != "" && slices.ContainsFunc(all, differs) {
-			return fmt.Sprintf("%s of %s %s", label, trait.name, clean(value))
-		}
+	several := slices.ContainsFunc(all, func(o Record) bool { return o.ImageType == r.ImageType && o.ID != r.ID })
+	if !several {
+		return label
 	}
-	return label
+	if registry := clean(cmp.Or(r.RegistryName, r.InstanceName)); registry != "" {
+		label += " of " + registry
+	}
+	return label + ", id " + clean(r.ID)
 }

@@ -51,7 +51,7 @@ func TestWhenDecidesWithoutAResult(t *testing.T) {
 		"not scanned can be audited":       {v1alpha1.When{NotScanned: v1alpha1.ActionAudit}, found(never), "notScanned: never scanned [Audit]"},
 		"not scanned can be allowed":       {v1alpha1.When{NotScanned: v1alpha1.ActionAllow}, found(never), ""},
 		"allowing what is not scanned allows nothing else": {v1alpha1.When{NotScanned: v1alpha1.ActionAllow}, found(never, record("2", "private_image", "", "", 3)),
-			"vulnerabilities: 3 vulnerabilities, allowed 0 (private_image record of id 2)"},
+			"vulnerabilities: 3 vulnerabilities, allowed 0 (private_image record, id 2)"},
 		"a stale result is evaluated like others": {v1alpha1.When{}, stale, ""},
 	}, func(t *testing.T, c testCase) {
 		p := policyOf(strict())
@@ -75,7 +75,7 @@ func TestEveryFindingIsKeptInTheOrderOfRequirements(t *testing.T) {
 		"vulnerabilities: 111 vulnerabilities, allowed 0",
 		"maliciousFiles: 2 malicious files, allowed 0",
 		"unsafeSettings: 40 unsafe settings, allowed 10",
-		"scanAge: scanned 60 days ago, allowed 7 days",
+		"scanAge: scanned over 60d ago, allowed 7d",
 		"digest: image must be pinned by digest",
 		"expression: 1.4 is withdrawn",
 	}, "\n"), evaluate(t, policyOf(require), found(bad)))
@@ -122,15 +122,15 @@ func TestSeveralRecords(t *testing.T) {
 		"both fail differently": {[]policy.Record{record("1", "private_image", "", "", 5), record("2", "shared_image", "", "", 3)},
 			three + " (shared_image record)\nvulnerabilities: 5 vulnerabilities, allowed 0 (private_image record)"},
 		"two of three fail alike": {[]policy.Record{record("1", "harbor", "", "", 3), record("2", "jfrog", "", "", 0), record("3", "shared_image", "", "", 3)},
-			three + " (harbor record, shared_image record)"},
+			three + " (harbor record; shared_image record)"},
 		"distinguished by the registry": {[]policy.Record{record("1", "harbor", "a", "", 3), record("2", "harbor", "b", "", 0)},
-			three + " (harbor record of registry a)"},
+			three + " (harbor record of a, id 1)"},
 		"distinguished by the instance": {[]policy.Record{record("1", "instance_image", "", "x", 3), record("2", "instance_image", "", "y", 0)},
-			three + " (instance_image record of instance x)"},
+			three + " (instance_image record of x, id 1)"},
 		"distinguished by the id": {[]policy.Record{record("1", "harbor", "a", "", 3), record("2", "harbor", "a", "", 0)},
-			three + " (harbor record of id 1)"},
+			three + " (harbor record of a, id 1)"},
 		"a registry's name is made printable": {[]policy.Record{record("1", "harbor", "a\n\x1b[0m", "", 3), record("2", "harbor", "b", "", 0)},
-			three + " (harbor record of registry a [0m)"},
+			three + " (harbor record of a [0m, id 1)"},
 	}, func(t *testing.T, c testCase) {
 		wantLines(t, c.want, evaluate(t, policyOf(strict()), found(c.records...)))
 	})
@@ -304,4 +304,360 @@ func TestFindingsAreShortPrintableLinesOfKnownChecks(t *testing.T) {
 			}
 		}
 	})
+}
+
+// rescanned is a record that is being scanned again, and shows nothing of its
+// last scan.
+func rescanned(changes ...func(*policy.Record)) policy.Record {
+	return with(append([]func(*policy.Record){func(r *policy.Record) {
+		r.Severity, r.ScannedAt = "", time.Time{}
+		r.Scan = policy.Scan{Status: v1alpha1.ScanStatusScanning}
+	}}, changes...)...)
+}
+
+// before sets a record's last completed scan.
+func before(changes ...func(*policy.Record)) func(*policy.Record) {
+	last := with(changes...)
+	return func(r *policy.Record) { r.LastCompleted = &last }
+}
+
+// showing lets a rescanned record show results of its last scan.
+func showing(s policy.Scan) func(*policy.Record) {
+	return func(r *policy.Record) {
+		s.Status = v1alpha1.ScanStatusScanning
+		r.Scan, r.Severity, r.ScannedAt = s, v1alpha1.SeverityLow, ago(day)
+	}
+}
+
+func vulnerable(n int) func(*policy.Record) {
+	return func(r *policy.Record) { r.Scan = scan(n, 0, 0) }
+}
+
+func digestOf(d string) func(*policy.Record) { return func(r *policy.Record) { r.Digest = d } }
+
+func TestScansThatHaveNotBeenCompleted(t *testing.T) {
+	t.Parallel()
+	const none = "notScanned: being scanned, and no completed scan is known"
+	runRequirement(t, strict(), []requirementCase{
+		{"the first scan of an image", rescanned(), none},
+		{"a scan that waits", rescanned(status("waiting_for_scan")),
+			"notScanned: waiting to be scanned, and no completed scan is known"},
+		{"unscan never has a result", with(status("unscan"), before()), "notScanned: never scanned"},
+		{"the last completed scan decides well", rescanned(before()), ""},
+		{"the last completed scan decides while waiting", rescanned(status("waiting_for_scan"), before()), ""},
+		{"the last completed scan decides ill", rescanned(before(vulnerable(7))),
+			"vulnerabilities: 7 vulnerabilities, allowed 0"},
+		{"the last completed scan can be too old",
+			rescanned(func(r *policy.Record) { r.UpdatedAt = ago(40 * day) },
+				before(func(r *policy.Record) { r.ScannedAt, r.UpdatedAt = ago(30*day), ago(40*day) })),
+			"scanAge: scanned over 30d ago, allowed 7d"},
+		{"another digest's scan says nothing", rescanned(before(digestOf(otherDigest))), none},
+		{"a missing digest proves nothing", rescanned(digestOf(""), before(digestOf(""))), none},
+		{"a last scan that failed is none", rescanned(before(status("failed"))), none},
+		{"an update of the same digest since the last completed scan", rescanned(before(), updated), ""},
+		{"an update of the same digest, with what was bad", rescanned(before(vulnerable(7)), updated), "vulnerabilities: 7 vulnerabilities, allowed 0"},
+		{"an update since the scan of another digest", rescanned(before(digestOf(otherDigest)), updated), none},
+		{"a last scan of before an update is none", rescanned(before(updated)), none},
+		{"a last scan of an unknown time is none", rescanned(before(unscannedTime)), none},
+	})
+}
+
+// updated is pushed again after its scan.
+func updated(r *policy.Record) { r.UpdatedAt = ago(time.Hour) }
+
+// unscannedTime lacks the time of its scan.
+func unscannedTime(r *policy.Record) { r.ScannedAt = time.Time{} }
+
+func TestAnImagePushedAgainKeepsTheResultOfItsDigest(t *testing.T) {
+	t.Parallel()
+	const late = "notScanned: updated 23h after its last scan"
+	bad := vulnerable(7)
+	times := func(scanned, updated time.Duration) func(*policy.Record) {
+		return func(r *policy.Record) { r.ScannedAt, r.UpdatedAt = ago(scanned), ago(updated) }
+	}
+	multi := architectures(scan(0, 0, 0), scan(0, 0, 0))
+	runRequirement(t, strict(), []requirementCase{
+		{"no earlier result is known", with(updated), late},
+		{"days are written as days", with(times(5*day, time.Hour)), "notScanned: updated 4d23h after its last scan"},
+		{"milliseconds count", with(times(day, day-time.Millisecond)), "notScanned: updated 0s after its last scan"},
+		{"an update at the time of the scan is fine", with(times(day, day)), ""},
+		{"an unknown time of update is fine", with(func(r *policy.Record) { r.UpdatedAt = time.Time{} }), ""},
+		{"nothing else is evaluated", with(updated, bad), late},
+		{"the same digest", with(updated, before()), ""},
+		{"the same digest, and the result is bad", with(bad, updated, before(bad)), "vulnerabilities: 7 vulnerabilities, allowed 0"},
+		{"the same digest, and only the earlier result is bad", with(updated, before(bad)),
+			"vulnerabilities: 7 vulnerabilities, allowed 0 in its last completed scan"},
+		{"the same digest, and only the later result is bad", with(bad, updated, before()), "vulnerabilities: 7 vulnerabilities, allowed 0"},
+		{"another digest", with(updated, before(digestOf(otherDigest))), late},
+		{"no digest", with(updated, digestOf(""), before(digestOf(""))), late},
+		{"an earlier scan that failed", with(updated, before(status("failed"))), late},
+		{"an earlier scan of before an update", with(updated, before(updated)), late},
+		{"a scan that failed since", with(updated, status("failed"), before()), late + "\nscanStatus: scan failed, allowed success"},
+		{"several architectures", with(updated, multi, before(multi)), ""},
+		{"one pinned", with(updated, pinned(scan(0, 0, 0)), before(multi)), ""},
+		{"one pinned that was bad", with(updated, pinned(scan(0, 0, 0)), before(architectures(scan(0, 0, 0), scan(2, 0, 0)))),
+			"vulnerabilities: 2 vulnerabilities, allowed 0 in its last completed scan"},
+	})
+}
+
+func TestAScanWithoutATimeIsNone(t *testing.T) {
+	t.Parallel()
+	const none = "notScanned: the time of its scan is unknown"
+	withoutAge := strict()
+	withoutAge.ScanAge = nil
+	runRequirement(t, withoutAge, []requirementCase{
+		{"a good result", with(unscannedTime), none},
+		{"a bad result counts too", with(unscannedTime, vulnerable(7)), none + "\nvulnerabilities: 7 vulnerabilities, allowed 0"},
+		{"also if it was good once", with(unscannedTime, before()), none},
+		{"of several architectures", with(unscannedTime, architectures(scan(0, 0, 0), scan(0, 0, 0))), none},
+		{"of one that is pinned", with(unscannedTime, pinned(scan(0, 0, 0))), none},
+		{"of a scan that failed", with(unscannedTime, status("failed")), "scanStatus: scan failed, allowed success"},
+	})
+}
+
+func TestRowsThatStillShowTheirLastScan(t *testing.T) {
+	t.Parallel()
+	runRequirement(t, strict(), []requirementCase{
+		{"a good result passes", rescanned(showing(scan(0, 0, 0))), ""},
+		{"a bad result fails", rescanned(showing(scan(5, 0, 0))), "vulnerabilities: 5 vulnerabilities, allowed 0"},
+		{"a result that lacks a number fails", rescanned(showing(policy.Scan{Vulnerabilities: new(0), MaliciousFiles: new(0)})),
+			"unsafeSettings: number of unsafe settings unknown, allowed 10"},
+		{"no severity level, no result", rescanned(showing(scan(0, 0, 0)), func(r *policy.Record) { r.Severity = "" }),
+			"notScanned: being scanned, and no completed scan is known"},
+		{"updated since", rescanned(showing(scan(0, 0, 0)), func(r *policy.Record) { r.UpdatedAt = ago(2 * time.Hour) }),
+			"notScanned: updated 22h after its last scan"},
+		{"both results good", rescanned(showing(scan(0, 0, 0)), before()), ""},
+		{"only the older one bad", rescanned(showing(scan(0, 0, 0)), before(vulnerable(2))),
+			"vulnerabilities: 2 vulnerabilities, allowed 0 in its last completed scan"},
+		{"only the shown one bad", rescanned(showing(scan(4, 0, 0)), before()), "vulnerabilities: 4 vulnerabilities, allowed 0"},
+		{"both alike bad are reported once", rescanned(showing(scan(4, 0, 0)), before(vulnerable(4))),
+			"vulnerabilities: 4 vulnerabilities, allowed 0"},
+		{"both bad differently are both reported", rescanned(showing(scan(4, 0, 0)), before(vulnerable(6))),
+			"vulnerabilities: 4 vulnerabilities, allowed 0\n" +
+				"vulnerabilities: 6 vulnerabilities, allowed 0 in its last completed scan"},
+	})
+}
+
+func TestARescanCountsAsSuccessForExpressions(t *testing.T) {
+	t.Parallel()
+	require := v1alpha1.Requirements{Expressions: []v1alpha1.Expression{{
+		Expression: "image.scanStatus == 'success' && image.vulnerabilities == 0",
+	}}}
+	runRequirement(t, require, []requirementCase{
+		{"by what the row shows", rescanned(showing(scan(0, 0, 0))), ""},
+		{"by its last completed scan", rescanned(before()), ""},
+	})
+}
+
+func pending() policy.Scan { return policy.Scan{Status: v1alpha1.ScanStatusScanning} }
+
+// architectures makes a record one of two architectures.
+func architectures(amd64, arm64 policy.Scan) func(*policy.Record) {
+	return func(r *policy.Record) {
+		r.MultiArch = true
+		r.Architectures = []policy.Architecture{
+			{ID: "11", Digest: amd64Digest, Scan: amd64},
+			{ID: "12", Digest: arm64Digest, Scan: arm64},
+		}
+	}
+}
+
+// twins makes a record one of two architectures with one digest: one that is
+// being scanned if the other is, and is good if not.
+func twins(second policy.Scan) func(*policy.Record) {
+	first := scan(0, 0, 0)
+	if second.Status == v1alpha1.ScanStatusScanning {
+		first = second
+	}
+	return func(r *policy.Record) {
+		architectures(first, second)(r)
+		r.Architectures[1].Digest = r.Architectures[0].Digest
+	}
+}
+
+func pinned(arm64 policy.Scan) func(*policy.Record) {
+	return func(r *policy.Record) {
+		r.MultiArch, r.PinnedArchitecture = true, true
+		r.Architectures = []policy.Architecture{{ID: "12", Digest: arm64Digest, Scan: arm64}}
+	}
+}
+
+func TestEveryArchitectureMustPass(t *testing.T) {
+	t.Parallel()
+	runRequirement(t, strict(), []requirementCase{
+		{"all clean", with(architectures(scan(0, 0, 0), scan(0, 0, 0))), ""},
+		{"one of them vulnerable", with(architectures(scan(0, 0, 0), scan(7, 0, 1))),
+			"vulnerabilities: architecture sha256:bbbbbbbbbbbb…: 7 vulnerabilities, allowed 0\n" +
+				"maliciousFiles: architecture sha256:bbbbbbbbbbbb…: 1 malicious file, allowed 0"},
+		{"both vulnerable", with(architectures(scan(3, 0, 0), scan(7, 0, 0))),
+			"vulnerabilities: architecture sha256:aaaaaaaaaaaa…: 3 vulnerabilities, allowed 0\n" +
+				"vulnerabilities: architecture sha256:bbbbbbbbbbbb…: 7 vulnerabilities, allowed 0"},
+		{"the row itself vulnerable", with(vulnerable(2), architectures(scan(0, 0, 0), scan(0, 0, 0))),
+			"vulnerabilities: 2 vulnerabilities, allowed 0"},
+		{"the row leaves the numbers to its architectures",
+			with(architectures(scan(0, 0, 0), scan(0, 0, 0)), func(r *policy.Record) { r.Scan = policy.Scan{Status: "success"} }), ""},
+		{"an architecture without numbers", with(architectures(scan(0, 0, 0), policy.Scan{Status: "success", Vulnerabilities: new(0), MaliciousFiles: new(0)})),
+			"unsafeSettings: architecture sha256:bbbbbbbbbbbb…: number of unsafe settings unknown, allowed 10"},
+		{"a failed one is reported once", with(architectures(scan(0, 0, 0), policy.Scan{Status: "failed"})),
+			"scanStatus: architecture sha256:bbbbbbbbbbbb…: scan failed, allowed success"},
+		{"an unknown status", with(architectures(scan(0, 0, 0), policy.Scan{Status: "odd"})),
+			`scanStatus: architecture sha256:bbbbbbbbbbbb…: unknown scan status "odd", allowed success`},
+		{"one never scanned", with(architectures(scan(0, 0, 0), policy.Scan{Status: "unscan"})),
+			"notScanned: architecture sha256:bbbbbbbbbbbb…: never scanned"},
+		{"one being scanned for the first time", with(architectures(scan(0, 0, 0), pending())),
+			"notScanned: architecture sha256:bbbbbbbbbbbb…: being scanned, and no completed scan is known"},
+		{"one being scanned again", with(architectures(scan(0, 0, 0), pending()), before(architectures(scan(0, 0, 0), scan(0, 0, 0)))), ""},
+		{"one being scanned again after a bad result",
+			with(architectures(scan(0, 0, 0), pending()), before(architectures(scan(0, 0, 0), scan(8, 0, 0)))),
+			"vulnerabilities: architecture sha256:bbbbbbbbbbbb…: 8 vulnerabilities, allowed 0"},
+		{"two of one digest, scanned again after the second was bad", with(twins(pending()), before(twins(scan(8, 0, 0)))),
+			"vulnerabilities: architecture sha256:aaaaaaaaaaaa…: 8 vulnerabilities, allowed 0"},
+		{"two of one digest, scanned again after the second failed", with(twins(pending()), before(twins(policy.Scan{Status: "failed"}))),
+			"notScanned: architecture sha256:aaaaaaaaaaaa…: being scanned, and no completed scan is known"},
+		{"one of them vulnerable in a row that does not call itself one of several",
+			with(architectures(scan(0, 0, 0), scan(7, 0, 0)), func(r *policy.Record) { r.MultiArch = false }),
+			"vulnerabilities: architecture sha256:bbbbbbbbbbbb…: 7 vulnerabilities, allowed 0"},
+		{"numbers that such a row lacks",
+			with(architectures(scan(0, 0, 0), scan(0, 0, 0)), func(r *policy.Record) { r.MultiArch, r.Scan.MaliciousFiles = false, nil }),
+			"maliciousFiles: number of malicious files unknown, allowed 0"},
+		{"none listed", with(func(r *policy.Record) { r.MultiArch = true }), "notScanned: HSS lists none of its architectures"},
+	})
+}
+
+func TestRescansOfSeveralArchitectures(t *testing.T) {
+	t.Parallel()
+	again := func(n int) policy.Scan {
+		s := scan(n, 0, 0)
+		s.Status = v1alpha1.ScanStatusWaitingForScan
+		return s
+	}
+	runRequirement(t, strict(), []requirementCase{
+		{"what the row still shows passes", rescanned(showing(scan(0, 0, 0)), architectures(again(0), again(0))), ""},
+		{"what it shows of one fails", rescanned(showing(scan(0, 0, 0)), architectures(again(0), again(1))),
+			"vulnerabilities: architecture sha256:bbbbbbbbbbbb…: 1 vulnerability, allowed 0"},
+		{"a new architecture has no earlier result", rescanned(showing(scan(0, 0, 0)), architectures(again(0), policy.Scan{Status: "unscan"})),
+			"notScanned: architecture sha256:bbbbbbbbbbbb…: never scanned"},
+		{"the last completed scan of all", rescanned(architectures(pending(), pending()), before(architectures(scan(0, 0, 0), scan(2, 0, 0)))),
+			"vulnerabilities: architecture sha256:bbbbbbbbbbbb…: 2 vulnerabilities, allowed 0"},
+		{"a last scan that lists none of them is none", rescanned(architectures(pending(), pending()),
+			before(func(r *policy.Record) { r.MultiArch = true })), "notScanned: being scanned, and no completed scan is known"},
+	})
+}
+
+func TestOneArchitectureIsPinned(t *testing.T) {
+	t.Parallel()
+	const none = "notScanned: being scanned, and no completed scan is known"
+	high := func(r *policy.Record) { r.Severity = v1alpha1.SeverityHigh }
+	old := func(r *policy.Record) { r.ScannedAt, r.UpdatedAt = ago(30*day), time.Time{} }
+	runRequirement(t, strict(), []requirementCase{
+		{"its scan passes, whatever the row's", with(vulnerable(9), pinned(scan(0, 0, 0))), ""},
+		{"its scan fails", with(pinned(scan(9, 0, 0))), "vulnerabilities: 9 vulnerabilities, allowed 0"},
+		{"the row's severity counts", with(high, pinned(scan(0, 0, 0))), "severityLevel: severity High, allowed Medium"},
+		{"the row's times count", with(old, pinned(scan(0, 0, 0))), "scanAge: scanned over 30d ago, allowed 7d"},
+		{"the row's failed scan doesn't count", with(status("failed"), pinned(scan(0, 0, 0))), ""},
+		{"its own failed scan counts", with(pinned(policy.Scan{Status: "failed"})), "scanStatus: scan failed, allowed success"},
+		{"its first scan", with(pinned(pending())), none},
+		{"its last completed scan", with(pinned(pending()), before(pinned(scan(3, 0, 0)))), "vulnerabilities: 3 vulnerabilities, allowed 0"},
+		{"its last completed scan among others", with(pinned(pending()), before(architectures(scan(9, 0, 0), scan(0, 0, 0)))), ""},
+		{"another architecture's scan says nothing", with(pinned(pending()), before(func(r *policy.Record) {
+			pinned(scan(0, 0, 0))(r)
+			r.Architectures[0].Digest = amd64Digest
+		})), none},
+		{"the row is scanned again and shows its result", rescanned(showing(scan(0, 0, 0)), pinned(pending())),
+			"vulnerabilities: number of vulnerabilities unknown, allowed 0\n" +
+				"maliciousFiles: number of malicious files unknown, allowed 0\n" +
+				"unsafeSettings: number of unsafe settings unknown, allowed 10"},
+		{"pinned, but not listed", with(func(r *policy.Record) { r.PinnedArchitecture = true }),
+			"notScanned: HSS lists none of its architectures"},
+	})
+}
+
+func TestArchitecturesWithoutADigest(t *testing.T) {
+	t.Parallel()
+	nameless := func(id, digest string) policy.Record {
+		return with(func(r *policy.Record) {
+			r.MultiArch = true
+			r.Architectures = []policy.Architecture{{ID: id, Digest: digest, Scan: scan(1, 0, 0)}}
+		})
+	}
+	runRequirement(t, strict(), []requirementCase{
+		{"are named by their id", nameless("77", ""), "vulnerabilities: architecture 77: 1 vulnerability, allowed 0"},
+		{"or by nothing", nameless("", ""), "vulnerabilities: architecture without digest: 1 vulnerability, allowed 0"},
+		{"a short digest is whole", nameless("", "sha256:12"), "vulnerabilities: architecture sha256:12: 1 vulnerability, allowed 0"},
+	})
+}
+
+func TestScannedDigest(t *testing.T) {
+	t.Parallel()
+	clean := scan(0, 0, 0)
+	neverScanned := func(r *policy.Record) { r.ScannedAt, r.Severity = time.Time{}, "" }
+	pushedSince := func(r *policy.Record) { r.UpdatedAt = ago(time.Hour) }
+	type testCase struct {
+		facts *policy.Facts
+		want  policy.PinObstacle
+		says  string
+	}
+	each(t, map[string]testCase{
+		"a scanned image has one":                              {found(cleanRecord()), "", ""},
+		"a bad image has one too":                              {found(with(vulnerable(9))), "", ""},
+		"a stale answer has one":                               {&policy.Facts{State: policy.StateFound, Stale: true, Records: []policy.Record{cleanRecord()}}, "", ""},
+		"two records of one digest agree":                      {found(cleanRecord(), cleanRecord()), "", ""},
+		"one of two records of one digest was scanned":         {found(with(status("unscan"), neverScanned), cleanRecord()), "", ""},
+		"a multi-architecture image has that of the whole":     {found(with(architectures(clean, clean))), "", ""},
+		"a record that is scanned again has the scanned one":   {found(with(status("scanning"))), "", ""},
+		"so has one of which only the last result is known":    {found(with(status("waiting_for_scan"), neverScanned, before(architectures(clean, clean)))), "", ""},
+		"an architecture that is scanned again was scanned":    {found(with(architectures(clean, pending()), before(architectures(clean, clean)))), "", ""},
+		"an unknown image has none":                            {&policy.Facts{State: policy.StateNotFound, Reason: "HSS knows no such image"}, policy.PinNotFound, "HSS knows no such image"},
+		"an unavailable one has none":                          {&policy.Facts{State: policy.StateUnavailable, Reason: "HSS did not answer"}, policy.PinUnavailable, "HSS did not answer"},
+		"no facts are no digest":                               {&policy.Facts{}, policy.PinUnavailable, "no scan result available"},
+		"found without a record is no digest":                  {&policy.Facts{State: policy.StateFound}, policy.PinUnavailable, "no scan result available"},
+		"an image that was never scanned has none":             {found(with(status("unscan"), neverScanned)), policy.PinNotScanned, "never scanned"},
+		"nor one that is scanned for the first time":           {found(with(status("scanning"), neverScanned)), policy.PinNotScanned, "no completed scan is known"},
+		"nor one whose scan failed":                            {found(failed()), policy.PinNotScanned, "its scan ended with failed"},
+		"nor one of an unknown status":                         {found(with(status("odd"))), policy.PinNotScanned, "its scan ended with odd"},
+		"nor one that was pushed after its scan":               {found(with(pushedSince)), policy.PinNotScanned, "after its last scan"},
+		"nor one that was pushed and is scanned again":         {found(with(pushedSince, status("scanning"))), policy.PinNotScanned, "after its last scan"},
+		"the last result of another digest is none of this":    {found(with(status("scanning"), neverScanned, func(r *policy.Record) { last := with(digestOf(otherDigest)); r.LastCompleted = &last })), policy.PinNotScanned, "no completed scan is known"},
+		"a row without a digest has none":                      {found(with(digestOf(""))), policy.PinNoDigest, "HSS reports no digest"},
+		"a row whose digest is a tag has none":                 {found(with(digestOf("latest"))), policy.PinNoDigest, "HSS reports an invalid digest: latest"},
+		"a cut digest is none":                                 {found(with(digestOf(digest[:70]))), policy.PinNoDigest, "an invalid digest: sha256:111"},
+		"a longer one is none":                                 {found(with(digestOf(digest + "1"))), policy.PinNoDigest, "invalid digest"},
+		"one of another algorithm is none":                     {found(with(digestOf("sha512:" + strings.Repeat("1", 128)))), policy.PinNoDigest, "invalid digest"},
+		"one in capitals is none":                              {found(with(digestOf("sha256:" + strings.Repeat("A", 64)))), policy.PinNoDigest, "invalid digest"},
+		"one with a line break is none, and stays on one line": {found(with(digestOf(digest[:70] + "\n"))), policy.PinNoDigest, "an invalid digest: sha256:" + strings.Repeat("1", 63)},
+		"two records of two digests are ambiguous":             {found(cleanRecord(), with(digestOf(otherDigest))), policy.PinAmbiguous, digest + " and " + otherDigest},
+		"even if only one of them was scanned":                 {found(cleanRecord(), with(digestOf(otherDigest), status("unscan"), neverScanned)), policy.PinAmbiguous, "several digests"},
+		"a record without a digest may be another image":       {found(cleanRecord(), with(digestOf(""))), policy.PinNoDigest, "HSS reports no digest"},
+		"an architecture's digest is not the image's":          {found(with(architectures(clean, clean), digestOf(amd64Digest))), policy.PinArchitecture, "one architecture: " + amd64Digest},
+		"nor is it in a row that isn't called one of several":  {found(with(architectures(clean, clean), digestOf(arm64Digest), func(r *policy.Record) { r.MultiArch = false })), policy.PinArchitecture, "one architecture"},
+		"nor that of another record's architecture":            {found(with(digestOf(arm64Digest)), with(architectures(clean, clean), digestOf(arm64Digest))), policy.PinArchitecture, "one architecture"},
+		"one of several without its architectures has none":    {found(with(func(r *policy.Record) { r.MultiArch = true })), policy.PinNotScanned, "none of its architectures"},
+		"every architecture must have been scanned":            {found(with(architectures(clean, pending()))), policy.PinNotScanned, "architecture sha256:bbbbbbbbbbbb…: being scanned, and no completed scan is known"},
+		"and its scan must have succeeded":                     {found(with(architectures(clean, policy.Scan{Status: "failed"}))), policy.PinNotScanned, "architecture sha256:bbbbbbbbbbbb…: its scan ended with failed"},
+	}, func(t *testing.T, c testCase) {
+		got := policy.ScannedDigest(c.facts)
+		if got.Obstacle != c.want || !strings.Contains(got.Message, c.says) || strings.Contains(got.Message, "\n") {
+			t.Errorf("got obstacle %q: %s\nwant %q: …%s…", got.Obstacle, got.Message, c.want, c.says)
+		}
+		if want := (got.Obstacle == ""); (got.Digest == digest) != want || (got.Digest == "") == want {
+			t.Errorf("got digest %q with obstacle %q", got.Digest, got.Obstacle)
+		}
+	})
+}
+
+func TestFactsAsPinned(t *testing.T) {
+	t.Parallel()
+	pinned := found(cleanRecord()).AsPinned()
+	if want := image().Reference + "@" + digest; pinned.Image.Digest != digest || pinned.Image.Reference != want {
+		t.Errorf("got %+v", pinned.Image)
+	}
+	for name, facts := range map[string]*policy.Facts{
+		"what names a digest stays":     pinned,
+		"what has none to pin stays":    found(failed()),
+		"what HSS doesn't know of does": {Image: image(), State: policy.StateNotFound},
+	} {
+		if diff := cmp.Diff(facts, facts.AsPinned()); diff != "" {
+			t.Errorf("%s: -before +after:\n%s", name, diff)
+		}
+	}
 }

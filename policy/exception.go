@@ -2,12 +2,12 @@ package policy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/hssgate/hssgate/policy/glob"
@@ -17,7 +17,7 @@ import (
 // The longest reason and the longest period of a grace are those of the schema.
 const (
 	maxReasonLength = 1024
-	maxGrace        = 90 * day
+	maxGrace        = 90 * 24 * time.Hour
 )
 
 // Exception is a compiled ImageScanException. It is immutable and safe for
@@ -39,9 +39,6 @@ type Exception struct {
 // latest. The exception is never nil; if it is invalid, the error lists every
 // problem with its field.
 func CompileException(e *v1alpha1.ImageScanException, maxLifetime time.Duration) (*Exception, error) {
-	if e == nil {
-		return &Exception{}, errors.New("there is no exception to compile")
-	}
 	compiled, errs := compileException(e, maxLifetime)
 	if len(errs) > 0 {
 		return compiled, fmt.Errorf("exception %q is invalid: %w", e.Name, errs.ToAggregate())
@@ -154,7 +151,7 @@ func (e *Exception) Excuses(ctx context.Context, p *Policy, f *Facts, now time.T
 	if len(e.vulnerabilities) == 0 {
 		return func(Check) bool { return true }
 	}
-	left := p.Evaluate(ctx, f.Without(e.vulnerabilities), now)
+	left := p.Evaluate(ctx, f.without(e.vulnerabilities), now)
 	return func(c Check) bool {
 		return !slices.ContainsFunc(left, func(one Finding) bool { return one.Check == c })
 	}
@@ -170,16 +167,127 @@ func ValidateException(e *v1alpha1.ImageScanException, isNew bool, now time.Time
 	if isNew || created.IsZero() {
 		created = now
 	}
-	switch lifetime := end.Sub(created); {
+	switch last := created.Add(maxLifetime); {
 	case end.IsZero():
 	case isNew && !end.After(now):
 		errs = append(errs, field.Invalid(path, formatTime(end), "is past: it is now "+formatTime(now)))
-	case lifetime > maxLifetime:
+	case end.After(last):
 		errs = append(errs, field.Invalid(path, formatTime(end), fmt.Sprintf(
-			"is %s after its creation, allowed %s, that is until %s: to prolong an exception, grant a new one",
-			exact(lifetime.Round(time.Second)), exact(maxLifetime), formatTime(created.Add(maxLifetime)))))
+			"must be %s at the latest, %s after its creation: to prolong an exception, grant a new one", formatTime(last), duration.HumanDuration(maxLifetime))))
 	}
 	return errs
 }
 
 func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// GracePeriod returns how long an image that ran and passed is still admitted after
+// its scan result turned bad; 0: there is no grace.
+func (p *Policy) GracePeriod() time.Duration { return p.grace }
+
+// GraceCovers reports whether a grace covers findings of a check: those by which an
+// unchanged image turns bad, except malicious files.
+func GraceCovers(c Check) bool {
+	switch c {
+	case CheckSeverityLevel, CheckVulnerabilities, CheckUnsafeSettings, CheckScanStatus, CheckScanAge:
+		return true
+	}
+	return false
+}
+
+// Worsened reports whether findings are about a bad scan result, and not only about
+// the reference or a missing result.
+func (f *Facts) Worsened(findings []Finding) bool {
+	return f.State == StateFound && slices.ContainsFunc(findings, func(one Finding) bool {
+		return one.Check == CheckMaliciousFiles || GraceCovers(one.Check)
+	})
+}
+
+// HasResults reports whether every record has a completed result: only then an
+// image without findings passes by what was found.
+func (f *Facts) HasResults() bool {
+	lacksResult := func(r Record) bool { return unscanned(&r) != "" }
+	return f.State == StateFound && len(f.Records) > 0 && !slices.ContainsFunc(f.Records, lacksResult)
+}
+
+// Digests are those of the images that one record stands for.
+type Digests struct {
+	// Image is the record's digest, or that of the one architecture which the
+	// reference names.
+	Image string
+	// Whole is the record's digest if Image is that of one architecture.
+	Whole string
+	// Architectures are those of a multi-architecture image.
+	Architectures []string
+}
+
+// Has reports whether a node that runs the image may report the digest.
+func (d *Digests) Has(digest string) bool {
+	return digest != "" && (digest == d.Image || slices.Contains(d.Architectures, digest))
+}
+
+// Digests returns the digests of each record; none if any record lacks one.
+func (f *Facts) Digests() []Digests {
+	all := make([]Digests, 0, len(f.Records))
+	for i := range f.Records {
+		d := f.Records[i].digests()
+		if !isDigest(d.Image) {
+			return nil
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+func (r *Record) digests() Digests {
+	if r.PinnedArchitecture && len(r.Architectures) > 0 {
+		return Digests{Image: r.Architectures[0].Digest, Whole: r.Digest}
+	}
+	d := Digests{Image: r.Digest}
+	for i := range r.Architectures {
+		if a := r.Architectures[i].Digest; a != "" {
+			d.Architectures = append(d.Architectures, a)
+		}
+	}
+	return d
+}
+
+// Grace returns the exception that gives an image grace, and when that ends,
+// which may be in the past. Every record must be covered by its digest, also
+// where the reference has only a tag; of several ends the first counts.
+func (p *Policy) Grace(exceptions []*Exception, f *Facts) (first *Exception, end time.Time) {
+	if p.grace == 0 || f.State != StateFound {
+		return nil, time.Time{}
+	}
+	for _, d := range f.Digests() {
+		e := p.longestGrace(exceptions, d)
+		if e == nil {
+			return nil, time.Time{}
+		}
+		if until := p.GraceEnd(e); first == nil || until.Before(end) {
+			first, end = e, until
+		}
+	}
+	return first, end
+}
+
+// longestGrace returns the exception that gives a record the longest grace, or
+// nil. One architecture of an image that passed whole has passed, too.
+func (p *Policy) longestGrace(exceptions []*Exception, d Digests) (longest *Exception) {
+	for _, e := range exceptions {
+		covers := e.valid && e.grace && !e.NamesVulnerabilities() && slices.Contains(e.policies, p.name) &&
+			(slices.Contains(e.digests, d.Image) || d.Whole != "" && slices.Contains(e.digests, d.Whole))
+		if covers && (longest == nil || p.GraceEnd(e).After(p.GraceEnd(longest))) {
+			longest = e
+		}
+	}
+	return longest
+}
+
+// GraceEnd returns when a grace ends: as its exception says, and at the latest
+// the policy's period after its creation.
+func (p *Policy) GraceEnd(e *Exception) time.Time {
+	if last := e.created.Add(p.grace); !e.created.IsZero() && last.Before(e.until) {
+		return last
+	}
+	return e.until
+}

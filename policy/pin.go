@@ -1,11 +1,5 @@
 package policy
 
-import (
-	"slices"
-
-	"github.com/hssgate/hssgate/policy/v1alpha1"
-)
-
 // PinObstacle is in one word why no digest can be pinned; empty: it can.
 type PinObstacle string
 
@@ -74,26 +68,6 @@ func ScannedDigest(f *Facts) ScannedPin {
 
 func noPin(o PinObstacle, message string) ScannedPin {
 	return ScannedPin{Obstacle: o, Message: message}
-}
-
-// unscanned returns why no completed scan of the record is known; empty: one is.
-func unscanned(r *Record) string {
-	results, why := decisiveResults(r)
-	for _, result := range results {
-		if result == nil {
-			break
-		}
-		if s := stageOf(decisiveScan(result).Status); s == stageUnknown || s == stageFailed {
-			return "its scan ended with " + orElse(string(decisiveScan(result).Status), "no status")
-		}
-		unscanned := func(a Architecture) bool {
-			return a.Scan.Status != v1alpha1.ScanStatusSuccess && len(lastScansOf(result, &a)) == 0
-		}
-		if why == "" && slices.ContainsFunc(result.Architectures, unscanned) {
-			return "not every architecture has been scanned"
-		}
-	}
-	return why
 }
 
 // AsPinned returns the facts for the same image once its reference names the

@@ -16,13 +16,17 @@
 package policy
 
 import (
-	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/hssgate/hssgate/policy/glob"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
@@ -38,13 +42,12 @@ type Policy struct {
 	pins        bool
 	when        v1alpha1.When
 	counting    counting
+	ignored     []string
 	rules       []compiledRule
 	// needsResult reports whether any rule needs the result of a scan.
 	needsResult    bool
 	hasExpressions bool
-
-	grace               time.Duration
-	graceForExpressions bool
+	grace          time.Duration
 }
 
 // Compile prepares p for evaluation, with the schema's defaults for what is left
@@ -53,10 +56,6 @@ type Policy struct {
 // the strictest, and an expression that does not compile is a finding for every
 // image. The error then lists every problem with its field.
 func Compile(p *v1alpha1.ImageScanPolicy) (*Policy, error) {
-	if p == nil {
-		compiled, _ := compile(&v1alpha1.ImageScanPolicy{})
-		return compiled, errors.New("there is no policy to compile")
-	}
 	compiled, errs := compile(p)
 	if len(errs) > 0 {
 		return compiled, fmt.Errorf("policy %q is invalid: %w", p.Name, errs.ToAggregate())
@@ -74,10 +73,11 @@ func Validate(p *v1alpha1.ImageScanPolicy) field.ErrorList {
 func compile(p *v1alpha1.ImageScanPolicy) (*Policy, field.ErrorList) {
 	s, spec := &p.Spec, field.NewPath("spec")
 	compiled := &Policy{
-		name: p.Name, pins: s.Pin, counting: countingOf(&s.Require), hasExpressions: len(s.Require.Expressions) > 0,
+		name: p.Name, pins: s.Pin, hasExpressions: len(s.Require.Expressions) > 0,
+		counting: countingOf(&s.Require), ignored: slices.Clone(s.Require.IgnoreVulnerabilities),
 	}
 	if s.Grace != nil {
-		compiled.grace, compiled.graceForExpressions = s.Grace.Period.Duration, onlyReadResults(s.Require.Expressions)
+		compiled.grace = s.Grace.Period.Duration
 	}
 	errs := compiled.setActions(s, spec)
 	errs = append(errs, compiled.setMatch(&s.Match, spec.Child("match"))...)
@@ -168,11 +168,103 @@ func (p *Policy) NeedsVulnerabilities(findings []Finding) bool {
 	return slices.ContainsFunc(findings, func(f Finding) bool {
 		switch f.Check {
 		case CheckVulnerabilities:
-			return p.counting.excludes()
-		case CheckSeverityLevel:
-			return len(p.counting.ignored) > 0
+			return p.counting.needsList()
+		case CheckSeverityLevel, CheckExpression:
+			return p.counting.ignores
 		default:
 			return false
 		}
 	})
+}
+
+// matcher selects the pods and images that a policy evaluates.
+type matcher struct {
+	namespaces, pods labels.Selector
+	// allImages is true without globs, and if any of them is invalid.
+	allImages          bool
+	included, excluded glob.Set
+}
+
+// SelectsNamespaces reports whether the policy has a namespace selector. Only then
+// the labels of a namespace must be known.
+func (m *matcher) SelectsNamespaces() bool { return !m.namespaces.Empty() }
+
+// MatchesNamespace reports whether the policy selects a namespace with these labels.
+func (m *matcher) MatchesNamespace(namespaceLabels map[string]string) bool {
+	return m.namespaces.Matches(labels.Set(namespaceLabels))
+}
+
+// MatchesPod reports whether the policy selects a pod with these labels in a
+// namespace that it selects.
+func (m *matcher) MatchesPod(podLabels map[string]string) bool {
+	return m.pods.Matches(labels.Set(podLabels))
+}
+
+// MatchesImage reports whether the policy selects images of a repository, the
+// "host/path" of a normalised reference.
+func (m *matcher) MatchesImage(repository string) bool {
+	return (m.allImages || m.included.Match(repository)) && !m.excluded.Match(repository)
+}
+
+// MayMatch reports whether the policy may match an image that an exception
+// selects by pattern, a glob or a digest.
+func (m *matcher) MayMatch(pattern string) bool {
+	return namesDigest(pattern) || strings.Contains(pattern, "*") || m.MatchesImage(glob.Normalize(pattern))
+}
+
+// setMatch matches too much rather than too little where match is invalid.
+func (m *matcher) setMatch(match *v1alpha1.Match, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	m.namespaces = compileSelector(&errs, match.NamespaceSelector, path.Child("namespaceSelector"))
+	m.pods = compileSelector(&errs, match.ObjectSelector, path.Child("objectSelector"))
+	m.included = compileGlobs(&errs, match.Images, path.Child("images"))
+	m.allImages = len(m.included) < len(match.Images) || len(match.Images) == 0
+	m.excluded = compileGlobs(&errs, match.ExcludeImages, path.Child("excludeImages"))
+	return errs
+}
+
+// compileSelector returns a selector of everything for one that is invalid.
+func compileSelector(errs *field.ErrorList, s *metav1.LabelSelector, path *field.Path) labels.Selector {
+	if s == nil {
+		return labels.Everything()
+	}
+	selector, err := metav1.LabelSelectorAsSelector(s)
+	if err != nil {
+		*errs = append(*errs, field.Invalid(path, field.OmitValueType{}, err.Error()))
+		return labels.Everything()
+	}
+	return selector
+}
+
+// compileGlobs leaves out patterns that are invalid.
+func compileGlobs(errs *field.ErrorList, patterns []string, path *field.Path) (globs glob.Set) {
+	for i, pattern := range patterns {
+		g, err := glob.Compile(pattern)
+		if err != nil {
+			*errs = append(*errs, field.Invalid(path.Index(i), pattern, err.Error()))
+			continue
+		}
+		globs = append(globs, g)
+	}
+	return globs
+}
+
+// MatchesNothing returns why m can match no image of any pod, and an empty string
+// where it may match one. Nothing is evaluated in the exempt namespaces.
+func MatchesNothing(m *v1alpha1.Match, exempt []string) string {
+	if s, err := metav1.LabelSelectorAsSelector(m.NamespaceSelector); err == nil {
+		if name, only := s.RequiresExactMatch(corev1.LabelMetadataName); only && slices.Contains(exempt, name) {
+			return fmt.Sprintf("match.namespaceSelector selects only namespace %s, which is exempt", name)
+		}
+	}
+	images := m.Images
+	if len(images) == 0 {
+		images = []string{"**"}
+	}
+	for _, image := range images {
+		if !slices.ContainsFunc(m.ExcludeImages, func(excluded string) bool { return glob.Covers(excluded, image) }) {
+			return ""
+		}
+	}
+	return "match.excludeImages excludes every image that the policy could match"
 }

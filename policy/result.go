@@ -4,11 +4,85 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/duration"
+
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// decisiveScan returns the scan of the one architecture that the reference pins,
-// or else the record's own.
+// result is a completed scan that decides for a record, or one that failed.
+type result struct {
+	// record is what HSS shows, or showed, with the scan.
+	record *Record
+	// scan is that of the one architecture that the reference pins, or else the
+	// record's own.
+	scan *Scan
+	// architectures are those that must pass besides.
+	architectures []architectureScan
+}
+
+type architectureScan struct {
+	prefix string // of what is said of the scan
+	scan   *Scan
+}
+
+// resultsOf returns the results that decide for a record, and why any of them, or of
+// their architectures, lacks a completed scan.
+func resultsOf(r *Record) (results []result, missing []string) {
+	records, why := decisiveRecords(r)
+	if why != "" {
+		missing = append(missing, why)
+	}
+	for _, record := range records {
+		one := result{record: record, scan: decisiveScan(record)}
+		for i := range record.Architectures {
+			if record.PinnedArchitecture {
+				break
+			}
+			a := &record.Architectures[i]
+			scans := []*Scan{&a.Scan}
+			if stageOf(a.Scan.Status) == stagePending {
+				if scans = lastScansOf(record, a); len(scans) == 0 {
+					missing = append(missing, a.prefix()+pendingText(a.Scan.Status))
+				}
+			}
+			for _, scan := range scans {
+				one.architectures = append(one.architectures, architectureScan{a.prefix(), scan})
+			}
+		}
+		results = append(results, one)
+	}
+	return results, missing
+}
+
+// unscanned returns why no completed scan of the record is known; empty: one is.
+func unscanned(r *Record) string {
+	results, missing := resultsOf(r)
+	for _, one := range results {
+		for _, a := range append(one.architectures, architectureScan{"", one.scan}) {
+			if stageOf(a.scan.Status) != stageDone {
+				return a.prefix + "its scan ended with " + orElse(string(a.scan.Status), "no status")
+			}
+		}
+	}
+	if len(missing) > 0 {
+		return missing[0]
+	}
+	return ""
+}
+
+// prefix names an architecture by the beginning of its digest.
+func (a *Architecture) prefix() string {
+	const short = len("sha256:") + 12
+	name := clean(a.Digest)
+	switch {
+	case a.Digest == "":
+		name = orElse(a.ID, "without digest")
+	case len(a.Digest) > short:
+		name = clean(a.Digest[:short]) + "…"
+	}
+	return "architecture " + name + ": "
+}
+
 func decisiveScan(r *Record) *Scan {
 	if r.PinnedArchitecture {
 		return &r.Architectures[0].Scan
@@ -26,7 +100,7 @@ func updatedAfter(updated, scanned time.Time) string {
 	if updated.IsZero() || scanned.IsZero() || !updated.After(scanned) {
 		return ""
 	}
-	return "updated " + readable(updated.Sub(scanned)) + " after its last scan"
+	return "updated " + duration.HumanDuration(updated.Sub(scanned)) + " after its last scan"
 }
 
 // scannedAsItIs reports whether the scan is known to be of the image as it is now.
@@ -34,40 +108,41 @@ func scannedAsItIs(r *Record) bool {
 	return !r.ScannedAt.IsZero() && updatedAfter(r.UpdatedAt, r.ScannedAt) == ""
 }
 
-// decisive holds at most two results; the rest is nil. An array, since each evaluation has one.
-type decisive [2]*Record
-
-// decisiveResults returns the results that decide for a record, and why one of
+// decisiveRecords returns the records whose results decide for a record, and why one of
 // them, or all, lack a completed scan. There can be two completed results: what
 // the row shows, and what it showed when an earlier scan of the same digest was
 // completed. The latter also counts if the image was updated since: an unchanged
 // image may have been pushed again. A result without the time of its scan is not
 // known to be completed, but still counts if it is bad.
-func decisiveResults(r *Record) (results decisive, why string) {
+func decisiveRecords(r *Record) (records []*Record, why string) {
 	if lacksArchitectures(r) {
-		return decisive{}, "HSS lists none of its architectures"
+		return nil, "HSS lists none of its architectures"
 	}
 	status := decisiveScan(r).Status
-	late, last := updatedAfter(r.UpdatedAt, r.ScannedAt), lastCompleted(r)
+	late := updatedAfter(r.UpdatedAt, r.ScannedAt)
+	var completed []*Record
+	if last := lastCompleted(r); last != nil {
+		completed = append(completed, last)
+	}
 	switch stage := stageOf(status); {
 	case stage == stageUnknown || stage == stageFailed:
-		return decisive{r}, late
+		return []*Record{r}, late
 	case stage == stageDone && r.ScannedAt.IsZero():
-		return decisive{r}, "the time of its scan is unknown"
+		return []*Record{r}, "the time of its scan is unknown"
 	case stage == stageDone && late == "":
-		return decisive{r}, ""
+		return []*Record{r}, ""
 	case status == v1alpha1.ScanStatusUnscan:
-		return decisive{}, pendingText(status)
-	case late != "" && last == nil:
-		return decisive{}, late
+		return nil, pendingText(status)
+	case late != "" && completed == nil:
+		return nil, late
 	case stage == stageDone:
-		return decisive{r, last}, ""
+		return append([]*Record{r}, completed...), ""
 	case showsLastResult(r):
-		return decisive{asCompleted(r), last}, ""
-	case last != nil:
-		return decisive{last}, ""
+		return append([]*Record{asCompleted(r)}, completed...), ""
+	case completed != nil:
+		return completed, ""
 	}
-	return decisive{}, pendingText(status)
+	return nil, pendingText(status)
 }
 
 // showsLastResult reports whether a record that is being scanned again still shows

@@ -156,7 +156,7 @@ func (e *evaluation) grace(t *target, v *verdict, excuses excuses) (*policy.Exce
 		if effect, applies := podEffect(p, f); !applies || effect != v1alpha1.EnforcementDeny || excuses.forCheck(f.Check) != nil {
 			continue
 		}
-		if !p.GraceCovers(f.Check) {
+		if !policy.GraceCovers(f.Check) {
 			return nil, time.Time{}
 		}
 		denied = true
@@ -200,13 +200,13 @@ func (d *Decision) addSightings(use image.Use, t *target) {
 		return
 	}
 	for _, v := range t.verdicts {
-		p, uncovered := v.policy, func(f policy.Finding) bool { return !v.policy.GraceCovers(f.Check) }
+		p, uncovered := v.policy, func(f policy.Finding) bool { return !policy.GraceCovers(f.Check) }
 		if p.GracePeriod() == 0 || p.NeedsVulnerabilities(v.findings) && t.facts.Unlisted() != "" {
 			continue
 		}
 		one := Sighting{
 			Use: use, Policy: p.Name(), Digests: digests,
-			Passed: len(v.findings) == 0 && t.facts.HasResults(), Bad: p.Worsened(&t.facts, v.findings),
+			Passed: len(v.findings) == 0 && t.facts.HasResults(), Bad: t.facts.Worsened(v.findings),
 			Covered: !slices.ContainsFunc(v.findings, uncovered),
 		}
 		if one.Passed || one.Bad {

@@ -152,11 +152,9 @@ type ImageScanPolicySpec struct {
 //
 // It covers what scans find and do not find: severityLevel, vulnerabilities,
 // unsafeSettings, scanAge and scanStatus (an old scan, or one that failed, is
-// no new finding against an image that passed), and expressions if all of the
-// policy's read nothing of image but severityLevel, vulnerabilities,
-// unsafeSettings, scanStatus and scannedAt. It does not cover malicious files,
-// digest, or what when decides: an image with such a finding is denied for all
-// of them. Requirements that become stricter count like records that turn bad.
+// no new finding against an image that passed). It does not cover malicious files,
+// digest, expressions, or what when decides: an image with such a finding is denied
+// for all of them. Requirements that become stricter count like records that turn bad.
 //
 // +kubebuilder:object:generate=false
 type Grace struct {

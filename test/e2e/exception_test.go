@@ -263,7 +263,7 @@ func testRefusedExceptions(t *testing.T, f *fixture) {
 		want   string
 	}{
 		"that have ended":     {endingIn(-time.Minute), "is past: it is now "},
-		"that last too long":  {endingIn(721 * time.Hour), "after its creation, allowed 720h, that is until "},
+		"that last too long":  {endingIn(721 * time.Hour), " at the latest, 30d after its creation"},
 		"with a useless glob": {excepting("docker.io:99999999/**/"), "spec.images[0]"},
 	} {
 		err := s.cluster.policies.Create(t.Context(), s.newException("refused", test.change))
@@ -339,7 +339,7 @@ func testExceptionUpdates(t *testing.T, f *fixture) {
 		body := fmt.Appendf(nil, `{"spec":{"expiresAt":%q}}`, at.UTC().Format(time.RFC3339))
 		return s.cluster.policies.Patch(t.Context(), e.DeepCopy(), client.RawPatch(types.MergePatchType, body))
 	}
-	says(t, patch(e.CreationTimestamp.Add(721*time.Hour)), "is 721h after its creation, allowed 720h", "to prolong an exception, grant a new one")
+	says(t, patch(e.CreationTimestamp.Add(721*time.Hour)), " at the latest, 30d after its creation", "to prolong an exception, grant a new one")
 	if err := patch(time.Now().Add(-time.Second)); err != nil {
 		t.Fatal(err)
 	}

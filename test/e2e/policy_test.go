@@ -271,10 +271,8 @@ func testEffect(t *testing.T, f *fixture) {
 	}{
 		"a host that no registry claims": {func(m *v1alpha1.Match) { m.Images = []string{"nobody.example.com/**"} }, "HostUnclaimed"},
 		"every image excluded":           {func(m *v1alpha1.Match) { m.ExcludeImages = []string{"**"} }, "MatchesNothing"},
-		"labels that contradict each other": {func(m *v1alpha1.Match) {
-			m.ObjectSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"a": "x"}, MatchExpressions: []metav1.LabelSelectorRequirement{
-				{Key: "a", Operator: metav1.LabelSelectorOpNotIn, Values: []string{"x"}},
-			}}
+		"an exempt namespace only": {func(m *v1alpha1.Match) {
+			m.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": "kube-system"}}
 		}, "MatchesNothing"},
 	} {
 		t.Run(name, func(t *testing.T) {

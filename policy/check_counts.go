@@ -1,0 +1,59 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+/*
+The numbers of malicious files and of unsafe settings that HSS found are limited.
+
+	forbids:   more than maliciousFiles.max, unsafeSettings.max, a missing number
+	allows:    0 to the maximum
+	evaluates: each record and each of its architectures
+*/
+func compileMaliciousFiles(r *v1alpha1.Requirements, _ *field.Path) ([]rule, field.ErrorList) {
+	return count{one: "malicious file", many: "malicious files", of: func(s *Scan) *int { return s.MaliciousFiles }}.compile(r.MaliciousFiles)
+}
+
+func compileUnsafeSettings(r *v1alpha1.Requirements, _ *field.Path) ([]rule, field.ErrorList) {
+	return count{one: "unsafe setting", many: "unsafe settings", of: func(s *Scan) *int { return s.UnsafeSettings }}.compile(r.UnsafeSettings)
+}
+
+// count is a number that HSS reports of a scan.
+type count struct {
+	one, many string // nouns
+	of        func(*Scan) *int
+	// explain returns what follows a number that is too high; optional.
+	explain func(*Scan) string
+}
+
+// compile returns the rule that the count is at most r.Max.
+func (c count) compile(r *v1alpha1.CountRequirement) ([]rule, field.ErrorList) {
+	if r == nil {
+		return nil, nil
+	}
+	limit := int(r.Max)
+	return []rule{{fmt.Sprintf("at most %d", limit), func(_ context.Context, s subject) string {
+		n := c.of(s.scan)
+		switch {
+		case n == nil && s.perArchitecture || n != nil && *n >= 0 && *n <= limit:
+			return ""
+		case n == nil || *n < 0:
+			return fmt.Sprintf("number of %s unknown, allowed %d", c.many, limit)
+		}
+		noun := c.many
+		if *n == 1 {
+			noun = c.one
+		}
+		message := fmt.Sprintf("%d %s, allowed %d", *n, noun, limit)
+		if c.explain != nil {
+			message += c.explain(s.scan)
+		}
+		return message
+	}}}, nil
+}
