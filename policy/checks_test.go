@@ -642,19 +642,19 @@ func TestExpressionsThatDoNotCompile(t *testing.T) {
 	t.Parallel()
 	type testCase struct{ source, want string }
 	each(t, map[string]testCase{
-		"an empty one":                           {" ", "must not be empty"},
-		"bad syntax, with its place":             {"image.tag ==", "1:13: Syntax error"},
-		"an unknown field, with its place":       {"image.tag == image.nope", "1:19: undefined field 'nope'"},
-		"a field of an architecture":             {"image.architectures.all(a, a.severityLevel == 'Low')", "undefined field 'severityLevel'"},
-		"an unknown variable":                    {"object.spec == 1", "1:1: undeclared reference to 'object'"},
-		"a place on a second line":               {"true &&\nimage.nope", "2:6: undefined field 'nope'"},
-		"a string":                               {"image.tag", "must be a bool, is string"},
-		"an unknown type":                        {"dyn(true)", "must be a bool, is dyn"},
-		"a comparison of types that differ":      {"image.vulnerabilities == '0'", "no matching overload"},
-		"a bad pattern":                          {"image.tag.matches('(')", "invalid matches argument"},
-		"a bad duration":                         {"now - image.scannedAt < duration('7d')", "invalid duration argument"},
-		"one that is too long":                   {"'" + strings.Repeat("x", 1024) + "' == ''", "size exceeds limit"},
-		"one that is nested too deep":            {strings.Repeat("(", 500) + "true" + strings.Repeat(")", 500), "recursion limit"},
+		"an empty one":                      {" ", "must not be empty"},
+		"bad syntax, with its place":        {"image.tag ==", "1:13: Syntax error"},
+		"an unknown field, with its place":  {"image.tag == image.nope", "1:19: undefined field 'nope'"},
+		"a field of an architecture":        {"image.architectures.all(a, a.severityLevel == 'Low')", "undefined field 'severityLevel'"},
+		"an unknown variable":               {"object.spec == 1", "1:1: undeclared reference to 'object'"},
+		"a place on a second line":          {"true &&\nimage.nope", "2:6: undefined field 'nope'"},
+		"a string":                          {"image.tag", "must be a bool, is string"},
+		"an unknown type":                   {"dyn(true)", "must be a bool, is dyn"},
+		"a comparison of types that differ": {"image.vulnerabilities == '0'", "no matching overload"},
+		"a bad pattern":                     {"image.tag.matches('(')", "invalid matches argument"},
+		"a bad duration":                    {"now - image.scannedAt < duration('7d')", "invalid duration argument"},
+		"one that is too long":              {"'" + strings.Repeat("x", 1024) + "' == ''", "size exceeds limit"},
+		"one that is nested too deep":       {strings.Repeat("(", 500) + "true" + strings.Repeat(")", 500), "recursion limit"},
 	}, func(t *testing.T, c testCase) {
 		p, err := policy.Compile(policyOf(expressions(c.source)))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
