@@ -9,8 +9,8 @@ MAKEFLAGS   += --no-print-directory
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.0.0)
 FUZZTIME  ?= 30s
 # Go's modules in this repository. The test modules keep their dependencies out of hssgate's go.mod.
-MODULES   := . hss/sdkoracle hack/controlplane hack/tools hack/chart hack/kubescore hack/node hack/image hack/helm3 internal/report/schematest test/e2e/faults
-TESTED    := hss/sdkoracle hack/chart hack/image internal/report/schematest test/e2e/faults
+MODULES   := . hss/sdkoracle hack/controlplane hack/tools hack/chart hack/kubescore hack/node hack/image hack/helm3 internal/report/schematest
+TESTED    := hss/sdkoracle hack/chart hack/image internal/report/schematest
 
 ROOT      := $(CURDIR)
 TOOLS     := $(ROOT)/.cache/tools/bin
@@ -18,7 +18,7 @@ ASSETS    := $(ROOT)/.cache/controlplane/bin
 NODE      := $(ROOT)/.cache/node/bin
 comma     := ,
 # The tools that are built from hack/chart.
-FOR_CHART := $(addprefix $(TOOLS)/,helm helm-docs actionlint promcheck)
+FOR_CHART := $(addprefix $(TOOLS)/,helm helm-docs actionlint)
 
 # The Dockerfile and the verification below use the same flags, so the same commit gives the same file anywhere.
 GO_BUILD  := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.version=$(VERSION)"
@@ -29,7 +29,7 @@ GO_BUILD  := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -b
 demo: ## Send the sample manifests to hssgate's webhook; CLUSTER=1: through a real API server
 ifeq ($(CLUSTER),1)
 	@$(MAKE) controlplane
-	go run ./hack/demo -control-plane $(ASSETS)
+	KUBEBUILDER_ASSETS=$(ASSETS) go test -count=1 -v -timeout 30m -run '^TestCluster$$' ./hack/demo
 else
 	go run ./hack/demo
 endif
@@ -59,7 +59,7 @@ image: $(NODE)/image ## Build the image without Docker, as an OCI layout in bin/
 
 .PHONY: verify-binary
 verify-binary: build ## Check that bin/hssgate is static, under 80 MB and reproducible
-	go run ./hack/verifybinary -max-mib 76 bin/hssgate
+	@hack/verify-binary.sh bin/hssgate
 	@$(GO_BUILD) -o bin/hssgate.again ./cmd/hssgate
 	@cmp bin/hssgate bin/hssgate.again && rm bin/hssgate.again && echo "two builds are the same, byte for byte"
 
@@ -102,9 +102,23 @@ test-browser: ## Open the HTML report in a real headless Chromium, which must be
 	go vet -tags browser ./internal/report
 	go test -race -tags browser -run 'ThePage' -timeout 30m ./internal/report
 
+# The benchmarks of docs/performance.md by their letters there.
+ONLY  ?= abc
+BENCH := go test -run '^$$' -timeout 60m $(if $(filter 1,$(QUICK)),-short) ./test/bench
+
 .PHONY: bench
-bench: ## Measure hssgate and what it is compared with, in minutes; ONLY=ac: only these tables (docs/performance.md); QUICK=1: less exactly
-	@go run ./hack/bench $(if $(ONLY),-only $(ONLY)) $(if $(filter 1,$(QUICK)),-quick)
+bench: $(TOOLS)/benchstat ## Measure hssgate and what it is compared with, in minutes; ONLY=ac: only these (docs/performance.md); QUICK=1: less exactly
+	@mkdir -p bin && : > bin/bench.txt
+ifneq (,$(findstring a,$(ONLY)))
+	$(BENCH) -bench Review -cpu 1 -count $(if $(filter 1,$(QUICK)),1,10) | tee -a bin/bench.txt
+endif
+ifneq (,$(findstring b,$(ONLY)))
+	$(BENCH) -bench Memory -benchtime 1x | tee -a bin/bench.txt
+endif
+ifneq (,$(findstring c,$(ONLY)))
+	$(BENCH) -bench Rollout -benchtime 1x | tee -a bin/bench.txt
+endif
+	@$(TOOLS)/benchstat bin/bench.txt
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz test for FUZZTIME (30s)
@@ -191,7 +205,6 @@ $(TOOLS)/helm:           PACKAGE := helm.sh/helm/v4/cmd/helm
 $(TOOLS)/helm3:          PACKAGE := helm.sh/helm/v3/cmd/helm
 $(TOOLS)/helm-docs:      PACKAGE := github.com/norwoodj/helm-docs/cmd/helm-docs
 $(TOOLS)/actionlint:     PACKAGE := github.com/rhysd/actionlint/cmd/actionlint
-$(TOOLS)/promcheck:      PACKAGE := ./promcheck
 $(TOOLS)/kube-score:     PACKAGE := github.com/zegl/kube-score/cmd/kube-score
 
 # The module of each tool: some need other versions than the rest.
@@ -209,7 +222,6 @@ endef
 
 $(FOR_CHART): hack/chart/go.mod hack/chart/go.sum
 	$(build_tool)
-$(TOOLS)/promcheck: hack/chart/promcheck/main.go
 $(TOOLS)/kube-score: hack/kubescore/go.mod hack/kubescore/go.sum
 	$(build_tool)
 $(TOOLS)/helm3: hack/helm3/go.mod hack/helm3/go.sum

@@ -66,7 +66,6 @@ func directions() map[string]direction {
 		"internal/controlplanetest": {others: anything},
 		"test":                      {},
 		"hack":                      {},
-		"hack/bench":                {ours: anything, others: anything},
 		"hack/demo":                 {ours: anything, others: anything},
 	}
 }
@@ -127,7 +126,7 @@ func TestEveryPackageHasAComment(t *testing.T) {
 func TestNoTestCodeInTheBinary(t *testing.T) {
 	t.Parallel()
 	// Every typed client imports it for its fakes, which the linker drops:
-	// hack/verifybinary looks for what it left.
+	// hack/verify-binary.sh looks for what it left.
 	const fakes, importsFakes = "k8s.io/client-go/testing", "k8s.io/client-go/gentype"
 	testCode := []string{
 		"testing", "net/http/httptest", fakes, "sigs.k8s.io/controller-runtime/pkg/envtest",

@@ -25,7 +25,7 @@ const serviceAccount = "system:serviceaccount:" + namespace + ":" + release
 func TestOnAPIServer(t *testing.T) {
 	t.Parallel()
 	program, built := controlplanetest.StartBuild(t)
-	env := controlplanetest.Start(t, controlplanetest.WithoutCRDs(), controlplanetest.WithAuditLog())
+	env := controlplanetest.Start(t, controlplanetest.WithoutCRDs())
 	c := &cluster{Environment: env, program: program, kubeconfig: writeFile(t, "kubeconfig", string(env.KubeConfig))}
 	env.Config.WarningHandler = rest.NoWarnings{}
 	var err error

@@ -2,7 +2,6 @@ package charts_test
 
 import (
 	"maps"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -13,22 +12,6 @@ import (
 )
 
 const dashboardFile = chart + "/files/dashboards/hssgate.json"
-
-func TestPrometheusReadsRulesAndQueries(t *testing.T) {
-	t.Parallel()
-	for _, file := range []string{"everything-values.yaml", "pod-monitor-values.yaml"} {
-		manifests, err := template(t, "--values", filepath.Join(chart, "ci", file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !strings.Contains(manifests, "kind: PrometheusRule") {
-			t.Fatalf("%s renders no rules", file)
-		}
-		if out, stderr, err := run(t, exec.CommandContext(t.Context(), tool(t, "promcheck"), writeFile(t, "rendered.yaml", manifests), dashboardFile)); err != nil {
-			t.Errorf("%s: %v\n%s%s", file, err, out, stderr)
-		}
-	}
-}
 
 // metric is what the page about metrics says of one.
 type metric struct {

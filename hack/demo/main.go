@@ -1,7 +1,7 @@
 // Command demo shows hssgate at work. It starts the HSS simulator with a sample
 // inventory, sends the sample manifests to hssgate's webhook as an API server
-// does, and compares each verdict with the one that the sample expects. With
-// -control-plane hssgate runs for a real API server, and the manifests go there.
+// does, and compares each verdict with the one that the sample expects. Its test
+// TestCluster sends them through a real API server, for which hssgate runs.
 //
 // A folder of samples holds:
 //
@@ -53,7 +53,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	samples := flags.String("samples", "config/samples", "folder of samples")
-	controlPlane := flags.String("control-plane", "", "folder with etcd and kube-apiserver: send the samples through a real API server")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -61,10 +60,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if *controlPlane != "" {
-		fmt.Fprintln(stderr, "starting etcd, kube-apiserver and hssgate …")
-	}
-	results, err := set.results(ctx, *controlPlane)
+	results, err := set.results(ctx, set.newWebhook)
 	if err != nil {
 		return err
 	}
@@ -100,8 +96,9 @@ type result struct {
 	checked report.Result
 }
 
-// results sends every sample, one after the other: a later one may update what an earlier one made.
-func (s *sampleSet) results(ctx context.Context, controlPlane string) (results []result, err error) {
+// results sends every sample, one after the other: a later one may update what an earlier one made. The sender may use an
+// inventory of the samples' HSS.
+func (s *sampleSet) results(ctx context.Context, newSender func(*inventory.Inventory) sender) (results []result, err error) {
 	hss := hsstest.NewServer(hsstest.WithInventory(s.inventory), hsstest.WithCredentials(hsstest.DefaultCredential())) //nolint:contextcheck // like httptest, hsstest ends with Close
 	defer hss.Close()
 	if err := s.useHSS(hss.URL); err != nil {
@@ -116,22 +113,15 @@ func (s *sampleSet) results(ctx context.Context, controlPlane string) (results [
 	if err != nil {
 		return nil, err
 	}
-	sendAll := func(send sender) error {
-		for i, one := range s.samples {
-			a, err := send(ctx, one)
-			if err != nil {
-				return fmt.Errorf("%s: %s: %w", one.file, one.title(), err)
-			}
-			results = append(results, result{one, a, checked[i]})
+	send := newSender(known)
+	for i, one := range s.samples {
+		a, err := send(ctx, one)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", one.file, one.title(), err)
 		}
-		return nil
+		results = append(results, result{one, a, checked[i]})
 	}
-	if controlPlane != "" {
-		err = s.withCluster(ctx, controlPlane, sendAll)
-	} else {
-		err = sendAll(s.newWebhook(known))
-	}
-	return results, err
+	return results, nil
 }
 
 // useHSS replaces the HSS of all projects.
@@ -166,10 +156,7 @@ func (s *sampleSet) check(ctx context.Context, known *inventory.Inventory) ([]re
 
 // why returns the reasons of the verdict in a few words.
 func (r *result) why() []string {
-	switch {
-	case r.verdict == failed:
-		return []string{r.message}
-	case len(r.workload.Uses) == 0:
+	if len(r.workload.Uses) == 0 {
 		return []string{"brings no new image"}
 	}
 	return r.checked.Why()

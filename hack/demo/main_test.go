@@ -2,9 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
-	"context"
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -35,13 +32,13 @@ func demo(t *testing.T, args ...string) (stdout string, err error) {
 }
 
 // resultsOf returns the results for a folder of samples.
-func resultsOf(t *testing.T, folder, controlPlane string) []result {
+func resultsOf(t *testing.T, folder string) []result {
 	t.Helper()
 	set, err := loadSamples(t.Context(), folder)
 	if err != nil {
 		t.Fatal(err)
 	}
-	results, err := set.results(t.Context(), controlPlane)
+	results, err := set.results(t.Context(), set.newWebhook)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,31 +94,8 @@ func TestTheDocsShowTheOutput(t *testing.T) {
 	}
 }
 
-func controlPlane() string {
-	return cmp.Or(os.Getenv("KUBEBUILDER_ASSETS"), ".cache/controlplane/bin")
-}
-
-func TestAnAPIServerGivesTheSameVerdicts(t *testing.T) {
-	got := resultsOf(t, "config/samples", controlPlane())
-	if _, err := show(got); err != nil {
-		t.Error(err)
-	}
-	if diff := gocmp.Diff(answers(resultsOf(t, "config/samples", "")), answers(got), gocmp.AllowUnexported(answer{})); diff != "" {
-		t.Errorf("answers (-without +with an API server):\n%s", diff)
-	}
-}
-
-func answers(results []result) []answer {
-	list := make([]answer, len(results))
-	for i := range results {
-		list[i] = results[i].answer
-		list[i].warnings = slices.Clone(list[i].warnings)
-	}
-	return list
-}
-
 func TestCheckAgreesWithTheWebhook(t *testing.T) {
-	for _, r := range resultsOf(t, "config/samples", "") {
+	for _, r := range resultsOf(t, "config/samples") {
 		if want := (answer{r.checked.Verdict, r.checked.Message, r.checked.Warnings}); !gocmp.Equal(want, r.answer, gocmp.AllowUnexported(answer{})) {
 			t.Errorf("%s: the webhook says %+v, check says %+v", r.title(), r.answer, want)
 		}
@@ -169,10 +143,10 @@ func TestAFolderOfOnesOwn(t *testing.T) {
 		t.Errorf("without a configuration: %v", err)
 	}
 	dry := func(text string) string { return text + "\ndryRun: true\n" }
-	if slices.ContainsFunc(resultsOf(t, edited(t, "config.yaml", dry), ""), func(r result) bool { return r.verdict == report.Denied }) {
+	if slices.ContainsFunc(resultsOf(t, edited(t, "config.yaml", dry)), func(r result) bool { return r.verdict == report.Denied }) {
 		t.Error("in dry-run mode a sample was denied")
 	}
-	invalid := resultsOf(t, edited(t, "manifests/30-unknown-image.yaml", replace("prod/no-such:1.0", "prod/NO-SUCH")), "")
+	invalid := resultsOf(t, edited(t, "manifests/30-unknown-image.yaml", replace("prod/no-such:1.0", "prod/NO-SUCH")))
 	if _, err := show(invalid); err != nil {
 		t.Errorf("with an image that is none: %v", err)
 	}
@@ -206,30 +180,4 @@ func TestABadFolderIsAnError(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestAMissingControlPlaneIsNamed(t *testing.T) {
-	if _, err := demo(t, "-control-plane", t.TempDir()); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "make controlplane") {
-		t.Errorf("got error %v", err)
-	}
-}
-
-func TestAnInterruptedDemoLeavesNothing(t *testing.T) {
-	temporary := t.TempDir()
-	t.Setenv("TMPDIR", temporary)
-	ctx, cancel := context.WithCancel(t.Context())
-	stderr := writerFunc(func([]byte) { cancel() }) // it is written to before the API server starts
-	if err := run(ctx, []string{"-control-plane", controlPlane()}, io.Discard, stderr); err == nil {
-		t.Error("got no error")
-	}
-	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v, %v", left, err)
-	}
-}
-
-type writerFunc func([]byte)
-
-func (f writerFunc) Write(p []byte) (int, error) {
-	f(p)
-	return len(p), nil
 }

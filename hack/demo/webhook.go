@@ -24,7 +24,7 @@ import (
 )
 
 // newWebhook returns a function that sends a sample to hssgate's webhook as an API server does.
-func (s *sampleSet) newWebhook(known *inventory.Inventory) func(context.Context, *sample) (answer, error) {
+func (s *sampleSet) newWebhook(known *inventory.Inventory) sender {
 	handler := server.NewHandler(s.config, webhook.Options{
 		Decider: &gate.Gate{
 			Policies: s.rules.Policies, NamespaceLabels: s.namespaces.NamespaceLabels, Facts: known, Clock: clock.RealClock{},

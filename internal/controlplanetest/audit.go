@@ -21,7 +21,7 @@ const auditTimeout = time.Minute
 
 // AuditEvent returns the first event of the API server's audit log that match
 // accepts, and fails the test if there's none: the API server may write it a
-// moment after it has answered. It needs WithAuditLog.
+// moment after it has answered.
 func (e *Environment) AuditEvent(t testing.TB, match func(*auditv1.Event) bool) *auditv1.Event {
 	t.Helper()
 	var found *auditv1.Event

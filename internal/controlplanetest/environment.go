@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -52,8 +53,8 @@ type Option func(*settings)
 
 // settings are what the options have set.
 type settings struct {
-	flags                         map[string][]string
-	noCRDs, auditLog, controllers bool
+	flags               map[string][]string
+	noCRDs, controllers bool
 }
 
 // WithFlag sets a flag of kube-apiserver, named without its dashes, in place of
@@ -64,10 +65,6 @@ func WithFlag(name string, values ...string) Option {
 
 // WithoutCRDs starts without hssgate's CustomResourceDefinitions.
 func WithoutCRDs() Option { return func(s *settings) { s.noCRDs = true } }
-
-// WithAuditLog makes the API server write an audit log, which
-// Environment.AuditEvent reads.
-func WithAuditLog() Option { return func(s *settings) { s.auditLog = true } }
 
 // WithControllers also starts kube-controller-manager and kube-scheduler, and
 // switches on the admission plugin ServiceAccount, as in a cluster: workloads
@@ -93,20 +90,17 @@ func Start(t testing.TB, opts ...Option) *Environment {
 	for _, opt := range opts {
 		opt(&s)
 	}
-	assets, err := findAssets(moduleRoot(), s.controllers)
+	assets, err := findAssets(s.controllers)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Environment{Kubectl: filepath.Join(assets, "kubectl")}
 	dir := t.TempDir()
-	if s.auditLog {
-		policy := filepath.Join(dir, "audit-policy.yaml")
-		if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		e.auditLog = filepath.Join(dir, "audit.log")
-		s.flags["audit-policy-file"], s.flags["audit-log-path"], s.flags["audit-log-mode"] = []string{policy}, []string{e.auditLog}, []string{"blocking"}
+	e := &Environment{Kubectl: filepath.Join(assets, "kubectl"), auditLog: filepath.Join(dir, "audit.log")}
+	policy := filepath.Join(dir, "audit-policy.yaml")
+	if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
+		t.Fatal(err)
 	}
+	s.flags["audit-policy-file"], s.flags["audit-log-path"], s.flags["audit-log-mode"] = []string{policy}, []string{e.auditLog}, []string{"blocking"}
 	if err := e.start(t, assets, dir, &s); err != nil {
 		t.Fatalf("start the control plane: %v", err)
 	}
@@ -127,8 +121,8 @@ func moduleRoot() string {
 
 // findAssets returns the folder of the control plane's binaries, or an error
 // that says how to get them.
-func findAssets(root string, controllers bool) (string, error) {
-	assets := cmp.Or(os.Getenv("KUBEBUILDER_ASSETS"), filepath.Join(root, ".cache", "controlplane", "bin"))
+func findAssets(controllers bool) (string, error) {
+	assets := cmp.Or(os.Getenv("KUBEBUILDER_ASSETS"), filepath.Join(moduleRoot(), ".cache", "controlplane", "bin"))
 	names := []string{"etcd", "kube-apiserver", "kubectl"}
 	if controllers {
 		names = append(names, "kube-controller-manager", "kube-scheduler")
@@ -185,6 +179,27 @@ func newServer(assets, dir string, s *settings) (*envtest.Environment, error) {
 		apiServer.Configure().Set(name, values...)
 	}
 	return server, nil
+}
+
+// startControllers starts them until the end of the test, which shows their log
+// if it fails.
+func (e *Environment) startControllers(t testing.TB, assets, dir string) {
+	t.Helper()
+	kubeconfig := filepath.Join(dir, "controllers.kubeconfig")
+	if err := os.WriteFile(kubeconfig, e.KubeConfig, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"kube-controller-manager", "kube-scheduler"} {
+		// They are killed: what they leave undone matters no more. By default they make 20 and 50
+		// requests a second, which is slow for thousands of pods.
+		command := exec.CommandContext(t.Context(), filepath.Join(assets, name), "--kubeconfig", kubeconfig, "--leader-elect=false",
+			"--secure-port=0", "--kube-api-qps=1000", "--kube-api-burst=2000")
+		command.Stdout, command.Stderr = t.Output(), t.Output()
+		if err := command.Start(); err != nil {
+			t.Fatalf("start %s: %v", name, err)
+		}
+		t.Cleanup(func() { _ = command.Wait() })
+	}
 }
 
 // Clientset returns a typed client of Kubernetes' own resources.

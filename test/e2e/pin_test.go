@@ -29,23 +29,15 @@ const (
 
 func pins(spec *v1alpha1.ImageScanPolicySpec) { spec.Pin = true }
 
-// lenient asks for nothing that a pod without a record could lack.
-func lenient(spec *v1alpha1.ImageScanPolicySpec) {
-	spec.When = v1alpha1.When{NotFound: v1alpha1.ActionWarn, NotScanned: v1alpha1.ActionAllow, Unavailable: v1alpha1.ActionWarn}
-}
-
 // testPinning has a gate of its own that pins.
 func testPinning(t *testing.T, main *fixture) {
 	f := newPinningGate(t, main.cluster)
 	inParallel(t, f, tests{
 		"a pod runs the digest that HSS scanned":              testPinned,
 		"every place does, and the whole of a multi-arch":     testPinnedPlaces,
-		"what HSS reports no digest of keeps its tag":         testNotPinned,
-		"a tag stays while HSS is down":                       testNotPinnedWhileDown,
 		"what makes pods isn't touched, and is told so":       testTemplatesNotPinned,
 		"an update pins what it brings in":                    testPinnedUpdates,
 		"what a later webhook injects is pinned as well":      testPinnedInjection,
-		"a policy that only audits, or none, pins nothing":    testNotPinnedByOthers,
 		"the last answer of a moved tag is what comes to run": testPinnedMovedTag,
 	})
 }
@@ -54,8 +46,7 @@ func testPinning(t *testing.T, main *fixture) {
 // to pin.
 func newPinningGate(t *testing.T, c *cluster) *fixture {
 	t.Helper()
-	f := &fixture{hss: map[string]*hsstest.Server{"main": newHSS(t), "down": newHSS(t)}}
-	f.hss["down"].Inject(hsstest.StatusFault(http.StatusServiceUnavailable).Times(0))
+	f := &fixture{hss: map[string]*hsstest.Server{"main": newHSS(t)}}
 	f.gate = newGate(t, c, setup{
 		name: "pinning", projects: f.hss, webhook: "mutatingConfigurationName: pinning",
 		cache: "freshFor: 1s\nnotFoundFor: 1s",
@@ -183,41 +174,6 @@ func testPinnedPlaces(t *testing.T, f *fixture) {
 	s.runs(t, "web", want)
 }
 
-func testNotPinned(t *testing.T, f *fixture) {
-	none := func(i *hsstest.Image) { i.ImageDigest = "" }
-	nonsense := func(i *hsstest.Image) { i.ImageDigest = "latest" }
-	cut := func(i *hsstest.Image) { i.ImageDigest = digest("a")[:20] }
-	add(f.hss["main"], row("pin-none", none), row("pin-nonsense", nonsense), row("pin-cut", cut), row("pin-unscanned", unscanned),
-		row("pin-twins"), row("pin-twins", func(i *hsstest.Image) { i.ImageDigest, i.ImageType = digest("b"), "shared_image" }))
-	s := f.newSpace(t)
-	p := s.enforce(t, "p", pins, lenient)
-	for name, why := range map[string]string{
-		"none": "HSS reports no digest", "nonsense": "HSS reports an invalid digest: latest",
-		"cut": "HSS reports an invalid digest: " + digest("a")[:20], "unscanned": "never scanned",
-		"twins": fmt.Sprintf("HSS reports several digests for the tag, %s and %s among them", digest("a"), digest("b")),
-	} {
-		image := "main.example.com/prod/pin-" + name + ":1"
-		if err := s.run(t, newPod(name, image)); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		s.warned(t, fmt.Sprintf("container \"app\": %q is not pinned: %s [policy %s]", image, why, p.Name))
-		s.runs(t, name, onlyApp(image))
-	}
-}
-
-func testNotPinnedWhileDown(t *testing.T, f *fixture) {
-	s := f.newSpace(t)
-	s.enforce(t, "p", pins, lenient)
-	const image = "down.example.com/prod/app:1"
-	if err := s.run(t, newPod("web", image)); err != nil {
-		t.Error(err)
-	}
-	if got := s.warnings.take(); len(got) != 2 || !strings.Contains(got[0], "is not pinned: HSS") || !strings.Contains(got[1], "HSS") {
-		t.Errorf("got warnings %q, want one of each webhook", got)
-	}
-	s.runs(t, "web", onlyApp(image))
-}
-
 func testTemplatesNotPinned(t *testing.T, f *fixture) {
 	s := f.newSpace(t)
 	s.enforce(t, "p", pins, func(spec *v1alpha1.ImageScanPolicySpec) {
@@ -299,18 +255,6 @@ func inject(t *testing.T, w http.ResponseWriter, r *http.Request, image string) 
 	w.Header().Set("Content-Type", "application/json")
 	if err := json.NewEncoder(w).Encode(review); err != nil {
 		t.Error(err)
-	}
-}
-
-func testNotPinnedByOthers(t *testing.T, f *fixture) {
-	for _, change := range []func(*v1alpha1.ImageScanPolicySpec){
-		func(spec *v1alpha1.ImageScanPolicySpec) { spec.Pin, spec.Enforcement = true, v1alpha1.EnforcementAudit },
-		func(*v1alpha1.ImageScanPolicySpec) {},
-	} {
-		s := f.newSpace(t)
-		s.enforce(t, "p", change)
-		s.admitted(t, s.run(t, newPod("web", pinImage)))
-		s.runs(t, "web", onlyApp(pinImage))
 	}
 }
 

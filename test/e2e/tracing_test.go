@@ -1,16 +1,13 @@
 package e2e_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	collectorv1 "go.opentelemetry.io/proto/otlp/collector/trace/v1"
@@ -23,16 +20,11 @@ import (
 
 // collector is an OpenTelemetry collector that keeps spans.
 type collector struct {
-	mu      sync.Mutex
-	spans   []*tracev1.Span
-	hanging atomic.Pointer[context.Context]
+	mu    sync.Mutex
+	spans []*tracev1.Span
 }
 
 func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if hang := c.hanging.Load(); hang != nil {
-		<-(*hang).Done()
-		return
-	}
 	body, err := io.ReadAll(r.Body)
 	var request collectorv1.ExportTraceServiceRequest
 	if err != nil || r.URL.Path != "/v1/traces" || proto.Unmarshal(body, &request) != nil {
@@ -125,29 +117,6 @@ func testTracing(t *testing.T, f *fixture) {
 			if len(got) <= i || !strings.Contains(got[i], text) {
 				t.Fatalf("got spans\n%s\nwant in number %d: %s", strings.Join(got, "\n"), i, text)
 			}
-		}
-	}
-	g.checkExemplars(t)
-
-	t.Log("while the collector hangs, reviews go on as before")
-	hang, release := context.WithCancel(t.Context())
-	defer release()
-	c.hanging.Store(&hang)
-	for n := range 20 {
-		says(t, s.try(t, newPod(fmt.Sprintf("web-%d", n), image)), "severity High")
-	}
-}
-
-// checkExemplars looks for exemplars in what Prometheus would read.
-func (g *gate) checkExemplars(t *testing.T) {
-	t.Helper()
-	_, scraped, err := get(t, "http://"+g.metrics+"/metrics", "application/openmetrics-text; version=1.0.0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"hssgate_admission_duration_seconds", "hssgate_hss_lookup_duration_seconds"} {
-		if !regexp.MustCompile(`(?m)^` + name + `_bucket\{.*\} \d+ # \{.*trace_id="[0-9a-f]{32}".*\}`).MatchString(scraped) {
-			t.Errorf("%s has no exemplar", name)
 		}
 	}
 }

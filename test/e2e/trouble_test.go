@@ -83,10 +83,6 @@ func testTrouble(t *testing.T, f *fixture) {
 		t.Parallel()
 		testKnown(t, f, s.with(t))
 	})
-	t.Run("what is known for too long is not used", func(t *testing.T) {
-		t.Parallel()
-		testKnownForTooLong(t, f.cluster)
-	})
 }
 
 func testOneTrouble(t *testing.T, f *fixture, s *space, name string, trouble trouble) {
@@ -158,25 +154,4 @@ func testKnown(t *testing.T, f *fixture, s *space) {
 		}
 		return nil
 	})
-}
-
-func testKnownForTooLong(t *testing.T, c *cluster) {
-	server := newHSS(t)
-	add(server, row("app"))
-	g := newGate(t, c, setup{
-		name: "forgetful", projects: map[string]*hsstest.Server{"main": server}, cache: "freshFor: 1s\nnotFoundFor: 1s\nmaxStaleness: 2s",
-	})
-	s := g.newSpace(t)
-	s.enforce(t, "p")
-	const image = "main.example.com/prod/app:1"
-	s.admitted(t, s.run(t, newPod("before", image)))
-	server.Inject(hsstest.HTMLFault(http.StatusBadGateway).Times(0))
-	var err error
-	eventually(t, func() error {
-		if err = s.try(t, newPod("after", image)); err == nil {
-			return errNotYet
-		}
-		return nil
-	})
-	says(t, err, `pod "after" denied by 1 policy:`, "HSS ", "to do: "+adviseRetry)
 }

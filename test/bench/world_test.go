@@ -1,8 +1,9 @@
-package main
+package bench_test
 
 import (
 	"context"
 	"fmt"
+	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,8 +21,6 @@ import (
 const (
 	// registryHost is where all images come from.
 	registryHost = "swr.cn-north-4.myhuaweicloud.com"
-	// namespace is where all pods are.
-	namespace = "prod"
 	// knownImages is how many images are in use: those of a large rollout.
 	knownImages = 50
 )
@@ -31,7 +30,8 @@ func imageName(n int) string {
 }
 
 // newHSS starts an HSS with n images that every policy admits.
-func newHSS(n int) *hsstest.Server {
+func newHSS(tb testing.TB, n int) *hsstest.Server {
+	tb.Helper()
 	rows, now := make([]hsstest.Image, n), time.Now()
 	for i := range rows {
 		rows[i] = hsstest.Image{
@@ -42,48 +42,66 @@ func newHSS(n int) *hsstest.Server {
 			LatestUpdateTime: now.Add(-48 * time.Hour), LatestScanTime: now.Add(-time.Hour), LatestSyncTime: now.Add(-time.Hour),
 		}
 	}
-	return hsstest.NewServer(hsstest.WithImages(rows...))
+	hss := hsstest.NewServer(hsstest.WithImages(rows...))
+	tb.Cleanup(hss.Close)
+	return hss
 }
 
-// configurationFile is the default configuration for one registry, with the fields that have no default.
-const configurationFile = `apiVersion: config.hssgate.io/v1alpha1
+// newConfiguration returns the default configuration for one registry of the HSS at an endpoint.
+func newConfiguration(tb testing.TB, endpoint string) *config.Configuration {
+	tb.Helper()
+	key := hsstest.DefaultCredential()
+	tb.Setenv("HUAWEICLOUD_SDK_AK", key.AccessKey)
+	tb.Setenv("HUAWEICLOUD_SDK_SK", key.SecretKey)
+	c, err := config.Parse("config.yaml", fmt.Appendf(nil, `apiVersion: config.hssgate.io/v1alpha1
 kind: Configuration
 projects:
-- {name: main, endpoint: %q, projectID: p1, credentials: {source: Environment}%s}
+- {name: main, endpoint: %q, projectID: p1, credentials: {source: Environment}}
 registries:
 - {name: main, hosts: [%s], project: main}
-`
-
-// newConfiguration returns the configuration for the HSS at an endpoint, with more fields of its project.
-func newConfiguration(endpoint, more string) (*config.Configuration, error) {
-	return config.Parse("config.yaml", fmt.Appendf(nil, configurationFile, endpoint, more, registryHost))
+`, endpoint, registryHost))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return c
 }
 
 // newInventory returns an inventory that calls HSS as the configuration says.
-func newInventory(c *config.Configuration) (*inventory.Inventory, error) {
+func newInventory(tb testing.TB, c *config.Configuration) *inventory.Inventory {
+	tb.Helper()
 	clients, err := inventory.NewClients(c, "hssgate-bench")
 	if err != nil {
-		return nil, err
+		tb.Fatal(err)
 	}
-	return inventory.New(inventory.Options{Config: c, Clients: clients})
-}
-
-func lookUp(ctx context.Context, known *inventory.Inventory, name string) error {
-	ref, err := image.Parse(name)
+	known, err := inventory.New(inventory.Options{Config: c, Clients: clients})
 	if err != nil {
-		return err
+		tb.Fatal(err)
 	}
-	if f := known.Facts(ctx, ref); f.State != policy.StateFound {
-		return fmt.Errorf("look up %s: %s", name, f.Reason)
-	}
-	return nil
+	tb.Cleanup(known.Close)
+	return known
 }
 
-// newSpec returns what a policy of production requires.
-func newSpec() v1alpha1.ImageScanPolicySpec {
-	return v1alpha1.ImageScanPolicySpec{
+// lookUp looks images of newHSS up, each of which must be found.
+func lookUp(tb testing.TB, known *inventory.Inventory, first, n int) {
+	tb.Helper()
+	for i := first; i < first+n; i++ {
+		ref, err := image.Parse(imageName(i))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if f := known.Facts(tb.Context(), ref); f.State != policy.StateFound {
+			tb.Fatalf("look up %s: %s", imageName(i), f.Reason)
+		}
+	}
+}
+
+// newGate returns a gate with 10 policies that match every pod.
+func newGate(tb testing.TB, known gate.Facts) *gate.Gate {
+	tb.Helper()
+	labels := map[string]string{"kubernetes.io/metadata.name": "prod", "env": "prod"}
+	spec := v1alpha1.ImageScanPolicySpec{
 		Enforcement: v1alpha1.EnforcementDeny,
-		Match:       v1alpha1.Match{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"env": namespace}}},
+		Match:       v1alpha1.Match{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}}},
 		Require: v1alpha1.Requirements{
 			SeverityLevel:   &v1alpha1.SeverityRequirement{Max: v1alpha1.SeverityMedium},
 			Vulnerabilities: &v1alpha1.VulnerabilityRequirement{Max: 0},
@@ -93,40 +111,17 @@ func newSpec() v1alpha1.ImageScanPolicySpec {
 			ScanAge:         &v1alpha1.ScanAgeRequirement{Max: metav1.Duration{Duration: 168 * time.Hour}},
 		},
 	}
-}
-
-// newGate returns a gate with 10 policies that match every pod.
-func newGate(known gate.Facts) (*gate.Gate, error) {
 	var all []*policy.Policy
 	for i := range 10 {
-		compiled, err := policy.Compile(&v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("policy-%d", i)}, Spec: newSpec()})
+		compiled, err := policy.Compile(&v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("policy-%d", i)}, Spec: spec})
 		if err != nil {
-			return nil, err
+			tb.Fatal(err)
 		}
 		all = append(all, compiled)
 	}
-	labels := map[string]string{"kubernetes.io/metadata.name": namespace, "env": namespace}
 	return &gate.Gate{
 		Policies:        func() []*policy.Policy { return all },
 		NamespaceLabels: func(context.Context, string) (map[string]string, error) { return labels, nil },
 		Facts:           known, Clock: clock.RealClock{}, ExemptNamespaces: []string{"kube-system", "hssgate-system"},
-	}, nil
-}
-
-// newPod returns the creation of a pod of the images from first on.
-func newPod(first, images int) gate.Request {
-	w := image.Workload{Kind: "Pod", Labels: map[string]string{"app": "web", "env": namespace}}
-	for i := range images {
-		w.Uses = append(w.Uses, image.Use{Place: image.PlaceContainer, Name: fmt.Sprintf("c%d", i), Image: imageName(first + i)})
 	}
-	return gate.Request{Namespace: namespace, Name: "web", Workload: w}
-}
-
-// decide has the gate decide about a request, which must be admitted, and returns how long it took.
-func decide(ctx context.Context, decider *gate.Gate, r *gate.Request) (time.Duration, error) {
-	begun := time.Now()
-	if d := decider.Decide(ctx, *r); d.Outcome != gate.Admitted {
-		return 0, fmt.Errorf("outcome %q, want %q: %s", d.Outcome, gate.Admitted, d.Message())
-	}
-	return time.Since(begun), nil
 }

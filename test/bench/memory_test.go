@@ -1,12 +1,12 @@
-package main
+package bench_test
 
 import (
 	"context"
 	"fmt"
-	"io"
 	"iter"
 	"runtime"
 	"strconv"
+	"testing"
 	"time"
 
 	"github.com/hssgate/hssgate/config"
@@ -16,52 +16,47 @@ import (
 	"github.com/hssgate/hssgate/policy"
 )
 
-// writeMemory measures memory against the number of known images.
-func writeMemory(ctx context.Context, w io.Writer, quick bool) error {
-	sizes := []int{1_000, 10_000, 100_000, 1_000_000}
-	if quick {
-		sizes = sizes[:3]
-	}
-	fmt.Fprint(w, "Live heap after a collection, less what it was before the first image. Each image has a name, version and digest of its own, all\n"+
-		"counts and times; HSS is a function in the same process.\n\n")
-	t := newTable("known images", "bytes/image", "live heap, MB", "learned in")
-	for _, n := range sizes {
-		heap, took, err := remember(ctx, n)
-		if err != nil {
-			return err
+// BenchmarkMemory measures the live heap that known images take. Each has a name, version and digest of its own, all
+// counts and times. -short leaves the million out.
+func BenchmarkMemory(b *testing.B) {
+	for _, n := range []int{1_000, 10_000, 100_000, 1_000_000} {
+		if testing.Short() && n > 100_000 {
+			continue
 		}
-		t.add(n, float64(heap)/float64(n), float64(heap)/1e6, took)
+		b.Run(fmt.Sprintf("images=%d", n), func(b *testing.B) {
+			for b.Loop() {
+				heap := remember(b, n)
+				b.ReportMetric(float64(heap)/float64(n), "B/image")
+				b.ReportMetric(float64(heap)/1e6, "MB")
+			}
+		})
 	}
-	t.writeTo(w)
-	return nil
 }
 
 // remember has an inventory look up n images, and returns how much memory they take.
-func remember(ctx context.Context, n int) (heap uint64, took time.Duration, err error) {
-	c, err := newConfiguration("http://127.0.0.1:1", "")
-	if err != nil {
-		return 0, 0, err
-	}
+func remember(tb testing.TB, n int) (heap uint64) {
+	tb.Helper()
+	c := newConfiguration(tb, "http://127.0.0.1:1")
 	c.Cache.MaxBytes = 4 << 30
 	source := &oneRow{}
 	known, err := inventory.New(inventory.Options{Config: c, Clients: map[string]inventory.Lister{"main": source}})
 	if err != nil {
-		return 0, 0, err
+		tb.Fatal(err)
 	}
 	defer known.Close()
-	before, begun := liveHeap(), time.Now()
+	before := liveHeap()
 	for i := range n {
 		source.row = newRow(i)
 		ref := image.Reference{Host: registryHost, Path: source.row.Namespace + "/" + source.row.Name, Tag: source.row.Version}
-		if f := known.Facts(ctx, ref); f.State != policy.StateFound {
-			return 0, 0, fmt.Errorf("image %d is not found: %s", i, f.Reason)
+		if f := known.Facts(tb.Context(), ref); f.State != policy.StateFound {
+			tb.Fatalf("image %d is not found: %s", i, f.Reason)
 		}
 	}
-	took, heap = time.Since(begun), liveHeap()-before
+	heap = liveHeap() - before
 	if got := known.Images(); got != n {
-		return 0, 0, fmt.Errorf("%d images are known, want %d", got, n)
+		tb.Fatalf("%d images are known, want %d", got, n)
 	}
-	return heap, took, nil
+	return heap
 }
 
 func liveHeap() uint64 {

@@ -1,0 +1,83 @@
+package chart_test
+
+import (
+	"encoding/json"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/rulefmt"
+	"github.com/prometheus/prometheus/promql/parser"
+	"sigs.k8s.io/yaml"
+)
+
+const chart = "../../charts/hssgate"
+
+// TestPrometheusReadsTheRules reads the PrometheusRule that Helm renders as Prometheus does.
+func TestPrometheusReadsTheRules(t *testing.T) {
+	t.Parallel()
+	for _, values := range []string{"everything-values.yaml", "pod-monitor-values.yaml"} {
+		helm := exec.CommandContext(t.Context(), "../../.cache/tools/bin/helm", "template", "hssgate", chart, "--values", chart+"/ci/"+values)
+		rendered, err := helm.Output()
+		if err != nil {
+			t.Fatalf("render the chart (make tools builds helm): %v", err)
+		}
+		found := false
+		for document := range strings.SplitSeq(string(rendered), "\n---") {
+			var object struct {
+				Kind string         `json:"kind"`
+				Spec map[string]any `json:"spec"`
+			}
+			if err := yaml.Unmarshal([]byte(document), &object); err != nil {
+				t.Fatal(err)
+			}
+			if object.Kind != "PrometheusRule" {
+				continue
+			}
+			found = true
+			rules, err := yaml.Marshal(object.Spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, problems := rulefmt.Parse(rules, false, model.UTF8Validation, parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
+			for _, problem := range problems {
+				t.Errorf("%s: %v", values, problem)
+			}
+		}
+		if !found {
+			t.Errorf("%s renders no rules", values)
+		}
+	}
+}
+
+// TestPrometheusReadsTheDashboard parses the queries of all panels.
+func TestPrometheusReadsTheDashboard(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile(chart + "/files/dashboards/hssgate.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dashboard struct {
+		Panels []struct {
+			Title   string `json:"title"`
+			Targets []struct {
+				Expr string `json:"expr"`
+			} `json:"targets"`
+		} `json:"panels"`
+	}
+	if err := json.Unmarshal(data, &dashboard); err != nil || len(dashboard.Panels) == 0 {
+		t.Fatalf("%d panels, error %v", len(dashboard.Panels), err)
+	}
+	for _, panel := range dashboard.Panels {
+		for _, target := range panel.Targets {
+			// Grafana fills these in.
+			query := strings.NewReplacer("$__rate_interval", "5m", "$__range", "1h").Replace(target.Expr)
+			if _, err := parser.NewParser(parser.Options{}).ParseExpr(query); err != nil {
+				t.Errorf("panel %q: %v", panel.Title, err)
+			}
+		}
+	}
+}

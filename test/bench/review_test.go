@@ -1,0 +1,239 @@
+package bench_test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apiruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
+
+	"github.com/hssgate/hssgate/internal/controlplanetest"
+	"github.com/hssgate/hssgate/internal/server"
+)
+
+const (
+	// connections is how many the load is spread over.
+	connections = 16
+	// distinctReviews is how many reviews a load is made of. They differ in what real ones differ in, and fit into a
+	// processor's cache no better.
+	distinctReviews = 256
+)
+
+// BenchmarkReview measures reviews over TLS 1.3 and HTTP/1.1 with keep-alive, which is what the API server speaks to
+// Services. Each server is a process with one processor, which the load keeps busy: so a review's time is what it takes of a
+// processor. Run with -cpu 1, the load leaves the other processor to the server. Ratios are those of one run of the three,
+// since what else runs on the machine slows both sides of a ratio.
+func BenchmarkReview(b *testing.B) {
+	perReview := map[string]time.Duration{}
+	all := map[string]chan *connection{}
+	for _, name := range serverNames {
+		all[name] = startServer(b, name)
+	}
+	for _, name := range serverNames {
+		b.Run("server="+name, func(b *testing.B) {
+			var mutex sync.Mutex
+			var took []time.Duration
+			b.SetParallelism(connections)
+			b.RunParallel(func(pb *testing.PB) {
+				c := <-all[name]
+				defer func() { all[name] <- c }()
+				var mine []time.Duration
+				for pb.Next() {
+					begun := time.Now()
+					if err := c.exchange(); err != nil {
+						b.Error(err)
+						return
+					}
+					mine = append(mine, time.Since(begun))
+				}
+				mutex.Lock()
+				defer mutex.Unlock()
+				took = append(took, mine...)
+			})
+			slices.Sort(took)
+			perReview[name] = b.Elapsed() / time.Duration(b.N)
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "reviews/s")
+			b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds()), "p99-ns")
+			if name == gateServer {
+				b.ReportMetric(float64(perReview[typedServer])/float64(perReview[name]), "×typed")
+				b.ReportMetric(float64(perReview[decodeServer])/float64(perReview[name]), "×decode")
+			}
+		})
+	}
+}
+
+// TestReview takes the benchmark's code through one review per server and connection.
+func TestReview(t *testing.T) {
+	for _, name := range serverNames {
+		idle := startServer(t, name)
+		for range connections {
+			if err := (<-idle).exchange(); err != nil {
+				t.Errorf("server %s: %v", name, err)
+			}
+		}
+	}
+}
+
+// startServer starts this program as one of the servers, kept to one processor if taskset is there, and opens all
+// connections to it.
+func startServer(tb testing.TB, name string) chan *connection {
+	tb.Helper()
+	address := controlplanetest.FreeAddresses(tb, 1)[0]
+	command := []string{os.Args[0], "-test.run=^TestServer$", "-test.timeout=0"}
+	if taskset, err := exec.LookPath("taskset"); err == nil && runtime.NumCPU() > 1 {
+		command = append([]string{taskset, "-c", "1"}, command...)
+	}
+	process := exec.CommandContext(tb.Context(), command[0], command[1:]...)
+	process.Env = append(os.Environ(), "GOMAXPROCS=1", serverVariable+"="+name+" "+address)
+	process.Stderr = os.Stderr
+	if _, err := process.StdinPipe(); err != nil { // it closes with this process
+		tb.Fatal(err)
+	}
+	if err := process.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = process.Wait()
+		close(ended)
+	}()
+	tb.Cleanup(func() { <-ended })
+	requests, idle := newRequests(tb, address), make(chan *connection, connections)
+	for i := range connections {
+		c := &connection{Conn: dial(tb, address, ended), requests: requests, next: i * distinctReviews / connections}
+		c.reader = bufio.NewReader(c.Conn)
+		idle <- c
+	}
+	return idle
+}
+
+// dial connects to a server once it listens.
+func dial(tb testing.TB, address string, ended <-chan struct{}) net.Conn {
+	tb.Helper()
+	dialer := &tls.Dialer{Config: &tls.Config{
+		MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}, InsecureSkipVerify: true, //nolint:gosec // the test's own server
+	}}
+	for {
+		conn, err := dialer.DialContext(tb.Context(), "tcp", address)
+		if err == nil {
+			tb.Cleanup(func() { _ = conn.Close() })
+			return conn
+		}
+		select {
+		case <-ended:
+			tb.Fatalf("the server has ended: %v", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// connection is a keep-alive connection. It writes requests that were made ahead, since an HTTP client would cost more than
+// the servers.
+type connection struct {
+	net.Conn
+
+	reader   *bufio.Reader
+	requests []request
+	next     int
+}
+
+// request is a whole HTTP request, and the UID that must be in its answer.
+type request struct{ bytes, uid []byte }
+
+// exchange sends a review, which must be allowed.
+func (c *connection) exchange() error {
+	r := &c.requests[c.next%len(c.requests)]
+	c.next++
+	if _, err := c.Write(r.bytes); err != nil {
+		return fmt.Errorf("send a review: %w", err)
+	}
+	response, err := http.ReadResponse(c.reader, nil)
+	if err != nil {
+		return fmt.Errorf("read an answer: %w", err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return fmt.Errorf("read an answer: %w", err)
+	}
+	if !bytes.Contains(body, []byte(`"allowed":true`)) || !bytes.Contains(body, r.uid) {
+		return fmt.Errorf("the answer to review %s is %s: %s", r.uid, response.Status, body)
+	}
+	return nil
+}
+
+// newRequests returns all reviews with the headers that the API server sends.
+func newRequests(tb testing.TB, address string) (requests []request) {
+	tb.Helper()
+	data, err := os.ReadFile("testdata/pod.yaml")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	pod := &corev1.Pod{}
+	if err := yaml.UnmarshalStrict(data, pod); err != nil {
+		tb.Fatal(err)
+	}
+	for n := range distinctReviews {
+		uid := fmt.Sprintf("0f5f4a2e-4c2b-4d7e-9a3b-%012d", n)
+		body := newReview(tb, pod, n, types.UID(uid))
+		head := fmt.Sprintf("POST %s?timeout=10s HTTP/1.1\r\nHost: %s\r\nUser-Agent: kube-apiserver-admission\r\n"+
+			"Content-Length: %d\r\nAccept: application/json, */*\r\nContent-Type: application/json\r\nAccept-Encoding: gzip\r\n\r\n",
+			server.ValidatePath, address, len(body))
+		requests = append(requests, request{append([]byte(head), body...), []byte(uid)})
+	}
+	return requests
+}
+
+// newReview returns the creation of the n-th pod as the API server sends it. Each of its three containers has another
+// one of the known images.
+func newReview(tb testing.TB, pod *corev1.Pod, n int, uid types.UID) []byte {
+	tb.Helper()
+	pod.Name = fmt.Sprintf("web-7d4b9c6f5d-%05d", n)
+	for i := range pod.Spec.Containers {
+		pod.Spec.Containers[i].Image = imageName((3*n + i) % knownImages)
+	}
+	object, err := json.Marshal(pod)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	kind := metav1.GroupVersionKind{Version: "v1", Kind: "Pod"}
+	resource := metav1.GroupVersionResource{Version: "v1", Resource: "pods"}
+	body, err := json.Marshal(admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"},
+		Request: &admissionv1.AdmissionRequest{
+			UID: uid, Kind: kind, Resource: resource, RequestKind: &kind, RequestResource: &resource,
+			Name: pod.Name, Namespace: pod.Namespace, Operation: admissionv1.Create,
+			UserInfo: authenticationv1.UserInfo{
+				Username: "system:serviceaccount:kube-system:replicaset-controller",
+				UID:      "5a0c3d1e-8b7f-4f57-a1c7-2d1f6f3e9b8a",
+				Groups:   strings.Fields("system:serviceaccounts system:serviceaccounts:kube-system system:authenticated"),
+			},
+			Object:  apiruntime.RawExtension{Raw: object},
+			DryRun:  new(false),
+			Options: apiruntime.RawExtension{Raw: []byte(`{"kind":"CreateOptions","apiVersion":"meta.k8s.io/v1"}`)},
+		},
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return body
+}
