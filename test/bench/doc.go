@@ -1,3 +1,3 @@
-// Package bench measures hssgate, and what it is compared with, by Go benchmarks. `make bench` runs them; goals and results
+// Package bench measures hssgate's webhook, and what it is compared with, by a Go benchmark. `make bench` runs it; goals and results
 // are in docs/performance.md.
 package bench

@@ -13,22 +13,41 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
+	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/hss/hsstest"
 	"github.com/hssgate/hssgate/internal/certificate"
+	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/inventory"
 	"github.com/hssgate/hssgate/internal/server"
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
 	"github.com/hssgate/hssgate/webhook"
 )
+
+const (
+	// registryHost is where all images come from.
+	registryHost = "swr.cn-north-4.myhuaweicloud.com"
+	// knownImages is how many images are in use: those of a large rollout.
+	knownImages = 50
+)
+
+func imageName(n int) string {
+	return fmt.Sprintf("%s/prod/service-%04d:2026.1.%d", registryHost, n, n)
+}
 
 // serverVariable has the name and the address of the server that TestServer is.
 const serverVariable = "HSSGATE_BENCH_SERVER"
@@ -118,9 +137,39 @@ func serveDecode(t *testing.T, address string, issuer *certificate.Issuer) error
 }
 
 func serveGate(t *testing.T, address string, issuer *certificate.Issuer) error {
-	c := newConfiguration(t, newHSS(t, knownImages).URL)
-	known := newInventory(t, c)
-	lookUp(t, known, 0, knownImages)
+	hss := hsstest.NewServer(hsstest.WithImages(cleanRows()...))
+	defer hss.Close()
+	key := hsstest.DefaultCredential()
+	t.Setenv("HUAWEICLOUD_SDK_AK", key.AccessKey)
+	t.Setenv("HUAWEICLOUD_SDK_SK", key.SecretKey)
+	c, err := config.Parse("config.yaml", fmt.Appendf(nil, `apiVersion: config.hssgate.io/v1alpha1
+kind: Configuration
+projects:
+- {name: main, endpoint: %q, projectID: p1, credentials: {source: Environment}}
+registries:
+- {name: main, hosts: [%s], project: main}
+`, hss.URL, registryHost))
+	if err != nil {
+		return err
+	}
+	clients, err := inventory.NewClients(c, "hssgate-bench")
+	if err != nil {
+		return err
+	}
+	known, err := inventory.New(inventory.Options{Config: c, Clients: clients})
+	if err != nil {
+		return err
+	}
+	defer known.Close()
+	for i := range knownImages {
+		ref, err := image.Parse(imageName(i))
+		if err != nil {
+			return err
+		}
+		if f := known.Facts(t.Context(), ref); f.State != policy.StateFound {
+			return fmt.Errorf("look up %s: %s", imageName(i), f.Reason)
+		}
+	}
 	handler := server.NewHandler(c, webhook.Options{
 		Decider: newGate(t, known), Metrics: webhook.NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
 	})
@@ -129,4 +178,50 @@ func serveGate(t *testing.T, address string, issuer *certificate.Issuer) error {
 		return err
 	}
 	return s.Start(t.Context())
+}
+
+// cleanRows returns all known images, which every policy admits.
+func cleanRows() []hsstest.Image {
+	rows, now := make([]hsstest.Image, knownImages), time.Now()
+	for i := range rows {
+		rows[i] = hsstest.Image{
+			Namespace: "prod", ImageName: fmt.Sprintf("service-%04d", i), ImageVersion: fmt.Sprintf("2026.1.%d", i),
+			ImageDigest: fmt.Sprintf("sha256:%064x", i), ImageType: config.TypePrivate, RegistryType: "SwrPrivate", Scannable: true,
+			ScanStatus: "success", SeverityLevel: "Low",
+			VulNum: hsstest.Count(0), UnsafeSettingNum: hsstest.Count(2), MaliciousFileNum: hsstest.Count(0),
+			LatestUpdateTime: now.Add(-48 * time.Hour), LatestScanTime: now.Add(-time.Hour), LatestSyncTime: now.Add(-time.Hour),
+		}
+	}
+	return rows
+}
+
+// newGate returns a gate with 10 policies that match every pod.
+func newGate(tb testing.TB, known gate.Facts) *gate.Gate {
+	tb.Helper()
+	labels := map[string]string{"kubernetes.io/metadata.name": "prod", "env": "prod"}
+	spec := v1alpha1.ImageScanPolicySpec{
+		Enforcement: v1alpha1.EnforcementDeny,
+		Match:       v1alpha1.Match{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}}},
+		Require: v1alpha1.Requirements{
+			SeverityLevel:   &v1alpha1.SeverityRequirement{Max: v1alpha1.SeverityMedium},
+			Vulnerabilities: &v1alpha1.VulnerabilityRequirement{Max: 0},
+			MaliciousFiles:  &v1alpha1.CountRequirement{Max: 0},
+			UnsafeSettings:  &v1alpha1.CountRequirement{Max: 10},
+			ScanStatus:      &v1alpha1.ScanStatusRequirement{In: []v1alpha1.ScanStatus{v1alpha1.ScanStatusSuccess}},
+			ScanAge:         &v1alpha1.ScanAgeRequirement{Max: metav1.Duration{Duration: 168 * time.Hour}},
+		},
+	}
+	var all []*policy.Policy
+	for i := range 10 {
+		compiled, err := policy.Compile(&v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("policy-%d", i)}, Spec: spec})
+		if err != nil {
+			tb.Fatal(err)
+		}
+		all = append(all, compiled)
+	}
+	return &gate.Gate{
+		Policies:        func() []*policy.Policy { return all },
+		NamespaceLabels: func(context.Context, string) (map[string]string, error) { return labels, nil },
+		Facts:           known, Clock: clock.RealClock{}, ExemptNamespaces: []string{"kube-system", "hssgate-system"},
+	}
 }
