@@ -231,7 +231,7 @@ func (w *world) await(t *testing.T, n int) {
 		if got != unavailable || time.Now().After(deadline) {
 			t.Fatalf("image %d is %s, want %s: %s", n, got, want(n), message)
 		}
-		w.clock.by.Add(int64(500 * time.Millisecond)) // pauses after failures are minutes long
+		w.clock.by.Add(int64(5 * time.Second)) // pauses after failures are minutes long
 	}
 }
 
