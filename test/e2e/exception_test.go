@@ -131,11 +131,11 @@ func testException(t *testing.T, f *fixture) {
 			t.Errorf("annotation %s: got %q, want %q", key, got, want)
 		}
 	}
-	_, metrics, _ := get(t, "http://"+f.metrics+"/metrics")
-	if want := fmt.Sprintf("hssgate_exceptions_used_total{policy=%q} 1\n", s.name+"-p"); !strings.Contains(metrics, want) {
-		t.Errorf("metrics lack %s", want)
-	}
 	eventually(t, func() error {
+		_, metrics, err := get(t, "http://"+f.metrics+"/metrics")
+		if used := fmt.Sprintf("hssgate_exceptions_used_total{policy=%q} 1\n", s.name+"-p"); err != nil || !strings.Contains(metrics, used) {
+			return fmt.Errorf("metrics lack %s, error %w", used, orNotYet(err))
+		}
 		if e := s.getException(t, e.Name); e.Status.Uses != 1 || e.Status.LastUsed == nil {
 			return fmt.Errorf("got status %+v, want 1 use: what is only tried doesn't count", e.Status)
 		}
