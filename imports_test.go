@@ -39,7 +39,7 @@ func directions() map[string]direction {
 	anything := []string{"*"}
 	types := []string{"k8s.io/api", "k8s.io/apimachinery"}
 	return map[string]direction{
-		"internal/image":            {others: append(types, "github.com/distribution/reference", "github.com/opencontainers/go-digest", "github.com/go-json-experiment/json"), never: []string{client, controller}},
+		"internal/image":            {ours: []string{"policy/glob"}, others: append(types, "github.com/distribution/reference", "github.com/opencontainers/go-digest", "github.com/go-json-experiment/json"), never: []string{client, controller}},
 		"hss":                       {others: []string{"github.com/go-json-experiment/json", "golang.org/x/sync/singleflight"}},
 		"hss/inventoryfile":         {ours: []string{"hss"}, others: []string{"sigs.k8s.io/json", "sigs.k8s.io/yaml"}},
 		"hss/hsstest":               {ours: []string{"hss/inventoryfile"}},

@@ -33,9 +33,6 @@ func (d Duration) String() string {
 	return s
 }
 
-// MarshalText spells the duration as String does.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
-
 // Bytes is a size in bytes that the file spells as Kubernetes spells quantities,
 // such as 65536 or 16Mi.
 type Bytes int64
@@ -53,6 +50,3 @@ func (b *Bytes) UnmarshalText(text []byte) error {
 
 // String spells the size with the largest suffix that loses nothing.
 func (b Bytes) String() string { return resource.NewQuantity(int64(b), resource.BinarySI).String() }
-
-// MarshalText spells the size as String does.
-func (b Bytes) MarshalText() ([]byte, error) { return []byte(b.String()), nil }

@@ -3,19 +3,17 @@ package image
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/distribution/reference"
+
+	"github.com/hssgate/hssgate/policy/glob"
 )
 
 // maxReferenceLength bounds what is parsed: 255 characters of name, 128 of
 // tag, and the longest digest, with room to spare.
 const maxReferenceLength = 1024
-
-const defaultPort = "443"
 
 // Docker Hub's host, and the one that it had before.
 const (
@@ -64,7 +62,7 @@ func Parse(s string) (Reference, error) {
 		// pulls from it.
 		domain, path, _ = strings.Cut(path, "/")
 	}
-	host, err := normaliseHost(domain)
+	host, err := glob.NormalizeHost(domain)
 	if err != nil {
 		return Reference{}, fmt.Errorf("%w: %w", ErrInvalidReference, err)
 	}
@@ -112,58 +110,6 @@ func parserReason(err error) string {
 		return "it is not of the form [host[:port]/]path[:tag][@digest]"
 	}
 	return strings.TrimPrefix(err.Error(), reference.ErrReferenceInvalidFormat.Error()+": ")
-}
-
-// normaliseHost gives one registry one name. Were it not for this,
-// "SWR.example.com:443/prod/app" would slip past a policy for
-// "swr.example.com/**" and still be pulled from there.
-func normaliseHost(domain string) (string, error) {
-	host, port := splitPort(strings.ToLower(domain))
-	if port != "" {
-		n, err := strconv.ParseUint(port, 10, 16)
-		if err != nil || n == 0 {
-			return "", fmt.Errorf("port %q is not between 1 and 65535", port)
-		}
-		port = strconv.FormatUint(n, 10)
-	}
-	if inner, ok := strings.CutPrefix(host, "["); ok {
-		addr, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
-		if err != nil {
-			return "", fmt.Errorf("host %s is no IPv6 address", host)
-		}
-		host = addressHost(addr)
-	}
-	if port == "" {
-		port = defaultPort
-	}
-	if port == defaultPort && isHostWithoutPort(host) {
-		return host, nil
-	}
-	return host + ":" + port, nil
-}
-
-// addressHost is an address as a host. An IPv4 address that is written as an
-// IPv6 one, such as [::ffff:102:304], is connected to as IPv4.
-func addressHost(addr netip.Addr) string {
-	if addr = addr.Unmap(); addr.Is4() {
-		return addr.String()
-	}
-	return "[" + addr.String() + "]"
-}
-
-// isHostWithoutPort reports whether "host/path" is read as a host at all: a
-// first part like "prod" is taken for a user of Docker Hub unless it has a port.
-func isHostWithoutPort(host string) bool {
-	return host == "localhost" || strings.ContainsAny(host, ".[")
-}
-
-// splitPort splits "host:port" and "[::1]:port"; port is empty if there is none.
-func splitPort(domain string) (host, port string) {
-	i := strings.LastIndexByte(domain, ':')
-	if i < 0 || strings.HasSuffix(domain, "]") {
-		return domain, ""
-	}
-	return domain[:i], domain[i+1:]
 }
 
 // IsDigest reports whether s is a whole sha256 digest as the OCI image
