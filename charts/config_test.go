@@ -52,66 +52,62 @@ func TestConfiguration(t *testing.T) {
 	type c = config.Configuration
 	mutating := func(c *c) any { return c.Webhook.MutatingConfigurationName }
 	scans := func(c *c) any { return c.Projects[0].ScanOnDemand }
-	ofProject := func(values ...string) []string {
-		return set(append(values, "config.projects[0].name=a", "config.projects[0].region=cn-north-4", "config.registries[0].name=r", "config.registries[0].hosts={r.example.com}")...)
-	}
+	// Each of these is rendered once.
+	defaults := working()
+	enforced := working("mode=enforce", "hss.projectID=0a1b2c3d4e5f60718293a4b5c6d7e8f9", "credentials.existingSecret=keys", "fullnameOverride=gate", pinned,
+		"hss.scanOnDemand.maxPerHour=5", "exemptions.namespaces={calico-system}")
+	managed := working("mode=enforce", "dryRun=true", "credentials.accessKey=a", "credentials.secretKey=s", "credentials.securityToken=t", "certManager.enabled=true", pinned,
+		"hss.scanOnDemand.enabled=true", "hss.scanOnDemand.maxPerHour=5")
+	token := working("credentials.token=t", "dryRun=false")
+	ofProject := set("config.projects[0].name=a", "config.projects[0].region=cn-north-4", "config.registries[0].name=r", "config.registries[0].hosts={r.example.com}",
+		"config.projects[0].requestsPerSecond=0.5", "config.projects[0].scanOnDemand.enabled=true", "config.projects[0].scanOnDemand.maxPerHour=5")
 	tests := map[string]struct {
 		values []string
 		got    func(*c) any
 		want   any
 	}{
 		"a region makes a project": {
-			working("hss.projectID=0a1b2c3d4e5f60718293a4b5c6d7e8f9"), func(c *c) any { return []string{c.Projects[0].Region, c.Projects[0].ProjectID} }, []string{"cn-north-4", "0a1b2c3d4e5f60718293a4b5c6d7e8f9"},
+			enforced, func(c *c) any { return []string{c.Projects[0].Region, c.Projects[0].ProjectID} }, []string{"cn-north-4", "0a1b2c3d4e5f60718293a4b5c6d7e8f9"},
 		},
-		"a region makes a registry": {
-			working(), func(c *c) any { return c.Registries[0].Hosts }, []string{"swr.cn-north-4.myhuaweicloud.com"},
-		},
-		"without keys the pod's own are looked for": {
-			working(), func(c *c) any { return c.Projects[0].Credentials }, config.Credentials{Source: "Default"},
-		},
+		"a region makes a registry":           {defaults, func(c *c) any { return c.Registries[0].Hosts }, []string{"swr.cn-north-4.myhuaweicloud.com"}},
+		"without keys the pod's own are used": {defaults, func(c *c) any { return c.Projects[0].Credentials }, config.Credentials{Source: "Default"}},
 		"keys come from a Secret": {
-			working("credentials.existingSecret=keys"), func(c *c) any { return c.Projects[0].Credentials },
+			enforced, func(c *c) any { return c.Projects[0].Credentials },
 			config.Credentials{Source: "Files", AccessKeyFile: "/etc/hssgate/credentials/access-key", SecretKeyFile: "/etc/hssgate/credentials/secret-key"},
 		},
 		"keys come from values": {
-			working("credentials.accessKey=a", "credentials.secretKey=s", "credentials.securityToken=t"), func(c *c) any { return c.Projects[0].Credentials },
+			managed, func(c *c) any { return c.Projects[0].Credentials },
 			config.Credentials{
 				Source: "Files", AccessKeyFile: "/etc/hssgate/credentials/access-key", SecretKeyFile: "/etc/hssgate/credentials/secret-key",
 				SecurityTokenFile: "/etc/hssgate/credentials/security-token",
 			},
 		},
-		"a project's part of a call comes from --set": {
-			ofProject("config.projects[0].requestsPerSecond=0.5"), func(c *c) any { return c.Projects[0].RequestsPerSecond }, 0.5,
-		},
 		"a token comes from values": {
-			working("credentials.token=t"), func(c *c) any { return c.Projects[0].Credentials },
-			config.Credentials{Source: "TokenFile", TokenFile: "/etc/hssgate/credentials/token"},
+			token, func(c *c) any { return c.Projects[0].Credentials }, config.Credentials{Source: "TokenFile", TokenFile: "/etc/hssgate/credentials/token"},
 		},
 		"a project keeps credentials of its own": {
-			[]string{"--values", "hssgate/ci/everything-values.yaml"}, func(c *c) any { return c.Projects[1].Credentials },
-			config.Credentials{Source: "Metadata"},
+			[]string{"--values", "hssgate/ci/everything-values.yaml"}, func(c *c) any { return c.Projects[1].Credentials }, config.Credentials{Source: "Metadata"},
 		},
-		"mode audit is in dry-run mode": {working(), func(c *c) any { return c.DryRun }, true},
-		"mode enforce doesn't":          {working("mode=enforce"), func(c *c) any { return c.DryRun }, false},
-		"a dry run can be asked for":    {working("mode=enforce", "dryRun=true"), func(c *c) any { return c.DryRun }, true},
-		"mode audit may deny":           {working("dryRun=false"), func(c *c) any { return c.DryRun }, false},
+		"a project's part of a call comes from --set": {ofProject, func(c *c) any { return c.Projects[0].RequestsPerSecond }, 0.5},
+		"mode audit is in dry-run mode":               {defaults, func(c *c) any { return c.DryRun }, true},
+		"mode enforce isn't":                          {enforced, func(c *c) any { return c.DryRun }, false},
+		"a dry run can be asked for":                  {managed, func(c *c) any { return c.DryRun }, true},
+		"mode audit may deny":                         {token, func(c *c) any { return c.DryRun }, false},
 		"its own certificates are for the Service": {
-			working(), func(c *c) any { return c.Webhook.Hosts },
-			[]string{"hssgate.hssgate-system.svc", "hssgate.hssgate-system.svc.cluster.local"},
+			defaults, func(c *c) any { return c.Webhook.Hosts }, []string{"hssgate.hssgate-system.svc", "hssgate.hssgate-system.svc.cluster.local"},
 		},
-		"its own CA is in a Secret":                              {working(), func(c *c) any { return c.Webhook.CASecret }, "hssgate-serving-ca"},
-		"it knows its webhooks by name":                          {working("fullnameOverride=gate"), func(c *c) any { return c.Webhook.ConfigurationName }, "gate"},
-		"cert-manager's come from files":                         {working("certManager.enabled=true"), func(c *c) any { return c.Webhook.OwnCertificates() }, false},
-		"scans are requested by no project by default":           {working(), func(c *c) any { return c.ScansOnDemand() }, false},
-		"scans are not requested by bounds alone":                {working("hss.scanOnDemand.maxPerHour=5"), func(c *c) any { return c.ScansOnDemand() }, false},
-		"scans are requested by the region's project":            {working("hss.scanOnDemand.enabled=true", "hss.scanOnDemand.maxPerHour=5"), scans, config.ScanOnDemand{Enabled: true, MaxPerHour: 5}},
-		"scans are requested by a project that is named":         {ofProject("config.projects[0].scanOnDemand.enabled=true", "config.projects[0].scanOnDemand.maxPerHour=5"), scans, config.ScanOnDemand{Enabled: true, MaxPerHour: 5}},
-		"hssgate fills in the caBundle of the webhook that pins": {working(pinned, "fullnameOverride=gate"), mutating, "gate"},
-		"hssgate fills in nothing without that webhook":          {working(), mutating, ""},
-		"hssgate fills in nothing beside cert-manager":           {working(pinned, "certManager.enabled=true"), mutating, ""},
+		"its own CA is in a Secret":                              {defaults, func(c *c) any { return c.Webhook.CASecret }, "hssgate-serving-ca"},
+		"it knows its webhooks by name":                          {enforced, func(c *c) any { return c.Webhook.ConfigurationName }, "gate"},
+		"cert-manager's come from files":                         {managed, func(c *c) any { return c.Webhook.OwnCertificates() }, false},
+		"scans are requested by no project by default":           {defaults, func(c *c) any { return c.ScansOnDemand() }, false},
+		"scans are not requested by bounds alone":                {enforced, func(c *c) any { return c.ScansOnDemand() }, false},
+		"scans are requested by the region's project":            {managed, scans, config.ScanOnDemand{Enabled: true, MaxPerHour: 5}},
+		"scans are requested by a project that is named":         {ofProject, scans, config.ScanOnDemand{Enabled: true, MaxPerHour: 5}},
+		"hssgate fills in the caBundle of the webhook that pins": {enforced, mutating, "gate"},
+		"hssgate fills in nothing without that webhook":          {defaults, mutating, ""},
+		"hssgate fills in nothing beside cert-manager":           {managed, mutating, ""},
 		"exempt namespaces are the same as the webhooks'": {
-			working("exemptions.namespaces={calico-system}"), func(c *c) any { return c.ExemptNamespaces },
-			[]string{"kube-system", "hssgate-system", "calico-system"},
+			enforced, func(c *c) any { return c.ExemptNamespaces }, []string{"kube-system", "hssgate-system", "calico-system"},
 		},
 	}
 	for name, test := range tests {

@@ -76,33 +76,39 @@ func TestRenderedValues(t *testing.T) {
 		return strings.Join(names, " ")
 	}
 	const digest = "sha256:4026e8d3a7a60bf7e7b0c06f27aca20077729b41f7ca4c6b7e854c46e91d59f8"
+	// Each of these is rendered once.
+	var defaults []string
+	enforced := []string{"mode=enforce", "image.tag=v1", "resources.limits.memory=512Mi", "clientCertificates.enabled=true", "clientCertificates.configMap=ca"}
+	ignoring := []string{"mode=enforce", "webhook.failurePolicy=Ignore", "image.tag=v1", "image.digest=" + digest, "resources.limits.memory=1Gi", "test.enabled=false"}
+	failing := []string{"webhook.failurePolicy=Fail", "resources.limits.memory=500M", "rbac.create=false"}
+	unaudited := []string{"resources.limits.memory=1000000000", "config.audit.enabled=false"}
 	for name, test := range map[string]struct {
 		values []string
 		got    func(testing.TB, ...string) any
 		want   any
 	}{
-		"audit breaks nothing":                                 {nil, ofPods, "Ignore"},
-		"audit breaks no workloads":                            {nil, ofWorkloads, "Ignore"},
-		"enforce lets nothing past":                            {[]string{"mode=enforce"}, ofPods, "Fail"},
-		"enforce lets no workloads past":                       {[]string{"mode=enforce"}, ofWorkloads, "Fail"},
-		"policies stay editable while hssgate is away":         {[]string{"mode=enforce"}, ofPolicies, "Ignore"},
-		"enforce may ignore failures":                          {[]string{"mode=enforce", "webhook.failurePolicy=Ignore"}, ofPods, "Ignore"},
-		"audit may fail":                                       {[]string{"webhook.failurePolicy=Fail"}, ofPods, "Fail"},
-		"the image is the release's own":                       {nil, image, "ghcr.io/hssgate/hssgate:v0.1.0"},
-		"an image's tag":                                       {[]string{"image.tag=v1"}, image, "ghcr.io/hssgate/hssgate:v1"},
-		"an image's digest wins over a tag":                    {[]string{"image.tag=v1", "image.digest=" + digest}, image, "ghcr.io/hssgate/hssgate@" + digest},
-		"Go's memory limit is a part of the container's in Mi": {[]string{"resources.limits.memory=512Mi"}, memory, "348966092"},
-		"Go's memory limit in Gi":                              {[]string{"resources.limits.memory=1Gi"}, memory, "697932185"},
-		"Go's memory limit in M":                               {[]string{"resources.limits.memory=500M"}, memory, "325000000"},
-		"Go's memory limit in bytes":                           {[]string{"resources.limits.memory=1000000000"}, memory, "650000000"},
+		"audit breaks nothing":                                 {defaults, ofPods, "Ignore"},
+		"audit breaks no workloads":                            {defaults, ofWorkloads, "Ignore"},
+		"enforce lets nothing past":                            {enforced, ofPods, "Fail"},
+		"enforce lets no workloads past":                       {enforced, ofWorkloads, "Fail"},
+		"policies stay editable while hssgate is away":         {enforced, ofPolicies, "Ignore"},
+		"enforce may ignore failures":                          {ignoring, ofPods, "Ignore"},
+		"audit may fail":                                       {failing, ofPods, "Fail"},
+		"the image is the release's own":                       {defaults, image, "ghcr.io/hssgate/hssgate:v0.1.0"},
+		"an image's tag":                                       {enforced, image, "ghcr.io/hssgate/hssgate:v1"},
+		"an image's digest wins over a tag":                    {ignoring, image, "ghcr.io/hssgate/hssgate@" + digest},
+		"Go's memory limit is a part of the container's in Mi": {enforced, memory, "348966092"},
+		"Go's memory limit in Gi":                              {ignoring, memory, "697932185"},
+		"Go's memory limit in M":                               {failing, memory, "325000000"},
+		"Go's memory limit in bytes":                           {unaudited, memory, "650000000"},
 		"a part of a Gi makes no memory limit for Go":          {[]string{"resources.limits.memory=0.5Gi"}, memory, ""},
-		"pods may be listed for the audit":                     {nil, mayListPods, true},
-		"helm test probes a gate in the cluster":               {nil, probes, "api-server hss webhook"},
-		"helm test has no client certificate":                  {[]string{"clientCertificates.enabled=true", "clientCertificates.configMap=ca"}, probes, "api-server hss"},
+		"pods may be listed for the audit":                     {defaults, mayListPods, true},
+		"helm test probes a gate in the cluster":               {defaults, probes, "api-server hss webhook"},
+		"helm test has no client certificate":                  {enforced, probes, "api-server hss"},
 		"helm test has no way to a gate elsewhere":             {[]string{"webhook.url=https://gate.example.com:9443"}, probes, "api-server"},
-		"helm test can be switched off":                        {[]string{"test.enabled=false"}, probes, ""},
-		"helm test goes by roles that the user creates":        {[]string{"rbac.create=false"}, probes, "api-server hss webhook"},
-		"pods may be listed for the warm-up alone":             {[]string{"config.audit.enabled=false"}, mayListPods, true},
+		"helm test can be switched off":                        {ignoring, probes, ""},
+		"helm test goes by roles that the user creates":        {failing, probes, "api-server hss webhook"},
+		"pods may be listed for the warm-up alone":             {unaudited, mayListPods, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
