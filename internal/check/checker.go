@@ -127,7 +127,6 @@ func (c *Checker) evaluate(ctx context.Context, o *Object) report.Result {
 		Namespace: cmp.Or(o.Namespace, c.Namespace), Name: o.Name, Workload: o.Workload, BeforePinning: !o.running,
 	}
 	decision := c.gate.Decide(ctx, request)
-	decision.Unlogged = true
 	images := make([]report.Image, len(o.Workload.Uses))
 	for i, use := range o.Workload.Uses {
 		facts, _ := c.memory.of(use.Image)
