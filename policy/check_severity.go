@@ -42,14 +42,13 @@ func compileSeverity(r *v1alpha1.Requirements, path *field.Path) ([]rule, field.
 }
 
 func severityMessage(level, limit v1alpha1.Severity) string {
-	allowed := clean(string(limit))
 	switch rank := severityRank(level); {
 	case level == "":
-		return fmt.Sprintf("severity unknown, allowed %s", allowed)
+		return fmt.Sprintf("severity unknown, allowed %s", clean(string(limit)))
 	case rank == 0:
-		return fmt.Sprintf("unknown severity %q, allowed %s", clean(string(level)), allowed)
+		return fmt.Sprintf("unknown severity %q, allowed %s", clean(string(level)), clean(string(limit)))
 	case rank > severityRank(limit):
-		return fmt.Sprintf("severity %s, allowed %s", level, allowed)
+		return fmt.Sprintf("severity %s, allowed %s", level, clean(string(limit)))
 	}
 	return ""
 }

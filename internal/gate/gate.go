@@ -179,21 +179,27 @@ func (g *Gate) newEvaluation(r Request, policies []*policy.Policy) *evaluation {
 		gate: g, request: r, policies: policies,
 		targets: make([]target, 0, min(len(uses), MaxImages)), ofUse: make([]int, len(uses)),
 	}
-	places := map[image.Reference]int{}
 	for i := range uses {
 		t := target{parsed: g.references.parse(uses[i].Image)}
-		place, known := places[t.ref]
-		if !known || t.err != nil {
-			place = len(e.targets)
+		place := e.find(&t)
+		if place == len(e.targets) {
 			t.match(policies)
 			e.targets = append(e.targets, t)
-		}
-		if t.err == nil {
-			places[t.ref] = place
 		}
 		e.ofUse[i] = place
 	}
 	return e
+}
+
+// find returns the index of the image, or the number of images if it is another one,
+// as an invalid reference always is.
+func (e *evaluation) find(t *target) int {
+	for i := range e.targets {
+		if known := &e.targets[i]; t.err == nil && known.err == nil && known.ref == t.ref {
+			return i
+		}
+	}
+	return len(e.targets)
 }
 
 // match adds a verdict of each policy that matches the image.
