@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/checker"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/ext"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -68,8 +71,9 @@ func evaluateExpression(program cel.Program, name, message string) func(context.
 }
 
 const (
-	// maxExpressionCost bounds what an evaluation costs in CEL's units. By Kubernetes'
-	// measure, 1,000,000 are about 0.1 s.
+	// maxExpressionCost bounds an expression in CEL's units of cost, estimated
+	// when it is compiled and counted when it runs. By Kubernetes' measure,
+	// 1,000,000 are about 0.1 s.
 	maxExpressionCost = 100_000
 	// interruptCheckFrequency is how many steps of a loop run between two checks of
 	// the context.
@@ -123,9 +127,21 @@ func compileExpression(source string) (cel.Program, error) {
 	if !checked.OutputType().IsExactType(types.BoolType) {
 		return nil, fmt.Errorf("must be a bool, is %s", checked.OutputType())
 	}
+	estimator := &library.CostEstimator{SizeEstimator: sizes{}}
+	cost, err := env.EstimateCost(checked, estimator)
+	if err != nil {
+		return nil, fmt.Errorf("estimate its cost: %w", err)
+	}
+	if cost.Max > maxExpressionCost {
+		amount := strconv.FormatUint(cost.Max, 10)
+		if cost.Max > math.MaxInt32 { // what has no bound is estimated by the largest numbers
+			amount = "any amount"
+		}
+		return nil, fmt.Errorf("may cost %s, allowed %d: use fewer or smaller loops, and build and compare fewer strings and lists", amount, maxExpressionCost)
+	}
 	program, err := env.Program(checked,
 		cel.EvalOptions(cel.OptOptimize, cel.OptTrackCost),
-		cel.CostTracking(&library.CostEstimator{}),
+		cel.CostTracking(estimator),
 		cel.CostLimit(maxExpressionCost),
 		cel.InterruptCheckFrequency(interruptCheckFrequency),
 	)
@@ -145,6 +161,34 @@ func compileError(issues *cel.Issues) error {
 	return errors.New(strings.Join(problems, "; "))
 }
 
+// sizes estimates how long the fields of image can be. What is longer is caught at
+// run time.
+type sizes struct{}
+
+const (
+	maxFieldLength   = 1024
+	maxArchitectures = 64
+)
+
+// EstimateSize implements checker.CostEstimator.
+func (sizes) EstimateSize(element checker.AstNode) *checker.SizeEstimate {
+	if len(element.Path()) == 0 {
+		return nil
+	}
+	switch element.Type().Kind() {
+	case types.StringKind:
+		return &checker.SizeEstimate{Max: maxFieldLength}
+	case types.ListKind:
+		return &checker.SizeEstimate{Max: maxArchitectures}
+	}
+	return nil
+}
+
+// EstimateCallCost implements checker.CostEstimator.
+func (sizes) EstimateCallCost(string, string, *checker.AstNode, []checker.AstNode) *checker.CallEstimate {
+	return nil
+}
+
 // imageType declares image to CEL. Numbers, the severity level and times are
 // absent, not 0, if HSS does not report them or the scan has no result. Then an
 // expression fails that does not check has() first.
@@ -162,7 +206,7 @@ func imageType() *apiservercel.DeclType {
 		"scanStatus": text, "severityLevel": text, "scannedAt": instant, "updatedAt": instant,
 		"vulnerabilities": number, "unsafeSettings": number, "maliciousFiles": number,
 		"multiArch":     truth,
-		"architectures": apiservercel.NewListType(architecture, -1),
+		"architectures": apiservercel.NewListType(architecture, maxArchitectures),
 	})
 }
 

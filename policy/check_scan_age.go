@@ -3,9 +3,9 @@ package policy
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/hssgate/hssgate/policy/v1alpha1"
@@ -28,16 +28,50 @@ func compileScanAge(r *v1alpha1.Requirements, _ *field.Path) ([]rule, field.Erro
 		age := s.now.Sub(s.record.ScannedAt)
 		switch {
 		case s.record.ScannedAt.IsZero():
-			return fmt.Sprintf("time of scan unknown, allowed %s", duration.HumanDuration(limit))
+			return fmt.Sprintf("time of scan unknown, allowed %s", readable(limit))
 		case age < -clockTolerance:
-			return fmt.Sprintf("scanned %s from now by HSS's clock, allowed %s ago", duration.HumanDuration(-age), duration.HumanDuration(limit))
+			return fmt.Sprintf("scanned %s from now by HSS's clock, allowed %s ago", readable(-age), readable(limit))
 		case limit > 0 && age <= limit:
 			return ""
 		}
-		return fmt.Sprintf("scanned over %s ago, allowed %s", duration.HumanDuration(age), duration.HumanDuration(limit))
+		found, allowed := readablePair(age, limit)
+		return fmt.Sprintf("scanned %s ago, allowed %s", found, allowed)
 	}}}, nil
 }
 
 // clockTolerance is how far HSS's clock may be ahead of ours: HSS refuses
 // signatures with a greater difference.
 const clockTolerance = 15 * time.Minute
+
+const day = 24 * time.Hour
+
+// readable formats d in its largest fitting unit: "7 days", "36h", "5m", "30s".
+func readable(d time.Duration) string {
+	switch {
+	case d >= 2*day:
+		return fmt.Sprintf("%d days", d/day)
+	case d == day:
+		return "1 day"
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	case d >= time.Second:
+		return d.Truncate(time.Second).String()
+	}
+	return d.String()
+}
+
+// readablePair formats two durations that differ so that the texts differ, too.
+func readablePair(a, b time.Duration) (string, string) {
+	if x, y := readable(a), readable(b); x != y {
+		return x, y
+	}
+	trimmed := strings.NewReplacer("h0m0s", "h", "m0s", "m")
+	for _, unit := range []time.Duration{time.Hour, time.Minute, time.Second} {
+		if x, y := a.Truncate(unit), b.Truncate(unit); x != y {
+			return trimmed.Replace(x.String()), trimmed.Replace(y.String())
+		}
+	}
+	return a.String(), b.String()
+}

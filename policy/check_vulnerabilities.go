@@ -219,13 +219,21 @@ func inParentheses(parts ...string) string {
 // worst names the worst vulnerabilities, each identifier once.
 func worst(found []Vulnerability) string {
 	var ids, texts []string
+	more := 0
 	for _, v := range slices.SortedFunc(slices.Values(found), CompareVulnerabilities) {
-		if len(ids) < maxWorst && !slices.Contains(ids, v.ID) {
+		switch {
+		case slices.Contains(ids, v.ID): // in another package
+		case len(ids) < maxWorst:
 			ids, texts = append(ids, v.ID), append(texts, v.String())
+		default:
+			more++
 		}
 	}
-	if len(ids) == 0 {
+	switch {
+	case len(ids) == 0:
 		return ""
+	case more > 0:
+		return fmt.Sprintf("worst: %s and %d more", strings.Join(texts, ", "), more)
 	}
 	return "worst: " + strings.Join(texts, ", ")
 }

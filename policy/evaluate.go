@@ -31,7 +31,7 @@ func (p *Policy) Evaluate(ctx context.Context, f *Facts, now time.Time) []Findin
 		f = f.without(p.ignored)
 	}
 	e := evaluation{policy: p, record: noPlace, subject: subject{image: &f.Image, now: now, needsResult: p.needsResult}}
-	e.apply(ctx, ofReference, "")
+	e.apply(ctx, ofReference, nil)
 	switch {
 	case f.State == StateNotFound:
 		e.noResult(Finding{Check: CheckNotFound, Action: p.when.NotFound, Message: orElse(f.Reason, "HSS has no such image")})
@@ -94,34 +94,34 @@ func (e *evaluation) noResult(f Finding) {
 
 // evaluateRecord applies the rules to the results that decide for a record.
 func (e *evaluation) evaluateRecord(ctx context.Context, r *Record) {
-	results, missing := resultsOf(r)
-	for _, why := range missing {
-		e.noResult(Finding{Check: CheckNotScanned, Action: e.policy.when.NotScanned, Message: why})
-	}
-	s := &e.subject
-	for i, result := range results {
-		e.suffix = ""
-		if i > 0 {
+	e.suffix = ""
+	s, later := &e.subject, false
+	eachResult(r, func(one result) {
+		if one.scan == nil {
+			e.noResult(Finding{Check: CheckNotScanned, Action: e.policy.when.NotScanned, Message: one.prefix() + one.missing})
+			return
+		}
+		s.record, s.scan, s.perArchitecture = one.record, one.scan, false
+		if one.architecture != nil {
+			e.apply(ctx, ofScan, one.architecture)
+			return
+		}
+		if later {
 			e.suffix = " in its last completed scan"
 		}
-		s.record, s.scan = result.record, result.scan
-		s.perArchitecture = result.record.MultiArch && !result.record.PinnedArchitecture
+		later = true
+		s.perArchitecture = one.record.MultiArch && !one.record.PinnedArchitecture
 		if e.policy.hasExpressions {
 			s.variables = map[string]any{"image": imageValue(s), "now": s.now}
 		}
-		e.apply(ctx, ofRecord, "")
-		e.apply(ctx, ofScan, "")
-		s.perArchitecture = false
-		for _, a := range result.architectures {
-			s.scan = a.scan
-			e.apply(ctx, ofScan, a.prefix)
-		}
-	}
+		e.apply(ctx, ofRecord, nil)
+		e.apply(ctx, ofScan, nil)
+	})
 }
 
 // apply adds a finding for each rule of a scope that the subject violates, unless an
-// earlier result of the same record has it already.
-func (e *evaluation) apply(ctx context.Context, sc scope, prefix string) {
+// earlier result of the same record has it already. It names the architecture.
+func (e *evaluation) apply(ctx context.Context, sc scope, a *Architecture) {
 	for i := range e.policy.rules {
 		r := &e.policy.rules[i]
 		if r.scope != sc || r.needsResult && stageOf(e.subject.scan.Status) != stageDone {
@@ -131,7 +131,10 @@ func (e *evaluation) apply(ctx context.Context, sc scope, prefix string) {
 		if message == "" {
 			continue
 		}
-		f := placed{Finding{Check: r.id, Action: v1alpha1.ActionDeny, Message: prefix + message}, i, e.record}
+		if a != nil {
+			message = a.prefix() + message
+		}
+		f := placed{Finding{Check: r.id, Action: v1alpha1.ActionDeny, Message: message}, i, e.record}
 		if e.suffix == "" || !slices.Contains(e.findings, f) {
 			f.Message += e.suffix
 			e.findings = append(e.findings, f)

@@ -1,73 +1,77 @@
 package policy
 
 import (
+	"cmp"
 	"slices"
 	"time"
-
-	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// result is a completed scan that decides for a record, or one that failed.
+// result is a scan that decides for a record, or why there is none.
 type result struct {
 	// record is what HSS shows, or showed, with the scan.
 	record *Record
-	// scan is that of the one architecture that the reference pins, or else the
-	// record's own.
-	scan *Scan
-	// architectures are those that must pass besides.
-	architectures []architectureScan
+	// architecture is that of the scan; nil: the scan is the record's own, or of the
+	// one architecture that the reference pins.
+	architecture *Architecture
+	// scan is completed, or has failed; nil: there is none.
+	scan    *Scan
+	missing string
 }
 
-type architectureScan struct {
-	prefix string // of what is said of the scan
-	scan   *Scan
+// prefix begins what is said of the result.
+func (r *result) prefix() string {
+	if r.architecture == nil {
+		return ""
+	}
+	return r.architecture.prefix()
 }
 
-// resultsOf returns the results that decide for a record, and why any of them, or of
-// their architectures, lacks a completed scan.
-func resultsOf(r *Record) (results []result, missing []string) {
-	records, why := decisiveRecords(r)
+// eachResult calls do with the results that decide for a record, and with why any of
+// them lacks a completed scan. Those of architectures follow their record's.
+func eachResult(r *Record, do func(result)) {
+	var few [2]*Record
+	records, why := decisiveRecords(few[:0], r)
 	if why != "" {
-		missing = append(missing, why)
+		do(result{missing: why})
 	}
 	for _, record := range records {
-		one := result{record: record, scan: decisiveScan(record)}
+		do(result{record: record, scan: decisiveScan(record)})
 		for i := range record.Architectures {
-			if record.PinnedArchitecture {
-				break
-			}
-			a := &record.Architectures[i]
-			scans := []*Scan{&a.Scan}
-			if stageOf(a.Scan.Status) == stagePending {
-				if scans = lastScansOf(record, a); len(scans) == 0 {
-					missing = append(missing, a.prefix()+pendingText(a.Scan.Status))
-				}
-			}
-			for _, scan := range scans {
-				one.architectures = append(one.architectures, architectureScan{a.prefix(), scan})
+			if !record.PinnedArchitecture {
+				eachResultOf(record, &record.Architectures[i], do)
 			}
 		}
-		results = append(results, one)
 	}
-	return results, missing
+}
+
+func eachResultOf(record *Record, a *Architecture, do func(result)) {
+	if stageOf(a.Scan.Status) != stagePending {
+		do(result{record: record, architecture: a, scan: &a.Scan})
+		return
+	}
+	scans := lastScansOf(record, a)
+	for _, scan := range scans {
+		do(result{record: record, architecture: a, scan: scan})
+	}
+	if len(scans) == 0 {
+		do(result{record: record, architecture: a, missing: pendingText(a.Scan.Status)})
+	}
 }
 
 // unscanned returns why no completed scan of the record is known; empty: one is.
 func unscanned(r *Record) string {
-	results, missing := resultsOf(r)
-	for _, one := range results {
-		for _, a := range append(one.architectures, architectureScan{"", one.scan}) {
-			if stageOf(a.scan.Status) != stageDone {
-				return a.prefix + "its scan ended with " + orElse(string(a.scan.Status), "no status")
-			}
+	var failed, missing string
+	eachResult(r, func(one result) {
+		switch {
+		case one.scan == nil:
+			missing = cmp.Or(missing, one.prefix()+one.missing)
+		case stageOf(one.scan.Status) != stageDone:
+			failed = cmp.Or(failed, one.prefix()+"its scan ended with "+orElse(string(one.scan.Status), "no status"))
 		}
-	}
-	if len(missing) > 0 {
-		return missing[0]
-	}
-	return ""
+	})
+	return cmp.Or(failed, missing)
 }
 
 // prefix names an architecture by the beginning of its digest.
@@ -100,7 +104,7 @@ func updatedAfter(updated, scanned time.Time) string {
 	if updated.IsZero() || scanned.IsZero() || !updated.After(scanned) {
 		return ""
 	}
-	return "updated " + duration.HumanDuration(updated.Sub(scanned)) + " after its last scan"
+	return "updated " + readable(updated.Sub(scanned)) + " after its last scan"
 }
 
 // scannedAsItIs reports whether the scan is known to be of the image as it is now.
@@ -108,39 +112,38 @@ func scannedAsItIs(r *Record) bool {
 	return !r.ScannedAt.IsZero() && updatedAfter(r.UpdatedAt, r.ScannedAt) == ""
 }
 
-// decisiveRecords returns the records whose results decide for a record, and why one of
+// decisiveRecords appends to records those whose results decide for a record, and why one of
 // them, or all, lack a completed scan. There can be two completed results: what
 // the row shows, and what it showed when an earlier scan of the same digest was
 // completed. The latter also counts if the image was updated since: an unchanged
 // image may have been pushed again. A result without the time of its scan is not
 // known to be completed, but still counts if it is bad.
-func decisiveRecords(r *Record) (records []*Record, why string) {
+func decisiveRecords(records []*Record, r *Record) (decisive []*Record, why string) {
 	if lacksArchitectures(r) {
 		return nil, "HSS lists none of its architectures"
 	}
 	status := decisiveScan(r).Status
 	late := updatedAfter(r.UpdatedAt, r.ScannedAt)
-	var completed []*Record
-	if last := lastCompleted(r); last != nil {
-		completed = append(completed, last)
-	}
+	last := lastCompleted(r)
 	switch stage := stageOf(status); {
 	case stage == stageUnknown || stage == stageFailed:
-		return []*Record{r}, late
+		return append(records, r), late
 	case stage == stageDone && r.ScannedAt.IsZero():
-		return []*Record{r}, "the time of its scan is unknown"
+		return append(records, r), "the time of its scan is unknown"
 	case stage == stageDone && late == "":
-		return []*Record{r}, ""
+		return append(records, r), ""
 	case status == v1alpha1.ScanStatusUnscan:
 		return nil, pendingText(status)
-	case late != "" && completed == nil:
+	case late != "" && last == nil:
 		return nil, late
 	case stage == stageDone:
-		return append([]*Record{r}, completed...), ""
+		return append(records, r, last), ""
+	case showsLastResult(r) && last != nil:
+		return append(records, asCompleted(r), last), ""
 	case showsLastResult(r):
-		return append([]*Record{asCompleted(r)}, completed...), ""
-	case completed != nil:
-		return completed, ""
+		return append(records, asCompleted(r)), ""
+	case last != nil:
+		return append(records, last), ""
 	}
 	return nil, pendingText(status)
 }

@@ -51,7 +51,7 @@ func TestPoliciesAreTested(t *testing.T) {
 		"no policy for a namespace": {high, "verdict: Admitted, says: [no policy applies]", ""},
 		"HSS away":                  {clean + ", namespace: shop, hss: Unavailable", "verdict: Unknown", ""},
 		"six days later":            {clean + ", namespace: shop, later: 144h", "verdict: Admitted", ""},
-		"eight days later":          {clean + ", namespace: shop, later: 192h", "verdict: Denied, says: [scanned over 8d ago]", ""},
+		"eight days later":          {clean + ", namespace: shop, later: 192h", "verdict: Denied, says: [scanned 8 days ago]", ""},
 		"a file":                    {"file: manifests/50-init-container.yaml", "verdict: Denied, says: ['init container']", ""},
 		"an object":                 {"object: {apiVersion: v1, kind: Pod, metadata: {namespace: shop}, spec: {containers: [{name: a, " + high + "}]}}", "verdict: Denied", ""},
 	}

@@ -148,7 +148,7 @@ func scanVerdicts(one func(...func(*hsstest.Image)) []hsstest.Image) map[string]
 			rows: one(func(i *hsstest.Image) {
 				i.LatestScanTime, i.LatestUpdateTime = time.Now().AddDate(0, 0, -60), time.Now().AddDate(0, 0, -90)
 			}),
-			want: []string{"scanned over 60d ago, allowed 7d"}, advice: []string{"have HSS scan the image again"},
+			want: []string{"scanned 60 days ago, allowed 7 days"}, advice: []string{"have HSS scan the image again"},
 		},
 		"a failed scan is denied with HSS's reason": {
 			rows: one(func(i *hsstest.Image) {
