@@ -130,7 +130,7 @@ func startServer(tb testing.TB, name string) chan *connection {
 func dial(tb testing.TB, address string, ended <-chan struct{}) net.Conn {
 	tb.Helper()
 	dialer := &tls.Dialer{Config: &tls.Config{
-		MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}, InsecureSkipVerify: true, //nolint:gosec // the test's own server
+		MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}, InsecureSkipVerify: true,
 	}}
 	for {
 		conn, err := dialer.DialContext(tb.Context(), "tcp", address)
