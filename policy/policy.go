@@ -11,8 +11,8 @@
 // The limits and patterns of policies and exceptions are those of their schema in
 // v1alpha1, and are not checked here again.
 //
-// Each requirement has a file of its own, check_….go. docs/contributing.md shows
-// how to add one.
+// Each requirement has a file of its own, check_….go; the two that only count share
+// one. docs/contributing.md shows how to add one.
 package policy
 
 import (

@@ -103,17 +103,8 @@ func labelsIn(metadata any) (labels Labels, ok bool) {
 	if !ok || m["labels"] == nil {
 		return nil, ok
 	}
-	values, ok := m["labels"].(map[string]any)
-	if !ok {
-		return nil, false
-	}
-	labels = Labels{}
-	for key, value := range values {
-		if labels[key], ok = value.(string); !ok {
-			return nil, false
-		}
-	}
-	return labels, true
+	text, err := json.Marshal(m["labels"])
+	return labels, err == nil && json.Unmarshal(text, &labels) == nil
 }
 
 // keep notes the image that a part names, or fails to name.
@@ -175,15 +166,13 @@ func (p *part) isContainer() bool {
 
 // shaped reports whether the part has fields that only containers have.
 func (p *part) shaped() bool {
-	for _, field := range []string{
+	return slices.ContainsFunc([]string{
 		"args", "command", "env", "envFrom", "imagePullPolicy", "lifecycle", "livenessProbe", "ports", "readinessProbe", "resources",
 		"securityContext", "startupProbe", "volumeDevices", "volumeMounts", "workingDir",
-	} {
-		if _, has := p.value[field]; has {
-			return true
-		}
-	}
-	return false
+	}, func(field string) bool {
+		_, has := p.value[field]
+		return has
+	})
 }
 
 // lacksImage reports whether a part without an image should have one.
@@ -193,14 +182,7 @@ func (p *part) lacksImage() bool {
 }
 
 func (p *part) place() Place {
-	switch p.field {
-	case "initContainers":
-		return PlaceInitContainer
-	case "ephemeralContainers":
-		return PlaceEphemeralContainer
-	case "volumes":
-		return PlaceVolume
-	default:
-		return PlaceContainer
-	}
+	return cmp.Or(map[string]Place{
+		"initContainers": PlaceInitContainer, "ephemeralContainers": PlaceEphemeralContainer, "volumes": PlaceVolume,
+	}[p.field], PlaceContainer)
 }
