@@ -6,8 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"strings"
-	"sync/atomic"
-	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
@@ -99,62 +97,4 @@ func (h libraryHandler) Handle(ctx context.Context, r slog.Record) error {
 // WithAttrs implements [slog.Handler].
 func (h libraryHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return libraryHandler{h.Handler.WithAttrs(attrs)}
-}
-
-const (
-	maxQueuedLines = 1024
-	flushTimeout   = 2 * time.Second
-)
-
-// logQueue writes a log in the background, so that an answer never waits for the
-// reader of the log. Lines that find no room are dropped and counted.
-type logQueue struct {
-	lines   chan []byte
-	dropped atomic.Int64
-	ended   chan struct{}
-}
-
-// newLogQueue returns a queue to w. The caller closes it.
-func newLogQueue(w io.Writer) *logQueue {
-	q := &logQueue{lines: make(chan []byte, maxQueuedLines), ended: make(chan struct{})}
-	go func() {
-		defer close(q.ended)
-		for line := range q.lines {
-			if line == nil {
-				return
-			}
-			_, _ = w.Write(line) // there is nowhere to report a failure
-			if len(q.lines) > 0 {
-				continue // no room for one more
-			}
-			if n := q.dropped.Swap(0); n > 0 {
-				slog.Warn("log lines were dropped, since the log was not read in time", "lines", n)
-			}
-		}
-	}()
-	return q
-}
-
-// Write queues a line.
-func (q *logQueue) Write(line []byte) (int, error) {
-	select {
-	case q.lines <- append([]byte(nil), line...):
-	default:
-		q.dropped.Add(1)
-	}
-	return len(line), nil
-}
-
-// close writes the queued lines, as far as they are read in time.
-func (q *logQueue) close() {
-	timeout := time.After(flushTimeout)
-	select {
-	case q.lines <- nil:
-	case <-timeout:
-		return
-	}
-	select {
-	case <-q.ended:
-	case <-timeout:
-	}
 }

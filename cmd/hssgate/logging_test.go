@@ -3,76 +3,17 @@ package main
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 	"unicode/utf8"
 
 	"github.com/go-logr/logr"
 
 	"github.com/hssgate/hssgate/config"
 )
-
-// blocked is a writer that takes nothing until it is released.
-type blocked struct {
-	release chan struct{}
-	bytes.Buffer
-}
-
-func (b *blocked) Write(p []byte) (int, error) {
-	<-b.release
-	return b.Buffer.Write(p)
-}
-
-func TestALogThatIsNotReadBlocksNothing(t *testing.T) { //nolint:paralleltest // it sets the default logger
-	synctest.Test(t, func(t *testing.T) {
-		out := &blocked{release: make(chan struct{})}
-		queue := newLogQueue(out)
-		before := slog.Default()
-		defer slog.SetDefault(before)
-		slog.SetDefault(slog.New(slog.NewJSONHandler(queue, nil)))
-		const lines = 2 * maxQueuedLines
-		for n := range lines {
-			slog.Info("denied", "n", n)
-		}
-		close(out.release)
-		synctest.Wait()
-		queue.close()
-		written := strings.Count(out.String(), `"msg":"denied"`)
-		if want := fmt.Sprintf(`"lines":%d}`, lines-written); written < maxQueuedLines || written == lines || !strings.Contains(out.String(), want) {
-			t.Errorf("%d of %d lines were written, and the log doesn't say %s", written, lines, want)
-		}
-	})
-}
-
-func TestTheEndOfALogIsWritten(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var read bytes.Buffer
-		queue := newLogQueue(&read)
-		for n := range 10 {
-			fmt.Fprintln(queue, n)
-		}
-		queue.close()
-		if read.String() != "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n" {
-			t.Errorf("got %q", read.String())
-		}
-		out := &blocked{release: make(chan struct{})}
-		queue = newLogQueue(out)
-		fmt.Fprintln(queue, "line")
-		begun := time.Now()
-		queue.close()
-		if took := time.Since(begun); took != flushTimeout {
-			t.Errorf("a log that is not read is closed after %s", took)
-		}
-		close(out.release)
-	})
-}
 
 func TestLibrariesLogTheirInformationForDebugging(t *testing.T) {
 	t.Parallel()

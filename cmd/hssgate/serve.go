@@ -73,9 +73,7 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return usageError{err}
 	}
-	queue := newLogQueue(cmd.ErrOrStderr())
-	defer queue.close()
-	log, err := newLogger(queue, f.logLevel, f.logFormat)
+	log, err := newLogger(cmd.ErrOrStderr(), f.logLevel, f.logFormat)
 	if err != nil {
 		return err
 	}

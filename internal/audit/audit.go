@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hssgate/hssgate/internal/gate"
@@ -24,18 +25,17 @@ import (
 const (
 	// pageSize is how many objects are read at once: of pods some megabytes.
 	pageSize = 250
-	// namespacesAtOnce are audited side by side, so that one that waits for HSS does
-	// not hold up the others.
-	namespacesAtOnce = 4
 	// podsAtOnce of one namespace are evaluated side by side.
-	podsAtOnce = 8
+	podsAtOnce = 32
 	// podTimeout limits the evaluation of one pod, whose images may have to wait
 	// behind those of admissions.
 	podTimeout = 2 * time.Minute
 )
 
-// Audit evaluates all pods once and reports what it found. If something could not
-// be read it returns an error, and the status of policies stays as it was.
+// Audit evaluates all pods once and reports what it found: the API server lists them
+// by namespace, and what was found in one is reported as soon as the next begins. If
+// something could not be read it returns an error, and the status of policies stays
+// as it was.
 func (a *Auditor) Audit(ctx context.Context, why string) error {
 	began := a.Clock.Now()
 	s, err := a.audit(ctx)
@@ -49,99 +49,66 @@ func (a *Auditor) Audit(ctx context.Context, why string) error {
 		return err
 	}
 	a.Metrics.last.Store(s)
-	a.Log.Info("audited the running pods", "why", why, "took", took.Round(time.Millisecond).String(), "namespaces", s.namespaces, "pods", s.pods,
-		"violations", s.total().violations, "unknown", s.total().unknown)
+	a.Log.Info("audited the running pods", "why", why, "took", took.Round(time.Millisecond).String(), "pods", s.pods,
+		"violations", s.total().Violations, "unknown", s.total().Unknown)
 	return nil
 }
 
 func (a *Auditor) audit(ctx context.Context) (*summary, error) {
-	namespaces, err := a.namespaces(ctx)
+	kind, err := a.reportKind()
 	if err != nil {
 		return nil, err
 	}
-	reports, err := a.newReportWriter(ctx)
-	if err != nil {
-		return nil, err
+	s, seen := &summary{reported: sets.New[string]()}, &grace.Sightings{}
+	found, failures := newFindings(""), []error(nil)
+	finish := func() {
+		s.addNamespace(found)
+		a.queueEvents(found)
+		failures = append(failures, a.writeReport(ctx, kind, found))
 	}
-	s, seen := &summary{policies: map[string]*policySummary{}}, &grace.Sightings{}
-	a.events.now, a.events.audit = a.Clock.Now(), a.events.audit+1
-	incomplete := a.each(ctx, namespaces, func(namespace string) error {
-		found, err := a.auditNamespace(ctx, namespace, seen)
-		if err != nil {
-			return fmt.Errorf("namespace %q: %w", namespace, err)
+	err = Pages(ctx, a.Live, &corev1.PodList{}, func(list *corev1.PodList) error {
+		for pods := list.Items; len(pods) > 0; {
+			namespace := pods[0].Namespace
+			if namespace != found.namespace {
+				finish()
+				found = newFindings(namespace)
+			}
+			next := slices.IndexFunc(pods, func(p corev1.Pod) bool { return p.Namespace != namespace })
+			if next < 0 {
+				next = len(pods)
+			}
+			if err := a.auditPods(ctx, pods[:next], found, seen); err != nil {
+				return fmt.Errorf("namespace %q: %w", namespace, err)
+			}
+			pods = pods[next:]
 		}
-		s.add(found)
-		a.events.report(found)
-		return reports.write(ctx, found)
-	})
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
+		return nil
+	}, NotEnded())
+	if err := errors.Join(ctx.Err(), err); err != nil {
+		return nil, fmt.Errorf("read the running pods: %w", err)
 	}
-	graces, err := a.graces.Settle(ctx, seen, incomplete == nil, a.Clock.Now())
-	if incomplete != nil {
-		return nil, errors.Join(incomplete, err)
-	}
-	a.events.resolve()
-	if err := errors.Join(err, reports.deleteRest(ctx)); err != nil {
+	finish()
+	s.graces, err = a.graces.Settle(ctx, seen, a.Clock.Now())
+	if err := errors.Join(append(failures, err, a.deleteReports(ctx, kind, s.reported))...); err != nil {
 		return nil, err
 	}
-	s.graces, s.time = graces, a.Clock.Now()
+	s.time = a.Clock.Now()
 	return s, a.writeStatus(ctx, s)
 }
 
-// namespaces returns the names of all namespaces that are not exempt.
-func (a *Auditor) namespaces(ctx context.Context) ([]string, error) {
-	all := &metav1.PartialObjectMetadataList{}
-	all.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NamespaceList"))
-	var names []string
-	err := Pages(ctx, a.Live, all, func(list *metav1.PartialObjectMetadataList) error {
-		for i := range list.Items {
-			if name := list.Items[i].Name; !slices.Contains(a.ExemptNamespaces, name) {
-				names = append(names, name)
-			}
-		}
+// auditPods evaluates pods of one namespace side by side.
+func (a *Auditor) auditPods(ctx context.Context, pods []corev1.Pod, found *findings, seen *grace.Sightings) error {
+	if slices.Contains(a.ExemptNamespaces, found.namespace) {
 		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list namespaces: %w", err)
 	}
-	return names, nil
-}
-
-// each calls f for each namespace, some of them side by side, and joins the errors.
-func (a *Auditor) each(ctx context.Context, namespaces []string, f func(namespace string) error) error {
-	var group errgroup.Group
-	group.SetLimit(namespacesAtOnce)
-	errs := make([]error, len(namespaces))
-	for i, namespace := range namespaces {
-		group.Go(func() error {
-			if ctx.Err() == nil {
-				errs[i] = f(namespace)
-			}
-			return nil // the others go on
-		})
-	}
-	_ = group.Wait()
-	return errors.Join(errs...)
-}
-
-// auditNamespace evaluates the pods of a namespace.
-func (a *Auditor) auditNamespace(ctx context.Context, namespace string, seen *grace.Sightings) (*findings, error) {
-	found := newFindings(namespace)
-	err := Pages(ctx, a.Live, &corev1.PodList{}, func(list *corev1.PodList) error {
-		group, ctx := errgroup.WithContext(ctx)
-		group.SetLimit(podsAtOnce)
-		for i := range list.Items {
-			if pod := &list.Items[i]; pod.DeletionTimestamp == nil {
-				group.Go(func() error { return a.auditPod(ctx, pod, found, seen) })
-			}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(podsAtOnce)
+	for i := range pods {
+		if pods[i].DeletionTimestamp == nil {
+			group.Go(func() error { return a.auditPod(ctx, &pods[i], found, seen) })
 		}
-		return group.Wait()
-	}, client.InNamespace(namespace), NotEnded())
-	if err != nil {
-		return nil, fmt.Errorf("list pods: %w", err)
 	}
-	return found, ctx.Err()
+	return group.Wait()
 }
 
 // auditPod evaluates a pod. Only the owners of pods that are shown are looked up.
@@ -226,7 +193,7 @@ func (a *Auditor) writeStatus(ctx context.Context, s *summary) error {
 	for i := range list.Items {
 		p := &list.Items[i]
 		before := p.DeepCopy()
-		p.Status.LastAudit = new(s.status(p.Name))
+		p.Status.LastAudit = s.status(p.Name)
 		// The conditions are other fields, which this patch leaves alone.
 		if err := a.Client.Status().Patch(ctx, p, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
 			failures = append(failures, fmt.Errorf("write status of policy %q: %w", before.Name, err))

@@ -2,8 +2,7 @@
 // that decided about them when they were created. It finds images that turned bad
 // since, and shows what a policy would deny before it does.
 //
-// Only the leader audits. It reads the cluster namespace by namespace and page by
-// page, and looks images up at HSS with less priority than admissions. The results
+// Only the leader audits. It reads the pods page by page, and looks images up at HSS with less priority than admissions. The results
 // are in the status of each policy, in one Event for each workload and policy, in
 // one report for each namespace, and in metrics. All of them are bounded.
 package audit
@@ -15,6 +14,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -23,17 +23,15 @@ import (
 	"github.com/hssgate/hssgate/internal/image"
 )
 
-// Trigger is a reason to audit ahead of time.
-type Trigger struct {
-	// Name says in a word what changes, such as "policies".
-	Name string
-	// Value returns a comparable value that differs once it has changed.
-	Value func() any
-	// Prompt says that somebody waits for the result, as after a change of a policy.
-	Prompt bool
+// State holds comparable values. An audit is made ahead of time once they differ.
+type State struct {
+	// Prompt is of what somebody waits for, such as a change of a policy.
+	Prompt any
+	// Patient is of all else, such as the images.
+	Patient any
 }
 
-// Options are those of an Auditor. ExemptNamespaces, Triggers and Ready are optional.
+// Options are those of an Auditor. ExemptNamespaces, State and Ready are optional.
 type Options struct {
 	// Decide evaluates a pod, and returns by the time that ctx ends.
 	Decide func(ctx context.Context, r gate.Request) gate.Decision
@@ -44,10 +42,10 @@ type Options struct {
 	// ExemptNamespaces are left out, as the gate leaves them out.
 	ExemptNamespaces []string
 	// Interval is the time from the start of one audit to that of the next, if
-	// nothing triggers one before.
+	// nothing changes before.
 	Interval time.Duration
 	Reports  Reports
-	Triggers []Trigger
+	State    func() State
 	// Ready returns why no audit can be made yet, or nil.
 	Ready   func() error
 	Metrics *Metrics
@@ -60,7 +58,8 @@ type Auditor struct {
 	Options
 	owners *image.Owners
 	graces grace.Graces
-	events *events
+	// events are to be written.
+	events chan *corev1ac.EventApplyConfiguration
 }
 
 // New returns an Auditor that has not audited yet.
@@ -70,13 +69,13 @@ func New(o Options) *Auditor {
 		object.SetGroupVersionKind(kind)
 		return object, o.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, object)
 	})
-	return &Auditor{Options: o, owners: owners, graces: grace.Graces{Client: o.Client, Log: o.Log}, events: newEvents()}
+	return &Auditor{Options: o, owners: owners, graces: grace.Graces{Client: o.Client, Log: o.Log}, events: make(chan *corev1ac.EventApplyConfiguration, maxQueued)}
 }
 
 // How often audits are made.
 const (
-	// triggerPoll is how often triggers are compared.
-	triggerPoll = time.Second
+	// statePoll is how often the state is compared.
+	statePoll = time.Second
 	// debounce is the wait after a change, so that one audit serves the changes
 	// that are made together.
 	debounce = 3 * time.Second
@@ -92,8 +91,8 @@ const (
 // Start audits until ctx ends, which is no error.
 func (a *Auditor) Start(ctx context.Context) error {
 	defer a.Metrics.last.Store(nil)
-	go a.events.write(ctx, a.Client, a.Log)
-	ticker := a.Clock.NewTicker(triggerPoll)
+	go a.writeEvents(ctx)
+	ticker := a.Clock.NewTicker(statePoll)
 	defer ticker.Stop()
 	for a.Ready != nil && a.Ready() != nil {
 		if !tick(ctx, ticker) {
@@ -101,7 +100,7 @@ func (a *Auditor) Start(ctx context.Context) error {
 		}
 	}
 	for why := "start"; why != ""; {
-		seen, began := a.values(), a.Clock.Now()
+		seen, began := a.state(), a.Clock.Now()
 		err := a.Audit(ctx, why)
 		why = a.await(ctx, ticker, seen, began, err)
 	}
@@ -120,7 +119,7 @@ func tick(ctx context.Context, ticker clock.Ticker) bool {
 
 // await waits until the next audit is due, and returns why it is; empty: ctx has
 // ended. err is that of the last audit.
-func (a *Auditor) await(ctx context.Context, ticker clock.Ticker, seen []any, began time.Time, err error) string {
+func (a *Auditor) await(ctx context.Context, ticker clock.Ticker, seen State, began time.Time, err error) string {
 	now := a.Clock.Now()
 	earliest := now.Add(max(minPause, (share-1)*now.Sub(began)))
 	due, why := began.Add(a.Interval), "schedule"
@@ -130,37 +129,27 @@ func (a *Auditor) await(ctx context.Context, ticker clock.Ticker, seen []any, be
 	patient := began.Add(min(a.Interval/share, maxPause))
 	var changedAt time.Time
 	for tick(ctx, ticker) {
-		now := a.Clock.Now()
-		name, prompt := a.changed(seen)
-		if name != "" && changedAt.IsZero() {
+		now, state := a.Clock.Now(), a.state()
+		if state != seen && changedAt.IsZero() {
 			changedAt = now
 		}
 		switch {
 		case now.Before(earliest):
 		case !now.Before(due):
 			return why
-		case name != "" && now.Sub(changedAt) >= debounce && (prompt || !now.Before(patient)):
-			return name
+		case state == seen || now.Sub(changedAt) < debounce:
+		case state.Prompt != seen.Prompt:
+			return "policies"
+		case !now.Before(patient):
+			return "images"
 		}
 	}
 	return ""
 }
 
-func (a *Auditor) values() []any {
-	values := make([]any, len(a.Triggers))
-	for i, t := range a.Triggers {
-		values[i] = t.Value()
+func (a *Auditor) state() State {
+	if a.State == nil {
+		return State{}
 	}
-	return values
-}
-
-// changed returns the name of a trigger whose value differs from the one seen, a
-// prompt one if there is any.
-func (a *Auditor) changed(seen []any) (name string, prompt bool) {
-	for i, value := range a.values() {
-		if value != seen[i] && (name == "" || a.Triggers[i].Prompt) {
-			name, prompt = a.Triggers[i].Name, prompt || a.Triggers[i].Prompt
-		}
-	}
-	return name, prompt
+	return a.State()
 }

@@ -36,10 +36,7 @@ func newWatched(t *testing.T) *watched {
 	w.run("a", "web", "good:1")
 	w.ready.Store(true)
 	w.Clock = clock.RealClock{}
-	w.Triggers = []audit.Trigger{
-		{Name: "images", Value: func() any { return w.images.Load() }},
-		{Name: "policies", Prompt: true, Value: func() any { return w.policies.Load() }},
-	}
+	w.State = func() audit.State { return audit.State{Prompt: w.policies.Load(), Patient: w.images.Load()} }
 	w.Ready = func() error {
 		if !w.ready.Load() {
 			return errors.New("not yet")
@@ -50,7 +47,7 @@ func newWatched(t *testing.T) *watched {
 		if verb == "list" && w.down.Load() {
 			return errors.New("connection refused")
 		}
-		if verb == "list" && strings.HasPrefix(object, "*v1.PodList a/") {
+		if verb == "list" && strings.HasPrefix(object, "*v1.PodList /") {
 			time.Sleep(w.takes)
 		}
 		return nil
@@ -103,7 +100,7 @@ func TestAuditsWhileTheReplicaLeads(t *testing.T) {
 		"leave time for others if they take long": {[]step{{func(w *watched) { w.takes = 8 * time.Minute }, 81 * time.Minute, 2}}, ""},
 		"are made again after a failure": {[]step{
 			{func(w *watched) { w.down.Store(true) }, 30 * time.Second, 0}, {func(w *watched) { w.down.Store(false) }, 2 * time.Minute, 1},
-		}, "list namespaces: connection refused"},
+		}, "read the running pods: connection refused"},
 		"wait for policies to be read": {[]step{
 			{func(w *watched) { w.ready.Store(false) }, time.Minute, 0}, {func(w *watched) { w.ready.Store(true) }, 2 * time.Second, 1},
 		}, ""},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -250,12 +251,8 @@ func (c *cluster) list(ctx context.Context, w client.WithWatch, list client.Obje
 	if selector := o.FieldSelector.String(); selector != "status.phase!=Succeeded,status.phase!=Failed" {
 		return apierrors.NewBadRequest("selects " + selector)
 	}
-	var all []corev1.Pod
-	for _, p := range c.pods {
-		if p.Namespace == o.Namespace {
-			all = append(all, p)
-		}
-	}
+	all := slices.Clone(c.pods)
+	slices.SortStableFunc(all, func(a, b corev1.Pod) int { return strings.Compare(a.Namespace, b.Namespace) })
 	from, _ := strconv.Atoi(o.Continue)
 	to := min(len(all), from+int(o.Limit))
 	*pods = corev1.PodList{Items: all[from:to]}

@@ -27,23 +27,9 @@ const (
 type findings struct {
 	namespace string
 
-	mu   sync.Mutex
-	pods int
-	// newest is when the newest pod that a policy matches was created.
-	newest time.Time
-	counts map[string]*count
+	mu sync.Mutex
+	counts
 	groups map[groupKey]*group
-}
-
-// count is what was found for one policy, in pods. Violating and excepted pods are
-// evaluated, too.
-type count struct{ evaluated, violations, unknown, excepted int }
-
-func (c *count) add(more count) {
-	c.evaluated += more.evaluated
-	c.violations += more.violations
-	c.unknown += more.unknown
-	c.excepted += more.excepted
 }
 
 type groupKey struct {
@@ -55,7 +41,7 @@ type groupKey struct {
 // evaluated by it.
 type group struct {
 	groupKey
-	violations, unknown int
+	violations, unknown int32
 	// effect is what the policy would do to the pods.
 	effect v1alpha1.Enforcement
 	// lines name images with the reasons, sorted; more is set if some are left out.
@@ -66,7 +52,7 @@ type group struct {
 }
 
 func newFindings(namespace string) *findings {
-	return &findings{namespace: namespace, counts: map[string]*count{}, groups: map[groupKey]*group{}}
+	return &findings{namespace: namespace, groups: map[groupKey]*group{}}
 }
 
 // full reports whether the pods of no more workloads are shown.
@@ -92,7 +78,7 @@ func (f *findings) add(o image.Owner, created time.Time, d *gate.Decision) {
 // addPolicy adds what one policy has to say about a pod.
 func (f *findings) addPolicy(key groupKey, d *gate.Decision) {
 	var violations []*gate.Violation
-	excepted := 0
+	excepted := int32(0)
 	for i := range d.Violations {
 		switch v := &d.Violations[i]; {
 		case v.Policy != key.policy:
@@ -103,18 +89,14 @@ func (f *findings) addPolicy(key groupKey, d *gate.Decision) {
 		}
 	}
 	unknown := slices.Contains(d.Unknown, key.policy) && !slices.ContainsFunc(violations, hasResult)
-	c, ok := f.counts[key.policy]
-	if !ok {
-		c = &count{}
-		f.counts[key.policy] = c
-	}
+	status := f.of(key.policy)
 	switch {
 	case unknown:
-		c.unknown++
+		status.Unknown++
 	case len(violations) > 0:
-		c.add(count{evaluated: 1, violations: 1})
+		addPods(status, &v1alpha1.AuditStatus{Evaluated: 1, Violations: 1})
 	default:
-		c.add(count{evaluated: 1, excepted: excepted})
+		addPods(status, &v1alpha1.AuditStatus{Evaluated: 1, Excepted: excepted})
 	}
 	if len(violations) > 0 {
 		f.group(key).add(violations, unknown)

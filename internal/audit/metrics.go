@@ -58,10 +58,10 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 		send("hssgate_audit_newest_pod_timestamp_seconds", "When the newest running pod that a policy matches was created, by the last audit.", float64(s.newest.Unix()))
 	}
 	for name, p := range s.policies {
-		send("hssgate_audit_evaluated_pods", "Running pods that the policy evaluated in the last audit.", float64(p.evaluated), name)
-		send("hssgate_audit_violations", "Running pods that violate the policy, by the last audit.", float64(p.violations), name)
-		send("hssgate_audit_unknown_pods", "Running pods that the last audit could not evaluate, since no scan result was available from HSS.", float64(p.unknown), name)
-		send("hssgate_audit_excepted_pods", "Running pods that violate the policy but are allowed by an exception, by the last audit.", float64(p.excepted), name)
+		send("hssgate_audit_evaluated_pods", "Running pods that the policy evaluated in the last audit.", float64(p.Evaluated), name)
+		send("hssgate_audit_violations", "Running pods that violate the policy, by the last audit.", float64(p.Violations), name)
+		send("hssgate_audit_unknown_pods", "Running pods that the last audit could not evaluate, since no scan result was available from HSS.", float64(p.Unknown), name)
+		send("hssgate_audit_excepted_pods", "Running pods that violate the policy but are allowed by an exception, by the last audit.", float64(p.Excepted), name)
 	}
 	for name, g := range s.graces {
 		send("hssgate_audit_grace_images", "Images that run under a grace of the policy, by the last audit.", float64(g.Images), name)

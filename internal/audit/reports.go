@@ -3,14 +3,9 @@ package audit
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hssgate/hssgate/policy/v1alpha1"
@@ -43,10 +39,8 @@ const (
 const (
 	// reporter is the source of reports and Events, and the name of every report.
 	reporter = "hssgate"
-	// managedBy labels hssgate's reports; content is an annotation with the hash of
-	// what a report says.
+	// managedBy labels hssgate's reports.
 	managedBy = "app.kubernetes.io/managed-by"
-	content   = "hssgate.io/content"
 	// maxResults limits the results of a report, maxResultMessage the bytes of the
 	// message of each: so a report has less than 200 kB.
 	maxResults       = 100
@@ -71,65 +65,28 @@ func (r Reports) kinds() []schema.GroupVersionKind {
 	return nil
 }
 
-// reportWriter brings the reports up to date in the course of one audit.
-type reportWriter struct {
-	client client.Client
-	// kind is empty if there is none to write.
-	kind schema.GroupVersionKind
-
-	mu sync.Mutex
-	// rest holds the content of the reports that have not been written, by namespace.
-	rest map[string]string
-}
-
-// newReportWriter finds out which kind of reports the cluster has, and reads them.
-func (a *Auditor) newReportWriter(ctx context.Context) (*reportWriter, error) {
-	w := &reportWriter{client: a.Client, rest: map[string]string{}}
+// reportKind returns the kind of reports to write, of those that the cluster has;
+// empty: none.
+func (a *Auditor) reportKind() (schema.GroupVersionKind, error) {
 	for _, kind := range a.Reports.kinds() {
 		_, err := a.Client.RESTMapper().RESTMapping(kind.GroupKind(), kind.Version)
-		if meta.IsNoMatchError(err) {
-			continue
+		switch {
+		case err == nil:
+			return kind, nil
+		case !meta.IsNoMatchError(err):
+			return kind, fmt.Errorf("look for %s: %w", kind.GroupKind(), err)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("look for %s: %w", kind.GroupKind(), err)
-		}
-		w.kind = kind
-		return w, w.readExisting(ctx, a.Live)
 	}
-	return w, nil
+	return schema.GroupVersionKind{}, nil
 }
 
-func (w *reportWriter) readExisting(ctx context.Context, from client.Reader) error {
-	all := &metav1.PartialObjectMetadataList{}
-	all.SetGroupVersionKind(w.kind.GroupVersion().WithKind(w.kind.Kind + "List"))
-	err := Pages(ctx, from, all, func(list *metav1.PartialObjectMetadataList) error {
-		for i := range list.Items {
-			if one := &list.Items[i]; one.Name == reporter {
-				w.rest[one.Namespace] = one.Annotations[content]
-			}
-		}
-		return nil
-	}, client.MatchingLabels{managedBy: reporter})
-	if err != nil {
-		return fmt.Errorf("list reports: %w", err)
-	}
-	return nil
-}
-
-// write writes the report of a namespace, unless its content is the same.
-func (w *reportWriter) write(ctx context.Context, f *findings) error {
-	if w.kind.Empty() || len(f.groups) == 0 {
+// writeReport writes the report of a namespace in which something was found.
+func (a *Auditor) writeReport(ctx context.Context, kind schema.GroupVersionKind, f *findings) error {
+	if kind.Empty() || len(f.groups) == 0 {
 		return nil
 	}
-	report := newReport(w.kind, f)
-	w.mu.Lock()
-	before := w.rest[f.namespace]
-	delete(w.rest, f.namespace)
-	w.mu.Unlock()
-	if before == report.GetAnnotations()[content] {
-		return nil
-	}
-	err := w.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(report), client.FieldOwner(reporter), client.ForceOwnership)
+	report := client.ApplyConfigurationFromUnstructured(newReport(kind, f))
+	err := a.Client.Apply(ctx, report, client.FieldOwner(reporter), client.ForceOwnership)
 	// Meanwhile the namespace may have been deleted.
 	if client.IgnoreNotFound(err) != nil && !apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 		return fmt.Errorf("write the report of namespace %q: %w", f.namespace, err)
@@ -137,55 +94,56 @@ func (w *reportWriter) write(ctx context.Context, f *findings) error {
 	return nil
 }
 
-// deleteRest deletes the reports of namespaces without violations.
-func (w *reportWriter) deleteRest(ctx context.Context) error {
-	var failures []error
-	for namespace := range w.rest {
-		report := &metav1.PartialObjectMetadata{}
-		report.SetGroupVersionKind(w.kind)
-		report.SetNamespace(namespace)
-		report.SetName(reporter)
-		if err := w.client.Delete(ctx, report); client.IgnoreNotFound(err) != nil {
-			failures = append(failures, fmt.Errorf("delete the report of namespace %q: %w", namespace, err))
-		}
+// deleteReports deletes the reports of all namespaces but some.
+func (a *Auditor) deleteReports(ctx context.Context, kind schema.GroupVersionKind, but sets.Set[string]) error {
+	if kind.Empty() {
+		return nil
 	}
-	return errors.Join(failures...)
+	all := &metav1.PartialObjectMetadataList{}
+	all.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
+	err := Pages(ctx, a.Live, all, func(list *metav1.PartialObjectMetadataList) error {
+		var failures []error
+		for i := range list.Items {
+			report := &list.Items[i]
+			report.SetGroupVersionKind(kind)
+			if report.Name == reporter && !but.Has(report.Namespace) {
+				failures = append(failures, client.IgnoreNotFound(a.Client.Delete(ctx, report)))
+			}
+		}
+		return errors.Join(failures...)
+	}, client.MatchingLabels{managedBy: reporter})
+	if err != nil {
+		return fmt.Errorf("delete the reports of namespaces without violations: %w", err)
+	}
+	return nil
 }
 
 // newReport returns the report of a namespace. The two kinds have the same fields.
 // The summary counts pods, once for each policy that evaluated them; a result stands
 // for the pods of one workload.
 func newReport(kind schema.GroupVersionKind, f *findings) *unstructured.Unstructured {
-	said := map[string]any{
+	report := &unstructured.Unstructured{Object: map[string]any{
 		"scope":   map[string]any{"apiVersion": "v1", "kind": "Namespace", "name": f.namespace},
 		"summary": f.reportSummary(),
 		"results": f.reportResults(),
-	}
-	data, _ := json.Marshal(said) //nolint:errchkjson // maps of strings and numbers
-	sum := sha256.Sum256(data)
-	report := &unstructured.Unstructured{Object: said}
+	}}
 	report.SetGroupVersionKind(kind)
 	report.SetNamespace(f.namespace)
 	report.SetName(reporter)
 	report.SetLabels(map[string]string{managedBy: reporter})
-	report.SetAnnotations(map[string]string{content: hex.EncodeToString(sum[:16])})
 	return report
 }
 
 func (f *findings) reportSummary() map[string]any {
-	var all count
-	for _, c := range f.counts {
-		all.add(*c)
-	}
-	warned := 0
+	all, warned := f.total(), int32(0)
 	for _, g := range f.groups {
 		if g.effect == v1alpha1.EnforcementWarn {
 			warned += g.violations
 		}
 	}
 	return map[string]any{
-		"pass": int64(all.evaluated - all.violations - all.excepted), "fail": int64(all.violations - warned),
-		"warn": int64(warned), "error": int64(all.unknown), "skip": int64(all.excepted),
+		"pass": int64(all.Evaluated - all.Violations - all.Excepted), "fail": int64(all.Violations - warned),
+		"warn": int64(warned), "error": int64(all.Unknown), "skip": int64(all.Excepted),
 	}
 }
 
@@ -208,7 +166,7 @@ func (f *findings) reportResults() []any {
 			"resources": []any{map[string]any{
 				"apiVersion": g.owner.APIVersion, "kind": g.owner.Kind, "namespace": f.namespace, "name": g.owner.Name, "uid": string(g.owner.UID),
 			}},
-			"properties": map[string]any{"pods": strconv.Itoa(g.violations + g.unknown), "enforcement": string(g.effect)},
+			"properties": map[string]any{"pods": fmt.Sprint(g.violations + g.unknown), "enforcement": string(g.effect)},
 		})
 	}
 	return results

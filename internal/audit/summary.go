@@ -4,120 +4,106 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 
-	"github.com/hssgate/hssgate/internal/grace"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
 const (
-	// maxFirst is the schema's limit of status.lastAudit.firstViolations, of which
-	// maxFirstOfOne come from one namespace as long as others have some.
-	maxFirst      = 20
-	maxFirstOfOne = 5
+	// maxFirst is the schema's limit of status.lastAudit.firstViolations.
+	maxFirst = 20
 	// maxMessage is the schema's limit of a message.
 	maxMessage = 4096
 )
+
+// counts are what was counted in a namespace, or in the whole cluster.
+type counts struct {
+	pods int
+	// newest is when the newest pod that a policy matches was created.
+	newest time.Time
+	// policies hold what was found for each policy, as its status shows it.
+	policies map[string]*v1alpha1.AuditStatus
+}
+
+// of returns what was found for a policy, to be added to.
+func (c *counts) of(policy string) *v1alpha1.AuditStatus {
+	status, ok := c.policies[policy]
+	if !ok {
+		if c.policies == nil {
+			c.policies = map[string]*v1alpha1.AuditStatus{}
+		}
+		status = &v1alpha1.AuditStatus{}
+		c.policies[policy] = status
+	}
+	return status
+}
+
+// total returns the counts of all policies together.
+func (c *counts) total() (all v1alpha1.AuditStatus) {
+	for _, p := range c.policies {
+		addPods(&all, p)
+	}
+	return all
+}
+
+func addPods(to, more *v1alpha1.AuditStatus) {
+	to.Evaluated += more.Evaluated
+	to.Violations += more.Violations
+	to.Unknown += more.Unknown
+	to.Excepted += more.Excepted
+}
 
 // summary is what an audit found in the whole cluster.
 type summary struct {
 	// time is when the audit ended.
 	time time.Time
 	// graces are those under way, of the policies that give any.
-	graces map[string]grace.Summary
+	graces map[string]*v1alpha1.AuditGrace
 
-	mu               sync.Mutex
-	namespaces, pods int
-	newest           time.Time
-	policies         map[string]*policySummary
+	counts
+	// reported are the namespaces that have a report.
+	reported sets.Set[string]
 }
 
-// policySummary is what was found for one policy.
-type policySummary struct {
-	count
-	// first are the first violations, at most maxFirst: each namespace's share of
-	// them before the others.
-	first []firstViolation
-}
-
-type firstViolation struct {
-	v1alpha1.AuditViolation
-	// beyond reports that it is not among its namespace's share.
-	beyond bool
-}
-
-// total returns the counts of all policies together.
-func (s *summary) total() (all count) {
-	for _, p := range s.policies {
-		all.add(p.count)
-	}
-	return all
-}
-
-// status returns what was found for a policy, as its status shows it.
-func (s *summary) status(policy string) v1alpha1.AuditStatus {
-	status := v1alpha1.AuditStatus{Time: metav1.NewTime(s.time)}
-	if g := s.graces[policy]; g.Images > 0 {
-		status.Grace = &v1alpha1.AuditGrace{Images: int32Of(g.Images), NextEnd: metav1.NewTime(g.NextEnd)}
-	}
-	p, ok := s.policies[policy]
-	if !ok {
-		return status
-	}
-	status.Evaluated, status.Violations, status.Unknown = int32Of(p.evaluated), int32Of(p.violations), int32Of(p.unknown)
-	status.Excepted = int32Of(p.excepted)
-	for _, one := range p.first {
-		status.FirstViolations = append(status.FirstViolations, one.AuditViolation)
-	}
-	slices.SortFunc(status.FirstViolations, compareViolations)
-	return status
-}
-
-// add adds what was found in a namespace. The order of namespaces does not matter.
-func (s *summary) add(f *findings) {
-	first := map[string][]firstViolation{}
-	for _, g := range f.sorted() {
-		if n := len(first[g.policy]); g.violations > 0 && n < maxFirst {
-			first[g.policy] = append(first[g.policy], firstViolation{v1alpha1.AuditViolation{
-				Namespace: f.namespace, Kind: g.owner.Kind, Name: g.owner.Name, Pods: int32Of(g.violations), Message: cut(g.message(), maxMessage),
-			}, n >= maxFirstOfOne})
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.namespaces++
+// addNamespace adds what was found in a namespace.
+func (s *summary) addNamespace(f *findings) {
 	s.pods += f.pods
 	if f.newest.After(s.newest) {
 		s.newest = f.newest
 	}
-	for name, c := range f.counts {
-		p, ok := s.policies[name]
-		if !ok {
-			p = &policySummary{}
-			s.policies[name] = p
+	if len(f.groups) > 0 {
+		s.reported.Insert(f.namespace)
+	}
+	for name, more := range f.policies {
+		addPods(s.of(name), more)
+	}
+	for _, g := range f.sorted() {
+		if g.violations == 0 {
+			continue
 		}
-		p.count.add(*c)
-		p.first = append(p.first, first[name]...)
-		slices.SortFunc(p.first, compareFirst)
-		p.first = p.first[:min(len(p.first), maxFirst)]
+		p := s.of(g.policy)
+		p.FirstViolations = append(p.FirstViolations, v1alpha1.AuditViolation{
+			Namespace: f.namespace, Kind: g.owner.Kind, Name: g.owner.Name, Pods: g.violations, Message: cut(g.message(), maxMessage),
+		})
+	}
+	for name := range f.policies {
+		first := &s.of(name).FirstViolations
+		slices.SortFunc(*first, func(a, b v1alpha1.AuditViolation) int {
+			return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Kind, b.Kind), strings.Compare(a.Name, b.Name))
+		})
+		*first = slices.Clip((*first)[:min(len(*first), maxFirst)])
 	}
 }
 
-func compareFirst(a, b firstViolation) int {
-	switch {
-	case a.beyond == b.beyond:
-		return compareViolations(a.AuditViolation, b.AuditViolation)
-	case b.beyond:
-		return -1
+// status returns what was found for a policy, as its status shows it.
+func (s *summary) status(policy string) *v1alpha1.AuditStatus {
+	status := s.of(policy).DeepCopy()
+	status.Time = metav1.NewTime(s.time)
+	if g := s.graces[policy]; g != nil && g.Images > 0 {
+		status.Grace = g
 	}
-	return 1
+	return status
 }
-
-func compareViolations(a, b v1alpha1.AuditViolation) int {
-	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Kind, b.Kind), strings.Compare(a.Name, b.Name))
-}
-
-func int32Of(n int) int32 { return int32(min(n, 1<<31-1)) } //nolint:gosec // the limit is in the expression

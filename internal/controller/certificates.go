@@ -13,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -22,14 +23,27 @@ import (
 )
 
 const (
+	// keyCertificate and keyKey are the Secret's keys of the CA that hssgate makes. Other CAs are in pairs
+	// named alike: NAME.crt and NAME.key.
+	keyCertificate, keyKey = "ca.crt", "ca.key"
 	// propagation is the time that API servers get to learn of a new CA before a replica serves by it.
 	propagation = 10 * time.Second
+	// untrustDelay is how long a CA that has left the Secret stays in a caBundle, for replicas that still serve by it.
+	untrustDelay = 10 * time.Minute
+	// restoreDelay keeps a Secret from coming back while hssgate is being uninstalled.
+	restoreDelay = 10 * time.Second
 	// conflictRetry is the pause after a write that another one overtook.
 	conflictRetry = time.Second
+	// fieldOwner owns the fields of a Secret that hssgate creates.
+	fieldOwner = client.FieldOwner("hssgate")
 )
 
-// Serving is the CA that a replica serves by, and what trusts it.
-type Serving struct {
+// Certificates has a replica serve by a CA in a Secret: the oldest valid one, so that a CA that is added is
+// trusted long before it is used. A CA that replaces it at once is used when every webhook has trusted it for
+// a while. Every replica makes the CA if there is none, puts the one that it serves by back into a Secret that
+// has lost it, and keeps every caBundle equal to the CAs in the Secret. Without a Secret, the Issuer has a CA
+// of its own, which every replica adds to the caBundle.
+type Certificates struct {
 	Client client.Client
 	// Secret holds the CAs; optional.
 	Secret client.ObjectKey
@@ -39,14 +53,10 @@ type Serving struct {
 	Issuer *certificate.Issuer
 	Clock  clock.PassiveClock
 	Log    *slog.Logger
-}
 
-// Certificates has a replica serve by a CA in a Secret: the oldest valid one, so that a CA that is added is
-// trusted long before it is used. A CA that replaces it at once is used when every webhook has trusted it for
-// a while. Without a Secret, the Issuer has a CA of its own, which every replica adds to the caBundle.
-type Certificates struct {
-	Serving
-
+	// held describes the CAs that the Secret has held since a time.
+	held      string
+	heldSince time.Time
 	// next waits to be used since nextSince.
 	next      *certificate.CA
 	nextSince time.Time
@@ -76,47 +86,119 @@ func (c *Certificates) SetupWithManager(mgr ctrl.Manager) error {
 	return nil
 }
 
-// Reconcile takes over the CA of the Secret, once it is trusted.
+// Reconcile repairs the Secret and the caBundles, and takes over the CA of the Secret, once it is trusted.
 func (c *Certificates) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, error) {
-	secret, configurations, err := c.read(ctx)
+	wait, err := c.reconcile(ctx)
+	if apierrors.IsConflict(err) {
+		return ctrl.Result{RequeueAfter: conflictRetry}, nil
+	}
+	return ctrl.Result{RequeueAfter: wait}, err
+}
+
+// reconcile returns how long to wait until there is more to do; 0 means until something changes.
+func (c *Certificates) reconcile(ctx context.Context) (time.Duration, error) {
+	configurations, err := c.Configurations.read(ctx, c.Client)
 	if err != nil {
-		return ctrl.Result{}, err
+		return 0, err
 	}
-	var wait time.Duration
-	if c.Secret.Name == "" {
-		err = writeBundles(ctx, c.Client, configurations, func(bundle []byte) []byte {
-			return certificate.MergeBundle(bundle, []*certificate.CA{c.Issuer.CA()}, c.Clock.Now(), true)
-		})
-	} else {
-		wait, err = c.adopt(secret, configurations)
+	cas, wait, only := []*certificate.CA{c.Issuer.CA()}, time.Duration(0), false
+	if c.Secret.Name != "" {
+		if cas, wait, only, err = c.inSecret(ctx); err != nil {
+			return 0, err
+		}
 	}
+	now := c.Clock.Now()
+	err = writeBundles(ctx, c.Client, configurations, func(bundle []byte) []byte { return certificate.MergeBundle(bundle, cas, now, !only) })
 	if err != nil {
-		return afterConflict(err)
+		return 0, err
 	}
+	adopting, err := c.adopt(cas[0], configurations)
 	if trustedByAll(configurations, c.Issuer.CA()) {
 		c.trusted.Store(true)
 	}
-	return ctrl.Result{RequeueAfter: wait}, nil
+	if adopting > 0 {
+		wait = adopting
+	}
+	return wait, err
 }
 
-// adopt serves by the oldest CA of the Secret if it may, and returns how long to wait otherwise; 0 means until
-// something changes.
-func (c *Certificates) adopt(secret *corev1.Secret, configurations []client.Object) (time.Duration, error) {
-	now, serving := c.Clock.Now(), c.Issuer.CA()
-	cas, problem := parseCAs(secret.Data, now)
-	if problem != nil {
-		c.Log.Warn("CA in the Secret is damaged", "secret", c.Secret.String(), "error", problem)
+// inSecret returns the valid CAs in the Secret, the oldest first, after it has put one there if need be; the CA in
+// use as long as the Secret is gone. only reports whether no other CA is in use any more; wait is until then.
+func (c *Certificates) inSecret(ctx context.Context) (cas []*certificate.CA, wait time.Duration, only bool, err error) {
+	secret := &corev1.Secret{}
+	if err := c.Client.Get(ctx, c.Secret, secret); client.IgnoreNotFound(err) != nil {
+		return nil, 0, false, fmt.Errorf("read Secret %q: %w", c.Secret, err)
 	}
-	if len(cas) == 0 || cas[0].Equal(serving) {
+	if serving := c.Issuer.CA(); secret.ResourceVersion == "" && serving != nil {
+		if wait := restoreDelay - c.unchanged(nil); wait > 0 {
+			return []*certificate.CA{serving}, wait, false, nil
+		}
+	}
+	if cas, err = c.complete(ctx, secret); err != nil {
+		return nil, 0, false, err
+	}
+	wait = untrustDelay - c.unchanged(cas)
+	return cas, max(0, wait), wait <= 0, nil
+}
+
+// unchanged returns for how long the Secret has been seen to hold just these CAs.
+func (c *Certificates) unchanged(cas []*certificate.CA) time.Duration {
+	now := c.Clock.Now()
+	if held := fmt.Sprint(cas); held != c.held {
+		c.held, c.heldSince = held, now
+	}
+	return now.Sub(c.heldSince)
+}
+
+// complete writes a CA into the Secret if ca.crt and ca.key are missing, damaged or expired: the one that this
+// replica serves by, or a new one. It returns the CAs that the Secret then holds.
+func (c *Certificates) complete(ctx context.Context, secret *corev1.Secret) ([]*certificate.CA, error) {
+	now := c.Clock.Now()
+	cas, problem := parseCAs(secret.Data, now)
+	own, err := certificate.ParseCA(secret.Data[keyCertificate], secret.Data[keyKey])
+	if err == nil && own.ValidAt(now) {
+		return cas, nil
+	}
+	ca := c.Issuer.CA()
+	if ca == nil || !ca.ValidAt(now) || slices.ContainsFunc(cas, ca.Equal) {
+		if ca, err = certificate.NewCA(now); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.write(ctx, secret, ca); err != nil {
+		return nil, fmt.Errorf("write the CA into Secret %q: %w", c.Secret, err)
+	}
+	c.Log.Info("CA written into its Secret", "secret", c.Secret.String(), "ca", ca, "problem", problem)
+	return append(cas, ca), nil
+}
+
+func (c *Certificates) write(ctx context.Context, secret *corev1.Secret, ca *certificate.CA) error {
+	key, err := ca.KeyPEM()
+	if err != nil {
+		return err
+	}
+	data := map[string][]byte{keyCertificate: ca.PEM(), keyKey: key}
+	if secret.ResourceVersion == "" {
+		// Only server-side apply can create by a right that is limited to the name.
+		created := applycorev1.Secret(c.Secret.Name, c.Secret.Namespace).WithType(corev1.SecretTypeOpaque).WithData(data)
+		return c.Client.Apply(ctx, created, fieldOwner)
+	}
+	updated := secret.DeepCopy()
+	if updated.Data == nil {
+		updated.Data = map[string][]byte{}
+	}
+	maps.Copy(updated.Data, data)
+	return c.Client.Update(ctx, updated)
+}
+
+// adopt serves by the oldest CA if it may, and returns how long to wait otherwise; 0 means until something changes.
+func (c *Certificates) adopt(oldest *certificate.CA, configurations []client.Object) (time.Duration, error) {
+	now, serving := c.Clock.Now(), c.Issuer.CA()
+	if oldest.Equal(serving) {
 		c.next = nil
 		return 0, nil
 	}
-	oldest := cas[0]
 	if serving != nil && serving.ValidAt(now) && trustedByAll(configurations, serving) {
-		if !trustedByAll(configurations, oldest) {
-			c.next = nil
-			return 0, nil
-		}
 		if !oldest.Equal(c.next) {
 			c.next, c.nextSince = oldest, now
 		}
@@ -130,18 +212,6 @@ func (c *Certificates) adopt(secret *corev1.Secret, configurations []client.Obje
 	c.next = nil
 	c.Log.Info("serving by another CA", "ca", oldest, "before", serving)
 	return 0, nil
-}
-
-// read returns the Secret, an empty one if there is none, and the webhook configurations that exist.
-func (s *Serving) read(ctx context.Context) (*corev1.Secret, []client.Object, error) {
-	secret := &corev1.Secret{}
-	if s.Secret.Name != "" {
-		if err := s.Client.Get(ctx, s.Secret, secret); client.IgnoreNotFound(err) != nil {
-			return nil, nil, fmt.Errorf("read Secret %q: %w", s.Secret, err)
-		}
-	}
-	configurations, err := s.Configurations.read(ctx, s.Client)
-	return secret, configurations, err
 }
 
 // parseCAs returns the valid CAs in a Secret, the oldest first, and what is wrong with others.
@@ -165,11 +235,4 @@ func parseCAs(data map[string][]byte, now time.Time) ([]*certificate.CA, error) 
 	}
 	slices.SortStableFunc(cas, func(a, b *certificate.CA) int { return a.NotBefore().Compare(b.NotBefore()) })
 	return cas, errors.Join(problems...)
-}
-
-func afterConflict(err error) (ctrl.Result, error) {
-	if apierrors.IsConflict(err) {
-		return ctrl.Result{RequeueAfter: conflictRetry}, nil
-	}
-	return ctrl.Result{}, err
 }

@@ -57,11 +57,8 @@ func (s *site) logger() *slog.Logger { return slog.New(slog.NewTextHandler(&s.lo
 
 func (s *site) pass(d time.Duration) { s.clock.SetTime(s.clock.Now().Add(d)) }
 
-// replica is what runs in each, and ca what runs in the leader.
-type replica struct {
-	*controller.Certificates
-	ca *controller.CA
-}
+// replica is what runs in each.
+type replica struct{ *controller.Certificates }
 
 func (s *site) replica(t *testing.T) *replica {
 	t.Helper()
@@ -69,28 +66,22 @@ func (s *site) replica(t *testing.T) *replica {
 	if err != nil {
 		t.Fatal(err)
 	}
-	serving := controller.Serving{Client: s.Client, Secret: secretKey, Configurations: configurations, Issuer: issuer, Clock: s.clock, Log: s.logger()}
-	return &replica{&controller.Certificates{Serving: serving}, &controller.CA{Serving: serving}}
+	return &replica{&controller.Certificates{
+		Client: s.Client, Secret: secretKey, Configurations: configurations, Issuer: issuer, Clock: s.clock, Log: s.logger(),
+	}}
 }
 
-// follow has the replica see what there is, and returns when it looks again.
+// follow has the replica do what is due, and returns when it looks again.
 func (r *replica) follow(t *testing.T) time.Duration {
 	t.Helper()
 	return reconcile(t, r.Certificates, "", "").RequeueAfter
 }
 
-// lead has the leader do what is due.
-func (r *replica) lead(t *testing.T) time.Duration {
-	t.Helper()
-	return reconcile(t, r.ca, "", "").RequeueAfter
-}
-
-// settled is a cluster in which a replica leads and serves.
+// settled is a cluster in which a replica serves.
 func settled(t *testing.T) (*site, *replica) {
 	t.Helper()
 	s := newSite(t, webhooks(), mutating(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: secretKey.Namespace, Name: secretKey.Name}})
 	r := s.replica(t)
-	r.lead(t)
 	r.follow(t)
 	if err := r.Ready(); err != nil {
 		t.Fatal(err)
@@ -188,15 +179,13 @@ func TestTheFirstCA(t *testing.T) {
 	} {
 		s := newSite(t, objects...)
 		r := s.replica(t)
-		r.follow(t)
 		if err := r.Ready(); !errors.Is(err, certificate.ErrNoCA) {
 			t.Errorf("%s: before there is one: %v", name, err)
 		}
-		r.lead(t)
+		r.follow(t)
 		before := s.secret(t)
 		s.wantTrusted(t, name, s.ca(t))
 		r.follow(t)
-		r.lead(t)
 		if err := r.Ready(); err != nil || s.secret(t).ResourceVersion != before.ResourceVersion {
 			t.Errorf("%s: ready: %v; the Secret is written again: %t", name, err, s.secret(t).ResourceVersion != before.ResourceVersion)
 		}
@@ -208,35 +197,31 @@ func TestTheFirstCA(t *testing.T) {
 
 func TestARotationByTwoCommands(t *testing.T) {
 	t.Parallel()
-	s, leader := settled(t)
+	s, one := settled(t)
 	other, late := s.replica(t), s.replica(t)
 	other.follow(t)
 	first := s.ca(t)
 	s.pass(time.Second)
 	s.change(t, moveCA)
-	leader.lead(t)
-	second := s.ca(t)
-	s.wantTrusted(t, "after the first command", first, second)
-	late.follow(t)
-	for name, r := range map[string]*replica{"leader": leader, "other": other, "late": late} {
-		if wait := r.follow(t); wait != 0 || !r.Issuer.CA().Equal(first) {
-			t.Errorf("%s doesn't serve by the old CA as long as it's there", name)
+	for name, r := range map[string]*replica{"one": one, "other": other, "late": late} {
+		if wait := r.follow(t); wait != 10*time.Minute || !r.Issuer.CA().Equal(first) {
+			t.Errorf("%s looks again after %s, and serves by the old CA: %t", name, wait, r.Issuer.CA().Equal(first))
 		}
 	}
+	second := s.ca(t)
+	s.wantTrusted(t, "after the first command", first, second)
 	s.change(t, removeOld)
-	if wait := leader.lead(t); wait != 10*time.Minute {
-		t.Errorf("the leader looks again after %s", wait)
-	}
-	s.wantTrusted(t, "right after the second command", first, second)
 	if wait := other.follow(t); wait != 10*time.Second || !other.Issuer.CA().Equal(first) {
 		t.Errorf("it serves by %v at once, and looks again after %s", other.Issuer.CA(), wait)
 	}
+	s.wantTrusted(t, "right after the second command", first, second)
 	s.pass(10 * time.Second)
-	if other.follow(t); !other.Issuer.CA().Equal(second) {
-		t.Error("it doesn't serve by the new CA")
+	if wait := other.follow(t); wait != 10*time.Minute-10*time.Second || !other.Issuer.CA().Equal(second) {
+		t.Errorf("it serves by %v, and looks again after %s", other.Issuer.CA(), wait)
 	}
+	s.wantTrusted(t, "when it serves by the new CA", first, second)
 	s.pass(10 * time.Minute)
-	leader.lead(t)
+	other.follow(t)
 	s.wantTrusted(t, "later", second)
 	if strings.Contains(s.log.String(), "PRIVATE KEY") {
 		t.Error("the log holds a key")
@@ -250,33 +235,29 @@ func TestTheSecretIsRepaired(t *testing.T) {
 		"without key": func(data map[string][]byte) { delete(data, "ca.key") },
 		"junk":        func(data map[string][]byte) { data["ca.crt"] = []byte("junk") },
 	} {
-		s, leader := settled(t)
+		s, one := settled(t)
 		first := s.ca(t)
 		s.change(t, damage)
-		if leader.follow(t); !leader.Issuer.CA().Equal(first) {
-			t.Errorf("%s: the replica serves by another CA", name)
-		}
-		leader.lead(t)
-		if !s.ca(t).Equal(first) {
+		if one.follow(t); !one.Issuer.CA().Equal(first) || !s.ca(t).Equal(first) {
 			t.Errorf("%s: the CA in use is not put back", name)
 		}
 		s.wantTrusted(t, name, first)
-		// A leader that has never read it makes a new one.
+		// A replica that has never read it makes a new one.
 		s.change(t, damage)
-		s.replica(t).lead(t)
-		s.wantTrusted(t, name+", by another leader", first, s.ca(t))
+		s.replica(t).follow(t)
+		s.wantTrusted(t, name+", by another replica", first, s.ca(t))
 	}
 }
 
 func TestADeletedSecretIsPutBackLater(t *testing.T) {
 	t.Parallel()
-	s, leader := settled(t)
+	s, one := settled(t)
 	first := s.ca(t)
 	if err := s.Delete(t.Context(), s.secret(t)); err != nil {
 		t.Fatal(err)
 	}
 	s.setBundles(t, []byte("damaged"))
-	if wait := leader.lead(t); wait != 10*time.Second {
+	if wait := one.follow(t); wait != 10*time.Second {
 		t.Errorf("it looks again after %s", wait)
 	}
 	s.wantTrusted(t, "while the Secret is gone", first)
@@ -284,7 +265,7 @@ func TestADeletedSecretIsPutBackLater(t *testing.T) {
 		t.Errorf("the Secret is back at once: %v", err)
 	}
 	s.pass(10 * time.Second)
-	leader.lead(t)
+	one.follow(t)
 	if !s.ca(t).Equal(first) {
 		t.Error("another CA came back")
 	}
@@ -292,7 +273,7 @@ func TestADeletedSecretIsPutBackLater(t *testing.T) {
 
 func TestAReplacedOrExpiredCA(t *testing.T) {
 	t.Parallel()
-	s, leader := settled(t)
+	s, r := settled(t)
 	theirs, err := certificate.NewCA(start.Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
@@ -300,57 +281,41 @@ func TestAReplacedOrExpiredCA(t *testing.T) {
 	key, _ := theirs.KeyPEM()
 	s.pass(2 * time.Hour)
 	s.change(t, func(data map[string][]byte) { data["ca.crt"], data["ca.key"] = theirs.PEM(), key })
-	first := leader.Issuer.CA()
-	if leader.follow(t); !leader.Issuer.CA().Equal(first) {
-		t.Error("it serves by a CA that no webhook trusts")
+	first := r.Issuer.CA()
+	if wait := r.follow(t); wait != 10*time.Second || !r.Issuer.CA().Equal(first) {
+		t.Errorf("it serves at once by a CA that webhooks trust since a moment ago, or looks again after %s", wait)
 	}
-	leader.lead(t)
-	leader.follow(t)
+	s.wantTrusted(t, "at once", first, theirs)
 	s.pass(10 * time.Second)
-	if leader.follow(t); !leader.Issuer.CA().Equal(theirs) {
+	if r.follow(t); !r.Issuer.CA().Equal(theirs) {
 		t.Error("it doesn't serve by the CA that replaced its own")
 	}
 	s.pass(10 * 365 * 24 * time.Hour)
-	leader.lead(t)
-	if leader.follow(t); !leader.Issuer.CA().Equal(s.ca(t)) || s.ca(t).Equal(theirs) {
+	if r.follow(t); !r.Issuer.CA().Equal(s.ca(t)) || s.ca(t).Equal(theirs) {
 		t.Error("it serves by an expired CA")
 	}
 	s.wantTrusted(t, "after the end", s.ca(t))
 }
 
-func TestAReplicaWhoseCAIsNotTrustedTakesAnotherAtOnce(t *testing.T) {
-	t.Parallel()
-	s, _ := settled(t)
-	r := s.replica(t)
-	r.follow(t)
-	s.change(t, func(data map[string][]byte) { clear(data) })
-	s.setBundles(t, nil)
-	s.replica(t).lead(t)
-	if r.follow(t); !r.Issuer.CA().Equal(s.ca(t)) {
-		t.Error("it goes on serving by a CA that no webhook trusts")
-	}
-}
-
 func TestReadiness(t *testing.T) {
 	t.Parallel()
-	s, leader := settled(t)
+	s, one := settled(t)
+	s.patch = func(client.Object) error { return errors.New("forbidden") }
 	s.setBundles(t, nil)
-	if err := leader.Ready(); err != nil {
+	if err := one.Ready(); err != nil {
 		t.Errorf("once ready, it stays so: %v", err)
 	}
 	r := s.replica(t)
-	r.follow(t)
-	if err := r.Ready(); err == nil || !strings.Contains(err.Error(), `caBundle of ValidatingWebhookConfiguration "hssgate"`) {
-		t.Errorf("without trust: %v", err)
+	if _, err := r.Reconcile(t.Context(), ctrl.Request{}); err == nil || r.Ready() == nil {
+		t.Errorf("without trust: %v, ready: %v", err, r.Ready())
 	}
-	leader.lead(t)
+	s.patch = nil
 	r.follow(t)
 	if err := r.Ready(); err != nil {
 		t.Error(err)
 	}
 	alone := newSite(t)
 	r = alone.replica(t)
-	r.lead(t)
 	r.follow(t)
 	if err := r.Ready(); err != nil {
 		t.Errorf("without webhook configurations: %v", err)
@@ -359,12 +324,12 @@ func TestReadiness(t *testing.T) {
 
 func TestFailedWrites(t *testing.T) {
 	t.Parallel()
-	s, leader := settled(t)
+	s, r := settled(t)
 	s.setBundles(t, nil)
 	conflict := apierrors.NewConflict(schema.GroupResource{Resource: "validatingwebhookconfigurations"}, "hssgate", errors.New("too late"))
 	lost := errors.New("lost")
 	s.patch = func(client.Object) error { return conflict }
-	if wait := leader.lead(t); wait != time.Second {
+	if wait := r.follow(t); wait != time.Second {
 		t.Errorf("after a conflict it tries again after %s", wait)
 	}
 	s.patch = func(o client.Object) error {
@@ -373,7 +338,7 @@ func TestFailedWrites(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := leader.ca.Reconcile(t.Context(), ctrl.Request{}); !errors.Is(err, lost) {
+	if _, err := r.Reconcile(t.Context(), ctrl.Request{}); !errors.Is(err, lost) {
 		t.Errorf("got error %v", err)
 	}
 	if _, m := s.webhooks(t); !bytes.Equal(m.Webhooks[0].ClientConfig.CABundle, s.ca(t).PEM()) {
@@ -390,7 +355,7 @@ func TestReplicasWithCAsOfTheirOwnShareACaBundle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &controller.Certificates{Serving: controller.Serving{Client: s.Client, Configurations: configurations, Issuer: issuer, Clock: s.clock, Log: s.logger()}}
+		r := &controller.Certificates{Client: s.Client, Configurations: configurations, Issuer: issuer, Clock: s.clock, Log: s.logger()}
 		if r.Ready() == nil {
 			t.Error("ready before its CA is trusted")
 		}

@@ -30,7 +30,7 @@ func (w WebhookConfigurations) follow(mgr ctrl.Manager, name string, secret clie
 	named := func(key client.ObjectKey) builder.Predicates {
 		return builder.WithPredicates(predicate.NewPredicateFuncs(func(o client.Object) bool { return client.ObjectKeyFromObject(o) == key }))
 	}
-	b := whenever(mgr, name).
+	b := whenever(mgr, name, name).
 		Watches(&admissionregistrationv1.ValidatingWebhookConfiguration{}, enqueue(name), named(client.ObjectKey{Name: w.Validating}))
 	if w.Mutating != "" {
 		b = b.Watches(&admissionregistrationv1.MutatingWebhookConfiguration{}, enqueue(name), named(client.ObjectKey{Name: w.Mutating}))

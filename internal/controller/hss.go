@@ -2,6 +2,10 @@ package controller
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -9,6 +13,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
+	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/internal/inventory"
+	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
@@ -24,42 +31,41 @@ const (
 	ReasonNotChecked    = "NotChecked"
 )
 
-// HSSCheck is the result of a check of HSS.
-type HSSCheck struct {
-	// Reason is a reason of the HSSReachable condition. HSS is reachable if it is
-	// ReasonAnswers.
-	Reason string
-	// Message names the first project for which HSS does not answer, the cause and
-	// what to do.
-	Message string
-}
-
-// HSS checks again and again whether HSS answers for every project. The leader runs
-// it; it outlives a lost election.
+// HSS checks again and again whether HSS answers for every project, and logs what
+// changes. Every replica runs it: otherwise, wrong credentials would show only with
+// the first pod. See NewHSS.
 type HSS struct {
-	check   func(ctx context.Context) HSSCheck
-	last    atomic.Pointer[HSSCheck]
+	check   func(ctx context.Context) []inventory.ProjectCheck
+	log     *slog.Logger
+	last    atomic.Pointer[metav1.Condition]
 	changed chan event.GenericEvent
 }
 
 // NewHSS returns an HSS that has not been checked. check makes one signed call for
 // each project.
-func NewHSS(check func(ctx context.Context) HSSCheck) *HSS {
-	return &HSS{check: check, changed: make(chan event.GenericEvent, 1)}
+func NewHSS(check func(ctx context.Context) []inventory.ProjectCheck, log *slog.Logger) *HSS {
+	return &HSS{check: check, log: log, changed: make(chan event.GenericEvent, 1)}
 }
+
+// NeedLeaderElection returns false.
+func (h *HSS) NeedLeaderElection() bool { return false }
 
 // Start checks HSS until ctx ends, which is no error.
 func (h *HSS) Start(ctx context.Context) error {
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
-		check := h.check(ctx)
-		if ctx.Err() != nil {
+		now := reachable(h.check(ctx))
+		if before := h.last.Load(); ctx.Err() != nil || before != nil && *before == now {
 			return
 		}
-		if before := h.last.Swap(&check); before == nil || *before != check {
-			select {
-			case h.changed <- event.GenericEvent{Object: &v1alpha1.ImageScanPolicy{}}:
-			default: // the policies are still to be written for an earlier change
-			}
+		h.last.Store(&now)
+		if now.Status == metav1.ConditionTrue {
+			h.log.Info("HSS answers", "message", now.Message)
+		} else {
+			h.log.Warn("HSS cannot be used", "reason", now.Reason, "message", now.Message)
+		}
+		select {
+		case h.changed <- event.GenericEvent{Object: &v1alpha1.ImageScanPolicy{}}:
+		default: // the policies are still to be written for an earlier change
 		}
 	}, hssInterval)
 	return nil
@@ -67,11 +73,39 @@ func (h *HSS) Start(ctx context.Context) error {
 
 // Condition returns the HSSReachable condition of policies.
 func (h *HSS) Condition() metav1.Condition {
-	last := h.last.Load()
-	if last == nil {
-		return metav1.Condition{
-			Type: v1alpha1.ConditionHSSReachable, Status: metav1.ConditionUnknown, Reason: ReasonNotChecked, Message: "HSS has not been called yet",
+	if last := h.last.Load(); last != nil {
+		return *last
+	}
+	return metav1.Condition{
+		Type: v1alpha1.ConditionHSSReachable, Status: metav1.ConditionUnknown, Reason: ReasonNotChecked, Message: "HSS has not been called yet",
+	}
+}
+
+// reachable names the first project for which HSS does not answer, the cause and
+// what to do, or all projects.
+func reachable(checks []inventory.ProjectCheck) metav1.Condition {
+	var names []string
+	var failed []*inventory.ProjectCheck
+	for i := range checks {
+		names = append(names, checks[i].Project)
+		if checks[i].Err != nil {
+			failed = append(failed, &checks[i])
 		}
 	}
-	return newCondition(v1alpha1.ConditionHSSReachable, last.Reason == ReasonAnswers, last.Reason, last.Message)
+	if len(failed) == 0 {
+		return newCondition(v1alpha1.ConditionHSSReachable, true, ReasonAnswers, "HSS answers for project "+strings.Join(names, ", "))
+	}
+	first := failed[0]
+	message := fmt.Sprintf("project %s: %s", first.Project, first.Cause)
+	// With the ID of the request, every check would write the status of every policy.
+	if answer, ok := errors.AsType[*hss.Error](first.Err); ok {
+		message = strings.Replace(message, " (request "+answer.RequestID+")", "", 1)
+	}
+	if len(failed) > 1 {
+		message += fmt.Sprintf(" (%d of %d projects fail)", len(failed), len(checks))
+	}
+	reason := map[policy.Cause]string{
+		policy.CauseOutage: ReasonUnavailable, policy.CauseOverload: ReasonOverloaded, policy.CauseConfiguration: ReasonMisconfigured,
+	}[first.Fault]
+	return newCondition(v1alpha1.ConditionHSSReachable, false, reason, message)
 }

@@ -54,9 +54,6 @@ func (s *Status) SetupWithManager(mgr ctrl.Manager) error {
 		Named("policy-status").
 		For(&v1alpha1.ImageScanPolicy{}, builder.WithPredicates(changes()))
 	if s.HSS != nil {
-		if err := mgr.Add(s.HSS); err != nil {
-			return fmt.Errorf("check HSS: %w", err)
-		}
 		b = b.WatchesRawSource(source.Channel(s.HSS.changed, enqueueAll(s.Client, &v1alpha1.ImageScanPolicyList{})))
 	}
 	if err := b.Complete(s); err != nil {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -15,7 +14,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -43,65 +41,37 @@ type Rules struct {
 
 // rules are those of one moment. They never change.
 type rules struct {
-	policies   map[types.NamespacedName]revision[*policy.Policy]
-	exceptions map[types.NamespacedName]revision[*policy.Exception]
-	// sorted are the policies in the order of their names.
-	sorted      []*policy.Policy
-	byNamespace map[string][]*policy.Exception
-	// policyChanges and exceptionChanges count how often others came into force.
+	// policies are in the order of their names.
+	policies   []*policy.Policy
+	exceptions map[string][]*policy.Exception
+	// policyChanges and exceptionChanges count how often they were read.
 	policyChanges, exceptionChanges uint64
 }
 
-// revision is one state of an object's spec, compiled.
-type revision[T any] struct {
-	uid        types.UID
-	generation int64
-	compiled   T
-}
+// The requests of Rules: what is to be read again.
+const readPolicies, readExceptions = "policies", "exceptions"
 
 // NewRules returns rules that reads from a cache. No exception lasts longer than
 // maxLifetime from its creation.
 func NewRules(reader client.Reader, maxLifetime time.Duration) *Rules {
-	return &Rules{reader: reader, maxLifetime: maxLifetime}
-}
-
-// current returns the rules in force; empty until they have been read.
-func (r *Rules) current() *rules {
-	if now := r.inForce.Load(); now != nil {
-		return now
-	}
-	return &rules{}
+	r := &Rules{reader: reader, maxLifetime: maxLifetime}
+	r.inForce.Store(&rules{})
+	return r
 }
 
 // Policies returns the policies in force, in the order of their names.
-func (r *Rules) Policies() []*policy.Policy { return r.current().sorted }
+func (r *Rules) Policies() []*policy.Policy { return r.inForce.Load().policies }
 
 // PolicyChanges returns a number that differs once other policies are in force.
-func (r *Rules) PolicyChanges() uint64 { return r.current().policyChanges }
+func (r *Rules) PolicyChanges() uint64 { return r.inForce.Load().policyChanges }
+
+// ExceptionChanges returns a number that differs once there are other exceptions.
+func (r *Rules) ExceptionChanges() uint64 { return r.inForce.Load().exceptionChanges }
 
 // Exceptions returns the exceptions of a namespace, active or not, which must not be
 // modified.
 func (r *Rules) Exceptions(namespace string) []*policy.Exception {
-	return r.current().byNamespace[namespace]
-}
-
-// ExceptionsState is a comparable value that differs once other exceptions are
-// active.
-type ExceptionsState struct {
-	changes uint64
-	active  int
-}
-
-// ExceptionsState returns the state at a time: exceptions also end by themselves.
-func (r *Rules) ExceptionsState(at time.Time) ExceptionsState {
-	now := r.current()
-	s := ExceptionsState{changes: now.exceptionChanges}
-	for _, e := range now.exceptions {
-		if e.compiled.Active(at) {
-			s.active++
-		}
-	}
-	return s
+	return r.inForce.Load().exceptions[namespace]
 }
 
 // ErrNotSynced means that the policies and exceptions have not been read yet.
@@ -113,8 +83,8 @@ var ErrNoCRD = errors.New("the CustomResourceDefinition of ImageScanPolicies is 
 // Ready returns ErrNotSynced until all policies and exceptions have been read once,
 // and ErrNoCRD while there can be no policies: an image violates none then.
 func (r *Rules) Ready() error {
-	switch {
-	case r.inForce.Load() == nil:
+	switch now := r.inForce.Load(); {
+	case now.policyChanges == 0 || now.exceptionChanges == 0:
 		return ErrNotSynced
 	case r.crdMissing.Load():
 		return ErrNoCRD
@@ -127,9 +97,9 @@ func (r *Rules) SetupWithManager(mgr ctrl.Manager) error {
 	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return r.followCRD(ctx, mgr) })); err != nil {
 		return fmt.Errorf("follow the CustomResourceDefinition of policies: %w", err)
 	}
-	err := whenever(mgr, "rules").
-		Watches(&v1alpha1.ImageScanPolicy{}, enqueue("rules"), builder.WithPredicates(changes())).
-		Watches(&v1alpha1.ImageScanException{}, enqueue("rules"), builder.WithPredicates(changes())).
+	err := whenever(mgr, "rules", readPolicies, readExceptions).
+		Watches(&v1alpha1.ImageScanPolicy{}, enqueue(readPolicies), builder.WithPredicates(changes())).
+		Watches(&v1alpha1.ImageScanException{}, enqueue(readExceptions), builder.WithPredicates(changes())).
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("follow policies and exceptions: %w", err)
@@ -137,11 +107,13 @@ func (r *Rules) SetupWithManager(mgr ctrl.Manager) error {
 	return nil
 }
 
-// whenever returns a controller that reconciles one request, which has its name, at
-// the start and at every event.
-func whenever(mgr ctrl.Manager, name string) *builder.Builder {
+// whenever returns a controller that reconciles requests with names instead of
+// objects: at the start, and when enqueue says so.
+func whenever(mgr ctrl.Manager, name string, requests ...string) *builder.Builder {
 	start := func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-		queue.Add(reconcile.Request{NamespacedName: client.ObjectKey{Name: name}})
+		for _, request := range requests {
+			queue.Add(reconcile.Request{NamespacedName: client.ObjectKey{Name: request}})
+		}
 		return nil
 	}
 	return ctrl.NewControllerManagedBy(mgr).Named(name).WatchesRawSource(source.Func(start))
@@ -163,59 +135,38 @@ func changes() predicate.Predicate {
 	}}
 }
 
-// Reconcile puts all policies and exceptions of the cluster into force, and compiles
-// those that have changed. If they cannot be read, those before stay in force.
-func (r *Rules) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, error) {
-	var policies v1alpha1.ImageScanPolicyList
-	var exceptions v1alpha1.ImageScanExceptionList
-	// Nothing is copied: compiling modifies nothing.
-	err := errors.Join(r.reader.List(ctx, &policies, client.UnsafeDisableDeepCopy), r.reader.List(ctx, &exceptions, client.UnsafeDisableDeepCopy))
-	if err != nil {
-		return ctrl.Result{}, fmt.Errorf("read policies and exceptions: %w", err)
-	}
-	before := r.current()
-	// Errors of compiling are for the status. An invalid policy fails closed, an
-	// invalid exception admits nothing.
-	now := &rules{byNamespace: map[string][]*policy.Exception{}}
-	now.policies, now.policyChanges = compileAll(before.policies, before.policyChanges, policies.Items, func(p *v1alpha1.ImageScanPolicy) *policy.Policy {
-		compiled, _ := policy.Compile(p)
-		return compiled
-	})
-	now.exceptions, now.exceptionChanges = compileAll(before.exceptions, before.exceptionChanges, exceptions.Items, func(e *v1alpha1.ImageScanException) *policy.Exception {
-		compiled, _ := policy.CompileException(e, r.maxLifetime)
-		return compiled
-	})
-	for _, p := range now.policies {
-		now.sorted = append(now.sorted, p.compiled)
-	}
-	slices.SortFunc(now.sorted, func(a, b *policy.Policy) int { return strings.Compare(a.Name(), b.Name()) })
-	for key, e := range now.exceptions {
-		now.byNamespace[key.Namespace] = append(now.byNamespace[key.Namespace], e.compiled)
-	}
-	r.inForce.Store(now)
-	return ctrl.Result{}, nil
-}
-
-// compileAll compiles the objects that are not in before, and counts a change if
-// there are others than before.
-func compileAll[T any, O interface {
-	*T
-	client.Object
-}, C comparable](before map[types.NamespacedName]revision[C], changes uint64, objects []T, compile func(O) C) (map[types.NamespacedName]revision[C], uint64) {
-	now := make(map[types.NamespacedName]revision[C], len(objects))
-	for i := range objects {
-		o := O(&objects[i])
-		key := client.ObjectKeyFromObject(o)
-		one, known := before[key]
-		if !known || one.uid != o.GetUID() || one.generation != o.GetGeneration() {
-			one = revision[C]{o.GetUID(), o.GetGeneration(), compile(o)}
+// Reconcile reads all policies or all exceptions of the cluster, and puts them into
+// force. If they cannot be read, those before stay in force. Errors of compiling are
+// for the status: an invalid policy fails closed, an invalid exception admits nothing.
+func (r *Rules) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	now := *r.inForce.Load()
+	if request.Name == readPolicies {
+		var list v1alpha1.ImageScanPolicyList
+		// Nothing is copied: compiling modifies nothing.
+		if err := r.reader.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+			return ctrl.Result{}, fmt.Errorf("read policies: %w", err)
 		}
-		now[key] = one
+		now.policies = nil
+		for i := range list.Items {
+			compiled, _ := policy.Compile(&list.Items[i])
+			now.policies = append(now.policies, compiled)
+		}
+		slices.SortFunc(now.policies, func(a, b *policy.Policy) int { return strings.Compare(a.Name(), b.Name()) })
+		now.policyChanges++
+	} else {
+		var list v1alpha1.ImageScanExceptionList
+		if err := r.reader.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+			return ctrl.Result{}, fmt.Errorf("read exceptions: %w", err)
+		}
+		now.exceptions = map[string][]*policy.Exception{}
+		for i := range list.Items {
+			compiled, _ := policy.CompileException(&list.Items[i], r.maxLifetime)
+			now.exceptions[compiled.Namespace()] = append(now.exceptions[compiled.Namespace()], compiled)
+		}
+		now.exceptionChanges++
 	}
-	if !maps.Equal(before, now) {
-		changes++
-	}
-	return now, changes
+	r.inForce.Store(&now)
+	return ctrl.Result{}, nil
 }
 
 // crdInterval is the time from one check of the CustomResourceDefinition to the next.

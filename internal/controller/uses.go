@@ -16,20 +16,20 @@ import (
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// Bounds of writing uses: at most one write for an exception in usesInterval by each
-// replica, however often it is used, and lastUsesTimeout for the last ones.
 const (
-	usesInterval    = time.Minute
+	// usesInterval is how often a replica writes the uses of exceptions.
+	usesInterval = 20 * time.Second
+	// lastUsesTimeout bounds the write at the end.
 	lastUsesTimeout = 5 * time.Second
 )
 
 // ExceptionUses adds up how often exceptions are used, and writes that into their
-// status. Every replica adds its own. See NewExceptionUses.
+// status. Every replica adds its own.
 type ExceptionUses struct {
-	live   client.Reader
-	client client.Client
-	log    *slog.Logger
-	wake   chan struct{}
+	// Live reads from the API server.
+	Live   client.Reader
+	Client client.Client
+	Log    *slog.Logger
 
 	mu      sync.Mutex
 	pending map[client.ObjectKey]uses
@@ -41,11 +41,6 @@ type uses struct {
 	last  time.Time
 }
 
-// NewExceptionUses returns an empty count. It reads from live and writes by c.
-func NewExceptionUses(live client.Reader, c client.Client, log *slog.Logger) *ExceptionUses {
-	return &ExceptionUses{live: live, client: c, log: log, wake: make(chan struct{}, 1), pending: map[client.ObjectKey]uses{}}
-}
-
 // Excepted counts a use. It returns at once.
 func (u *ExceptionUses) Excepted(use gate.ExceptionUse) {
 	u.add(client.ObjectKey{Namespace: use.Exception.Namespace(), Name: use.Exception.Name()}, uses{1, time.Now()})
@@ -54,28 +49,20 @@ func (u *ExceptionUses) Excepted(use gate.ExceptionUse) {
 func (u *ExceptionUses) add(key client.ObjectKey, more uses) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if u.pending == nil {
+		u.pending = map[client.ObjectKey]uses{}
+	}
 	sum := u.pending[key]
 	sum.count += more.count
 	if more.last.After(sum.last) {
 		sum.last = more.last
 	}
 	u.pending[key] = sum
-	select {
-	case u.wake <- struct{}{}:
-	default:
-	}
 }
 
-// Start writes the first use at once, and those that follow after usesInterval, until
-// ctx ends; then what is left.
+// Start writes the uses every usesInterval until ctx ends, and then what is left.
 func (u *ExceptionUses) Start(ctx context.Context) error {
-	wait.UntilWithContext(ctx, func(ctx context.Context) {
-		select {
-		case <-ctx.Done():
-		case <-u.wake:
-			u.flush(ctx)
-		}
-	}, usesInterval)
+	wait.UntilWithContext(ctx, u.flush, usesInterval)
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastUsesTimeout)
 	defer cancel()
 	u.flush(last)
@@ -86,12 +73,12 @@ func (u *ExceptionUses) Start(ctx context.Context) error {
 func (u *ExceptionUses) flush(ctx context.Context) {
 	u.mu.Lock()
 	pending := u.pending
-	u.pending = map[client.ObjectKey]uses{}
+	u.pending = nil
 	u.mu.Unlock()
 	for key, n := range pending {
 		if err := u.write(ctx, key, n); err != nil && !apierrors.IsNotFound(err) {
 			u.add(key, n)
-			u.log.Warn("uses of an exception not written: they are written later", "namespace", key.Namespace, "name", key.Name, "error", err)
+			u.Log.Warn("uses of an exception not written: they are written later", "namespace", key.Namespace, "name", key.Name, "error", err)
 		}
 	}
 }
@@ -99,7 +86,7 @@ func (u *ExceptionUses) flush(ctx context.Context) {
 func (u *ExceptionUses) write(ctx context.Context, key client.ObjectKey, n uses) error {
 	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		var e v1alpha1.ImageScanException
-		if err := u.live.Get(ctx, key, &e); err != nil {
+		if err := u.Live.Get(ctx, key, &e); err != nil {
 			return err
 		}
 		before := e.DeepCopy()
@@ -107,6 +94,6 @@ func (u *ExceptionUses) write(ctx context.Context, key client.ObjectKey, n uses)
 		if e.Status.LastUsed == nil || n.last.After(e.Status.LastUsed.Time) {
 			e.Status.LastUsed = &metav1.Time{Time: n.last}
 		}
-		return u.client.Status().Patch(ctx, &e, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+		return u.Client.Status().Patch(ctx, &e, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 	})
 }

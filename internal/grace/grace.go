@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"time"
 
@@ -32,48 +33,17 @@ type Graces struct {
 	Client client.Client
 	Log    *slog.Logger
 
-	// passed holds the images that passed and have no exception yet.
-	passed map[image]passing
+	// passed holds when images that have no exception last passed.
+	passed map[image]time.Time
 }
 
 // image is the image of one digest in one namespace, by one policy.
 type image struct{ namespace, policy, digest string }
 
-// passing is when an image last passed, and since when it no longer does; zero: it
-// still does.
-type passing struct{ at, worsened time.Time }
-
-// until returns how long the passing counts if the policy's grace lasts period.
-func (p passing) until(period time.Duration) time.Time {
-	if p.worsened.IsZero() {
-		return p.at.Add(period)
-	}
-	return p.worsened.Add(period)
-}
-
-// Summary counts the running images that have grace by one policy.
-type Summary struct {
-	Images int
-	// NextEnd is when the first of these graces ends.
-	NextEnd time.Time
-	digests map[string]bool
-}
-
-func (s *Summary) add(digest string, end time.Time) {
-	if s.digests == nil {
-		s.digests = map[string]bool{}
-	}
-	s.digests[digest] = true
-	s.Images = len(s.digests)
-	if s.NextEnd.IsZero() || end.Before(s.NextEnd) {
-		s.NextEnd = end
-	}
-}
-
 // Settle grants a grace to what passed before and no longer does, and deletes the
-// exceptions of graces that are over. complete says that the audit could read
-// everything. It returns the graces under way, by policy.
-func (g *Graces) Settle(ctx context.Context, seen *Sightings, complete bool, now time.Time) (map[string]Summary, error) {
+// exceptions of graces that are over. seen is all that runs. It returns the graces
+// under way, by policy.
+func (g *Graces) Settle(ctx context.Context, seen *Sightings, now time.Time) (map[string]*v1alpha1.AuditGrace, error) {
 	policies, err := g.policies(ctx)
 	if err != nil {
 		return nil, err
@@ -86,11 +56,11 @@ func (g *Graces) Settle(ctx context.Context, seen *Sightings, complete bool, now
 	for i := range exceptions.Items {
 		granted[imageOf(&exceptions.Items[i])] = &exceptions.Items[i]
 	}
-	g.remember(seen, granted, policies, complete, now)
-	failures := g.grant(ctx, seen, granted, policies)
-	summaries := map[string]Summary{}
+	g.remember(seen, policies, now)
+	failures := g.grant(ctx, seen, granted, policies, now)
+	underWay := map[string]*v1alpha1.AuditGrace{}
 	for name := range policies {
-		summaries[name] = Summary{}
+		underWay[name] = &v1alpha1.AuditGrace{}
 	}
 	for one, e := range granted {
 		admits, bad := seen.bad[one]
@@ -98,15 +68,17 @@ func (g *Graces) Settle(ctx context.Context, seen *Sightings, complete bool, now
 		ended := !now.Before(end)
 		switch {
 		// One that has ended stays as long as its image runs, to say so.
-		case policies[one.policy] == nil, complete && !bad && (ended || seen.passed[one]):
+		case policies[one.policy] == nil, !bad && (ended || seen.passed[one]):
 			failures = append(failures, g.revoke(ctx, e))
 		case admits && !ended:
-			s := summaries[one.policy]
-			s.add(one.digest, end)
-			summaries[one.policy] = s
+			all := underWay[one.policy]
+			all.Images++
+			if all.NextEnd.IsZero() || end.Before(all.NextEnd.Time) {
+				all.NextEnd = metav1.NewTime(end)
+			}
 		}
 	}
-	return summaries, errors.Join(failures...)
+	return underWay, errors.Join(failures...)
 }
 
 // policies returns those that give grace.
@@ -125,34 +97,25 @@ func (g *Graces) policies(ctx context.Context) (map[string]*policy.Policy, error
 	return giving, nil
 }
 
-// remember notes what passed, and since when it no longer does.
-func (g *Graces) remember(
-	seen *Sightings, granted map[image]*v1alpha1.ImageScanException, policies map[string]*policy.Policy, complete bool, now time.Time,
-) {
+// remember notes what passes, and forgets what has not passed for the period of a grace.
+func (g *Graces) remember(seen *Sightings, policies map[string]*policy.Policy, now time.Time) {
 	if g.passed == nil {
-		g.passed = map[image]passing{}
+		g.passed = map[image]time.Time{}
 	}
-	for one, p := range g.passed {
-		given := policies[one.policy]
-		if given == nil || !now.Before(p.until(given.GracePeriod())) {
-			delete(g.passed, one)
-			continue
-		}
-		if _, bad := seen.bad[one]; bad && p.worsened.IsZero() {
-			g.passed[one] = passing{p.at, now}
-		}
-	}
+	maps.DeleteFunc(g.passed, func(one image, at time.Time) bool {
+		giving := policies[one.policy]
+		return giving == nil || !now.Before(at.Add(giving.GracePeriod()))
+	})
 	dropped := 0
 	for one := range seen.passed {
-		before, known := g.passed[one]
+		_, known := g.passed[one]
 		_, bad := seen.bad[one]
-		unclear := !complete && (granted[one] != nil || !before.worsened.IsZero())
 		switch {
-		case bad, unclear, policies[one.policy] == nil:
+		case bad, policies[one.policy] == nil:
 		case !known && len(g.passed) >= maxRemembered:
 			dropped++
 		default:
-			g.passed[one] = passing{at: now}
+			g.passed[one] = now
 		}
 	}
 	if dropped > 0 {
@@ -163,14 +126,14 @@ func (g *Graces) remember(
 // grant creates an exception for each image that passed before and that a grace
 // would admit. What cannot be written is tried again in the next audit.
 func (g *Graces) grant(
-	ctx context.Context, seen *Sightings, granted map[image]*v1alpha1.ImageScanException, policies map[string]*policy.Policy,
+	ctx context.Context, seen *Sightings, granted map[image]*v1alpha1.ImageScanException, policies map[string]*policy.Policy, now time.Time,
 ) (failures []error) {
-	for one, p := range g.passed {
-		if !seen.bad[one] || p.worsened.IsZero() {
+	for one := range g.passed {
+		if !seen.bad[one] {
 			continue
 		}
 		if granted[one] == nil {
-			e := newException(one, p.worsened, policies[one.policy].GracePeriod())
+			e := newException(one, now, policies[one.policy].GracePeriod())
 			err := g.Client.Create(ctx, e)
 			switch {
 			case err == nil:
@@ -197,7 +160,7 @@ func (g *Graces) revoke(ctx context.Context, e *v1alpha1.ImageScanException) err
 
 // newException returns the exception of a grace. Its name makes it the only one of
 // its namespace, policy and digest.
-func newException(one image, worsened time.Time, period time.Duration) *v1alpha1.ImageScanException {
+func newException(one image, now time.Time, period time.Duration) *v1alpha1.ImageScanException {
 	_, hex, _ := strings.Cut(one.digest, ":")
 	return &v1alpha1.ImageScanException{
 		ObjectMeta: metav1.ObjectMeta{
@@ -205,8 +168,8 @@ func newException(one image, worsened time.Time, period time.Duration) *v1alpha1
 			Labels: map[string]string{v1alpha1.GraceLabel: one.policy},
 		},
 		Spec: v1alpha1.ImageScanExceptionSpec{
-			Images: []string{one.digest}, Policies: []string{one.policy}, ExpiresAt: metav1.NewTime(worsened.Add(period).Truncate(time.Second)),
-			Reason: fmt.Sprintf("grace of policy %s: the image ran here and passed, and no longer does since %s", one.policy, worsened.UTC().Format(time.RFC3339)),
+			Images: []string{one.digest}, Policies: []string{one.policy}, ExpiresAt: metav1.NewTime(now.Add(period).Truncate(time.Second)),
+			Reason: fmt.Sprintf("grace of policy %s: the image ran here and passed, and no longer does since %s", one.policy, now.UTC().Format(time.RFC3339)),
 		},
 	}
 }

@@ -84,20 +84,20 @@ var (
 )
 
 // audit has an audit see images, and returns the graces of policy p.
-func (w *world) audit(complete bool, images ...seen) grace.Summary {
+func (w *world) audit(images ...seen) *v1alpha1.AuditGrace {
 	w.t.Helper()
-	summaries, err := w.settle(complete, images...)
+	graces, err := w.settle(images...)
 	w.check(err)
-	return summaries["p"]
+	return graces["p"]
 }
 
 func (w *world) turnsBad() {
 	w.t.Helper()
-	w.audit(true, passes)
-	w.audit(true, isBad)
+	w.audit(passes)
+	w.audit(isBad)
 }
 
-func (w *world) settle(complete bool, images ...seen) (map[string]grace.Summary, error) {
+func (w *world) settle(images ...seen) (map[string]*v1alpha1.AuditGrace, error) {
 	var s grace.Sightings
 	for _, one := range images {
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "web"}}
@@ -116,7 +116,7 @@ func (w *world) settle(complete bool, images ...seen) (map[string]grace.Summary,
 		}
 		s.Add(pod, &gate.Decision{Sightings: []gate.Sighting{one.Sighting}})
 	}
-	return w.Settle(w.t.Context(), &s, complete, w.now)
+	return w.Settle(w.t.Context(), &s, w.now)
 }
 
 // reports has the node say which image the container runs.
@@ -148,7 +148,7 @@ func (w *world) check(err error) {
 	}
 }
 
-func (w *world) wantsImages(want int, got grace.Summary) {
+func (w *world) wantsImages(want int32, got *v1alpha1.AuditGrace) {
 	w.t.Helper()
 	if got.Images != want {
 		w.t.Errorf("%d images have grace, want %d", got.Images, want)
@@ -167,12 +167,12 @@ const untilMonday = "prod a 2026-11-30T12:00:00Z"
 func TestWhatPassedAndTurnsBadIsGrantedAnException(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	if got := w.audit(true, passes); got.Images != 0 {
+	if got := w.audit(passes); got.Images != 0 {
 		t.Errorf("got %+v", got)
 	}
 	w.wants()
-	got := w.audit(true, isBad)
-	if got.Images != 1 || !got.NextEnd.Equal(now.Add(week)) {
+	got := w.audit(isBad)
+	if got.Images != 1 || !got.NextEnd.Time.Equal(now.Add(week)) {
 		t.Errorf("got %+v", got)
 	}
 	w.wants(untilMonday)
@@ -233,8 +233,8 @@ func TestOnlyWhatTheNodeReportsHasPassed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.audit(true, tt.seen)
-			w.audit(true, isBad)
+			w.audit(tt.seen)
+			w.audit(isBad)
 			if got := len(w.granted()) == 1; got != tt.granted {
 				t.Errorf("granted is %t, want %t", got, tt.granted)
 			}
@@ -249,22 +249,22 @@ func TestWhatGetsNoGrace(t *testing.T) {
 	passesOther := passes
 	passesOther.Policy = "without"
 	tests := map[string]func(*world){
-		"an image that was always bad":       func(w *world) { w.audit(true, isBad); w.audit(true, isBad) },
-		"another namespace":                  func(w *world) { w.audit(true, passes); w.audit(true, elsewhere) },
-		"another digest":                     func(w *world) { w.audit(true, passes); w.audit(true, other) },
-		"a policy that gives none":           func(w *world) { w.audit(true, passes, passesOther); w.audit(true, byOther) },
-		"malicious files":                    func(w *world) { w.audit(true, passes); w.audit(true, hasMalware) },
-		"malicious files in one of the pods": func(w *world) { w.audit(true, passes); w.audit(true, isBad, hasMalware, isBad) },
-		"an image that is bad in one pod":    func(w *world) { w.audit(true, passes, isBad); w.audit(true, isBad) },
-		"an image that turned bad unwatched": func(w *world) { w.audit(true, passes); w.newLeader(); w.audit(true, isBad) },
-		"an image that passed too long ago":  func(w *world) { w.audit(true, passes); w.now = now.Add(week); w.audit(true, isBad) },
+		"an image that was always bad":       func(w *world) { w.audit(isBad); w.audit(isBad) },
+		"another namespace":                  func(w *world) { w.audit(passes); w.audit(elsewhere) },
+		"another digest":                     func(w *world) { w.audit(passes); w.audit(other) },
+		"a policy that gives none":           func(w *world) { w.audit(passes, passesOther); w.audit(byOther) },
+		"malicious files":                    func(w *world) { w.audit(passes); w.audit(hasMalware) },
+		"malicious files in one of the pods": func(w *world) { w.audit(passes); w.audit(isBad, hasMalware, isBad) },
+		"an image that is bad in one pod":    func(w *world) { w.audit(passes, isBad); w.audit(isBad) },
+		"an image that turned bad unwatched": func(w *world) { w.audit(passes); w.newLeader(); w.audit(isBad) },
+		"an image that passed too long ago":  func(w *world) { w.audit(passes); w.now = now.Add(week); w.audit(isBad) },
 		"malicious files for the whole period": func(w *world) {
-			w.audit(true, passes)
-			w.audit(true, hasMalware)
+			w.audit(passes)
+			w.audit(hasMalware)
 			w.now = now.Add(week)
-			w.audit(true, isBad)
+			w.audit(isBad)
 		},
-		"an image of which nothing is reported": func(w *world) { w.audit(true, passes); w.audit(true) },
+		"an image of which nothing is reported": func(w *world) { w.audit(passes); w.audit() },
 	}
 	for name, act := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -279,70 +279,59 @@ func TestWhatGetsNoGrace(t *testing.T) {
 func TestGraces(t *testing.T) {
 	t.Parallel()
 	for name, act := range map[string]func(*world){
-		"the time counts from the first audit that saw it": func(w *world) {
-			w.audit(true, passes)
-			w.audit(true, hasMalware)
-			w.now = now.Add(24 * time.Hour)
-			w.audit(true, isBad)
-			w.wants(untilMonday)
-		},
 		"each image has its grace once, which stays as long as the image runs": func(w *world) {
 			w.turnsBad()
 			w.now = now.Add(week - time.Second)
-			w.wantsImages(1, w.audit(true, isBad))
+			w.wantsImages(1, w.audit(isBad))
 			w.now = now.Add(week)
-			w.wantsImages(0, w.audit(true, isBad))
+			w.wantsImages(0, w.audit(isBad))
 			w.wants(untilMonday)
-			w.audit(false)
-			w.wants(untilMonday)
-			w.audit(true)
+			w.audit()
 			w.wants()
-			w.audit(true, isBad)
+			w.audit(isBad)
 			w.wants()
 		},
 		"a grace is ended by deleting it": func(w *world) {
 			w.turnsBad()
 			w.check(w.DeleteAllOf(w.t.Context(), &v1alpha1.ImageScanException{}, client.InNamespace("prod")))
-			w.audit(true, isBad)
+			w.audit(isBad)
 			w.wants()
 		},
 		"an image that passes again has another grace later": func(w *world) {
 			w.turnsBad()
 			w.now = now.Add(time.Hour)
-			w.audit(false, passes) // what could not be read may be bad
-			w.wants(untilMonday)
-			w.audit(true, passes)
+			w.audit(passes)
 			w.wants()
-			w.audit(true, isBad)
+			w.audit(isBad)
 			w.wants("prod a 2026-11-30T13:00:00Z")
 		},
 		"a grace whose image does not run now stays": func(w *world) {
 			w.turnsBad()
 			w.newLeader()
-			w.wantsImages(0, w.audit(true))
+			w.wantsImages(0, w.audit())
 			w.wants(untilMonday)
 		},
 		"a grace goes with the policy that gave it": func(w *world) {
 			w.turnsBad()
 			w.check(w.WithWatch.Delete(w.t.Context(), &v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}}))
-			w.audit(false, isBad)
+			w.audit(isBad)
 			w.wants()
 		},
 		"exceptions of people are left alone": func(w *world) {
 			e := &v1alpha1.ImageScanException{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "mine"}}
 			e.Spec = v1alpha1.ImageScanExceptionSpec{Images: []string{digestA}, Policies: []string{"gone"}, ExpiresAt: metav1.NewTime(now.Add(-week))}
 			w.check(w.Create(w.t.Context(), e))
-			w.audit(true, passes)
+			w.audit(passes)
 			w.wants("prod a 2026-11-16T12:00:00Z")
 		},
 		"what cannot be written is tried again": func(w *world) {
-			w.audit(true, passes)
+			w.audit(passes)
 			w.fail = errors.New("out of order")
-			if _, err := w.settle(true, isBad); err == nil || !strings.Contains(err.Error(), `grant grace in namespace "prod": out of order`) {
+			if _, err := w.settle(isBad); err == nil || !strings.Contains(err.Error(), `grant grace in namespace "prod": out of order`) {
 				w.t.Errorf("got %v", err)
 			}
-			w.fail, w.now = nil, now.Add(time.Hour)
-			w.audit(true, isBad)
+			w.fail = nil
+			w.audit(isBad)
 			w.wants(untilMonday)
 		},
 	} {

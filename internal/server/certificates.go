@@ -40,16 +40,6 @@ func (c *certificates) follow(manager ctrl.Manager) error {
 	return nil
 }
 
-// lead has the leader's manager keep the CA in the Secret, if there is one.
-func (c *certificates) lead(manager ctrl.Manager) error {
-	if c.replica == nil || c.replica.Secret.Name == "" {
-		return nil
-	}
-	ca := &controller.CA{Serving: c.replica.Serving}
-	ca.Client = manager.GetClient()
-	return ca.SetupWithManager(manager)
-}
-
 func (g *Server) newCertificates() (*certificates, error) {
 	switch w := &g.Config.Webhook; {
 	case !w.OwnCertificates():
@@ -120,10 +110,10 @@ func (g *Server) ownCertificates() (*certificates, error) {
 	}
 	c := &certificates{source: issuer.GetCertificate}
 	if w.ConfigurationName != "" {
-		c.replica = &controller.Certificates{Serving: controller.Serving{
+		c.replica = &controller.Certificates{
 			Secret: g.caSecret(), Configurations: controller.WebhookConfigurations{Validating: w.ConfigurationName, Mutating: w.MutatingConfigurationName},
 			Issuer: issuer, Clock: clock.RealClock{}, Log: g.Log.With("component", "certificates"),
-		}}
+		}
 	}
 	return c, nil
 }

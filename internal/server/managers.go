@@ -74,9 +74,6 @@ func (g *Server) newLeader() (ctrl.Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare the election: %w", err)
 	}
-	if err := g.certificates.lead(manager); err != nil {
-		return nil, err
-	}
 	exceptions := &controller.ExceptionStatus{
 		Client: manager.GetClient(), Events: manager.GetEventRecorder(eventSource), Clock: clock.RealClock{}, MaxLifetime: g.maxLifetime(),
 	}
@@ -105,11 +102,10 @@ func (g *Server) newAudit(known *inventory.Inventory) audit.Options {
 		Decide: decider.Decide, ExemptNamespaces: g.exemptNamespaces(), Interval: time.Duration(g.Config.Audit.Interval),
 		Reports: audit.Reports(g.Config.Audit.Reports), Ready: g.rules.Ready, Metrics: audit.NewMetrics(metrics.Registry), Clock: clock.RealClock{},
 		Log: g.Log.With("component", "audit"),
-		Triggers: []audit.Trigger{
-			{Name: "policies", Prompt: true, Value: func() any { return g.rules.PolicyChanges() }},
-			{Name: "hss", Prompt: true, Value: func() any { return g.hss.Condition().Status }},
-			{Name: "exceptions", Value: func() any { return g.rules.ExceptionsState(time.Now()) }},
-			{Name: "images", Value: func() any { return known.Changes() }},
+		State: func() audit.State {
+			return audit.State{
+				Prompt: [2]any{g.rules.PolicyChanges(), g.hss.Condition().Status}, Patient: [2]any{g.rules.ExceptionChanges(), known.Changes()},
+			}
 		},
 	}
 }

@@ -30,9 +30,7 @@ type lookupMetrics struct {
 	asked   *prometheus.HistogramVec
 	listed  *prometheus.CounterVec
 	details *prometheus.HistogramVec
-	breaker *prometheus.CounterVec
 	synced  *prometheus.CounterVec
-	rows    *prometheus.CounterVec
 }
 
 var _ inventory.Observer = (*lookupMetrics)(nil)
@@ -55,11 +53,8 @@ func newLookupMetrics(registry prometheus.Registerer, log *slog.Logger) *lookupM
 			"Scans whose vulnerabilities were wanted one by one, by project and by where the answer came from.", "project", "outcome"),
 		details: times("hssgate_hss_vulnerabilities_duration_seconds",
 			"Time of each question to HSS for the vulnerabilities of one scan, all pages and retries included."),
-		breaker: counter("hssgate_hss_breaker_changes_total",
-			"How often a project's circuit breaker became open, half-open or closed.", "project", "state"),
 		synced: counter("hssgate_hss_syncs_total",
 			"Synchronisations of a project, whole (full) or of what changed (changes).", "project", "kind", "outcome"),
-		rows: counter("hssgate_hss_synced_rows_total", "Rows that HSS sent for synchronisations.", "project"),
 	}
 }
 
@@ -93,9 +88,8 @@ func (m *lookupMetrics) Credentials(project, refused string) {
 	m.log.Info("HSS accepts the credentials again", "project", project)
 }
 
-// Breaker counts a change, and logs the ones between well and not.
+// Breaker logs the changes between well and not.
 func (m *lookupMetrics) Breaker(project string, state inventory.BreakerState) {
-	m.breaker.WithLabelValues(project, string(state)).Inc()
 	switch state {
 	case inventory.BreakerOpen:
 		m.log.Warn("HSS fails, so it is not asked for a while", "project", project)
@@ -112,7 +106,6 @@ func (m *lookupMetrics) Synced(project string, s inventory.Synchronisation) {
 		kind = "full"
 	}
 	m.synced.WithLabelValues(project, kind, outcomeOf(s.Err)).Inc()
-	m.rows.WithLabelValues(project).Add(float64(s.Rows))
 	if s.Err != nil {
 		m.log.Warn("the project was not synchronised in full", "project", project, "kind", kind, "rows", s.Rows, "error", s.Err)
 	}
@@ -174,29 +167,23 @@ type countingTransport struct {
 	requests *prometheus.CounterVec
 }
 
-// RoundTrip sends the request.
+// RoundTrip sends the request. The codes that are counted are bounded, whatever answers.
 func (t *countingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := t.RoundTripper.RoundTrip(r)
-	t.requests.WithLabelValues(codeOf(response, err)).Inc()
+	code := "none"
+	if err == nil {
+		code = "other"
+		if http.StatusText(response.StatusCode) != "" {
+			code = strconv.Itoa(response.StatusCode)
+		}
+	}
+	t.requests.WithLabelValues(code).Inc()
 	return response, err
 }
 
 // CloseIdleConnections closes those of the transport that sends.
 func (t *countingTransport) CloseIdleConnections() {
 	(&http.Client{Transport: t.RoundTripper}).CloseIdleConnections()
-}
-
-// codeOf returns one of a bounded number of codes, whatever answers.
-func codeOf(response *http.Response, err error) string {
-	const least, most = 100, 599
-	switch {
-	case err != nil:
-		return "none"
-	case response.StatusCode < least || response.StatusCode > most:
-		return "other"
-	default:
-		return strconv.Itoa(response.StatusCode)
-	}
 }
 
 // observeScans counts outcomes, and logs those that cost money or did not work.
@@ -245,7 +232,6 @@ func (m inventoryMetrics) Collect(to chan<- prometheus.Metric) {
 		gauge("hssgate_images", "Cached images, known to HSS (found) or not (notFound).", float64(n), "state", state)
 	}
 	gauge("hssgate_images_bytes", "Estimated memory of the cached images, bounded by cache.maxBytes.", float64(s.Bytes))
-	gauge("hssgate_vulnerability_lists", "Scans whose single vulnerabilities are cached.", float64(s.Lists))
 	gauge("hssgate_vulnerability_lists_bytes", "Estimated memory of the cached vulnerability lists.", float64(s.ListBytes))
 	for _, p := range s.Projects {
 		for _, state := range []inventory.BreakerState{inventory.BreakerClosed, inventory.BreakerOpen, inventory.BreakerHalfOpen} {

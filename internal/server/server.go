@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/hssgate/hssgate/config"
@@ -75,6 +76,7 @@ type Server struct {
 	rules        *controller.Rules
 	namespaces   *controller.Namespaces
 	hss          *controller.HSS
+	uses         *controller.ExceptionUses
 	warmUp       *warmUp
 	// tracer is nil unless the environment names a collector of traces.
 	tracer trace.Tracer
@@ -101,7 +103,7 @@ func (g *Server) Run(ctx context.Context) error {
 		return err
 	}
 	defer endTracing()
-	known, err := g.newInventory(ctx)
+	known, err := g.newInventory()
 	if err != nil {
 		return err
 	}
@@ -111,13 +113,15 @@ func (g *Server) Run(ctx context.Context) error {
 	}
 	decider := g.newGate(known)
 	g.warmUp = &warmUp{
-		live: g.manager.GetAPIReader(), references: decider.References, lookUp: known.Warm, decidable: g.rules.Ready,
-		registry: metrics.Registry, log: g.Log.With("component", "warm-up"),
+		live: g.manager.GetAPIReader(), references: decider.References, lookUp: known.Warm, decidable: g.rules.Ready, log: g.Log.With("component", "warm-up"),
 	}
-	if err := g.manager.Add(g.warmUp); err != nil {
-		return err
+	g.hss = controller.NewHSS(known.Check, g.Log.With("component", "inventory"))
+	g.uses = &controller.ExceptionUses{Live: g.manager.GetAPIReader(), Client: g.manager.GetClient(), Log: g.Log.With("component", "exceptions")}
+	for _, runnable := range []manager.Runnable{g.warmUp, g.hss, g.uses} {
+		if err := g.manager.Add(runnable); err != nil {
+			return err
+		}
 	}
-	g.hss = controller.NewHSS(checkHSS(known))
 	if g.Config.Audit.Enabled {
 		g.audit = g.newAudit(known)
 	}
@@ -135,7 +139,7 @@ func (g *Server) Run(ctx context.Context) error {
 // a function that sends the remaining spans.
 func (g *Server) startTracing(ctx context.Context) (end func(), err error) {
 	log := g.Log.With("component", "tracing")
-	provider, err := tracing.NewProvider(ctx, g.version(), metrics.Registry, log)
+	provider, err := tracing.NewProvider(ctx, g.version(), log)
 	if provider == nil {
 		return func() {}, err
 	}
@@ -149,7 +153,7 @@ func (g *Server) startTracing(ctx context.Context) (end func(), err error) {
 	}, nil
 }
 
-func (g *Server) newInventory(ctx context.Context) (*inventory.Inventory, error) {
+func (g *Server) newInventory() (*inventory.Inventory, error) {
 	clients, err := inventory.NewClients(g.Config, g.UserAgent, newRequestMetrics(metrics.Registry), g.traceCalls)
 	if err != nil {
 		return nil, fmt.Errorf("prepare to ask HSS: %w", err)
@@ -160,7 +164,6 @@ func (g *Server) newInventory(ctx context.Context) (*inventory.Inventory, error)
 		return nil, fmt.Errorf("prepare to ask HSS: %w", err)
 	}
 	metrics.Registry.MustRegister(inventoryMetrics(known.Stats))
-	go checkProjects(ctx, known.Check, g.Log.With("component", "inventory"))
 	return known, g.manager.Add(known)
 }
 
@@ -212,12 +215,8 @@ func (g *Server) newGate(known gate.Facts) *gate.Gate {
 // addWebhook serves all reviews on the webhook's port.
 func (g *Server) addWebhook(ctx context.Context, known *inventory.Inventory, decider *gate.Gate) error {
 	w, log := &g.Config.Webhook, g.Log.With("component", "webhook")
-	uses := controller.NewExceptionUses(g.manager.GetAPIReader(), g.manager.GetClient(), g.Log.With("component", "exceptions"))
-	if err := g.manager.Add(uses); err != nil {
-		return err
-	}
 	pods := NewHandler(g.Config, webhook.Options{
-		Decider: decider, Ready: g.rules.Ready, Metrics: webhook.NewMetrics(metrics.Registry), ExceptionUsed: uses.Excepted,
+		Decider: decider, Ready: g.rules.Ready, Metrics: webhook.NewMetrics(metrics.Registry), ExceptionUsed: g.uses.Excepted,
 		RequestScans: g.newScanner(known), Tracer: g.tracer, Version: g.version(), Log: log,
 	})
 	resources := webhook.NewResources(webhook.ResourceOptions{

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
@@ -23,21 +22,16 @@ import (
 // NewProvider returns what makes and exports spans as the standard OTEL_* variables of the environment say,
 // or nil if they name no OTLP endpoint. A collector that is down is no error. Shut the provider down to send
 // the spans that wait.
-func NewProvider(ctx context.Context, version string, registry prometheus.Registerer, log *slog.Logger) (*sdktrace.TracerProvider, error) {
+func NewProvider(ctx context.Context, version string, log *slog.Logger) (*sdktrace.TracerProvider, error) {
 	if set, err := endpointSet(); err != nil || !set {
 		return nil, err
 	}
 	otel.SetLogger(logr.Discard()) // its messages repeat headers that can't be parsed
-	spans := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "hssgate_trace_spans_total", Help: "Spans sent to the OpenTelemetry collector, by outcome.",
-	}, []string{"outcome"})
-	registry.MustRegister(spans)
-	client, err := otlptracehttp.New(ctx)
+	exporter, err := otlptracehttp.New(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("create the exporter of traces: %w", err)
 	}
-	e := &exporter{SpanExporter: client, spans: spans, log: log, lines: rate.NewLimiter(rate.Every(time.Minute), 1)}
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { e.warn(0, err) }))
+	otel.SetErrorHandler(&failures{log, rate.NewLimiter(rate.Every(time.Minute), 1)})
 	instance, _ := os.Hostname() // the pod's name
 	about, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithAttributes(
 		attribute.String("service.name", "hssgate"), attribute.String("service.version", version), attribute.String("service.instance.id", instance),
@@ -45,7 +39,7 @@ func NewProvider(ctx context.Context, version string, registry prometheus.Regist
 	if err != nil && !errors.Is(err, resource.ErrPartialResource) {
 		return nil, fmt.Errorf("describe this process for traces: %w", err)
 	}
-	return sdktrace.NewTracerProvider(sdktrace.WithBatcher(e), sdktrace.WithResource(about)), nil
+	return sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(about)), nil
 }
 
 // endpointSet reports whether the environment names an endpoint for traces, and checks it: the exporter
@@ -69,29 +63,15 @@ func endpointSet() (bool, error) {
 	return set, nil
 }
 
-// exporter counts spans and logs failures, at most once a minute.
-type exporter struct {
-	sdktrace.SpanExporter
-
-	spans *prometheus.CounterVec
+// failures logs why spans were not exported, at most once a minute.
+type failures struct {
 	log   *slog.Logger
 	lines *rate.Limiter
 }
 
-// ExportSpans sends spans.
-func (e *exporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
-	outcome := "success"
-	if err := e.SpanExporter.ExportSpans(ctx, spans); err != nil {
-		outcome = "failure"
-		e.warn(len(spans), err)
-	}
-	e.spans.WithLabelValues(outcome).Add(float64(len(spans)))
-	return nil
-}
-
-// warn logs an error without the headers' values and without more than a line of the collector's answer.
-func (e *exporter) warn(spans int, err error) {
-	if !e.lines.Allow() {
+// Handle logs an error without the headers' values and without more than a line of the collector's answer.
+func (f *failures) Handle(err error) {
+	if !f.lines.Allow() {
 		return
 	}
 	text, _, _ := strings.Cut(err.Error(), "\n")
@@ -100,5 +80,5 @@ func (e *exporter) warn(spans int, err error) {
 		decoded, _ := url.PathUnescape(value)
 		text = redact(text, strings.TrimSpace(value), strings.TrimSpace(decoded))
 	}
-	e.log.Warn("traces not sent to the OpenTelemetry collector", "spans", spans, "error", text[:min(len(text), 500)])
+	f.log.Warn("traces not sent to the OpenTelemetry collector", "error", text[:min(len(text), 500)])
 }

@@ -453,7 +453,7 @@ type AuditStatus struct {
 
 // AuditGrace counts the images that run under grace.
 type AuditGrace struct {
-	// Images is how many there are, by their digests.
+	// Images is how many there are, by digest, in each namespace.
 	Images int32 `json:"images"`
 	// NextEnd is when the first grace ends.
 	NextEnd metav1.Time `json:"nextEnd"`
