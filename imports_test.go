@@ -56,7 +56,7 @@ func directions() map[string]direction {
 		"internal/grace":            {ours: []string{"internal/gate", "internal/image", "policy", "policy/v1alpha1"}, others: anything, never: []string{hss}},
 		"internal/audit":            {ours: []string{"internal/audit", "internal/gate", "internal/grace", "internal/image", "policy", "policy/v1alpha1"}, others: anything, never: []string{hss}},
 		"internal/controller":       {ours: []string{"hss", "internal/controller", "internal/certificate", "internal/gate", "internal/inventory", "policy", "policy/glob", "policy/v1alpha1"}, others: anything},
-		"internal/tracing":          {ours: []string{"internal/tracing"}, others: []string{"go.opentelemetry.io/otel", "github.com/prometheus/client_golang", "golang.org/x/time", "github.com/go-logr/logr"}, never: []string{client, controller, hss}},
+		"internal/tracing":          {ours: []string{"internal/tracing"}, others: []string{"go.opentelemetry.io/otel", "go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp", "github.com/prometheus/client_golang", "golang.org/x/time", "github.com/go-logr/logr"}, never: []string{client, controller, hss}},
 		"internal/server":           {ours: anything, others: anything},
 		"charts":                    {},
 		"config/presets":            {},

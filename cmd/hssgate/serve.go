@@ -58,7 +58,7 @@ into the ValidatingWebhookConfiguration that the configuration names
 	flags.StringVar(&f.cluster.kubeconfig, "kubeconfig", "", kubeconfigUsage)
 	flags.StringVar(&f.caFile, "ca-file", "", "write the CA of hssgate's own certificates into this file (PEM)")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "admit everything, and warn of what would be denied")
-	flags.BoolVar(&f.leaderElect, "leader-elect", inCluster, "elect a leader that writes the status of policies and renews certificates; default: in a cluster")
+	flags.BoolVar(&f.leaderElect, "leader-elect", inCluster, "elect a leader that audits and writes the status of policies; default: in a cluster")
 	flags.DurationVar(&f.delay, "shutdown-delay", delay, "how long to go on answering after SIGTERM; default: 10s in a cluster")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "json", "json or text")

@@ -17,7 +17,6 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
 
 	"github.com/hssgate/hssgate/internal/certificate"
 )
@@ -75,12 +74,18 @@ func (c *Certificates) Ready() error {
 	return nil
 }
 
-// SetupWithManager follows the Secret and the webhook configurations on every replica.
+// SetupWithManager follows the Secret and the webhook configurations on every replica. The manager's cache must hold no others.
 func (c *Certificates) SetupWithManager(mgr ctrl.Manager) error {
-	err := c.Configurations.follow(mgr, "certificates", c.Secret).
-		WithOptions(ctrlcontroller.Options{NeedLeaderElection: new(false)}).
-		Complete(c)
-	if err != nil {
+	const name = "certificates"
+	watched := c.Configurations.objects()
+	if c.Secret.Name != "" {
+		watched = append(watched, &corev1.Secret{})
+	}
+	b := whenever(mgr, name, name)
+	for _, o := range watched {
+		b = b.Watches(o, enqueue(name))
+	}
+	if err := b.Complete(c); err != nil {
 		return fmt.Errorf("follow the CA: %w", err)
 	}
 	return nil

@@ -8,11 +8,8 @@ import (
 	"slices"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-	corev1 "k8s.io/api/core/v1"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/hssgate/hssgate/internal/certificate"
 )
@@ -25,41 +22,25 @@ type WebhookConfigurations struct {
 	Mutating string
 }
 
-// follow reconciles one key whenever one of the configurations or the Secret (optional) changes, and at the start.
-func (w WebhookConfigurations) follow(mgr ctrl.Manager, name string, secret client.ObjectKey) *builder.Builder {
-	named := func(key client.ObjectKey) builder.Predicates {
-		return builder.WithPredicates(predicate.NewPredicateFuncs(func(o client.Object) bool { return client.ObjectKeyFromObject(o) == key }))
-	}
-	b := whenever(mgr, name, name).
-		Watches(&admissionregistrationv1.ValidatingWebhookConfiguration{}, enqueue(name), named(client.ObjectKey{Name: w.Validating}))
+// objects returns an object of each name.
+func (w WebhookConfigurations) objects() []client.Object {
+	all := []client.Object{&admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: w.Validating}}}
 	if w.Mutating != "" {
-		b = b.Watches(&admissionregistrationv1.MutatingWebhookConfiguration{}, enqueue(name), named(client.ObjectKey{Name: w.Mutating}))
+		all = append(all, &admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: w.Mutating}})
 	}
-	if secret.Name != "" {
-		b = b.Watches(&corev1.Secret{}, enqueue(name), named(secret))
-	}
-	return b
+	return all
 }
 
 // read returns the webhook configurations that exist.
 func (w WebhookConfigurations) read(ctx context.Context, c client.Reader) ([]client.Object, error) {
 	var found []client.Object
-	for _, one := range []struct {
-		name string
-		into client.Object
-	}{
-		{w.Validating, &admissionregistrationv1.ValidatingWebhookConfiguration{}},
-		{w.Mutating, &admissionregistrationv1.MutatingWebhookConfiguration{}},
-	} {
-		if one.name == "" {
-			continue
-		}
-		err := c.Get(ctx, client.ObjectKey{Name: one.name}, one.into)
+	for _, o := range w.objects() {
+		err := c.Get(ctx, client.ObjectKeyFromObject(o), o)
 		if client.IgnoreNotFound(err) != nil {
-			return nil, fmt.Errorf("read the webhook configuration %q: %w", one.name, err)
+			return nil, fmt.Errorf("read the webhook configuration %q: %w", o.GetName(), err)
 		}
 		if err == nil {
-			found = append(found, one.into)
+			found = append(found, o)
 		}
 	}
 	return found, nil

@@ -16,6 +16,8 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
@@ -55,12 +57,24 @@ func (s *ExceptionStatus) SetupWithManager(mgr ctrl.Manager) error {
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("exception-status").
 		For(&v1alpha1.ImageScanException{}, builder.WithPredicates(changes())).
-		Watches(&v1alpha1.ImageScanPolicy{}, enqueueAll(s.Client, &v1alpha1.ImageScanExceptionList{}), builder.WithPredicates(changes())).
+		Watches(&v1alpha1.ImageScanPolicy{}, handler.EnqueueRequestsFromMapFunc(s.all), builder.WithPredicates(changes())).
 		Complete(s)
 	if err != nil {
 		return fmt.Errorf("write the status of exceptions: %w", err)
 	}
 	return nil
+}
+
+// all returns a request for each exception.
+func (s *ExceptionStatus) all(ctx context.Context, _ client.Object) (requests []ctrl.Request) {
+	var list v1alpha1.ImageScanExceptionList
+	if err := s.Client.List(ctx, &list); err != nil {
+		logf.FromContext(ctx).Error(err, "exceptions cannot be listed: their status stays as it is")
+	}
+	for i := range list.Items {
+		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+	}
+	return requests
 }
 
 // Reconcile writes the status if it differs, and returns when it will.

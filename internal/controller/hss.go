@@ -11,7 +11,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/inventory"
@@ -35,20 +34,16 @@ const (
 // changes. Every replica runs it: otherwise, wrong credentials would show only with
 // the first pod. See NewHSS.
 type HSS struct {
-	check   func(ctx context.Context) []inventory.ProjectCheck
-	log     *slog.Logger
-	last    atomic.Pointer[metav1.Condition]
-	changed chan event.GenericEvent
+	check func(ctx context.Context) []inventory.ProjectCheck
+	log   *slog.Logger
+	last  atomic.Pointer[metav1.Condition]
 }
 
 // NewHSS returns an HSS that has not been checked. check makes one signed call for
 // each project.
 func NewHSS(check func(ctx context.Context) []inventory.ProjectCheck, log *slog.Logger) *HSS {
-	return &HSS{check: check, log: log, changed: make(chan event.GenericEvent, 1)}
+	return &HSS{check: check, log: log}
 }
-
-// NeedLeaderElection returns false.
-func (h *HSS) NeedLeaderElection() bool { return false }
 
 // Start checks HSS until ctx ends, which is no error.
 func (h *HSS) Start(ctx context.Context) error {
@@ -62,10 +57,6 @@ func (h *HSS) Start(ctx context.Context) error {
 			h.log.Info("HSS answers", "message", now.Message)
 		} else {
 			h.log.Warn("HSS cannot be used", "reason", now.Reason, "message", now.Message)
-		}
-		select {
-		case h.changed <- event.GenericEvent{Object: &v1alpha1.ImageScanPolicy{}}:
-		default: // the policies are still to be written for an earlier change
 		}
 	}, hssInterval)
 	return nil

@@ -12,7 +12,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/glob"
@@ -50,19 +49,17 @@ type Status struct {
 
 // SetupWithManager follows the policies on the leader.
 func (s *Status) SetupWithManager(mgr ctrl.Manager) error {
-	b := ctrl.NewControllerManagedBy(mgr).
+	err := ctrl.NewControllerManagedBy(mgr).
 		Named("policy-status").
-		For(&v1alpha1.ImageScanPolicy{}, builder.WithPredicates(changes()))
-	if s.HSS != nil {
-		b = b.WatchesRawSource(source.Channel(s.HSS.changed, enqueueAll(s.Client, &v1alpha1.ImageScanPolicyList{})))
-	}
-	if err := b.Complete(s); err != nil {
+		For(&v1alpha1.ImageScanPolicy{}, builder.WithPredicates(changes())).
+		Complete(s)
+	if err != nil {
 		return fmt.Errorf("write the status of policies: %w", err)
 	}
 	return nil
 }
 
-// Reconcile writes the status if it differs.
+// Reconcile writes the status if it differs, and looks again after hssInterval.
 func (s *Status) Reconcile(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
 	var p v1alpha1.ImageScanPolicy
 	if err := s.Client.Get(ctx, r.NamespacedName, &p); err != nil {
@@ -80,7 +77,7 @@ func (s *Status) Reconcile(ctx context.Context, r ctrl.Request) (ctrl.Result, er
 	s.setGrace(set, p.Spec.Grace)
 	set.setEffective(s.ineffective(&p.Spec.Match))
 	_, err := writeStatus(ctx, s.Client, before, &p)
-	return ctrl.Result{}, err
+	return ctrl.Result{RequeueAfter: hssInterval}, err
 }
 
 // setHSS sets whether HSS answers. A new leader keeps what the last one wrote until

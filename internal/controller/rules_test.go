@@ -178,16 +178,14 @@ func TestNamespaceLabels(t *testing.T) {
 	namespace := func(name, env string) *corev1.Namespace {
 		return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"env": env}}}
 	}
-	namespaces := &controller.Namespaces{
-		Cache: newClient(t, nil, namespace("old", "prod")), Live: newClient(t, nil, namespace("old", "changed"), namespace("new", "dev")),
-	}
+	labels := controller.NamespaceLabels(newClient(t, nil, namespace("old", "prod")), newClient(t, nil, namespace("old", "changed"), namespace("new", "dev")))
 	// A known namespace comes from the cache, one made a moment ago from the API server.
 	for name, want := range map[string]string{"old": "prod", "new": "dev"} {
-		if got, err := namespaces.NamespaceLabels(t.Context(), name); err != nil || got["env"] != want {
+		if got, err := labels(t.Context(), name); err != nil || got["env"] != want {
 			t.Errorf("%s: got %v, %v, want env=%s", name, got, err, want)
 		}
 	}
-	if _, err := namespaces.NamespaceLabels(t.Context(), "nowhere"); !apierrors.IsNotFound(err) {
+	if _, err := labels(t.Context(), "nowhere"); !apierrors.IsNotFound(err) {
 		t.Errorf("labels of a namespace that isn't there: %v, want not found", err)
 	}
 }

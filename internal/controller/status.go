@@ -6,33 +6,10 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
-	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
-
-// enqueueAll maps every event to a request for each object of a kind.
-func enqueueAll(c client.Reader, empty client.ObjectList) handler.EventHandler {
-	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, _ client.Object) []ctrl.Request {
-		list, _ := empty.DeepCopyObject().(client.ObjectList) // of the same type
-		if err := c.List(ctx, list); err != nil {
-			logf.FromContext(ctx).Error(err, "objects cannot be listed: their status stays as it is", "kind", fmt.Sprintf("%T", list))
-			return nil
-		}
-		var requests []ctrl.Request
-		_ = meta.EachListItem(list, func(o runtime.Object) error {
-			if object, ok := o.(client.Object); ok {
-				requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(object)})
-			}
-			return nil
-		})
-		return requests
-	})
-}
 
 // writeStatus writes the status of an object if it differs from that before, and
 // reports whether it did.

@@ -60,7 +60,6 @@ func (g *Server) newManager() (ctrl.Manager, error) {
 func (g *Server) newLeader() (ctrl.Manager, error) {
 	manager, err := ctrl.NewManager(g.Cluster, ctrl.Options{
 		Scheme:                        g.manager.GetScheme(),
-		Cache:                         g.cacheOptions(),
 		MapperProvider:                func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return g.manager.GetRESTMapper(), nil },
 		Metrics:                       metricsserver.Options{BindAddress: disabled},
 		HealthProbeBindAddress:        disabled,
@@ -110,15 +109,13 @@ func (g *Server) newAudit(known *inventory.Inventory) audit.Options {
 	}
 }
 
-// cacheOptions limits the caches to what hssgate may read.
+// cacheOptions limits the cache to what hssgate may read.
 func (g *Server) cacheOptions() cache.Options {
 	name := func(of string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", of) }
-	namespace := &metav1.PartialObjectMetadata{}
-	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	only := map[client.Object]cache.ByObject{
 		&admissionregistrationv1.ValidatingWebhookConfiguration{}: {Field: name(g.Config.Webhook.ConfigurationName)},
 		&admissionregistrationv1.MutatingWebhookConfiguration{}:   {Field: name(g.Config.Webhook.MutatingConfigurationName)},
-		namespace: {Transform: keepLabels},
+		controller.NewNamespace():                                 {Transform: keepLabels},
 	}
 	if secret := g.caSecret(); secret.Name != "" {
 		only[&corev1.Secret{}] = cache.ByObject{Namespaces: map[string]cache.Config{secret.Namespace: {FieldSelector: name(secret.Name)}}}

@@ -181,11 +181,6 @@ func (t *countingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// CloseIdleConnections closes those of the transport that sends.
-func (t *countingTransport) CloseIdleConnections() {
-	(&http.Client{Transport: t.RoundTripper}).CloseIdleConnections()
-}
-
 // observeScans counts outcomes, and logs those that cost money or did not work.
 func observeScans(registry prometheus.Registerer, log *slog.Logger) func(project, image string, outcome scan.Outcome, note string) {
 	outcomes := promauto.With(registry).NewCounterVec(prometheus.CounterOpts{

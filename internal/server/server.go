@@ -74,11 +74,11 @@ type Server struct {
 	certificates *certificates
 	manager      ctrl.Manager
 	rules        *controller.Rules
-	namespaces   *controller.Namespaces
 	hss          *controller.HSS
 	uses         *controller.ExceptionUses
 	warmUp       *warmUp
-	// tracer is nil unless the environment names a collector of traces.
+	// traces and tracer are nil unless the environment names a collector of traces.
+	traces trace.TracerProvider
 	tracer trace.Tracer
 	// audit is what the leader audits with, if it does; what it reads and writes by is added.
 	audit audit.Options
@@ -143,7 +143,7 @@ func (g *Server) startTracing(ctx context.Context) (end func(), err error) {
 	if provider == nil {
 		return func() {}, err
 	}
-	g.tracer = provider.Tracer(tracing.Name)
+	g.traces, g.tracer = provider, provider.Tracer(tracing.Name)
 	return func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 		defer cancel()
@@ -169,10 +169,10 @@ func (g *Server) newInventory() (*inventory.Inventory, error) {
 
 // traceCalls traces a project's calls if tracing is on.
 func (g *Server) traceCalls(project string, base http.RoundTripper) http.RoundTripper {
-	if g.tracer == nil {
+	if g.traces == nil {
 		return base
 	}
-	return &tracing.Transport{Tracer: g.tracer, Project: project, Base: base}
+	return tracing.NewTransport(g.traces, project, base)
 }
 
 // followCluster keeps policies, exceptions and namespaces up to date.
@@ -182,11 +182,14 @@ func (g *Server) followCluster(ctx context.Context) error {
 	}
 	reader := g.manager.GetCache()
 	g.rules = controller.NewRules(reader, g.maxLifetime())
-	g.namespaces = &controller.Namespaces{Cache: reader, Live: g.manager.GetAPIReader()}
 	if err := g.rules.SetupWithManager(g.manager); err != nil {
 		return err
 	}
-	return g.namespaces.SetupWithManager(ctx, g.manager)
+	// From the start, so that the first review need not wait for all of them.
+	if _, err := reader.GetInformer(ctx, controller.NewNamespace()); err != nil {
+		return fmt.Errorf("follow namespaces: %w", err)
+	}
+	return nil
 }
 
 // requireCRDs fails at once where a cache would never fill.
@@ -207,7 +210,7 @@ func (g *Server) requireCRDs() error {
 // newGate returns the gate that decides by what known has of images.
 func (g *Server) newGate(known gate.Facts) *gate.Gate {
 	return &gate.Gate{
-		Policies: g.rules.Policies, NamespaceLabels: g.namespaces.NamespaceLabels, Exceptions: g.rules.Exceptions,
+		Policies: g.rules.Policies, Exceptions: g.rules.Exceptions, NamespaceLabels: controller.NamespaceLabels(g.manager.GetCache(), g.manager.GetAPIReader()),
 		Facts: known, Clock: clock.RealClock{}, ExemptNamespaces: g.exemptNamespaces(),
 	}
 }

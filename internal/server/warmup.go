@@ -45,9 +45,6 @@ type warmUp struct {
 	wanted, known atomic.Int64
 }
 
-// NeedLeaderElection returns false: every replica warms up.
-func (w *warmUp) NeedLeaderElection() bool { return false }
-
 // ready is a readiness check.
 func (w *warmUp) ready(*http.Request) error {
 	if w.over.Load() {

@@ -78,7 +78,11 @@ func (f *failures) Handle(err error) {
 	for header := range strings.SplitSeq(os.Getenv("OTEL_EXPORTER_OTLP_HEADERS")+","+os.Getenv("OTEL_EXPORTER_OTLP_TRACES_HEADERS"), ",") {
 		_, value, _ := strings.Cut(header, "=")
 		decoded, _ := url.PathUnescape(value)
-		text = redact(text, strings.TrimSpace(value), strings.TrimSpace(decoded))
+		for _, secret := range []string{strings.TrimSpace(value), strings.TrimSpace(decoded)} {
+			if secret != "" {
+				text = strings.ReplaceAll(text, secret, "[redacted]")
+			}
+		}
 	}
 	f.log.Warn("traces not sent to the OpenTelemetry collector", "error", text[:min(len(text), 500)])
 }
