@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -175,8 +173,6 @@ const (
 	MaxOffset = 2_000_000
 	// MaxLimit is the largest number of rows on a page.
 	MaxLimit = 200
-	// minLimit is the smallest Limit of the lists of vulnerabilities and registries.
-	minLimit = 10
 )
 
 // InvalidRequestError reports that a request breaks a bound that the API documents. Such a request is never sent, so
@@ -193,76 +189,41 @@ func (e *InvalidRequestError) Error() string {
 	return fmt.Sprintf("invalid %s request: %s", e.Request, strings.Join(e.Problems, "; "))
 }
 
-// parameter is one field of a request: a text, a time or a number.
-type parameter struct {
-	name string
-
-	text     string
-	longest  int      // characters
-	allowed  []string // values; empty: any of up to longest characters
-	required bool     // sent even if it is empty
-
-	time            time.Time
-	number          int // 0 is not sent
-	lowest, highest int
+// text is a parameter of a request, and how many characters it may have.
+type text struct {
+	name, value string
+	longest     int
 }
 
-// parameters are the fields of a request, in the order in which problems are shown.
-type parameters []parameter
-
-// texts returns the values as strings.
-func texts[T ~string](values ...T) []string {
-	all := make([]string, len(values))
-	for n, v := range values {
-		all[n] = string(v)
-	}
-	return all
-}
-
-// query returns the parameters that are set.
-func (p parameters) query() url.Values {
+// queryOf returns the parameters that are set.
+func queryOf(texts []text) url.Values {
 	q := url.Values{}
-	for _, f := range p {
-		switch {
-		case f.text != "" || f.required:
-			q.Set(f.name, f.text)
-		case !f.time.IsZero():
-			q.Set(f.name, strconv.FormatInt(f.time.UnixMilli(), 10))
-		case f.number != 0:
-			q.Set(f.name, strconv.Itoa(f.number))
+	for _, t := range texts {
+		if t.value != "" {
+			q.Set(t.name, t.value)
 		}
 	}
 	return q
 }
 
-// validate returns an *InvalidRequestError if a bound is broken.
-func (p parameters) validate(request string, more ...string) error {
-	problems := more
-	for _, f := range p {
-		if problem := f.problem(); problem != "" {
-			problems = append(problems, problem)
+// setNumber adds a parameter that is not 0.
+func setNumber(q url.Values, name string, n int) {
+	if n != 0 {
+		q.Set(name, strconv.Itoa(n))
+	}
+}
+
+// validate returns an *InvalidRequestError if a text is too long or there are other problems.
+func validate(request string, texts []text, problems ...string) error {
+	for _, t := range texts {
+		if n := utf8.RuneCountInString(t.value); n > t.longest {
+			problems = append(problems, fmt.Sprintf("%s has %d characters, at most %d are allowed", t.name, n, t.longest))
+		} else if !utf8.ValidString(t.value) {
+			problems = append(problems, t.name+" is no valid UTF-8")
 		}
 	}
 	if len(problems) == 0 {
 		return nil
 	}
 	return &InvalidRequestError{Request: request, Problems: problems}
-}
-
-// problem describes the bound that the field breaks; empty: none.
-func (f *parameter) problem() string {
-	length := utf8.RuneCountInString(f.text)
-	switch {
-	case !utf8.ValidString(f.text):
-		return f.name + " is no valid UTF-8"
-	case f.text != "" && len(f.allowed) > 0 && !slices.Contains(f.allowed, f.text):
-		return fmt.Sprintf("%s is %s, allowed are %s", f.name, excerpt(f.text), strings.Join(f.allowed, ", "))
-	case len(f.allowed) == 0 && length > f.longest:
-		return fmt.Sprintf("%s has %d characters, at most %d are allowed", f.name, length, f.longest)
-	case f.number != 0 && (f.number < f.lowest || f.number > f.highest):
-		return fmt.Sprintf("%s is %d, allowed are %d to %d", f.name, f.number, f.lowest, f.highest)
-	case !f.time.IsZero() && (f.time.Unix() < 0 || f.time.Unix() >= math.MaxInt64/1000):
-		return fmt.Sprintf("%s is %s, allowed are times from 1970-01-01 on", f.name, f.time.UTC().Format(time.RFC3339Nano))
-	}
-	return ""
 }

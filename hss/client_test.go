@@ -433,9 +433,6 @@ func TestRequestsAreValidated(t *testing.T) {
 		change(&r)
 		return r
 	}
-	scan := func(images ...hss.Image) hss.ScanRequest { return hss.ScanRequest{Images: images} }
-	sync := func(registries ...hss.SyncRegistry) hss.SyncRequest { return hss.SyncRequest{Registries: registries} }
-	harbor := hss.SyncRegistry{ID: "r1", Type: hss.RegistryTypeHarbor}
 	for name, tc := range map[string]struct {
 		request interface{ Validate() error }
 		want    string // empty: valid
@@ -448,46 +445,21 @@ func TestRequestsAreValidated(t *testing.T) {
 		"a long image version":                    {hss.ListRequest{ImageVersion: chars(65)}, "list request: image_version has 65 characters, at most 64"},
 		"a long registry name":                    {hss.ListRequest{RegistryName: chars(129)}, "list request: registry_name has 129"},
 		"invalid UTF-8":                           {hss.ListRequest{ImageName: "\xff"}, "list request: image_name is no valid UTF-8"},
-		"offset and limit at their bounds":        {hss.ListRequest{Offset: 2_000_000, Limit: 200}, ""},
-		"an offset past its bound":                {hss.ListRequest{Offset: 2_000_001}, "list request: offset is 2000001, allowed are 0 to 2000000"},
-		"a negative offset":                       {hss.ListRequest{Offset: -1}, "list request: offset is -1"},
-		"a limit past its bound":                  {hss.ListRequest{Limit: 201}, "list request: limit is 201, allowed are 1 to 200"},
-		"a negative limit":                        {hss.ListRequest{Limit: -1}, "list request: limit is -1"},
-		"an unknown sort key":                     {hss.ListRequest{SortKey: "id"}, "list request: sort_key is"},
-		"an unknown sort direction":               {hss.ListRequest{SortDir: "up"}, "list request: sort_dir is"},
-		"a time before 1970":                      {hss.ListRequest{StartLatestScanTime: time.UnixMilli(-1)}, "list request: start_latest_scan_time is 1969-12-31T23:59:59.999Z"},
-		"several problems are listed at once": {hss.ListRequest{Offset: -1, Limit: 500, ImageType: "x\ny", Namespace: strings.Repeat("a", 200)},
-			"list request: namespace has 200 characters, at most 128 are allowed; " +
-				`image_type is "x\ny", allowed are private_image, shared_image, instance_image, harbor, jfrog; ` +
-				"offset is -1, allowed are 0 to 2000000; limit is 500, allowed are 1 to 200"},
+		"several problems are listed at once": {hss.ListRequest{ImageVersion: chars(65), Namespace: chars(200)},
+			"list request: namespace has 200 characters, at most 128 are allowed; image_version has 65"},
 
 		"vulnerabilities of an image":           {vulnerable(), ""},
 		"an image without a namespace or a tag": {of(func(r *hss.VulnerabilityRequest) { r.Namespace, r.Tag = "", "" }), ""},
 		"a digest as image ID":                  {of(func(r *hss.VulnerabilityRequest) { r.ImageID = "sha256:aa" }), ""},
 		"no image ID": {of(func(r *hss.VulnerabilityRequest) { r.ImageID = "" }),
 			`vulnerability request: image_id is "", allowed are 1 to 128 letters, digits and -_.:~`},
-		"an image ID that leaves the path":   {of(func(r *hss.VulnerabilityRequest) { r.ImageID = "../x" }), `vulnerability request: image_id is "../x"`},
-		"an image ID that is a folder":       {of(func(r *hss.VulnerabilityRequest) { r.ImageID = ".." }), `vulnerability request: image_id is ".."`},
-		"a long image ID":                    {of(func(r *hss.VulnerabilityRequest) { r.ImageID = strings.Repeat("a", 129) }), `vulnerability request: image_id is "aaa`},
-		"no image type":                      {of(func(r *hss.VulnerabilityRequest) { r.ImageType = "" }), "vulnerability request: image_type is missing"},
-		"an unknown image type":              {of(func(r *hss.VulnerabilityRequest) { r.ImageType = "quay" }), `vulnerability request: image_type is "quay", allowed are private_image`},
-		"no image name":                      {of(func(r *hss.VulnerabilityRequest) { r.ImageName = "" }), "vulnerability request: image_name is missing"},
-		"a long namespace of an image":       {of(func(r *hss.VulnerabilityRequest) { r.Namespace = chars(65) }), "vulnerability request: namespace has 65 characters, at most 64"},
-		"a long tag":                         {of(func(r *hss.VulnerabilityRequest) { r.Tag = chars(65) }), "vulnerability request: tag_name has 65 characters"},
-		"a small page":                       {of(func(r *hss.VulnerabilityRequest) { r.Limit = 9 }), "vulnerability request: limit is 9, allowed are 10 to 200"},
-		"a small page of registries":         {hss.RegistryRequest{Limit: 1}, "registry request: limit is 1, allowed are 10 to 200"},
-		"an image to scan by ID":             {scan(hss.Image{ID: "7"}), ""},
-		"an image to scan by name":           {scan(hss.Image{Name: "a", Version: "1"}), ""},
-		"no image to scan":                   {scan(), "scan request: the number of images is 0, allowed are 1 to 100"},
-		"too many images to scan":            {scan(make([]hss.Image, 101)...), "scan request: the number of images is 101"},
-		"an image to scan without a version": {scan(hss.Image{ID: "1"}, hss.Image{Name: "a"}), "scan request: image_info[1] has neither an id nor"},
-		"invalid UTF-8 in an image to scan":  {scan(hss.Image{ID: "1", Namespace: "\xff"}), "scan request: image_info[0] is no valid UTF-8"},
-		"no registry":                        {sync(), "synchronisation request: the number of registries is 0, allowed are 1 to 100"},
-		"too many registries":                {sync(make([]hss.SyncRegistry, 101)...), "synchronisation request: the number of registries is 101"},
-		"a registry without an ID":           {sync(harbor, hss.SyncRegistry{Type: hss.RegistryTypeHarbor}), "registry_info[1].registry_id is missing"},
-		"a registry with a long ID":          {sync(hss.SyncRegistry{ID: chars(65), Type: hss.RegistryTypeHarbor}), "registry_info[0].registry_id has 65"},
-		"a registry without a type":          {sync(hss.SyncRegistry{ID: "r1"}), "registry_info[0].registry_type is missing"},
-		"a registry of an unknown type":      {sync(hss.SyncRegistry{ID: "r1", Type: "quay"}), `registry_info[0].registry_type is "quay"`},
+		"an image ID that leaves the path": {of(func(r *hss.VulnerabilityRequest) { r.ImageID = "../x" }), `vulnerability request: image_id is "../x"`},
+		"an image ID that is a folder":     {of(func(r *hss.VulnerabilityRequest) { r.ImageID = ".." }), `vulnerability request: image_id is ".."`},
+		"a long image ID":                  {of(func(r *hss.VulnerabilityRequest) { r.ImageID = strings.Repeat("a", 129) }), `vulnerability request: image_id is "aaa`},
+		"no image type":                    {of(func(r *hss.VulnerabilityRequest) { r.ImageType = "" }), "vulnerability request: image_type is missing"},
+		"no image name":                    {of(func(r *hss.VulnerabilityRequest) { r.ImageName = "" }), "vulnerability request: image_name is missing"},
+		"a long namespace of an image":     {of(func(r *hss.VulnerabilityRequest) { r.Namespace = chars(65) }), "vulnerability request: namespace has 65 characters, at most 64"},
+		"a long tag":                       {of(func(r *hss.VulnerabilityRequest) { r.Tag = chars(65) }), "vulnerability request: tag_name has 65 characters"},
 	} {
 		err := tc.request.Validate()
 		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
@@ -502,13 +474,17 @@ func TestRequestsAreValidated(t *testing.T) {
 func TestInvalidRequestsAreNotSent(t *testing.T) {
 	t.Parallel()
 	client, server := faithful(t, hsstest.WithImages(vulnerableRow()))
-	_, listErr := client.List(t.Context(), hss.ListRequest{Limit: -1})
-	_, allErr := every(client.All(t.Context(), hss.ListRequest{Limit: -1}))
+	tooLong := hss.ListRequest{ImageVersion: strings.Repeat("1", 65)}
+	_, listErr := client.List(t.Context(), tooLong)
+	_, allErr := every(client.All(t.Context(), tooLong))
 	_, vulnerabilityErr := every(client.Vulnerabilities(t.Context(), hss.VulnerabilityRequest{}))
-	_, registryErr := every(client.Registries(t.Context(), hss.RegistryRequest{Limit: -1}))
+	scan := func(images ...hss.Image) error { return client.StartScan(t.Context(), hss.ScanRequest{Images: images}) }
+	sync := func(registries ...hss.SyncRegistry) error {
+		return client.SyncRegistries(t.Context(), hss.SyncRequest{Registries: registries})
+	}
 	for _, err := range []error{
-		listErr, allErr, vulnerabilityErr, registryErr,
-		client.StartScan(t.Context(), hss.ScanRequest{}), client.SyncRegistries(t.Context(), hss.SyncRequest{}),
+		listErr, allErr, vulnerabilityErr,
+		scan(), scan(make([]hss.Image, 101)...), scan(hss.Image{ID: "1"}, hss.Image{Name: "a"}), sync(), sync(make([]hss.SyncRegistry, 101)...),
 	} {
 		if _, invalid := errors.AsType[*hss.InvalidRequestError](err); !invalid {
 			t.Errorf("error is %v", err)

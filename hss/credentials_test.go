@@ -161,10 +161,11 @@ func TestTheDefaultProfileMayBeMissing(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
 	source, named := profile("", env(nil)), ProfileCredentials(filepath.Join(home, "none"))
-	if _, err := source.Credentials(t.Context()); !errors.Is(err, ErrNotConfigured) || !strings.Contains(err.Error(), home) {
+	missing := func(err error) bool { return errors.As(err, new(*NoCredentialsError)) }
+	if _, err := source.Credentials(t.Context()); !missing(err) || !strings.Contains(err.Error(), home) {
 		t.Errorf("error is %v", err)
 	}
-	if _, err := named.Credentials(t.Context()); err == nil || errors.Is(err, ErrNotConfigured) {
+	if _, err := named.Credentials(t.Context()); err == nil || missing(err) {
 		t.Errorf("a profile that was named and is missing: error is %v", err)
 	}
 	if err := os.Mkdir(filepath.Join(home, ".huaweicloud"), 0o700); err != nil {
@@ -195,9 +196,6 @@ func TestAChainUsesTheFirstSourceThatIsConfigured(t *testing.T) {
 		"HUAWEICLOUD_SDK_SK is not (before that: environment: HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK are not configured)")
 	expect(t, ChainCredentials(none, podIdentity(env(nil), nil)),
 		"no credentials found: looked in the environment (HUAWEICLOUD_SDK_AK), the pod's identity (environment: HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK are not configured; pod identity: ")
-	if _, err := ChainCredentials(none).Credentials(t.Context()); !errors.Is(err, ErrNotConfigured) {
-		t.Errorf("error is %v", err)
-	}
 }
 
 const metadataKeys = `{"credential":{"access":"AK","secret":"hunter2","securitytoken":"STS","expires_at":"2026-01-02T09:04:05.123000Z"}}`
@@ -269,7 +267,7 @@ func TestMetadataCredentials(t *testing.T) {
 	errDown := errors.New("no route to host")
 	down := transportFunc(func(*http.Request) (*http.Response, error) { return nil, errDown })
 	_, err := metadata(metadataURL, down).Credentials(t.Context())
-	if !errors.Is(err, errDown) || !strings.HasPrefix(err.Error(), "metadata service at http://169.254.169.254: ") {
+	if !errors.Is(err, errDown) || !strings.Contains(err.Error(), "metadata service at http://169.254.169.254: ") {
 		t.Errorf("unreachable: error is %v", err)
 	}
 }

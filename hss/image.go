@@ -6,6 +6,7 @@ import (
 	"iter"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -154,56 +155,47 @@ type ListRequest struct {
 	Offset int
 	// Limit is 1–200 rows; 0 leaves it to the API, whose default is 10.
 	Limit int
-	// SortKey is SortByLatestScanTime or empty; SortDir is SortAscending, SortDescending or empty.
-	SortKey SortKey
-	SortDir SortDir
+	// SortKey is SortByLatestScanTime or empty; SortDir is SortDescending, asc or empty.
+	SortKey string
+	SortDir string
 	// Only rows from these times on are listed, in milliseconds.
 	StartLatestUpdateTime time.Time
 	StartLatestScanTime   time.Time
 	StartLatestSyncTime   time.Time
 }
 
-// parameters returns the request as a table.
-func (r ListRequest) parameters() parameters {
-	return parameters{
-		{name: parameterEnterpriseProject, text: r.EnterpriseProjectID, longest: 256},
-		{name: "namespace", text: r.Namespace, longest: 128},
-		{name: "image_name", text: r.ImageName, longest: 128},
-		{name: "image_version", text: r.ImageVersion, longest: 64},
-		{name: "registry_name", text: r.RegistryName, longest: 128},
-		{name: "image_type", text: string(r.ImageType), allowed: texts(ImageTypePrivate, ImageTypeShared, ImageTypeInstance,
-			ImageTypeHarbor, ImageTypeJFrog)},
-		{name: "sort_key", text: string(r.SortKey), allowed: texts(SortByLatestScanTime)},
-		{name: "sort_dir", text: string(r.SortDir), allowed: texts(SortAscending, SortDescending)},
-		{name: "start_latest_update_time", time: r.StartLatestUpdateTime},
-		{name: "start_latest_scan_time", time: r.StartLatestScanTime},
-		{name: "start_latest_sync_time", time: r.StartLatestSyncTime},
-		{name: "offset", number: r.Offset, highest: MaxOffset},
-		{name: "limit", number: r.Limit, lowest: 1, highest: MaxLimit},
+// Values of SortKey and SortDir.
+const (
+	SortByLatestScanTime = "latest_scan_time"
+	SortDescending       = "desc"
+)
+
+func (r ListRequest) texts() []text {
+	return []text{
+		{parameterEnterpriseProject, r.EnterpriseProjectID, 256}, {"namespace", r.Namespace, 128}, {"image_name", r.ImageName, 128},
+		{"image_version", r.ImageVersion, 64}, {"registry_name", r.RegistryName, 128}, {"image_type", string(r.ImageType), 32},
+		{"sort_key", r.SortKey, 32}, {"sort_dir", r.SortDir, 32},
 	}
 }
 
 // Query returns the parameters, without those that are not set. It does not validate them.
-func (r ListRequest) Query() url.Values { return r.parameters().query() }
+func (r ListRequest) Query() url.Values {
+	q := queryOf(r.texts())
+	for name, at := range map[string]time.Time{
+		"start_latest_update_time": r.StartLatestUpdateTime, "start_latest_scan_time": r.StartLatestScanTime, "start_latest_sync_time": r.StartLatestSyncTime,
+	} {
+		if !at.IsZero() {
+			q.Set(name, strconv.FormatInt(at.UnixMilli(), 10))
+		}
+	}
+	setNumber(q, "offset", r.Offset)
+	setNumber(q, "limit", r.Limit)
+	return q
+}
 
-// Validate checks the request against the bounds that the API documents, and names every field that breaks one. Lengths
-// are counted in characters.
-func (r ListRequest) Validate() error { return r.parameters().validate("list") }
-
-// SortKey is what the rows are sorted by.
-type SortKey string
-
-// SortByLatestScanTime is the one documented sort key.
-const SortByLatestScanTime SortKey = "latest_scan_time"
-
-// SortDir is the direction of the sort.
-type SortDir string
-
-// The directions; the API's default is ascending.
-const (
-	SortAscending  SortDir = "asc"
-	SortDescending SortDir = "desc"
-)
+// Validate checks the lengths of texts, in characters, against the bounds that the API documents, and names every field
+// that breaks one.
+func (r ListRequest) Validate() error { return validate("list", r.texts()) }
 
 // AllGrantedEnterpriseProjects selects the images of every enterprise project that the account may see. Without it the
 // API shows the default one only.
@@ -230,11 +222,11 @@ func (c *Client) List(ctx context.Context, r ListRequest) (*ListResponse, error)
 	return &ListResponse{Total: list.total, Images: list.rows}, nil
 }
 
-// All returns the rows of all pages from r.Offset on. A row that changed while the list was read comes once in each
+// All returns the rows of all pages. A row that changed while the list was read comes once in each
 // state, else each row comes once. A list of which rows are missing is read again; if they still are, the error is an
 // *IncompleteListError. Any error ends it: it never ends early without one.
 func (c *Client) All(ctx context.Context, r ListRequest) iter.Seq2[Image, error] {
-	return allPages(r.Validate(), KeyOf, r.Offset, r.Limit, func(offset, limit int) (page[Image], error) {
+	return allPages(r.Validate(), KeyOf, r.Limit, func(offset, limit int) (page[Image], error) {
 		r.Offset, r.Limit = offset, limit
 		return c.list(ctx, r)
 	})

@@ -387,22 +387,21 @@ func TestAllReadsToTheFirstEmptyPageUnlessTheFirstIsSurelyTheWholeList(t *testin
 		queries []string
 	}
 	each(t, map[string]testCase{
-		"no rows":                           {0, uncounted, hss.ListRequest{}, []string{"limit=200"}},
-		"full pages":                        {400, uncounted, hss.ListRequest{}, []string{"limit=200", "limit=200&offset=200", "limit=200&offset=400"}},
-		"from an offset on, in small pages": {5, uncounted, hss.ListRequest{Offset: 1, Limit: 2}, []string{"limit=2&offset=1", "limit=2&offset=3", "limit=2&offset=5"}},
-		"a short page that says so":         {5, counted(5), hss.ListRequest{}, []string{"limit=200"}},
+		"no rows":                   {0, uncounted, hss.ListRequest{}, []string{"limit=200"}},
+		"small pages":               {3, uncounted, hss.ListRequest{Limit: 2}, []string{"limit=2", "limit=2&offset=2", "limit=2&offset=3"}},
+		"full pages":                {400, uncounted, hss.ListRequest{}, []string{"limit=200", "limit=200&offset=200", "limit=200&offset=400"}},
+		"a short page that says so": {5, counted(5), hss.ListRequest{}, []string{"limit=200"}},
 		"a page of the API's default limit is perhaps cut there": {10, ofPage, hss.ListRequest{}, []string{"limit=200", "limit=200&offset=10"}},
 		"one row less is not":                                            {9, ofPage, hss.ListRequest{}, []string{"limit=200"}},
 		"a page that is as long as was requested":                        {5, counted(5), hss.ListRequest{Limit: 5}, []string{"limit=5", "limit=5&offset=5"}},
 		"the total is not known":                                         {5, uncounted, hss.ListRequest{}, []string{"limit=200", "limit=200&offset=5"}},
 		"the total is smaller":                                           {5, counted(4), hss.ListRequest{}, []string{"limit=200", "limit=200&offset=5"}},
-		"it doesn't begin with the first row":                            {5, counted(5), hss.ListRequest{Offset: 1}, []string{"limit=200&offset=1", "limit=200&offset=5"}},
 		"the last of several pages, which the list may have moved under": {5, counted(5), hss.ListRequest{Limit: 3}, []string{"limit=3", "limit=3&offset=3", "limit=3&offset=5"}},
 	}, func(t *testing.T, tc testCase) {
 		endpoint, queries := servePages(t, tc.total, steady, tc.count)
 		got, err := collect(t, newClient(t, endpoint, nil), tc.request)
 		var want []string
-		for i := tc.request.Offset; i < tc.total; i++ {
+		for i := range tc.total {
 			want = append(want, strconv.Itoa(i))
 		}
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
@@ -448,9 +447,7 @@ func TestAllNeverEndsEarlyWithoutAnError(t *testing.T) {
 			"it has more than 1000 pages of 1 rows"},
 		"when the offset is ignored": {100, func(page int) int { return -page * 10 }, nil, hss.ListRequest{Limit: 10}, 10,
 			"it repeats itself: 3 pages before offset 40 brought nothing new"},
-		"when the list goes on past the last offset": {2_000_100, steady, nil, hss.ListRequest{Offset: hss.MaxOffset, Limit: 10}, 10,
-			"it goes on past offset 2000000"},
-		"when the request is invalid": {1, steady, nil, hss.ListRequest{Limit: 201}, 0, "limit is 201"},
+		"when the request is invalid": {1, steady, nil, hss.ListRequest{ImageVersion: strings.Repeat("1", 65)}, 0, "image_version has 65 characters"},
 	}, func(t *testing.T, tc testCase) {
 		endpoint, _ := servePages(t, tc.total, tc.shift, uncounted)
 		got, err := collect(t, newClient(t, endpoint, tc.change), tc.request)

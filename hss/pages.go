@@ -120,7 +120,7 @@ func KeyOf(i *Image) RowKey {
 // Walk follows a list from page to page, and reports at its end whether all of it was read. It counts different rows: a
 // list that changes while it is read can repeat a row, and so miss another.
 type Walk[K comparable] struct {
-	start, offset, limit int
+	offset, limit int
 	// total is the largest number of rows that any page named.
 	total    int
 	seen     map[K]struct{}
@@ -129,9 +129,9 @@ type Walk[K comparable] struct {
 	idle int
 }
 
-// NewWalk starts a walk at an offset, by pages of up to limit rows.
-func NewWalk[K comparable](offset, limit int) *Walk[K] {
-	return &Walk[K]{start: offset, offset: offset, limit: limit, total: UnknownTotal, seen: map[K]struct{}{}}
+// NewWalk starts a walk by pages of up to limit rows.
+func NewWalk[K comparable](limit int) *Walk[K] {
+	return &Walk[K]{limit: limit, total: UnknownTotal, seen: map[K]struct{}{}}
 }
 
 // Offset returns where the next page begins: behind all rows that were received, repeated or not.
@@ -172,7 +172,7 @@ func (w *Walk[K]) isWhole(rows int) bool {
 // count that is missing or too small proves nothing. Then a list ends where a page is empty, but only if no row came
 // twice.
 func (w *Walk[K]) Err() error {
-	switch rows := w.start + len(w.seen); {
+	switch rows := len(w.seen); {
 	case rows < w.total:
 		return incomplete(false, "it shows %d of %d rows", rows, w.total)
 	case rows > w.total && w.repeated:
@@ -184,11 +184,11 @@ func (w *Walk[K]) Err() error {
 // errStopped ends the reading of a list whose caller stopped.
 var errStopped = errors.New("the caller stopped")
 
-// allPages yields the rows of all pages from an offset on, each state of each row once, and any error at the end. Rows
+// allPages yields the rows of all pages, each state of each row once, and any error at the end. Rows
 // with one key are states of one row. A list of which rows are missing is read again. Nothing is read if the request is
 // invalid.
 func allPages[T any, K comparable](
-	invalid error, key func(*T) K, offset, limit int, fetch func(offset, limit int) (page[T], error),
+	invalid error, key func(*T) K, limit int, fetch func(offset, limit int) (page[T], error),
 ) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		if invalid != nil {
@@ -206,7 +206,7 @@ func allPages[T any, K comparable](
 		}
 		var err error
 		for range maxReads {
-			err = readAll(offset, cmp.Or(limit, MaxLimit), fetch, pass)
+			err = readAll(cmp.Or(limit, MaxLimit), fetch, pass)
 			if part, ok := errors.AsType[*IncompleteListError](err); !ok || part.endless {
 				break
 			}
@@ -219,9 +219,9 @@ func allPages[T any, K comparable](
 
 // readAll reads a list once, and passes each row on until pass returns false. pass returns the row's key.
 func readAll[T any, K comparable](
-	offset, limit int, fetch func(offset, limit int) (page[T], error), pass func(*T) (K, bool),
+	limit int, fetch func(offset, limit int) (page[T], error), pass func(*T) (K, bool),
 ) error {
-	walk := NewWalk[K](offset, limit)
+	walk := NewWalk[K](limit)
 	for range maxPages {
 		page, err := fetch(walk.Offset(), limit)
 		if err != nil {

@@ -8,17 +8,13 @@ import (
 	"net/url"
 )
 
-// MaxSyncRegistries bounds a SyncRequest. The API lists at most as many registries.
+// MaxSyncRegistries is how many registries a [SyncRequest] may have. The API lists at most as many.
 const MaxSyncRegistries = 100
 
-// RegistryRequest selects the registries that HSS knows. Zero values are not sent.
+// RegistryRequest selects the registries that HSS knows.
 type RegistryRequest struct {
 	// EnterpriseProjectID is that of a ListRequest.
 	EnterpriseProjectID string
-	// Offset is 0–2,000,000 rows.
-	Offset int
-	// Limit is 10–200 rows a page; 0: 200.
-	Limit int
 }
 
 // RegistryType is the type of a registry as HSS names it. Values that are not listed here are kept as sent.
@@ -53,26 +49,16 @@ type Registry struct {
 	Address string
 }
 
-// Registries returns the registries that HSS knows, those of all pages from r.Offset on, each once. It ends as
-// [Client.All] does: never early without an error.
+// Registries returns the registries that HSS knows, each once. It ends as [Client.All] does: never early without an error.
 func (c *Client) Registries(ctx context.Context, r RegistryRequest) iter.Seq2[Registry, error] {
 	whole := func(r *Registry) Registry { return *r }
-	return allPages(r.Validate(), whole, r.Offset, r.Limit, func(offset, limit int) (page[Registry], error) {
-		r.Offset, r.Limit = offset, limit
-		return listPage(ctx, c, &call{path: "/image/registries", query: r.parameters().query()}, fieldRows, readRegistry)
+	return allPages(nil, whole, MaxLimit, func(offset, limit int) (page[Registry], error) {
+		q := queryOf([]text{{name: parameterEnterpriseProject, value: r.EnterpriseProjectID}})
+		setNumber(q, "offset", offset)
+		setNumber(q, "limit", limit)
+		return listPage(ctx, c, &call{path: "/image/registries", query: q}, fieldRows, readRegistry)
 	})
 }
-
-func (r RegistryRequest) parameters() parameters {
-	return parameters{
-		{name: parameterEnterpriseProject, text: r.EnterpriseProjectID, longest: 256},
-		{name: "offset", number: r.Offset, highest: MaxOffset},
-		{name: "limit", number: r.Limit, lowest: minLimit, highest: MaxLimit},
-	}
-}
-
-// Validate checks the request against the bounds that the API documents.
-func (r RegistryRequest) Validate() error { return r.parameters().validate("registry") }
 
 // readRegistry reads a row. One version of the reference spells registry_type "type".
 func readRegistry(o *object) Registry {
@@ -86,13 +72,12 @@ func readRegistry(o *object) Registry {
 type SyncRequest struct {
 	// EnterpriseProjectID has 1–256 characters. Empty: the default one.
 	EnterpriseProjectID string
-	// Registries has 1–100 registries.
+	// Registries has 1 to MaxSyncRegistries registries.
 	Registries []SyncRegistry
 }
 
 // SyncRegistry names a registry of a [SyncRequest].
 type SyncRegistry struct {
-	// ID has 1–64 characters.
 	ID   string       `json:"registry_id"`
 	Type RegistryType `json:"registry_type"`
 }
@@ -100,34 +85,12 @@ type SyncRegistry struct {
 // SyncRegistries requests that HSS synchronises its list of images with registries. It returns once HSS has accepted
 // the request, before the images are listed. It costs nothing, so it is retried as a list is.
 func (c *Client) SyncRegistries(ctx context.Context, r SyncRequest) error {
-	if err := r.Validate(); err != nil {
-		return err
+	if n := len(r.Registries); n < 1 || n > MaxSyncRegistries {
+		return &InvalidRequestError{"synchronisation", []string{fmt.Sprintf("the number of registries is %d, allowed are 1 to %d", n, MaxSyncRegistries)}}
 	}
 	body := struct {
 		All        bool           `json:"sync_all_registries"`
 		Registries []SyncRegistry `json:"registry_info"`
 	}{Registries: r.Registries}
 	return c.post(ctx, &call{path: "/image/image-sync/tasks", query: url.Values{}}, r.EnterpriseProjectID, body)
-}
-
-// Validate checks the request, and names every field that is wrong.
-func (r SyncRequest) Validate() error {
-	var problems []string
-	if n := len(r.Registries); n < 1 || n > MaxSyncRegistries {
-		problems = append(problems, fmt.Sprintf("the number of registries is %d, allowed are 1 to %d", n, MaxSyncRegistries))
-	}
-	fields := parameters{{name: parameterEnterpriseProject, text: r.EnterpriseProjectID, longest: 256}}
-	for n, registry := range r.Registries {
-		where := fmt.Sprintf("registry_info[%d].", n)
-		if registry.ID == "" {
-			problems = append(problems, where+"registry_id is missing")
-		}
-		if registry.Type == "" {
-			problems = append(problems, where+"registry_type is missing")
-		}
-		fields = append(fields, parameter{name: where + "registry_id", text: registry.ID, longest: 64},
-			parameter{name: where + "registry_type", text: string(registry.Type), allowed: texts(RegistryTypeSWRPrivate, RegistryTypeSWRShared,
-				RegistryTypeSWREnterprise, RegistryTypeHarbor, RegistryTypeJFrog, RegistryTypeOther)})
-	}
-	return fields.validate("synchronisation", problems...)
 }

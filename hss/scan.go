@@ -6,11 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/url"
 	"strconv"
-	"unicode/utf8"
 )
 
 const (
@@ -50,17 +48,26 @@ func (e *UnconfirmedError) Unwrap() error { return e.Err }
 // (429), or no connection could be made. After anything else that is no clear answer the error is an *UnconfirmedError.
 // An *Error is HSS's refusal.
 func (c *Client) StartScan(ctx context.Context, r ScanRequest) error {
-	if err := r.Validate(); err != nil {
-		return err
+	if n := len(r.Images); n < 1 || n > MaxScanImages {
+		return &InvalidRequestError{"scan", []string{fmt.Sprintf("the number of images is %d, allowed are 1 to %d", n, MaxScanImages)}}
 	}
 	wire := wireScanRequest{Scope: scanEverything}
 	for n := range r.Images {
-		image := map[string]any{}
-		for name, value := range scanFields(&r.Images[n]) {
-			image[name] = value
+		i, image := &r.Images[n], map[string]any{}
+		if i.ID == "" && (i.Name == "" || i.Version == "") {
+			return &InvalidRequestError{"scan", []string{fmt.Sprintf("image_info[%d] has neither an id nor an image_name and image_version", n)}}
+		}
+		for name, value := range map[string]string{
+			"id": i.ID, "image_id": i.ImageID, "image_digest": i.Digest, "registry_id": i.RegistryID, "registry_name": i.RegistryName,
+			"registry_type": string(i.RegistryType), "image_name": i.Name, "image_version": i.Version, "namespace": i.Namespace,
+			"instance_id": i.InstanceID, "instance_url": i.InstanceURL,
+		} {
+			if value != "" {
+				image[name] = value
+			}
 		}
 		// An int64 by the API's model, and a string in its own example.
-		if id, err := strconv.ParseInt(r.Images[n].ID, 10, 64); err == nil && strconv.FormatInt(id, 10) == r.Images[n].ID {
+		if id, err := strconv.ParseInt(i.ID, 10, 64); err == nil && strconv.FormatInt(id, 10) == i.ID {
 			image["id"] = id
 		}
 		wire.Images = append(wire.Images, image)
@@ -69,44 +76,12 @@ func (c *Client) StartScan(ctx context.Context, r ScanRequest) error {
 	return c.post(ctx, &call{path: "/image/image-scan/tasks", query: query, once: true}, r.EnterpriseProjectID, wire)
 }
 
-// Validate checks the request, and that each image can be identified.
-func (r ScanRequest) Validate() error {
-	var problems []string
-	if n := len(r.Images); n < 1 || n > MaxScanImages {
-		problems = append(problems, fmt.Sprintf("the number of images is %d, allowed are 1 to %d", n, MaxScanImages))
-	}
-	for n := range r.Images {
-		i := &r.Images[n]
-		if i.ID == "" && (i.Name == "" || i.Version == "") {
-			problems = append(problems, fmt.Sprintf("image_info[%d] has neither an id nor an image_name and image_version", n))
-		}
-		for _, value := range scanFields(i) {
-			if !utf8.ValidString(value) {
-				problems = append(problems, fmt.Sprintf("image_info[%d] is no valid UTF-8", n))
-				break
-			}
-		}
-	}
-	return parameters{{name: parameterEnterpriseProject, text: r.EnterpriseProjectID, longest: 256}}.validate("scan", problems...)
-}
-
 // wireScanRequest is CreateManualImageScanTaskReqInfo of the API.
 type wireScanRequest struct {
 	Scope     int              `json:"scan_scope"`
 	RateLimit int              `json:"rate_limit"`
 	All       bool             `json:"is_all"`
 	Images    []map[string]any `json:"image_info"`
-}
-
-// scanFields returns what identifies an image, without fields that are empty.
-func scanFields(i *Image) map[string]string {
-	fields := map[string]string{
-		"id": i.ID, "image_id": i.ImageID, "image_digest": i.Digest, "registry_id": i.RegistryID, "registry_name": i.RegistryName,
-		"registry_type": string(i.RegistryType), "image_name": i.Name, "image_version": i.Version, "namespace": i.Namespace,
-		"instance_id": i.InstanceID, "instance_url": i.InstanceURL,
-	}
-	maps.DeleteFunc(fields, func(_, value string) bool { return value == "" })
-	return fields
 }
 
 // unconfirmed wraps an error after which it is not known whether HSS received the request.

@@ -40,36 +40,24 @@ func StaticCredentials(c Credentials) CredentialSource {
 	return sourceFunc(func(context.Context) (Credentials, error) { return c, c.check() })
 }
 
-// ErrNotConfigured is matched by the errors of a [CredentialSource] for which nothing is configured: then a chain tries
-// its next source. A source that is configured and cannot be used returns another error.
-var ErrNotConfigured = errors.New("not configured")
-
-// missingError reports that a place holds no credentials.
-type missingError struct {
-	place string
-	err   error
+// NoCredentialsError reports that nothing is configured where credentials were looked for; then a chain tries its next
+// source. A source that is configured and cannot be used returns another error.
+type NoCredentialsError struct {
+	places  []string
+	reasons []error
 }
 
-func (e *missingError) Error() string { return e.err.Error() }
-
-func (e *missingError) Unwrap() []error { return []error{e.err, ErrNotConfigured} }
-
-// NoCredentialsError reports that no source of a chain is configured.
-type NoCredentialsError struct{ missing []error }
+func notConfigured(place string, reason error) error {
+	return &NoCredentialsError{[]string{place}, []error{reason}}
+}
 
 // Error names first the places that were searched, as that is what to mend, and then the reasons.
 func (e *NoCredentialsError) Error() string {
-	var places []string
-	for _, err := range e.missing {
-		if missing, ok := errors.AsType[*missingError](err); ok {
-			places = append(places, missing.place)
-		}
-	}
-	return fmt.Sprintf("no credentials found: looked in %s (%s)", strings.Join(places, ", "), joinErrors(e.missing))
+	return fmt.Sprintf("no credentials found: looked in %s (%s)", strings.Join(e.places, ", "), joinErrors(e.reasons))
 }
 
 // Unwrap returns the reasons.
-func (e *NoCredentialsError) Unwrap() []error { return e.missing }
+func (e *NoCredentialsError) Unwrap() []error { return e.reasons }
 
 // joinErrors returns the texts of errors in one line.
 func joinErrors(errs []error) string {
@@ -90,21 +78,22 @@ type chain []CredentialSource
 
 // Credentials implements [CredentialSource].
 func (s chain) Credentials(ctx context.Context) (Credentials, error) {
-	var missing []error
+	missing := &NoCredentialsError{}
 	for _, source := range s {
 		c, err := source.Credentials(ctx)
+		none, ok := errors.AsType[*NoCredentialsError](err)
 		switch {
 		case err == nil:
 			return c, nil
-		case errors.Is(err, ErrNotConfigured):
-			missing = append(missing, err)
-		case len(missing) == 0:
+		case ok:
+			missing.places, missing.reasons = append(missing.places, none.places...), append(missing.reasons, none.reasons...)
+		case len(missing.reasons) == 0:
 			return Credentials{}, err
 		default:
-			return Credentials{}, fmt.Errorf("%w (before that: %s)", err, joinErrors(missing))
+			return Credentials{}, fmt.Errorf("%w (before that: %s)", err, joinErrors(missing.reasons))
 		}
 	}
-	return Credentials{}, &NoCredentialsError{missing}
+	return Credentials{}, missing
 }
 
 // Invalidate invalidates every source.
@@ -141,7 +130,7 @@ func bothSet(getenv func(string) string, source, place, a, b string) (valueA, va
 	valueA, valueB = strings.TrimSpace(getenv(a)), strings.TrimSpace(getenv(b))
 	switch {
 	case valueA == "" && valueB == "":
-		err = &missingError{place, fmt.Errorf("%s: %s and %s are not configured", source, a, b)}
+		err = notConfigured(place, fmt.Errorf("%s: %s and %s are not configured", source, a, b))
 	case valueA == "":
 		err = fmt.Errorf("%s: %s is set, but %s is not", source, b, a)
 	case valueB == "":
@@ -259,13 +248,13 @@ func profile(path string, getenv func(string) string) CredentialSource {
 		if path == "" {
 			home, err := os.UserHomeDir()
 			if err != nil {
-				return Credentials{}, &missingError{place, fmt.Errorf("profile: no file is named and there is no home folder: %w", err)}
+				return Credentials{}, notConfigured(place, fmt.Errorf("profile: no file is named and there is no home folder: %w", err))
 			}
 			path, isDefault = filepath.Join(home, ".huaweicloud", "credentials"), true
 		}
 		text, err := readFile(path)
 		if errors.Is(err, fs.ErrNotExist) && isDefault {
-			return Credentials{}, &missingError{place, fmt.Errorf("profile: %s does not exist", path)}
+			return Credentials{}, notConfigured(place, fmt.Errorf("profile: %s does not exist", path))
 		}
 		if err != nil {
 			return Credentials{}, fmt.Errorf("profile: %w", err)

@@ -117,7 +117,7 @@ func metadata(base string, transport http.RoundTripper) CredentialSource {
 		c, err := fetchMetadata(ctx, service, base)
 		if err != nil {
 			// A chain looks here on every machine, so nobody may have set it up.
-			return Credentials{}, &missingError{"the node's metadata service", fmt.Errorf("metadata service at %s: %w", base, err)}
+			return Credentials{}, notConfigured("the node's metadata service", fmt.Errorf("metadata service at %s: %w", base, err))
 		}
 		return c, nil
 	})

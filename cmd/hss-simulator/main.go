@@ -4,8 +4,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -14,7 +17,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hssgate/hssgate/hss/hsstest"
+	"github.com/hssgate/hssgate/hss/inventoryfile"
 )
+
+// reloadInterval is how often the inventory file is looked at.
+const reloadInterval = time.Second
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -26,14 +33,12 @@ func main() {
 	}
 }
 
+// simulator holds the flags.
 type simulator struct {
-	simulation        hsstest.Simulation
-	latency           time.Duration
-	requestsPerSecond int
-	accessKey         string
-	secretKey         string
-	noAuthentication  bool
-	substringMatching bool
+	inventory, listen    string
+	certFile, keyFile    string
+	accessKey, secretKey string
+	latency              time.Duration
 }
 
 func newCommand() *cobra.Command {
@@ -45,79 +50,93 @@ func newCommand() *cobra.Command {
 verifies signatures, filters, sorts, pages and fails as HSS does. It reads the
 file again whenever it changes.
 
-It writes no file unless --ca-file is given, so it runs in a container with a
-read-only root file system and no volumes but that of the inventory.`,
+It writes no file, so it runs in a container with a read-only root file system
+and no volumes but that of the inventory.`,
 		Example: `  hss-simulator --inventory config/samples/inventory.yaml
-  hss-simulator --inventory images.yaml --listen 127.0.0.1:9999 --latency 300ms
-  hss-simulator --inventory images.yaml --no-auth`,
+  hss-simulator --inventory images.yaml --listen 127.0.0.1:9999 --latency 300ms`,
 		Args:          cobra.NoArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&s.simulation.InventoryFile, "inventory", "", "file with the images that HSS knows, in YAML or JSON (required)")
-	flags.StringVar(&s.simulation.Listen, "listen", hsstest.DefaultListenAddress, "host:port to listen on")
-	flags.StringVar(&s.simulation.CertificateFile, "tls-cert", "", "serve HTTPS with this certificate (PEM file)")
-	flags.StringVar(&s.simulation.KeyFile, "tls-key", "", "private key of --tls-cert (PEM file)")
-	flags.BoolVar(&s.simulation.SelfSigned, "tls-self-signed", false, "serve HTTPS with a generated certificate, kept in memory")
-	flags.StringVar(&s.simulation.CAFile, "ca-file", "", "write the certificate of --tls-self-signed to this file, for clients to trust")
+	flags.StringVar(&s.inventory, "inventory", "", "file with the images that HSS knows, in YAML or JSON (required)")
+	flags.StringVar(&s.listen, "listen", "127.0.0.1:8443", "host:port to listen on")
+	flags.StringVar(&s.certFile, "tls-cert", "", "serve HTTPS with this certificate (PEM file)")
+	flags.StringVar(&s.keyFile, "tls-key", "", "private key of --tls-cert (PEM file)")
 	flags.DurationVar(&s.latency, "latency", 0, "delay of each response")
-	flags.IntVar(&s.requestsPerSecond, "requests-per-second", 0, "answer requests beyond this rate with 429; 0: no limit")
-	flags.StringVar(&s.accessKey, "access-key", "", "accept this access key instead of the inventory's or the default one")
-	flags.StringVar(&s.secretKey, "secret-key", "", "secret key of --access-key; used by this simulator only, so never give a real one")
-	flags.BoolVar(&s.noAuthentication, "no-auth", false, "accept requests without credentials")
-	flags.BoolVar(&s.substringMatching, "substring-matching", false, "let text filters match substrings, as other endpoints of HSS do")
+	flags.StringVar(&s.accessKey, "access-key", hsstest.DefaultCredential().AccessKey, "access key that is accepted")
+	flags.StringVar(&s.secretKey, "secret-key", hsstest.DefaultCredential().SecretKey, "secret key of --access-key; used by this simulator only, so never give a real one")
+	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
+	cmd.MarkFlagsRequiredTogether("access-key", "secret-key")
+	_ = cmd.MarkFlagRequired("inventory") // fails only if there is no such flag
 	return cmd
 }
 
+// run serves until the command's context ends, which is no error.
 func (s *simulator) run(cmd *cobra.Command) error {
-	if err := s.check(); err != nil {
-		return fmt.Errorf("%w; see hss-simulator --help", err)
+	ctx, start, before := cmd.Context(), time.Now(), version(s.inventory)
+	file, err := inventoryfile.Load(s.inventory, start)
+	if err != nil {
+		return err
 	}
-	s.simulation.Options = s.options()
-	s.simulation.Logger = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
-	s.simulation.Ready = func(url string) {
-		fmt.Fprintf(cmd.OutOrStdout(), "serving %s as HSS at %s\n", s.simulation.InventoryFile, url)
-		if s.accessKey == "" && !s.noAuthentication {
-			known := hsstest.DefaultCredential()
-			fmt.Fprintf(cmd.OutOrStdout(), "unless the file names credentials: access key %s, secret key %s\n", known.AccessKey, known.SecretKey)
+	handler := hsstest.NewHandler(hsstest.WithInventory(file), hsstest.WithLatency(s.latency),
+		hsstest.WithCredentials(hsstest.Credential{AccessKey: s.accessKey, SecretKey: s.secretKey}))
+	defer handler.Close()
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	scheme := "http"
+	if s.certFile != "" {
+		scheme = "https"
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "serving %s as HSS at %s://%s, to the access key %s\n", s.inventory, scheme, listener.Addr(), s.accessKey)
+	go s.follow(ctx, handler, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), start, before)
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // fails only if the listener is already closed
+	defer stop()
+	if scheme == "https" {
+		err = server.ServeTLS(listener, s.certFile, s.keyFile)
+	} else {
+		err = server.Serve(listener)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve: %w", err)
+}
+
+// version returns what changes when a file is written.
+func version(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprint(info.ModTime().UnixNano(), info.Size())
+}
+
+// follow reads the rows again when the file changes, until ctx ends. A file that cannot be read leaves them as they were.
+func (s *simulator) follow(ctx context.Context, handler *hsstest.Handler, logger *slog.Logger, start time.Time, before string) {
+	ticker := time.NewTicker(reloadInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
 		}
+		now := version(s.inventory)
+		if now == "" || now == before {
+			continue
+		}
+		before = now
+		file, err := inventoryfile.Load(s.inventory, start)
+		if err != nil {
+			logger.ErrorContext(ctx, "inventory not reloaded", "error", err)
+			continue
+		}
+		handler.SetImages(file.Images...)
+		logger.InfoContext(ctx, "inventory reloaded", "rows", len(file.Images))
 	}
-	return s.simulation.Run(cmd.Context())
-}
-
-func (s *simulator) check() error {
-	switch {
-	case s.simulation.InventoryFile == "":
-		return fmt.Errorf("--inventory is required: a file with the images that HSS knows")
-	case (s.simulation.CertificateFile == "") != (s.simulation.KeyFile == ""):
-		return fmt.Errorf("--tls-cert and --tls-key must be given together")
-	case s.simulation.SelfSigned && s.simulation.CertificateFile != "":
-		return fmt.Errorf("--tls-self-signed and --tls-cert exclude each other")
-	case s.simulation.CAFile != "" && !s.simulation.SelfSigned:
-		return fmt.Errorf("--ca-file needs --tls-self-signed")
-	case (s.accessKey == "") != (s.secretKey == ""):
-		return fmt.Errorf("--access-key and --secret-key must be given together")
-	case s.latency < 0 || s.requestsPerSecond < 0:
-		return fmt.Errorf("--latency and --requests-per-second must not be negative")
-	}
-	return nil
-}
-
-func (s *simulator) options() []hsstest.Option {
-	options := []hsstest.Option{hsstest.WithLatency(s.latency)}
-	if s.requestsPerSecond > 0 {
-		options = append(options, hsstest.WithThrottling(s.requestsPerSecond, time.Second))
-	}
-	if s.accessKey != "" {
-		options = append(options, hsstest.WithCredentials(hsstest.Credential{AccessKey: s.accessKey, SecretKey: s.secretKey}))
-	}
-	if s.noAuthentication {
-		options = append(options, hsstest.WithoutAuthentication())
-	}
-	if s.substringMatching {
-		options = append(options, hsstest.WithSubstringMatching())
-	}
-	return options
 }

@@ -2,12 +2,22 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"k8s.io/client-go/util/cert"
+
+	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/hss/hsstest"
 )
 
 // lines gives each line that is written to it.
@@ -34,16 +44,16 @@ func (l *lines) String() string {
 	return l.text
 }
 
-// simulate serves the samples until the function that it returns is called,
-// and returns what was printed by then.
-func simulate(t *testing.T, flags ...string) (printed string, stop func() error) {
+// simulate serves an inventory until the function that it returns is called,
+// and returns its URL.
+func simulate(t *testing.T, inventory string, flags ...string) (url string, log *lines, stop func() error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	out := &lines{seen: make(chan struct{}, 1)}
+	out, log := &lines{seen: make(chan struct{}, 1)}, &lines{seen: make(chan struct{}, 1)}
 	cmd := newCommand()
-	cmd.SetArgs(append([]string{"--inventory", "../../config/samples/inventory.yaml", "--listen", "127.0.0.1:0"}, flags...))
+	cmd.SetArgs(append([]string{"--inventory", inventory, "--listen", "127.0.0.1:0"}, flags...))
 	cmd.SetOut(out)
-	cmd.SetErr(io.Discard)
+	cmd.SetErr(log)
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.ExecuteContext(ctx) }()
 	select {
@@ -51,51 +61,80 @@ func simulate(t *testing.T, flags ...string) (printed string, stop func() error)
 	case err := <-ended:
 		t.Fatalf("it ended: %v", err)
 	}
-	return out.String(), func() error {
+	return regexp.MustCompile(`https?://[0-9.:]+`).FindString(out.String()), log, func() error {
 		cancel()
 		return <-ended
 	}
 }
 
-func TestTheSimulatorServesUntilItIsStopped(t *testing.T) {
-	printed, stop := simulate(t, "--no-auth", "--requests-per-second", "100", "--substring-matching")
-	url := regexp.MustCompile(`http://\S+`).FindString(printed)
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/v5/p1/image/registries/images?image_name=clea", nil)
+// list returns the versions of the images that HSS at a URL lists.
+func list(t *testing.T, url string, key hss.Credentials, transport http.RoundTripper) (versions string) {
+	t.Helper()
+	client, err := hss.NewClient(hss.Config{Endpoint: url, ProjectID: "p", Credentials: hss.StaticCredentials(key), Transport: transport})
 	if err != nil {
 		t.Fatal(err)
 	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
+	for row, err := range client.All(t.Context(), hss.ListRequest{}) {
+		if err != nil {
+			return err.Error()
+		}
+		versions += row.Version
+	}
+	return versions
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil || !strings.Contains(string(body), `"total_num":1`) {
-		t.Errorf("got %s, %v", body, err)
+}
+
+func TestTheSimulatorServesAFileAndFollowsItsChanges(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "inventory.yaml")
+	write(t, path, "images: [{image_name: a, image_version: one}]")
+	url, log, stop := simulate(t, path, "--latency", "1ms")
+	known := hsstest.DefaultCredential()
+	key := hss.Credentials{AccessKey: known.AccessKey, SecretKey: hss.NewSecret(known.SecretKey)}
+	if got := list(t, url, key, nil); got != "one" {
+		t.Errorf("got %s", got)
+	}
+	write(t, path, "images: [{image_name: a, image_version: second}]")
+	for list(t, url, key, nil) != "second" {
+		time.Sleep(10 * time.Millisecond)
+	}
+	write(t, path, "images: broken beyond repair")
+	for !strings.Contains(log.String(), "inventory not reloaded") {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if got := list(t, url, key, nil); got != "second" {
+		t.Errorf("after a broken change: got %s", got)
 	}
 	if err := stop(); err != nil {
 		t.Errorf("it ended with %v", err)
 	}
 }
 
-func TestTheSimulatorPrintsItsURL(t *testing.T) {
-	for name, tt := range map[string]struct {
-		flags []string
-		want  string
-	}{
-		"over HTTP":                     {nil, "http://127.0.0.1:"},
-		"over TLS":                      {[]string{"--tls-self-signed"}, "https://127.0.0.1:"},
-		"with an access key of its own": {[]string{"--access-key", "AK", "--secret-key", "SK-of-the-test"}, "http://127.0.0.1:"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			printed, stop := simulate(t, tt.flags...)
-			if !strings.Contains(printed, tt.want) || strings.Contains(printed, "SK-of-the-test") {
-				t.Errorf("got %q, want %q in it and no secret", printed, tt.want)
-			}
-			if err := stop(); err != nil {
-				t.Errorf("it ended with %v", err)
-			}
-		})
+func TestTheSimulatorServesTLSToAnAccessKeyOfItsOwn(t *testing.T) {
+	t.Parallel()
+	certificate, key, err := cert.GenerateSelfSignedCertKey("127.0.0.1", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certFile, keyFile := filepath.Join(t.TempDir(), "tls.crt"), filepath.Join(t.TempDir(), "tls.key")
+	write(t, certFile, string(certificate))
+	write(t, keyFile, string(key))
+	url, _, stop := simulate(t, "../../config/samples/inventory.yaml", "--tls-cert", certFile, "--tls-key", keyFile,
+		"--access-key", "AK", "--secret-key", "SK-of-the-test")
+	trusted := x509.NewCertPool()
+	trusted.AppendCertsFromPEM(certificate)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}
+	if got := list(t, url, hss.Credentials{AccessKey: "AK", SecretKey: hss.NewSecret("SK-of-the-test")}, transport); !strings.Contains(got, "1.0") {
+		t.Errorf("got %s", got)
+	}
+	if err := stop(); err != nil {
+		t.Errorf("it ended with %v", err)
 	}
 }
 
@@ -105,17 +144,14 @@ func TestWrongFlagsAreErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		"without inventory":               {nil, "--inventory is required"},
-		"with half a certificate":         {[]string{"--inventory", "x", "--tls-cert", "y"}, "--tls-cert and --tls-key must be given together"},
-		"with two certificates":           {[]string{"--inventory", "x", "--tls-cert", "y", "--tls-key", "z", "--tls-self-signed"}, "exclude each other"},
-		"with a CA file of no use":        {[]string{"--inventory", "x", "--ca-file", "y"}, "--ca-file needs --tls-self-signed"},
-		"with half a credential":          {[]string{"--inventory", "x", "--access-key", "y"}, "--access-key and --secret-key must be given together"},
-		"with a negative latency":         {[]string{"--inventory", "x", "--latency", "-1s"}, "must not be negative"},
-		"with a latency without a unit":   {[]string{"--inventory", "x", "--latency", "5"}, "--latency"},
-		"with an argument":                {[]string{"now"}, `"now"`},
-		"with an inventory that is none":  {[]string{"--inventory", "no-such.yaml"}, "no-such.yaml"},
-		"with an address that is none":    {[]string{"--inventory", "../../config/samples/inventory.yaml", "--listen", "nowhere"}, "listen: "},
-		"with a CA file in a missing dir": {[]string{"--inventory", "../../config/samples/inventory.yaml", "--tls-self-signed", "--ca-file", "no/such/ca.crt"}, "no/such/ca.crt"},
+		"without inventory":              {nil, `"inventory" not set`},
+		"with half a certificate":        {[]string{"--inventory", "x", "--tls-cert", "y"}, "[tls-cert tls-key]"},
+		"with half a credential":         {[]string{"--inventory", "x", "--access-key", "y"}, "[access-key secret-key]"},
+		"with a latency without a unit":  {[]string{"--inventory", "x", "--latency", "5"}, "--latency"},
+		"with an argument":               {[]string{"now"}, `"now"`},
+		"with an inventory that is none": {[]string{"--inventory", "no-such.yaml"}, "no-such.yaml"},
+		"with an address that is none":   {[]string{"--inventory", "../../config/samples/inventory.yaml", "--listen", "nowhere"}, "listen: "},
+		"with a missing certificate":     {[]string{"--inventory", "../../config/samples/inventory.yaml", "--listen", "127.0.0.1:0", "--tls-cert", "no-such.crt", "--tls-key", "y"}, "no-such.crt"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

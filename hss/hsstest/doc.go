@@ -20,13 +20,14 @@
 //	GET image/registries                  the registries
 //
 // A scan moves its row from unscan over waiting_for_scan and scanning to its [ScanOutcome], by the clock
-// ([WithScanTimes]) or by [Handler.FinishScans]. A Hidden row appears when its registry is synchronized.
+// ([WithScanTimes]). A Hidden row appears when its registry is synchronized.
 //
 // Every request must carry an SDK-HMAC-SHA256 signature or an X-Auth-Token, unless [WithoutAuthentication] is given.
 // Signatures are verified independently of package hss, so that the server can test clients. Query parameters are
 // checked for type, range, length and values. Filters, sorting and paging work; total_num counts the rows of all pages.
 //
-// It does not lock access keys after failed signatures, list tasks, or serve images of CI/CD pipelines.
+// It knows the parameters that package hss sends, and no others. It does not lock access keys after failed signatures,
+// list tasks, scan or synchronize everything at once, or serve images of CI/CD pipelines.
 //
 // # Where the reference is silent
 //
@@ -35,8 +36,6 @@
 //   - rows without sort_key come in the order of the inventory, unless [WithShuffledRows] is given;
 //   - unknown and repeated query parameters, and unknown fields of a body, are errors;
 //   - a security token must be signed, and "+" in a query is not a space;
-//   - image_size matches exactly; risky means that any count is above 0; a row with several architectures has the
-//     findings of all of them;
 //   - a time that a row lacks is in no range, and sorts first;
 //   - an image to scan must match every given field; an unknown image or registry is HSS.0011.
 //

@@ -2,25 +2,20 @@ package hsstest
 
 import (
 	"bytes"
-	"cmp"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/hssgate/hssgate/hss/inventoryfile"
 )
 
 // Fault is one thing that goes wrong, once by default.
 type Fault struct {
-	times int // 0: forever
-	match []func(*http.Request) bool
-	serve func(h *Handler, w http.ResponseWriter, r *http.Request)
+	times    int      // 0: forever
+	endpoint Endpoint // empty: any
+	serve    func(h *Handler, w http.ResponseWriter, r *http.Request)
 }
 
 // Times makes the fault happen n times, or until [Handler.ClearFaults] if n is 0 or less.
@@ -29,27 +24,10 @@ func (f Fault) Times(n int) Fault {
 	return f
 }
 
-// For limits the fault to requests that match, in addition to earlier limits. match must not read the body.
-func (f Fault) For(match func(*http.Request) bool) Fault {
-	f.match = append(slices.Clone(f.match), match)
-	return f
-}
-
-// ForImage limits the fault to requests for a namespace and an image name. An empty one stands for any.
-func (f Fault) ForImage(namespace, name string) Fault {
-	return f.For(func(r *http.Request) bool {
-		q := r.URL.Query()
-		return (namespace == "" || q.Get(fieldNamespace) == namespace) && (name == "" || q.Get(fieldImageName) == name)
-	})
-}
-
-// ForEndpoint limits the fault to requests of one endpoint. An empty one stands for any.
+// ForEndpoint limits the fault to requests of one endpoint.
 func (f Fault) ForEndpoint(endpoint Endpoint) Fault {
-	return f.For(func(r *http.Request) bool { return endpoint == "" || route(r).endpoint == endpoint })
-}
-
-func (f Fault) matches(r *http.Request) bool {
-	return !slices.ContainsFunc(f.match, func(match func(*http.Request) bool) bool { return !match(r) })
+	f.endpoint = endpoint
+	return f
 }
 
 // faultQueue holds the faults to come.
@@ -72,10 +50,10 @@ func (h *Handler) ClearFaults() {
 	h.faults.faults = nil
 }
 
-func (q *faultQueue) take(r *http.Request) (Fault, bool) {
+func (q *faultQueue) take(endpoint Endpoint) (Fault, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	at := slices.IndexFunc(q.faults, func(f Fault) bool { return f.matches(r) })
+	at := slices.IndexFunc(q.faults, func(f Fault) bool { return f.endpoint == "" || f.endpoint == endpoint })
 	if at < 0 {
 		return Fault{}, false
 	}
@@ -87,36 +65,6 @@ func (q *faultQueue) take(r *http.Request) (Fault, bool) {
 		q.faults[at].times--
 	}
 	return fault, true
-}
-
-// faultKinds makes the faults of inventory files by their kind.
-var faultKinds = map[string]func(*inventoryfile.Fault) Fault{
-	"cut":          func(*inventoryfile.Fault) Fault { return CutFault() },
-	"empty":        func(*inventoryfile.Fault) Fault { return EmptyFault() },
-	"garbage":      func(*inventoryfile.Fault) Fault { return GarbageFault() },
-	"hang":         func(*inventoryfile.Fault) Fault { return HangFault() },
-	"no_data_list": func(*inventoryfile.Fault) Fault { return NoDataListFault() },
-	"reset":        func(*inventoryfile.Fault) Fault { return ResetFault() },
-	"throttle":     func(f *inventoryfile.Fault) Fault { return ThrottleFault(f.RetryAfter) },
-	"html":         func(f *inventoryfile.Fault) Fault { return HTMLFault(cmp.Or(f.Status, http.StatusBadGateway)) },
-	"status": func(f *inventoryfile.Fault) Fault {
-		return StatusFault(cmp.Or(f.Status, http.StatusServiceUnavailable))
-	},
-	"huge": func(f *inventoryfile.Fault) Fault { return HugeFault(cmp.Or(f.Bytes, 1<<30)) },
-	"error": func(f *inventoryfile.Fault) Fault {
-		return ErrorFault(cmp.Or(f.Status, http.StatusOK), codeNotFound, "Not found.")
-	},
-	"slow": func(f *inventoryfile.Fault) Fault {
-		return SlowFault(int(cmp.Or(f.Bytes, 1)), cmp.Or(f.Pause, 100*time.Millisecond))
-	},
-}
-
-func faultOf(f *inventoryfile.Fault) Fault {
-	fault := faultKinds[f.Kind](f).ForImage(f.Namespace, f.ImageName).ForEndpoint(Endpoint(f.Endpoint))
-	if f.Times != nil {
-		fault = fault.Times(*f.Times)
-	}
-	return fault
 }
 
 func once(serve func(h *Handler, w http.ResponseWriter, r *http.Request)) Fault {
@@ -137,7 +85,7 @@ func StatusFault(status int) Fault {
 // ThrottleFault answers 429 APIGW.0308. retryAfter is optional: seconds, or a date as [http.TimeFormat].
 func ThrottleFault(retryAfter string) Fault {
 	return errorFault(func() *apiError {
-		failed := throttled(0)
+		failed := gatewayError(http.StatusTooManyRequests, codeThrottled, "The throttling threshold has been reached")
 		failed.retryAfter = retryAfter
 		return failed
 	})
@@ -215,31 +163,13 @@ func CutFault() Fault {
 func ResetFault() Fault {
 	return once(func(_ *Handler, w http.ResponseWriter, _ *http.Request) {
 		connection, _, err := http.NewResponseController(w).Hijack()
-		if err != nil { // HTTP/2 resets the stream
+		if err != nil {
 			panic(http.ErrAbortHandler)
-		}
-		if secure, ok := connection.(*tls.Conn); ok {
-			connection = secure.NetConn()
 		}
 		if tcp, ok := connection.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0) // without it the connection is closed in order
 		}
 		_ = connection.Close()
-	})
-}
-
-// HugeFault answers 200 with a valid, empty list in a body of at least n bytes.
-func HugeFault(n int64) Fault {
-	return once(func(_ *Handler, w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		padding := []byte(strings.Repeat("x", 1<<16))
-		_, err := w.Write([]byte(`{"padding":"`))
-		for sent := int64(0); sent < n && err == nil; sent += int64(len(padding)) {
-			_, err = w.Write(padding)
-		}
-		if err == nil {
-			_, _ = w.Write([]byte(`","total_num":0,"data_list":[]}`))
-		}
 	})
 }
 

@@ -1,19 +1,17 @@
 package hsstest
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/hssgate/hssgate/hss/inventoryfile"
 )
 
 // Endpoint is one call of the API.
@@ -35,89 +33,65 @@ const (
 	EndpointProjects Endpoint = "projects"
 )
 
+// maxBody bounds the body of a request.
+const maxBody = 1 << 20
+
 // Handler serves the API. [NewServer] serves one on the loopback interface. All methods are safe for concurrent use.
 type Handler struct {
-	options    *options
-	parameters parameters[Image]
-	store      store
-	jobs       jobs
-	faults     faultQueue
-	counters   counters
-	throttle   throttle
-	latency    atomic.Int64
-	requests   atomic.Uint64
+	options  *options
+	writing  sync.Mutex // held to replace images
+	images   atomic.Pointer[[]Image]
+	jobs     jobs
+	faults   faultQueue
+	counters counters
+	latency  atomic.Int64
+	requests atomic.Uint64
 
-	mu     sync.Mutex // guards closed, and active against Add after Wait
-	closed bool
+	// done is closed by close, once. Requests in progress hold active for reading.
 	done   chan struct{}
-	active sync.WaitGroup
+	close  func()
+	active sync.RWMutex
 }
 
 // NewHandler returns a handler. Close it if faults may hang.
 func NewHandler(list ...Option) *Handler {
 	o := newOptions(list)
-	h := &Handler{options: o, parameters: imageParameters(o.substring), done: make(chan struct{}), store: store{shuffle: o.shuffle}}
-	h.jobs.registries = slices.Clone(o.Registries)
+	h := &Handler{options: o, done: make(chan struct{})}
+	h.close = sync.OnceFunc(func() { close(h.done) })
+	h.jobs.registries = o.registries
+	h.images.Store(&[]Image{})
+	h.SetImages(o.images...)
 	h.SetLatency(o.latency)
-	h.SetImages(o.Images...)
-	h.Inject(o.faults...)
+	h.ResetStats()
 	return h
-}
-
-// SetImages replaces the inventory. Requests in progress still see the old one.
-func (h *Handler) SetImages(images ...Image) {
-	h.Update(func([]Image) []Image { return images })
-}
-
-// Update replaces the inventory by the result of change, which gets a copy, excludes other changes and must not call
-// the handler.
-func (h *Handler) Update(change func([]Image) []Image) { h.store.update(change) }
-
-// Images returns a copy of the inventory, with assigned IDs, as scans and synchronizations have changed it by now.
-func (h *Handler) Images() []Image {
-	h.advance(false)
-	return cloneImages(h.store.rows.Load().given)
 }
 
 // SetLatency delays further responses by d.
 func (h *Handler) SetLatency(d time.Duration) { h.latency.Store(int64(d)) }
 
-// Close ends hanging, delayed and slow responses. Further requests are cut off.
+// Close ends hanging, delayed and slow responses, and returns once no request is in progress. Further ones are cut off.
 func (h *Handler) Close() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.closed {
-		h.closed = true
-		close(h.done)
-	}
-}
-
-// enter reports whether the handler is open, and counts a request in progress if so.
-func (h *Handler) enter() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.closed {
-		h.active.Add(1)
-	}
-	return !h.closed
+	h.close()
+	h.active.Lock()
+	defer h.active.Unlock()
 }
 
 // ServeHTTP answers a request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !h.enter() {
-		panic(http.ErrAbortHandler)
+	h.active.RLock()
+	defer h.active.RUnlock()
+	endpoint := route(r).endpoint
+	h.counters.count(endpoint, func(e *EndpointStats) { e.Requests++ })
+	if endpoint == EndpointImages {
+		h.counters.add(func(s *Stats) { s.Queries[r.URL.Query().Encode()]++ })
 	}
-	defer h.active.Done()
-	h.counters.begin(r)
-	defer h.counters.add(func(s *Stats) { s.InFlight-- })
 	id := fmt.Sprintf("%032x", h.requests.Add(1))
 	w.Header().Set("X-Request-Id", id)
-	if route(r).endpoint == EndpointProjects {
+	if endpoint == EndpointProjects {
 		w.Header().Set("X-IAM-Trace-Id", id)
 	}
 	h.pause(r.Context(), time.Duration(h.latency.Load()))
-	if fault, ok := h.faults.take(r); ok {
-		h.counters.count(r, func(e *EndpointStats) { e.Faults++ })
+	if fault, ok := h.faults.take(endpoint); ok {
 		fault.serve(h, w, r)
 		return
 	}
@@ -126,16 +100,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // pause waits for d, and aborts the response if the client leaves or the handler closes.
 func (h *Handler) pause(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
 	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-		panic(http.ErrAbortHandler)
 	case <-h.done:
-		panic(http.ErrAbortHandler)
+	case <-ctx.Done():
+	case <-time.After(d):
+		select {
+		case <-h.done: // too
+		default:
+			return
+		}
 	}
+	panic(http.ErrAbortHandler)
 }
 
 // call is a request of an endpoint.
@@ -175,54 +150,47 @@ func route(r *http.Request) *call {
 	return c
 }
 
-// response is what an endpoint answers. Without a body it is empty.
-type response struct {
-	body any
-	rows int
-}
-
-// answer serves a request as HSS would.
+// answer serves a request as HSS would. Without a body the answer is empty.
 func (h *Handler) answer(w http.ResponseWriter, r *http.Request) {
-	answer, err := h.serve(r)
+	c := route(r)
+	body, err := h.serve(r, c)
 	if err != nil {
-		h.counters.count(r, func(e *EndpointStats) { e.Failures++ })
-		asAPIError(err).write(w)
+		h.counters.count(c.endpoint, func(e *EndpointStats) { e.Failures++ })
+		failed, ok := errors.AsType[*apiError](err)
+		if !ok { // about a parameter
+			failed = serviceError(http.StatusBadRequest, codeInvalidParameter, "Invalid parameter.", err.Error())
+		}
+		failed.write(w)
 		return
 	}
-	h.counters.count(r, func(e *EndpointStats) { e.Rows += answer.rows })
-	if answer.body != nil {
-		writeJSON(w, http.StatusOK, answer.body)
+	if body != nil {
+		writeJSON(w, http.StatusOK, body)
 	}
 }
 
 // serve passes a request through the gateway to its endpoint.
-func (h *Handler) serve(r *http.Request) (response, error) {
-	c := route(r)
+func (h *Handler) serve(r *http.Request, c *call) (any, error) {
 	if c.endpoint == "" {
-		return response{}, gatewayError(http.StatusNotFound, codeNoSuchAPI,
-			"The API does not exist or has not been published in the environment")
+		return nil, gatewayError(http.StatusNotFound, codeNoSuchAPI, "The API does not exist or has not been published in the environment")
 	}
 	var err error
 	if c.body, err = io.ReadAll(io.LimitReader(r.Body, maxBody+1)); err != nil || len(c.body) > maxBody {
-		return response{}, gatewayError(http.StatusRequestEntityTooLarge, codeTooLarge, "the body cannot be read or is too large")
+		return nil, gatewayError(http.StatusRequestEntityTooLarge, codeTooLarge, "the body cannot be read or is too large")
 	}
-	credential, err := h.options.authenticate(r, c.body)
-	if err != nil {
-		return response{}, err
-	}
-	if !h.throttle.allow(h.options) {
-		return response{}, throttled(h.options.retryAfter)
+	if err := h.options.authenticate(r, c.body); err != nil {
+		return nil, err
 	}
 	if c.endpoint == EndpointProjects {
-		return h.projects(c)
+		return h.listProjects(c)
 	}
-	if err := h.checkProject(c, credential); err != nil {
-		return response{}, err
+	if header := c.header.Get("X-Project-Id"); header != "" && header != c.project {
+		return nil, serviceError(http.StatusBadRequest, codeAccessDenied, "Access denied.",
+			fmt.Sprintf("header X-Project-Id is %q, allowed: %q as in the path", header, c.project))
 	}
-	h.advance(false)
+	h.advance()
 	switch c.endpoint {
 	case EndpointVulnerabilities:
-		return h.vulnerabilities(c)
+		return h.listVulnerabilities(c)
 	case EndpointScan:
 		return h.scan(c)
 	case EndpointSync:
@@ -230,69 +198,7 @@ func (h *Handler) serve(r *http.Request) (response, error) {
 	case EndpointRegistries:
 		return h.listRegistries(c)
 	}
-	return h.list(c)
-}
-
-func (h *Handler) checkProject(c *call, credential *Credential) error {
-	header := c.header.Get("X-Project-Id")
-	switch {
-	case len(h.options.Projects) > 0 && !slices.Contains(h.options.Projects, c.project):
-		return serviceError(http.StatusBadRequest, codeAccessDenied, "Access denied.", fmt.Sprintf("project %q does not exist", c.project))
-	case header != "" && header != c.project:
-		return serviceError(http.StatusBadRequest, codeAccessDenied, "Access denied.",
-			fmt.Sprintf("header X-Project-Id is %q, allowed: %q as in the path", header, c.project))
-	case credential != nil && len(credential.Projects) > 0 && !slices.Contains(credential.Projects, c.project):
-		return serviceError(http.StatusBadRequest, codeNoPermission, "No permission.",
-			fmt.Sprintf("the access key may not use project %q", c.project))
-	}
-	return nil
-}
-
-// decodePost checks the query and reads the body of a POST, in which unknown fields are errors.
-func (c *call) decodePost(into any, known parameters[Image]) (*request[Image], error) {
-	known[fieldEnterpriseProject] = parameter[Image]{check: length(1, 256)}
-	q, err := known.parse(c.query)
-	if err != nil {
-		return nil, err
-	}
-	if kind := c.header.Get("Content-Type"); !strings.HasPrefix(kind, "application/json") {
-		return nil, fmt.Errorf("the content type is %q, allowed: application/json", kind)
-	}
-	decoder := json.NewDecoder(bytes.NewReader(c.body))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(into); err != nil {
-		return nil, fmt.Errorf("cannot read the body: %w", err)
-	}
-	return q, nil
-}
-
-// throttle counts the requests of the present second.
-type throttle struct {
-	mu    sync.Mutex
-	start time.Time
-	count int
-}
-
-func (t *throttle) allow(o *options) bool {
-	if o.perSecond <= 0 {
-		return true
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	now := o.now()
-	if since := now.Sub(t.start); since >= time.Second || since < 0 {
-		t.start, t.count = now, 0
-	}
-	t.count++
-	return t.count <= o.perSecond
-}
-
-func throttled(retryAfter time.Duration) *apiError {
-	err := gatewayError(http.StatusTooManyRequests, codeThrottled, "The throttling threshold has been reached")
-	if retryAfter > 0 {
-		err.retryAfter = strconv.FormatInt(int64((retryAfter+time.Second-1)/time.Second), 10)
-	}
-	return err
+	return h.listImages(c)
 }
 
 // Error codes of HSS and of the API gateway.
@@ -300,7 +206,6 @@ const (
 	codeInvalidParameter = "HSS.0001"
 	codeAccessDenied     = "HSS.0010"
 	codeNotFound         = "HSS.0011"
-	codeNoPermission     = "HSS.0013"
 	codeNoSuchAPI        = "APIGW.0101"
 	codeTooLarge         = "APIGW.0201"
 	codeUnauthorized     = "APIGW.0301"
@@ -329,20 +234,8 @@ func serviceError(status int, code, message, description string) *apiError {
 		body: map[string]string{"error_code": code, "error_msg": message, "error_description": description}}
 }
 
-func invalidParameter(format string, values ...any) *apiError {
-	return serviceError(http.StatusBadRequest, codeInvalidParameter, "Invalid parameter.", fmt.Sprintf(format, values...))
-}
-
 func notFound(format string, values ...any) *apiError {
 	return serviceError(http.StatusBadRequest, codeNotFound, "Not found.", fmt.Sprintf(format, values...))
-}
-
-// asAPIError turns any other error into one about a parameter.
-func asAPIError(err error) *apiError {
-	if known, ok := errors.AsType[*apiError](err); ok {
-		return known
-	}
-	return invalidParameter("%v", err)
 }
 
 func (e *apiError) write(w http.ResponseWriter) {
@@ -356,7 +249,7 @@ func (e *apiError) write(w http.ResponseWriter) {
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {
-	text, err := json.Marshal(body)
+	text, err := inventoryfile.Marshal(body)
 	if err != nil {
 		panic(err) // the bodies are plain structs and maps
 	}

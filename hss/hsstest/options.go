@@ -19,11 +19,21 @@ type (
 	ScanOutcome = inventoryfile.ScanOutcome
 	// Registry is a registry that HSS knows.
 	Registry = inventoryfile.Registry
-	// IAMProject is a project as IAM lists it, named after its region.
-	IAMProject = inventoryfile.IAMProject
-	// Credential is a key pair that the server accepts.
-	Credential = inventoryfile.Credential
 )
+
+// IAMProject is a project as IAM lists it, named after its region.
+type IAMProject struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// Credential is a key pair that the server accepts.
+type Credential struct {
+	AccessKey string
+	SecretKey string
+	// SecurityToken makes it a temporary credential: requests must send and sign it as X-Security-Token.
+	SecurityToken string
+}
 
 // DefaultProjectID is the project that IAM lists for every region by default.
 const DefaultProjectID = "hsstest-project"
@@ -41,16 +51,17 @@ func DefaultCredential() Credential {
 type Option func(*options)
 
 type options struct {
-	inventoryfile.File
+	images      []Image
+	registries  []Registry
+	credentials []Credential
+	tokens      []string
+	iamProjects []IAMProject
 
-	faults      []Fault
 	withoutAuth bool
 	substring   bool
 	repeatRows  bool
 	shuffle     *uint64
 	latency     time.Duration
-	perSecond   int
-	retryAfter  time.Duration
 	scanTimes   scanTimes
 	now         func() time.Time
 }
@@ -60,45 +71,38 @@ func newOptions(list []Option) *options {
 	for _, option := range list {
 		option(o)
 	}
-	if len(o.Credentials) == 0 && len(o.Tokens) == 0 {
-		o.Credentials = []Credential{DefaultCredential()}
+	if len(o.credentials) == 0 && len(o.tokens) == 0 {
+		o.credentials = []Credential{DefaultCredential()}
 	}
 	return o
 }
 
 // WithImages adds rows to the inventory.
 func WithImages(images ...Image) Option {
-	return func(o *options) { o.Images = append(o.Images, images...) }
+	return func(o *options) { o.images = append(o.images, images...) }
 }
 
 // WithInventory adds everything that an inventory file holds.
 func WithInventory(file *inventoryfile.File) Option {
 	return func(o *options) {
-		o.Images = append(o.Images, file.Images...)
-		o.Registries = append(o.Registries, file.Registries...)
-		o.Credentials = append(o.Credentials, file.Credentials...)
-		o.Tokens = append(o.Tokens, file.Tokens...)
-		o.Projects = append(o.Projects, file.Projects...)
-		o.IAMProjects = append(o.IAMProjects, file.IAMProjects...)
-		for i := range file.Faults {
-			o.faults = append(o.faults, faultOf(&file.Faults[i]))
-		}
+		o.images = append(o.images, file.Images...)
+		o.registries = append(o.registries, file.Registries...)
 	}
 }
 
 // WithRegistries adds registries.
 func WithRegistries(registries ...Registry) Option {
-	return func(o *options) { o.Registries = append(o.Registries, registries...) }
+	return func(o *options) { o.registries = append(o.registries, registries...) }
 }
 
-// WithCredentials adds key pairs that are accepted. The last of several with the same access key counts.
+// WithCredentials adds key pairs that are accepted.
 func WithCredentials(credentials ...Credential) Option {
-	return func(o *options) { o.Credentials = append(o.Credentials, credentials...) }
+	return func(o *options) { o.credentials = append(o.credentials, credentials...) }
 }
 
 // WithTokens adds values of X-Auth-Token that are accepted.
 func WithTokens(tokens ...string) Option {
-	return func(o *options) { o.Tokens = append(o.Tokens, tokens...) }
+	return func(o *options) { o.tokens = append(o.tokens, tokens...) }
 }
 
 // WithoutAuthentication accepts every request, signed or not.
@@ -106,15 +110,10 @@ func WithoutAuthentication() Option {
 	return func(o *options) { o.withoutAuth = true }
 }
 
-// WithProjects names the projects that exist. By default every project does.
-func WithProjects(ids ...string) Option {
-	return func(o *options) { o.Projects = append(o.Projects, ids...) }
-}
-
-// WithIAMProjects sets the projects that IAM lists, each for the region in its name. By default IAM lists those of
-// [WithProjects], or [DefaultProjectID], for every region.
+// WithIAMProjects sets the projects that IAM lists, each for the region in its name. By default IAM lists
+// [DefaultProjectID] for every region.
 func WithIAMProjects(projects ...IAMProject) Option {
-	return func(o *options) { o.IAMProjects = append(o.IAMProjects, projects...) }
+	return func(o *options) { o.iamProjects = append(o.iamProjects, projects...) }
 }
 
 // WithSubstringMatching makes text filters match substrings, as other image endpoints of HSS do.
@@ -138,24 +137,13 @@ func WithLatency(d time.Duration) Option {
 	return func(o *options) { o.latency = d }
 }
 
-// WithThrottling answers requests beyond n a second with 429 APIGW.0308, and a Retry-After of whole seconds if
-// retryAfter is positive. 0 is no limit.
-func WithThrottling(n int, retryAfter time.Duration) Option {
-	return func(o *options) { o.perSecond, o.retryAfter = n, retryAfter }
-}
-
-// WithScanTimes sets how long a scan waits and runs, and how long a synchronization takes, by the server's clock. A
-// negative time ends with [Handler.FinishScans] only. The default is 2, 8 and 1 seconds.
+// WithScanTimes sets how long a scan waits and runs, and how long a synchronization takes, by the server's clock. What
+// takes a negative time never ends. The default is 2, 8 and 1 seconds.
 func WithScanTimes(waiting, scanning, syncing time.Duration) Option {
 	return func(o *options) { o.scanTimes = scanTimes{waiting, scanning, syncing} }
 }
 
-// WithClock sets the clock of signatures, throttling and scans. Latency and slow responses use real time.
+// WithClock sets the clock of signatures and scans. Latency and slow responses use real time.
 func WithClock(now func() time.Time) Option {
 	return func(o *options) { o.now = now }
-}
-
-// WithFaults scripts faults from the start; see [Handler.Inject].
-func WithFaults(faults ...Fault) Option {
-	return func(o *options) { o.faults = append(o.faults, faults...) }
 }

@@ -1,19 +1,15 @@
 package hsstest
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
-)
-
-// The statuses that a scan passes through.
-const (
-	statusWaiting  = "waiting_for_scan"
-	statusScanning = "scanning"
-	statusSuccess  = "success"
 )
 
 // jobs holds the scans and synchronizations in progress, and the registries that the latter update.
@@ -23,76 +19,67 @@ type jobs struct {
 	registries []Registry
 }
 
-// job is a scan of images or a synchronization of registries.
+// job is a scan of images, or a synchronization of registries.
 type job struct {
-	sync       bool
 	project    string
 	began      time.Time
 	images     []int64
 	stage      string // that the images show
-	all        bool
 	registries []registryKey
 }
 
-// scanTimes holds how long HSS takes; negative: until [Handler.FinishScans].
-type scanTimes struct{ waiting, scanning, syncing time.Duration }
+// registryKey identifies a registry in a synchronization.
+type registryKey struct {
+	ID   string `json:"registry_id"`
+	Type string `json:"registry_type"`
+}
 
-// FinishScans ends all scans and synchronizations in progress.
-func (h *Handler) FinishScans() { h.advance(true) }
+// scanTimes holds how long HSS takes; negative: forever.
+type scanTimes struct{ waiting, scanning, syncing time.Duration }
 
 func (h *Handler) begin(started *job) {
 	started.began = h.options.now()
 	h.jobs.mu.Lock()
 	h.jobs.active = append(h.jobs.active, started)
 	h.jobs.mu.Unlock()
-	h.advance(false)
+	h.advance()
 }
 
-// advance brings the jobs to where they are by now, or to their end.
-func (h *Handler) advance(finish bool) {
+// advance brings the jobs to where they are by now.
+func (h *Handler) advance() {
 	h.jobs.mu.Lock()
 	defer h.jobs.mu.Unlock()
-	now := h.options.now()
+	now, times := h.options.now(), h.options.scanTimes
 	h.jobs.active = slices.DeleteFunc(h.jobs.active, func(j *job) bool {
-		ended := h.options.scanTimes.stage(j, now) == statusSuccess || finish
+		passed := func(d time.Duration) bool { return d >= 0 && now.Sub(j.began) >= d }
+		stage := "waiting_for_scan"
 		switch {
-		case j.sync && ended:
+		case len(j.registries) > 0 && passed(times.syncing):
 			h.synchronized(j, now)
-		case !j.sync:
-			h.scanned(j, now, ended)
+			return true
+		case len(j.registries) > 0:
+			return false
+		case passed(times.waiting) && times.scanning >= 0 && passed(times.waiting+times.scanning):
+			stage = "success"
+		case passed(times.waiting):
+			stage = "scanning"
 		}
-		return ended
+		h.scanned(j, stage, now)
+		return stage == "success"
 	})
 }
 
-// stage returns the status of a job at a time.
-func (t scanTimes) stage(j *job, now time.Time) string {
-	since := now.Sub(j.began)
-	switch {
-	case j.sync && (t.syncing < 0 || since < t.syncing):
-		return statusWaiting
-	case j.sync:
-		return statusSuccess
-	case t.waiting < 0 || since < t.waiting:
-		return statusWaiting
-	case t.scanning < 0 || since < t.waiting+t.scanning:
-		return statusScanning
-	}
-	return statusSuccess
-}
-
 // scanned moves the rows of a scan.
-func (h *Handler) scanned(j *job, now time.Time, ended bool) {
-	stage := h.options.scanTimes.stage(j, now)
-	if !ended && stage == j.stage {
+func (h *Handler) scanned(j *job, stage string, now time.Time) {
+	if stage == j.stage {
 		return
 	}
 	j.stage = stage
 	h.Update(func(rows []Image) []Image {
-		for i := range rows {
-			switch row := &rows[i]; {
+		for n := range rows {
+			switch row := &rows[n]; {
 			case !slices.Contains(j.images, row.ID):
-			case ended:
+			case stage == "success":
 				applyOutcome(row, now)
 			default:
 				row.ScanStatus = stage
@@ -108,56 +95,61 @@ func applyOutcome(row *Image, now time.Time) {
 	if row.Outcome != nil {
 		outcome = *row.Outcome
 	}
-	row.ScanStatus = cmp.Or(outcome.ScanStatus, statusSuccess)
+	row.ScanStatus = cmp.Or(outcome.ScanStatus, "success")
 	row.ScanFailedCode, row.ScanFailedDesc = outcome.ScanFailedCode, outcome.ScanFailedDesc
 	row.LatestScanTime = now
-	for i := range row.AssociationImages {
-		row.AssociationImages[i].ScanStatus = row.ScanStatus
+	succeeded := row.ScanStatus == "success"
+	if succeeded {
+		row.SeverityLevel = cmp.Or(outcome.SeverityLevel, "Security")
+		row.VulNum, row.UnsafeSettingNum, row.MaliciousFileNum =
+			orZero(outcome.VulNum), orZero(outcome.UnsafeSettingNum), orZero(outcome.MaliciousFileNum)
 	}
-	if row.ScanStatus != statusSuccess {
-		return
-	}
-	row.SeverityLevel = cmp.Or(outcome.SeverityLevel, "Security")
-	row.VulNum, row.UnsafeSettingNum, row.MaliciousFileNum =
-		orZero(outcome.VulNum), orZero(outcome.UnsafeSettingNum), orZero(outcome.MaliciousFileNum)
-	for i := range row.AssociationImages {
-		a := &row.AssociationImages[i]
-		a.VulNum, a.UnsafeSettingNum, a.MaliciousFileNum = orZero(a.VulNum), orZero(a.UnsafeSettingNum), orZero(a.MaliciousFileNum)
+	for n := range row.AssociationImages {
+		a := &row.AssociationImages[n]
+		a.ScanStatus = row.ScanStatus
+		if succeeded {
+			a.VulNum, a.UnsafeSettingNum, a.MaliciousFileNum = orZero(a.VulNum), orZero(a.UnsafeSettingNum), orZero(a.MaliciousFileNum)
+		}
 	}
 }
 
-func orZero(n *int) *int {
-	if n == nil {
-		return new(0)
-	}
-	return new(*n)
-}
+func orZero(n *int) *int { return cmp.Or(n, new(0)) }
 
 // synchronized shows the rows of a synchronization. The caller holds the lock.
 func (h *Handler) synchronized(j *job, now time.Time) {
-	includes := func(id, kind string) bool { return j.all || slices.Contains(j.registries, registryKey{id, kind}) }
 	h.Update(func(rows []Image) []Image {
-		for i := range rows {
-			row := &rows[i]
-			if (row.ProjectID == "" || row.ProjectID == j.project) && includes(row.RegistryID, row.RegistryType) {
+		for n := range rows {
+			row := &rows[n]
+			if (row.ProjectID == "" || row.ProjectID == j.project) && slices.Contains(j.registries, registryKey{row.RegistryID, row.RegistryType}) {
 				row.Hidden, row.LatestSyncTime = false, now
 			}
 		}
 		return rows
 	})
-	for i := range h.jobs.registries {
-		if r := &h.jobs.registries[i]; includes(r.ID, r.Type) {
+	for n := range h.jobs.registries {
+		if r := &h.jobs.registries[n]; slices.Contains(j.registries, registryKey{r.ID, r.Type}) {
 			r.LatestSyncTime = now
 		}
 	}
 }
 
-// scanRequest is the body of EndpointScan.
-type scanRequest struct {
-	ScanScope int64       `json:"scan_scope"`
-	RateLimit int64       `json:"rate_limit"`
-	IsAll     bool        `json:"is_all"`
-	ImageInfo []scanImage `json:"image_info"`
+// decodePost checks the query and reads the body of a POST, in which unknown fields are errors.
+func (c *call) decodePost(into any) (query, error) {
+	q, err := parameters{
+		fieldEnterpriseProject: {check: length(1, 256)}, "global_image_type": {check: oneOf("registry")},
+	}.parse(c.query)
+	if err != nil {
+		return q, err
+	}
+	if kind := c.header.Get("Content-Type"); !strings.HasPrefix(kind, "application/json") {
+		return q, fmt.Errorf("the content type is %q, allowed: application/json", kind)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(c.body))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return q, fmt.Errorf("cannot read the body: %w", err)
+	}
+	return q, nil
 }
 
 // scanImage identifies an image to scan.
@@ -193,49 +185,60 @@ func (s *scanImage) matches(row *Image) bool {
 	return true
 }
 
-func (s *scanRequest) check() error {
-	const everything, fastest = 0x7fffffff, 1000
-	switch {
-	case s.ScanScope < 0 || s.ScanScope > everything:
-		return fmt.Errorf("scan_scope is %d, allowed: a mask up to 0x7fffffff", s.ScanScope)
-	case s.RateLimit < 0 || s.RateLimit > fastest:
-		return fmt.Errorf("rate_limit is %d, allowed: 0 to 1000", s.RateLimit)
-	case !s.IsAll && len(s.ImageInfo) == 0:
-		return errors.New("neither is_all nor image_info names an image")
-	}
-	return nil
-}
-
 // scan serves EndpointScan.
-func (h *Handler) scan(c *call) (response, error) {
-	var body scanRequest
-	q, err := c.decodePost(&body, parameters[Image]{"global_image_type": {check: oneOf("local", "registry")}})
-	if err == nil {
-		err = body.check()
+func (h *Handler) scan(c *call) (any, error) {
+	var body struct {
+		ScanScope int64       `json:"scan_scope"`
+		RateLimit int64       `json:"rate_limit"`
+		IsAll     bool        `json:"is_all"`
+		ImageInfo []scanImage `json:"image_info"`
 	}
+	q, err := c.decodePost(&body)
 	if err != nil {
-		return response{}, err
+		return nil, err
 	}
-	var visible []*Image
-	for _, row := range h.store.rows.Load().served {
-		if row.VisibleTo(c.project, q.enterpriseProject()) {
-			visible = append(visible, row)
-		}
+	if body.IsAll || len(body.ImageInfo) == 0 {
+		return nil, errors.New("image_info names no image, or is_all is true, which this server does not do")
 	}
+	visible := h.visible(c.project, q)
 	var ids []int64
-	if body.IsAll {
-		for _, row := range visible {
-			ids = append(ids, row.ID)
-		}
-	}
 	for n := range body.ImageInfo {
 		at := slices.IndexFunc(visible, body.ImageInfo[n].matches)
 		if at < 0 {
-			return response{}, notFound("there is no image that matches image_info row %d", n+1)
+			return nil, notFound("there is no image that matches image_info row %d", n+1)
 		}
 		ids = append(ids, visible[at].ID)
 	}
 	h.counters.add(func(s *Stats) { s.Scans += len(ids) })
 	h.begin(&job{project: c.project, images: ids})
-	return response{}, nil
+	return nil, nil
+}
+
+// sync serves EndpointSync. HSS knows the registries of its rows, too.
+func (h *Handler) sync(c *call) (any, error) {
+	var body struct {
+		SyncAllRegistries bool          `json:"sync_all_registries"`
+		RegistryInfo      []registryKey `json:"registry_info"`
+	}
+	if _, err := c.decodePost(&body); err != nil {
+		return nil, err
+	}
+	if body.SyncAllRegistries || len(body.RegistryInfo) == 0 {
+		return nil, errors.New("registry_info names no registry, or sync_all_registries is true, which this server does not do")
+	}
+	known := map[registryKey]bool{}
+	for _, r := range h.registriesOf(c.project) {
+		known[registryKey{r.ID, r.Type}] = true
+	}
+	for _, row := range *h.images.Load() {
+		known[registryKey{row.RegistryID, row.RegistryType}] = true
+	}
+	for _, r := range body.RegistryInfo {
+		if !known[r] {
+			return nil, notFound("there is no registry %q of type %q", r.ID, r.Type)
+		}
+	}
+	h.counters.add(func(s *Stats) { s.Syncs++ })
+	h.begin(&job{project: c.project, registries: body.RegistryInfo})
+	return nil, nil
 }

@@ -2,22 +2,15 @@ package hsstest
 
 import (
 	"maps"
-	"net/http"
 	"net/url"
 	"sync"
 )
 
-// maxQueries bounds the different queries that are counted apart.
-const maxQueries = 100_000
-
 // EndpointStats counts requests.
 type EndpointStats struct {
 	Requests int
-	// Rows counts the rows in responses.
-	Rows int
-	// Failures counts error responses that were no scripted fault, Faults the scripted ones.
+	// Failures counts error responses that were no scripted fault.
 	Failures int
-	Faults   int
 }
 
 // Stats counts the requests of a server.
@@ -29,11 +22,7 @@ type Stats struct {
 	// Scans counts the images of accepted scan requests, which HSS bills. Syncs counts synchronizations.
 	Scans int
 	Syncs int
-	// InFlight is the number of requests in progress, MaxInFlight its maximum.
-	InFlight    int
-	MaxInFlight int
-	// Queries counts the requests of EndpointImages by their query, as [url.Values.Encode] writes it. Beyond 100,000
-	// different queries the rest is counted as "…".
+	// Queries counts the requests of EndpointImages by their query, as [url.Values.Encode] writes it.
 	Queries map[string]int
 }
 
@@ -63,9 +52,9 @@ func (h *Handler) Stats() Stats {
 	return stats
 }
 
-// ResetStats sets all counters to 0, except for requests in progress.
+// ResetStats sets all counters to 0.
 func (h *Handler) ResetStats() {
-	h.counters.add(func(s *Stats) { *s = Stats{InFlight: s.InFlight, MaxInFlight: s.InFlight} })
+	h.counters.add(func(s *Stats) { *s = Stats{Endpoints: map[Endpoint]EndpointStats{}, Queries: map[string]int{}} })
 }
 
 type counters struct {
@@ -80,34 +69,11 @@ func (c *counters) add(change func(*Stats)) {
 }
 
 // count adds to the counters of the server and of an endpoint.
-func (c *counters) count(r *http.Request, change func(*EndpointStats)) {
+func (c *counters) count(endpoint Endpoint, change func(*EndpointStats)) {
 	c.add(func(s *Stats) {
-		if s.Endpoints == nil {
-			s.Endpoints = map[Endpoint]EndpointStats{}
-		}
-		endpoint := route(r).endpoint
 		counted := s.Endpoints[endpoint]
 		change(&counted)
 		s.Endpoints[endpoint] = counted
 		change(&s.EndpointStats)
-	})
-}
-
-func (c *counters) begin(r *http.Request) {
-	c.count(r, func(e *EndpointStats) { e.Requests++ })
-	c.add(func(s *Stats) {
-		s.InFlight++
-		s.MaxInFlight = max(s.MaxInFlight, s.InFlight)
-		if route(r).endpoint != EndpointImages {
-			return
-		}
-		if s.Queries == nil {
-			s.Queries = map[string]int{}
-		}
-		query := r.URL.Query().Encode()
-		if s.Queries[query] == 0 && len(s.Queries) >= maxQueries {
-			query = "…"
-		}
-		s.Queries[query]++
 	})
 }

@@ -2,9 +2,10 @@ package inventoryfile
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"iter"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/hssgate/hssgate/hss"
 )
@@ -22,23 +23,22 @@ type row struct {
 	file *Image
 }
 
-// Client returns a client of a project. It gives an ID to rows that have none, as HSS does, and ignores what a file
-// holds for servers: registries, credentials, tokens, projects and faults.
+// Client returns a client of a project. It gives an ID to rows that have none, as HSS does, and ignores registries.
 func (f *File) Client(projectID string) (*Client, error) {
 	AssignIDs(f.Images)
 	c := &Client{project: projectID, rows: make([]row, len(f.Images))}
 	for i := range f.Images {
 		c.rows[i].file = &f.Images[i]
-		if err := convert(f.Images[i].Wire(), &c.rows[i].Image); err != nil {
-			return nil, fmt.Errorf("images row %d: %w", i+1, err)
+		if err := convert(f.Images[i].Listed(), &c.rows[i].Image); err != nil {
+			return nil, fmt.Errorf("images[%d]: %w", i, err)
 		}
 	}
 	return c, nil
 }
 
 // convert goes through JSON, so that a row of a file and one of HSS are read by the same code.
-func convert(wire, into any) error {
-	data, err := json.Marshal(wire)
+func convert(row, into any) error {
+	data, err := Marshal(row)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (c *Client) Vulnerabilities(_ context.Context, r hss.VulnerabilityRequest) 
 		seen := map[hss.Vulnerability]bool{}
 		for i := range listed {
 			var v hss.Vulnerability
-			err := convert(listed[i].Wire(), &v)
+			err := convert(listed[i], &v)
 			if seen[v] {
 				continue
 			}

@@ -25,7 +25,6 @@ images:
 - {namespace: prod, image_name: app, image_version: "5", project_id: p1, enterprise_project_id: e1}
 - {namespace: prod, image_name: apple, image_version: "1"}
 - {namespace: prod, image_name: multi, image_version: "1", association_images: [{image_digest: "sha256:a1", vulnerabilities: [{vul_id: CVE-3}]}, {vul_num: 1}]}
-faults: [{kind: status, endpoint: scan}]
 `
 	app := hss.ListRequest{Namespace: "prod", ImageName: "app"}
 	with := func(change func(*hss.ListRequest)) hss.ListRequest {

@@ -4,143 +4,36 @@ package inventoryfile
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	kjson "sigs.k8s.io/json"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"sigs.k8s.io/yaml"
 )
 
 // maxBytes bounds an inventory file.
 const maxBytes = 64 << 20
 
-// File is the content of an inventory file.
+// File is the content of an inventory file. [Parse] checks its fields by their tags:
+//
+//	required  must not be empty
+//	oneof     lists the allowed values of a text, which may be left out
+//
+// No number may be negative.
 type File struct {
-	Images      []Image
-	Registries  []Registry
-	Credentials []Credential
-	Tokens      []string
-	Projects    []string
-	IAMProjects []IAMProject
-	Faults      []Fault
+	Images     []Image    `json:"images"`
+	Registries []Registry `json:"registries"`
 }
 
-// Registry is a registry that HSS knows: RegistryInfo of the API.
-type Registry struct {
-	// ID and Type identify it in a synchronization.
-	ID   string `json:"id"`
-	Name string `json:"registry_name,omitempty"`
-	// Type is one of [RegistryTypes].
-	Type string `json:"registry_type"`
-	// Address is the host of its images, with an optional port.
-	Address  string `json:"registry_addr,omitempty"`
-	Protocol string `json:"protocol,omitempty"`
-	// Status is one of [RegistryStatuses]; empty: success.
-	Status         string    `json:"status"`
-	FailReason     string    `json:"fail_reason,omitempty"`
-	LatestSyncTime time.Time `json:"-"`
-	// ProjectID is the project that sees it; empty: every project.
-	ProjectID string `json:"project_id,omitempty"`
-}
-
-// IAMProject is a project as IAM lists it, named after its region.
-type IAMProject struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
-}
-
-// Credential is a key pair that a server accepts.
-type Credential struct {
-	AccessKey string `json:"access_key"`
-	SecretKey string `json:"secret_key"`
-	// SecurityToken makes it a temporary credential: requests must send and sign it as X-Security-Token.
-	SecurityToken string `json:"security_token"`
-	// Projects are those that it may read; empty: all.
-	Projects []string `json:"projects"`
-}
-
-// String names the credential without its secrets.
-func (c Credential) String() string { return "credential " + c.AccessKey }
-
-// GoString names the credential without its secrets.
-func (c Credential) GoString() string { return c.String() }
-
-// LogValue names the credential without its secrets.
-func (c Credential) LogValue() slog.Value { return slog.StringValue(c.String()) }
-
-// Fault is something that goes wrong at a server. Its kinds, and the fields that only one of them uses:
-//
-//	cut, empty, garbage, hang, no_data_list, reset
-//	error     status (default 200): an error of HSS in the body
-//	html      status (default 502): a load balancer's page
-//	huge      bytes (default 1 GiB)
-//	slow      bytes (default 1) at a time with a pause (default 100ms)
-//	status    status (default 503): an error of the API gateway
-//	throttle  retry_after: seconds in quotes, or a date; default: not sent
-//
-// Every kind takes times (default 1; 0: forever), and limits: endpoint, namespace and image_name of the request.
-type Fault struct {
-	Kind       string        `json:"kind"`
-	Status     int           `json:"status"`
-	Times      *int          `json:"times"`
-	RetryAfter string        `json:"retry_after"`
-	Bytes      int64         `json:"bytes"`
-	Pause      time.Duration `json:"-"`
-	Namespace  string        `json:"namespace"`
-	ImageName  string        `json:"image_name"`
-	Endpoint   string        `json:"endpoint"`
-}
-
-// document is the file before its rows are decoded.
-type document struct {
-	Images      []json.RawMessage `json:"images"`
-	Registries  []json.RawMessage `json:"registries"`
-	Credentials []json.RawMessage `json:"credentials"`
-	Tokens      []string          `json:"tokens"`
-	Projects    []string          `json:"projects"`
-	IAMProjects []json.RawMessage `json:"iam_projects"`
-	Faults      []json.RawMessage `json:"faults"`
-}
-
-// The rows as they are in a file, where they differ from the types above.
-type (
-	imageRow struct {
-		Image
-
-		Scannable        *bool           `json:"scannable"`
-		MultiArch        *bool           `json:"is_multiple_arch"`
-		LatestUpdateTime json.RawMessage `json:"latest_update_time"`
-		LatestScanTime   json.RawMessage `json:"latest_scan_time"`
-		LatestSyncTime   json.RawMessage `json:"latest_sync_time"`
-	}
-	registryRow struct {
-		Registry
-
-		LatestSyncTime json.RawMessage `json:"latest_sync_time"`
-	}
-	faultRow struct {
-		Fault
-
-		Pause string `json:"pause"`
-	}
-)
-
-// Load reads an inventory file; see [Parse].
+// Load reads a file; see [Parse].
 func Load(path string, start time.Time) (*File, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("inventory: %w", err)
-	}
-	if info.Size() > maxBytes {
-		return nil, fmt.Errorf("inventory %s: has more than %d bytes", path, maxBytes)
-	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("inventory: %w", err)
@@ -152,40 +45,15 @@ func Load(path string, start time.Time) (*File, error) {
 	return file, nil
 }
 
-// Parse reads an inventory: one YAML document or JSON of at most 64 MiB. Unknown and repeated fields are errors. The
-// error lists everything that is wrong, with the row's number counted from 1, the field and what is allowed.
+// Parse reads YAML or JSON: one object with lists of images and registries. The fields of a row are those of HSS's API,
+// and the ones that [Image] and [Registry] have besides.
 //
-//	images:                    # the rows; all fields of the API are allowed
-//	- namespace: prod
-//	  image_name: app          # required
-//	  image_version: "1.0"     # in quotes, or YAML reads a number
-//	  scan_status: success     # default: unscan
-//	  severity_level: Low
-//	  vul_num: 0
-//	  latest_scan_time: -2h    # before start; or RFC 3339; or ms since the epoch
-//	  association_images:      # names default to the row's
-//	  - {image_digest: "sha256:…", scan_status: success, vul_num: 7}
-//	  vulnerabilities:         # of the row, or of an architecture
-//	  - {vul_id: CVE-2024-3094, repair_necessity: immediate_repair, app_name: xz, version: "5.6.0", solution: update}
-//	  enterprise_project_id: "0"   # default: "0"
-//	  project_id: p1               # default: every project
-//	  hidden: true             # until its registry is synchronized
-//	  scan_outcome: {scan_status: success, severity_level: Low, vul_num: 3}
-//	registries:                # of which id and registry_type are required
-//	- {id: r1, registry_type: SwrPrivate, registry_addr: swr.example.com, status: success}
-//	projects: [p1]             # default: every project exists
-//	iam_projects:              # default: those of projects, in every region; or that of the server
-//	- {id: p1, name: cn-north-4} # the name is that of the region
-//	credentials:               # default: that of the server
-//	- {access_key: AK, secret_key: SK, security_token: T, projects: [p1]}
-//	tokens: [t1]               # values of X-Auth-Token
-//	faults:                    # in order; see Fault
-//	- {kind: status, status: 503, times: 2, namespace: prod, image_name: app, endpoint: images}
+// A row needs an image_name. By default image_type is private_image, registry_type fits it, scan_status is unscan,
+// image_id is the digest without "sha256:", and vul_num is the number of vulnerabilities if any are given. An
+// architecture (association_images) has the names, type and status of its row.
 //
-// Further defaults: id is assigned, image_type is private_image, registry_type and registry_name follow from the type,
-// image_id from the digest (or is made up, for a row with vulnerabilities and no digest), scannable is true,
-// is_multiple_arch is whether there are association_images, vul_num is the number of vulnerabilities if any are given.
-// A time before or after start has a sign and the units d, h, m and s: -60d is sixty days before start.
+// A time is in milliseconds since 1970 or in the manner of RFC 3339, or is an age at start: a sign and the units d, h, m
+// and s, such as -60d for sixty days before.
 func Parse(data []byte, start time.Time) (*File, error) {
 	if len(data) > maxBytes {
 		return nil, fmt.Errorf("has more than %d bytes", maxBytes)
@@ -194,24 +62,23 @@ func Parse(data []byte, start time.Time) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	var d document
-	if err := decode("document", data, &d); err != nil {
-		return nil, err
+	file := &File{}
+	times := json.UnmarshalFunc(func(value []byte, at *time.Time) (err error) {
+		*at, err = parseTime(value, start)
+		return err
+	})
+	if err := json.Unmarshal(data, file, json.RejectUnknownMembers(true), json.WithUnmarshalers(times)); err != nil {
+		return nil, describe(err)
 	}
-	file := &File{Tokens: d.Tokens, Projects: d.Projects}
-	var problems []error
-	file.Images = rows("images", d.Images, &problems, func(r *imageRow) (Image, error) { return r.image(start) })
-	file.Registries = rows("registries", d.Registries, &problems, func(r *registryRow) (Registry, error) { return r.registry(start) })
-	file.Credentials = rows("credentials", d.Credentials, &problems, (*Credential).credential)
-	file.IAMProjects = rows("iam_projects", d.IAMProjects, &problems, (*IAMProject).project)
-	file.Faults = rows("faults", d.Faults, &problems, (*faultRow).fault)
+	problems := check("", reflect.ValueOf(*file), "")
 	ids := map[int64]int{}
-	for i := range file.Images {
-		id := file.Images[i].ID
-		if first, twice := ids[id]; twice && id != 0 {
-			problems = append(problems, fmt.Errorf(`images row %d: field "id" is %d, as in row %d`, i+1, id, first))
+	for n := range file.Images {
+		row := &file.Images[n]
+		if first, twice := ids[row.ID]; twice && row.ID != 0 {
+			problems = append(problems, fmt.Errorf("images[%d].id is %d, as is that of images[%d]", n, row.ID, first))
 		}
-		ids[id] = i + 1
+		ids[row.ID] = n
+		row.complete()
 	}
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
@@ -219,82 +86,104 @@ func Parse(data []byte, start time.Time) (*File, error) {
 	return file, nil
 }
 
-// toJSON turns one YAML document, or JSON, into JSON.
+// toJSON turns one YAML document, or JSON, into a JSON object.
 func toJSON(data []byte) ([]byte, error) {
-	if json.Valid(data) {
-		return data, nil
-	}
-	content := false
-	for line := range bytes.Lines(data) {
-		text := strings.TrimRight(string(line), " \t\r\n")
-		marker := text == "---" || strings.HasPrefix(text, "--- ")
-		if marker && content {
-			return nil, errors.New("more than one YAML document, allowed is one")
+	if !jsontext.Value(data).IsValid() {
+		content := false
+		for line := range bytes.Lines(data) {
+			text := strings.TrimRight(string(line), " \t\r\n")
+			marker := text == "---" || strings.HasPrefix(text, "--- ")
+			if marker && content {
+				return nil, errors.New("more than one YAML document, allowed is one")
+			}
+			content = content || !marker && text != "" && text[0] != '#' && text[0] != '%'
 		}
-		content = content || !marker && text != "" && text[0] != '#' && text[0] != '%'
+		var err error
+		if data, err = yaml.YAMLToJSONStrict(data); err != nil {
+			return nil, fmt.Errorf("not YAML and not JSON: %w", err)
+		}
 	}
-	converted, err := yaml.YAMLToJSONStrict(data)
-	if err != nil {
-		return nil, fmt.Errorf("not YAML and not JSON: %w", err)
+	if jsontext.Value(data).Kind() != '{' {
+		return nil, errors.New("not an object with fields such as images")
 	}
-	return converted, nil
+	return data, nil
 }
 
-// rows decodes and completes every row of a list.
-func rows[R, T any](name string, list []json.RawMessage, problems *[]error, finish func(*R) (T, error)) []T {
-	var all []T
-	for i, raw := range list {
-		where := fmt.Sprintf("%s row %d", name, i+1)
-		var row R
-		if err := decode(where, raw, &row); err != nil {
-			*problems = append(*problems, err)
+// describe names the field of an error of the decoder, and what may be there.
+func describe(err error) error {
+	wrong, ok := errors.AsType[*json.SemanticError](err)
+	switch {
+	case !ok:
+		return err
+	case errors.Is(wrong.Err, json.ErrUnknownName):
+		return fmt.Errorf("unknown field %s", fieldOf(wrong.JSONPointer))
+	case wrong.GoType == reflect.TypeFor[*time.Time]():
+		return fmt.Errorf("%s %w", fieldOf(wrong.JSONPointer), wrong.Err)
+	}
+	allowed := "a whole number"
+	switch wrong.GoType.Kind() {
+	case reflect.String:
+		allowed = "a text (in quotes, if YAML reads a number or true or false)"
+	case reflect.Bool:
+		allowed = "true, false"
+	case reflect.Slice:
+		allowed = "a list"
+	case reflect.Struct:
+		allowed = "an object with fields"
+	}
+	return fmt.Errorf("%s is a %s, allowed: %s", fieldOf(wrong.JSONPointer), wrong.JSONKind, allowed)
+}
+
+// fieldOf writes a place in the file such as images[1].image_name.
+func fieldOf(place jsontext.Pointer) string {
+	var b strings.Builder
+	for token := range place.Tokens() {
+		if _, err := strconv.Atoi(token); err == nil {
+			b.WriteString("[" + token + "]")
 			continue
 		}
-		finished, err := finish(&row)
-		if err != nil {
-			*problems = append(*problems, fmt.Errorf("%s: %w", where, err))
-		}
-		all = append(all, finished)
+		b.WriteString("." + token)
 	}
-	return all
+	return strings.TrimPrefix(b.String(), ".")
 }
 
-// decode reads an object. Errors never show values, which may be secrets.
-func decode(where string, data []byte, into any) error {
-	if data = bytes.TrimSpace(data); len(data) == 0 || data[0] != '{' {
-		return fmt.Errorf("%s is not an object with fields", where)
-	}
-	problems, err := kjson.UnmarshalStrict(data, into)
-	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		// The error counts the embedded struct of a row as a field.
-		field := strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(wrong.Field, "Image."), "Registry."), "Fault.")
-		err = fmt.Errorf("field %q is of type %s, allowed: %s", field, wrong.Value, allowed(wrong.Type.Kind()))
-	}
-	if err != nil {
-		problems = append(problems, err)
-	}
-	for i := range problems {
-		problems[i] = fmt.Errorf("%s: %w", where, problems[i])
-	}
-	return errors.Join(problems...)
-}
-
-func allowed(kind reflect.Kind) string {
-	switch kind {
-	case reflect.String:
-		return "a text (in quotes, if YAML reads a number or true or false)"
-	case reflect.Bool:
-		return "true, false"
-	case reflect.Slice:
-		return "a list"
+// check returns what is wrong with a value, by the tags of its fields.
+func check(path string, v reflect.Value, tag reflect.StructTag) (problems []error) {
+	path = strings.TrimPrefix(path, ".")
+	switch v.Kind() {
 	case reflect.Struct:
-		return "an object with fields"
+		for field, value := range v.Fields() {
+			if field.Type != reflect.TypeFor[time.Time]() {
+				name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+				problems = append(problems, check(path+"."+name, value, field.Tag)...)
+			}
+		}
+	case reflect.Slice:
+		for n := range v.Len() {
+			problems = append(problems, check(fmt.Sprintf("%s[%d]", path, n), v.Index(n), "")...)
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			problems = check(path, v.Elem(), tag)
+		}
+	case reflect.String:
+		_, required := tag.Lookup("required")
+		allowed := strings.Fields(tag.Get("oneof"))
+		if text := v.String(); required && text == "" {
+			problems = append(problems, fmt.Errorf("%s is missing", path))
+		} else if text != "" && len(allowed) > 0 && !slices.Contains(allowed, text) {
+			problems = append(problems, fmt.Errorf("%s is %.80q, allowed: %s", path, text, strings.Join(allowed, ", ")))
+		}
+	case reflect.Int, reflect.Int64:
+		if v.Int() < 0 {
+			problems = append(problems, fmt.Errorf("%s is %d, allowed: 0 and more", path, v.Int()))
+		}
 	}
-	return "a whole number"
+	return problems
 }
 
 // parseTime reads milliseconds, RFC 3339, or an age such as -2h.
-func parseTime(field string, raw json.RawMessage, start time.Time) (time.Time, error) {
+func parseTime(raw []byte, start time.Time) (time.Time, error) {
 	value := strings.Trim(string(raw), `"`)
 	if value == "" || value == "null" || value == "0" {
 		return time.Time{}, nil
@@ -310,8 +199,7 @@ func parseTime(field string, raw json.RawMessage, start time.Time) (time.Time, e
 	if at, err := time.Parse(time.RFC3339, value); err == nil && at.UnixMilli() > 0 {
 		return at.UTC(), nil
 	}
-	return time.Time{}, fmt.Errorf("field %q is %.80q, allowed: milliseconds since 1970, a time such as 2026-01-31T12:00:00Z, or an age such as -2h or -60d",
-		field, value)
+	return time.Time{}, fmt.Errorf("is %.80q, allowed: milliseconds since 1970, a time such as 2026-01-31T12:00:00Z, or an age such as -2h or -60d", value)
 }
 
 // parseAge reads a duration with a sign, whose unit may be days.

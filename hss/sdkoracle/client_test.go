@@ -2,9 +2,6 @@ package sdkoracle_test
 
 import (
 	"errors"
-	"maps"
-	"net/url"
-	"slices"
 	"testing"
 	"time"
 
@@ -47,7 +44,7 @@ func full(now time.Time) hsstest.Image {
 	return hsstest.Image{
 		ID: 42, ProjectID: project, EnterpriseProjectID: "e p/1", Namespace: "组织 a", ImageName: "team/app", ImageVersion: "1.0+b",
 		ImageID: "i", ImageDigest: "sha256:d", ImageType: "instance_image", RegistryID: "r", RegistryName: "a&b=c",
-		RegistryType: "SwrEnterprise", LatestVersion: new(true), Scannable: true, MultiArch: true, ScanStatus: "success",
+		RegistryType: "SwrEnterprise", LatestVersion: true, Scannable: true, MultiArch: true, ScanStatus: "success",
 		ScanFailedCode: "unknown_error", ScanFailedDesc: "未知错误", SeverityLevel: "High", VulNum: new(111),
 		UnsafeSettingNum: new(2), MaliciousFileNum: new(3), ImageSize: 1000, LatestUpdateTime: now.Add(-time.Hour),
 		LatestScanTime: now.Add(-2 * time.Hour), LatestSyncTime: now.Add(-3 * time.Hour), DomainName: "d", SharedStatus: "effective",
@@ -58,16 +55,13 @@ func full(now time.Time) hsstest.Image {
 	}
 }
 
-// everything sets every parameter.
+// everything sets every parameter that hssgate sends.
 func everything(now time.Time) *model.ListRegistryImagesRequest {
-	from, to := new(now.Add(-24*time.Hour).UnixMilli()), new(now.UnixMilli())
+	from := new(now.Add(-24 * time.Hour).UnixMilli())
 	return &model.ListRegistryImagesRequest{
 		EnterpriseProjectId: new("e p/1"), Namespace: new("组织 a"), ImageName: new("team/app"), ImageVersion: new("1.0+b"),
-		RegistryName: new("a&b=c"), Offset: new(int32(0)), ImageType: new("instance_image"), SortKey: new("latest_scan_time"),
-		SortDir: new("desc"), Limit: new(int32(200)), LatestVersion: new(true), ImageSize: new(int64(1000)), ScanStatus: new("success"),
-		StartLatestUpdateTime: from, EndLatestUpdateTime: to, StartLatestScanTime: from, EndLatestScanTime: to,
-		StartLatestSyncTime: from, EndLatestSyncTime: to, HasMaliciousFile: new(true), HasUnsafeSetting: new(true), HasVul: new(true),
-		Risky: new(true), InstanceId: new("i-1"), InstanceName: new("name 1"), IsMultarch: new(true), SeverityLevel: new("High"),
+		RegistryName: new("a&b=c"), ImageType: new("instance_image"), SortKey: new("latest_scan_time"), SortDir: new("desc"), Limit: new(int32(200)),
+		StartLatestUpdateTime: from, StartLatestScanTime: from, StartLatestSyncTime: from,
 	}
 }
 
@@ -96,12 +90,6 @@ func TestTheSDKReadsEveryField(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	for raw := range s.Stats().Queries {
-		values, err := url.ParseQuery(raw)
-		if err != nil || len(values) != 27 {
-			t.Errorf("the SDK sent %d parameters, want 27: %v", len(values), slices.Sorted(maps.Keys(values)))
-		}
-	}
 }
 
 func TestTheSDKMayUseTemporaryCredentials(t *testing.T) {
@@ -118,29 +106,28 @@ func TestTheSDKUnderstandsErrors(t *testing.T) {
 	t.Parallel()
 	key := hsstest.DefaultCredential()
 	wrong := hsstest.Credential{AccessKey: key.AccessKey, SecretKey: "no"}
-	limited := hsstest.Credential{AccessKey: "AK", SecretKey: "SK", Projects: []string{"p2"}}
 	late := func() time.Time { return time.Now().Add(16 * time.Minute) }
 	tests := map[string]struct {
 		options []hsstest.Option
+		faults  []hsstest.Fault
 		key     hsstest.Credential
 		limit   int32
 		status  int
 		code    string
 	}{
-		"a parameter out of range":       {nil, key, 0, 400, "HSS.0001"},
-		"a wrong secret key":             {nil, wrong, 10, 401, "APIGW.0301"},
-		"an unknown access key":          {[]hsstest.Option{hsstest.WithTokens("t")}, key, 10, 401, "APIGW.0301"},
-		"a clock that is off":            {[]hsstest.Option{hsstest.WithClock(late)}, key, 10, 401, "APIGW.0303"},
-		"a project that doesn't exist":   {[]hsstest.Option{hsstest.WithProjects("p2")}, key, 10, 400, "HSS.0010"},
-		"a project that isn't the key's": {[]hsstest.Option{hsstest.WithCredentials(limited)}, limited, 10, 400, "HSS.0013"},
-		"a service that is down":         {[]hsstest.Option{hsstest.WithFaults(hsstest.StatusFault(503))}, key, 10, 503, "APIGW.0503"},
-		"too many requests":              {[]hsstest.Option{hsstest.WithFaults(hsstest.ThrottleFault("1"))}, key, 10, 429, "APIGW.0308"},
-		"a load balancer's page":         {[]hsstest.Option{hsstest.WithFaults(hsstest.HTMLFault(502))}, key, 10, 502, ""},
+		"a parameter out of range": {nil, nil, key, 0, 400, "HSS.0001"},
+		"a wrong secret key":       {nil, nil, wrong, 10, 401, "APIGW.0301"},
+		"an unknown access key":    {[]hsstest.Option{hsstest.WithTokens("t")}, nil, key, 10, 401, "APIGW.0301"},
+		"a clock that is off":      {[]hsstest.Option{hsstest.WithClock(late)}, nil, key, 10, 401, "APIGW.0303"},
+		"a service that is down":   {nil, []hsstest.Fault{hsstest.StatusFault(503)}, key, 10, 503, "APIGW.0503"},
+		"too many requests":        {nil, []hsstest.Fault{hsstest.ThrottleFault("1")}, key, 10, 429, "APIGW.0308"},
+		"a load balancer's page":   {nil, []hsstest.Fault{hsstest.HTMLFault(502)}, key, 10, 502, ""},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, tc.options...)
+			s.Inject(tc.faults...)
 			_, err := sdkClient(t, s, tc.key).ListRegistryImages(&model.ListRegistryImagesRequest{Limit: &tc.limit})
 			var got *sdkerr.ServiceResponseError
 			if !errors.As(err, &got) {
@@ -170,13 +157,8 @@ func TestBothClientsSendTheSameQuery(t *testing.T) {
 	now := time.Now().Truncate(time.Millisecond)
 	key := hsstest.DefaultCredential()
 	s := serve(t, hsstest.WithImages(full(now)))
-	all, from := everything(now), now.Add(-24*time.Hour)
-	request := &model.ListRegistryImagesRequest{
-		EnterpriseProjectId: all.EnterpriseProjectId, Namespace: all.Namespace, ImageName: all.ImageName, ImageVersion: all.ImageVersion,
-		RegistryName: all.RegistryName, ImageType: all.ImageType, SortKey: all.SortKey, SortDir: all.SortDir, Limit: all.Limit,
-		StartLatestUpdateTime: all.StartLatestUpdateTime, StartLatestScanTime: all.StartLatestScanTime, StartLatestSyncTime: all.StartLatestSyncTime,
-	}
-	if _, err := sdkClient(t, s, key).ListRegistryImages(request); err != nil {
+	from := now.Add(-24 * time.Hour)
+	if _, err := sdkClient(t, s, key).ListRegistryImages(everything(now)); err != nil {
 		t.Fatal(err)
 	}
 	want := s.Stats().Queries

@@ -62,7 +62,7 @@ func TestBothClientsFindTheSameProject(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			key := hsstest.Credential{AccessKey: "AK" + name, SecretKey: "SK", Projects: []string{"p1"}}
+			key := hsstest.Credential{AccessKey: "AK" + name, SecretKey: "SK"}
 			s := serve(t, hsstest.WithCredentials(key), hsstest.WithIAMProjects(tc.projects...), hsstest.WithImages(hsstest.Image{ImageName: "app", ProjectID: "p1"}))
 			sdk, sdkErr := sdkInRegion(t, s.URL, key)
 			page, err := usInRegion(t, s.URL, key).List(t.Context(), hss.ListRequest{})

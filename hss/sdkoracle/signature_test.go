@@ -178,9 +178,9 @@ func listInput(in input) input {
 	return in
 }
 
-func accepts(t *testing.T, s *hsstest.Server, r *http.Request) {
+func accepts(t *testing.T, r *http.Request) {
 	t.Helper()
-	response, err := s.Client().Do(r)
+	response, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,12 +201,12 @@ func TestTheServerAcceptsWhatTheSDKSigns(t *testing.T) {
 		if in.token != "" {
 			continue // another credential
 		}
-		t.Run(name, func(t *testing.T) { accepts(t, s, bySDK(t, s.URL, listInput(in), day())) })
+		t.Run(name, func(t *testing.T) { accepts(t, bySDK(t, s.URL, listInput(in), day())) })
 	}
 	random := rand.New(rand.NewPCG(3, 4))
 	for range 300 {
-		accepts(t, s, bySDK(t, s.URL, listInput(randomInput(random)), day()))
+		accepts(t, bySDK(t, s.URL, listInput(randomInput(random)), day()))
 	}
 	odd := input{method: "GET", path: "/v5/a b:镜像%41/image/registries/images"}
-	accepts(t, s, bySDK(t, s.URL, odd, day()))
+	accepts(t, bySDK(t, s.URL, odd, day()))
 }

@@ -233,9 +233,6 @@ func causeOf(err error, projectID string) string {
 	case hss.Temporary(err) && !answered:
 		return "cannot reach HSS: " + withoutQuery(err)
 	}
-	if _, none := errors.AsType[*hss.NoCredentialsError](err); !none && errors.Is(err, hss.ErrNotConfigured) {
-		return "no credentials found: " + strings.TrimPrefix(err.Error(), "getting credentials: ")
-	}
 	return strings.TrimPrefix(reasonOf(err), "HSS could not be called: ")
 }
 

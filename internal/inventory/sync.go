@@ -171,7 +171,7 @@ func (s *syncer) poll(ctx context.Context) {
 func (s *syncer) pages(ctx context.Context, r hss.ListRequest, each func([]hss.Image)) error {
 	r.EnterpriseProjectID, r.Limit = s.enterpriseProject, hss.MaxLimit
 	r.SortKey, r.SortDir = hss.SortByLatestScanTime, hss.SortDescending
-	walk := hss.NewWalk[uint64](0, r.Limit)
+	walk := hss.NewWalk[uint64](r.Limit)
 	for more := true; more; {
 		r.Offset = walk.Offset()
 		page, err := s.page(ctx, r)

@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/client-go/util/cert"
 
 	"github.com/hssgate/hssgate/hss/hsstest"
 	"github.com/hssgate/hssgate/internal/controlplanetest"
@@ -108,7 +109,11 @@ func testCertificateFiles(t *testing.T, f *fixture) {
 
 func newCertificate(t *testing.T) tls.Certificate {
 	t.Helper()
-	c, err := hsstest.SelfSignedCertificate("127.0.0.1")
+	certificate, key, err := cert.GenerateSelfSignedCertKey("127.0.0.1", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := tls.X509KeyPair(certificate, key)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,167 @@
+package hsstest
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hssgate/hssgate/hss/inventoryfile"
+)
+
+// SetImages replaces the inventory. Requests in progress still see the old one.
+func (h *Handler) SetImages(images ...Image) {
+	h.Update(func([]Image) []Image { return images })
+}
+
+// Update replaces the inventory by the result of change, which gets a copy, excludes other changes and must not call
+// the handler.
+func (h *Handler) Update(change func([]Image) []Image) {
+	h.writing.Lock()
+	defer h.writing.Unlock()
+	images := cloneImages(change(cloneImages(*h.images.Load())))
+	inventoryfile.AssignIDs(images)
+	h.images.Store(&images)
+}
+
+// Images returns a copy of the inventory, with assigned IDs, as scans and synchronizations have changed it by now.
+func (h *Handler) Images() []Image {
+	h.advance()
+	return cloneImages(*h.images.Load())
+}
+
+func cloneImages(images []Image) []Image {
+	images = slices.Clone(images)
+	for n := range images {
+		images[n].AssociationImages = slices.Clone(images[n].AssociationImages)
+	}
+	return images
+}
+
+// visible returns the rows that a request of a project sees.
+func (h *Handler) visible(project string, q query) []*Image {
+	var rows []*Image
+	images := *h.images.Load()
+	for n := range images {
+		if row := &images[n]; row.VisibleTo(project, q.Get(fieldEnterpriseProject)) && q.selects(row) {
+			rows = append(rows, row)
+		}
+	}
+	if seed := h.options.shuffle; seed != nil {
+		random := rand.New(rand.NewPCG(*seed, *seed)) //nolint:gosec // an order, not a secret
+		random.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
+	}
+	return rows
+}
+
+// imageParameters are those of the list that hssgate sends: 13 of the API's 27.
+func (o *options) imageParameters() parameters {
+	text := func(longest int, get func(*Image) string) parameter {
+		return parameter{length(1, longest), func(row *Image, want string) bool {
+			return get(row) == want || o.substring && strings.Contains(get(row), want)
+		}}
+	}
+	return parameters{
+		fieldNamespace:             text(128, func(i *Image) string { return i.Namespace }),
+		fieldImageName:             text(128, func(i *Image) string { return i.ImageName }),
+		"image_version":            text(64, func(i *Image) string { return i.ImageVersion }),
+		"registry_name":            text(128, func(i *Image) string { return i.RegistryName }),
+		"image_type":               {oneOf(imageTypes()...), func(row *Image, want string) bool { return row.ImageType == want }},
+		"sort_key":                 {check: oneOf("latest_scan_time")},
+		"sort_dir":                 {check: oneOf("asc", "desc")},
+		"start_latest_update_time": since(func(i *Image) time.Time { return i.LatestUpdateTime }),
+		"start_latest_scan_time":   since(func(i *Image) time.Time { return i.LatestScanTime }),
+		"start_latest_sync_time":   since(func(i *Image) time.Time { return i.LatestSyncTime }),
+	}.withPaging(1)
+}
+
+func imageTypes() []string {
+	return []string{"private_image", "shared_image", "instance_image", "harbor", "jfrog"}
+}
+
+// listImages serves EndpointImages.
+func (h *Handler) listImages(c *call) (any, error) {
+	q, err := h.options.imageParameters().parse(c.query)
+	if err != nil {
+		return nil, err
+	}
+	rows := h.visible(c.project, q)
+	if q.Has("sort_key") {
+		slices.SortStableFunc(rows, func(a, b *Image) int { return a.LatestScanTime.Compare(b.LatestScanTime) })
+		if q.Get("sort_dir") == "desc" {
+			slices.Reverse(rows)
+		}
+	}
+	early := 0
+	if h.options.repeatRows {
+		early = 1
+	}
+	body := page(q, rows, early)
+	for n, row := range body.DataList {
+		body.DataList[n] = new(row.Listed())
+	}
+	return body, nil
+}
+
+// listVulnerabilities serves EndpointVulnerabilities.
+func (h *Handler) listVulnerabilities(c *call) (any, error) {
+	q, err := parameters{
+		"image_type":   {check: oneOf(append(imageTypes(), "cicd")...)},
+		"instance_id":  {check: length(0, 128)},
+		fieldNamespace: {check: length(0, 64)},
+		fieldImageName: {check: length(0, 128)},
+		"tag_name":     {check: length(0, 64)},
+	}.withPaging(10).parse(c.query, "image_type", fieldNamespace, fieldImageName, "tag_name")
+	if err != nil {
+		return nil, err
+	}
+	instance := q.Get("instance_id")
+	for _, row := range h.visible(c.project, q) {
+		if row.ImageType != q.Get("image_type") || instance != "" && row.InstanceID != instance {
+			continue
+		}
+		if all, ok := row.VulnerabilitiesOf(c.imageID, q.Get(fieldNamespace), q.Get(fieldImageName), q.Get("tag_name")); ok {
+			return page(q, all, 0), nil
+		}
+	}
+	return nil, notFound("there is no such image")
+}
+
+// Registries returns a copy of the registries.
+func (h *Handler) Registries() []Registry {
+	h.jobs.mu.Lock()
+	defer h.jobs.mu.Unlock()
+	return slices.Clone(h.jobs.registries)
+}
+
+// registriesOf returns the registries that a project sees.
+func (h *Handler) registriesOf(project string) []Registry {
+	return slices.DeleteFunc(h.Registries(), func(r Registry) bool { return r.ProjectID != "" && r.ProjectID != project })
+}
+
+// listRegistries serves EndpointRegistries.
+func (h *Handler) listRegistries(c *call) (any, error) {
+	q, err := parameters{}.withPaging(10).parse(c.query)
+	if err != nil {
+		return nil, err
+	}
+	return page(q, h.registriesOf(c.project), 0), nil
+}
+
+// listProjects serves EndpointProjects.
+func (h *Handler) listProjects(c *call) (any, error) {
+	q, err := url.ParseQuery(c.query)
+	if err != nil || len(q) != 1 || len(q["name"]) != 1 {
+		return nil, gatewayError(http.StatusBadRequest, "IAM.0001", "the query must be name={region}")
+	}
+	region := q.Get("name")
+	projects := slices.Clone(h.options.iamProjects)
+	if projects == nil {
+		projects = []IAMProject{{ID: DefaultProjectID, Name: region}}
+	}
+	return map[string]any{
+		"projects": slices.DeleteFunc(projects, func(p IAMProject) bool { return p.Name != region }),
+	}, nil
+}
