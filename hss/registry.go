@@ -30,16 +30,6 @@ const (
 	RegistryTypeOther         RegistryType = "Other"
 )
 
-// Known reports whether t is one of the documented registry types.
-func (t RegistryType) Known() bool {
-	switch t {
-	case RegistryTypeSWRPrivate, RegistryTypeSWRShared, RegistryTypeSWREnterprise,
-		RegistryTypeHarbor, RegistryTypeJFrog, RegistryTypeOther:
-		return true
-	}
-	return false
-}
-
 // Registry is one registry that HSS knows: RegistryInfo of the API.
 type Registry struct {
 	ID   string

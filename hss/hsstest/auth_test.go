@@ -18,9 +18,6 @@ func TestAuthentication(t *testing.T) {
 		return func(r *http.Request) { r.Header.Set(name, value) }
 	}
 	type edits = []func(*http.Request)
-	only := func(c hsstest.Credential, names ...string) func(*http.Request) {
-		return func(r *http.Request) { signedWith(r, c, names) }
-	}
 	const wrong = "verify aksk signature fail"
 	signature := strings.Repeat("0a", 32)
 	scheme := func(fields string) edits { return edits{header("Authorization", "SDK-HMAC-SHA256 "+fields)} }
@@ -33,7 +30,6 @@ func TestAuthentication(t *testing.T) {
 		"a signed request":                    {"", edits{signed(key, now)}, "", ""},
 		"a query with special characters":     {"namespace=a%20b%2F%E4%B8%AD%3D%26&image_name=~._-", edits{signed(key, now)}, "", ""},
 		"further signed headers":              {"", edits{header("X-Project-Id", "p1"), header("User-Agent", "  me "), signed(key, now)}, "", ""},
-		"a signed host":                       {"", edits{signed(key, now), only(key, "host", "x-sdk-date")}, "", ""},
 		"a date 15 minutes old":               {"", edits{signed(key, now.Add(-15*time.Minute))}, "", ""},
 		"a temporary key with its token":      {"", edits{signed(temporary, now)}, "", ""},
 		"a known token":                       {"", edits{header("X-Auth-Token", "known")}, "", ""},
@@ -42,23 +38,20 @@ func TestAuthentication(t *testing.T) {
 		"a token that is too long":            {"", edits{header("X-Auth-Token", strings.Repeat("t", 32769))}, "0301", "1 to 32768"},
 		"another scheme":                      {"", edits{header("Authorization", "Bearer x")}, "0301", "must be SDK-HMAC-SHA256 Access="},
 		"no access key":                       {"", scheme("SignedHeaders=x-sdk-date, Signature=" + signature), "0301", "must be SDK-HMAC-SHA256 Access="},
-		"a date that is not signed":           {"", scheme("Access=a, SignedHeaders=host, Signature=" + signature), "0301", "X-Sdk-Date must be signed"},
-		"signed headers in capitals":          {"", scheme("Access=a, SignedHeaders=X-Sdk-Date, Signature=" + signature), "0301", "names in lower case"},
-		"signed headers out of order":         {"", scheme("Access=a, SignedHeaders=x-sdk-date;host, Signature=" + signature), "0301", "in order and each once"},
 		"a short signature":                   {"", scheme("Access=a, SignedHeaders=x-sdk-date, Signature=0a"), "0301", "64 hexadecimal digits"},
 		"a signature in capitals":             {"", scheme("Access=a, SignedHeaders=x-sdk-date, Signature=" + strings.ToUpper(signature)), "0301", "64 hexadecimal digits"},
 		"an unknown access key":               {"", edits{signed(hsstest.Credential{AccessKey: "NO", SecretKey: "SK"}, now)}, "0301", "access key not found"},
 		"a wrong secret key":                  {"", edits{signed(hsstest.Credential{AccessKey: "AK", SecretKey: "no"}, now)}, "0301", wrong},
 		"a query that was changed":            {"", edits{signed(key, now), func(r *http.Request) { r.URL.RawQuery = "limit=1" }}, "0301", wrong},
 		"a header that was changed":           {"", edits{header("X-Project-Id", "p2"), signed(key, now), header("X-Project-Id", "p1")}, "0301", wrong},
-		"a signed header that is missing":     {"", edits{header("X-Other", "1"), signed(key, now), func(r *http.Request) { r.Header.Del("X-Other") }}, "0301", `signed header "x-other" is not in the request`},
 		"a plus sign for a space":             {"namespace=a+b", edits{signed(key, now)}, "0301", wrong},
+		"a temporary key without its token":   {"", edits{signed(hsstest.Credential{AccessKey: "TEMP", SecretKey: "SK2"}, now)}, "0301", wrong},
+		"a security token that is not signed": {"", edits{signed(hsstest.Credential{AccessKey: "TEMP", SecretKey: "SK2"}, now), header("X-Security-Token", "token")}, "0301", wrong},
+		"a permanent key with a token":        {"", edits{signed(key, now), header("X-Security-Token", "token")}, "0301", "x-security-token is not"},
+		"a signed header that is missing":     {"", edits{header("X-Other", "1"), signed(key, now), func(r *http.Request) { r.Header.Del("X-Other") }}, "0301", wrong},
 		"a date of another form":              {"", edits{signed(key, now), header("X-Sdk-Date", "yesterday")}, "0301", "x-sdk-date must be of the form"},
 		"a date that is too old":              {"", edits{signed(key, now.Add(-15*time.Minute-time.Second))}, "0303", "more than 15 minutes"},
 		"a date that is too far ahead":        {"", edits{signed(key, now.Add(15*time.Minute+time.Second))}, "0303", "more than 15 minutes"},
-		"a temporary key without its token":   {"", edits{signed(hsstest.Credential{AccessKey: "TEMP", SecretKey: "SK2"}, now)}, "0301", "x-security-token is not"},
-		"a permanent key with a token":        {"", edits{header("X-Security-Token", "token"), signed(key, now)}, "0301", "x-security-token is not"},
-		"a security token that is not signed": {"", edits{signed(temporary, now), only(temporary, "x-sdk-date")}, "0301", "x-security-token must be signed"},
 	} {
 		h := hsstest.NewHandler(hsstest.WithCredentials(key, temporary), hsstest.WithTokens("known"), hsstest.WithClock(newClock().now))
 		got := ask(t, h, tc.query, tc.edits...)

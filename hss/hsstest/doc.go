@@ -23,8 +23,8 @@
 // ([WithScanTimes]). A Hidden row appears when its registry is synchronized.
 //
 // Every request must carry an SDK-HMAC-SHA256 signature or an X-Auth-Token, unless [WithoutAuthentication] is given.
-// Signatures are verified independently of package hss, so that the server can test clients. Query parameters are
-// checked for type, range, length and values. Filters, sorting and paging work; total_num counts the rows of all pages.
+// Query parameters are checked for type, range, length and values. Filters, sorting and paging work; total_num counts
+// the rows of all pages.
 //
 // It knows the parameters that package hss sends, and no others. It does not lock access keys after failed signatures,
 // list tasks, scan or synchronize everything at once, or serve images of CI/CD pipelines.

@@ -124,7 +124,7 @@ func (r *registry) is(known *hss.Registry) bool {
 		config.TypePrivate: hss.RegistryTypeSWRPrivate, config.TypeShared: hss.RegistryTypeSWRShared,
 		config.TypeInstance: hss.RegistryTypeSWREnterprise, config.TypeHarbor: hss.RegistryTypeHarbor, config.TypeJFrog: hss.RegistryTypeJFrog,
 	}
-	ofType := known.Type.Known() && slices.ContainsFunc(r.ImageTypes, func(t string) bool { return types[t] == known.Type })
+	ofType := known.Type != "" && slices.ContainsFunc(r.ImageTypes, func(t string) bool { return types[t] == known.Type })
 	isSWR := known.Type == hss.RegistryTypeSWRPrivate || known.Type == hss.RegistryTypeSWRShared
 	ofHost := isSWR || r.RegistryID != "" || slices.Contains(r.Hosts, hostOf(known.Address))
 	return known.ID != "" && ofType && ofHost &&
