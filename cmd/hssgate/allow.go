@@ -2,10 +2,10 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -30,10 +30,6 @@ const (
 	dryRunClient = "client"
 	dryRunServer = "server"
 )
-
-// maxLifetime is the longest that the configuration can permit. The webhook checks
-// what it does permit.
-const maxLifetime = 87600 * time.Hour
 
 type allowFlags struct {
 	clusterFlags
@@ -97,10 +93,7 @@ func (f *allowFlags) run(cmd *cobra.Command, images []string) error {
 			return err
 		}
 	}
-	e, err := f.exception(namespace, refs, policies)
-	if err != nil {
-		return usageError{err}
-	}
+	e := f.exception(namespace, refs, policies)
 	if f.dryRun != dryRunClient {
 		if e, err = cluster.CreateException(cmd.Context(), e, f.dryRun == dryRunServer); err != nil {
 			return explainRefusal(err, namespace)
@@ -109,13 +102,13 @@ func (f *allowFlags) run(cmd *cobra.Command, images []string) error {
 	return f.print(cmd, e, refs)
 }
 
-// parse validates the flags and parses the images.
-func (f *allowFlags) parse(images []string) ([]image.Reference, error) {
+// parse validates the flags as far as the API server does not, and parses the images.
+func (f *allowFlags) parse(images []string) (refs []image.Reference, err error) {
 	var missing []string
 	if len(images) == 0 {
 		missing = append(missing, "IMAGE")
 	}
-	if f.lifetime == 0 {
+	if f.lifetime <= 0 {
 		missing = append(missing, "--for DURATION")
 	}
 	if strings.TrimSpace(f.reason) == "" {
@@ -124,29 +117,22 @@ func (f *allowFlags) parse(images []string) ([]image.Reference, error) {
 	switch {
 	case len(missing) > 0:
 		return nil, fmt.Errorf("missing: %s", strings.Join(missing, ", "))
-	case f.lifetime < time.Second || f.lifetime > maxLifetime:
-		return nil, fmt.Errorf("--for must be from 1s to %s, not %s", maxLifetime, f.lifetime)
 	case !slices.Contains([]string{dryRunNone, dryRunServer, dryRunClient}, f.dryRun):
 		return nil, fmt.Errorf("--dry-run must be none, server or client, not %q", f.dryRun)
 	case !slices.Contains([]string{"", "name", "yaml", "json"}, f.output):
 		return nil, fmt.Errorf("--output must be name, yaml or json, not %q", f.output)
 	}
-	refs := make([]image.Reference, len(images))
+	refs = make([]image.Reference, len(images))
 	for i, written := range images {
-		var err error
 		if refs[i], err = image.Parse(written); err != nil {
 			return nil, fmt.Errorf("%q: %w", written, err)
-		}
-		if d := refs[i].Digest; d != "" && !strings.HasPrefix(d, "sha256:") {
-			return nil, fmt.Errorf("%q: the digest must be one of sha256", written)
 		}
 	}
 	return refs, nil
 }
 
 // exception returns the exception to create.
-func (f *allowFlags) exception(namespace string, refs []image.Reference, policies []string) (*v1alpha1.ImageScanException, error) {
-	now := time.Now()
+func (f *allowFlags) exception(namespace string, refs []image.Reference, policies []string) *v1alpha1.ImageScanException {
 	// The name shows the image.
 	const longest = 40
 	name := regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(path.Base(refs[0].Path), "-")
@@ -155,29 +141,20 @@ func (f *allowFlags) exception(namespace string, refs []image.Reference, policie
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "ImageScanException"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 		Spec: v1alpha1.ImageScanExceptionSpec{
-			Policies: policies, Reason: f.reason, ExpiresAt: metav1.NewTime(now.Add(f.lifetime).UTC().Truncate(time.Second)),
+			Policies: policies, Reason: f.reason, ExpiresAt: metav1.NewTime(time.Now().Add(f.lifetime).UTC().Truncate(time.Second)),
 		},
 	}
 	for _, ref := range refs {
-		pattern := ref.Digest
-		if pattern == "" {
-			pattern = ref.Repository()
-		}
-		if !slices.Contains(e.Spec.Images, pattern) {
+		if pattern := cmp.Or(ref.Digest, ref.Repository()); !slices.Contains(e.Spec.Images, pattern) {
 			e.Spec.Images = append(e.Spec.Images, pattern)
 		}
 	}
-	data, err := json.Marshal(e)
-	if err == nil {
-		_, err = check.ReadException(data)
-	}
-	return e, err
+	return e
 }
 
-// resolvePolicies returns the given policies, or all that select one of the images.
-// It checks that they exist, as far as the user may read them, and that they permit
-// exceptions.
-func resolvePolicies(cmd *cobra.Command, cluster *check.Cluster, given []string, refs []image.Reference) ([]string, error) {
+// resolvePolicies returns those of the policies that an exception of the images has an
+// effect on: the given ones, which must all be, or those that select one of the images.
+func resolvePolicies(cmd *cobra.Command, cluster *check.Cluster, given []string, refs []image.Reference) (names []string, err error) {
 	specs, err := cluster.Policies(cmd.Context())
 	switch {
 	case len(given) > 0 && apierrors.IsForbidden(err):
@@ -187,44 +164,25 @@ func resolvePolicies(cmd *cobra.Command, cluster *check.Cluster, given []string,
 	case err != nil:
 		return nil, err
 	}
-	all := make(map[string]*policy.Policy, len(specs))
 	for i := range specs {
-		all[specs[i].Name], _ = policy.Compile(&specs[i]) // an invalid one fails closed
-	}
-	if len(given) == 0 {
-		return selecting(cmd, all, refs)
-	}
-	for _, name := range given {
-		p, ok := all[name]
-		if !ok {
-			return nil, fmt.Errorf("there is no ImageScanPolicy %q in the cluster; see kubectl get imagescanpolicies", name)
-		}
-		if !p.AllowsExceptions() {
-			return nil, fmt.Errorf("policy %s permits no exception (spec.exceptions: Forbid)", name)
-		}
-	}
-	return given, nil
-}
-
-// selecting returns the policies that select one of the images and permit
-// exceptions.
-func selecting(cmd *cobra.Command, all map[string]*policy.Policy, refs []image.Reference) (names []string, err error) {
-	err = errors.New("no policy in the cluster selects the image, so none denies it")
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		p := all[name]
+		p, _ := policy.Compile(&specs[i]) // an invalid one fails closed
+		selects := func(r image.Reference) bool { return p.MatchesImage(r.Repository()) }
 		switch {
-		case !slices.ContainsFunc(refs, func(r image.Reference) bool { return p.MatchesImage(r.Repository()) }):
+		case len(given) > 0 && !slices.Contains(given, p.Name()), len(given) == 0 && !slices.ContainsFunc(refs, selects):
 		case p.AllowsExceptions():
-			names = append(names, name)
+			names = append(names, p.Name())
 		default:
-			fmt.Fprintf(cmd.ErrOrStderr(), "policy %s permits no exception (spec.exceptions: Forbid): it goes on denying the image\n", name)
-			err = errors.New("no policy that selects the image permits exceptions")
+			fmt.Fprintf(cmd.ErrOrStderr(), "policy %s permits no exception (spec.exceptions: Forbid): it goes on denying the image\n", p.Name())
 		}
 	}
-	if len(names) > 0 {
-		err = nil
+	switch {
+	case len(names) < len(given):
+		return nil, fmt.Errorf("of the policies %s, those in the cluster that permit exceptions are: %s; see kubectl get imagescanpolicies",
+			strings.Join(given, ", "), cmp.Or(strings.Join(names, ", "), "none"))
+	case len(names) == 0:
+		return nil, errors.New("no policy in the cluster selects the image and permits exceptions")
 	}
-	return names, err
+	return names, nil
 }
 
 // explainRefusal names the missing role where RBAC refuses the exception.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -76,14 +77,10 @@ As a kubectl plug-in, call the file kubectl-hssgate: kubectl hssgate check`,
 func (f *checkFlags) run(cmd *cobra.Command) error {
 	r := &report.Report{Subject: f.subject(), Time: time.Now().UTC(), Version: version, Strict: f.strict}
 	wrong := f.validate("name images, or give -f FILE, -k FOLDER, -A or -n NAMESPACE")
-	err := f.outputFlags.run(cmd, report.Outputs(), wrong, r, func(format *report.Format) error {
-		format.Namespaces = f.allNamespaces
-		if f.explain && !format.Output.Explains() {
-			f.explain = false
-			fmt.Fprintf(cmd.ErrOrStderr(), "hssgate: --explain is left out: -o %s has no place for it; table, wide, json and yaml have\n", format.Output)
-		}
-		return f.fill(cmd, r)
-	})
+	if f.explain && !slices.Contains(report.ChangeOutputs(), report.Output(f.output)) {
+		wrong = errors.Join(wrong, errors.New("--explain is for the outputs table, wide, json and yaml"))
+	}
+	err := f.outputFlags.run(cmd, report.Outputs(), wrong, r, func() error { return f.fill(cmd, r) })
 	if err != nil {
 		return err
 	}
@@ -105,8 +102,7 @@ func (f *checkFlags) fill(cmd *cobra.Command, r *report.Report) error {
 	if f.inCluster() {
 		r.Audit, e.options.TopOwner = report.NewAudit(e.options.Rules.Policies()), e.cluster.TopOwner
 	}
-	ctx, checker := cmd.Context(), check.NewChecker(e.options)
-	if err := e.each(ctx, func(objects []check.Object) error { return checker.Check(ctx, objects, r) }); err != nil {
+	if err := check.NewChecker(e.options).Check(cmd.Context(), e.Objects, r); err != nil {
 		return err
 	}
 	r.Finish()
@@ -120,16 +116,18 @@ func verdictError(r *report.Report) error {
 		return errors.New(denials)
 	case r.Summary.Unknown > 0:
 		return unknownError{fmt.Errorf("whether %d of %d would be admitted is not known: HSS is unreachable", r.Summary.Unknown, r.Summary.Objects)}
-	case len(r.Problems) > 0:
-		return problemsError("not everything could be evaluated", r.Problems)
-	case r.Strict && len(r.Skipped) > 0:
-		return unknownError{fmt.Errorf("%d skipped: %s", len(r.Skipped), r.Skipped[0].String())}
+	case r.Strict:
+		return problemsError("not everything could be evaluated", slices.Concat(r.Problems, r.Skipped))
 	default:
-		return nil
+		return problemsError("not everything could be evaluated", r.Problems)
 	}
 }
 
+// problemsError returns an error if there are problems.
 func problemsError(what string, problems []report.Problem) error {
+	if len(problems) == 0 {
+		return nil
+	}
 	more := ""
 	if n := len(problems) - 1; n > 0 {
 		more = fmt.Sprintf(" (and %d more)", n)

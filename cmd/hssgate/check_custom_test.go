@@ -65,6 +65,7 @@ func TestWhatIsSkippedIsListed(t *testing.T) {
 		"a kind without images":         {"{apiVersion: example.com/v1, kind: Widget, metadata: {name: a}}", "Widget/a (example.com/v1): no pod template found"},
 		"an image in no container":      {"{apiVersion: example.com/v1, kind: Widget, metadata: {name: a}, spec: {image: 'x/y:1'}}", `Widget/a (example.com/v1): spec.image "x/y:1" is not in a container`},
 		"an image by a parameter":       {"{apiVersion: argoproj.io/v1alpha1, kind: Workflow, metadata: {name: a}, spec: {templates: [{container: {image: '{{inputs.parameters.image}}'}}]}}", `Workflow/a (argoproj.io/v1alpha1): spec.templates[0].container.image "{{inputs.parameters.image}}" is not an image reference`},
+		"a misspelt predictor":          {"{apiVersion: serving.kserve.io/v1beta1, kind: InferenceService, metadata: {name: a}, spec: {predictor: {containers: [{name: a, imgae: BAD}]}}}", "InferenceService/a (serving.kserve.io/v1beta1): spec.predictor.containers[0].image is missing"},
 		"a container that patches one":  {"{apiVersion: monitoring.coreos.com/v1, kind: Prometheus, metadata: {name: a}, spec: {containers: [{name: p, args: [x]}]}}", "Prometheus/a (monitoring.coreos.com/v1): spec.containers[0].image is missing"},
 		"a parameter beside a good one": {"{apiVersion: tekton.dev/v1, kind: Task, metadata: {name: a}, spec: {steps: [{image: GOOD}, {image: $(params.image)}]}}", `Task/a (tekton.dev/v1): spec.steps[1].image "$(params.image)" is not an image reference`},
 	}
@@ -94,17 +95,16 @@ func TestWhatIsSkippedIsListed(t *testing.T) {
 
 func TestAContainerWithoutAnImageIsAnError(t *testing.T) {
 	tests := map[string]struct{ text, want string }{
-		"a misspelt pod":        {"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, imgae: BAD}]}}", `Pod "a": spec.containers[0].image is required; unknown field "imgae": did you mean "image"?`},
+		"a misspelt pod":        {"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, imgae: BAD}]}}", `Pod "a": spec.containers[0].image is required`},
 		"a pod without":         {"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a}]}}", `Pod "a": spec.containers[0].image is required`},
 		"a pod with none":       {"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, image: null}]}}", `Pod "a": spec.containers[0].image is required`},
 		"an init container":     {"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {initContainers: [{name: i, image: ''}], containers: [{name: a, image: GOOD}]}}", `Pod "a": spec.initContainers[0].image is required`},
-		"an ephemeral one":      {"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {ephemeralContainers: [{name: i, imag: BAD}], containers: [{name: a, image: GOOD}]}}", `spec.ephemeralContainers[0].image is required; unknown field "imag"`},
-		"a misspelt Deployment": {"{apiVersion: apps/v1, kind: Deployment, metadata: {name: a}, spec: {template: {spec: {containers: [{name: a, image: GOOD}, {name: b, Image: BAD}]}}}}", `Deployment "a": spec.template.spec.containers[1].image is required; unknown field "Image": did you mean "image"?`},
+		"an ephemeral one":      {"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {ephemeralContainers: [{name: i, imag: BAD}], containers: [{name: a, image: GOOD}]}}", `spec.ephemeralContainers[0].image is required`},
+		"a misspelt Deployment": {"{apiVersion: apps/v1, kind: Deployment, metadata: {name: a}, spec: {template: {spec: {containers: [{name: a, image: GOOD}, {name: b, Image: BAD}]}}}}", `Deployment "a": spec.template.spec.containers[1].image is required`},
 		"a CronJob":             {"{apiVersion: batch/v1, kind: CronJob, metadata: {name: a}, spec: {jobTemplate: {spec: {template: {spec: {containers: [{name: a}]}}}}}}", `CronJob "a": spec.jobTemplate.spec.template.spec.containers[0].image is required`},
 		"a PodTemplate":         {"{apiVersion: v1, kind: PodTemplate, metadata: {name: a}, template: {spec: {containers: [{name: a}]}}}", `PodTemplate "a": template.spec.containers[0].image is required`},
-		"a misspelt Rollout":    {"{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: a}, spec: {template: {spec: {containers: [{name: a, imgae: BAD}]}}}}", `Rollout "a": spec.template.spec.containers[0].image is required; unknown field "imgae": did you mean "image"?`},
+		"a misspelt Rollout":    {"{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: a}, spec: {template: {spec: {containers: [{name: a, imgae: BAD}]}}}}", `Rollout "a": spec.template.spec.containers[0].image is required`},
 		"a Rollout without":     {"{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: a}, spec: {template: {spec: {containers: [{name: a}]}}}}", `Rollout "a": spec.template.spec.containers[0].image is required`},
-		"a misspelt predictor":  {"{apiVersion: serving.kserve.io/v1beta1, kind: InferenceService, metadata: {name: a}, spec: {predictor: {containers: [{name: a, imgae: BAD}]}}}", `spec.predictor.containers[0].image is required; unknown field "imgae"`},
 		"an item of a list":     {"{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, imgae: BAD}]}}]}", `items[0]: Pod "a": spec.containers[0].image is required`},
 	}
 	for name, tt := range tests {

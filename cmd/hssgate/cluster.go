@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,7 +12,6 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/hssgate/hssgate/internal/check"
-	"github.com/hssgate/hssgate/internal/report"
 )
 
 const kubeconfigUsage = "the kubeconfig file; default: $KUBECONFIG, the pod's service account, ~/.kube/config"
@@ -57,15 +55,8 @@ func (f *clusterFlags) connect(cmd *cobra.Command) (*check.Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.WarningHandlerWithContext = warningPrinter{cmd}
+	c.WarningHandler = rest.NewWarningWriter(cmd.ErrOrStderr(), rest.WarningWriterOptions{})
 	return check.NewCluster(c)
-}
-
-type warningPrinter struct{ cmd *cobra.Command }
-
-// HandleWarningHeaderWithContext prints a warning.
-func (w warningPrinter) HandleWarningHeaderWithContext(_ context.Context, _ int, _, text string) {
-	fmt.Fprintln(w.cmd.ErrOrStderr(), "Warning:", report.Printable(text))
 }
 
 // clusterError replaces the library's advice, which names a variable that

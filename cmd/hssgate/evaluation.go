@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -77,18 +76,10 @@ func (f *evaluationFlags) validate(hint string, more ...string) error {
 	case f.inCluster() && !f.allNamespaces && f.namespace() == "":
 		return fmt.Errorf("nothing to evaluate: %s", hint)
 	}
-	if _, err := parseLabels(f.namespaceLabels); err != nil {
-		return fmt.Errorf("--namespace-labels: %w", err)
+	if _, err := labels.ConvertSelectorToLabelsMap(f.namespaceLabels); err != nil {
+		return fmt.Errorf("--namespace-labels must be key=value[,key=value], not %q: %w", f.namespaceLabels, err)
 	}
-	if _, err := labels.Parse(f.selector); err != nil {
-		return fmt.Errorf("--selector: %w", err)
-	}
-	return f.validateSources(slices.Concat(f.files.Paths, f.policyFiles, more))
-}
-
-// validateSources refuses a wrong choice of policies and of scan results, and
-// standard input for more than one purpose.
-func (f *evaluationFlags) validateSources(paths []string) error {
+	paths := slices.Concat(f.files.Paths, f.policyFiles, more)
 	stdin := slices.Index(paths, check.Stdin)
 	switch {
 	case len(f.policyFiles) > 0 && f.preset != "":
@@ -97,29 +88,15 @@ func (f *evaluationFlags) validateSources(paths []string) error {
 		return errors.New("--config is required, to read from HSS, or --inventory, to read from a file")
 	case stdin >= 0 && slices.Contains(paths[stdin+1:], check.Stdin):
 		return errors.New("- is standard input, which can be read once only: name a file in place of the others")
+	default:
+		return nil
 	}
-	if f.preset != "" {
-		if _, err := check.Preset(f.preset); err != nil {
-			return fmt.Errorf("--preset: %w", err)
-		}
-	}
-	return nil
 }
 
 // isFile reports whether a name is that of a file that exists, or looks like one.
 func isFile(name string) bool {
 	_, err := os.Stat(name)
 	return err == nil || name == check.Stdin || check.IsManifest(name)
-}
-
-// parseLabels reads key=value pairs.
-func parseLabels(text string) (map[string]string, error) {
-	set, err := labels.ConvertSelectorToLabelsMap(text)
-	if err != nil {
-		why := strings.ReplaceAll(err.Error(), "<nil>: ", "") // where the library would name a field
-		return nil, fmt.Errorf("must be key=value[,key=value], not %q: %s", text, why)
-	}
-	return set, nil
 }
 
 // subject says in a few words what is evaluated.
@@ -162,12 +139,16 @@ func (f *evaluationFlags) prepare(cmd *cobra.Command, explained bool) (*evaluati
 		Namespace: f.namespace(), ExemptNamespaces: c.ExemptNamespaces,
 	}
 	e.compile = check.CompileOptions{Namespace: f.namespace(), MaxLifetime: time.Duration(c.MaxExceptionLifetime), Now: time.Now()}
-	e.options.Progress, e.wipe = progressOn(cmd, "objects evaluated")
-	for _, step := range []func() error{e.readObjects, e.readPolicies, e.readExceptions} {
-		if err := step(); err != nil {
-			e.close()
-			return nil, err
-		}
+	e.options.Progress, e.wipe = progressOn(cmd)
+	if err = e.readPolicies(); err == nil {
+		err = e.readObjects()
+	}
+	if err == nil {
+		err = e.readExceptions()
+	}
+	if err != nil {
+		e.close()
+		return nil, err
 	}
 	return e, nil
 }
@@ -199,14 +180,23 @@ func (f *evaluationFlags) open(explained bool) (c *config.Configuration, known *
 	return c, known, err
 }
 
-// readObjects reads the images and files, or connects to the cluster.
-func (e *evaluation) readObjects() error {
+// readObjects reads the images and files, or the running pods of the cluster.
+func (e *evaluation) readObjects() (err error) {
 	if e.cmd.Flags().Changed("namespace-labels") {
-		e.options.Namespaces.Others, _ = parseLabels(e.namespaceLabels) // validate has read it
+		e.options.Namespaces.Others, _ = labels.ConvertSelectorToLabelsMap(e.namespaceLabels) // validate has read it
 	}
 	if e.inCluster() {
-		return e.connect()
+		err = e.readPods()
+	} else {
+		err = e.readFiles()
 	}
+	if err == nil && len(e.Objects)+len(e.Problems)+len(e.Skipped) == 0 {
+		fmt.Fprintln(e.cmd.ErrOrStderr(), "hssgate: there is nothing to evaluate: no image, and no object that names one, was found")
+	}
+	return err
+}
+
+func (e *evaluation) readFiles() error {
 	e.files.Stdin = e.cmd.InOrStdin()
 	read, err := e.files.Read(e.cmd.Context())
 	if err != nil {
@@ -220,9 +210,24 @@ func (e *evaluation) readObjects() error {
 	for _, p := range e.Skipped {
 		fmt.Fprintf(e.cmd.ErrOrStderr(), "hssgate: skipped: %s\n", p)
 	}
-	if len(e.Objects)+len(e.Problems)+len(e.Skipped) == 0 {
-		fmt.Fprintf(e.cmd.ErrOrStderr(), "hssgate: there is nothing to evaluate: %d objects, and none names an image\n",
-			e.Others+len(e.Namespaces)+len(e.Exceptions))
+	return nil
+}
+
+// readPods reads running pods. A namespace that does not exist is an error, since the
+// name may be misspelt.
+func (e *evaluation) readPods() error {
+	ctx, namespace := e.cmd.Context(), e.namespace()
+	err := e.connect()
+	if err != nil {
+		return err
+	}
+	if e.Objects, err = e.cluster.Pods(ctx, namespace, e.selector); err != nil {
+		return fmt.Errorf("read the pods: %w", err)
+	}
+	if len(e.Objects) == 0 && namespace != "" {
+		if _, err := e.cluster.NamespaceLabels(ctx, namespace); apierrors.IsNotFound(err) {
+			return fmt.Errorf("there is no namespace %q in the cluster", namespace)
+		}
 	}
 	return nil
 }
@@ -243,8 +248,10 @@ func (e *evaluation) connect() (err error) {
 func (e *evaluation) readPolicies() (err error) {
 	switch {
 	case e.preset != "":
-		e.resources, err = check.Preset(e.preset)
-		return err
+		if e.resources, err = check.Preset(e.preset); err != nil {
+			return usageError{fmt.Errorf("--preset: %w", err)}
+		}
+		return nil
 	case len(e.policyFiles) > 0:
 		e.resources, err = check.LoadPolicies(e.cmd.Context(), check.Files{Paths: e.policyFiles, Stdin: e.cmd.InOrStdin()})
 		if err != nil {
@@ -252,14 +259,13 @@ func (e *evaluation) readPolicies() (err error) {
 		}
 		return nil
 	}
-	if err := e.connect(); err != nil {
-		return fmt.Errorf("%w; or give the policies by --policies or --preset, then none is needed", err)
+	if err = e.connect(); err == nil {
+		e.resources.Policies, err = e.cluster.Policies(e.cmd.Context())
 	}
-	e.resources.Policies, err = e.cluster.Policies(e.cmd.Context())
-	if errors.Is(err, check.ErrNotInstalled) {
-		return fmt.Errorf("%w: give --policies or --preset", err)
+	if err != nil {
+		return fmt.Errorf("%w; or give the policies by --policies or --preset", err)
 	}
-	return err
+	return nil
 }
 
 // readExceptions adds the exceptions of the manifests, before those beside the
@@ -283,40 +289,4 @@ func (e *evaluation) rules() *check.Rules {
 		e.Problems = append(e.Problems, report.Problem{Message: err.Error()})
 	}
 	return rules
-}
-
-// each passes all objects to visit, a part at a time.
-func (e *evaluation) each(ctx context.Context, visit func([]check.Object) error) error {
-	if !e.inCluster() {
-		return visit(e.Objects)
-	}
-	found := false
-	err := e.cluster.Pods(ctx, e.namespace(), e.selector, func(pods []check.Object) error {
-		found = true
-		return visit(pods)
-	})
-	if err != nil {
-		return fmt.Errorf("read the pods: %w", err)
-	}
-	if !found {
-		return e.nothingFound(ctx)
-	}
-	return nil
-}
-
-// nothingFound says that no pod was evaluated, perhaps by a mistake in the call. A
-// namespace that does not exist is an error.
-func (e *evaluation) nothingFound(ctx context.Context) error {
-	where, which := "in the cluster", ""
-	if name := e.namespace(); name != "" {
-		if _, err := e.cluster.NamespaceLabels(ctx, name); apierrors.IsNotFound(err) {
-			return fmt.Errorf("there is no namespace %q in the cluster", name)
-		}
-		where = fmt.Sprintf("in namespace %q", name)
-	}
-	if e.selector != "" {
-		which = " with the labels " + e.selector
-	}
-	fmt.Fprintf(e.cmd.ErrOrStderr(), "hssgate: there is nothing to evaluate: no pod%s is running %s\n", which, where)
-	return nil
 }

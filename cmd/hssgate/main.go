@@ -32,16 +32,10 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	root := newRootCommand()
 	root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: displayName(os.Args[0])}
-	if err := execute(ctx, root); err != nil {
+	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "hssgate:", report.Printable(err.Error()))
 		os.Exit(exitCode(err))
 	}
-}
-
-// execute runs the command. Cobra adds completion only here.
-func execute(ctx context.Context, root *cobra.Command) error {
-	strictCompletion(root)
-	return root.ExecuteContext(ctx)
 }
 
 // displayName returns the name to show in help: kubectl finds a plug-in by its
@@ -99,7 +93,7 @@ Exit codes: 0 success, 1 failure (check: something would be denied), 2 the resul
 is not known (check, policy), 3 wrong usage.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          unknownCommand,
+		Args:          noArguments,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(usagef)
@@ -107,25 +101,14 @@ is not known (check, policy), 3 wrong usage.`,
 	return root
 }
 
-// strictCompletion makes completion fail for unknown shells and for arguments,
-// where cobra prints its help.
-func strictCompletion(root *cobra.Command) {
-	root.InitDefaultCompletionCmd()
-	for _, cmd := range root.Commands() {
-		if cmd.Name() != "completion" {
-			continue
-		}
-		cmd.Args, cmd.RunE = unknownCommand, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-		for _, shell := range cmd.Commands() {
-			shell.Args = noArguments
-		}
-	}
-}
-
-// unknownCommand refuses a word that is no command, and suggests others.
-func unknownCommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
+// noArguments refuses arguments as wrong usage. Those of a command that has others
+// below it are commands that do not exist.
+func noArguments(cmd *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
 		return nil
+	case !cmd.HasSubCommands():
+		return usagef(cmd, fmt.Errorf("%s takes no argument, got %q", cmd.Name(), args[0]))
 	}
 	cmd.SuggestionsMinimumDistance = 2 // cobra's default, which it sets too late
 	hint := ""
@@ -133,12 +116,4 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 		hint = fmt.Sprintf(" (did you mean %s?)", strings.Join(suggestions, " or "))
 	}
 	return usagef(cmd, fmt.Errorf("there is no command %q%s", args[0], hint))
-}
-
-// noArguments refuses arguments as wrong usage.
-func noArguments(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usagef(cmd, fmt.Errorf("%s takes no argument, got %q", cmd.Name(), args[0]))
-	}
-	return nil
 }

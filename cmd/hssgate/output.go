@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -43,26 +42,26 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 
 // written is a report.
 type written interface {
-	Write(w io.Writer, f report.Format) error
+	Write(w io.Writer, o report.Output) error
 }
 
 // run has a report filled, and writes it as one of the outputs. The call is wrong
 // if it is no output, or for the reason given. A report that is incomplete or can't
 // be written leaves the verdicts unknown.
-func (f *outputFlags) run(cmd *cobra.Command, outputs []report.Output, wrong error, r written, fill func(*report.Format) error) error {
-	output, err := report.ParseOutput(f.output, outputs)
-	if err = errors.Join(err, wrong); err != nil {
-		return usagef(cmd, err)
+func (f *outputFlags) run(cmd *cobra.Command, outputs []report.Output, wrong error, r written, fill func() error) error {
+	output := report.Output(f.output)
+	if !slices.Contains(outputs, output) {
+		wrong = errors.Join(fmt.Errorf("--output must be one of %s, not %q", outputs, output), wrong)
 	}
-	format := report.Format{Output: output}
-	if terminal(cmd.OutOrStdout()) != nil && f.outputFile == "" {
-		format.Colour = os.Getenv("NO_COLOR") == "" && !strings.EqualFold(os.Getenv("TERM"), "dumb")
+	if wrong != nil {
+		return usagef(cmd, wrong)
 	}
-	if err = f.checkFile(); err == nil {
-		err = fill(&format)
+	err := f.checkFile()
+	if err == nil {
+		err = fill()
 	}
 	if err == nil {
-		err = f.write(cmd, r, format)
+		err = f.write(cmd, r, output)
 	}
 	switch {
 	case err == nil || errors.As(err, new(usageError)):
@@ -74,38 +73,21 @@ func (f *outputFlags) run(cmd *cobra.Command, outputs []report.Output, wrong err
 	}
 }
 
-// terminal returns the terminal that w is; nil if it is none.
-func terminal(w io.Writer) *os.File {
-	if file, ok := w.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		return file
-	}
-	return nil
-}
-
 // checkFile returns an error if the output file's folder is missing, before the
 // evaluation, which may take long.
 func (f *outputFlags) checkFile() error {
 	if f.outputFile == "" {
 		return nil
 	}
-	info, err := os.Stat(f.outputFile)
-	switch folder := filepath.Dir(f.outputFile); {
-	case err == nil && info.IsDir():
-		err = fmt.Errorf("%s is a folder", f.outputFile)
-	case errors.Is(err, fs.ErrNotExist):
-		if _, err = os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("there is no folder %s", folder)
-		}
-	}
-	if err != nil {
+	if _, err := os.Stat(filepath.Dir(f.outputFile) + "/."); err != nil { // it must be a folder
 		return fmt.Errorf("--output-file: %w", err)
 	}
 	return nil
 }
 
-func (f *outputFlags) write(cmd *cobra.Command, r written, format report.Format) error {
+func (f *outputFlags) write(cmd *cobra.Command, r written, output report.Output) error {
 	var content bytes.Buffer
-	if err := r.Write(&content, format); err != nil {
+	if err := r.Write(&content, output); err != nil {
 		return err
 	}
 	if f.outputFile == "" {
@@ -118,20 +100,13 @@ func (f *outputFlags) write(cmd *cobra.Command, r written, format report.Format)
 	return nil
 }
 
-// progressOn returns a function that shows a growing number on standard error, if
-// that is a terminal, and one that removes it.
-func progressOn(cmd *cobra.Command, what string) (show func(int), wipe func()) {
-	file := terminal(cmd.ErrOrStderr())
-	if file == nil {
+// progressOn returns a function that shows how many objects are evaluated on standard
+// error, if that is a terminal, and one that removes it.
+func progressOn(cmd *cobra.Command) (show func(done int), wipe func()) {
+	file, ok := cmd.ErrOrStderr().(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
 		return nil, func() {}
 	}
-	const patience, interval = time.Second, 200 * time.Millisecond
-	next := time.Now().Add(patience)
-	show = func(done int) {
-		if now := time.Now(); now.After(next) {
-			next = now.Add(interval)
-			fmt.Fprintf(file, "\r%d %s …", done, what)
-		}
-	}
+	show = func(done int) { fmt.Fprintf(file, "\r%d objects evaluated …", done) }
 	return show, func() { fmt.Fprint(file, "\r\x1b[K") }
 }

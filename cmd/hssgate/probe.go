@@ -23,7 +23,6 @@ import (
 
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/internal/check"
-	"github.com/hssgate/hssgate/internal/inventory"
 	"github.com/hssgate/hssgate/webhook"
 )
 
@@ -123,21 +122,20 @@ func (f *probeFlags) validate() error {
 	return nil
 }
 
-// retry calls attempt until it succeeds, fails for good, or ctx ends. It returns
-// the last error before the end of ctx.
-func retry(ctx context.Context, attempt func(context.Context) (again bool, err error)) error {
-	var last error
+// retry calls attempt until it succeeds, fails for good, or ctx ends. Then it returns
+// the last result before the end of ctx.
+func retry(ctx context.Context, attempt func(context.Context) (result string, again bool, err error)) (last string, err error) {
 	for {
-		again, err := attempt(ctx)
-		if err == nil || !again {
-			return err
+		result, again, failed := attempt(ctx)
+		if failed == nil || !again {
+			return result, failed
 		}
-		if last == nil || ctx.Err() == nil {
-			last = err
+		if err == nil || ctx.Err() == nil {
+			last, err = result, failed
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("tried until the timeout: %w", last)
+			return last, fmt.Errorf("tried until the timeout: %w", err)
 		case <-time.After(probePause):
 		}
 	}
@@ -161,17 +159,16 @@ func (f *probeFlags) probeWebhook(ctx context.Context) (string, error) {
 		transport.TLSClientConfig.RootCAs = roots
 	}
 	client := &http.Client{Transport: transport, Timeout: probeAttempt}
-	err := retry(ctx, func(ctx context.Context) (again bool, err error) {
+	return retry(ctx, func(ctx context.Context) (result string, again bool, err error) {
 		err = webhook.Probe(ctx, client, f.url, uuid.NewUUID())
 		// A certificate that is not trusted is an answer.
 		_, distrusted := errors.AsType[*tls.CertificateVerificationError](err)
 		_, unreachable := errors.AsType[*url.Error](err)
-		return unreachable && !distrusted, err
+		if err == nil {
+			result = f.url + " answers"
+		}
+		return result, unreachable && !distrusted, err
 	})
-	if err != nil {
-		return "", err
-	}
-	return f.url + " answers", nil
 }
 
 // probeAPIServer creates a pod by a server-side dry run until the API server's
@@ -187,18 +184,15 @@ func (f *probeFlags) probeAPIServer(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("reach the cluster: %w", err)
 	}
-	var comment string
-	err = retry(ctx, func(ctx context.Context) (again bool, err error) {
+	return retry(ctx, func(ctx context.Context) (comment string, again bool, err error) {
 		got = nil
 		_, err = client.CoreV1().Pods(f.namespace).Create(ctx, probePod(), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		// A policy may deny the pod: hssgate was called all the same.
 		if i := slices.IndexFunc(got, webhook.IsProbeComment); i >= 0 {
-			comment = got[i]
-			return false, nil
+			return got[i], false, nil
 		}
-		return true, f.notCalled(err, got)
+		return "", true, f.notCalled(err, got)
 	})
-	return comment, err
 }
 
 // notCalled explains an answer of the API server without a comment.
@@ -257,33 +251,25 @@ func (f *probeFlags) probeHSS(ctx context.Context) (string, error) {
 		return "", usageError{err}
 	}
 	defer known.Close()
-	var checks []inventory.ProjectCheck
-	// What is wrong is in the result.
-	_ = retry(ctx, func(ctx context.Context) (again bool, err error) {
-		// A check that ran out of time says less than the one before it.
-		if next := known.Check(ctx); checks == nil || ctx.Err() == nil {
-			checks = next
+	return retry(ctx, func(ctx context.Context) (result string, again bool, err error) {
+		checks := known.Check(ctx)
+		failed, lines := 0, make([]string, len(checks))
+		for i, c := range checks {
+			result := c.Cause
+			switch {
+			case c.Err != nil:
+				failed++
+				again = again || c.Temporary
+			case c.Images < 0:
+				result = "HSS answers"
+			default:
+				result = fmt.Sprintf("HSS answers, images: %d", c.Images)
+			}
+			lines[i] = fmt.Sprintf("project %s (region %s, project ID %s): %s", c.Project, cmp.Or(c.Region, "not given"), cmp.Or(c.ProjectID, "not known"), result)
 		}
-		if !slices.ContainsFunc(checks, func(c inventory.ProjectCheck) bool { return c.Temporary }) {
-			return false, nil
+		if failed > 0 {
+			err = fmt.Errorf("HSS cannot be used for %d of %d projects", failed, len(checks))
 		}
-		return true, errors.New("HSS cannot be used")
+		return strings.Join(lines, "\n"), again, err
 	})
-	failed, lines := 0, make([]string, len(checks))
-	for i, c := range checks {
-		result := c.Cause
-		switch {
-		case c.Err != nil:
-			failed++
-		case c.Images < 0:
-			result = "HSS answers"
-		default:
-			result = fmt.Sprintf("HSS answers, images: %d", c.Images)
-		}
-		lines[i] = fmt.Sprintf("project %s (region %s, project ID %s): %s", c.Project, cmp.Or(c.Region, "not given"), cmp.Or(c.ProjectID, "not known"), result)
-	}
-	if failed > 0 {
-		err = fmt.Errorf("HSS cannot be used for %d of %d projects", failed, len(checks))
-	}
-	return strings.Join(lines, "\n"), err
 }

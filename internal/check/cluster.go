@@ -47,10 +47,9 @@ func NewCluster(c *rest.Config) (*Cluster, error) {
 	return &Cluster{dynamic: client, owners: owners}, nil
 }
 
-// Pods passes running pods to visit, a page at a time, without those that are being
-// deleted: those of a namespace, or of all if it is empty, that a label selector such
-// as "app=web" selects. It stops at the first error of visit.
-func (c *Cluster) Pods(ctx context.Context, namespace, selector string, visit func([]Object) error) error {
+// Pods returns the running pods, without those that are being deleted, of a namespace,
+// or of all if it is empty, that a label selector such as "app=web" selects.
+func (c *Cluster) Pods(ctx context.Context, namespace, selector string) (objects []Object, err error) {
 	pods := c.dynamic.Resource(corev1.SchemeGroupVersion.WithResource("pods")).Namespace(namespace)
 	const running = "status.phase!=Succeeded,status.phase!=Failed"
 	options := metav1.ListOptions{LabelSelector: selector, FieldSelector: running, Limit: pageSize}
@@ -61,15 +60,22 @@ func (c *Cluster) Pods(ctx context.Context, namespace, selector string, visit fu
 			continue
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		var list corev1.PodList
-		err = fromUnstructured(page.UnstructuredContent(), &list)
-		if objects := podObjects(list.Items); err == nil && len(objects) > 0 {
-			err = visit(objects)
+		for i := range page.Items {
+			var pod corev1.Pod
+			if err := fromUnstructured(page.Items[i].Object, &pod); err != nil {
+				return nil, err
+			}
+			if pod.DeletionTimestamp == nil {
+				objects = append(objects, Object{
+					Namespace: pod.Namespace, Name: pod.Name, Owner: image.OwnerOf(&pod), running: true,
+					Workload: image.Workload{Kind: "Pod", Labels: pod.Labels, Uses: image.InPodSpec(&pod.Spec)},
+				})
+			}
 		}
-		if options.Continue = page.GetContinue(); err != nil || options.Continue == "" {
-			return err
+		if options.Continue = page.GetContinue(); options.Continue == "" {
+			return objects, nil
 		}
 	}
 }
@@ -82,19 +88,6 @@ func afterExpiry(err error) string {
 		return status.Status().Continue
 	}
 	return ""
-}
-
-func podObjects(pods []corev1.Pod) []Object {
-	objects := make([]Object, 0, len(pods))
-	for i := range pods {
-		if pod := &pods[i]; pod.DeletionTimestamp == nil {
-			objects = append(objects, Object{
-				Namespace: pod.Namespace, Name: pod.Name, Owner: image.OwnerOf(pod), running: true,
-				Workload: image.Workload{Kind: "Pod", Labels: pod.Labels, Uses: image.InPodSpec(&pod.Spec)},
-			})
-		}
-	}
-	return objects
 }
 
 func fromUnstructured(fields map[string]any, v any) error {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	goyaml "go.yaml.in/yaml/v3"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/yaml"
 )
 
@@ -49,59 +50,43 @@ func (d *document) start() int {
 	return d.line
 }
 
-// decode returns the document as JSON, by the rules of kubectl, and the lines on
-// which it names images. JSON is nil if the document is empty. Duplicate keys are
-// an error, since readers differ in which of them counts.
-func (d *document) decode() (json []byte, imageLines map[string]int, err error) {
-	if json, err = yaml.YAMLToJSON(d.text); err != nil {
-		return nil, nil, d.syntaxError(err)
+// imageLines returns the first line on which the document names each image.
+func (d *document) imageLines() map[string]int {
+	field := regexp.MustCompile(`\b(?:image|reference)["']?\s*:\s*["']?([^\s"',}\]]+)`)
+	lines, line := map[string]int{}, d.line
+	for text := range bytes.Lines(d.text) {
+		for _, found := range field.FindAllSubmatch(text, -1) {
+			if image := string(found[1]); lines[image] == 0 {
+				lines[image] = line
+			}
+		}
+		line++
 	}
-	decoder := goyaml.NewDecoder(bytes.NewReader(d.text))
-	var root goyaml.Node
-	switch err := decoder.Decode(&root); {
-	case errors.Is(err, io.EOF):
-		return nil, nil, nil
-	case err != nil:
-		return nil, nil, d.syntaxError(err)
-	}
-	imageLines = map[string]int{}
-	if err := d.walk(&root, imageLines); err != nil {
-		return nil, nil, d.syntaxError(err)
-	}
-	// YAMLToJSON reads the first document only.
-	if err := decoder.Decode(&goyaml.Node{}); !errors.Is(err, io.EOF) {
-		return nil, nil, errSeveral
-	}
-	if string(json) == "null" {
-		return nil, nil, nil
-	}
-	return json, imageLines, nil
+	return lines
 }
 
 var errSeveral = errors.New("something follows the first document: put a line of three dashes (---) between documents")
 
-// walk refuses duplicate keys and collects the lines that name images. A merged
-// key (<<) that is set again is no duplicate.
-func (d *document) walk(node *goyaml.Node, imageLines map[string]int) error {
-	known := map[string]bool{}
-	for i, child := range node.Content {
-		if node.Kind == goyaml.MappingNode && i%2 == 0 && child.ShortTag() != "!!merge" && child.Alias == nil {
-			if known[child.Value] {
-				return fmt.Errorf("line %d: key %q already set in map", child.Line, child.Value)
-			}
-			known[child.Value] = true
-			value := node.Content[i+1]
-			if child.Value == "image" || child.Value == "reference" {
-				if _, seen := imageLines[value.Value]; !seen {
-					imageLines[value.Value] = d.line - 1 + value.Line
-				}
-			}
-		}
-		if err := d.walk(child, imageLines); err != nil {
-			return err
-		}
+// decode returns the document's value by the rules of kubectl; nil if it is empty.
+// Duplicate keys are an error, since readers differ in which of them counts.
+func (d *document) decode() (value any, err error) {
+	data, err := yaml.YAMLToJSON(d.text)
+	if err != nil {
+		return nil, d.syntaxError(err)
 	}
-	return nil
+	// The other reader finds duplicate keys, and knows where the first document ends.
+	decoder := goyaml.NewDecoder(bytes.NewReader(d.text))
+	switch err := decoder.Decode(&value); {
+	case errors.Is(err, io.EOF):
+		return nil, nil
+	case err != nil:
+		return nil, d.syntaxError(err)
+	}
+	if err := decoder.Decode(&goyaml.Node{}); !errors.Is(err, io.EOF) {
+		return nil, errSeveral
+	}
+	value = nil
+	return value, utiljson.Unmarshal(data, &value)
 }
 
 // syntaxError names the line of the file instead of the document's, and the
@@ -111,13 +96,13 @@ func (d *document) syntaxError(err error) error {
 		line, _ := strconv.Atoi(strings.TrimPrefix(found, "line "))
 		return "line " + strconv.Itoa(d.line-1+line)
 	})
-	text = regexp.MustCompile(`: (\[\]|map\[).*`).ReplaceAllString(text, "") // no Go types
-	text = "read the YAML: " + strings.TrimPrefix(strings.TrimPrefix(text, "yaml: "), "json: ")
+	text = regexp.MustCompile(`^(yaml: |json: |unmarshal errors:\s+)+`).ReplaceAllString(text, "")
+	text = "read the YAML: " + regexp.MustCompile(`: (\[\]|map\[).*`).ReplaceAllString(text, "") // no Go types
 	switch {
 	case bytes.Contains(d.text, []byte("{{")):
-		return errors.New(text + ": it looks like a Helm template: render it first (helm template … | hssgate check -f -)")
+		return fmt.Errorf("%s: it looks like a Helm template: render it first (helm template … | hssgate check -f -)", text)
 	case strings.Contains(text, "cannot start any token") && regexp.MustCompile(`(?m)^ *\t`).Match(d.text):
-		return errors.New(text + ": YAML must not be indented by tabs, only by spaces")
+		return fmt.Errorf("%s: YAML must not be indented by tabs, only by spaces", text)
 	default:
 		return errors.New(text)
 	}

@@ -58,17 +58,15 @@ func (f *Files) each(ctx context.Context, visit func(name string, data []byte, e
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			isEmpty := err == nil && len(bytes.TrimSpace(data)) == 0
-			switch {
-			case f.isStdin(name) && isEmpty: // the program that was to write it has failed
-				visit("stdin", nil, errors.New("nothing came on standard input"))
-			case f.isStdin(name):
-				visit("stdin", data, err)
-			case name == path && isEmpty: // a folder may hold empty files
-				visit(name, nil, errors.New("the file is empty"))
-			default:
-				visit(name, data, err)
+			// A folder may hold empty files, but nothing on standard input means that the
+			// program that was to write it has failed.
+			if err == nil && name == path && len(bytes.TrimSpace(data)) == 0 {
+				err = errors.New("it is empty")
 			}
+			if f.isStdin(name) {
+				name = "stdin"
+			}
+			visit(name, data, err)
 		}
 	}
 	return nil
@@ -84,8 +82,7 @@ func (f *Files) find(path string) ([]string, error) {
 	}
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(path, "*?[") {
-		names, globErr := filepath.Glob(path)
-		if globErr == nil && len(names) > 0 {
+		if names, _ := filepath.Glob(path); len(names) > 0 {
 			return names, nil
 		}
 	}
@@ -95,35 +92,23 @@ func (f *Files) find(path string) ([]string, error) {
 	if !info.IsDir() {
 		return []string{path}, nil
 	}
-	names, err := f.inFolder(path)
-	if err == nil && len(names) == 0 {
-		err = fmt.Errorf("%s: there is no .yaml, .yml or .json file in it", path)
-	}
-	return names, err
-}
-
-func (f *Files) inFolder(path string) ([]string, error) {
-	folder, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return nil, err
-	}
 	var names []string
-	err = filepath.WalkDir(folder, func(name string, entry fs.DirEntry, err error) error {
+	err = fs.WalkDir(os.DirFS(path), ".", func(name string, entry fs.DirEntry, err error) error {
 		// The volume of a ConfigMap has links to the files in its ..data folder.
 		hidden := strings.HasPrefix(entry.Name(), "..")
 		switch {
-		case err != nil:
+		case err != nil || name == ".":
 			return err
-		case name == folder:
 		case entry.IsDir() && (!f.Recursive || hidden):
 			return fs.SkipDir
 		case !entry.IsDir() && !hidden && IsManifest(name):
-			below, err := filepath.Rel(folder, name)
-			names = append(names, filepath.Join(path, below))
-			return err
+			names = append(names, filepath.Join(path, name))
 		}
 		return nil
 	})
+	if err == nil && len(names) == 0 {
+		err = fmt.Errorf("%s: there is no .yaml, .yml or .json file in it", path)
+	}
 	return names, err
 }
 
@@ -143,10 +128,6 @@ func (f *Files) read(ctx context.Context, name string) ([]byte, error) {
 	case isURL(name):
 		return download(ctx, name)
 	}
-	return readFile(name)
-}
-
-func readFile(name string) ([]byte, error) {
 	file, err := os.Open(name)
 	if err != nil {
 		return nil, err

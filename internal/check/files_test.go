@@ -138,7 +138,7 @@ func TestFilesAreFound(t *testing.T) {
 		"a folder":                            {path: "folder", want: "folder/a.YML folder/b.yaml", problem: isObject},
 		"a folder with its subfolders":        {path: "folder", recursive: true, want: "folder/a.YML folder/b.yaml folder/sub/e.yaml", problem: isObject},
 		"a file of any extension":             {path: "folder/d.txt", want: "folder/d.txt"},
-		"an empty file that is named":         {path: "folder/empty.yaml", problem: "empty.yaml: the file is empty"},
+		"an empty file that is named":         {path: "folder/empty.yaml", problem: "empty.yaml: it is empty"},
 		"a glob":                              {path: "folder/[ab].*", want: "folder/a.YML folder/b.yaml"},
 		"a glob of nothing":                   {path: "folder/x*", problem: "no such file"},
 		"a file that is not there":            {path: "nowhere", problem: "no such file"},
@@ -205,8 +205,8 @@ func TestStandardInputMustHoldSomething(t *testing.T) {
 		input io.Reader
 		want  string
 	}{
-		"nothing":     {strings.NewReader(""), "stdin: nothing came on standard input"},
-		"white space": {strings.NewReader(" \n\n"), "stdin: nothing came on standard input"},
+		"nothing":     {strings.NewReader(""), "stdin: it is empty"},
+		"white space": {strings.NewReader(" \n\n"), "stdin: it is empty"},
 		"too much":    {io.MultiReader(strings.NewReader(strings.Repeat("#", 64<<20)), strings.NewReader("#")), "larger than 67108864 bytes"},
 		"an error":    {iotest.ErrReader(errors.New("broken")), "broken"},
 	} {

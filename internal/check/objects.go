@@ -1,18 +1,21 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/scheme"
 
-	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/internal/report"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
@@ -35,10 +38,6 @@ type Object struct {
 	running bool
 	// lines are those of its images in Source, by the images as they are written.
 	lines map[string]int
-}
-
-func (o *Object) setMetadata(m *image.Metadata) {
-	o.Namespace, o.Name, o.Owner = m.Namespace, m.DisplayName(), m.Controller
 }
 
 // ImageObject returns an object for an image by itself, as the only container of
@@ -73,7 +72,7 @@ func (f *Files) Read(ctx context.Context) (m *Manifests, err error) {
 }
 
 // visitor takes an object of a file, which is at a place.
-type visitor func(value []byte, kind schema.GroupVersionKind, at Object) error
+type visitor func(o *unstructured.Unstructured, at Object) error
 
 // objects passes each object to visit, items of lists too. A document that cannot be
 // read, or that visit refuses, is a problem, and the rest is read.
@@ -92,14 +91,13 @@ func (f *Files) objects(ctx context.Context, visit visitor) (problems []report.P
 // could look at.
 func (visit visitor) documents(name string, data []byte, generated bool) (problems []report.Problem) {
 	for _, d := range split(data) {
-		at := Object{Source: name, Line: d.start()}
-		value, lines, err := d.decode()
-		if generated {
-			at.Line, lines = 0, nil
+		at := Object{Source: name}
+		if !generated {
+			at.Line, at.lines = d.start(), d.imageLines()
 		}
-		at.lines = lines
+		value, err := d.decode()
 		if err == nil && value != nil {
-			err = visit.value(value, at, metav1.TypeMeta{}, 0)
+			err = visit.value(value, at)
 		}
 		if err != nil {
 			problems = append(problems, report.Problem{Source: name, Line: at.Line, Message: err.Error()})
@@ -108,161 +106,92 @@ func (visit visitor) documents(name string, data []byte, generated bool) (proble
 	return problems
 }
 
-// head holds the fields by which a document is recognised.
-type head struct {
-	APIVersion string           `json:"apiVersion"`
-	Kind       string           `json:"kind"`
-	Items      []jsontext.Value `json:"items"`
-}
+var errNoObject = errors.New("it is no Kubernetes object: it has no apiVersion or no kind")
 
-const maxListDepth = 4
-
-var (
-	errNoObject = errors.New("it is no Kubernetes object: it has no apiVersion or no kind")
-	errList     = errors.New("it is a list, no Kubernetes object: give objects as documents of their own, or in a kind: List")
-)
-
-// value visits an object or the items of a list. An object without a type, as in
-// typed lists, is of the default one.
-func (visit visitor) value(value []byte, at Object, byDefault metav1.TypeMeta, depth int) error {
-	switch jsontext.Value(value).Kind() {
-	case '{':
-	case '[':
-		return errList
-	default:
+// value visits an object, or the items of a list. Items without a type, as in typed
+// lists, are of that of the list.
+func (visit visitor) value(value any, at Object) error {
+	fields, _ := value.(map[string]any)
+	o := &unstructured.Unstructured{Object: fields}
+	if o.GetAPIVersion() == "" || o.GetKind() == "" {
 		return errNoObject
 	}
-	var h head
-	if err := json.Unmarshal(value, &h); err != nil {
-		return fmt.Errorf("read the object: %w", wrongType(err))
+	ofItems, isList := strings.CutSuffix(o.GetKind(), "List")
+	items, hasItems := fields["items"].([]any)
+	if !isList || !hasItems {
+		return visit(o, at)
 	}
-	if h.Kind == "" && h.APIVersion == "" {
-		h.APIVersion, h.Kind = byDefault.APIVersion, byDefault.Kind
-	}
-	switch {
-	case h.Kind == "" || h.APIVersion == "":
-		return errNoObject
-	case strings.HasSuffix(h.Kind, "List") && h.Items != nil:
-		return visit.items(&h, at, depth+1)
-	}
-	return visit(value, schema.FromAPIVersionAndKind(h.APIVersion, h.Kind), at)
-}
-
-func (visit visitor) items(list *head, at Object, depth int) error {
-	if depth > maxListDepth {
-		return fmt.Errorf("lists stand within lists more than %d deep", maxListDepth)
-	}
-	var ofItems metav1.TypeMeta
-	if list.Kind != "List" { // a v1 List may hold any kind
-		ofItems = metav1.TypeMeta{APIVersion: list.APIVersion, Kind: strings.TrimSuffix(list.Kind, "List")}
-	}
-	for i, item := range list.Items {
-		if err := visit.value(item, at, ofItems, depth); err != nil {
+	for i, item := range items {
+		if one, ok := item.(map[string]any); ok && ofItems != "" && one["kind"] == nil && one["apiVersion"] == nil {
+			one["kind"], one["apiVersion"] = ofItems, o.GetAPIVersion()
+		}
+		if err := visit.value(item, at); err != nil {
 			return fmt.Errorf("items[%d]: %w", i, err)
 		}
 	}
 	return nil
 }
 
-// add reads an object.
-func (m *Manifests) add(value []byte, kind schema.GroupVersionKind, at Object) error {
-	if err := checkKind(kind); err != nil {
-		return err
-	}
-	switch {
+// The kinds of policies and exceptions.
+const (
+	policyKind    = "ImageScanPolicy"
+	exceptionKind = "ImageScanException"
+)
+
+// add adds an object.
+func (m *Manifests) add(o *unstructured.Unstructured, at Object) error {
+	switch kind := o.GroupVersionKind(); {
 	case kind.GroupKind() == schema.GroupKind{Kind: "Namespace"}:
-		return m.readNamespace(value)
-	case image.HoldsImages(kind.Group, kind.Kind):
-		return m.readWorkload(value, kind, at)
+		m.Namespaces = append(m.Namespaces, metav1.ObjectMeta{Name: o.GetName(), Labels: o.GetLabels()})
 	case kind == v1alpha1.GroupVersion.WithKind(exceptionKind):
-		e, err := readResource[v1alpha1.ImageScanException](&m.definitions, value, exceptionKind)
+		e, err := readResource[v1alpha1.ImageScanException](&m.definitions, o)
 		if err != nil {
 			return err
 		}
 		m.Exceptions = append(m.Exceptions, e)
-	case isCustom(kind.Group):
-		return m.readCustom(value, kind, at)
-	default:
+	case kind.GroupKind() == v1alpha1.GroupVersion.WithKind(policyKind).GroupKind(), isBuiltIn(kind) && !image.HoldsImages(kind.Group, kind.Kind):
 		m.Others++
+	default:
+		return m.addWorkload(o, at)
 	}
 	return nil
 }
 
-func decode(value []byte, kind string, v any) error {
-	if err := json.Unmarshal(value, v); err != nil {
-		return fmt.Errorf("read %s: %w", kind, wrongType(err))
-	}
-	return nil
+// isBuiltIn reports whether a kind is one of Kubernetes' own, in any version. All
+// others may hold pod templates anywhere, a misspelt kind and a Deployment of the group
+// extensions too.
+func isBuiltIn(kind schema.GroupVersionKind) bool {
+	others := []string{"apiextensions.k8s.io", "apiregistration.k8s.io"}
+	return slices.Contains(others, kind.Group) || kind.Group != "extensions" && len(scheme.Scheme.VersionsForGroupKind(kind.GroupKind())) > 0
 }
 
-func (m *Manifests) readNamespace(value []byte) error {
-	var n image.Manifest
-	if err := decode(value, "Namespace", &n); err != nil {
+// addWorkload adds an object that holds a pod or pod templates. Containers that lack an
+// image are an error in a pod template, as for an API server; in other places the parts
+// that can't be evaluated are noted.
+func (m *Manifests) addWorkload(o *unstructured.Unstructured, at Object) error {
+	kind, own, found := o.GroupVersionKind(), image.Manifest{}, image.Custom{}
+	if err := decode(o.Object, kind.Kind, &found); err != nil {
 		return err
 	}
-	m.Namespaces = append(m.Namespaces, metav1.ObjectMeta{Name: n.Metadata.Name, Labels: n.Metadata.Labels})
-	return nil
-}
-
-func (m *Manifests) readWorkload(value []byte, kind schema.GroupVersionKind, at Object) error {
-	var o image.Manifest
-	if err := decode(value, kind.Kind, &o); err != nil {
-		return err
+	at.Namespace, at.Name, at.Owner = found.Metadata.Namespace, found.Metadata.DisplayName(), found.Metadata.Controller
+	workloads, isKnown := found.Workloads(kind.Kind), image.HoldsImages(kind.Group, kind.Kind)
+	if isKnown {
+		if err := decode(o.Object, kind.Kind, &own); err != nil {
+			return err
+		}
+		workload, _ := own.Workload(kind.Group, kind.Kind)
+		workloads = []image.Workload{workload}
 	}
-	at.setMetadata(&o.Metadata)
-	if path := o.WithoutContainers(kind.Group, kind.Kind); path != "" {
+	if path := own.WithoutContainers(kind.Group, kind.Kind); path != "" {
 		return fmt.Errorf("%s %q has no containers: %s is required", kind.Kind, at.Name, path)
 	}
-	var containers image.Custom
-	if err := decode(value, kind.Kind, &containers); err != nil {
-		return err
-	}
-	for i := range containers.Gaps {
-		if gap := &containers.Gaps[i]; gap.Image == "" {
-			return missingImage(kind.Kind, at.Name, gap)
-		}
-	}
-	at.Workload, _ = o.Workload(kind.Group, kind.Kind)
-	m.Objects = append(m.Objects, at)
-	return nil
-}
-
-// missingImage returns the error of a container without an image, which no API server
-// accepts.
-func missingImage(kind, name string, gap *image.Gap) error {
-	err := fmt.Errorf("%s %q: %s is required", kind, name, fieldPath(gap.Pointer+"/image"))
-	if field := misspelt(gap); field != "" {
-		return fmt.Errorf("%w; unknown field %q: did you mean \"image\"?", err, field)
-	}
-	return err
-}
-
-// misspelt returns the container's field that is meant to be its image.
-func misspelt(gap *image.Gap) string {
-	for _, field := range gap.Fields {
-		letters := slices.Sorted(slices.Values([]rune(strings.ToLower(field))))
-		if string(letters) == "aegim" || config.Nearest("image", []string{field}) != "" {
-			return field
-		}
-	}
-	return ""
-}
-
-// readCustom reads an object that may hold pod templates anywhere, and notes the
-// parts that can't be evaluated.
-func (m *Manifests) readCustom(value []byte, kind schema.GroupVersionKind, at Object) error {
-	var custom image.Custom
-	if err := decode(value, kind.Kind, &custom); err != nil {
-		return err
-	}
-	at.setMetadata(&custom.Metadata)
 	var reasons []string
-	for i := range custom.Gaps {
-		gap := &custom.Gaps[i]
+	for i := range found.Gaps {
+		gap := &found.Gaps[i]
 		path := fieldPath(gap.Pointer + "/image")
 		switch {
-		case gap.Image == "" && (gap.InTemplate() || misspelt(gap) != ""):
-			return missingImage(kind.Kind, at.Name, gap)
+		case gap.Image == "" && (isKnown || gap.InTemplate()):
+			return fmt.Errorf("%s %q: %s is required", kind.Kind, at.Name, path)
 		case gap.Image == "":
 			reasons = append(reasons, path+" is missing")
 		case gap.Pattern:
@@ -271,17 +200,67 @@ func (m *Manifests) readCustom(value []byte, kind schema.GroupVersionKind, at Ob
 			reasons = append(reasons, fmt.Sprintf("%s %q is not in a container", path, gap.Image))
 		}
 	}
-	workloads := custom.Workloads(kind.Kind)
 	for _, workload := range workloads {
 		at.Workload = workload
 		m.Objects = append(m.Objects, at)
 	}
-	if len(custom.Gaps) == 0 && len(workloads) == 0 {
+	if len(found.Gaps) == 0 && len(workloads) == 0 {
 		reasons = []string{"no pod template found"}
 	}
-	if len(reasons) > 0 {
+	if len(reasons) > 0 && !isKnown {
 		message := fmt.Sprintf("%s/%s (%s): %s", kind.Kind, at.Name, kind.GroupVersion(), strings.Join(reasons, "; "))
 		m.Skipped = append(m.Skipped, report.Problem{Source: at.Source, Line: at.Line, Message: message})
 	}
 	return nil
+}
+
+// decode reads the fields of an object of a kind into v.
+func decode(fields any, kind string, v any) error {
+	data, err := json.Marshal(fields)
+	if err == nil {
+		err = json.Unmarshal(data, v, json.RejectUnknownMembers(kind == policyTestKind))
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", kind, wrongType(err))
+	}
+	return nil
+}
+
+// wrongType names the field of an error of the decoder, and what it must be, in
+// the terms of the file.
+func wrongType(err error) error {
+	wrong, is := errors.AsType[*json.SemanticError](err)
+	switch {
+	case !is || wrong.JSONPointer == "" || errors.Is(err, image.ErrTooMany):
+		return err
+	case errors.Is(err, json.ErrUnknownName):
+		return fmt.Errorf("unknown field %q", fieldPath(wrong.JSONPointer))
+	case wrong.GoType == nil:
+		return err
+	}
+	want := map[reflect.Kind]string{
+		reflect.Slice: "a list", reflect.Map: "a mapping", reflect.Struct: "a mapping", reflect.Bool: "true or false",
+		reflect.String: "a string (in quotes, if it reads as something else)",
+	}
+	t := wrong.GoType
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return fmt.Errorf("%s must be %s", fieldPath(wrong.JSONPointer), cmp.Or(want[t.Kind()], "a number"))
+}
+
+// fieldPath writes a JSON pointer as Kubernetes writes the path of a field.
+func fieldPath(pointer jsontext.Pointer) string {
+	var b strings.Builder
+	for token := range pointer.Tokens() {
+		switch {
+		case token != "" && strings.Trim(token, "0123456789") == "":
+			b.WriteString("[" + token + "]")
+		case b.Len() > 0:
+			b.WriteString("." + token)
+		default:
+			b.WriteString(token)
+		}
+	}
+	return b.String()
 }

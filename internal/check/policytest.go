@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss/inventoryfile"
@@ -30,8 +30,8 @@ type policyTest struct {
 	Policies []string `json:"policies"`
 	Preset   string   `json:"preset"`
 	// Inventory is an inventory file. Images are its rows, given here.
-	Inventory string           `json:"inventory"`
-	Images    []jsontext.Value `json:"images"`
+	Inventory string `json:"inventory"`
+	Images    []any  `json:"images"`
 	// Config is a configuration, for its registries; default: the samples'.
 	Config string `json:"config"`
 	// Now is the time of the test; default: the real one.
@@ -48,14 +48,16 @@ type policyTest struct {
 	hss       *inventory.Inventory
 }
 
+const policyTestKind = "PolicyTest"
+
 // policyTestCase holds something to evaluate and the expected result.
 type policyTestCase struct {
 	Name string `json:"name"`
 	// One of Image, Object and File is required: a reference, a manifest, or a
 	// file of manifests.
-	Image  string         `json:"image"`
-	Object jsontext.Value `json:"object"`
-	File   string         `json:"file"`
+	Image  string `json:"image"`
+	Object any    `json:"object"`
+	File   string `json:"file"`
 	// Namespace is that of objects that name none; default: default.
 	Namespace string `json:"namespace"`
 	// HSS is Unavailable or empty.
@@ -90,10 +92,7 @@ func RunPolicyTests(ctx context.Context, paths []string, tests *report.Tests) er
 }
 
 func runPolicyTest(ctx context.Context, path string, tests *report.Tests) error {
-	t, err := loadPolicyTest(path)
-	if err != nil {
-		return err
-	}
+	t := &policyTest{path: path}
 	if err := t.load(ctx); err != nil {
 		return err
 	}
@@ -111,23 +110,40 @@ func runPolicyTest(ctx context.Context, path string, tests *report.Tests) error 
 	return errors.Join(errs...)
 }
 
-func loadPolicyTest(path string) (*policyTest, error) {
-	data, err := readFile(path)
+// load reads the file, and what its cases have in common.
+func (t *policyTest) load(ctx context.Context) error {
+	data, err := os.ReadFile(t.path)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	d := document{text: data, line: 1}
-	if data, _, err = d.decode(); errors.Is(err, errSeveral) {
+	value, err := (&document{text: data, line: 1}).decode()
+	if errors.Is(err, errSeveral) {
 		err = errors.New("the file must hold one document only: put a second PolicyTest into a file of its own")
 	}
-	t := &policyTest{path: path}
-	if err == nil && data != nil {
-		err = json.Unmarshal(data, t, json.RejectUnknownMembers(true))
+	if err == nil {
+		err = decode(value, policyTestKind, t)
+	}
+	if err == nil {
+		err = t.validate()
+	}
+	if err == nil {
+		t.resources, err = t.loadPolicies(ctx)
+	}
+	if err == nil {
+		_, err = Compile(Resources{Policies: t.resources.Policies}, CompileOptions{})
+	}
+	if err == nil {
+		t.config, err = LoadConfig(t.beside(t.Config))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("invalid PolicyTest: %w", wrongType(err))
+		return err
 	}
-	return t, t.validate()
+	file, err := t.loadInventory()
+	if err != nil {
+		return err
+	}
+	t.hss, err = NewFileInventory(file, t.config)
+	return err
 }
 
 // validate reads times and durations, and returns all that is wrong.
@@ -138,8 +154,8 @@ func (t *policyTest) validate() error {
 			errs = append(errs, fmt.Errorf("invalid PolicyTest: "+format, args...))
 		}
 	}
-	const version, kind = "test.hssgate.io/v1alpha1", "PolicyTest"
-	check(t.APIVersion == version && t.Kind == kind, "it must be a %s %s, not %q, %q", version, kind, t.APIVersion, t.Kind)
+	const version = "test.hssgate.io/v1alpha1"
+	check(t.APIVersion == version && t.Kind == policyTestKind, "it must be a %s %s, not %q, %q", version, policyTestKind, t.APIVersion, t.Kind)
 	check((len(t.Policies) > 0) != (t.Preset != ""), "it must have either policies or preset")
 	check(t.Inventory == "" || t.Images == nil, "inventory and images exclude each other")
 	var err error
@@ -169,25 +185,6 @@ func (t *policyTest) beside(path string) string {
 		return path
 	}
 	return filepath.Join(filepath.Dir(t.path), path)
-}
-
-// load reads what the cases have in common.
-func (t *policyTest) load(ctx context.Context) (err error) {
-	if t.resources, err = t.loadPolicies(ctx); err != nil {
-		return err
-	}
-	if _, err := Compile(Resources{Policies: t.resources.Policies}, CompileOptions{}); err != nil {
-		return err
-	}
-	if t.config, err = LoadConfig(t.beside(t.Config)); err != nil {
-		return err
-	}
-	file, err := t.loadInventory()
-	if err != nil {
-		return err
-	}
-	t.hss, err = NewFileInventory(file, t.config)
-	return err
 }
 
 func (t *policyTest) loadPolicies(ctx context.Context) (Resources, error) {
@@ -237,46 +234,35 @@ func (t *policyTest) run(ctx context.Context, c *policyTestCase) ([]report.Resul
 // manifests. A misspelt namespace would be one without labels, which policies may
 // not select, so it is an error.
 func (t *policyTest) namespaces(c *policyTestCase, m *Manifests) (*Namespaces, error) {
-	all := maps.Clone(t.Namespaces)
-	if all == nil {
-		all = map[string]map[string]string{}
-	}
-	for _, n := range m.Namespaces {
-		all[n.Name] = n.Labels
-	}
+	all := &Namespaces{Others: map[string]string{}, known: maps.Clone(t.Namespaces)}
+	all.Add(m.Namespaces)
 	names := []string{c.Namespace}
 	for i := range m.Objects {
 		names = append(names, m.Objects[i].Namespace)
 	}
 	for _, name := range names {
-		if _, known := all[name]; known || name == "" || name == DefaultNamespace || t.Namespaces == nil {
-			continue
+		if _, known := all.known[name]; !known && name != "" && name != DefaultNamespace && t.Namespaces != nil {
+			known := strings.Join(slices.Sorted(maps.Keys(all.known)), ", ")
+			return nil, fmt.Errorf("namespace %q is not among namespaces (%s): list it there, one without labels as %[1]s: {}", name, known)
 		}
-		known := slices.Sorted(maps.Keys(all))
-		err := fmt.Errorf("namespace %q is not among namespaces (%s)", name, strings.Join(known, ", "))
-		if near := config.Nearest(name, known); near != "" {
-			return nil, fmt.Errorf("%w; did you mean %q?", err, near)
-		}
-		return nil, fmt.Errorf("%w: list it there, one without labels as %s: {}", err, name)
 	}
-	return &Namespaces{Others: map[string]string{}, known: all}, nil
+	return all, nil
 }
 
 // manifests returns what a case evaluates.
-func (t *policyTest) manifests(ctx context.Context, c *policyTestCase) (*Manifests, error) {
-	m := &Manifests{}
+func (t *policyTest) manifests(ctx context.Context, c *policyTestCase) (m *Manifests, err error) {
+	m = &Manifests{}
 	switch {
 	case c.Image != "":
 		m.Objects = []Object{ImageObject(c.Image, "")}
 	case c.Object != nil:
-		m.Problems = visitor(m.add).documents("object", c.Object, true)
+		err = visitor(m.add).value(c.Object, Object{})
 	default:
-		var err error
-		if m, err = (&Files{Paths: []string{t.beside(c.File)}}).Read(ctx); err != nil {
-			return nil, err
-		}
+		m, err = (&Files{Paths: []string{t.beside(c.File)}}).Read(ctx)
 	}
 	switch {
+	case err != nil:
+		return nil, err
 	case len(m.Problems) > 0:
 		return nil, errors.New(m.Problems[0].String())
 	case len(m.Objects) == 0:

@@ -7,14 +7,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/hssgate/hssgate/config/presets"
+	"github.com/hssgate/hssgate/internal/report"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -100,68 +100,50 @@ func (o *CompileOptions) compile(e *v1alpha1.ImageScanException) (*policy.Except
 }
 
 // Preset returns one of the policies that come with the chart.
-func Preset(name string) (Resources, error) {
+func Preset(name string) (loaded Resources, err error) {
 	data, err := presets.Policy(name)
-	if err != nil {
-		return Resources{}, err
+	if err == nil {
+		err = loaded.report(visitor(loaded.add).documents(name, data, true))
 	}
-	d := document{text: data, line: 1}
-	value, _, err := d.decode()
-	if err != nil {
-		return Resources{}, err
-	}
-	p, err := readResource[v1alpha1.ImageScanPolicy](&definitions{}, value, policyKind)
-	return Resources{Policies: []v1alpha1.ImageScanPolicy{p}}, err
+	return loaded, err
 }
 
 // LoadPolicies reads the policies and exceptions in files and folders with their
 // subfolders. Other kinds are an error, since a policy whose kind is misspelt
 // would otherwise be missing.
-func LoadPolicies(ctx context.Context, f Files) (Resources, error) {
+func LoadPolicies(ctx context.Context, f Files) (loaded Resources, err error) {
 	f.Recursive = true
-	var loaded Resources
-	places := map[string]string{}
-	problems, err := f.objects(ctx, func(value []byte, kind schema.GroupVersionKind, at Object) error { //nolint:contextcheck // validation needs no deadline
-		name, err := loaded.add(value, kind)
-		if err != nil {
-			return err
-		}
-		if first, twice := places[name]; twice {
-			return fmt.Errorf("%s is there twice, first in %s", name, first)
-		}
-		places[name] = fmt.Sprintf("%s:%d", at.Source, at.Line)
-		return nil
-	})
-	errs := []error{err}
-	for _, p := range problems {
-		errs = append(errs, errors.New(p.String()))
+	problems, err := f.objects(ctx, loaded.add) //nolint:contextcheck // validation needs no deadline
+	if err == nil {
+		err = loaded.report(problems)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return Resources{}, err
-	}
-	if len(loaded.Policies) == 0 {
-		return Resources{}, errors.New("there is no ImageScanPolicy in it")
-	}
-	return loaded, nil
+	return loaded, err
 }
 
-// ReadException reads an exception in JSON and refuses what the schema does.
-func ReadException(data []byte) (v1alpha1.ImageScanException, error) {
-	return readResource[v1alpha1.ImageScanException](&definitions{}, data, exceptionKind)
+// report returns an error if there are problems, or no policy.
+func (r *Resources) report(problems []report.Problem) error {
+	errs := make([]error, len(problems))
+	for i, p := range problems {
+		errs[i] = errors.New(p.String())
+	}
+	if len(errs) == 0 && len(r.Policies) == 0 {
+		return errors.New("there is no ImageScanPolicy in it")
+	}
+	return errors.Join(errs...)
 }
 
-// add adds a policy or an exception, and returns which one it is.
-func (r *Resources) add(value []byte, kind schema.GroupVersionKind) (string, error) {
-	switch kind {
+// add adds a policy or an exception.
+func (r *Resources) add(o *unstructured.Unstructured, _ Object) error {
+	switch kind := o.GroupVersionKind(); kind {
 	case v1alpha1.GroupVersion.WithKind(exceptionKind):
-		e, err := readResource[v1alpha1.ImageScanException](&r.definitions, value, exceptionKind)
+		e, err := readResource[v1alpha1.ImageScanException](&r.definitions, o)
 		r.Exceptions = append(r.Exceptions, e)
-		return fmt.Sprintf("exception %q", strings.TrimPrefix(e.Namespace+"/"+e.Name, "/")), err
+		return err
 	case v1alpha1.GroupVersion.WithKind(policyKind):
-		p, err := readResource[v1alpha1.ImageScanPolicy](&r.definitions, value, policyKind)
+		p, err := readResource[v1alpha1.ImageScanPolicy](&r.definitions, o)
 		r.Policies = append(r.Policies, p)
-		return fmt.Sprintf("policy %q", p.Name), err
+		return err
 	default:
-		return "", fmt.Errorf("it must be a %s %s or %s, not %q, %q", v1alpha1.GroupVersion, policyKind, exceptionKind, kind.GroupVersion(), kind.Kind)
+		return fmt.Errorf("it must be a %s %s or %s, not %q, %q", v1alpha1.GroupVersion, policyKind, exceptionKind, o.GetAPIVersion(), o.GetKind())
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -19,41 +18,24 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	"sigs.k8s.io/yaml"
 
 	"github.com/hssgate/hssgate/charts"
-	"github.com/hssgate/hssgate/config"
-	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
 // readResource reads a custom resource of hssgate from a file and refuses what an
 // API server would: it validates by the CustomResourceDefinition of the chart.
-func readResource[T any](known *definitions, data []byte, kind string) (resource T, err error) {
-	fields := map[string]any{}
-	if err := utiljson.Unmarshal(data, &fields); err != nil {
-		return resource, fmt.Errorf("read the object: %w", err)
-	}
-	object := &unstructured.Unstructured{Object: fields}
-	name, _, _ := unstructured.NestedFieldNoCopy(fields, "metadata", "name")
-	if name == nil || name == "" {
-		return resource, fmt.Errorf("metadata.name is missing: an %s must have one", kind)
-	}
-	crd, err := known.of(kind)
+func readResource[T any](known *definitions, o *unstructured.Unstructured) (resource T, err error) {
+	crd, err := known.of(o.GetKind())
 	if err != nil {
 		return resource, err
 	}
-	errs, err := crd.validate(object)
-	if err == nil {
-		err = errs.ToAggregate()
+	if err := crd.validate(o); err != nil {
+		return resource, fmt.Errorf("%s %q is invalid: %w", o.GetKind(), o.GetName(), err)
 	}
-	if err != nil {
-		return resource, fmt.Errorf("%s %q is invalid: %w", kind, fmt.Sprint(name), err)
-	}
-	err = fromUnstructured(fields, &resource)
-	return resource, err
+	return resource, fromUnstructured(o.Object, &resource)
 }
 
 // definitions are those that have been needed, by kind: to read one takes 10 ms.
@@ -94,15 +76,10 @@ func (d *definitions) of(kind string) (*definition, error) {
 	return nil, fmt.Errorf("the chart has no CustomResourceDefinition of %s", kind)
 }
 
+// newDefinition compiles a definition, which has one version.
 func newDefinition(v1 *apiextensionsv1.CustomResourceDefinition) (*definition, error) {
-	i := slices.IndexFunc(v1.Spec.Versions, func(v apiextensionsv1.CustomResourceDefinitionVersion) bool {
-		return v.Name == v1alpha1.GroupVersion.Version
-	})
-	if i < 0 {
-		return nil, fmt.Errorf("the CustomResourceDefinition %s has no version %s", v1.Name, v1alpha1.GroupVersion.Version)
-	}
 	var internal apiextensions.JSONSchemaProps
-	err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(v1.Spec.Versions[i].Schema.OpenAPIV3Schema, &internal, nil)
+	err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(v1.Spec.Versions[0].Schema.OpenAPIV3Schema, &internal, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -118,21 +95,17 @@ func newDefinition(v1 *apiextensionsv1.CustomResourceDefinition) (*definition, e
 // validate takes an object through the steps of an API server: null fields are
 // dropped, defaults added, unknown fields refused, and the schema and its rules in
 // CEL checked.
-func (d *definition) validate(o *unstructured.Unstructured) (field.ErrorList, error) {
+func (d *definition) validate(o *unstructured.Unstructured) error {
 	defaulting.PruneNonNullableNullsWithoutDefaults(o.Object, d.structural)
 	defaulting.Default(o.Object, d.structural)
 	coerced, unknown := objectmeta.CoerceWithOptions(nil, o.Object, d.structural, true, objectmeta.CoerceOptions{ReturnUnknownFieldPaths: true})
 	if coerced != nil {
-		return field.ErrorList{coerced}, nil //nolint:nilerr // it is a finding, not a failure
+		return coerced
 	}
 	track := structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true}
 	unknown = append(unknown, pruning.PruneWithOptions(o.Object, d.structural, true, track)...)
 	if len(unknown) > 0 {
-		errs := make([]error, len(unknown))
-		for i, path := range unknown {
-			errs[i] = d.unknownField(path)
-		}
-		return nil, errors.Join(errs...)
+		return errors.New(`unknown field "` + strings.Join(unknown, `", "`) + `"`)
 	}
 	errs := validation.ValidateCustomResource(nil, o.Object, d.schema)
 	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, d.structural, o.Object)...)
@@ -145,26 +118,5 @@ func (d *definition) validate(o *unstructured.Unstructured) (field.ErrorList, er
 	check := apivalidation.ValidateObjectMetaAccessor(o, o.GetNamespace() != "", apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
 	errs = append(errs, check...)
 	slices.SortFunc(errs, func(a, b *field.Error) int { return strings.Compare(a.Field, b.Field) }) // the validator's order is random
-	return errs, nil
-}
-
-// unknownField suggests the field that may have been meant.
-func (d *definition) unknownField(path string) error {
-	steps := strings.Split(path, ".")
-	last := len(steps) - 1
-	at := d.structural
-	for _, step := range steps[:last] {
-		name, _, inList := strings.Cut(step, "[")
-		next, known := at.Properties[name]
-		if inList && next.Items != nil {
-			next = *next.Items
-		}
-		if at = &next; !known {
-			break
-		}
-	}
-	if near := config.Nearest(steps[last], slices.Collect(maps.Keys(at.Properties))); near != "" {
-		return fmt.Errorf("unknown field %q; did you mean %q?", path, near)
-	}
-	return fmt.Errorf("unknown field %q", path)
+	return errs.ToAggregate()
 }

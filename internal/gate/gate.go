@@ -46,8 +46,9 @@ type Request struct {
 	// BeforePinning reports that a pod has not passed the webhook that pins images,
 	// like the pods of a template: it is evaluated as if it had.
 	BeforePinning bool
-	// Sightings requests Decision.Sightings.
+	// Sightings requests Decision.Sightings, and Facts requests Decision.Facts.
 	Sightings bool
+	Facts     bool
 }
 
 // Decide evaluates every image of the object by every policy that matches it. It
@@ -55,6 +56,9 @@ type Request struct {
 // not answered by then.
 func (g *Gate) Decide(ctx context.Context, r Request) Decision {
 	d := Decision{Kind: r.Workload.Kind, Namespace: r.Namespace, Name: r.Name, Outcome: Admitted}
+	if r.Facts {
+		d.Facts = make([]*policy.Facts, len(r.Workload.Uses))
+	}
 	policies, err := g.selected(ctx, &r)
 	if err != nil {
 		d.Notices = append(d.Notices, fmt.Sprintf(
@@ -293,6 +297,9 @@ func (e *evaluation) report(ctx context.Context, d *Decision) {
 		}
 		if e.request.Sightings {
 			d.addSightings(use, t)
+		}
+		if e.request.Facts && t.lookedUp() {
+			d.Facts[i] = &t.facts
 		}
 	}
 }

@@ -79,7 +79,7 @@ func TestAnAuditWithoutAnythingToShowHasNoEmptyTable(t *testing.T) {
 	r := &report.Report{Policies: []string{"p"}, Audit: report.NewAudit([]*policy.Policy{compiled("p", "")})}
 	r.Add(report.Result{Kind: "Pod", Name: "good", Verdict: report.Admitted, Policies: []string{"p"}})
 	r.Finish()
-	text := written(t, r, report.Format{})
+	text := writtenAs(t, r, report.TableOutput)
 	if strings.Contains(text, "VERDICT") || !strings.Contains(text, "p       Deny         1") {
 		t.Errorf("got\n%s", text)
 	}

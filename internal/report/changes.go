@@ -55,18 +55,18 @@ func (c *Changes) Add(before, after *Result) {
 }
 
 // Write writes the changes as one of ChangeOutputs.
-func (c *Changes) Write(w io.Writer, f Format) error {
-	text, err := asData(f, c, c.text)
+func (c *Changes) Write(w io.Writer, o Output) error {
+	text, err := asData(o, c, c.text)
 	return write(w, text, err)
 }
 
-func (c *Changes) text(f Format) string {
-	t := &Table{Format: f, End: strings.Join(append([]string{c.String()}, notChecked(c.Problems, c.Skipped)...), "\n")}
+func (c *Changes) text(o Output) string {
+	t := &Table{Output: o, End: strings.Join(append([]string{c.String()}, notChecked(c.Problems, c.Skipped)...), "\n")}
 	for i := range c.Changes {
 		one := &c.Changes[i]
-		row := one.After.row(f, true)
+		row := one.After.row(o)
 		row.Verdict += "\nwas " + string(one.Before)
-		if f.Output == WideOutput {
+		if o == WideOutput {
 			for _, why := range one.Was {
 				row.Why = append(slices.Clip(row.Why), "before: "+why)
 			}

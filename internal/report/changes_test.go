@@ -72,13 +72,13 @@ func TestTestsAreWritten(t *testing.T) {
 	tests.Add(report.TestCase{File: "a.yaml", Name: "good", Expected: report.Denied, Results: []report.Result{changed().Changes[0].After}})
 	tests.Add(report.TestCase{File: "a.yaml", Name: "bad <\x1b>", Expected: report.Admitted, Results: []report.Result{{Verdict: report.Denied}, {Verdict: report.Denied}, {Verdict: report.Warned}}, Problem: "it is Denied & so on"})
 	tests.Problems = []report.Problem{{Source: "gone.yaml", Message: "no such file"}}
-	if text := writtenAs(t, tests, report.TableOutput); !strings.Contains(text, "! Denied") || !strings.Contains(text, "Warned") || strings.Contains(text, "Admitted") ||
+	if text := writtenAs(t, tests, report.TableOutput); !strings.Contains(text, "! Failed") || !strings.Contains(text, "Denied") || strings.Contains(text, "Admitted") ||
 		!strings.Contains(text, "! gone.yaml: no such file") || !strings.Contains(text, "2 cases, 1 of them (marked !) not as expected.") {
 		t.Errorf("got\n%s", text)
 	}
 	junit := writtenAs(t, tests, report.JUnit)
-	if err := validate(loadXSD(t), parseXML(t, junit)); err != nil || strings.Count(junit, "<failure") != 1 || strings.Count(junit, "<error") != 1 {
-		t.Errorf("%v in\n%s", err, junit)
+	if got := readJUnit(t, junit); len(got) != 3 || strings.Count(junit, "<failure") != 1 || strings.Count(junit, "<error") != 1 {
+		t.Errorf("got\n%s", junit)
 	}
 	var got report.Tests
 	if err := json.Unmarshal([]byte(writtenAs(t, tests, report.JSON)), &got); err != nil || got.Failed != 1 || len(got.Cases) != 2 {

@@ -3,10 +3,8 @@ package report
 import (
 	"bytes"
 	"encoding/json"
-	"encoding/xml"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -47,64 +45,34 @@ func ChangeOutputs() []Output { return []Output{TableOutput, WideOutput, JSON, Y
 // TestOutputs returns the outputs of tests.
 func TestOutputs() []Output { return append(ChangeOutputs(), JUnit) }
 
-// Explains reports whether the output has the explanations of results.
-func (o Output) Explains() bool { return slices.Contains(ChangeOutputs(), o) }
-
-// ParseOutput returns the output of a name, which must be one of these; empty is
-// TableOutput.
-func ParseOutput(name string, outputs []Output) (Output, error) {
-	switch {
-	case name == "":
-		return TableOutput, nil
-	case slices.Contains(outputs, Output(name)):
-		return Output(name), nil
-	}
-	last := len(outputs) - 1
-	names := make([]string, last)
-	for i := range names {
-		names[i] = string(outputs[i])
-	}
-	return "", fmt.Errorf("output must be %s or %s, not %q", strings.Join(names, ", "), outputs[last], name)
-}
-
-// Format is the output of a report and its details.
-type Format struct {
-	Output Output // default: TableOutput
-	// Colour marks verdicts in a table by colours.
-	Colour bool
-	// Namespaces has a table name the namespace of every object, even if they share
-	// one.
-	Namespaces bool
-}
-
 // Write writes the report.
-func (r *Report) Write(w io.Writer, f Format) error {
+func (r *Report) Write(w io.Writer, o Output) error {
 	var text string
 	var err error
-	switch f.Output {
+	switch o {
 	case SARIF:
 		text, err = asJSON(r.sarif())
 	case JUnit:
-		text, err = asXML(r.junit())
+		text, err = r.junit()
 	case Markdown:
 		text, err = r.markdown()
 	case HTML:
 		text, err = r.html()
 	default:
-		text, err = asData(f, r, r.text)
+		text, err = asData(o, r, r.text)
 	}
 	return write(w, text, err)
 }
 
 // asData returns v as JSON or YAML, or else as a text.
-func asData(f Format, v any, text func(Format) string) (string, error) {
-	switch f.Output {
+func asData(o Output, v any, text func(Output) string) (string, error) {
+	switch o {
 	case JSON:
 		return asJSON(v)
 	case YAML:
 		return asYAML(v)
 	default:
-		return text(f), nil
+		return text(o), nil
 	}
 }
 
@@ -135,11 +103,6 @@ func asYAML(v any) (string, error) {
 	}
 	data, err = yaml.JSONToYAML(escapeUnprintable(data))
 	return string(data), err
-}
-
-func asXML(v any) (string, error) {
-	data, err := xml.MarshalIndent(v, "", "  ")
-	return xml.Header + Printable(string(data)) + "\n", err
 }
 
 // escapeUnprintable writes control characters, and what YAML can't hold, as escape

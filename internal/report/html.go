@@ -39,8 +39,6 @@ type bar struct {
 	Class string // of its colour
 	Label string
 	Count int
-	// Start and Share are in percent of the whole.
-	Start, Share float64
 }
 
 // worstImage is an image with the number of objects that use it.
@@ -66,11 +64,9 @@ type pageViolation struct {
 
 func (r *Report) html() (string, error) {
 	t, err := template.New("report.html.tmpl").Funcs(template.FuncMap{
-		"capitalised":   func(text string) string { return strings.ToUpper(text[:1]) + text[1:] },
-		"hostAndPath":   hostAndPath,
-		"severityClass": severityClass,
-		"verdictClass":  verdictClass,
-		"objects":       func(v *pageViolation) part[string] { return firstOf(v.Objects, maxPageObjects) },
+		"capitalised": func(text string) string { return strings.ToUpper(text[:1]) + text[1:] },
+		"hostAndPath": hostAndPath,
+		"objects":     func(v *pageViolation) part[string] { return firstOf(v.Objects, maxPageObjects) },
 	}).ParseFS(templates, "templates/report.html.tmpl")
 	if err != nil {
 		return "", err
@@ -96,22 +92,17 @@ func (r *Report) html() (string, error) {
 
 func (r *Report) verdictBars() []bar {
 	s := r.Summary
-	return share([]bar{
-		{Class: "denied", Label: "Denied", Count: s.Denied},
-		{Class: "unknown", Label: "Unknown", Count: s.Unknown},
-		{Class: "warned", Label: "Admitted with a warning", Count: s.Warned},
-		{Class: "audited", Label: "Admitted, only audited", Count: s.Audited},
-		{Class: "admitted", Label: "Admitted", Count: s.Admitted - s.Audited},
-	})
+	return []bar{
+		{"Denied", "Denied", s.Denied}, {"Unknown", "Unknown", s.Unknown}, {"Warned", "Admitted with a warning", s.Warned},
+		{"Audit", "Admitted, only audited", s.Audited}, {"Admitted", "Admitted", s.Admitted - s.Audited},
+	}
 }
 
 // severityBars counts images by severity, and those without one by the reason.
 func severityBars(images []*Image) []bar {
 	bars := []bar{
-		{Class: "high", Label: "High"}, {Class: "medium", Label: "Medium"}, {Class: "low", Label: "Low"},
-		{Class: "security", Label: "Security"}, {Class: "none", Label: "No severity"},
-		{Class: "notfound", Label: "Unknown to HSS"}, {Class: "unknown", Label: "HSS is unreachable"},
-		{Class: "none", Label: "Not evaluated"}, {Class: "denied", Label: "Invalid reference"},
+		{"High", "High", 0}, {"Medium", "Medium", 0}, {"Low", "Low", 0}, {"Security", "Security", 0}, {"none", "No severity", 0},
+		{"notfound", "Unknown to HSS", 0}, {"Unknown", "HSS is unreachable", 0}, {"none", "Not evaluated", 0}, {"Denied", "Invalid reference", 0},
 	}
 	places := map[State]int{NotFound: 5, Unavailable: 6, NotLookedUp: 7, Invalid: 8}
 	for _, one := range images {
@@ -121,22 +112,7 @@ func severityBars(images []*Image) []bar {
 		}
 		bars[place].Count++
 	}
-	return share(slices.DeleteFunc(bars, func(b bar) bool { return b.Count == 0 }))
-}
-
-// share sets the bars' parts of the whole.
-func share(bars []bar) []bar {
-	sum := 0
-	for _, b := range bars {
-		sum += b.Count
-	}
-	start := 0.0
-	for i := range bars {
-		bars[i].Start = start
-		bars[i].Share = float64(bars[i].Count) / float64(max(sum, 1)) * 100
-		start += bars[i].Share
-	}
-	return bars
+	return slices.DeleteFunc(bars, func(b bar) bool { return b.Count == 0 })
 }
 
 // worstImages returns those of the images, the worst first, in which HSS found the most.
@@ -171,44 +147,12 @@ func hostAndPath(reference string) []string {
 	return []string{host + "/", path}
 }
 
-// severityClass returns the class of a severity's colour. An unknown one is the
-// worst.
-func severityClass(s v1alpha1.Severity) string {
-	switch {
-	case s == "":
-		return "none"
-	case severityRank(s) > severityRank(v1alpha1.SeverityHigh):
-		return "high"
-	default:
-		return strings.ToLower(string(s))
-	}
-}
-
-func verdictClass(r *Result) string {
-	if r.Verdict == Admitted && !r.passes() {
-		return "audited"
-	}
-	return strings.ToLower(string(r.Verdict))
-}
-
 // EffectText returns the effect in words.
 func (v *Violation) EffectText() string {
 	if v.deniesPods() {
 		return fmt.Sprintf("%s; its pods: %s", v.Effect, v.PodEffect)
 	}
 	return string(v.Effect)
-}
-
-// EffectClass returns the class of the effect's colour.
-func (v *Violation) EffectClass() string {
-	switch v.Effect {
-	case v1alpha1.EnforcementDeny:
-		return "denied"
-	case v1alpha1.EnforcementWarn:
-		return "warned"
-	default:
-		return "audited"
-	}
 }
 
 // byNamespace returns the violations of each namespace, in the order of the results.

@@ -91,55 +91,43 @@ func NewImage(use image.Use, f *policy.Facts, now time.Time) Image {
 		return i
 	}
 	switch f.State {
-	case policy.StateFound:
-		i.State, i.Known = Found, describe(f.Records, now)
 	case policy.StateNotFound:
 		i.State, i.Known = NotFound, "nothing"
+		return i
+	case policy.StateFound:
+		i.State = Found
 	default:
 		i.State, i.Known = Unavailable, "HSS is unreachable"
+		return i
 	}
+	var found []policy.Vulnerability
 	for n := range f.Records {
 		r := &f.Records[n]
 		if severityRank(r.Severity) > severityRank(i.Severity) {
 			i.Severity = r.Severity
 		}
-		for _, s := range scans(r) {
-			i.Vulnerabilities = larger(i.Vulnerabilities, s.Vulnerabilities)
-			i.MaliciousFiles = larger(i.MaliciousFiles, s.MaliciousFiles)
-			i.UnsafeSettings = larger(i.UnsafeSettings, s.UnsafeSettings)
+		found = append(found, i.add(&r.Scan)...)
+		for a := range r.Architectures {
+			found = append(found, i.add(&r.Architectures[a].Scan)...)
 		}
 	}
-	i.list(f)
+	i.Known = i.describe(f.Records, now)
+	if unlisted := f.Unlisted(); len(found) > 0 || unlisted != "" {
+		i.Listed = &ListedImage{Reference: i.Reference, Counted: number(i.Vulnerabilities), Unlisted: unlisted}
+	}
+	slices.SortFunc(found, policy.CompareVulnerabilities)
+	for _, v := range slices.Compact(found) {
+		i.Listed.Listed = append(i.Listed.Listed, Vulnerability(v))
+	}
 	return i
 }
 
-// scans returns the scans of the whole image and of each architecture.
-func scans(r *policy.Record) []*policy.Scan {
-	all := []*policy.Scan{&r.Scan}
-	for i := range r.Architectures {
-		all = append(all, &r.Architectures[i].Scan)
-	}
-	return all
-}
-
-// list sets the single vulnerabilities, if they were looked up: those of all
-// records and architectures, each once.
-func (i *Image) list(f *policy.Facts) {
-	var all []policy.Vulnerability
-	for n := range f.Records {
-		for _, s := range scans(&f.Records[n]) {
-			all = append(all, s.Found...)
-		}
-	}
-	unlisted := f.Unlisted()
-	if len(all) == 0 && unlisted == "" {
-		return
-	}
-	i.Listed = &ListedImage{Reference: i.Reference, Counted: number(i.Vulnerabilities), Unlisted: unlisted}
-	slices.SortFunc(all, policy.CompareVulnerabilities)
-	for _, v := range slices.Compact(all) {
-		i.Listed.Listed = append(i.Listed.Listed, Vulnerability(v))
-	}
+// add counts what a scan found, and returns its vulnerabilities.
+func (i *Image) add(s *policy.Scan) []policy.Vulnerability {
+	i.Vulnerabilities = larger(i.Vulnerabilities, s.Vulnerabilities)
+	i.MaliciousFiles = larger(i.MaliciousFiles, s.MaliciousFiles)
+	i.UnsafeSettings = larger(i.UnsafeSettings, s.UnsafeSettings)
+	return s.Found
 }
 
 // String returns the number of vulnerabilities in words.
@@ -189,19 +177,14 @@ func compareImages(a, b *Image) int {
 	)
 }
 
-// describe describes records in a few words. Ages count to now.
-func describe(records []policy.Record, now time.Time) string {
-	texts := make([]string, len(records))
-	for i := range records {
-		texts[i] = describeRecord(&records[i], now)
-		if len(records) > 1 {
-			texts[i] = fmt.Sprintf("%d of %d: %s", i+1, len(records), texts[i])
-		}
+// describe describes records in a few words: the worst that scans found, and the state of
+// the first record that has no completed scan, or else of the first. Ages count to now.
+func (i *Image) describe(records []policy.Record, now time.Time) string {
+	if len(records) == 0 {
+		return "nothing"
 	}
-	return strings.Join(texts, "; ")
-}
-
-func describeRecord(r *policy.Record, now time.Time) string {
+	incomplete := func(r policy.Record) bool { return r.Scan.Status != v1alpha1.ScanStatusSuccess }
+	r := &records[max(0, slices.IndexFunc(records, incomplete))]
 	status := map[v1alpha1.ScanStatus]string{
 		v1alpha1.ScanStatusUnscan: "never scanned", v1alpha1.ScanStatusScanning: "being scanned",
 		v1alpha1.ScanStatusWaitingForScan: "waiting for a scan",
@@ -217,7 +200,21 @@ func describeRecord(r *policy.Record, now time.Time) string {
 	default:
 		before = status + " again; last "
 	}
-	words := findings(r)
+	words := []string{"no severity"}
+	if i.Severity != "" {
+		words[0] = "severity " + string(i.Severity)
+	}
+	count := func(n *int, one, many string) {
+		if number(n) != 0 {
+			words = append(words, plural(*n, one, many))
+		}
+	}
+	count(i.Vulnerabilities, "vulnerability", "vulnerabilities")
+	count(i.MaliciousFiles, "malicious file", "malicious files")
+	count(i.UnsafeSettings, "unsafe setting", "unsafe settings")
+	if len(records) > 1 {
+		words = append(words, fmt.Sprintf("the worst of %d records", len(records)))
+	}
 	if !r.ScannedAt.IsZero() {
 		words = append(words, "scanned "+ago(now.Sub(r.ScannedAt)))
 		if r.UpdatedAt.After(r.ScannedAt) {
@@ -225,35 +222,6 @@ func describeRecord(r *policy.Record, now time.Time) string {
 		}
 	}
 	return before + strings.Join(words, ", ")
-}
-
-// findings describes the severity and what the scan found, in the whole image and
-// in each architecture.
-func findings(r *policy.Record) []string {
-	words := []string{"no severity"}
-	if r.Severity != "" {
-		words[0] = "severity " + string(r.Severity)
-	}
-	words = append(words, counts(&r.Scan)...)
-	for i := range r.Architectures {
-		if bad := counts(&r.Architectures[i].Scan); len(bad) > 0 {
-			words = append(words, fmt.Sprintf("architecture %d of %d: %s", i+1, len(r.Architectures), strings.Join(bad, ", ")))
-		}
-	}
-	return words
-}
-
-func counts(s *policy.Scan) []string {
-	var words []string
-	add := func(count *int, one, many string) {
-		if number(count) != 0 {
-			words = append(words, plural(*count, one, many))
-		}
-	}
-	add(s.Vulnerabilities, "vulnerability", "vulnerabilities")
-	add(s.MaliciousFiles, "malicious file", "malicious files")
-	add(s.UnsafeSettings, "unsafe setting", "unsafe settings")
-	return words
 }
 
 // ago describes an age by HSS's clock, which may be fast.

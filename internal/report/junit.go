@@ -2,127 +2,124 @@ package report
 
 import (
 	"cmp"
-	"encoding/xml"
 	"fmt"
 	"slices"
 	"strings"
+	"text/template"
 )
 
-// The parts of JUnit's XML (Jenkins' junit-4.xsd) that are written here.
-type (
-	junitSuites struct {
-		XMLName xml.Name `xml:"testsuites"`
-		Name    string   `xml:"name,attr"`
-		junitCounts
-		Suites []*junitSuite `xml:"testsuite"`
+// junitCase is a case of JUnit's XML (Jenkins' junit-4.xsd).
+type junitCase struct {
+	suite  string
+	source string // the object's file; empty: none
 
-		timestamp string             // of all suites
-		taken     map[[2]string]bool // by cases, by class and name
-	}
-	junitSuite struct {
-		Name string `xml:"name,attr"`
-		junitCounts
-		Skipped   int         `xml:"skipped,attr,omitempty"`
-		Timestamp string      `xml:"timestamp,attr,omitempty"`
-		Cases     []junitCase `xml:"testcase"`
-	}
-	junitCounts struct {
-		Tests    int `xml:"tests,attr"`
-		Failures int `xml:"failures,attr"`
-		Errors   int `xml:"errors,attr"`
-	}
-	junitCase struct {
-		Name      string        `xml:"name,attr"`
-		ClassName string        `xml:"classname,attr"`
-		Skipped   string        `xml:"skipped,omitempty"`
-		Error     *junitFailure `xml:"error,omitempty"`
-		Failure   *junitFailure `xml:"failure,omitempty"`
-		Output    string        `xml:"system-out,omitempty"`
+	Class, Name string
+	// Element is what the case holds: a failure, an error, skipped or system-out. The
+	// first two have a type and a message.
+	Element, Type, Message, Text string
+}
 
-		source string // the object's file; empty: none
+func (c *junitCase) fail(element, what, message, text string) {
+	c.Element, c.Type, c.Message, c.Text = element, what, message, text
+}
+
+// junitCases are some cases.
+type junitCases []junitCase
+
+// Count returns the number of cases with an element.
+func (c junitCases) Count(element string) (n int) {
+	for i := range c {
+		if c[i].Element == element {
+			n++
+		}
 	}
-	junitFailure struct {
-		Type    string `xml:"type,attr"`
-		Message string `xml:"message,attr"`
-		Text    string `xml:",chardata"`
-	}
-)
+	return n
+}
+
+// junitSuite is a suite of cases.
+type junitSuite struct {
+	Name  string
+	Cases junitCases
+}
 
 // junit returns a suite for each file, or else for each namespace, and a case for
 // each object. A denial, of the object or of its pods, is a failure, and an unknown
 // verdict is an error.
-func (r *Report) junit() *junitSuites {
-	all := newJUnit("hssgate check")
-	if !r.Time.IsZero() {
-		all.timestamp = r.Time.UTC().Format("2006-01-02T15:04:05")
-	}
+func (r *Report) junit() (string, error) {
+	var cases []junitCase
 	for i := range r.Results {
-		one := &r.Results[i]
-		all.add(cmp.Or(one.Source, one.Namespace, "images"), one.junit())
+		cases = append(cases, r.Results[i].junit())
 	}
-	for _, p := range r.Problems {
-		all.addProblem(p)
-	}
+	cases = append(cases, unread(r.Problems)...)
 	for _, p := range r.Skipped {
 		object, why, _ := strings.Cut(p.Message, ": ")
-		all.add(p.Source, junitCase{Name: object, ClassName: p.Source, Skipped: why})
+		cases = append(cases, junitCase{suite: p.Source, Class: p.Source, Name: object, Element: "skipped", Text: why})
 	}
-	return all
+	timestamp := ""
+	if !r.Time.IsZero() {
+		timestamp = r.Time.UTC().Format("2006-01-02T15:04:05")
+	}
+	return junit("hssgate check", timestamp, cases)
 }
 
 func (r *Result) junit() junitCase {
-	c := junitCase{source: r.Source, Name: r.Title(), ClassName: strings.TrimPrefix(r.Namespace+"."+r.Kind, ".")}
+	c := junitCase{
+		suite: cmp.Or(r.Source, r.Namespace, "images"), source: r.Source,
+		Class: strings.TrimPrefix(r.Namespace+"."+r.Kind, "."), Name: r.Title(),
+	}
 	why := r.Why()
-	failure := &junitFailure{Type: string(r.Verdict), Message: why[0], Text: strings.Join(why, "\n")}
+	all := strings.Join(why, "\n")
 	switch {
 	case r.Verdict == Denied:
-		failure.Text, c.Failure = r.Message, failure
+		c.fail("failure", string(r.Verdict), why[0], r.Message)
 	case r.deniesPods():
-		failure.Type, c.Failure = "PodsDenied", failure
+		c.fail("failure", "PodsDenied", why[0], all)
 	case r.Verdict == Unknown:
-		c.Error = failure
+		c.fail("error", string(r.Verdict), why[0], all)
 	default:
-		c.Output = string(r.Verdict) + ": " + failure.Text
+		c.Element, c.Text = "system-out", string(r.Verdict)+": "+all
 	}
 	return c
 }
 
-func (a *junitSuites) addProblem(p Problem) {
-	name := cmp.Or(p.Source, "input")
-	a.add(name, junitCase{Name: "is read", ClassName: name, Error: &junitFailure{Type: "unreadable", Message: p.Message, Text: p.String()}})
+// unread returns an error for each problem.
+func unread(problems []Problem) []junitCase {
+	cases := make([]junitCase, len(problems))
+	for i, p := range problems {
+		name := cmp.Or(p.Source, "input")
+		cases[i] = junitCase{suite: name, Class: name, Name: "is read"}
+		cases[i].fail("error", "unreadable", p.Message, p.String())
+	}
+	return cases
 }
 
-func newJUnit(name string) *junitSuites { return &junitSuites{Name: name, taken: map[[2]string]bool{}} }
-
-// add adds a case to a suite. If another has the same name, the case's gets its
+// junit returns cases as XML. Of cases with the same name, all but the first get their
 // source or a number too: readers such as GitLab's show only the first of a name.
-func (a *junitSuites) add(suite string, c junitCase) {
-	id := [2]string{Printable(c.ClassName), Printable(c.Name)}
-	if a.taken[id] && c.source != "" {
-		id[1] += Printable(" in " + c.source)
-	}
-	name := id[1]
-	for n := 2; a.taken[id]; n++ {
-		id[1] = fmt.Sprintf("%s (%d)", name, n)
-	}
-	a.taken[id], c.Name = true, id[1]
-	i := slices.IndexFunc(a.Suites, func(s *junitSuite) bool { return s.Name == suite })
-	if i < 0 {
-		i = len(a.Suites)
-		a.Suites = append(a.Suites, &junitSuite{Name: suite, Timestamp: a.timestamp})
-	}
-	s := a.Suites[i]
-	s.Cases = append(s.Cases, c)
-	if c.Skipped != "" {
-		s.Skipped++
-	}
-	for _, counts := range []*junitCounts{&a.junitCounts, &s.junitCounts} {
-		counts.Tests++
-		if c.Failure != nil {
-			counts.Failures++
+func junit(name, timestamp string, cases junitCases) (string, error) {
+	taken := map[[2]string]bool{}
+	var suites []*junitSuite
+	for _, c := range cases {
+		id := [2]string{Printable(c.Class), Printable(c.Name)}
+		if taken[id] && c.source != "" {
+			id[1] += Printable(" in " + c.source)
 		}
-		if c.Error != nil {
-			counts.Errors++
+		first := id[1]
+		for n := 2; taken[id]; n++ {
+			id[1] = fmt.Sprintf("%s (%d)", first, n)
 		}
+		taken[id], c.Name = true, id[1]
+		i := slices.IndexFunc(suites, func(s *junitSuite) bool { return s.Name == c.suite })
+		if i < 0 {
+			i = len(suites)
+			suites = append(suites, &junitSuite{Name: c.suite})
+		}
+		suites[i].Cases = append(suites[i].Cases, c)
 	}
+	t, err := template.New("report.junit.tmpl").ParseFS(templates, "templates/report.junit.tmpl")
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	err = t.Execute(&b, map[string]any{"Name": name, "Timestamp": timestamp, "Cases": cases, "Suites": suites})
+	return Printable(b.String()), err
 }

@@ -78,9 +78,8 @@ func (r *Report) Add(one Result) {
 	r.Summary.count(&one)
 	if r.Audit != nil {
 		r.Audit.count(&one)
-		one.OfOwner = one.Owner != ""
 	}
-	if one.Owner != "" {
+	if one.Owner != "" && one.Kind == "Pod" {
 		key := one.likeness()
 		if place, known := r.alike[key]; known {
 			r.Results[place].Alike = append(r.Results[place].Alike, one.Name)

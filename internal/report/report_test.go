@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -81,21 +80,16 @@ func everything() *report.Report {
 
 // writer is a report, of any kind.
 type writer interface {
-	Write(w io.Writer, f report.Format) error
+	Write(w io.Writer, o report.Output) error
 }
 
-func written(t *testing.T, r writer, f report.Format) string {
+func writtenAs(t *testing.T, r writer, o report.Output) string {
 	t.Helper()
 	var b strings.Builder
-	if err := r.Write(&b, f); err != nil {
+	if err := r.Write(&b, o); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
-}
-
-func writtenAs(t *testing.T, r writer, output report.Output) string {
-	t.Helper()
-	return written(t, r, report.Format{Output: output})
 }
 
 func TestARuleOfSARIFNamesAnyCheck(t *testing.T) {
@@ -195,22 +189,6 @@ func TestTheHeadlineNamesTheWorst(t *testing.T) {
 	}
 }
 
-func TestALongTableLeavesOutWhatIsAdmitted(t *testing.T) {
-	t.Parallel()
-	r := &report.Report{Policies: []string{"p"}}
-	for range 101 {
-		r.Add(report.Result{Kind: "Pod", Name: "good", Verdict: report.Admitted})
-	}
-	r.Add(report.Result{Kind: "Pod", Name: "bad", Verdict: report.Denied})
-	text := written(t, r, report.Format{})
-	if strings.Contains(text, "Pod/good") || !strings.Contains(text, "Pod/bad") || !strings.Contains(text, "The 101 that are admitted") {
-		t.Errorf("got\n%s", text)
-	}
-	if wide := writtenAs(t, r, report.WideOutput); strings.Count(wide, "Pod/good") != 101 {
-		t.Errorf("got\n%s", wide)
-	}
-}
-
 func TestTheWorstOfAnImagesRecordsIsShown(t *testing.T) {
 	t.Parallel()
 	facts := &policy.Facts{State: policy.StateFound, Records: []policy.Record{
@@ -278,18 +256,5 @@ func TestATableLeavesOutTheHostOfMostImages(t *testing.T) {
 	table.Output = report.WideOutput
 	if got := table.String(); !strings.Contains(got, " a.example.com/app:1") {
 		t.Errorf("got\n%s", got)
-	}
-}
-
-func TestColoursMarkVerdicts(t *testing.T) {
-	t.Parallel()
-	text := written(t, everything(), report.Format{Colour: true})
-	for _, want := range []string{"\x1b[31mDenied\x1b[0m", "\x1b[33mWarned\x1b[0m", "\x1b[33mUnknown\x1b[0m", "\x1b[32mAdmitted\x1b[0m"} {
-		if !strings.Contains(text, "\n"+want+" ") {
-			t.Errorf("there is no %q in\n%s", want, text)
-		}
-	}
-	if plain := regexp.MustCompile("\x1b\\[\\d+m").ReplaceAllString(text, ""); plain != written(t, everything(), report.Format{}) {
-		t.Errorf("colours change the table:\n%s", plain)
 	}
 }

@@ -53,8 +53,6 @@ type Result struct {
 	Warnings []string `json:"warnings,omitempty"`
 	// Explanation explains the verdict step by step. Optional.
 	Explanation []string `json:"explanation,omitempty"`
-	// OfOwner has the owner named in place of the pod.
-	OfOwner bool `json:"-"`
 }
 
 // Violation is what one policy finds in one use of an image.
@@ -137,17 +135,12 @@ func (r *Result) likeness() string {
 // names returns the names of all objects that the result is of.
 func (r *Result) names() []string { return slices.Concat([]string{r.Name}, r.Alike) }
 
-// Title returns the object's kind and name, and the number of others that share
-// the result.
+// Title returns the object's kind and name, or the owner of pods and their number.
 func (r *Result) Title() string {
-	if r.OfOwner {
+	if r.Owner != "" && r.Kind == "Pod" {
 		return fmt.Sprintf("%s (%s)", r.Owner, plural(1+len(r.Alike), "pod", "pods"))
 	}
-	title := strings.TrimPrefix(r.Kind+"/"+r.Name, "/")
-	if n := len(r.Alike); n > 0 {
-		title += fmt.Sprintf(" and %d more of %s", n, r.Owner)
-	}
-	return title
+	return strings.TrimPrefix(r.Kind+"/"+r.Name, "/")
 }
 
 // FullTitle returns the title with the namespace, if the object has one.

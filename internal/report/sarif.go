@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -22,43 +21,25 @@ type object map[string]any
 // maxSARIFVulnerabilities bounds the identifiers in a property.
 const maxSARIFVulnerabilities = 100
 
-// rules returns what each check requires.
-func rules() map[policy.Check]string {
-	return map[policy.Check]string{
-		policy.CheckSeverityLevel:   "The severity level that HSS gives the image must not exceed what the policy allows.",
-		policy.CheckVulnerabilities: "The image must not have more vulnerabilities than the policy allows.",
-		policy.CheckMaliciousFiles:  "The image must not have more malicious files than the policy allows.",
-		policy.CheckUnsafeSettings:  "The image must not have more unsafe settings than the policy allows.",
-		policy.CheckScanStatus:      "The image's scan must have a status that the policy accepts.",
-		policy.CheckScanAge:         "The image's last scan must not be older than the policy allows.",
-		policy.CheckDigest:          "The image must be pinned by digest.",
-		policy.CheckExpression:      "The image must meet the policy's expressions.",
-		policy.CheckNotFound:        "HSS must have the image.",
-		policy.CheckNotScanned:      "HSS must have scanned the image.",
-		policy.CheckUnavailable:     "A scan result must be available from HSS.",
-		gate.CheckReference:         "The image reference must be valid.",
-	}
-}
-
 func (r *Report) sarif() object {
-	texts, results := rules(), []object{}
+	results, rules, checks := []object{}, []object{}, map[policy.Check]bool{}
 	for i := range r.Results {
 		one := &r.Results[i]
 		for j := range one.Violations {
 			for _, f := range one.Violations[j].Findings {
-				texts[f.Check] = cmp.Or(texts[f.Check], "The image must meet the policy's requirement "+string(f.Check)+".")
+				checks[f.Check] = true
 				results = append(results, one.sarif(&one.Violations[j], f))
 			}
 		}
 	}
-	var described []object
-	for _, id := range slices.Sorted(maps.Keys(texts)) {
-		described = append(described, object{
-			"id": id, "shortDescription": text(texts[id]), "defaultConfiguration": object{"level": "error"},
-			"help": text(texts[id] + " The ImageScanPolicy that the result names has the limits."),
+	for _, check := range slices.Sorted(maps.Keys(checks)) {
+		words := fmt.Sprintf("The image must meet the requirement %s of the ImageScanPolicy.", check)
+		rules = append(rules, object{
+			"id": check, "shortDescription": text(words), "defaultConfiguration": object{"level": "error"},
+			"help": text(words + " The result names the policy, which has the limits."),
 		})
 	}
-	driver := object{"name": "hssgate", "informationUri": "https://github.com/hssgate/hssgate", "rules": described}
+	driver := object{"name": "hssgate", "informationUri": "https://github.com/hssgate/hssgate", "rules": rules}
 	if r.Version != "" {
 		driver["version"] = r.Version
 	}

@@ -3,88 +3,58 @@ package report
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 	"text/tabwriter"
-	"unicode"
 
 	"github.com/hssgate/hssgate/internal/image"
 )
 
 // Bounds of lists. JSON and YAML have everything.
 const (
-	maxPassingRows  = 100 // beyond that a table leaves out objects that pass
 	maxListedImages = 20
 	maxListedRows   = 20 // vulnerabilities of one image
 )
 
-// text returns the report for a terminal.
-func (r *Report) text(f Format) string {
-	if slices.ContainsFunc(r.Results, func(one Result) bool { return len(one.Explanation) > 0 }) {
-		return r.explained(f)
+// text returns the report for a terminal. The table of an audit leaves out pods that
+// pass, unless it is wide.
+func (r *Report) text(o Output) string {
+	end := append([]string{r.Summary.String()}, notChecked(r.Problems, r.Skipped)...)
+	if len(r.Policies) == 0 {
+		end = append(end, "No policy is in force: everything is admitted.")
 	}
-	isWide := f.Output == WideOutput
-	t := &Table{Format: f, End: r.end()}
-	hides := !isWide && (len(r.Results) > maxPassingRows || r.Audit != nil)
-	namespaces := f.Namespaces || isWide || r.hasNamespaces()
+	if text := r.explained(); text != "" {
+		return text + strings.Join(end, "\n") + "\n"
+	}
+	t := &Table{Output: o}
 	for i := range r.Results {
-		if one := &r.Results[i]; !hides || !one.passes() {
-			t.Rows = append(t.Rows, one.row(f, namespaces))
+		if one := &r.Results[i]; r.Audit == nil || o == WideOutput || !one.passes() {
+			t.Rows = append(t.Rows, one.row(o))
 		}
 	}
-	if !isWide {
-		t.End += r.onlyInWide(len(r.Results) - len(t.Rows))
+	if n := r.listed(); n > 0 && o != WideOutput {
+		end = append(end, fmt.Sprintf("-o wide lists the vulnerabilities of %s.", plural(n, "image", "images")))
 	}
+	if hidden := len(r.Results) - len(t.Rows); hidden > 0 {
+		end = append(end, fmt.Sprintf("The %d that are admitted without a violation are left out; -o wide shows them.", hidden))
+	}
+	t.End = strings.Join(end, "\n")
 	text := t.String()
-	if isWide {
+	if o == WideOutput {
 		text += r.listedText()
 	}
-	switch {
-	case r.Audit == nil:
-		return text
-	case len(t.Rows) == 0:
-		return r.Audit.text() + "\n" + t.End + "\n"
-	default:
-		return r.Audit.text() + "\n" + text
-	}
-}
-
-// onlyInWide returns what only a wide table shows.
-func (r *Report) onlyInWide(hidden int) string {
-	text := ""
-	if n := r.listed(); n > 0 {
-		text = fmt.Sprintf("\n-o wide lists the vulnerabilities of %s.", plural(n, "image", "images"))
-	}
-	if hidden > 0 {
-		text += fmt.Sprintf("\nThe %d that are admitted without a violation are left out; -o wide shows them.", hidden)
+	if r.Audit != nil {
+		text = r.Audit.text() + "\n" + text
 	}
 	return text
 }
 
 // row returns the object's row in a table.
-func (r *Result) row(f Format, namespaces bool) Row {
-	row := Row{Title: r.Title(), Images: r.Images, Verdict: string(r.Verdict), Why: r.Why()}
-	if namespaces {
-		row.Title = r.FullTitle()
-	}
-	if f.Output == WideOutput {
+func (r *Result) row(o Output) Row {
+	row := Row{Title: r.FullTitle(), Images: r.Images, Verdict: string(r.Verdict), Why: r.Why()}
+	if o == WideOutput {
 		row.Why = r.webhookWords()
 	}
 	return row
-}
-
-// hasNamespaces reports whether the objects are in several namespaces.
-func (r *Report) hasNamespaces() bool {
-	return slices.ContainsFunc(r.Results, func(one Result) bool { return one.Namespace != r.Results[0].Namespace })
-}
-
-// end returns the lines below a table: the counts, and what was not checked.
-func (r *Report) end() string {
-	lines := append([]string{r.Summary.String()}, notChecked(r.Problems, r.Skipped)...)
-	if len(r.Policies) == 0 {
-		lines = append(lines, "No policy is in force: everything is admitted.")
-	}
-	return strings.Join(lines, "\n")
 }
 
 func notChecked(problems, skipped []Problem) []string {
@@ -151,11 +121,14 @@ func (r *Report) listedText() string {
 	return b.String()
 }
 
-// explained returns the report with the explanations of results in place of a table.
-func (r *Report) explained(f Format) string {
+// explained returns the explanations of the results; empty if there are none.
+func (r *Report) explained() string {
 	var b strings.Builder
 	for i := range r.Results {
 		one := &r.Results[i]
+		if len(one.Explanation) == 0 {
+			continue
+		}
 		fmt.Fprintf(&b, "%s  %s\n", one.Verdict, oneLine(one.FullTitle()))
 		for _, step := range one.Explanation {
 			indent := len(step) - len(strings.TrimLeft(step, " "))
@@ -163,14 +136,14 @@ func (r *Report) explained(f Format) string {
 		}
 		b.WriteString("\n")
 	}
-	return f.paintVerdicts(b.String()) + r.end() + "\n"
+	return b.String()
 }
 
 // Table shows objects, their images and the verdicts on them.
 type Table struct {
-	Format
-
-	Rows []Row
+	// Output is TableOutput, the default, or WideOutput.
+	Output Output
+	Rows   []Row
 	// End follows the rows.
 	End string
 }
@@ -191,11 +164,14 @@ func (t *Table) String() string {
 	if t.Output != WideOutput {
 		host = commonHost(t.Rows)
 	}
+	if len(t.Rows) == 0 {
+		return t.End + "\n"
+	}
 	lines := [][]string{{"VERDICT", "OBJECT", "IMAGES, WHAT HSS KNOWS, AND WHY"}}
 	for i := range t.Rows {
 		lines = append(lines, t.Rows[i].lines(host, t.Output == WideOutput)...)
 	}
-	text := t.paintVerdicts(aligned(lines)) + "\n" + t.End + "\n"
+	text := aligned(lines) + "\n" + t.End + "\n"
 	if host != "" {
 		text += "Images shown without a registry are from " + oneLine(host) + ".\n"
 	}
@@ -258,24 +234,6 @@ func shortDigests(text string) string {
 	return regexp.MustCompile(`(sha256:[0-9a-f]{7})[0-9a-f]{57}`).ReplaceAllString(text, "$1…")
 }
 
-// paintVerdicts colours the verdicts at the beginning of lines.
-func (f Format) paintVerdicts(text string) string {
-	if !f.Colour {
-		return text
-	}
-	const red, green, yellow, plain = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
-	return regexp.MustCompile(`(?m)^(! )?(Denied|Unknown|Warned|Admitted)\b`).ReplaceAllStringFunc(text, func(verdict string) string {
-		switch Verdict(verdict) {
-		case Admitted:
-			return green + verdict + plain
-		case Warned, Unknown:
-			return yellow + verdict + plain
-		default:
-			return red + verdict + plain
-		}
-	})
-}
-
 // aligned returns lines of cells in columns.
 func aligned(lines [][]string) string {
 	var b strings.Builder
@@ -292,16 +250,4 @@ func aligned(lines [][]string) string {
 }
 
 // oneLine returns a text in one line, without what could control a terminal.
-func oneLine(text string) string {
-	printable := func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case !unicode.IsPrint(r):
-			return -1
-		default:
-			return r
-		}
-	}
-	return strings.Join(strings.Fields(strings.Map(printable, text)), " ")
-}
+func oneLine(text string) string { return strings.Join(strings.Fields(Printable(text)), " ") }

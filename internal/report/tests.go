@@ -36,62 +36,45 @@ func (t *Tests) Add(c TestCase) {
 }
 
 // Write writes the tests as one of TestOutputs.
-func (t *Tests) Write(w io.Writer, f Format) error {
-	if f.Output == JUnit {
-		text, err := asXML(t.junit())
-		return write(w, text, err)
+func (t *Tests) Write(w io.Writer, o Output) (err error) {
+	var text string
+	if o == JUnit {
+		text, err = t.junit()
+	} else {
+		text, err = asData(o, t, t.text)
 	}
-	text, err := asData(f, t, t.text)
 	return write(w, text, err)
 }
 
-func (t *Tests) junit() *junitSuites {
-	all := newJUnit("hssgate policy test")
+func (t *Tests) junit() (string, error) {
+	cases := make([]junitCase, len(t.Cases))
 	for i := range t.Cases {
 		one := &t.Cases[i]
-		c := junitCase{Name: one.Name, ClassName: one.File}
+		cases[i] = junitCase{suite: one.File, Class: one.File, Name: one.Name}
 		if one.Problem != "" {
-			c.Failure = &junitFailure{Type: "unexpected", Message: one.Problem, Text: one.Problem}
+			cases[i].fail("failure", "unexpected", one.Problem, one.Problem)
 		}
-		all.add(one.File, c)
 	}
-	for _, p := range t.Problems {
-		all.addProblem(p)
-	}
-	return all
+	return junit("hssgate policy test", "", append(cases, unread(t.Problems)...))
 }
 
-func (t *Tests) text(f Format) string {
-	table := &Table{Format: f, End: strings.Join(append([]string{t.String()}, notChecked(t.Problems, nil)...), "\n")}
+func (t *Tests) text(o Output) string {
+	table := &Table{Output: o, End: strings.Join(append([]string{t.String()}, notChecked(t.Problems, nil)...), "\n")}
 	for i := range t.Cases {
 		one := &t.Cases[i]
-		row := Row{Title: one.Name, Verdict: one.verdicts(), Why: []string{"as expected"}}
-		if f.Output == WideOutput {
+		row := Row{Title: one.Name, Verdict: string(one.Expected), Why: []string{"as expected"}}
+		if o == WideOutput {
 			row.Title = one.File + ": " + one.Name
 		}
 		for j := range one.Results {
 			row.Images = slices.Concat(row.Images, one.Results[j].Images)
 		}
 		if one.Problem != "" {
-			row.Verdict, row.Why = "! "+row.Verdict, []string{one.Problem}
+			row.Verdict, row.Why = "! Failed", []string{one.Problem}
 		}
 		table.Rows = append(table.Rows, row)
 	}
 	return table.String()
-}
-
-// verdicts returns the different verdicts of the results, one a line.
-func (c *TestCase) verdicts() string {
-	var verdicts []string
-	for i := range c.Results {
-		if verdict := string(c.Results[i].Verdict); !slices.Contains(verdicts, verdict) {
-			verdicts = append(verdicts, verdict)
-		}
-	}
-	if len(verdicts) == 0 {
-		return string(c.Expected)
-	}
-	return strings.Join(verdicts, "\n")
 }
 
 // String returns the counts in words.

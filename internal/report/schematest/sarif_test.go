@@ -60,7 +60,7 @@ func TestSARIFIsValid(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var text strings.Builder
-			if err := r.Write(&text, report.Format{Output: report.SARIF}); err != nil {
+			if err := r.Write(&text, report.SARIF); err != nil {
 				t.Fatal(err)
 			}
 			if err := validate(t, s, text.String()); err != nil {
@@ -75,7 +75,7 @@ func TestTheSchemaIsStrict(t *testing.T) {
 	t.Parallel()
 	var text strings.Builder
 	r := &report.Report{Results: []report.Result{violated("a.yaml", 1)}}
-	if err := r.Write(&text, report.Format{Output: report.SARIF}); err != nil {
+	if err := r.Write(&text, report.SARIF); err != nil {
 		t.Fatal(err)
 	}
 	for old, with := range map[string]string{

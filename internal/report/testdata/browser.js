@@ -28,7 +28,7 @@ const checks = {
   "headers of all columns": (d) => [...d.querySelectorAll("thead th")].every((e) => e.scope === "col" && e.textContent),
   "a header of every row": (d) => [...d.querySelectorAll("tbody tr")].every((e) => e.querySelector("th[scope=row]")),
   "names of sections": (d) => [...d.querySelectorAll("section, [role=region]")].every((e) => e.getAttribute("aria-label") || d.getElementById(e.getAttribute("aria-labelledby"))),
-  "words for every chart": (d) => [...d.querySelectorAll("svg")].every((e) => e.ariaHidden === "true" || (e.getAttribute("role") === "img" && e.ariaLabel)),
+  "words for every chart": (d) => [...d.querySelectorAll(".stack, .track")].every((e) => e.ariaHidden === "true" || (e.getAttribute("role") === "img" && e.ariaLabel)),
   "a label of the search": (d) => d.querySelector("label[for=search]") !== null,
   "ids that are there once": (d) => new Set([...d.querySelectorAll("[id]")].map((e) => e.id)).size === d.querySelectorAll("[id]").length,
   "links that lead somewhere": (d) => [...d.querySelectorAll("a")].every((e) => d.querySelector(e.getAttribute("href"))),

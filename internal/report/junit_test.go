@@ -1,0 +1,108 @@
+package report_test
+
+import (
+	"encoding/xml"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hssgate/hssgate/internal/report"
+)
+
+type (
+	junitCounts struct {
+		Tests    int `xml:"tests,attr"`
+		Failures int `xml:"failures,attr"`
+		Errors   int `xml:"errors,attr"`
+	}
+	junitSuite struct {
+		junitCounts
+		Cases []struct {
+			Class    string   `xml:"classname,attr"`
+			Name     string   `xml:"name,attr"`
+			Failures []string `xml:"failure"`
+			Errors   []string `xml:"error"`
+		} `xml:"testcase"`
+	}
+	junitSuites struct {
+		junitCounts
+		Suites []junitSuite `xml:"testsuite"`
+	}
+)
+
+// readJUnit returns the class and name of each case. The counts must be those of cases.
+func readJUnit(t *testing.T, text string) (names []string) {
+	t.Helper()
+	var all junitSuites
+	if err := xml.Unmarshal([]byte(text), &all); err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+	var sum junitCounts
+	for _, suite := range all.Suites {
+		var count junitCounts
+		for _, one := range suite.Cases {
+			names = append(names, one.Class+": "+one.Name)
+			count.Failures += len(one.Failures)
+			count.Errors += len(one.Errors)
+		}
+		if count.Tests = len(suite.Cases); count != suite.junitCounts {
+			t.Errorf("a suite counts %+v, want %+v", suite.junitCounts, count)
+		}
+		sum = junitCounts{sum.Tests + count.Tests, sum.Failures + count.Failures, sum.Errors + count.Errors}
+	}
+	if sum != all.junitCounts {
+		t.Errorf("all suites count %+v, want %+v", all.junitCounts, sum)
+	}
+	return names
+}
+
+func TestJUnitCountsItsCases(t *testing.T) {
+	t.Parallel()
+	for want, r := range map[int]*report.Report{0: {}, 9: everything()} {
+		if got := readJUnit(t, writtenAs(t, r, report.JUnit)); len(got) != want {
+			t.Errorf("got the cases %q, want %d", got, want)
+		}
+	}
+}
+
+// TestEveryJUnitCaseHasANameOfItsOwn is for readers that take the first case of
+// a name and drop the others.
+func TestEveryJUnitCaseHasANameOfItsOwn(t *testing.T) {
+	t.Parallel()
+	r := &report.Report{Problems: []report.Problem{{Source: "b.yaml", Line: 1, Message: "x"}, {Source: "b.yaml", Line: 9, Message: "y"}, {Message: "x"}, {Message: "y"}}}
+	for _, one := range []report.Result{
+		{Source: "a/web.yaml", Namespace: "shop", Kind: "Deployment", Name: "web"},
+		{Source: "b/web.yaml", Namespace: "shop", Kind: "Deployment", Name: "web"},
+		{Source: "b/web.yaml", Namespace: "shop", Kind: "Deployment", Name: "web", Line: 9},
+		{Source: "b/web.yaml", Namespace: "shop", Kind: "Deployment", Name: "web in b/web.yaml (2)", Line: 19},
+		{Source: "b/web.yaml", Namespace: "test", Kind: "Deployment", Name: "web", Line: 29},
+		{Namespace: "shop", Kind: "Image", Name: "nginx"},
+		{Namespace: "shop", Kind: "Image", Name: "nginx"},
+	} {
+		one.Verdict = report.Admitted
+		r.Add(one)
+	}
+	want := []string{
+		"shop.Deployment: Deployment/web",
+		"shop.Deployment: Deployment/web in b/web.yaml",
+		"shop.Deployment: Deployment/web in b/web.yaml (2)",
+		"shop.Deployment: Deployment/web in b/web.yaml (2) in b/web.yaml",
+		"test.Deployment: Deployment/web",
+		"shop.Image: Image/nginx",
+		"shop.Image: Image/nginx (2)",
+		"b.yaml: is read",
+		"b.yaml: is read (2)",
+		"input: is read",
+		"input: is read (2)",
+	}
+	if diff := cmp.Diff(want, readJUnit(t, writtenAs(t, r, report.JUnit))); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	tests := &report.Tests{
+		Cases:    []report.TestCase{{File: "a.yaml", Name: "same"}, {File: "a.yaml", Name: "same", Problem: "it is not"}},
+		Problems: []report.Problem{{Source: "b.yaml", Message: "x"}, {Source: "b.yaml", Message: "y"}},
+	}
+	if diff := cmp.Diff([]string{"a.yaml: same", "a.yaml: same (2)", "b.yaml: is read", "b.yaml: is read (2)"}, readJUnit(t, writtenAs(t, tests, report.JUnit))); diff != "" {
+		t.Errorf("of a policy test (-want +got):\n%s", diff)
+	}
+}
