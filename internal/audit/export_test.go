@@ -8,3 +8,6 @@ func (a *Auditor) WriteEvents(ctx context.Context) {
 		a.writeEvent(ctx, <-a.events)
 	}
 }
+
+// QueuedEvents returns how many Events are queued.
+func (a *Auditor) QueuedEvents() int { return len(a.events) }
