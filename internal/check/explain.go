@@ -145,7 +145,11 @@ func (x *explanation) vulnerabilities(lists []inventory.ExplainedList) {
 			x.addf(2, "no complete answer: %s", l.Failed)
 			continue
 		}
-		x.addf(2, "rows came back: %d; HSS counts %d, and those that it does not list count as well", l.Rows, l.Counted)
+		counted := fmt.Sprintf("HSS counts %d", l.Counted)
+		if missing := l.Counted - len(l.Read); missing > 0 {
+			counted += fmt.Sprintf(": the %d that it does not list count as well", missing)
+		}
+		x.addf(2, "listed: %d; %s", len(l.Read), counted)
 		for n := range l.Read {
 			x.addf(2, "%s: %s", l.Read[n].Severity, l.Read[n].String())
 		}

@@ -19,15 +19,22 @@ import (
 // cached.
 type answer[V any] struct {
 	value V
-	// asOf is when HSS was called for it, zero if there is no result; stored is when it was kept.
+	// asOf is when HSS was called for it, zero if there is no result, or if the value is known to be outdated; stored is
+	// when it was kept.
 	asOf, stored time.Time
-	// incomplete marks a value that changed in a way which only a look-up resolves: it serves only as a fallback.
-	incomplete bool
 	// failed is why the last look-up failed, and until when HSS is not called again.
 	failed *pause
 }
 
 func (a *answer[V]) isKnown() bool { return a != nil && !a.asOf.IsZero() }
+
+// lastFailure returns why the last look-up failed, or nil.
+func (a *answer[V]) lastFailure() error {
+	if a == nil || a.failed == nil {
+		return nil
+	}
+	return a.failed.err
+}
 
 // failure returns why HSS must not be called again yet, or nil.
 func (a *answer[V]) failure(now time.Time) error {
@@ -205,7 +212,7 @@ func (c *cache[K, V]) join(ctx context.Context, k K, seen *answer[V], l lane) (*
 	u, found := c.lookups[k]
 	if !found {
 		u = c.newLookup(ctx)
-		if now := c.get(k); now != nil && now != seen && !now.incomplete {
+		if now := c.get(k); now != nil && now != seen && (now.isKnown() || now.failed != nil) {
 			if u.answer = now; now.failed != nil {
 				u.answer, u.err = nil, now.failed.err
 			}
@@ -268,26 +275,9 @@ func (c *cache[K, V]) leave(k K, u *lookup[V]) {
 // refresh looks a key up in the background, unless that is under way, the background has no slot or HSS must not be
 // called now.
 func (c *cache[K, V]) refresh(k K, a *answer[V]) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if a.failure(c.inventory.clock.Now()) != nil || c.lookups[k] != nil {
-		return
+	if a.failure(c.inventory.clock.Now()) == nil && !k.endpoint().project.isFull(background) {
+		_, _ = c.join(c.inventory.base, k, a, background) // it is needed whoever waits for it
 	}
-	place, err := k.endpoint().project.enqueue(background)
-	if err != nil {
-		return
-	}
-	if !place.try() {
-		place.leave()
-		return
-	}
-	u := c.newLookup(c.inventory.base)
-	u.begun = true
-	c.lookups[k] = u
-	go func() {
-		defer place.leave()
-		c.run(k, u)
-	}()
 }
 
 // run runs a look-up that has a slot.
@@ -312,7 +302,7 @@ func (c *cache[K, V]) load(ctx context.Context, k K) (_ *answer[V], err error) {
 		a := &answer[V]{value: value, asOf: attemptOf(ctx).calledAt(), stored: now}
 		c.set(k, a)
 		return a, nil
-	case !isOwnLimit(err):
+	case !attemptOf(ctx).calledAt().IsZero():
 		failed := &answer[V]{}
 		if known != nil {
 			*failed = *known

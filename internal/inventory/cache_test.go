@@ -275,7 +275,7 @@ func TestAPanicBelowIsAnErrorOfOneImage(t *testing.T) {
 	f := &world{trouble: func(hss.ListRequest) error { panic("odd row") }}
 	i, _ := newInventory(t, f)
 	got := i.Facts(t.Context(), reference(t, app))
-	if got.State != policy.StateUnavailable || got.Reason != "HSS could not be called: internal error while calling HSS: panic: odd row" {
+	if got.State != policy.StateUnavailable || got.Reason != "internal error while calling HSS: panic: odd row" {
 		t.Errorf("got %v: %s", got.State, got.Reason)
 	}
 }
@@ -361,29 +361,38 @@ func TestTheBreakerOpensIfHalfOfTheQuestionsFail(t *testing.T) {
 	}
 }
 
-func TestNoAdmissionWaitsForTheTryWhetherHSSIsWellAgain(t *testing.T) {
+func TestOneCallAtATimeTriesWhetherHSSIsWellAgain(t *testing.T) {
 	t.Parallel()
-	w, seen := &world{}, &notes{}
+	w, seen := &world{rows: images(1)}, &notes{}
 	clients(t, w, inventory.Options{Observer: seen}, func(t *testing.T, i *inventory.Inventory) {
+		within(t, i, time.Minute, ofImage(0))
+		time.Sleep(time.Hour)
 		w.fail(errors.New("broken"))
 		ask(t, i, 5, "a")
 		w.forget()
 		w.slow(2 * time.Second)
 		for n := range 600 { // for a minute
 			got, took := within(t, i, time.Minute, fmt.Sprintf("swr.example.com/prod/b:%d", n))
-			want := `HSS project "bj4" failed repeatedly, so it is only tried every few seconds; the last failure: HSS could not be called: broken`
-			if took != 0 || got.Reason != want {
+			if refused := strings.HasPrefix(got.Reason, `HSS project "bj4" failed repeatedly, so it is only tried every few seconds; the last failure: `); refused != (took == 0) {
 				t.Fatalf("after %s got %s", took, got.Reason)
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		if n := w.listed(); w.singly() != 0 || n < 4 || n > 9 { // each takes 2 s, after a pause of 5 to 10 s
-			t.Errorf("%d images were looked up, and HSS was tried %d times", w.singly(), n)
+		if n := w.calls(); n < 4 || n > 12 { // each takes 2 s, after a pause of 5 s
+			t.Errorf("HSS was tried %d times", n)
 		}
-		w.fail(nil)
-		time.Sleep(15 * time.Second)
-		if got := ask(t, i, 10, "d"); got.State != policy.StateNotFound || state(i) != inventory.BreakerClosed {
-			t.Errorf("it is %s, and got %v: %s", state(i), got.State, got.Reason)
+		time.Sleep(time.Minute)
+		for _, healthy := range []bool{false, true} {
+			if healthy {
+				w.fail(nil)
+			}
+			if got, took := within(t, i, time.Minute, ofImage(0)); !got.Stale || took != 0 {
+				t.Errorf("a known image waited %s: %+v", took, got)
+			}
+			time.Sleep(10 * time.Second)
+			if closed := state(i) == inventory.BreakerClosed; closed != healthy {
+				t.Errorf("the breaker is closed: %t, want %t", closed, healthy)
+			}
 		}
 	})
 	changes := seen.only("breaker")
@@ -510,7 +519,7 @@ func warm(ctx context.Context, t *testing.T, i *inventory.Inventory, from, to in
 	for n := from; n < to; n++ {
 		refs = append(refs, reference(t, ofImage(n)))
 	}
-	return i.Warm(ctx, slices.Values(refs), nil)
+	return i.Warm(ctx, slices.Values(refs), func(int, int) {})
 }
 
 func TestAdmissionsGoBeforeTheBackground(t *testing.T) {
@@ -687,39 +696,27 @@ func TestStartEndsWithItsContextAndBeginsOnce(t *testing.T) {
 
 func TestWarmLooksUpWhatRuns(t *testing.T) {
 	t.Parallel()
-	type testCase struct {
-		change []func(*config.Configuration)
-		singly int
-	}
-	each(t, map[string]testCase{
-		"one by one":     {nil, 50},
-		"after the list": {[]func(*config.Configuration){synchronised}, 0},
-	}, func(t *testing.T, test testCase) {
-		w := &world{rows: today(50), latency: 100 * time.Millisecond}
-		live(t, w, func(t *testing.T, i *inventory.Inventory) {
-			begun := time.Now()
-			refs := func(yield func(image.Reference) bool) {
-				for n := range 10_000 {
-					if !yield(reference(t, ofImage(n%50))) {
-						return
-					}
+	w := &world{rows: today(50), latency: 100 * time.Millisecond}
+	live(t, w, func(t *testing.T, i *inventory.Inventory) {
+		refs := func(yield func(image.Reference) bool) {
+			for n := range 10_000 {
+				if !yield(reference(t, ofImage(n%50))) {
+					return
 				}
 			}
-			images, known, calls := 0, 0, 0
-			err := i.Warm(t.Context(), refs, func(i, k int) {
-				if k > i || i < images || k < known {
-					t.Errorf("%d of %d after %d of %d", k, i, known, images)
-				}
-				images, known, calls = i, k, calls+1
-			})
-			if err != nil || images != 50 || known != 50 || calls != 100 {
-				t.Errorf("%d of %d are known, told %d times: %v", known, images, calls, err)
+		}
+		images, known, calls := 0, 0, 0
+		err := i.Warm(t.Context(), refs, func(i, k int) {
+			if k > i || i < images || k < known {
+				t.Errorf("%d of %d after %d of %d", k, i, known, images)
 			}
-			if took := time.Since(begun); took > 5*time.Second || w.singly() != test.singly {
-				t.Errorf("%d questions took %s", w.singly(), took)
-			}
-			wantKnown(t, i, true, upTo(50)...)
-		}, test.change...)
+			images, known, calls = i, k, calls+1
+		})
+		if err != nil || images != 50 || known != 50 || calls != 100 {
+			t.Errorf("%d of %d are known, told %d times: %v", known, images, calls, err)
+		}
+		wantCalls(t, w.singly(), 50)
+		wantKnown(t, i, true, upTo(50)...)
 	})
 }
 
@@ -755,28 +752,6 @@ func TestWarmAsksAgainForWhatFailed(t *testing.T) {
 			wantKnown(t, i, err == nil, upTo(30)...)
 		})
 	})
-}
-
-func TestWarmWaitsForAListNoLongerThanHalfOfItsTime(t *testing.T) {
-	t.Parallel()
-	w := &world{rows: today(5)}
-	w.trouble = func(r hss.ListRequest) error {
-		if r.ImageName == "" {
-			return errors.New("too many rows")
-		}
-		return nil
-	}
-	live(t, w, func(t *testing.T, i *inventory.Inventory) {
-		ctx, cancel := contextFor(t, 10*time.Second)
-		defer cancel()
-		begun := time.Now()
-		if err := warm(ctx, t, i, 0, 5); err != nil {
-			t.Error(err)
-		}
-		if took := time.Since(begun); took < 5*time.Second || took > 6*time.Second || w.singly() != 5 {
-			t.Errorf("%d questions took %s", w.singly(), took)
-		}
-	}, synchronised, func(c *config.Configuration) { c.Projects[0].RequestsPerSecond = 100 })
 }
 
 // typical is a row as SWR's are: names of a few words, a commit's hash as the

@@ -176,7 +176,7 @@ func (i *Inventory) check(ctx context.Context, p *project) ProjectCheck {
 	if c.Err != nil {
 		c.Cause = strings.Join(strings.Fields(causeOf(c.Err, c.ProjectID)), " ")
 		c.Fault = p.classify(c.Err)
-		c.Temporary = isTemporary(c.Err)
+		c.Temporary = kindOf(c.Err) == down || hss.Temporary(c.Err)
 	}
 	return c
 }
@@ -196,7 +196,7 @@ func (p *project) countImages(ctx context.Context) (int, error) {
 
 // causeOf describes why the HSS of a project could not be used, and what to do.
 func causeOf(err error, projectID string) string {
-	if own, ok := errors.AsType[*failure](err); ok && own.kind == breakerOpen {
+	if own, ok := errors.AsType[*failure](err); ok && own.last != nil {
 		err = own.last
 	}
 	if refused, ok := errors.AsType[*hss.RefusedError](err); ok {

@@ -1,7 +1,7 @@
 package inventory
 
 import (
-	"sync"
+	"cmp"
 
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/image"
@@ -42,25 +42,17 @@ type ExplainedRow struct {
 // maxExplained bounds the rows of one query.
 const maxExplained = 100
 
-// responses keep what HSS answered last to each request, for explanations.
-type responses struct {
-	images          sync.Map // answered[hss.Image] by spelling
-	vulnerabilities sync.Map // answered[hss.Vulnerability] by scanKey
-}
-
 // spelling is a key by one spelling of its name.
 type spelling struct {
 	key  key
 	name string
 }
 
-// answered is what HSS answered to one request.
-type answered[T any] struct {
-	rows []T
+// response is what HSS sent last for a spelling.
+type response struct {
+	rows []hss.Image
 	err  error
 }
-
-const notCalledYet = "HSS was not called"
 
 // Explain explains for every row that HSS sent for the reference, in the answer that was evaluated, whether it counts and
 // why not. It needs Options.Explained, and does not call HSS.
@@ -78,13 +70,13 @@ func (i *Inventory) Explain(ref image.Reference) Explanation {
 
 func (i *Inventory) explainQuery(k key, name, digest string) ExplainedQuery {
 	q := ExplainedQuery{Parameters: k.request(name).Query().Encode()}
-	kept, _ := i.responses.images.Load(spelling{k, name})
-	a, ok := kept.(answered[hss.Image])
+	kept, _ := i.responses.Load(spelling{k, name})
+	a, ok := kept.(response)
 	switch {
 	case !ok:
-		q.Failed = notCalledYet
+		q.Failed = "HSS was not called"
 	case a.err != nil:
-		q.Failed = whole(a.err)
+		q.Failed = whole(cmp.Or(i.records.get(k).lastFailure(), a.err))
 	}
 	for n := range a.rows {
 		row := &a.rows[n]
@@ -116,16 +108,15 @@ type ExplainedList struct {
 	// Path and Parameters are those of the request, below /v5/{project_id} and in the form of a URL's query. They are
 	// empty if HSS was not called.
 	Path, Parameters string
-	// Counted is how many HSS counts, Rows how many it listed.
-	Counted, Rows int
-	// Read are the rows as they are evaluated, the worst first.
+	// Counted is how many HSS counts.
+	Counted int
+	// Read are those that it lists, as they are evaluated, the worst first.
 	Read []policy.Vulnerability
 	// Failed says why there is no whole answer; empty: there is one.
 	Failed string
 }
 
-// ExplainVulnerabilities returns what HSS listed of the scans that facts count any of, in the answers that were
-// evaluated. It needs Options.Explained, and does not call HSS.
+// ExplainVulnerabilities returns what HSS listed of the scans that facts count any of. It does not call HSS.
 func (i *Inventory) ExplainVulnerabilities(ref image.Reference, f policy.Facts) []ExplainedList {
 	k, reason := i.locate(&ref)
 	if reason != "" {
@@ -135,19 +126,10 @@ func (i *Inventory) ExplainVulnerabilities(ref image.Reference, f policy.Facts) 
 	lists := make([]ExplainedList, len(all))
 	for n := range all {
 		w, l := &all[n], &lists[n]
-		if l.Counted, l.Failed = w.key.counted, w.unlisted(n); l.Failed != "" {
-			continue
-		}
-		request := w.key.request()
-		l.Path, l.Parameters = "/image/"+request.ImageID+"/vulnerabilities", request.Query().Encode()
-		kept, _ := i.responses.vulnerabilities.Load(w.key)
-		switch a, ok := kept.(answered[hss.Vulnerability]); {
-		case !ok:
-			l.Failed = notCalledYet
-		case a.err != nil:
-			l.Failed = whole(a.err)
-		default:
-			l.Rows, l.Read = len(a.rows), newVulnerabilities(a.rows, w.key.counted).found
+		if l.Counted, l.Failed = w.key.counted, w.unlisted(n); l.Failed == "" {
+			request := w.key.request()
+			l.Path, l.Parameters = "/image/"+request.ImageID+"/vulnerabilities", request.Query().Encode()
+			l.Read, l.Failed = w.scan.Found, w.scan.Unlisted
 		}
 	}
 	return lists

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,39 +16,33 @@ import (
 	"github.com/hssgate/hssgate/policy"
 )
 
-// kind says why there is no answer from HSS.
+// kind is how a call to HSS ended, as far as others depend on it.
 type kind int
 
 const (
+	// answered means that HSS is well.
+	answered kind = iota
+	// rejected means that HSS, being well, answered with an error.
+	rejected
+	// badRows means that HSS, being well, sent rows that cannot be true, or not all of them.
+	badRows
+	// down means that no answer came, not in time, or one that says that HSS is not well.
+	down
 	// other means anything else, such as an untrusted certificate or a defect.
-	other kind = iota
+	other
 	// notCalled means that other calls come first.
 	notCalled
 	// notSent means that the call did not reach HSS for a reason of hssgate's own.
 	notSent
-	// slow means that HSS is not waited for, since its last answer took long.
-	slow
-	// breakerOpen means that HSS is not called because it failed repeatedly.
-	breakerOpen
-	// timedOut means that HSS took too long.
-	timedOut
-	// badRows means that HSS, being well, sent rows that cannot be true, or not all of them.
-	badRows
-	// panicked means a panic that was recovered.
-	panicked
-	// closed means that hssgate is shutting down.
-	closed
 	// misconfigured means that the credentials, the project or the request is wrong.
 	misconfigured
-	// rejected means that HSS, being well, answered with an error.
-	rejected
-	// serverError means that HSS answered that it is not well.
-	serverError
-	// unreachable means that no answer came.
-	unreachable
-	// canceled means that the caller needs no answer any more.
-	canceled
 )
+
+// isHealthy reports whether HSS is well: what is wrong with one request must not keep others from being sent.
+func (k kind) isHealthy() bool { return k <= badRows }
+
+// isUnhealthy reports whether HSS is not well. It is neither if HSS was not called.
+func (k kind) isUnhealthy() bool { return k == down || k == other }
 
 // failure is why there is no answer from HSS, as far as HSS itself does not say.
 type failure struct {
@@ -67,60 +60,54 @@ func failuref(k kind, format string, args ...any) *failure {
 	return &failure{kind: k, reason: fmt.Sprintf(format, args...)}
 }
 
-// isFailure reports whether an error is a failure of one of some kinds.
-func isFailure(err error, kinds ...kind) bool {
-	f, ok := errors.AsType[*failure](err)
-	return ok && slices.Contains(kinds, f.kind)
-}
-
 // errClosed returns the failure after Close.
-func errClosed() error { return failuref(closed, "hssgate is shutting down") }
+func errClosed() error { return failuref(notSent, "hssgate is shutting down") }
 
 // timeoutAfter returns the failure after a wait. last is what HSS answered meanwhile to a request that is sent again, or
 // how its answer broke off; optional.
 func timeoutAfter(waited time.Duration, last error) error {
 	if last != nil {
-		return &failure{timedOut, fmt.Sprintf("%s; no other answer came in %s", reasonOf(last), rounded(waited)), last}
+		return &failure{down, fmt.Sprintf("%s; no other answer came in %s", reasonOf(last), rounded(waited)), last}
 	}
-	return failuref(timedOut, "HSS did not answer in time (%s)", rounded(waited))
+	return failuref(down, "HSS did not answer in time (%s)", rounded(waited))
 }
 
 // recovered turns a panic into an error: trouble with one image must not end the process.
 func recovered(err *error) {
 	if r := recover(); r != nil {
-		*err = failuref(panicked, "internal error while calling HSS: panic: %v", r)
+		*err = failuref(misconfigured, "internal error while calling HSS: panic: %v", r)
 	}
 }
 
 func rounded(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
 
-// kindOf returns the kind of any error but nil. What HSS answered the last time decides if the failure has it.
+// kindOf returns the kind of an error. What HSS answered the last time decides if the failure has it.
 func kindOf(err error) kind {
 	var (
 		own        *failure
 		refusal    *hss.RefusedError
-		answered   *hss.Error
+		answer     *hss.Error
 		row        *hss.RowError
 		incomplete *hss.IncompleteListError
 		invalid    *hss.InvalidRequestError
 		project    *hss.ProjectError
 	)
 	switch {
+	case err == nil:
+		return answered
 	case errors.As(err, &own) && own.last != nil:
 		return kindOf(own.last)
 	case own != nil:
 		return own.kind
 	case errors.As(err, &row), errors.As(err, &incomplete):
 		return badRows
-	case errors.As(err, &refusal), errors.As(err, &invalid),
+	case errors.As(err, &refusal), errors.As(err, &invalid), errors.Is(err, context.Canceled),
 		errors.As(err, &project) && project.Err == nil: // IAM answers that the account has no such project
 		return misconfigured
-	case errors.Is(err, context.Canceled):
-		return canceled
-	case errors.As(err, &answered):
-		return kindOfAnswer(answered)
+	case errors.As(err, &answer):
+		return kindOfAnswer(answer)
 	case hss.Temporary(err):
-		return unreachable
+		return down
 	default:
 		return other
 	}
@@ -132,42 +119,11 @@ func kindOfAnswer(e *hss.Error) kind {
 		return misconfigured
 	case e.StatusCode == http.StatusTooManyRequests, e.StatusCode >= http.StatusInternalServerError,
 		e.StatusCode < http.StatusBadRequest && e.Code == "": // an answer that makes no sense
-		return serverError
+		return down
 	default:
 		return rejected
 	}
 }
-
-// health is what the end of a call says of HSS as a whole.
-type health int
-
-const (
-	unknownHealth health = iota // HSS was not called
-	healthy
-	unhealthy
-)
-
-// healthOf returns what an error says of HSS. HSS is healthy if it answers, even if it refuses: what is wrong with one
-// request must not keep others from being sent.
-func healthOf(err error) health {
-	if err == nil {
-		return healthy
-	}
-	switch kindOf(err) {
-	case badRows, rejected:
-		return healthy
-	case serverError, unreachable, timedOut, other:
-		return unhealthy
-	default:
-		return unknownHealth
-	}
-}
-
-// isOwnLimit reports whether HSS was not called at all, so that nothing is to be remembered.
-func isOwnLimit(err error) bool { return isFailure(err, breakerOpen, notCalled, closed) }
-
-// isTemporary reports whether a call may succeed a little later by itself.
-func isTemporary(err error) bool { return kindOf(err) == timedOut || hss.Temporary(err) }
 
 // answersWithin is the time after its last answer for which HSS counts as answering: a queue also fills while HSS hangs.
 const answersWithin = 5 * time.Second
@@ -175,9 +131,9 @@ const answersWithin = 5 * time.Second
 // classify returns whose fault an error is.
 func (p *project) classify(err error) policy.Cause {
 	switch k := kindOf(err); {
-	case k == closed, k == notSent, k == notCalled && p.inventory.clock.Since(p.images.answered()) < answersWithin:
+	case k == notSent, k == notCalled && p.inventory.clock.Since(p.images.answered()) < answersWithin:
 		return policy.CauseOverload
-	case k == notCalled, k == slow, k == badRows, k == timedOut, k == serverError, k == unreachable, hss.Temporary(err):
+	case k == notCalled, k == badRows, k == down, hss.Temporary(err):
 		return policy.CauseOutage
 	}
 	return policy.CauseConfiguration // credentials, permission, project, endpoint, or a defect
@@ -206,7 +162,7 @@ func reasonOf(err error) string {
 	var answered *hss.Error
 	var none *hss.NoCredentialsError
 	switch {
-	case errors.As(err, &own) && own.kind != notSent && own.kind != panicked:
+	case errors.As(err, &own) && own.kind != notSent:
 		return own.reason
 	case errors.As(err, &incomplete):
 		return incomplete.Error()
@@ -216,7 +172,7 @@ func reasonOf(err error) string {
 		return refused.Error()
 	case errors.As(err, &answered):
 		return answered.Error()
-	case own != nil && own.kind == notSent:
+	case own != nil:
 		return own.reason
 	case errors.As(err, &none):
 		return "HSS could not be called: " + none.Error() // the request does not matter
@@ -281,13 +237,13 @@ func newEndpoint(p *project, name string, changed func(to gobreaker.State)) *end
 		ReadyToTrip: func(c gobreaker.Counts) bool {
 			return c.ConsecutiveFailures >= breakAfter || c.Requests >= breakCalls && c.TotalFailures*100 >= c.Requests*breakPercent
 		},
-		IsSuccessful:  func(err error) bool { return healthOf(err) != unhealthy },
-		IsExcluded:    func(err error) bool { return healthOf(err) == unknownHealth },
+		IsSuccessful:  func(err error) bool { return kindOf(err).isHealthy() },
+		IsExcluded:    func(err error) bool { return !kindOf(err).isHealthy() && !kindOf(err).isUnhealthy() },
 		OnStateChange: func(_ string, _, to gobreaker.State) { changed(to) },
 	})}
 }
 
-// execute calls f unless the breaker is open, and keeps how HSS answered.
+// execute calls f unless the breaker is open, and keeps how HSS answered. One call at a time tries whether HSS is well again.
 func (e *endpoint) execute(f func() error) error {
 	_, err := e.breaker.Execute(func() (struct{}, error) {
 		begun := e.project.inventory.clock.Now()
@@ -298,7 +254,7 @@ func (e *endpoint) execute(f func() error) error {
 		switch {
 		case err == nil:
 			e.lastSuccess, e.lastTook = now, now.Sub(begun)
-		case healthOf(err) == unhealthy:
+		case kindOf(err).isUnhealthy():
 			e.trouble = err
 		}
 		return struct{}{}, err
@@ -309,24 +265,12 @@ func (e *endpoint) execute(f func() error) error {
 	return err
 }
 
-// openError returns an error unless the breaker is closed.
-func (e *endpoint) openError() error {
-	if e.breaker.State() == gobreaker.StateClosed {
-		return nil
-	}
-	return e.open()
-}
-
+// open returns why HSS is not called while the breaker is not closed.
 func (e *endpoint) open() error {
-	last := e.lastTrouble()
-	return &failure{breakerOpen, fmt.Sprintf("HSS project %q failed repeatedly, so it is only tried every few seconds; the last failure: %s",
-		e.name, describe(last)), last}
-}
-
-func (e *endpoint) lastTrouble() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.trouble
+	return &failure{notCalled, fmt.Sprintf("HSS project %q failed repeatedly, so it is only tried every few seconds; the last failure: %s",
+		e.name, describe(e.trouble)), e.trouble}
 }
 
 // answered returns when HSS last answered; zero: never.
@@ -343,11 +287,11 @@ func (e *endpoint) waitedInVain(err error) {
 	e.vain, e.trouble = e.project.inventory.clock.Now(), err
 }
 
-// unwell returns why HSS is not likely to answer within a time, or nil: its breaker is open, its last answer took
+// unwell returns why HSS is not likely to answer within a time, or nil: its breaker is not closed, its last answer took
 // longer, or an admission has waited in vain since.
 func (e *endpoint) unwell(wait time.Duration) error {
-	if err := e.openError(); err != nil {
-		return err
+	if e.breaker.State() != gobreaker.StateClosed {
+		return e.open()
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -355,42 +299,7 @@ func (e *endpoint) unwell(wait time.Duration) error {
 	case e.vain.After(e.lastSuccess):
 		return e.trouble
 	case e.lastTook >= wait:
-		return failuref(slow, "HSS is slow (its last answer took %s) and is called in the background", rounded(e.lastTook))
+		return failuref(down, "HSS is slow (its last answer took %s) and is called in the background", rounded(e.lastTook))
 	}
 	return nil
-}
-
-// breakerChanged reports the state of the breaker of the image list and, while it is open, has HSS tried in the
-// background: no admission waits for that.
-func (p *project) breakerChanged(to gobreaker.State) {
-	p.inventory.observer.Breaker(p.name, BreakerState(to.String()))
-	if to == gobreaker.StateOpen && p.probing.CompareAndSwap(false, true) {
-		go p.probe()
-	}
-}
-
-// probe lists one image now and then until the breaker is closed.
-func (p *project) probe() {
-	defer p.probing.Store(false)
-	i := p.inventory
-	if !i.begin() {
-		return
-	}
-	defer i.underWay.Done()
-	for p.images.breaker.State() != gobreaker.StateClosed {
-		sleep(i.base, openFor+time.Duration(i.random()*float64(openFor)))
-		if i.base.Err() != nil {
-			return
-		}
-		_ = p.images.execute(func() error {
-			err := p.send(i.base, p.images, func(ctx context.Context) error {
-				_, err := p.countImages(ctx)
-				return err
-			})
-			if !isFailure(err, notSent) && healthOf(err) == unknownHealth {
-				return nil // such as refused credentials: the next look-ups say what is wrong
-			}
-			return err
-		})
-	}
 }

@@ -69,7 +69,7 @@ type Options struct {
 	Observer Observer
 	// Random returns a number in [0,1) for jitter. It must be safe for concurrent use. It defaults to math/rand/v2.
 	Random func() float64
-	// Explained keeps HSS's answers for Explain and ExplainVulnerabilities.
+	// Explained keeps HSS's answers for Explain.
 	Explained bool
 	// MaxConcurrent bounds the calls of a project at one time. It defaults to 16.
 	MaxConcurrent int
@@ -92,7 +92,7 @@ type Inventory struct {
 	lists     *cache[scanKey, vulnerabilities]
 	seed      maphash.Seed // of the hashes of rows
 	explained bool
-	responses responses
+	responses sync.Map // of HSS, by spelling, for Explain
 	changes   atomic.Uint64
 	started   atomic.Bool
 
@@ -130,7 +130,7 @@ func New(o Options) (*Inventory, error) {
 	}
 	i.records = newCache(i, uint64(i.cfg.MaxBytes), recordsBytes, i.listRecords) //nolint:gosec // Validate refuses negative ones
 	i.records.replaced = func(was, becomes *answer[[]policy.Record]) {
-		if !areSame(was.value, becomes.value) {
+		if !becomes.isKnown() || !areSame(was.value, becomes.value) {
 			i.changes.Add(1)
 		}
 	}
@@ -186,7 +186,7 @@ func (i *Inventory) recall(ref *image.Reference) (k key, a *answer[[]policy.Reco
 	}
 	if a = i.records.get(k); a.isKnown() {
 		f = i.factsOf(k, a, f.Image)
-		fresh = !a.incomplete && i.clock.Since(f.AsOf) < i.ttl(&f)
+		fresh = i.clock.Since(f.AsOf) < i.ttl(&f)
 	}
 	return k, a, f, fresh
 }
@@ -200,6 +200,9 @@ func (i *Inventory) lookUp(ctx context.Context, k key, a *answer[[]policy.Record
 		return i.factsOf(k, fresh, f.Image), Miss
 	}
 	partial := partialRecords(err, f.Image.Digest)
+	if a != nil && !a.isKnown() {
+		partial = append(partial, pin(a.value, f.Image.Digest)...)
+	}
 	if usable {
 		f.Stale, f.StaleReason, f.Records = true, describe(err), append(slices.Clip(f.Records), partial...)
 		return f, Stale
@@ -254,8 +257,7 @@ func (i *Inventory) ttl(f *policy.Facts) time.Duration {
 // that nothing had changed. Only a call shows that HSS still does not know an image, or which rows hold a digest.
 func (i *Inventory) confirmedAt(k key, a *answer[[]policy.Record]) time.Time {
 	c := k.project().coverage.Load()
-	confirmed := c != nil && len(a.value) > 0 && k.digest == "" && !a.incomplete &&
-		!a.asOf.Before(c.begun) && a.stored.Before(c.until) && a.asOf.Before(c.until)
+	confirmed := c != nil && len(a.value) > 0 && k.digest == "" && !a.asOf.Before(c.begun) && a.stored.Before(c.until) && a.asOf.Before(c.until)
 	if confirmed {
 		return c.until
 	}
@@ -286,8 +288,7 @@ func (b Background) Facts(ctx context.Context, ref image.Reference) policy.Facts
 
 // WithVulnerabilities does the same as the inventory's, within the background's share.
 func (b Background) WithVulnerabilities(ctx context.Context, ref image.Reference, f policy.Facts, needed bool) policy.Facts {
-	q := &listQuery{inventory: b.inventory, lane: background, needed: needed, listed: func(string, Outcome) {}}
-	return q.fill(ctx, &ref, f)
+	return b.inventory.withVulnerabilities(ctx, &ref, f, needed, background, func(string, Outcome) {})
 }
 
 // Changes returns a number that grows whenever HSS says something else of an image than is cached.

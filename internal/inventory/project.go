@@ -61,7 +61,6 @@ type project struct {
 	registries        []*registry
 	// images and lists are the parts of HSS's API that list images and the vulnerabilities of one.
 	images, lists *endpoint
-	probing       atomic.Bool
 	// slots bound the calls at one time, of which there are max.
 	slots *semaphore.Weighted
 	max   int64
@@ -111,7 +110,7 @@ func (i *Inventory) newProject(c *config.Project, client Lister, o *Options) (*p
 		p.timeout = max(lookupTimeout, time.Duration(c.RequestTimeout))
 	}
 	p.slots = semaphore.NewWeighted(p.max)
-	p.images = newEndpoint(p, p.name, p.breakerChanged)
+	p.images = newEndpoint(p, p.name, func(to gobreaker.State) { i.observer.Breaker(p.name, BreakerState(to.String())) })
 	p.lists = newEndpoint(p, p.name+" (vulnerabilities)", func(gobreaker.State) {})
 	if _, ok := client.(scanClient); c.ScanOnDemand.Enabled && !ok {
 		return nil, fmt.Errorf("project %q scans on demand, and its client %T cannot request scans", c.Name, client)
@@ -165,10 +164,12 @@ func (p *project) enqueue(l lane) (*place, error) {
 	return &place{project: p, lane: l, slots: open.slots}, nil
 }
 
-// try takes a slot of the lane if one is free.
-func (s *place) try() bool {
-	s.hasSlot = s.slots.TryAcquire(1)
-	return s.hasSlot
+// isFull reports whether a call in a lane would have to wait.
+func (p *project) isFull(l lane) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	open := p.lanes[l]
+	return open != nil && int64(open.places) >= p.width(l)
 }
 
 // await waits for a slot of the lane until ctx ends. It reports whether there is one.
@@ -204,7 +205,10 @@ func (p *project) refusal() error {
 	if err := p.paused.Load().reason(p.inventory.clock.Now()); err != nil {
 		return err
 	}
-	return p.images.openError()
+	if p.images.breaker.State() == gobreaker.StateOpen {
+		return p.images.open()
+	}
+	return nil
 }
 
 // call lets f call HSS once a slot is free. What goes wrong counts for the breaker of the endpoint; nil: for none, as it
@@ -217,15 +221,12 @@ func (p *project) call(ctx context.Context, e *endpoint, f func(ctx context.Cont
 	if err := p.refusal(); err != nil {
 		return err
 	}
-	at := attemptOf(ctx)
-	at.noteCall(p.inventory.clock.Now())
 	p.underWay.Add(1)
 	defer p.underWay.Add(-1)
-	send := func() error { return p.send(withAttempt(ctx, at), e, f) }
 	if e == nil {
-		return send()
+		return p.send(ctx, e, f)
 	}
-	return e.execute(send)
+	return e.execute(func() error { return p.send(ctx, e, f) })
 }
 
 // callIn is call in a lane.
@@ -241,23 +242,29 @@ func (p *project) callIn(ctx context.Context, l lane, e *endpoint, f func(ctx co
 	return p.call(ctx, e, f)
 }
 
-// send calls f within the time of a look-up, and notes what follows from its end for the next ones.
+// send calls f within the time of a look-up, and notes what follows from its end for the next ones. An answer that ends
+// without an error because its time was up is not whole.
 func (p *project) send(ctx context.Context, e *endpoint, f func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, p.timeout, timeoutAfter(p.timeout, nil))
+	at := attemptOf(ctx)
+	at.note(func() { at.called = p.inventory.clock.Now() })
+	limited, cancel := context.WithTimeout(withAttempt(ctx, at), p.timeout)
 	defer cancel()
-	err := p.whyEnded(ctx, guarded(ctx, f))
-	if err != nil && p.inventory.base.Err() != nil {
-		err = errClosed()
-	}
+	err := guarded(limited, f)
+	ended := limited.Err()
 	_, refused := errors.AsType[*hss.RefusedError](err)
+	answered, ok := errors.AsType[*hss.Error](err)
 	switch {
+	case p.inventory.base.Err() != nil && (err != nil || ended != nil):
+		return errClosed()
+	case ended != nil && (err == nil || errors.Is(err, ended)):
+		if err = ctx.Err(); err == nil {
+			at.note(func() { err = timeoutAfter(p.timeout, at.last) })
+		}
 	case refused && p.refused.CompareAndSwap(false, true):
 		p.inventory.observer.Credentials(p.name, causeOf(err, ""))
 	case err == nil && p.refused.CompareAndSwap(true, false):
 		p.inventory.observer.Credentials(p.name, "")
-	}
-	answered, ok := errors.AsType[*hss.Error](err)
-	if e == p.images && ok && answered.RetryAfter > 0 && !answered.Unauthenticated() {
+	case e == p.images && ok && answered.RetryAfter > 0 && !answered.Unauthenticated():
 		p.paused.Store(&pause{err: err, until: p.inventory.clock.Now().Add(min(answered.RetryAfter, maxPause))})
 	}
 	return err
@@ -267,18 +274,6 @@ func (p *project) send(ctx context.Context, e *endpoint, f func(ctx context.Cont
 func guarded(ctx context.Context, f func(context.Context) error) (err error) {
 	defer recovered(&err)
 	return f(ctx)
-}
-
-// whyEnded returns that time was up where the error says only that its context ended.
-func (p *project) whyEnded(ctx context.Context, err error) error {
-	cause := context.Cause(ctx)
-	if err == nil || cause == nil || isFailure(err, notSent) || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, cause) {
-		return err
-	}
-	if isFailure(cause, timedOut) {
-		return attemptOf(ctx).timedOut(p.timeout)
-	}
-	return cause
 }
 
 // attempt is how far a look-up has come, for those who wait for it.
@@ -292,62 +287,41 @@ type attempt struct {
 	last error
 }
 
-func (a *attempt) noteCall(now time.Time) {
+// note reads or changes the attempt.
+func (a *attempt) note(change func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.called = now
+	change()
 }
 
-func (a *attempt) calledAt() time.Time {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.called
-}
-
-func (a *attempt) noteWait(limited bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.limited = limited
-}
-
-func (a *attempt) noteSend(now time.Time) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.sent.IsZero() {
-		a.sent = now
-	}
+func (a *attempt) calledAt() (at time.Time) {
+	a.note(func() { at = a.called })
+	return at
 }
 
 // noteRetry keeps what HSS answered to a request that may be sent again, if it answered.
 func (a *attempt) noteRetry(err error) {
 	if timeout, ok := errors.AsType[net.Error](err); !ok || !timeout.Timeout() {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.last = err
+		a.note(func() { a.last = err })
 	}
-}
-
-// timedOut returns why there is no answer after a time.
-func (a *attempt) timedOut(waited time.Duration) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return timeoutAfter(waited, a.last)
 }
 
 // late returns why there is no answer for a caller who has waited for a time.
-func (p *project) late(a *attempt, waited time.Duration) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	since := time.Since(a.sent)
-	switch {
-	case a.called.IsZero():
-		return failuref(notCalled, "HSS was not called in time (%s), since other calls came first: at most %d are made at one time", rounded(waited), p.max)
-	case a.sent.IsZero() && a.limited:
-		return failuref(notSent, "HSS was not called in time (%s), since requestsPerSecond allows no more calls", rounded(waited))
-	case !a.sent.IsZero() && a.last == nil && since < waited/2:
-		return failuref(notCalled, "HSS was called too late (after %s of %s), since many other calls came first", rounded(waited)-rounded(since), rounded(waited))
-	}
-	return timeoutAfter(waited, a.last)
+func (p *project) late(a *attempt, waited time.Duration) (err error) {
+	a.note(func() {
+		since := time.Since(a.sent)
+		switch {
+		case a.called.IsZero():
+			err = failuref(notCalled, "HSS was not called in time (%s), since other calls came first: at most %d are made at one time", rounded(waited), p.max)
+		case a.sent.IsZero() && a.limited:
+			err = failuref(notSent, "HSS was not called in time (%s), since requestsPerSecond allows no more calls", rounded(waited))
+		case !a.sent.IsZero() && a.last == nil && since < waited/2:
+			err = failuref(notCalled, "HSS was called too late (after %s of %s), since many other calls came first", rounded(waited)-rounded(since), rounded(waited))
+		default:
+			err = timeoutAfter(waited, a.last)
+		}
+	})
+	return err
 }
 
 type attemptKey struct{}
@@ -368,12 +342,16 @@ func newBudget(p *config.Project) func(context.Context) error {
 	limiter := rate.NewLimiter(rate.Limit(p.RequestsPerSecond), max(1, int(p.RequestsPerSecond*burstSeconds)))
 	return func(ctx context.Context) error {
 		a := attemptOf(ctx)
-		a.noteWait(true)
-		defer a.noteWait(false)
-		if limiter.Wait(ctx) != nil {
+		a.note(func() { a.limited = true })
+		err := limiter.Wait(ctx)
+		a.note(func() {
+			if a.limited = false; err == nil && a.sent.IsZero() {
+				a.sent = time.Now()
+			}
+		})
+		if err != nil {
 			return failuref(notSent, "HSS was not called in time, since requestsPerSecond allows no more calls")
 		}
-		a.noteSend(time.Now())
 		return nil
 	}
 }

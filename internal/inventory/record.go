@@ -26,12 +26,9 @@ func (i *Inventory) listRecords(ctx context.Context, k key, known *answer[[]poli
 		defer func() { i.observer.Asked(ctx, p.name, i.clock.Since(begun), err) }()
 		rows, err := k.rows(ctx)
 		var unreadable error
-		records, unreadable = recordsOf(rows)
+		records, unreadable = recordsOf(rows, known)
 		return cmp.Or(err, unreadable)
 	})
-	if known.isKnown() {
-		keepCompleted(records, known.value)
-	}
 	if err != nil && len(records) > 0 {
 		return nil, &partialError{err, records}
 	}
@@ -58,10 +55,8 @@ func (k key) rows(ctx context.Context) (rows []hss.Image, err error) {
 				return nil, failuref(badRows, "HSS lists more than %d rows for %s", maxRecords, k)
 			}
 		}
-		// A list that ends without an error because its time was up is not whole.
-		err = k.project().whyEnded(ctx, cmp.Or(err, ctx.Err()))
 		if i.explained {
-			i.responses.images.Store(spelling{k, name}, answered[hss.Image]{all, err})
+			i.responses.Store(spelling{k, name}, response{all, err})
 		}
 		if err != nil {
 			return rows, err
@@ -88,8 +83,9 @@ func partialRecords(err error, digest string) []policy.Record {
 	return nil
 }
 
-// recordsOf converts rows to records. With those that can be read, it returns why the first other one cannot.
-func recordsOf(rows []hss.Image) (records []policy.Record, err error) {
+// recordsOf converts rows to records, which keep the last completed results that are known. With those that can be read, it
+// returns why the first other one cannot.
+func recordsOf(rows []hss.Image, known *answer[[]policy.Record]) (records []policy.Record, err error) {
 	records = make([]policy.Record, 0, len(rows))
 	for n := range rows {
 		r, why := recordOf(&rows[n])
@@ -100,6 +96,7 @@ func recordsOf(rows []hss.Image) (records []policy.Record, err error) {
 			err = why
 		}
 	}
+	keepCompleted(records, known)
 	return records, err
 }
 
@@ -256,17 +253,20 @@ func isUpdated(r *policy.Record) bool { return !r.ScannedAt.IsZero() && r.Update
 // keepCompleted gives records that are being scanned again, or were updated since their scan, the last result that was
 // seen of the same row with the same digest. Another digest is another image, and a digest that is none proves nothing:
 // what a row that is being scanned still shows may then be the other image's result, and does not count.
-func keepCompleted(records, previous []policy.Record) {
+func keepCompleted(records []policy.Record, known *answer[[]policy.Record]) {
+	if known == nil {
+		return
+	}
 	for i := range records {
 		r := &records[i]
-		at := slices.IndexFunc(previous, func(p policy.Record) bool { return isSameRow(&p, r) })
+		at := slices.IndexFunc(known.value, func(p policy.Record) bool { return isSameRow(&p, r) })
 		if at < 0 {
-			at = slices.IndexFunc(previous, func(p policy.Record) bool { return isSameEntry(&p, r) })
+			at = slices.IndexFunc(known.value, func(p policy.Record) bool { return isSameEntry(&p, r) })
 		}
 		if at < 0 {
 			continue
 		}
-		before := &previous[at]
+		before := &known.value[at]
 		if isCompleted(r) {
 			if least := leastUpdate(r, before); least.After(r.UpdatedAt) {
 				r.UpdatedAt = least

@@ -3,6 +3,7 @@ package inventory
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -58,13 +59,9 @@ func (t ScanTarget) Rows() (rows []hss.Image, err error) {
 		rows, err = k.rows(ctx)
 		return err
 	})
-	records, unreadable := recordsOf(rows)
+	records, unreadable := recordsOf(rows, i.records.get(k))
 	if err = cmp.Or(err, unreadable); err != nil {
 		return nil, err
-	}
-	known := i.records.get(k)
-	if known.isKnown() {
-		keepCompleted(records, known.value)
 	}
 	i.records.set(k, &answer[[]policy.Record]{value: records, asOf: at.calledAt(), stored: i.clock.Now()})
 	return slices.DeleteFunc(rows, func(row hss.Image) bool { return t.pinned != "" && !hasDigest(&row, t.pinned) }), nil
@@ -77,27 +74,25 @@ func (t ScanTarget) Scan(row *hss.Image) error {
 	})
 }
 
-// Synchronise requests that HSS reads the list of the image's registry anew. found
-// is false if HSS lists no such registry.
-func (t ScanTarget) Synchronise() (found bool, err error) {
-	var registries []hss.SyncRegistry
-	err = t.call(func(ctx context.Context, p *project, c scanClient) error {
-		registries = nil
+// ErrUnknownRegistry reports that HSS lists no registry that is the configured one.
+var ErrUnknownRegistry = errors.New("HSS lists no such registry")
+
+// Synchronise requests that HSS reads the list of the image's registry anew.
+func (t ScanTarget) Synchronise() error {
+	return t.call(func(ctx context.Context, p *project, c scanClient) error {
+		r := hss.SyncRequest{EnterpriseProjectID: p.enterpriseProject}
 		for known, err := range c.Registries(ctx, hss.RegistryRequest{EnterpriseProjectID: p.enterpriseProject}) {
 			if err != nil {
 				return err
 			}
-			if t.key.registry.is(&known) && len(registries) < hss.MaxSyncRegistries {
-				registries = append(registries, hss.SyncRegistry{ID: known.ID, Type: known.Type})
+			if t.key.registry.is(&known) && len(r.Registries) < hss.MaxSyncRegistries {
+				r.Registries = append(r.Registries, hss.SyncRegistry{ID: known.ID, Type: known.Type})
 			}
 		}
-		return ctx.Err()
-	})
-	if err != nil || len(registries) == 0 {
-		return false, err
-	}
-	return true, t.call(func(ctx context.Context, p *project, c scanClient) error {
-		return c.SyncRegistries(ctx, hss.SyncRequest{EnterpriseProjectID: p.enterpriseProject, Registries: registries})
+		if len(r.Registries) == 0 {
+			return ErrUnknownRegistry
+		}
+		return c.SyncRegistries(ctx, r)
 	})
 }
 

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/hssgate/hssgate/config"
@@ -42,9 +42,6 @@ type syncer struct {
 	*project
 	pager    pager
 	interval time.Duration
-	// first is closed by endFirst when the first list has ended, well or not.
-	first    chan struct{}
-	endFirst func()
 
 	begun    time.Time // of the last complete list; zero: there is none
 	since    time.Time // up to when changes were listed
@@ -59,10 +56,7 @@ func (p *project) synchronise(c *config.Project) error {
 	if !ok {
 		return fmt.Errorf("project %q is to be synchronised, and its client %T cannot list pages", c.Name, p.client)
 	}
-	first := make(chan struct{})
-	p.syncer = &syncer{
-		project: p, pager: list, interval: time.Duration(c.SyncInterval), first: first, endFirst: sync.OnceFunc(func() { close(first) }),
-	}
+	p.syncer = &syncer{project: p, pager: list, interval: time.Duration(c.SyncInterval)}
 	return nil
 }
 
@@ -99,12 +93,11 @@ func (s *syncer) listWhatIsDue(ctx context.Context) error {
 		s.pollIfDue(ctx)
 		return nil
 	}
-	defer s.endFirst()
 	s.full(ctx)
 	return nil
 }
 
-// full lists everything.
+// full lists everything. A list that is not whole says nothing.
 func (s *syncer) full(ctx context.Context) {
 	begun := s.now()
 	list := s.newList(begun, int(s.inventory.cfg.MaxBytes))
@@ -112,19 +105,19 @@ func (s *syncer) full(ctx context.Context) {
 		list.add(page)
 		s.pollIfDue(ctx)
 	})
-	missing, incomplete := errors.AsType[*hss.IncompleteListError](err)
-	switch {
-	case err == nil, incomplete:
-		err = list.confirm(missing)
-		s.begun, s.since, s.failed = begun, begun, 0
-		s.nextFull = begun.Add(s.inventory.jitter(fullInterval))
-		s.report(true, list.rows, begun, err)
-		s.poll(ctx)
-	case ctx.Err() == nil:
+	if err = cmp.Or(err, list.anonymous); err != nil {
 		s.nextFull = s.now().Add(s.inventory.jitter(min(s.interval<<min(s.failed, 10), fullInterval)))
 		s.failed++
-		s.report(true, list.rows, begun, err)
+		if ctx.Err() == nil {
+			s.report(true, list.rows, begun, err)
+		}
+		return
 	}
+	list.confirm()
+	s.begun, s.since, s.failed = begun, begun, 0
+	s.nextFull = begun.Add(s.inventory.jitter(fullInterval))
+	s.report(true, list.rows, begun, list.lacks)
+	s.poll(ctx)
 }
 
 func (s *syncer) pollIfDue(ctx context.Context) {
@@ -148,10 +141,7 @@ func (s *syncer) poll(ctx context.Context) {
 		}
 	}
 	list.change()
-	if err == nil {
-		err = list.anonymous
-	}
-	switch {
+	switch err = cmp.Or(err, list.anonymous); {
 	case err == nil:
 		s.since = begun
 		// What no list has confirmed for long does not stay confirmed: there may be changes that no filter shows.
@@ -212,7 +202,7 @@ func (s *syncer) page(ctx context.Context, r hss.ListRequest) (page *hss.ListRes
 			return err
 		})
 		_, refused := errors.AsType[*hss.RefusedError](err)
-		if err == nil || refused || healthOf(err) == healthy {
+		if refused || kindOf(err).isHealthy() {
 			return page, err
 		}
 	}
@@ -248,10 +238,8 @@ type list struct {
 	images map[key]*listedImage
 	// rows counts the rows, bytes about the memory that they take.
 	rows, bytes int
-	// dropped counts the rows for which there is no room, unreadable those that cannot be read; why is the reason of
-	// one, anonymous that of one that may be of any image.
-	dropped, unreadable int
-	why, anonymous      error
+	// lacks is why the list says nothing of some images, anonymous why it says nothing at all: a row may be of any image.
+	lacks, anonymous error
 }
 
 // listedImage has the rows of one image.
@@ -273,11 +261,10 @@ func (l *list) add(rows []hss.Image) {
 		row := &rows[n]
 		record, err := recordOf(row)
 		if err != nil {
-			l.unreadable++
-			l.why = err
+			l.lacks = fmt.Errorf("rows that cannot be read say nothing of their images, such as this: %w", err)
 		}
 		if row.Anonymous() {
-			l.anonymous = err
+			l.anonymous = fmt.Errorf("the list confirms nothing: %w", err)
 		}
 		for _, r := range l.registries {
 			if k, ok := r.keyOf(row); ok {
@@ -291,7 +278,7 @@ func (l *list) put(k key, row uint64, record *policy.Record, unclear bool) {
 	image := l.images[k]
 	if image == nil {
 		if l.bytes >= l.room {
-			l.dropped++
+			l.lacks = errors.New("the cache has no room for all images of the project (cache.maxBytes)")
 			return
 		}
 		image = &listedImage{}
@@ -307,81 +294,42 @@ func (l *list) put(k key, row uint64, record *policy.Record, unclear bool) {
 	l.bytes += recordsBytes([]policy.Record{*record})
 }
 
-// confirm caches what a whole list says of every image that it shows whole. It fails if that is not all of them. A row
-// that may be of any image leaves none that is known to be whole.
-func (l *list) confirm(missing *hss.IncompleteListError) error {
-	if l.anonymous != nil {
-		return fmt.Errorf("the list confirms nothing: %w", l.anonymous)
-	}
-	for k, image := range l.images {
-		if !image.unclear {
-			l.store(k, image.records, missing == nil)
-		}
-		delete(l.images, k) // to free it now
-	}
-	switch {
-	case l.dropped > 0:
-		return fmt.Errorf("the cache has no room for %d images of the project (cache.maxBytes)", l.dropped)
-	case missing != nil:
-		return fmt.Errorf("only what was known before and has not changed is confirmed: %w", missing)
-	case l.unreadable > 0:
-		return fmt.Errorf("%d of the rows cannot be read, so that the list says nothing of their images; the last: %w", l.unreadable, l.why)
-	default:
-		return nil
-	}
-}
-
-// store caches the answer for one image, unless a later one is known or a row may be missing: then a look-up decides.
-func (l *list) store(k key, records []policy.Record, whole bool) {
-	known := l.inventory.records.get(k)
+// confirm caches what a whole list says of every image, unless a later answer is known, or one with a row that the list
+// does not have: then a look-up decides.
+func (l *list) confirm() {
 	same := func(a, b *policy.Record) bool { return isSame(a, b) || isSameRow(a, b) }
-	if known.isKnown() {
-		later := !known.asOf.Before(l.begun)
-		if later || !arePartOf(known.value, records, same) || !whole && !arePartOf(records, known.value, same) {
-			return
+	for k, image := range l.images {
+		delete(l.images, k) // to free it now
+		known := l.inventory.records.get(k)
+		if image.unclear || known.isKnown() && (!known.asOf.Before(l.begun) || !arePartOf(known.value, image.records, same)) {
+			continue
 		}
-		keepCompleted(records, known.value)
-	} else if !whole {
-		return
+		keepCompleted(image.records, known)
+		l.inventory.records.replace(k, known, &answer[[]policy.Record]{
+			value: slices.Clip(image.records), asOf: l.begun, stored: l.inventory.clock.Now(),
+		})
 	}
-	l.inventory.records.replace(k, known, &answer[[]policy.Record]{value: slices.Clip(records), asOf: l.begun, stored: l.inventory.clock.Now()})
 }
 
-// change merges rows that changed into the answers that are known and older. If it is unclear in which state a row is,
-// the answer is dropped.
+// change puts rows that changed into the answers that are known and older. An answer is outdated if it is unclear in
+// which state a row is, or a row is new: it may stand beside the others or in the place of one.
 func (l *list) change() {
 	for k, image := range l.images {
 		known := l.inventory.records.get(k)
-		switch {
-		case !known.isKnown(), !known.asOf.Before(l.begun):
-		case image.unclear, len(known.value) == 0:
-			l.inventory.records.drop(k)
-		default:
-			becomes := known
-			for n := range image.records {
-				becomes = changedBy(becomes, &image.records[n])
-			}
-			if becomes != known {
-				l.inventory.records.replace(k, known, becomes)
-			}
+		if !known.isKnown() || !known.asOf.Before(l.begun) || !image.unclear && arePartOf(image.records, known.value, isSame) {
+			continue
 		}
-	}
-}
-
-// changedBy returns an answer with a row as it is now, or the same answer if it says that already. If the row takes the
-// place of none, it may stand beside the others or in the place of one: then all count, until a look-up tells.
-func changedBy(known *answer[[]policy.Record], record *policy.Record) *answer[[]policy.Record] {
-	changed := []policy.Record{*record}
-	keepCompleted(changed, known.value)
-	for i := range known.value {
-		if isSame(&known.value[i], record) || isSame(&known.value[i], &changed[0]) {
-			return known
+		becomes := &answer[[]policy.Record]{value: known.value}
+		if !image.unclear {
+			if arePartOf(image.records, known.value, isSameRow) {
+				becomes.asOf, becomes.stored = known.asOf, known.stored
+			}
+			keepCompleted(image.records, known)
+			becomes.value = slices.DeleteFunc(slices.Clone(known.value), func(o policy.Record) bool {
+				return slices.ContainsFunc(image.records, func(r policy.Record) bool { return isSameRow(&o, &r) })
+			})
+			becomes.value = append(becomes.value, image.records...)
 		}
-	}
-	rest := slices.DeleteFunc(slices.Clone(known.value), func(o policy.Record) bool { return isSameRow(&o, record) })
-	inPlace := len(rest) < len(known.value)
-	return &answer[[]policy.Record]{
-		value: append(rest[:min(len(rest), maxRecords-1)], changed[0]), asOf: known.asOf, stored: known.stored,
-		incomplete: known.incomplete || !inPlace,
+		l.inventory.records.replace(k, known, becomes)
 	}
 }

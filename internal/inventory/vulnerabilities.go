@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/policy"
@@ -19,9 +17,8 @@ import (
 )
 
 const (
-	// maxScans bounds the scans of one image whose vulnerabilities are listed, maxScansAtOnce those at one time.
-	maxScans       = 64
-	maxScansAtOnce = 8
+	// maxScans bounds the scans of one image whose vulnerabilities are listed.
+	maxScans = 64
 	// maxListed bounds the rows of one list, maxListedText each of their texts, in bytes.
 	maxListed     = 5000
 	maxListedText = 256
@@ -110,8 +107,7 @@ func (i *Inventory) WithVulnerabilities(ctx context.Context, ref image.Reference
 	if needed {
 		l = admissionLane(ctx)
 	}
-	q := &listQuery{inventory: i, lane: l, needed: needed, listed: i.observer.Listed}
-	return q.fill(ctx, &ref, f)
+	return i.withVulnerabilities(ctx, &ref, f, needed, l, i.observer.Listed)
 }
 
 // wantedScan is a scan whose vulnerabilities are needed.
@@ -178,119 +174,86 @@ func ownRecords(records []policy.Record) []policy.Record {
 	return records
 }
 
-// listQuery looks up the vulnerabilities of one image.
-type listQuery struct {
-	inventory *Inventory
-	lane      lane
-	// needed says that a verdict depends on them.
-	needed bool
-	listed func(project string, o Outcome)
-
-	mu sync.Mutex
-	// oldest is when the oldest list is from that had to be used without an answer from HSS, and why says why.
-	oldest time.Time
-	why    error
+// oldList is why an old list of vulnerabilities had to be used, and when it is from; zero: it had not to be.
+type oldList struct {
+	asOf time.Time
+	why  error
 }
 
-// fill returns the facts with the vulnerabilities of all scans.
-func (q *listQuery) fill(ctx context.Context, ref *image.Reference, f policy.Facts) policy.Facts {
-	k, reason := q.inventory.locate(ref)
+func (i *Inventory) withVulnerabilities(
+	ctx context.Context, ref *image.Reference, f policy.Facts, needed bool, l lane, listed func(project string, o Outcome),
+) policy.Facts {
+	k, reason := i.locate(ref)
 	if reason != "" || f.State != policy.StateFound {
 		return f
 	}
 	f.Records = ownRecords(f.Records)
 	all := k.project().scansOf(f.Records)
-	var group errgroup.Group
-	group.SetLimit(maxScansAtOnce)
+	old := make([]oldList, len(all))
+	var group sync.WaitGroup
 	for n := range all {
 		w := &all[n]
 		if w.key.imageID == "" {
 			continue // there is nothing to list by, as if nothing had been wanted
 		}
 		if w.scan.Unlisted = w.unlisted(n); w.scan.Unlisted == "" {
-			group.Go(func() error {
-				q.fillScan(ctx, w)
-				return nil
+			group.Go(func() {
+				found, outcome, stale := i.vulnerabilitiesOf(ctx, w.key, needed, l)
+				listed(w.key.of.name, outcome)
+				w.scan.Found, w.scan.Unlisted, old[n] = found.found, found.unlisted, stale
 			})
 		}
 	}
-	_ = group.Wait() // its functions return no error
-	if !q.oldest.IsZero() && q.needed && (!f.Stale || f.AsOf.After(q.oldest)) {
-		f.AsOf, f.Stale, f.StaleReason = q.oldest, true, describe(q.why)
+	group.Wait()
+	for _, o := range old {
+		if !o.asOf.IsZero() && (!f.Stale || f.AsOf.After(o.asOf)) {
+			f.AsOf, f.Stale, f.StaleReason = o.asOf, true, describe(o.why)
+		}
 	}
 	return f
 }
 
-// fillScan fills in the vulnerabilities of one scan, or why they are not known.
-func (q *listQuery) fillScan(ctx context.Context, w *wantedScan) {
-	i := q.inventory
-	use := func(l vulnerabilities, o Outcome) {
-		q.listed(w.key.of.name, o)
-		w.scan.Found, w.scan.Unlisted = l.found, l.unlisted
-	}
-	a := i.lists.get(w.key)
+// vulnerabilitiesOf returns those of one scan, or why they are not known. If a verdict needs them, and an old list had to
+// be used, it says so.
+func (i *Inventory) vulnerabilitiesOf(ctx context.Context, k scanKey, needed bool, l lane) (vulnerabilities, Outcome, oldList) {
+	a := i.lists.get(k)
 	if a.isKnown() && i.clock.Since(a.asOf) < time.Duration(i.cfg.FreshFor) {
-		use(a.value, Hit)
-		return
+		return a.value, Hit, oldList{}
 	}
 	usable := a.isKnown() && i.clock.Since(a.asOf) <= time.Duration(i.cfg.MaxStaleness)
-	if usable && !q.needed {
-		i.lists.refresh(w.key, a)
-		use(a.value, Stale)
-		return
+	if usable && !needed {
+		i.lists.refresh(k, a)
+		return a.value, Stale, oldList{}
 	}
-	fresh, err := i.lists.obtain(ctx, w.key, a, q.lane, usable)
+	fresh, err := i.lists.obtain(ctx, k, a, l, usable)
 	switch {
 	case err == nil:
-		use(fresh.value, Miss)
+		return fresh.value, Miss, oldList{}
 	case usable:
-		q.noteStale(a.asOf, err)
-		use(a.value, Stale)
+		return a.value, Stale, oldList{a.asOf, err}
 	default:
-		use(vulnerabilities{unlisted: describe(err)}, Unavailable)
-	}
-}
-
-// noteStale notes that an old list had to be used.
-func (q *listQuery) noteStale(asOf time.Time, err error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.oldest.IsZero() || asOf.Before(q.oldest) {
-		q.oldest, q.why = asOf, err
+		return vulnerabilities{unlisted: describe(err)}, Unavailable, oldList{}
 	}
 }
 
 // listVulnerabilities lists those of one scan. A failure keeps no image from being looked up.
 func (i *Inventory) listVulnerabilities(ctx context.Context, k scanKey, _ *answer[vulnerabilities]) (l vulnerabilities, err error) {
 	p := k.of
-	err = p.call(ctx, p.lists, func(ctx context.Context) error {
+	err = p.call(ctx, p.lists, func(ctx context.Context) (err error) {
 		begun := i.clock.Now()
-		rows, err := readVulnerabilities(ctx, p.client, k.request())
-		err = p.whyEnded(ctx, err)
-		if i.explained {
-			i.responses.vulnerabilities.Store(k, answered[hss.Vulnerability]{rows, err})
+		defer func() { i.observer.AskedVulnerabilities(ctx, p.name, i.clock.Since(begun), err) }()
+		var rows []hss.Vulnerability
+		for row, err := range p.client.Vulnerabilities(ctx, k.request()) {
+			if err != nil {
+				return err
+			}
+			if rows = append(rows, row); len(rows) > maxListed {
+				l.unlisted = fmt.Sprintf("HSS lists more than %d", maxListed)
+				return nil
+			}
 		}
-		if err == nil {
-			l = newVulnerabilities(rows, k.counted)
-		}
-		i.observer.AskedVulnerabilities(ctx, p.name, i.clock.Since(begun), err)
-		return err
+		l = newVulnerabilities(rows, k.counted)
+		return nil
 	})
-	if isFailure(err, badRows) {
-		return vulnerabilities{unlisted: describe(err)}, nil
-	}
 	return l, err
-}
-
-func readVulnerabilities(ctx context.Context, from Lister, r hss.VulnerabilityRequest) (rows []hss.Vulnerability, err error) {
-	for row, err := range from.Vulnerabilities(ctx, r) {
-		if err != nil {
-			return nil, err
-		}
-		if rows = append(rows, row); len(rows) > maxListed {
-			return nil, failuref(badRows, "HSS lists more than %d", maxListed)
-		}
-	}
-	// A list that ends without an error because its time was up is not whole.
-	return rows, ctx.Err()
 }

@@ -466,7 +466,7 @@ func TestTheQuestionForVulnerabilitiesIsExplained(t *testing.T) {
 		want   []inventory.ExplainedList
 	}
 	each(t, map[string]testCase{
-		"what came back":       {nil, nil, with(func(l *inventory.ExplainedList) { l.Rows, l.Read = 2, read() })},
+		"what came back":       {nil, nil, with(func(l *inventory.ExplainedList) { l.Read = read() })},
 		"what went wrong":      {nil, func(w *world) { w.listError = errors.New("reset") }, with(func(l *inventory.ExplainedList) { l.Failed = "HSS could not be called: reset" })},
 		"why it isn't asked":   {func(r *hss.Image) { r.ImageID = "" }, nil, []inventory.ExplainedList{{Counted: 2, Failed: "HSS gives the image no ID to list them by"}}},
 		"there is none to ask": {func(r *hss.Image) { r.Vulnerabilities = new(0) }, nil, []inventory.ExplainedList{}},

@@ -25,13 +25,8 @@ const (
 type Progress func(images, known int)
 
 // Warm looks up the images of references, each once, unless they are fresh, and returns when all are known or ctx ends:
-// what fails is tried again. Up to half of ctx's time is spent waiting for the first lists of synchronised projects. The
-// error says how many images are not known, and why the first is not. Progress may be nil.
+// what fails is tried again. The error says how many images are not known, and why the first is not.
 func (i *Inventory) Warm(ctx context.Context, refs iter.Seq[image.Reference], p Progress) error {
-	i.awaitLists(ctx)
-	if p == nil {
-		p = func(int, int) {}
-	}
 	var mu sync.Mutex
 	images, known := 0, 0
 	count := func(moreImages, moreKnown int) {
@@ -63,25 +58,6 @@ func (i *Inventory) Warm(ctx context.Context, refs iter.Seq[image.Reference], p 
 		return fmt.Errorf("%d of %d images could not be looked up ahead of time, the first since %w", images-known, images, err)
 	}
 	return nil
-}
-
-// awaitLists waits for the first lists of synchronised projects.
-func (i *Inventory) awaitLists(ctx context.Context) {
-	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
-		defer cancel()
-	}
-	for _, p := range i.projects {
-		if p.syncer == nil {
-			continue
-		}
-		select {
-		case <-p.syncer.first:
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // warm looks up one image until it is known or ctx ends. The error is why the first call failed.

@@ -44,14 +44,13 @@ const (
 )
 
 const (
-	// hold is how long HSS has to show an accepted request in its list.
+	// hold is how long HSS has to show an accepted request in its list, and the least time between two synchronisations of
+	// a registry.
 	hold = 10 * time.Minute
 	// refusedHold is how long a refused request is not repeated.
 	refusedHold = 30 * time.Minute
 	// repeatAfter is how long a failed scan is not repeated: each costs money.
 	repeatAfter = 24 * time.Hour
-	// syncHold is the least time between two synchronisations of a registry.
-	syncHold = 10 * time.Minute
 )
 
 // result is the result of a request.
@@ -114,90 +113,108 @@ func resultOf(row *hss.Image, now time.Time) result {
 	return result{}
 }
 
-// requestScan requests a scan unless this replica did so lately, by whatever row of
-// the same digest, or the hourly limit is used up.
+// requestScan requests a scan of what a row is of, whatever its other rows.
 func (s *Scans) requestScan(t inventory.ScanTarget, row *hss.Image) result {
-	now := s.Clock.Now()
-	key := t.Project() + "/" + digestOf(row)
-	if before, ok := s.ledger.claim(key, now); !ok {
-		return before
+	subject := row.Digest
+	if !image.IsDigest(subject) {
+		subject = strings.Join([]string{row.ID, row.ImageID, row.RegistryID, row.InstanceID, row.Namespace, row.Name, row.Version}, "\x00")
 	}
-	if until, ok := s.ledger.take(t.Project(), t.MaxPerHour(), now); !ok {
-		s.ledger.hold(key, result{}, now)
-		note := fmt.Sprintf("no scan is requested before %s, since %d an hour are allowed", clockTime(until), t.MaxPerHour())
-		return result{Exhausted, note, min(againAfterLimit, max(time.Second, until.Sub(now)))}
-	}
-	r, keep := settle(t.Scan(row), now, requestWords{"a scan was requested at ", "to scan it", Asked, againAfterAsking, hold})
-	if r.outcome == Refused || r.outcome == Failed {
-		s.ledger.giveBack(t.Project(), now)
-	}
-	s.ledger.hold(key, r, now.Add(keep))
-	return r
-}
-
-// digestOf names what a scan is for: the digest, or a row without one.
-func digestOf(row *hss.Image) string {
-	if image.IsDigest(row.Digest) {
-		return row.Digest
-	}
-	return strings.Join([]string{row.ID, row.ImageID, row.RegistryID, row.InstanceID, row.Namespace, row.Name, row.Version}, "\x00")
+	return s.send(t, &call{project: t.Project(), subject: subject, billed: true}, words{
+		"a scan was requested at ", "to scan it", Asked, againAfterAsking,
+	}, func() error { return t.Scan(row) })
 }
 
 // synchronise requests that HSS reads the list of an unknown image's registry.
 func (s *Scans) synchronise(t inventory.ScanTarget) result {
-	now := s.Clock.Now()
-	key := t.Project() + "//" + t.Registry()
-	if before, ok := s.ledger.claim(key, now); !ok {
-		return before
-	}
-	found, err := t.Synchronise()
-	if err == nil && !found {
-		note := fmt.Sprintf("HSS does not know it, and lists no registry that is %q of hssgate's configuration", t.Registry())
-		r := result{Needless, note, againAfterLimit}
-		s.ledger.hold(key, r, now.Add(againAfterLimit))
-		return r
-	}
-	r, keep := settle(err, now, requestWords{
-		"HSS does not know it yet, and a synchronisation of its registry was requested at ", "to synchronise its registry", Synchronised, againAfterSync, syncHold,
-	})
-	s.ledger.hold(key, r, now.Add(keep))
-	return r
+	return s.send(t, &call{project: t.Project(), subject: "registry " + t.Registry()}, words{
+		"HSS does not know it yet, and a synchronisation of its registry was requested at ", "to synchronise its registry", Synchronised, againAfterSync,
+	}, t.Synchronise)
 }
 
-// requestWords are those of a kind of request.
-type requestWords struct {
+// call is a call to HSS for a scan or a synchronisation.
+type call struct {
+	project, subject string
+	// billed calls count for the hourly limit.
+	billed    bool
+	at, until time.Time // until when it is not repeated
+	result    result
+}
+
+// words are those for one kind of call, with the outcome of one that HSS accepts, and when to look again then.
+type words struct {
 	requested, action string
 	accepted          Outcome
-	again, keep       time.Duration
+	again             time.Duration
 }
 
-// settle returns the result of a request, and how long it is not repeated.
-func settle(err error, now time.Time, w requestWords) (r result, keep time.Duration) {
-	var unconfirmed *hss.UnconfirmedError
-	switch {
-	case err == nil:
-		return result{w.accepted, w.requested + clockTime(now) + "; " + tryAgain, w.again}, w.keep
-	case errors.As(err, &unconfirmed):
-		note := w.requested + clockTime(now) + ", and HSS did not confirm it (" + inventory.DescribeScanFailure(err) + "); " + tryAgain
-		return result{Unconfirmed, note, w.again}, hold
-	case isRefusal(err):
-		note := fmt.Sprintf("HSS refused %s at %s (%s); it is not requested again before %s",
-			w.action, clockTime(now), inventory.DescribeScanFailure(err), clockTime(now.Add(refusedHold)))
-		return result{Refused, note, againAfterLimit}, refusedHold
+// send makes a call unless this replica made it lately, or the hourly limit is used up.
+func (s *Scans) send(t inventory.ScanTarget, c *call, w words, do func() error) result {
+	c.at = s.Clock.Now()
+	if before := s.claim(c, t.MaxPerHour()); before != nil {
+		return *before
 	}
-	return failed(err), 0
+	err := do()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.until, c.billed = c.at.Add(hold), c.billed && err == nil
+	at := w.requested + clockTime(c.at)
+	switch _, unconfirmed := errors.AsType[*hss.UnconfirmedError](err); {
+	case err == nil:
+		c.result = result{w.accepted, at + "; " + tryAgain, w.again}
+	case unconfirmed:
+		c.billed = true
+		c.result = result{Unconfirmed, at + ", and HSS did not confirm it (" + inventory.DescribeScanFailure(err) + "); " + tryAgain, w.again}
+	case errors.Is(err, inventory.ErrUnknownRegistry):
+		c.until = c.at.Add(againAfterLimit)
+		c.result = result{Needless, fmt.Sprintf("HSS does not know it, and lists no registry that is %q of hssgate's configuration", t.Registry()), againAfterLimit}
+	case isRefusal(err):
+		c.until = c.at.Add(refusedHold)
+		c.result = result{Refused, fmt.Sprintf("HSS refused %s at %s (%s); it is not requested again before %s",
+			w.action, clockTime(c.at), inventory.DescribeScanFailure(err), clockTime(c.until)), againAfterLimit}
+	default:
+		c.until, c.result = c.at, failed(err)
+	}
+	return c.result
+}
+
+// claim keeps a call that is about to be made. It returns why it must not be made, or nil.
+func (s *Scans) claim(c *call, perHour int) *result {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent = slices.DeleteFunc(s.sent, func(o *call) bool { return c.at.Sub(o.at) >= time.Hour })
+	var billed []time.Time
+	for _, o := range s.sent {
+		switch {
+		case o.project != c.project:
+		case o.subject == c.subject && c.at.Before(o.until):
+			before := o.result
+			if before.outcome != Needless {
+				before.outcome = Held
+			}
+			return &before
+		case o.billed:
+			billed = append(billed, o.at)
+		}
+	}
+	if c.billed && len(billed) >= perHour {
+		free := billed[0].Add(time.Hour)
+		note := fmt.Sprintf("no scan is requested before %s, since %d an hour are allowed", clockTime(free), perHour)
+		return &result{Exhausted, note, min(againAfterLimit, max(time.Second, free.Sub(c.at)))}
+	}
+	c.until, c.result = c.at.Add(hold), result{Held, "its scan is being requested; " + tryAgain, againAfterSync}
+	s.sent = append(s.sent, c)
+	return nil
 }
 
 func failed(err error) result {
 	return result{Failed, "a scan could not be requested: " + inventory.DescribeScanFailure(err) + "; " + tryAgain, againAfterFailure}
 }
 
-// isRefusal reports whether HSS refused the request itself, and not the caller or
-// the rate of calls.
+// isRefusal reports whether HSS refused the request itself, and not the caller or the rate of calls.
 func isRefusal(err error) bool {
-	var refused *hss.RefusedError
-	var answer *hss.Error
-	return !errors.As(err, &refused) && errors.As(err, &answer) && !answer.Unauthenticated() && !answer.Retryable
+	_, refused := errors.AsType[*hss.RefusedError](err)
+	answer, answered := errors.AsType[*hss.Error](err)
+	return !refused && answered && !answer.Unauthenticated() && !answer.Retryable
 }
 
 func clockTime(t time.Time) string { return t.UTC().Format("15:04:05") + " UTC" }

@@ -54,7 +54,8 @@ type Scans struct {
 	mu       sync.Mutex
 	images   map[inventory.ScanTarget]*request
 	underWay int
-	ledger   ledger
+	// sent are the calls to HSS of the last hour that cost something or must not be repeated yet.
+	sent []*call
 }
 
 // request is the last request for an image.
@@ -70,8 +71,7 @@ func New(o Options) *Scans {
 	if o.Jitter == nil {
 		o.Jitter = func() time.Duration { return rand.N(maxJitter) } //nolint:gosec // no secret
 	}
-	return &Scans{Options: o, images: map[inventory.ScanTarget]*request{},
-		ledger: ledger{held: map[string]heldRequest{}, asked: map[string][]time.Time{}}}
+	return &Scans{Options: o, images: map[inventory.ScanTarget]*request{}}
 }
 
 // Want requests scans in the background for images that a pod was refused or warned
