@@ -219,9 +219,9 @@ func (t *target) match(policies []*policy.Policy) {
 // lookedUp reports whether a decision needs what HSS knows of the image.
 func (t *target) lookedUp() bool { return t.err == nil && len(t.verdicts) > 0 }
 
-// unknown reports whether no scan result is available for the image.
+// unknown reports whether no scan result is available for the image. One of too many violates its policies instead.
 func (t *target) unknown() bool {
-	return t.err == nil && t.facts.State != policy.StateNotFound && (t.facts.State != policy.StateFound || len(t.facts.Records) == 0)
+	return t.err == nil && t.facts.Cause != policy.CauseSize && t.facts.State != policy.StateNotFound && (t.facts.State != policy.StateFound || len(t.facts.Records) == 0)
 }
 
 // display returns the image as it is shown: normalised, as a node would pull it, or

@@ -499,6 +499,10 @@ func TestWhatADecisionLacks(t *testing.T) {
 		s.When.NotFound, s.When.Unavailable = v1alpha1.ActionAllow, v1alpha1.ActionAllow
 	}
 	unknown, high := swr+"unknown:1", swr+"high:1.4"
+	var tooMany []string
+	for n := range gate.MaxImages + 1 {
+		tooMany = append(tooMany, fmt.Sprint(swr, "clean:", n))
+	}
 	for name, tt := range map[string]struct {
 		policies []*v1alpha1.ImageScanPolicy
 		request  gate.Request
@@ -512,7 +516,8 @@ func TestWhatADecisionLacks(t *testing.T) {
 		"no policy evaluates it":         {nil, pod(unknown), nil, nil},
 		"a reference that can't be read": {all(strict("a")), pod("Prod/App:1"), nil, nil},
 		"HSS is unreachable, though one policy allows that": {all(strict("a"), strict("b", allow), strict("c", onlyClean)), pod(swr+"clean:1", swr+"gone:1"), []string{"a", "b"}, nil},
-		"bad as it is": {all(strict("a")), pod(high), nil, nil},
+		"bad as it is":    {all(strict("a")), pod(high), nil, nil},
+		"too many images": {all(strict("a")), pod(tooMany...), nil, nil}, // the audit counts a violation, as the webhook denies
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -135,12 +135,6 @@ func (c *cache[K, V]) note(was, becomes *answer[V]) {
 	}
 }
 
-// drop forgets what is known of a key.
-func (c *cache[K, V]) drop(k K) {
-	c.full.Invalidate(k)
-	c.empty.Invalidate(k)
-}
-
 // replace caches an answer that has a value in the place of another, unless that is not there any more.
 func (c *cache[K, V]) replace(k K, was, becomes *answer[V]) {
 	c.full.Compute(k, func(is *answer[V], found bool) (*answer[V], otter.ComputeOp) {
@@ -209,14 +203,13 @@ func (c *cache[K, V]) fetch(ctx context.Context, k K, seen *answer[V], l lane) (
 func (c *cache[K, V]) join(ctx context.Context, k K, seen *answer[V], l lane) (*lookup[V], error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	u, found := c.lookups[k]
-	if !found {
-		u = c.newLookup(ctx)
-		if now := c.get(k); now != nil && now != seen && (now.isKnown() || now.failed != nil) {
-			if u.answer = now; now.failed != nil {
-				u.answer, u.err = nil, now.failed.err
+	u := c.lookups[k]
+	if u == nil {
+		u = &lookup[V]{done: make(chan struct{})}
+		if now := c.get(k); now != seen && (now.isKnown() || now.lastFailure() != nil) {
+			if u.err = now.lastFailure(); u.err == nil {
+				u.answer = now
 			}
-			u.cancel()
 			close(u.done)
 			return u, nil
 		}
@@ -224,42 +217,22 @@ func (c *cache[K, V]) join(ctx context.Context, k K, seen *answer[V], l lane) (*
 	if !u.begun && !slices.Contains(u.lanes, l) {
 		place, err := k.endpoint().project.enqueue(l)
 		if err != nil {
-			if !found {
-				u.cancel()
-			}
 			return nil, err
+		}
+		if u.waiting == nil {
+			u.waiting, u.cancel = context.WithCancel(tracing.Join(c.inventory.base, ctx)) //nolint:gosec // run and leave call it
 		}
 		u.lanes = append(u.lanes, l)
 		go func() {
 			defer place.leave()
 			place.await(u.waiting)
-			if c.begin(k, u) {
-				c.run(k, u)
-			}
+			c.run(k, u)
 		}()
 	}
 	tracing.Link(ctx, trace.SpanContextFromContext(u.waiting)) //nolint:contextcheck // another caller's
 	c.lookups[k] = u
 	u.callers++
 	return u, nil
-}
-
-func (c *cache[K, V]) newLookup(ctx context.Context) *lookup[V] {
-	u := &lookup[V]{done: make(chan struct{})}
-	u.waiting, u.cancel = context.WithCancel(tracing.Join(c.inventory.base, ctx)) //nolint:gosec // run and leave call it
-	return u
-}
-
-// begin reports whether a look-up is to be run: it is needed, and no other slot began it.
-func (c *cache[K, V]) begin(k K, u *lookup[V]) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if u.begun || c.lookups[k] != u {
-		return false
-	}
-	u.begun = true
-	u.cancel()
-	return true
 }
 
 // leave ends the wait of a look-up for its slot if no other caller needs it.
@@ -280,13 +253,20 @@ func (c *cache[K, V]) refresh(k K, a *answer[V]) {
 	}
 }
 
-// run runs a look-up that has a slot.
+// run runs a look-up that has a slot, unless nobody needs it any more, or another slot began it.
 func (c *cache[K, V]) run(k K, u *lookup[V]) {
+	c.mu.Lock()
+	begins := !u.begun && c.lookups[k] == u
+	u.begun = u.begun || begins
+	c.mu.Unlock()
+	if !begins {
+		return
+	}
+	u.cancel() // it needs no other slot
 	u.answer, u.err = c.load(withAttempt(tracing.Join(c.inventory.base, u.waiting), &u.attempt), k)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.lookups, k)
-	u.cancel()
 	close(u.done)
 }
 

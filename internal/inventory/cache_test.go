@@ -667,13 +667,10 @@ func TestWhatIsInUseIsRefreshedBeforeItGrowsOld(t *testing.T) {
 	})
 }
 
-func TestStartEndsWithItsContextAndBeginsOnce(t *testing.T) {
+func TestStartEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	w := &world{rows: []hss.Image{row()}}
 	live(t, w, func(t *testing.T, i *inventory.Inventory) {
-		if err := i.Start(t.Context()); err == nil || err.Error() != "the inventory was started already" {
-			t.Errorf("a second Start ended with %v", err)
-		}
 		if i.NeedLeaderElection() {
 			t.Error("only a leader would refresh")
 		}
@@ -824,23 +821,6 @@ func TestTheCacheIsBoundedInBytes(t *testing.T) {
 	if s.Bytes > most+100_000 || s.Images < 50 {
 		t.Errorf("%+v", s)
 	}
-}
-
-// During an outage, images that are not known are refused for hours.
-func TestALookUpThatIsRefusedLeavesNothingBehind(t *testing.T) {
-	const n = 20_000
-	i := open(t, &world{cut: &hss.Error{StatusCode: 503, RetryAfter: time.Hour}}, inventory.Options{})
-	i.Facts(t.Context(), reference(t, app))
-	before := heap()
-	for m := range n {
-		if f := i.Facts(t.Context(), referenceOf(typical(m))); f.State != policy.StateUnavailable {
-			t.Fatalf("got %v", f.State)
-		}
-	}
-	if grown := int(heap()) - int(before); grown > n*20 {
-		t.Errorf("%d look-ups left %d bytes behind", n, grown)
-	}
-	runtime.KeepAlive(i)
 }
 
 // echo answers every request with its one row.

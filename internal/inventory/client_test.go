@@ -337,37 +337,6 @@ func TestTheRealClientAsksAServerThatMatchesLooselyAndRepeatsRows(t *testing.T) 
 	}
 }
 
-func TestTheRealClientAndAServerInTrouble(t *testing.T) {
-	t.Parallel()
-	type testCase struct {
-		fault   hsstest.Fault
-		want    string
-		timeout time.Duration
-	}
-	each(t, map[string]testCase{
-		"an empty 200":            {hsstest.EmptyFault(), "HSS answered 200", time.Minute},
-		"a 200 without list":      {hsstest.NoDataListFault(), "HSS answered 200", time.Minute},
-		"an error that's a 200":   {hsstest.ErrorFault(http.StatusOK, "HSS.0010", "denied"), "HSS answered 200 HSS.0010: denied", time.Minute},
-		"no permission":           {hsstest.ErrorFault(http.StatusBadRequest, "HSS.0013", "no permission"), "HSS answered 400 HSS.0013: no permission", time.Minute},
-		"a page for people":       {hsstest.HTMLFault(http.StatusNotFound), "HSS answered 404", time.Minute},
-		"garbage":                 {hsstest.GarbageFault(), "HSS answered 200", time.Minute},
-		"Retry-After in an hour":  {hsstest.ThrottleFault("3600"), "HSS answered 429 APIGW.0308", time.Minute},
-		"answers that never come": {hsstest.HangFault(), "HSS", 300 * time.Millisecond},
-		"broken connections":      {hsstest.ResetFault(), "HSS could not be called: rows from 0 on: ", time.Minute},
-	}, func(t *testing.T, test testCase) {
-		server := hsstest.NewServer(hsstest.WithImages(served("app", "1")))
-		defer server.Close()
-		i := against(t, server, func(c *config.Configuration) {
-			c.Projects[0].RequestTimeout = config.Duration(test.timeout)
-		})
-		server.Inject(test.fault.Times(0))
-		got, _ := within(t, i, patience, app)
-		if got.State != policy.StateUnavailable || !strings.HasPrefix(got.Reason, test.want) || strings.ContainsAny(got.Reason, "\n?") {
-			t.Errorf("got %v: %s\nwant %s", got.State, got.Reason, test.want)
-		}
-	})
-}
-
 func TestNewClientsTrustsTheConfiguredCertificates(t *testing.T) {
 	t.Parallel()
 	h := hsstest.NewHandler(hsstest.WithImages(served("app", "1")))

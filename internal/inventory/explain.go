@@ -33,8 +33,8 @@ type ExplainedQuery struct {
 
 // ExplainedRow is a row that HSS sent.
 type ExplainedRow struct {
-	// ID, Image, Type, Registry, Digest and ScanStatus identify it.
-	ID, Image, Type, Registry, Digest, ScanStatus string
+	hss.Image
+
 	// Misfit says why it is not the wanted image, or that it cannot be read; empty if it fits.
 	Misfit string
 }
@@ -93,14 +93,10 @@ func (i *Inventory) explainQuery(k key, name, digest string) ExplainedQuery {
 
 func (k key) explainRow(row *hss.Image, name, digest string) ExplainedRow {
 	k.digest = digest // rows of a tag are read whatever their digest
-	why := k.misfit(row, name)
 	if row.Unreadable != "" {
-		why = "it cannot be read: " + row.Unreadable
+		return ExplainedRow{*row, "it cannot be read: " + row.Unreadable}
 	}
-	return ExplainedRow{
-		ID: row.ID, Image: row.Namespace + "/" + row.Name + ":" + row.Version, Type: string(row.Type),
-		Registry: row.RegistryName, Digest: row.Digest, ScanStatus: string(row.ScanStatus), Misfit: why,
-	}
+	return ExplainedRow{*row, k.misfit(row, name)}
 }
 
 // ExplainedList is one request to HSS for the vulnerabilities of a scan, and what it answered.

@@ -298,15 +298,13 @@ func (i *Inventory) Changes() uint64 { return i.changes.Load() }
 func (i *Inventory) Images() int { return i.records.size() }
 
 // Start keeps images that are in use fresh and synchronises the projects that are configured so, until ctx ends or
-// Close is called. It may be called once.
+// Close is called. It is called once.
 func (i *Inventory) Start(ctx context.Context) error {
 	if !i.begin() {
 		return errClosed()
 	}
 	defer i.underWay.Done()
-	if !i.started.CompareAndSwap(false, true) {
-		return errors.New("the inventory was started already")
-	}
+	i.started.Store(true)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(i.base, cancel)() //nolint:contextcheck // it ends with either

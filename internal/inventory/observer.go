@@ -38,20 +38,9 @@ type Observer interface {
 	Credentials(project, refused string)
 	// Breaker is called for each change of a project's circuit breaker.
 	Breaker(project string, state BreakerState)
-	// Synced is called for each synchronisation that ended.
-	Synced(project string, s Synchronisation)
-}
-
-// Synchronisation is what came of listing a whole project, or what changed in it.
-type Synchronisation struct {
-	// Full says that everything was listed, not only what changed.
-	Full bool
-	// Rows is how many rows HSS sent.
-	Rows int
-	// Took is how long it took.
-	Took time.Duration
-	// Err is why it is not complete, or nil.
-	Err error
+	// Synced is called when a whole project was listed, or what changed in it, with how many rows HSS sent, and why the
+	// list is not complete.
+	Synced(project string, full bool, rows int, err error)
 }
 
 type noObserver struct{}
@@ -62,7 +51,7 @@ func (noObserver) Listed(string, Outcome)                                       
 func (noObserver) AskedVulnerabilities(context.Context, string, time.Duration, error) {}
 func (noObserver) Credentials(string, string)                                         {}
 func (noObserver) Breaker(string, BreakerState)                                       {}
-func (noObserver) Synced(string, Synchronisation)                                     {}
+func (noObserver) Synced(string, bool, int, error)                                    {}
 
 // Stats are the sizes and states of an inventory at one moment.
 type Stats struct {

@@ -13,8 +13,7 @@ import (
 // registry is a configured registry with the project that scans it.
 type registry struct {
 	config.Registry
-	template template
-	project  *project
+	project *project
 }
 
 // key is what one look-up is for. The digest is empty unless the reference has no tag: all digests of a tag share one
@@ -62,7 +61,7 @@ func (i *Inventory) compile(o *Options) error {
 		i.projects = append(i.projects, p)
 	}
 	for n := range c.Registries {
-		r := &registry{Registry: c.Registries[n], template: newTemplate(&c.Registries[n])}
+		r := &registry{Registry: c.Registries[n]}
 		r.project = byName[c.ProjectOf(&r.Registry).Name]
 		r.project.registries = append(r.project.registries, r)
 		for _, host := range r.Hosts {
@@ -72,15 +71,14 @@ func (i *Inventory) compile(o *Options) error {
 	return nil
 }
 
-// locate finds the registry that claims a reference and what HSS calls the
-// image there, or returns why there is none.
+// locate finds the registry that claims a reference and what HSS calls the image there, or returns why there is none.
 func (i *Inventory) locate(ref *image.Reference) (key, string) {
 	registries := i.claims[ref.Host]
 	if len(registries) == 0 {
 		return key{}, fmt.Sprintf("no configured registry claims host %q", ref.Host)
 	}
 	for _, r := range registries {
-		namespace, name, fits := r.template.split(ref.Path)
+		namespace, name, fits := r.split(ref.Path)
 		if !fits || (len(r.Namespaces) > 0 && !slices.Contains(r.Namespaces, namespace)) {
 			continue
 		}
@@ -97,7 +95,7 @@ func (i *Inventory) locate(ref *image.Reference) (key, string) {
 func refusal(registries []*registry, ref *image.Reference) string {
 	reasons := make([]string, 0, len(registries))
 	for _, r := range registries {
-		if namespace, _, fits := r.template.split(ref.Path); fits {
+		if namespace, _, fits := r.split(ref.Path); fits {
 			reasons = append(reasons, fmt.Sprintf("registry %q does not hold namespace %q", r.Name, namespace))
 			continue
 		}
@@ -124,38 +122,21 @@ func invalidForHSS(k key, ref *image.Reference) string {
 	}
 }
 
-// template is the path of a registry's configuration, without its last
-// segment, which is always {name}.
-type template struct {
-	segments  []string
-	namespace string
-}
-
-func newTemplate(r *config.Registry) template {
-	segments := strings.Split(r.Path, "/")
-	t := template{segments: segments[:len(segments)-1]}
-	if !slices.Contains(segments, "{namespace}") && len(r.Namespaces) == 1 {
-		t.namespace = r.Namespaces[0]
+// split splits a path by that of the registry's configuration, whose last segment is always {name}. It reports whether
+// the path fits.
+func (r *registry) split(path string) (namespace, name string, fits bool) {
+	if len(r.Namespaces) == 1 {
+		namespace = r.Namespaces[0] // unless the path has one
 	}
-	return t
-}
-
-// split splits a path. It reports whether the path fits.
-func (t template) split(path string) (namespace, name string, fits bool) {
-	namespace = t.namespace
-	for _, segment := range t.segments {
+	for segment, pattern, follows := strings.Cut(r.Path, "/"); follows; segment, pattern, follows = strings.Cut(pattern, "/") {
 		head, rest, more := strings.Cut(path, "/")
-		if !more || head == "" {
+		switch {
+		case !more || head == "":
 			return "", "", false
-		}
-		switch segment {
-		case "{namespace}":
+		case segment == "{namespace}":
 			namespace = head
-		case "*":
-		default:
-			if head != segment {
-				return "", "", false
-			}
+		case segment != "*" && head != segment:
+			return "", "", false
 		}
 		path = rest
 	}

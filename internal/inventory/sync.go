@@ -67,18 +67,12 @@ func (i *Inventory) jitter(d time.Duration) time.Duration {
 
 func (s *syncer) now() time.Time { return s.inventory.clock.Now() }
 
-// report passes on what came of a list that began at a time.
-func (s *syncer) report(full bool, rows int, begun time.Time, err error) {
-	s.inventory.observer.Synced(s.name, Synchronisation{Full: full, Rows: rows, Took: s.inventory.clock.Since(begun), Err: err})
-}
-
 // run synchronises until ctx ends.
 func (s *syncer) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		begun := s.now()
 		if err := guarded(ctx, s.listWhatIsDue); err != nil {
 			s.nextFull = s.now().Add(s.interval)
-			s.report(false, 0, begun, err)
+			s.inventory.observer.Synced(s.name, false, 0, err)
 		}
 		next := s.nextFull
 		if !s.begun.IsZero() && s.nextPoll.Before(next) {
@@ -109,14 +103,14 @@ func (s *syncer) full(ctx context.Context) {
 		s.nextFull = s.now().Add(s.inventory.jitter(min(s.interval<<min(s.failed, 10), fullInterval)))
 		s.failed++
 		if ctx.Err() == nil {
-			s.report(true, list.rows, begun, err)
+			s.inventory.observer.Synced(s.name, true, list.rows, err)
 		}
 		return
 	}
 	list.confirm()
 	s.begun, s.since, s.failed = begun, begun, 0
 	s.nextFull = begun.Add(s.inventory.jitter(fullInterval))
-	s.report(true, list.rows, begun, list.lacks)
+	s.inventory.observer.Synced(s.name, true, list.rows, list.lacks)
 	s.poll(ctx)
 }
 
@@ -153,7 +147,7 @@ func (s *syncer) poll(ctx context.Context) {
 	case ctx.Err() != nil:
 		return
 	}
-	s.report(false, list.rows, begun, err)
+	s.inventory.observer.Synced(s.name, false, list.rows, err)
 }
 
 // pages lists page after page to the end. The error is an *hss.IncompleteListError if rows were missing. Rows that were

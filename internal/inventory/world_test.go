@@ -30,10 +30,8 @@ type world struct {
 	latency time.Duration
 	// trouble, if set, is called with each question and may fail it.
 	trouble func(hss.ListRequest) error
-	// meanwhile, if set, is called after each page was read.
-	meanwhile func(w *world, r hss.ListRequest)
-	loose     bool  // ignores every filter, as HSS may
-	cut       error // after the last row
+	loose   bool  // ignores every filter, as HSS may
+	cut     error // after the last row
 	// total, if set, is what the world takes for its number of rows.
 	total    int
 	underWay int
@@ -108,9 +106,6 @@ func (w *world) List(ctx context.Context, r hss.ListRequest) (*hss.ListResponse,
 	}
 	page := &hss.ListResponse{Total: max(w.total, len(found))}
 	page.Images = slices.Clone(found[min(r.Offset, len(found)):min(r.Offset+r.Limit, len(found))])
-	if w.meanwhile != nil {
-		w.meanwhile(w, r)
-	}
 	return page, nil
 }
 
@@ -418,15 +413,15 @@ func (n *notes) Breaker(project string, state inventory.BreakerState) {
 	n.add("breaker " + project + " " + string(state))
 }
 
-func (n *notes) Synced(project string, s inventory.Synchronisation) {
-	n.add(fmt.Sprintf("synced %s full=%t rows=%d failed=%t", project, s.Full, s.Rows, s.Err != nil))
+func (n *notes) Synced(project string, full bool, rows int, err error) {
+	n.add(fmt.Sprintf("synced %s full=%t rows=%d failed=%t", project, full, rows, err != nil))
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if s.Full {
-		n.full = s.Err
+	if full {
+		n.full = err
 		return
 	}
-	n.changes = s.Err
+	n.changes = err
 }
 
 func (n *notes) errs() (full, changes error) {

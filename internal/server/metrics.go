@@ -100,14 +100,14 @@ func (m *lookupMetrics) Breaker(project string, state inventory.BreakerState) {
 }
 
 // Synced counts a synchronisation, and logs what failed.
-func (m *lookupMetrics) Synced(project string, s inventory.Synchronisation) {
+func (m *lookupMetrics) Synced(project string, full bool, rows int, err error) {
 	kind := "changes"
-	if s.Full {
+	if full {
 		kind = "full"
 	}
-	m.synced.WithLabelValues(project, kind, outcomeOf(s.Err)).Inc()
-	if s.Err != nil {
-		m.log.Warn("the project was not synchronised in full", "project", project, "kind", kind, "rows", s.Rows, "error", s.Err)
+	m.synced.WithLabelValues(project, kind, outcomeOf(err)).Inc()
+	if err != nil {
+		m.log.Warn("the project was not synchronised in full", "project", project, "kind", kind, "rows", rows, "error", err)
 	}
 }
 

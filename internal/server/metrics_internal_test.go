@@ -57,8 +57,8 @@ func TestWhatTheInventoryTellsIsCountedAndLogged(t *testing.T) {
 	for _, state := range []inventory.BreakerState{inventory.BreakerOpen, inventory.BreakerHalfOpen, inventory.BreakerClosed} {
 		m.Breaker("bj4", state)
 	}
-	m.Synced("bj4", inventory.Synchronisation{Full: true, Rows: 7})
-	m.Synced("bj4", inventory.Synchronisation{Rows: 1, Err: errors.New("cut off")})
+	m.Synced("bj4", true, 7, nil)
+	m.Synced("bj4", false, 1, errors.New("cut off"))
 	want := []string{
 		"hssgate_hss_lookup_duration_seconds{outcome=failure,project=bj4} 1",
 		"hssgate_hss_lookup_duration_seconds{outcome=success,project=bj4} 1",
