@@ -56,8 +56,11 @@ func (e *evaluation) lookUp(ctx context.Context) {
 		case !t.lookedUp():
 		case wanted > MaxImages:
 			t.facts = tooMany(t.ref, wanted)
-		case !e.gate.known(t):
-			missing = append(missing, t)
+		default:
+			known := false
+			if t.facts, known = e.gate.Facts.Known(t.ref); !known {
+				missing = append(missing, t)
+			}
 		}
 	}
 	if len(missing) == 0 {
@@ -65,7 +68,7 @@ func (e *evaluation) lookUp(ctx context.Context) {
 	}
 	ctx, done := leaveTime(policy.WithNamespace(ctx, e.request.Namespace))
 	defer done()
-	inParallel(missing, func(t *target) { t.facts = e.gate.fetch(ctx, t.ref) })
+	inParallel(missing, func(t *target) { e.gate.fetch(ctx, t) })
 }
 
 // leaveTime returns a context that ends a little before ctx does, so that what is
@@ -81,7 +84,7 @@ func leaveTime(ctx context.Context) (context.Context, context.CancelFunc) {
 
 func inParallel(targets []*target, do func(*target)) {
 	if len(targets) == 1 {
-		do(targets[0])
+		targets[0].guarded(do)
 		return
 	}
 	var wg sync.WaitGroup
@@ -90,10 +93,22 @@ func inParallel(targets []*target, do func(*target)) {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			do(t)
+			t.guarded(do)
 		})
 	}
 	wg.Wait()
+}
+
+// guarded turns a panic into an unavailable result: in a goroutine of its own it would end the process.
+func (t *target) guarded(do func(*target)) {
+	defer func() {
+		if r := recover(); r != nil {
+			t.facts = policy.Facts{
+				State: policy.StateUnavailable, Cause: policy.CauseConfiguration, Reason: fmt.Sprintf("internal error: %v", r),
+			}
+		}
+	}()
+	do(t)
 }
 
 // tooMany returns the facts of one of too many images.
@@ -105,30 +120,11 @@ func tooMany(ref image.Reference, images int) policy.Facts {
 	}
 }
 
-// known sets fresh facts, if there are any.
-func (g *Gate) known(t *target) (ok bool) {
-	defer func() {
-		if recover() != nil {
-			ok = false // fetch reports it
-		}
-	}()
-	t.facts, ok = g.Facts.Known(t.ref)
-	return ok
-}
-
-// fetch turns a panic into an unavailable result: in a goroutine of its own it would
-// end the process.
-func (g *Gate) fetch(ctx context.Context, ref image.Reference) (facts policy.Facts) {
+// fetch sets the facts, and waits for them.
+func (g *Gate) fetch(ctx context.Context, t *target) {
 	ctx, span := tracing.Start(ctx, tracing.SpanLookup)
-	defer func() {
-		if r := recover(); r != nil {
-			facts = policy.Facts{
-				State: policy.StateUnavailable, Cause: policy.CauseConfiguration, Reason: fmt.Sprintf("internal error: %v", r),
-			}
-		}
-		endLookup(span, &ref, &facts)
-	}()
-	return g.Facts.Facts(ctx, ref)
+	defer func() { endLookup(span, &t.ref, &t.facts) }()
+	t.facts = g.Facts.Facts(ctx, t.ref)
 }
 
 func endLookup(span trace.Span, ref *image.Reference, f *policy.Facts) {

@@ -92,9 +92,6 @@ func (e *evaluation) fetchVulnerabilities(ctx context.Context, wanted []*target)
 		}
 		until, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
-		defer func() {
-			_ = recover() // then the numbers decide
-		}()
 		t.facts = e.gate.Facts.WithVulnerabilities(until, t.ref, t.facts, t.wait == forVerdict)
 	})
 }

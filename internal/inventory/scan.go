@@ -25,9 +25,8 @@ type scanClient interface {
 // ScanTarget is an image whose project scans on demand: see internal/scan. It is
 // comparable.
 type ScanTarget struct {
-	inventory *Inventory
-	key       key
-	pinned    string // the digest that goes with a tag
+	key    key
+	pinned string // the digest that goes with a tag
 }
 
 // ScanTarget returns the image to scan. ok is false if its project does not scan
@@ -37,7 +36,7 @@ func (i *Inventory) ScanTarget(ref *image.Reference) (t ScanTarget, ok bool) {
 	if reason != "" || !k.project().scanOnDemand.Enabled {
 		return ScanTarget{}, false
 	}
-	return ScanTarget{inventory: i, key: k.clone(), pinned: strings.Clone(ref.Digest)}, true
+	return ScanTarget{key: k.clone(), pinned: strings.Clone(ref.Digest)}, true
 }
 
 // String returns the image.
@@ -54,7 +53,8 @@ func (t ScanTarget) MaxPerHour() int { return t.key.project().scanOnDemand.MaxPe
 
 // Rows returns the image's rows as HSS lists them now, and keeps them for look-ups.
 func (t ScanTarget) Rows() (rows []hss.Image, err error) {
-	i, k, at := t.inventory, t.key, &attempt{}
+	k, at := t.key, &attempt{}
+	i := k.project().inventory
 	err = k.project().callIn(withAttempt(i.base, at), background, k.project().images, func(ctx context.Context) (err error) {
 		rows, err = k.rows(ctx)
 		return err
@@ -108,7 +108,7 @@ func (t ScanTarget) call(f func(context.Context, *project, scanClient) error) er
 	if !ok {
 		return fmt.Errorf("the client %T cannot request scans", p.client)
 	}
-	return p.callIn(t.inventory.base, background, nil, func(ctx context.Context) error { return f(ctx, p, c) })
+	return p.callIn(p.inventory.base, background, nil, func(ctx context.Context) error { return f(ctx, p, c) })
 }
 
 // is reports whether a registry of HSS is the configured one: of its type, name and

@@ -21,9 +21,6 @@ const (
 	fullInterval = time.Hour
 	// overlap is how far back a list of changes reaches behind the one before: HSS's clock may be behind.
 	overlap = 15 * time.Minute
-	// pageTries is how often a page is tried, with waits that double: a list is worth half a minute.
-	pageTries = 6
-	firstWait = time.Second
 )
 
 // pager lists single pages; *hss.Client implements it.
@@ -174,8 +171,8 @@ func (s *syncer) pages(ctx context.Context, r hss.ListRequest, each func([]hss.I
 	return walk.Err()
 }
 
-// page lists one page, and tries again unless HSS, being well, refused the call. The first list is more urgent than later
-// ones. A page far down a list, which HSS may be slow to find though it is well, does not count for the breaker.
+// page lists one page. The first list is more urgent than later ones. A page far down a list, which HSS may be slow to find
+// though it is well, does not count for the breaker.
 func (s *syncer) page(ctx context.Context, r hss.ListRequest) (page *hss.ListResponse, err error) {
 	l, e := background, s.images
 	if s.begun.IsZero() {
@@ -184,23 +181,10 @@ func (s *syncer) page(ctx context.Context, r hss.ListRequest) (page *hss.ListRes
 	if r.Offset > 0 {
 		e = nil
 	}
-	for try := range pageTries {
-		if try > 0 {
-			sleep(ctx, s.inventory.jitter(firstWait<<(try-1)))
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		err = s.callIn(ctx, l, e, func(ctx context.Context) (err error) {
-			page, err = s.pager.List(ctx, r)
-			return err
-		})
-		_, refused := errors.AsType[*hss.RefusedError](err)
-		if refused || kindOf(err).isHealthy() {
-			return page, err
-		}
-	}
-	return nil, err
+	return page, s.callIn(ctx, l, e, func(ctx context.Context) (err error) {
+		page, err = s.pager.List(ctx, r)
+		return err
+	})
 }
 
 // rowHash returns a short name of a row.

@@ -168,24 +168,6 @@ func TestAListThatIsCutChangesNothing(t *testing.T) {
 	}
 }
 
-func TestAShortHiccupDoesNotCutAList(t *testing.T) {
-	t.Parallel()
-	w, failures := &world{rows: today(900)}, 0
-	w.trouble = func(r hss.ListRequest) error {
-		if r.Offset == 400 && failures < 4 {
-			failures++
-			return &hss.Error{StatusCode: 502}
-		}
-		return nil
-	}
-	live(t, w, func(t *testing.T, i *inventory.Inventory) {
-		time.Sleep(time.Minute)
-		if _, ok := i.Known(reference(t, ofImage(899))); !ok || failures != 4 {
-			t.Errorf("known %v after %d failures", ok, failures)
-		}
-	}, synchronised)
-}
-
 func TestSeveralRowsOfOneImageStandTogether(t *testing.T) {
 	t.Parallel()
 	rows := today(500)
