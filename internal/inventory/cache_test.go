@@ -717,6 +717,31 @@ func TestWarmLooksUpWhatRuns(t *testing.T) {
 	})
 }
 
+func TestWarmWaitsForAListNoLongerThanHalfOfItsTime(t *testing.T) {
+	t.Parallel()
+	for cut, singly := range map[bool]int{false: 0, true: 5} {
+		w := &world{rows: today(5), latency: time.Second}
+		w.failIf(func(r hss.ListRequest) error {
+			if cut && r.ImageName == "" {
+				return errors.New("too many rows")
+			}
+			return nil
+		})
+		live(t, w, func(t *testing.T, i *inventory.Inventory) {
+			ctx, cancel := contextFor(t, 20*time.Second)
+			defer cancel()
+			begun := time.Now()
+			if err := warm(ctx, t, i, 0, 5); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(begun); took > 12*time.Second {
+				t.Errorf("it took %s", took)
+			}
+			wantCalls(t, w.singly(), singly)
+		}, synchronised)
+	}
+}
+
 func TestWarmReportsWhatFails(t *testing.T) {
 	t.Parallel()
 	w := &world{rows: today(30)}

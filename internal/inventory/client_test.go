@@ -301,42 +301,6 @@ func served(name, version string) hsstest.Image {
 	}
 }
 
-func TestTheRealClientAsksAServerThatMatchesLooselyAndRepeatsRows(t *testing.T) {
-	t.Parallel()
-	rows := []hsstest.Image{served("app", "1"), served("my-app", "1"), served("app", "1.1"), served("team$app", "1")}
-	for n := range 450 {
-		rows = append(rows, served("app", fmt.Sprintf("1-%d", n)))
-	}
-	dev := served("app", "1")
-	dev.Namespace = "prod-dev"
-	harbor := served("app", "1")
-	harbor.ImageType = "harbor"
-	rows = append(rows, dev, harbor)
-	server := hsstest.NewServer(hsstest.WithImages(rows...), hsstest.WithSubstringMatching(), hsstest.WithRepeatedRows(), hsstest.WithShuffledRows(7))
-	defer server.Close()
-	i := against(t, server)
-	for ref, want := range map[string]string{
-		app:                                                    "app:1",
-		app + "@" + digest("a"):                                "app:1",
-		"swr.example.com/prod/app:1-449":                       "app:1-449",
-		"swr.example.com/prod/team/app:1":                      "team$app:1",
-		"swr.example.com/prod/pp:1":                            "",
-		"swr.example.com/rod/app:1":                            "",
-		app + "@" + digest("b"):                                "",
-		"swr.example.com/prod/my-app@" + digest("a"):           "my-app:1",
-		"swr.example.com/prod/app:" + strings.Repeat("1", 100): "",
-	} {
-		got, _ := within(t, i, patience, ref)
-		var names []string
-		for _, r := range got.Records {
-			names = append(names, r.Name+":"+r.Version)
-		}
-		if names := strings.Join(names, " "); names != want || (got.State != policy.StateFound && got.State != policy.StateNotFound) {
-			t.Errorf("%s: got %q, want %q (%v: %s)", ref, names, want, got.State, got.Reason)
-		}
-	}
-}
-
 func TestNewClientsTrustsTheConfiguredCertificates(t *testing.T) {
 	t.Parallel()
 	h := hsstest.NewHandler(hsstest.WithImages(served("app", "1")))

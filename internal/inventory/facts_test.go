@@ -314,7 +314,6 @@ func TestKnownAndTheBackgroundSayWhatFactsSays(t *testing.T) {
 	each(t, map[string]testCase{
 		"by tag":              {app, []hss.Image{row()}},
 		"by tag and digest":   {app + "@" + digest("a"), []hss.Image{row()}},
-		"by digest alone":     {"swr.example.com/prod/app@" + digest("a"), []hss.Image{row()}},
 		"with another digest": {app + "@" + digest("b"), []hss.Image{row()}},
 		"one architecture":    {app + "@" + digest("c"), []hss.Image{row(multi)}},
 		"several rows":        {app, []hss.Image{row(), row(multi, func(r *hss.Image) { r.ID = "2" })}},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -18,9 +19,10 @@ const maxWarming = 64
 // goroutine at a time and must not block.
 type Progress func(images, known int)
 
-// Warm looks up the images of references, each once, unless they are fresh. The error says how many images are not known
-// then, and why the first is not.
+// Warm looks up the images of references, each once, unless they are fresh. Up to half of ctx's time it waits for the
+// first lists of synchronised projects. The error says how many images are not known at the end, and why the first is not.
 func (i *Inventory) Warm(ctx context.Context, refs iter.Seq[image.Reference], p Progress) error {
+	i.awaitLists(ctx)
 	var mu sync.Mutex
 	images, known := 0, 0
 	count := func(moreImages, moreKnown int) {
@@ -54,4 +56,18 @@ func (i *Inventory) Warm(ctx context.Context, refs iter.Seq[image.Reference], p 
 		return fmt.Errorf("%d of %d images could not be looked up ahead of time, the first since %w", images-known, images, err)
 	}
 	return nil
+}
+
+// awaitLists waits for the first lists of synchronised projects.
+func (i *Inventory) awaitLists(ctx context.Context) {
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+	}
+	for _, p := range i.projects {
+		for p.syncer != nil && p.coverage.Load() == nil && ctx.Err() == nil {
+			sleep(ctx, 10*time.Millisecond)
+		}
+	}
 }

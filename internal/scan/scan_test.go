@@ -447,15 +447,12 @@ func TestWhichRowsAreScanned(t *testing.T) {
 			i.AssociationImages = []hsstest.Architecture{{ScanStatus: "success"}, {ScanStatus: "unscan"}}
 		}, "a scan was requested", 1},
 		"the scan of one architecture just failed": {of("success", at.Add(-time.Hour), "success", "failed"), "its scan failed, and is not repeated so soon", 0},
-		"that of one failed a while ago":           {of("success", at.Add(-48*time.Hour), "success", "failed"), "a scan was requested", 1},
 		"one architecture is too large":            {of("success", at.Add(-48*time.Hour), "image_oversized", "failed"), "its scan failed", 0},
 		"one architecture is being scanned":        {of("success", at, "failed", "scanning"), "it is being scanned; try again", 0},
-		"all its architectures are scanned":        {of("success", at, "success", "success"), "HSS has scanned it meanwhile", 0},
 		"none of its architectures are listed": {func(i *hsstest.Image) {
 			i.ScanStatus, i.LatestScanTime, i.MultiArch = "success", at, true
 		}, "HSS shows no result that can be evaluated", 0},
 		"its status is unknown":                  {of("paused", at), "HSS shows no result that can be evaluated", 0},
-		"the status of one is unknown":           {of("success", at, "success", "paused"), "HSS shows no result that can be evaluated", 0},
 		"one has no status":                      {of("success", at, "success", ""), "HSS shows no result that can be evaluated", 0},
 		"its status is unknown, and it is newer": {func(i *hsstest.Image) { of("paused", at.Add(-time.Hour))(i); i.LatestUpdateTime = at }, "a scan was requested", 1},
 	} {
@@ -520,24 +517,5 @@ func TestTooManyImagesAtOnceAreRefusedHonestly(t *testing.T) {
 	}
 	if want := "no scan was requested, since too many images wait for one; try again in about 1m"; last != want {
 		t.Errorf("got %q, want %q", last, want)
-	}
-}
-
-// TestWhatARequestReadsCountsAsAChange: the audit evaluates running pods again then.
-func TestWhatARequestReadsCountsAsAChange(t *testing.T) {
-	t.Parallel()
-	w := newWard(t, hsstest.WithImages(unscanned()))
-	s, _ := w.replica(t)
-	ref := reference(t, app)
-	s.Inventory.Facts(t.Context(), ref)
-	w.server.SetImages(unscanned(func(i *hsstest.Image) { i.ScanStatus = "scanning" }))
-	target, _ := s.Inventory.ScanTarget(&ref)
-	for range 2 {
-		if _, err := target.Rows(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if n := s.Inventory.Changes(); n != 1 {
-		t.Errorf("%d changes, want 1", n)
 	}
 }
