@@ -125,7 +125,8 @@ func (x *explanation) lookup(l inventory.Explanation) {
 			if row.Misfit != "" {
 				fit = "it does not fit: " + row.Misfit
 			}
-			x.addf(2, "row %d: %s, %s, registry %q, id %q, scan %s, digest %q: %s", i+1, row.Image, row.Type, row.Registry, row.ID, row.ScanStatus, row.Digest, fit)
+			x.addf(2, "row %d: %s/%s:%s, %s, registry %q, id %q, scan %s, digest %q: %s", i+1, row.Namespace, row.Name, row.Version, row.Type, row.RegistryName, row.ID,
+				row.ScanStatus, row.Digest, fit)
 		}
 		if q.More > 0 {
 			x.addf(2, "and %d more rows", q.More)
