@@ -2,6 +2,9 @@ package tracing
 
 import (
 	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/attribute"
@@ -31,8 +34,36 @@ func (c *call) RoundTrip(r *http.Request) (*http.Response, error) {
 	span := trace.SpanFromContext(r.Context())
 	span.SetAttributes(attribute.String("hss.project", c.project))
 	response, err := c.RoundTripper.RoundTrip(r)
-	if err == nil {
-		span.SetAttributes(attribute.String("hss.request_id", response.Header.Get("X-Request-Id")))
+	if err != nil {
+		return nil, &safeError{err, withoutSecrets(r, err.Error())}
 	}
-	return response, err
+	if id := response.Header.Get("X-Request-Id"); id != "" {
+		span.SetAttributes(attribute.String("hss.request_id", withoutSecrets(r, id)))
+	}
+	return response, nil
+}
+
+// safeError is an error whose text a server may have chosen, without secrets.
+type safeError struct {
+	error
+
+	text string
+}
+
+func (e *safeError) Error() string { return e.text }
+
+// Unwrap returns the error itself.
+func (e *safeError) Unwrap() error { return e.error }
+
+// withoutSecrets returns a text without the credentials of the request, which a server may have repeated.
+func withoutSecrets(r *http.Request, text string) string {
+	for _, name := range []string{"X-Auth-Token", "X-Security-Token"} {
+		secret := r.Header.Get(name)
+		for _, form := range []string{secret, url.QueryEscape(secret), strings.Trim(strconv.Quote(secret), `"`)} {
+			if secret != "" {
+				text = strings.ReplaceAll(text, form, "[redacted]")
+			}
+		}
+	}
+	return text
 }

@@ -48,6 +48,11 @@ func TestACallToHSSIsASpan(t *testing.T) {
 		"a refusal":             {answering{response: answer(401, strings.NewReader("{}"))}, "401", map[string]string{"hss.request_id": "abc-123", "http.response.status_code": "401"}},
 		"an answer that breaks": {answering{response: answer(200, broken{})}, "connection reset", map[string]string{"hss.request_id": "abc-123"}},
 		"no answer":             {answering{err: errors.New("no such host")}, "no such host", map[string]string{}},
+		"an echo":               {answering{err: errors.New(`malformed HTTP response "secret-token"`)}, `malformed HTTP response "[redacted]"`, map[string]string{}},
+		"an echoed id": {
+			answering{response: &http.Response{StatusCode: 200, Header: http.Header{"X-Request-Id": {"secret-token"}}, Body: io.NopCloser(strings.NewReader("{}"))}},
+			"", map[string]string{"hss.request_id": "[redacted]"},
+		},
 	} {
 		spans := tracetest.NewInMemoryExporter()
 		transport := tracing.NewTransport(sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)), "main", &tt.answering)
