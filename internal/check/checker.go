@@ -111,6 +111,7 @@ func (c *Checker) evaluate(ctx context.Context, o *Object) report.Result {
 		Namespace: cmp.Or(o.Namespace, c.Namespace), Name: o.Name, Workload: o.Workload, BeforePinning: !o.running, Facts: true,
 	}
 	decision := c.gate.Decide(ctx, request)
+	decision.Unlogged = true
 	images := make([]report.Image, len(o.Workload.Uses))
 	for i, use := range o.Workload.Uses {
 		images[i] = report.NewImage(use, decision.Facts[i], c.Clock.Now())

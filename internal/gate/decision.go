@@ -50,6 +50,9 @@ type Decision struct {
 	Notices []string
 	// Scans are notes, one line each, on scans that the front requested.
 	Scans []string
+	// Unlogged reports that there is no log that a message could refer to, as at a
+	// command line.
+	Unlogged bool
 }
 
 // Violation is what one policy finds against one use of an image.

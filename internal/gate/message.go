@@ -50,6 +50,9 @@ func (d *Decision) Message() string {
 		message.WriteString("\nscan: " + line)
 	}
 	for _, advice := range advise(denials) {
+		if d.Unlogged && advice == adviseLog {
+			advice = adviseExplain
+		}
 		message.WriteString("\nto do: " + advice)
 	}
 	ofSeverity := func(f policy.Finding) bool { return f.Check == policy.CheckSeverityLevel }
@@ -182,9 +185,10 @@ var adviceOrder = []struct {
 
 const (
 	fixFindings         = "rebuild the image with fixed packages, push it, and have HSS scan it"
-	adviseLog           = "try again shortly; if it stays so, see what HSS answers in hssgate's log, or by hssgate check --explain"
+	adviseLog           = "try again shortly; if it stays so, see hssgate's log for what HSS answers"
 	adviseConfiguration = "an administrator of hssgate has to correct its configuration; " +
 		"see the condition HSSReachable of the policies and hssgate's log"
+	adviseExplain = "try again shortly; if it stays so, see what HSS answers by hssgate check --explain"
 )
 
 // noteSeverity distinguishes HSS's levels from those of CVSS, where 7 is High.

@@ -342,6 +342,6 @@ const (
 	noteSeverity        = "HSS's severity levels are not those of CVSS: its High may start at CVSS 9"
 	adviseScan          = "have HSS scan the image, or wait until its scan is done, and try again"
 	adviseName          = "check the image's name; if it is new, have HSS synchronise its registry, and scan it"
-	adviseRetry         = "try again shortly; if it stays so, see what HSS answers in hssgate's log, or by hssgate check --explain"
+	adviseRetry         = "try again shortly; if it stays so, see hssgate's log for what HSS answers"
 	adviseConfiguration = "an administrator of hssgate has to correct its configuration; see the condition HSSReachable of the policies and hssgate's log"
 )
