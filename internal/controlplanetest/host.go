@@ -13,8 +13,7 @@ import (
 // FreeAddresses returns n different addresses of this host's loopback interface,
 // as host:port, that nobody listens on. Their ports are below those that a system
 // gives to connections it makes, so that none of these takes one before it is
-// listened on. Until the test ends, their ports are taken on another loopback
-// address, so that no other call returns them, in this process or another.
+// listened on.
 func FreeAddresses(t testing.TB, n int) []string {
 	t.Helper()
 	const firstPort, lastPort, tries = 20000, 32000, 200
@@ -23,17 +22,13 @@ func FreeAddresses(t testing.TB, n int) []string {
 		if len(addresses) == n {
 			return addresses
 		}
-		port := strconv.Itoa(firstPort + rand.IntN(lastPort-firstPort))
-		reserved, err := net.Listen("tcp", net.JoinHostPort("127.0.0.3", port))
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(lastPort-firstPort)))
+		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
 		if err != nil {
 			continue
 		}
-		t.Cleanup(func() { _ = reserved.Close() })
-		address := net.JoinHostPort("127.0.0.1", port)
-		if listener, err := net.Listen("tcp", address); err == nil {
-			_ = listener.Close()
-			addresses = append(addresses, address)
-		}
+		defer listener.Close()
+		addresses = append(addresses, address)
 	}
 	t.Fatalf("found %d of %d free ports from %d to %d", len(addresses), n, firstPort, lastPort)
 	return nil
