@@ -67,6 +67,9 @@ type Config struct {
 	// Keys holds which credentials were refused. Clients that may have the same key must share it. Default: one of the
 	// client's own.
 	Keys *KeyGuard
+	// IdentifyingFields are those of registry_id, instance_id and instance_name by which the caller distinguishes
+	// images: a row in which one of them cannot be read is [Image.Anonymous]. Optional.
+	IdentifyingFields []string
 	// Now dates signatures and pauses. Default: time.Now.
 	Now func() time.Time
 }

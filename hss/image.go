@@ -233,7 +233,7 @@ func (c *Client) All(ctx context.Context, r ListRequest) iter.Seq2[Image, error]
 }
 
 func (c *Client) list(ctx context.Context, r ListRequest) (page[Image], error) {
-	return listPage(ctx, c, &call{path: "/image/registries/images", query: r.Query()}, fieldRows, readImage)
+	return listPage(ctx, c, &call{path: "/image/registries/images", query: r.Query()}, fieldRows, c.readImage)
 }
 
 const (
@@ -250,8 +250,8 @@ func imageOf(o *object) Image {
 	return Image{
 		ID: extra.text("id"), Namespace: o.text("namespace"), Name: o.text("image_name"), Version: o.text("image_version"),
 		ImageID: extra.text("image_id"), Digest: o.text("image_digest"), Type: ImageType(o.text("image_type")),
-		RegistryID: o.text("registry_id"), RegistryName: o.text("registry_name"), RegistryType: RegistryType(o.text("registry_type")),
-		InstanceID: o.text("instance_id"), InstanceName: extra.text("instance_name"), InstanceURL: extra.text("instance_url"),
+		RegistryID: extra.text("registry_id"), RegistryName: o.text("registry_name"), RegistryType: RegistryType(o.text("registry_type")),
+		InstanceID: extra.text("instance_id"), InstanceName: extra.text("instance_name"), InstanceURL: extra.text("instance_url"),
 		MultiArch: o.flag(fieldMultiArch), Architectures: architecturesOf(o),
 		ScanStatus:     ScanStatus(o.text("scan_status")),
 		ScanFailedCode: extra.prose("scan_failed_code"), ScanFailedDescription: extra.prose("scan_failed_desc"),
@@ -286,8 +286,11 @@ func architecturesOf(o *object) (list []AssociatedImage) {
 func (i *Image) UnmarshalJSON(data []byte) error { return unmarshal(data, i, imageOf) }
 
 // readImage reads a row, or marks it unreadable if a field that verdicts need cannot be read.
-func readImage(o *object) Image {
+func (c *Client) readImage(o *object) Image {
 	i := imageOf(o)
+	for _, name := range c.config.IdentifyingFields {
+		_ = o.text(name)
+	}
 	if len(o.problems) == 0 {
 		return i
 	}
@@ -300,8 +303,8 @@ func readImage(o *object) Image {
 	for n := range i.Architectures {
 		marked.Architectures = append(marked.Architectures, AssociatedImage{Digest: i.Architectures[n].Digest})
 	}
-	naming := []string{"", "namespace", "image_name", "image_version", "image_digest", "image_type", "registry_id", "registry_name", "registry_type",
-		"instance_id"}
+	naming := append([]string{"", "namespace", "image_name", "image_version", "image_digest", "image_type", "registry_name", "registry_type"},
+		c.config.IdentifyingFields...)
 	for _, p := range o.problems {
 		if slices.Contains(naming, p.field) {
 			marked = Image{Unreadable: marked.Unreadable} // half a name may be that of another image

@@ -231,9 +231,6 @@ func TestAMarkedRowHasOnlyNames(t *testing.T) {
 		`{"image_name":"app","association_images":[null]}`: {Name: "app", MultiArch: true, Unreadable: "association_images[0] is null, not an object"},
 		`{"id":7,"namespace":"prod","image_name":{}}`:      {Unreadable: "image_name is an object"},
 		`{"namespace":["prod"],"image_name":"app"}`:        {Unreadable: `namespace is a list`},
-		`{"image_name":"app","registry_id":{}}`:            {Unreadable: "registry_id is an object"},
-		`{"image_name":"app","instance_id":{}}`:            {Unreadable: "instance_id is an object"},
-		`{"image_name":"app","instance_name":{}}`:          {Name: "app"},
 		`null`: {Unreadable: "the row is null, not an object"},
 	} {
 		got, err := read(t, `{"total_num":3,"data_list":[{"id":1,"image_name":"a"},`+row+`,{"id":"2","image_name":"b","vul_num":"3"}]}`)
@@ -287,6 +284,30 @@ func TestARowOfAnotherListThatCannotBeReadIsARowError(t *testing.T) {
 	}
 	if _, err := every(client.Vulnerabilities(t.Context(), vulnerable())); err == nil || errors.As(err, &row) {
 		t.Errorf("error of no list is %v", err)
+	}
+}
+
+func TestIdentifyingFieldsMustBeReadable(t *testing.T) {
+	t.Parallel()
+	for _, field := range []string{"registry_id", "instance_id", "instance_name"} {
+		for _, identifying := range []bool{false, true} {
+			s := newScript(step{status: 200, body: `{"data_list":[{"image_name":"app","` + field + `":{}}]}`})
+			got, err := scripted(t, s, func(c *hss.Config) {
+				if identifying {
+					c.IdentifyingFields = []string{field}
+				}
+			}).List(t.Context(), hss.ListRequest{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := hss.Image{Name: "app"}
+			if identifying {
+				want = hss.Image{Unreadable: field + " is an object"}
+			}
+			if diff := cmp.Diff([]hss.Image{want}, got.Images); diff != "" {
+				t.Errorf("%s, identifying %t (-want +got):\n%s", field, identifying, diff)
+			}
+		}
 	}
 }
 

@@ -28,7 +28,7 @@ func NewClients(c *config.Configuration, userAgent string, wrap ...Wrap) (map[st
 	var failed []error
 	for i := range c.Projects {
 		p := &c.Projects[i]
-		client, err := newClient(p, keys, userAgent, wrap)
+		client, err := newClient(p, identifyingFields(c, p.Name), keys, userAgent, wrap)
 		if err != nil {
 			failed = append(failed, fmt.Errorf("project %q: %w", p.Name, err))
 			continue
@@ -41,7 +41,7 @@ func NewClients(c *config.Configuration, userAgent string, wrap ...Wrap) (map[st
 	return clients, nil
 }
 
-func newClient(p *config.Project, keys *hss.KeyGuard, userAgent string, wrap []Wrap) (*hss.Client, error) {
+func newClient(p *config.Project, identifying []string, keys *hss.KeyGuard, userAgent string, wrap []Wrap) (*hss.Client, error) {
 	endpoint := p.Endpoint
 	if endpoint == "" {
 		var err error
@@ -79,7 +79,26 @@ func newClient(p *config.Project, keys *hss.KeyGuard, userAgent string, wrap []W
 		Budget:         newBudget(p),
 		Keys:           keys,
 		Retry:          hss.RetryPolicy{Failed: func(ctx context.Context, err error) { attemptOf(ctx).noteRetry(err) }},
+
+		IdentifyingFields: identifying,
 	})
+}
+
+// identifyingFields returns the fields of a row by which a registry of the project is identified besides its name.
+func identifyingFields(c *config.Configuration, project string) []string {
+	var fields []string
+	for i := range c.Registries {
+		r := &c.Registries[i]
+		if r.Project != project {
+			continue
+		}
+		for name, value := range map[string]string{"registry_id": r.RegistryID, "instance_id": r.InstanceID} {
+			if value != "" {
+				fields = append(fields, name)
+			}
+		}
+	}
+	return fields
 }
 
 // newTransport returns a transport of the project's own, which trusts the certificates in caFile or, without one, the
