@@ -100,7 +100,10 @@ func (s *summary) addNamespace(f *findings) {
 
 // status returns what was found for a policy, as its status shows it.
 func (s *summary) status(policy string) *v1alpha1.AuditStatus {
-	status := s.of(policy).DeepCopy()
+	status := &v1alpha1.AuditStatus{}
+	if p := s.policies[policy]; p != nil {
+		status = p.DeepCopy()
+	}
 	status.Time = metav1.NewTime(s.time)
 	if g := s.graces[policy]; g != nil && g.Images > 0 {
 		status.Grace = g
