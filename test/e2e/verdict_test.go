@@ -317,6 +317,12 @@ func testNarrowedPolicies(t *testing.T, f *fixture) {
 				s.admitted(t, err)
 				return
 			}
+			eventually(t, func() error { // what only the message needs is not waited for long
+				if err = s.run(t, newPod("pod", image)); err == nil || strings.Contains(err.Error(), test.want) {
+					return nil
+				}
+				return err
+			})
 			s.denied(t, err, `pod "pod"`, []string{fmt.Sprintf(`container "app": %s — %s [policy %s-p]`, image, test.want, s.name)}, adviseRebuild)
 		})
 	}
