@@ -197,7 +197,7 @@ func TestAnExplanationAsksHSSNothing(t *testing.T) {
 	}
 }
 
-func TestOneInterruptEndsACheckThatWaitsForStandardInput(t *testing.T) { //nolint:paralleltest // check sets the loggers of libraries
+func TestOneInterruptEndsACheckThatWaitsForStandardInput(t *testing.T) { // not parallel: check sets the loggers of libraries
 	ctx, interrupt := context.WithCancel(t.Context())
 	silent, writer := io.Pipe()
 	defer writer.Close()
