@@ -255,5 +255,5 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 	}
 	w.Header().Set("Content-Type", "application/json;charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write(text) // an error means that the client has left
+	_, _ = w.Write(text) //nolint:gosec // JSON, not HTML; an error means that the client has left
 }

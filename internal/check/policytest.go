@@ -189,7 +189,7 @@ func (t *policyTest) beside(path string) string {
 
 func (t *policyTest) loadPolicies(ctx context.Context) (Resources, error) {
 	if t.Preset != "" {
-		return Preset(t.Preset) //nolint:contextcheck // validation needs no deadline
+		return Preset(t.Preset)
 	}
 	var f Files
 	for _, path := range t.Policies {

@@ -113,7 +113,7 @@ func Preset(name string) (loaded Resources, err error) {
 // would otherwise be missing.
 func LoadPolicies(ctx context.Context, f Files) (loaded Resources, err error) {
 	f.Recursive = true
-	problems, err := f.objects(ctx, loaded.add) //nolint:contextcheck // validation needs no deadline
+	problems, err := f.objects(ctx, loaded.add)
 	if err == nil {
 		err = loaded.report(problems)
 	}
