@@ -172,7 +172,7 @@ const (
 
 func (r ListRequest) texts() []text {
 	return []text{
-		{parameterEnterpriseProject, r.EnterpriseProjectID, 256}, {"namespace", r.Namespace, 128}, {fieldName, r.ImageName, 128},
+		{parameterEnterpriseProject, r.EnterpriseProjectID, 256}, {"namespace", r.Namespace, 128}, {"image_name", r.ImageName, 128},
 		{"image_version", r.ImageVersion, 64}, {"registry_name", r.RegistryName, 128}, {"image_type", string(r.ImageType), 32},
 		{"sort_key", r.SortKey, 32}, {"sort_dir", r.SortDir, 32},
 	}
@@ -238,7 +238,6 @@ func (c *Client) list(ctx context.Context, r ListRequest) (page[Image], error) {
 
 const (
 	fieldRows          = "data_list"
-	fieldName          = "image_name"
 	fieldMultiArch     = "is_multiple_arch"
 	fieldArchitectures = "association_images"
 	maxArchitectures   = 100
@@ -249,7 +248,7 @@ const (
 func imageOf(o *object) Image {
 	extra := o.optional()
 	return Image{
-		ID: extra.text("id"), Namespace: o.text("namespace"), Name: o.text(fieldName), Version: o.text("image_version"),
+		ID: extra.text("id"), Namespace: o.text("namespace"), Name: o.text("image_name"), Version: o.text("image_version"),
 		ImageID: extra.text("image_id"), Digest: o.text("image_digest"), Type: ImageType(o.text("image_type")),
 		RegistryID: extra.text("registry_id"), RegistryName: o.text("registry_name"), RegistryType: RegistryType(o.text("registry_type")),
 		InstanceID: extra.text("instance_id"), InstanceName: extra.text("instance_name"), InstanceURL: extra.text("instance_url"),
@@ -304,7 +303,7 @@ func (c *Client) readImage(o *object) Image {
 	for n := range i.Architectures {
 		marked.Architectures = append(marked.Architectures, AssociatedImage{Digest: i.Architectures[n].Digest})
 	}
-	naming := append([]string{"", "namespace", fieldName, "image_version", "image_digest", "image_type", "registry_name", "registry_type"},
+	naming := append([]string{"", "namespace", "image_name", "image_version", "image_digest", "image_type", "registry_name", "registry_type"},
 		c.config.IdentifyingFields...)
 	for _, p := range o.problems {
 		if slices.Contains(naming, p.field) {

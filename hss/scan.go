@@ -59,7 +59,7 @@ func (c *Client) StartScan(ctx context.Context, r ScanRequest) error {
 		}
 		for name, value := range map[string]string{
 			"id": i.ID, "image_id": i.ImageID, "image_digest": i.Digest, "registry_id": i.RegistryID, "registry_name": i.RegistryName,
-			"registry_type": string(i.RegistryType), fieldName: i.Name, "image_version": i.Version, "namespace": i.Namespace,
+			"registry_type": string(i.RegistryType), "image_name": i.Name, "image_version": i.Version, "namespace": i.Namespace,
 			"instance_id": i.InstanceID, "instance_url": i.InstanceURL,
 		} {
 			if value != "" {
