@@ -86,7 +86,8 @@ func (d *document) decode() (value any, err error) {
 		return nil, errSeveral
 	}
 	value = nil
-	return value, utiljson.Unmarshal(data, &value)
+	err = utiljson.Unmarshal(data, &value)
+	return value, err
 }
 
 // syntaxError names the line of the file instead of the document's, and the

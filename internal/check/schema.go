@@ -35,7 +35,8 @@ func readResource[T any](known *definitions, o *unstructured.Unstructured) (reso
 	if err := crd.validate(o); err != nil {
 		return resource, fmt.Errorf("%s %q is invalid: %w", o.GetKind(), o.GetName(), err)
 	}
-	return resource, fromUnstructured(o.Object, &resource)
+	err = fromUnstructured(o.Object, &resource)
+	return resource, err
 }
 
 // definitions are those that have been needed, by kind: to read one takes 10 ms.

@@ -104,7 +104,10 @@ func labelsIn(metadata any) (labels Labels, ok bool) {
 		return nil, ok
 	}
 	text, err := json.Marshal(m["labels"])
-	return labels, err == nil && json.Unmarshal(text, &labels) == nil
+	if err == nil {
+		err = json.Unmarshal(text, &labels)
+	}
+	return labels, err == nil
 }
 
 // keep notes the image that a part names, or fails to name.
