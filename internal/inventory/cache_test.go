@@ -894,3 +894,20 @@ func TestACallIsBelowTheLookUpThatBeganItAndOthersAreLinkedToThat(t *testing.T) 
 		}
 	})
 }
+
+// During an outage, images that are not known are refused for hours.
+func TestALookUpThatIsRefusedLeavesNothingBehind(t *testing.T) {
+	const n = 20_000
+	i := open(t, &world{cut: &hss.Error{StatusCode: 503, RetryAfter: time.Hour}}, inventory.Options{})
+	i.Facts(t.Context(), reference(t, app))
+	before := heap()
+	for m := range n {
+		if f := i.Facts(t.Context(), referenceOf(typical(m))); f.State != policy.StateUnavailable {
+			t.Fatalf("got %v", f.State)
+		}
+	}
+	if grown := int(heap()) - int(before); grown > n*20 {
+		t.Errorf("%d look-ups left %d bytes behind", n, grown)
+	}
+	runtime.KeepAlive(i)
+}

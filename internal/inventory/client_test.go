@@ -362,3 +362,70 @@ func TestAMistypedKeyOfManyProjectsIsNotLocked(t *testing.T) {
 		}
 	}
 }
+
+func TestTheRealClientAsksAServerThatMatchesLooselyAndRepeatsRows(t *testing.T) {
+	t.Parallel()
+	rows := []hsstest.Image{served("app", "1"), served("my-app", "1"), served("app", "1.1"), served("team$app", "1")}
+	for n := range 450 {
+		rows = append(rows, served("app", fmt.Sprintf("1-%d", n)))
+	}
+	dev := served("app", "1")
+	dev.Namespace = "prod-dev"
+	harbor := served("app", "1")
+	harbor.ImageType = "harbor"
+	rows = append(rows, dev, harbor)
+	server := hsstest.NewServer(hsstest.WithImages(rows...), hsstest.WithSubstringMatching(), hsstest.WithRepeatedRows(), hsstest.WithShuffledRows(7))
+	defer server.Close()
+	i := against(t, server)
+	for ref, want := range map[string]string{
+		app:                                                    "app:1",
+		app + "@" + digest("a"):                                "app:1",
+		"swr.example.com/prod/app:1-449":                       "app:1-449",
+		"swr.example.com/prod/team/app:1":                      "team$app:1",
+		"swr.example.com/prod/pp:1":                            "",
+		"swr.example.com/rod/app:1":                            "",
+		app + "@" + digest("b"):                                "",
+		"swr.example.com/prod/my-app@" + digest("a"):           "my-app:1",
+		"swr.example.com/prod/app:" + strings.Repeat("1", 100): "",
+	} {
+		got, _ := within(t, i, patience, ref)
+		var names []string
+		for _, r := range got.Records {
+			names = append(names, r.Name+":"+r.Version)
+		}
+		if names := strings.Join(names, " "); names != want || (got.State != policy.StateFound && got.State != policy.StateNotFound) {
+			t.Errorf("%s: got %q, want %q (%v: %s)", ref, names, want, got.State, got.Reason)
+		}
+	}
+}
+
+func TestTheRealClientAndAServerInTrouble(t *testing.T) {
+	t.Parallel()
+	type testCase struct {
+		fault   hsstest.Fault
+		want    string
+		timeout time.Duration
+	}
+	each(t, map[string]testCase{
+		"an empty 200":            {hsstest.EmptyFault(), "HSS answered 200", time.Minute},
+		"a 200 without list":      {hsstest.NoDataListFault(), "HSS answered 200", time.Minute},
+		"an error that's a 200":   {hsstest.ErrorFault(http.StatusOK, "HSS.0010", "denied"), "HSS answered 200 HSS.0010: denied", time.Minute},
+		"no permission":           {hsstest.ErrorFault(http.StatusBadRequest, "HSS.0013", "no permission"), "HSS answered 400 HSS.0013: no permission", time.Minute},
+		"a page for people":       {hsstest.HTMLFault(http.StatusNotFound), "HSS answered 404", time.Minute},
+		"garbage":                 {hsstest.GarbageFault(), "HSS answered 200", time.Minute},
+		"Retry-After in an hour":  {hsstest.ThrottleFault("3600"), "HSS answered 429 APIGW.0308", time.Minute},
+		"answers that never come": {hsstest.HangFault(), "HSS", 300 * time.Millisecond},
+		"broken connections":      {hsstest.ResetFault(), "HSS could not be called: rows from 0 on: ", time.Minute},
+	}, func(t *testing.T, test testCase) {
+		server := hsstest.NewServer(hsstest.WithImages(served("app", "1")))
+		defer server.Close()
+		i := against(t, server, func(c *config.Configuration) {
+			c.Projects[0].RequestTimeout = config.Duration(test.timeout)
+		})
+		server.Inject(test.fault.Times(0))
+		got, _ := within(t, i, patience, app)
+		if got.State != policy.StateUnavailable || !strings.HasPrefix(got.Reason, test.want) || strings.ContainsAny(got.Reason, "\n?") {
+			t.Errorf("got %v: %s\nwant %s", got.State, got.Reason, test.want)
+		}
+	})
+}

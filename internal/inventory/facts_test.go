@@ -615,3 +615,22 @@ func TestMissingCredentialsAreToldBeforeWhatWasAsked(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+func TestRowsThatCannotBeReadOpenNoBreaker(t *testing.T) {
+	t.Parallel()
+	w := &world{rows: images(30)}
+	for n := range 20 {
+		spoil(&w.rows[n])
+	}
+	live(t, w, func(t *testing.T, i *inventory.Inventory) {
+		for n := range 30 {
+			got, _ := within(t, i, time.Minute, ofImage(n))
+			if want := map[bool]policy.State{true: policy.StateUnavailable, false: policy.StateFound}[n < 20]; got.State != want {
+				t.Errorf("image %d is %v: %s", n, got.State, got.Reason)
+			}
+		}
+		if state(i) != inventory.BreakerClosed || w.singly() != 30 {
+			t.Errorf("the breaker is %s after %d look-ups", state(i), w.singly())
+		}
+	})
+}

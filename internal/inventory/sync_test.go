@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -675,4 +676,57 @@ func (o *oracle) live(t *testing.T, i *inventory.Inventory, lag time.Duration) {
 			o.check(t, i, lag)
 		}
 	}
+}
+
+func TestADeletionShowsAfterTheNextWholeList(t *testing.T) {
+	t.Parallel()
+	w := &world{rows: today(300)}
+	live(t, w, func(t *testing.T, i *inventory.Inventory) {
+		time.Sleep(30 * time.Minute)
+		w.set(today(299)...)
+		ref := reference(t, ofImage(299))
+		if got, ok := i.Known(ref); !ok || got.State != policy.StateFound {
+			t.Errorf("before it, known %v: %v", ok, got.State)
+		}
+		time.Sleep(31 * time.Minute)
+		if got, ok := i.Known(ref); ok {
+			t.Errorf("after it, it is known: %+v", got)
+		}
+		if got := i.Facts(t.Context(), ref); got.State != policy.StateNotFound || w.singly() != 1 {
+			t.Errorf("after %d questions got %+v", w.singly(), got)
+		}
+	}, synchronised)
+}
+
+func TestRowsThatRepeatAndMissWhileAListChanges(t *testing.T) {
+	t.Parallel()
+	// After the first page of the first list, an image of it is deleted, so
+	// that the second page misses one; and one of the end is scanned, so that
+	// it would stand on the first page.
+	w := &world{rows: today(450)}
+	var change sync.Once
+	w.failIf(func(r hss.ListRequest) error {
+		if r.Offset > 0 {
+			change.Do(func() {
+				w.answer(func(w *world) {
+					rows := slices.Clone(w.rows)
+					rows[10].LatestScanTime, rows[10].Severity = time.Now(), hss.SeverityHigh
+					w.rows, w.total = slices.Delete(rows, 440, 441), 450
+				})
+			})
+		}
+		return nil
+	})
+	live(t, w, func(t *testing.T, i *inventory.Inventory) {
+		for n := range 450 {
+			got := i.Facts(t.Context(), reference(t, ofImage(n)))
+			want := policy.StateFound
+			if n == 440 {
+				want = policy.StateNotFound
+			}
+			if got.State != want || (n == 10 && got.Records[0].Severity != "High") {
+				t.Errorf("image %d: %+v", n, got)
+			}
+		}
+	}, synchronised)
 }

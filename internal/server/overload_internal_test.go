@@ -135,3 +135,39 @@ func TestNothingIsLookedUpForAReviewThatHasEnded(t *testing.T) {
 		}
 	})
 }
+
+func TestAPodIsDecidedWhileAnotherNamespaceAsksForMuch(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		latency time.Duration
+		// pods is how many of 64 images the other namespace has.
+		pods int
+		// same has the other namespace ask for the pod's image, too.
+		same bool
+	}{
+		"HSS is slow":                        {6 * time.Second, 3, false},
+		"more wait than may":                 {200 * time.Millisecond, 500, false},
+		"the other waits for the same image": {time.Second, 10, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				g := newBusyDoor(t, test.latency, 2)
+				g.ask(t, "team", "Pod", "good-1") // until then, one call at a time tries the key
+				var reviews sync.WaitGroup
+				for n := range test.pods {
+					reviews.Go(func() { g.ask(t, "evil", "Pod", madeUp(64, fmt.Sprint(n))...) })
+				}
+				synctest.Wait()
+				if test.same {
+					reviews.Go(func() { g.ask(t, "evil", "Pod", "good-0") })
+					synctest.Wait()
+				}
+				if got := g.ask(t, "team", "Pod", "good-0"); !got.Allowed || len(got.Warnings) > 0 {
+					t.Errorf("%v %v", got.Result, got.Warnings)
+				}
+				reviews.Wait()
+			})
+		})
+	}
+}
