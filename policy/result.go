@@ -112,8 +112,8 @@ func scannedAsItIs(r *Record) bool {
 	return !r.ScannedAt.IsZero() && updatedAfter(r.UpdatedAt, r.ScannedAt) == ""
 }
 
-// decisiveRecords appends to records those whose results decide for a record, and why one of
-// them, or all, lack a completed scan. There can be two completed results: what
+// decisiveRecords appends the records whose results decide for r, and returns why one
+// of them, or all, lack a completed scan. There can be two completed results: what
 // the row shows, and what it showed when an earlier scan of the same digest was
 // completed. The latter also counts if the image was updated since: an unchanged
 // image may have been pushed again. A result without the time of its scan is not

@@ -2,9 +2,10 @@
 // that decided about them when they were created. It finds images that turned bad
 // since, and shows what a policy would deny before it does.
 //
-// Only the leader audits. It reads the pods page by page, and looks images up at HSS with less priority than admissions. The results
-// are in the status of each policy, in one Event for each workload and policy, in
-// one report for each namespace, and in metrics. All of them are bounded.
+// Only the leader audits. It reads the pods page by page, and looks images up at HSS
+// with less priority than admissions. The results are in the status of each policy,
+// in one Event for each workload and policy, in one report for each namespace, and in
+// metrics. All of them are bounded.
 package audit
 
 import (

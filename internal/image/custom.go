@@ -31,8 +31,6 @@ type Gap struct {
 	// a parameter or a glob; otherwise the place is not known to be a container.
 	Image   string
 	Pattern bool
-	// Fields are those of a container without an image.
-	Fields []string
 }
 
 // InTemplate reports whether the gap is a container of a pod template, which must
@@ -122,7 +120,7 @@ func (c *Custom) keep(p *part) error {
 	pattern := strings.ContainsAny(image, "{$*") // a parameter, such as $(params.image), or a glob of a policy
 	switch {
 	case image == "":
-		c.Gaps = append(c.Gaps, Gap{Pointer: p.pointer, Fields: slices.Sorted(maps.Keys(p.value))})
+		c.Gaps = append(c.Gaps, Gap{Pointer: p.pointer})
 	case p.isContainer() && !pattern:
 		name, _ := p.value["name"].(string)
 		c.add(p.labels, Use{p.place(), cmp.Or(name, p.field), image})
