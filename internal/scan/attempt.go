@@ -181,7 +181,9 @@ func (s *Scans) send(t inventory.ScanTarget, c *call, w words, do func() error) 
 func (s *Scans) claim(c *call, perHour int) *result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sent = slices.DeleteFunc(s.sent, func(o *call) bool { return c.at.Sub(o.at) >= time.Hour })
+	s.sent = slices.DeleteFunc(s.sent, func(o *call) bool {
+		return !c.at.Before(o.until) && (!o.billed || c.at.Sub(o.at) >= time.Hour)
+	})
 	var billed []time.Time
 	for _, o := range s.sent {
 		switch {

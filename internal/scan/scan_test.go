@@ -519,3 +519,19 @@ func TestTooManyImagesAtOnceAreRefusedHonestly(t *testing.T) {
 		t.Errorf("got %q, want %q", last, want)
 	}
 }
+
+func TestCallsThatCostNothingAreForgottenWhenTheyMayBeRepeated(t *testing.T) {
+	t.Parallel()
+	w := newWard(t)
+	s, seen := w.replica(t)
+	for n := range 5 {
+		want(t, s, app)
+		for end := time.Now().Add(time.Minute); len(seen.outcomes()) <= n && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+		w.clock.Step(2 * time.Minute)
+	}
+	if n := s.Sent(); n != 1 || len(seen.outcomes()) != 5 {
+		t.Errorf("%d calls are remembered after %v, want the last one", n, seen.outcomes())
+	}
+}
