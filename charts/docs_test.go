@@ -15,42 +15,25 @@ import (
 	"github.com/hssgate/hssgate/config"
 )
 
-// documents are the pages about the chart, with the chart's own.
-func documents(t *testing.T) map[string]string {
+// pages are all documents, by their paths.
+func pages(t *testing.T) map[string]string {
 	t.Helper()
-	pages := map[string]string{}
-	for _, path := range []string{
-		"../docs/install.md", "../docs/upgrade.md", "../docs/uninstall.md", "../docs/gitops.md", "../docs/threat-model.md", "../docs/emergency.md",
-		"../docs/troubleshooting.md", "../docs/certificates.md", chart + "/README.md", chart + "/templates/NOTES.txt",
-	} {
-		pages[path] = readFile(t, path)
+	all := map[string]string{}
+	for _, pattern := range []string{"../docs/*.md", "../docs/*/*.md", "../*.md", chart + "/README.md", chart + "/templates/NOTES.txt"} {
+		paths, err := filepath.Glob(pattern)
+		if err != nil || len(paths) == 0 {
+			t.Fatalf("there is no %s: %v", pattern, err)
+		}
+		for _, path := range paths {
+			all[path] = readFile(t, path)
+		}
 	}
-	return pages
-}
-
-// withGuides are the documents, and the guides beside them, the page about
-// metrics, the security policy, and the README that leads to all of them.
-func withGuides(t *testing.T) map[string]string {
-	t.Helper()
-	pages := documents(t)
-	guides, err := filepath.Glob("../docs/guides/*.md")
-	if err != nil || len(guides) == 0 {
-		t.Fatalf("there are no guides: %v", err)
-	}
-	chinese, err := filepath.Glob("../docs/zh-CN/*.md")
-	if err != nil || len(chinese) == 0 {
-		t.Fatalf("there are no Chinese pages: %v", err)
-	}
-	more := []string{"../docs/README.md", "../docs/comparison.md", "../docs/decisions.md", "../docs/demo.md", "../docs/permissions.md", "../docs/reference/metrics.md"}
-	for _, path := range slices.Concat(guides, chinese, more, []string{"../SECURITY.md", "../README.md", "../README.zh-CN.md"}) {
-		pages[path] = readFile(t, path)
-	}
-	return pages
+	return all
 }
 
 func TestLinksOfDocumentsLeadSomewhere(t *testing.T) {
 	t.Parallel()
-	for path, text := range withGuides(t) {
+	for path, text := range pages(t) {
 		for _, link := range regexp.MustCompile(`\]\(([^)\s]+)\)`).FindAllStringSubmatch(text, -1) {
 			target, anchor, _ := strings.Cut(link[1], "#")
 			if strings.HasPrefix(target, "http") {
@@ -108,7 +91,11 @@ func TestValuesInDocumentsExist(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(readFile(t, chart+"/values.yaml")), &values); err != nil {
 		t.Fatal(err)
 	}
-	for path, text := range documents(t) {
+	for path, text := range pages(t) {
+		if !slices.Contains([]string{"install.md", "upgrade.md", "uninstall.md", "gitops.md", "threat-model.md", "emergency.md", "troubleshooting.md", "certificates.md", "NOTES.txt"},
+			filepath.Base(path)) && path != chart+"/README.md" {
+			continue
+		}
 		for _, match := range regexp.MustCompile("(?:--set |`)([a-zA-Z]+(?:\\.[a-zA-Z]+)+)").FindAllStringSubmatch(text, -1) {
 			keys := strings.Split(match[1], ".")
 			_, known := values[keys[0]]
@@ -136,7 +123,7 @@ func exists(values map[string]any, path []string) bool {
 func TestConfigurationsInDocumentsAreValid(t *testing.T) {
 	t.Parallel()
 	found := 0
-	for path, text := range withGuides(t) {
+	for path, text := range pages(t) {
 		for _, block := range regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
 			if !strings.Contains(block[1], "kind: "+config.Kind+"\n") {
 				continue
@@ -158,7 +145,7 @@ func TestLogsOfDocumentsAreThoseOfAllReplicas(t *testing.T) {
 	t.Parallel()
 	pods := labels.Set(deployment(t, working()...).Spec.Template.Labels)
 	found := 0
-	for path, text := range withGuides(t) {
+	for path, text := range pages(t) {
 		text = strings.ReplaceAll(text, "{{ .Release.Name }}", release)
 		for _, match := range regexp.MustCompile(`kubectl [^\n`+"`"+`]*\blogs (\S+)( \S+)?`).FindAllStringSubmatch(text, -1) {
 			if match[1] == "POD" {
@@ -179,7 +166,7 @@ func TestLogsOfDocumentsAreThoseOfAllReplicas(t *testing.T) {
 func TestHelmCommandsOfDocumentsRender(t *testing.T) {
 	t.Parallel()
 	found := 0
-	for path, text := range withGuides(t) {
+	for path, text := range pages(t) {
 		if filepath.Ext(path) != ".md" {
 			continue
 		}

@@ -17,10 +17,7 @@ import (
 	"time"
 
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/client-go/tools/clientcmd/api"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"github.com/hssgate/hssgate/hss/hsstest"
@@ -43,7 +40,7 @@ func scannedImage(severity string) hsstest.Image {
 	}
 }
 
-// gate is the program as the chart configures it, with a token of the chart's
+// gate is the program as the chart configures it, with the rights of the chart's
 // service account.
 type gate struct {
 	webhook, health, metrics string // ports of 127.0.0.1
@@ -138,34 +135,15 @@ func (g *gate) get(ctx context.Context, t testing.TB, port, path string) (code i
 	return response.StatusCode, string(content)
 }
 
-// newToken returns a token of the chart's service account.
-func (c *cluster) newToken(t testing.TB) string {
-	t.Helper()
-	return strings.TrimSpace(c.kubectl(t, "-n", namespace, "create", "token", release, "--duration", "1h"))
-}
-
-// withToken returns a client that has nothing but a token of the chart's service
-// account.
-func (c *cluster) withToken(t testing.TB) client.Client {
-	t.Helper()
-	config := rest.AnonymousClientConfig(c.Config)
-	config.BearerToken = c.newToken(t)
-	thief, err := client.New(config, client.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return thief
-}
-
-// kubeconfigOf writes a kubeconfig with a token of the chart's service account.
+// kubeconfigOf writes a kubeconfig by which one is the chart's service account.
 func (c *cluster) kubeconfigOf(t testing.TB) string {
 	t.Helper()
 	config, err := clientcmd.Load(c.KubeConfig)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name := range config.AuthInfos {
-		config.AuthInfos[name] = &api.AuthInfo{Token: c.newToken(t)}
+	for _, user := range config.AuthInfos {
+		user.Impersonate = serviceAccount
 	}
 	content, err := clientcmd.Write(*config)
 	if err != nil {
@@ -182,7 +160,7 @@ func (c *cluster) hadAllRights(t testing.TB) {
 	c.kubectl(t, "get", "--raw", last)
 	requests, refused := 0, map[string]bool{}
 	c.AuditEvent(t, func(e *auditv1.Event) bool {
-		if e.User.Username == serviceAccount && strings.HasPrefix(e.UserAgent, "hssgate/") && e.ResponseStatus != nil {
+		if e.ImpersonatedUser != nil && e.ImpersonatedUser.Username == serviceAccount && strings.HasPrefix(e.UserAgent, "hssgate/") && e.ResponseStatus != nil {
 			requests++
 			if code := e.ResponseStatus.Code; code == http.StatusForbidden || code == http.StatusUnauthorized {
 				refused[e.Verb+" "+e.RequestURI] = true

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/util/jsonpath"
 	"sigs.k8s.io/yaml"
 )
 
@@ -55,22 +56,21 @@ func helm(t testing.TB, args ...string) *exec.Cmd {
 	return command
 }
 
-// rendered are the manifests that template has returned, by its arguments.
+// rendered are functions that return what template does, by its arguments: each is
+// rendered once.
 var rendered sync.Map
 
 // template renders the chart.
 func template(t testing.TB, args ...string) (manifests string, err error) {
 	t.Helper()
-	key := strings.Join(args, "\n")
-	if known, ok := rendered.Load(key); ok {
-		return known.(string), nil
-	}
-	out, stderr, err := run(t, helm(t, append([]string{"template", release, chart, "--namespace", namespace}, args...)...))
-	if err != nil {
-		return "", fmt.Errorf("%w: %s", err, stderr)
-	}
-	rendered.Store(key, out)
-	return out, nil
+	once, _ := rendered.LoadOrStore(strings.Join(args, "\n"), sync.OnceValues(func() (string, error) {
+		out, stderr, err := run(t, helm(t, append([]string{"template", release, chart, "--namespace", namespace}, args...)...))
+		if err != nil {
+			return "", fmt.Errorf("%w: %s", err, stderr)
+		}
+		return out, nil
+	}))
+	return once.(func() (string, error))()
 }
 
 // render is template for values that are right.
@@ -107,12 +107,12 @@ func valuesFiles(t testing.TB) []string {
 	return files
 }
 
-// objects are what was rendered, in its order.
+// objects are what was rendered, in its order. The configuration file follows the
+// ConfigMap that holds it.
 type objects []*unstructured.Unstructured
 
-func parse(t testing.TB, manifests string) objects {
+func parse(t testing.TB, manifests string) (all objects) {
 	t.Helper()
-	var all objects
 	for document := range strings.SplitSeq("\n"+manifests, "\n---") {
 		object := &unstructured.Unstructured{}
 		if err := yaml.Unmarshal([]byte(document), &object.Object); err != nil {
@@ -121,8 +121,34 @@ func parse(t testing.TB, manifests string) objects {
 		if len(object.Object) > 0 {
 			all = append(all, object)
 		}
+		if file, ok, _ := unstructured.NestedString(object.Object, "data", "config.yaml"); ok {
+			all = append(all, parse(t, file)...)
+		}
 	}
 	return all
+}
+
+// at returns what a JSONPath finds: "Kind .path" in each object of a kind, in the
+// order of names, or "Kind/name .path" in one.
+func (o objects) at(t testing.TB, where string) string {
+	t.Helper()
+	object, path, _ := strings.Cut(where, " ")
+	kind, name, _ := strings.Cut(object, "/")
+	query := jsonpath.New(where).AllowMissingKeys(true)
+	if err := query.Parse("{" + path + "}"); err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, one := range o.ofKind(kind) {
+		var out strings.Builder
+		if err := query.Execute(&out, one.Object); err != nil {
+			t.Fatal(err)
+		}
+		if name == "" || name == one.GetName() {
+			found = append(found, out.String())
+		}
+	}
+	return strings.TrimSpace(strings.Join(found, " "))
 }
 
 // ofKind returns the objects of a kind.

@@ -154,24 +154,17 @@ func testChangesByHand(t *testing.T, c *cluster, enforce []string, enforced stat
 // testFirstInstallTakenBack starts with the CRDs that the last release kept, and
 // with none.
 func testFirstInstallTakenBack(t *testing.T, c *cluster) {
-	for _, step := range []struct {
-		name, keep  string
-		definitions []string
-	}{
-		{"with CRDs that were kept", "true", definitions()},
-		{"with CRDs of its own", "true", definitions()},
-		{"with CRDs that aren't kept", "false", nil},
-	} {
-		t.Run(step.name, func(t *testing.T) {
-			if step.name != "with CRDs that were kept" {
-				c.kubectl(t, "delete", "--wait", "-f", chart+"/files/crds")
-			}
-			c.install(t, working("policies.preset=audit", "crds.keep="+step.keep)...)
-			c.helm(t, "uninstall", release, "--wait")
-			c.leaves(t, step.definitions...)
-		})
+	for _, keep := range []string{"true", "false"} {
+		left := definitions()
+		if keep == "false" {
+			left = nil
+			c.kubectl(t, "delete", "--wait", "-f", chart+"/files/crds")
+		}
+		c.install(t, working("policies.preset=audit", "crds.keep="+keep)...)
+		c.helm(t, "uninstall", release, "--wait")
+		c.leaves(t, left...)
 	}
-	c.install(t, working()...) // those of later steps
+	c.install(t, working()...) // the CRDs of later steps
 	c.helm(t, "uninstall", release)
 }
 

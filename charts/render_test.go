@@ -2,6 +2,8 @@ package charts_test
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,8 +16,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/hssgate/hssgate/charts"
@@ -30,122 +32,114 @@ func deployment(t testing.TB, args ...string) *appsv1.Deployment {
 	return decode[appsv1.Deployment](t, render(t, args...).one(t, "Deployment"))
 }
 
-func webhooks(t testing.TB, args ...string) map[string]admissionregistrationv1.ValidatingWebhook {
+// webhooks returns those of all configurations, by their names.
+func webhooks(t testing.TB, args ...string) map[string]map[string]any {
 	t.Helper()
-	configuration := decode[admissionregistrationv1.ValidatingWebhookConfiguration](t, render(t, args...).one(t, "ValidatingWebhookConfiguration"))
-	byName := map[string]admissionregistrationv1.ValidatingWebhook{}
-	for _, webhook := range configuration.Webhooks {
-		byName[webhook.Name] = webhook
+	byName := map[string]map[string]any{}
+	for _, configuration := range render(t, args...) {
+		all, _, _ := unstructured.NestedSlice(configuration.Object, "webhooks")
+		for _, webhook := range all {
+			webhook := webhook.(map[string]any)
+			byName[webhook["name"].(string)] = webhook
+		}
 	}
 	return byName
 }
 
+const pinned = "pin.enabled=true"
+
 // TestRenderedValues looks for what values come to in what is rendered.
 func TestRenderedValues(t *testing.T) {
 	t.Parallel()
-	failurePolicy := func(webhook string) func(testing.TB, ...string) any {
-		return func(t testing.TB, args ...string) any { return string(*webhooks(t, args...)[webhook].FailurePolicy) }
-	}
-	ofPods, ofWorkloads, ofPolicies := failurePolicy("pods.hssgate.io"), failurePolicy("workloads.hssgate.io"), failurePolicy("policies.hssgate.io")
-	container := func(t testing.TB, args ...string) corev1.Container {
-		return deployment(t, args...).Spec.Template.Spec.Containers[0]
-	}
-	image := func(t testing.TB, args ...string) any { return container(t, args...).Image }
-	memory := func(t testing.TB, args ...string) any {
-		for _, variable := range container(t, args...).Env {
-			if variable.Name == "GOMEMLIMIT" {
-				return variable.Value
-			}
-		}
-		return ""
-	}
-	mayListPods := func(t testing.TB, args ...string) any {
-		role := decode[rbacv1.ClusterRole](t, render(t, args...).named(t, "ClusterRole", "hssgate"))
-		return slices.ContainsFunc(role.Rules, func(r rbacv1.PolicyRule) bool {
-			return slices.Contains(r.Resources, "pods") && slices.Equal(r.Verbs, []string{"list"})
-		})
-	}
-	probes := func(t testing.TB, args ...string) any {
-		var names []string
-		for _, object := range render(t, args...).ofKind("Pod") {
-			for _, container := range decode[corev1.Pod](t, object).Spec.Containers {
-				names = append(names, container.Name)
-			}
-		}
-		slices.Sort(names)
-		return strings.Join(names, " ")
-	}
-	const digest = "sha256:4026e8d3a7a60bf7e7b0c06f27aca20077729b41f7ca4c6b7e854c46e91d59f8"
-	// Each of these is rendered once.
-	var defaults []string
-	enforced := []string{"mode=enforce", "image.tag=v1", "resources.limits.memory=512Mi", "clientCertificates.enabled=true", "clientCertificates.configMap=ca"}
-	ignoring := []string{"mode=enforce", "webhook.failurePolicy=Ignore", "image.tag=v1", "image.digest=" + digest, "resources.limits.memory=1Gi", "test.enabled=false"}
-	failing := []string{"webhook.failurePolicy=Fail", "resources.limits.memory=500M", "rbac.create=false"}
-	unaudited := []string{"resources.limits.memory=1000000000", "config.audit.enabled=false"}
+	const (
+		digest    = "sha256:4026e8d3a7a60bf7e7b0c06f27aca20077729b41f7ca4c6b7e854c46e91d59f8"
+		pods      = `ValidatingWebhookConfiguration .webhooks[?(@.name=="pods.hssgate.io")]`
+		workloads = `ValidatingWebhookConfiguration .webhooks[?(@.name=="workloads.hssgate.io")]`
+		policies  = `ValidatingWebhookConfiguration .webhooks[?(@.name=="policies.hssgate.io")]`
+		pod       = "Deployment .spec.template.spec"
+		app       = pod + ".containers[0]"
+		goMemory  = app + `.env[?(@.name=="GOMEMLIMIT")].value` // a part of the container's limit
+		probes    = "Pod .spec.containers[*].name"
+		listPods  = `ClusterRole/hssgate .rules[?(@.resources[0]=="pods")].verbs`
+		project   = "Configuration .projects[0]"
+		hook      = ` .metadata.annotations['helm\.sh/hook']`
+		ca        = "-----BEGIN CERTIFICATE-----"
+	)
+	type wants = map[string]string
 	for name, test := range map[string]struct {
 		values []string
-		got    func(testing.TB, ...string) any
-		want   any
+		want   wants
 	}{
-		"audit breaks nothing":                                 {defaults, ofPods, "Ignore"},
-		"audit breaks no workloads":                            {defaults, ofWorkloads, "Ignore"},
-		"enforce lets nothing past":                            {enforced, ofPods, "Fail"},
-		"enforce lets no workloads past":                       {enforced, ofWorkloads, "Fail"},
-		"policies stay editable while hssgate is away":         {enforced, ofPolicies, "Ignore"},
-		"enforce may ignore failures":                          {ignoring, ofPods, "Ignore"},
-		"audit may fail":                                       {failing, ofPods, "Fail"},
-		"the image is the release's own":                       {defaults, image, "ghcr.io/hssgate/hssgate:v0.1.0"},
-		"an image's tag":                                       {enforced, image, "ghcr.io/hssgate/hssgate:v1"},
-		"an image's digest wins over a tag":                    {ignoring, image, "ghcr.io/hssgate/hssgate@" + digest},
-		"Go's memory limit is a part of the container's in Mi": {enforced, memory, "348966092"},
-		"Go's memory limit in Gi":                              {ignoring, memory, "697932185"},
-		"Go's memory limit in M":                               {failing, memory, "325000000"},
-		"Go's memory limit in bytes":                           {unaudited, memory, "650000000"},
-		"a part of a Gi makes no memory limit for Go":          {[]string{"resources.limits.memory=0.5Gi"}, memory, ""},
-		"pods may be listed for the audit":                     {defaults, mayListPods, true},
-		"helm test probes a gate in the cluster":               {defaults, probes, "api-server hss webhook"},
-		"helm test has no client certificate":                  {enforced, probes, "api-server hss"},
-		"helm test has no way to a gate elsewhere":             {[]string{"webhook.url=https://gate.example.com:9443"}, probes, "api-server"},
-		"helm test can be switched off":                        {ignoring, probes, ""},
-		"helm test goes by roles that the user creates":        {failing, probes, "api-server hss webhook"},
-		"pods may be listed for the warm-up alone":             {unaudited, mayListPods, true},
+		"mode audit breaks nothing": {working(), wants{
+			pods + ".failurePolicy": "Ignore", workloads + ".failurePolicy": "Ignore",
+			pods + ".matchPolicy": "Equivalent", pods + ".sideEffects": "NoneOnDryRun", pods + ".objectSelector": "", // users could choose labels
+			`ValidatingWebhookConfiguration .webhooks[?(@.name=="extra-workloads.hssgate.io")].name`: "",
+			app + ".image": "ghcr.io/hssgate/hssgate:v0.1.0", probes: "hss webhook api-server", listPods: `["list"]`,
+			"Configuration .dryRun": "true", "Configuration .registries[0].hosts": `["swr.cn-north-4.myhuaweicloud.com"]`,
+			project + ".credentials": `{"source":"Default"}`, project + ".scanOnDemand": "", // no scan is requested
+			"Configuration .webhook.hosts":    `["hssgate.hssgate-system.svc","hssgate.hssgate-system.svc.cluster.local"]`,
+			"Configuration .webhook.caSecret": "hssgate-serving-ca", "Configuration .webhook.mutatingConfigurationName": "",
+			`CustomResourceDefinition .metadata.annotations['helm\.sh/resource-policy']`: "keep keep",
+		}},
+		"mode enforce lets nothing past": {working("mode=enforce", "image.tag=v1", "resources.limits.memory=512Mi", "clientCertificates.enabled=true",
+			"clientCertificates.configMap=ca", "hss.projectID=0a1b2c3d4e5f60718293a4b5c6d7e8f9", "credentials.existingSecret=keys", "fullnameOverride=gate", pinned,
+			"hss.scanOnDemand.maxPerHour=5", "exemptions.namespaces={calico-system}"), wants{
+			pods + ".failurePolicy": "Fail", workloads + ".failurePolicy": "Fail", pods + ".timeoutSeconds": "5",
+			policies + ".failurePolicy": "Ignore",                                                                      // they stay editable while hssgate is away
+			app + ".image":              "ghcr.io/hssgate/hssgate:v1", goMemory: "348966092", probes: "hss api-server", // which has no client certificate
+			"Configuration .dryRun": "false", project + ".region": "cn-north-4", project + ".projectID": "0a1b2c3d4e5f60718293a4b5c6d7e8f9",
+			project + ".credentials":          `{"accessKeyFile":"/etc/hssgate/credentials/access-key","secretKeyFile":"/etc/hssgate/credentials/secret-key","source":"Files"}`,
+			project + ".scanOnDemand.enabled": "", "Configuration .webhook.configurationName": "gate", "Configuration .webhook.mutatingConfigurationName": "gate",
+			"Configuration .exemptNamespaces": `["kube-system","hssgate-system","calico-system"]`,
+			// It is never away: while all replicas terminate, the Service uses those that are ready, and each answers the longest review (30 s).
+			"Deployment .spec.replicas": "2", "Deployment .spec.strategy.rollingUpdate.maxUnavailable": "0", pod + ".priorityClassName": "system-cluster-critical",
+			app + ".readinessProbe.httpGet.path": "/readyz?exclude=stopping", app + ".lifecycle.preStop.sleep.seconds": "5", pod + ".terminationGracePeriodSeconds": "60",
+			pod + ".topologySpreadConstraints[*].topologyKey": "kubernetes.io/hostname topology.kubernetes.io/zone",
+		}},
+		"mode enforce with other means": {working("mode=enforce", "dryRun=true", "webhook.failurePolicy=Ignore", "image.tag=v1", "image.digest="+digest,
+			"resources.limits.memory=1Gi", "test.enabled=false", "replicas=null", "credentials.accessKey=a", "credentials.secretKey=s", "credentials.securityToken=t",
+			"certManager.enabled=true", pinned, "hss.scanOnDemand.enabled=true", "hss.scanOnDemand.maxPerHour=5", "crds.keep=false"), wants{
+			pods + ".failurePolicy": "Ignore", app + ".image": "ghcr.io/hssgate/hssgate@" + digest, goMemory: "697932185", probes: "", "Configuration .dryRun": "true",
+			"Deployment .spec.replicas": "", // an autoscaler's
+			project + ".credentials": `{"accessKeyFile":"/etc/hssgate/credentials/access-key","secretKeyFile":"/etc/hssgate/credentials/secret-key",` +
+				`"securityTokenFile":"/etc/hssgate/credentials/security-token","source":"Files"}`,
+			project + ".scanOnDemand": `{"enabled":true,"maxPerHour":5}`, "Configuration .webhook.certDir": "/etc/hssgate/tls",
+			"Configuration .webhook.mutatingConfigurationName":                                      "", // cert-manager fills in the caBundle
+			`MutatingWebhookConfiguration .metadata.annotations['cert-manager\.io/inject-ca-from']`: "hssgate-system/hssgate",
+			`CustomResourceDefinition .metadata.annotations['helm\.sh/resource-policy']`:            "",
+		}},
+		"mode audit may deny": {working("webhook.failurePolicy=Fail", "resources.limits.memory=500M", "rbac.create=false", "credentials.token=t", "dryRun=false"), wants{
+			pods + ".failurePolicy": "Fail", goMemory: "325000000", probes: "hss webhook api-server", "Configuration .dryRun": "false",
+			project + ".credentials": `{"source":"TokenFile","tokenFile":"/etc/hssgate/credentials/token"}`,
+		}},
+		"the warm-up alone lists pods": {working("resources.limits.memory=1000000000", "config.audit.enabled=false"), wants{goMemory: "650000000", listPods: `["list"]`}},
+		"a part of a Gi":               {working("resources.limits.memory=0.5Gi", "crds.enabled=false"), wants{goMemory: "", "CustomResourceDefinition .kind": ""}},
+		"a project by --set": {set("config.projects[0].name=a", "config.projects[0].region=cn-north-4", "config.registries[0].name=r", "config.registries[0].hosts={r.example.com}",
+			"config.projects[0].requestsPerSecond=0.5", "config.projects[0].scanOnDemand.enabled=true", "config.projects[0].scanOnDemand.maxPerHour=5"), wants{
+			project + ".requestsPerSecond": "0.5", project + ".scanOnDemand": `{"enabled":true,"maxPerHour":5}`,
+		}},
+		"a project keeps its credentials": {[]string{"--values", "hssgate/ci/everything-values.yaml"}, wants{"Configuration .projects[1].credentials.source": "Metadata"}},
+		"a gate elsewhere": {set("webhook.url=https://gate.example.com:9443", "webhook.caBundle="+ca, pinned), wants{
+			policies + ".clientConfig.url": "https://gate.example.com:9443/validate-policy", probes: "api-server",
+			"MutatingWebhookConfiguration .webhooks[0].clientConfig": fmt.Sprintf(`{"caBundle":%q,"url":"https://gate.example.com:9443/mutate"}`, base64.StdEncoding.EncodeToString([]byte(ca))),
+			"Deployment .kind": "", "Service .kind": "", "Configuration .kind": "", "Secret .kind": "", "Lease .kind": "", "PodDisruptionBudget .kind": "",
+		}},
+		"helm test may only create pods in its namespace, while it runs": {working("test.namespace=team-a"), wants{
+			"Role/hssgate-test .rules": `[{"apiGroups":[""],"resources":["pods"],"verbs":["create"]}]`, "Role/hssgate-test .metadata.namespace": "team-a",
+			"RoleBinding/hssgate-test .metadata.namespace": "team-a", "Role/hssgate-test" + hook: "test", "RoleBinding/hssgate-test" + hook: "test",
+			"ServiceAccount/hssgate-test" + hook: "test",
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := test.got(t, working(test.values...)...); got != test.want {
-				t.Errorf("got %v, want %v", got, test.want)
+			rendered, got := render(t, test.values...), wants{}
+			for where := range test.want {
+				got[where] = rendered.at(t, where)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
-	}
-}
-
-func TestEnforcingDeploymentIsNeverAway(t *testing.T) {
-	t.Parallel()
-	d := deployment(t, working("mode=enforce")...)
-	pod := d.Spec.Template.Spec
-	if *d.Spec.Replicas < 2 || d.Spec.Strategy.RollingUpdate.MaxUnavailable.IntValue() != 0 {
-		t.Errorf("got %d replicas, of which %v may be away, want 2 and 0", *d.Spec.Replicas, d.Spec.Strategy.RollingUpdate.MaxUnavailable)
-	}
-	app := pod.Containers[0]
-	// While all replicas terminate, the Service uses those that are ready.
-	if got := app.ReadinessProbe.HTTPGet.Path; got != "/readyz?exclude=stopping" {
-		t.Errorf("got readiness probe %s, which fails while the replica still serves", got)
-	}
-	if app.Lifecycle.PreStop.Sleep == nil || app.Lifecycle.PreStop.Sleep.Seconds < 1 {
-		t.Errorf("got preStop %+v, want a pause", app.Lifecycle.PreStop)
-	}
-	const shutdownDelay, longestReview = 10, 30
-	if least := app.Lifecycle.PreStop.Sleep.Seconds + shutdownDelay + longestReview; *pod.TerminationGracePeriodSeconds < least {
-		t.Errorf("got %d s to stop in, which takes up to %d s", *pod.TerminationGracePeriodSeconds, least)
-	}
-	if pod.PriorityClassName != "system-cluster-critical" || len(pod.TopologySpreadConstraints) != 2 {
-		t.Errorf("got priority class %q and %d constraints, want system-cluster-critical and 2", pod.PriorityClassName, len(pod.TopologySpreadConstraints))
-	}
-	if got := deployment(t, working("mode=enforce", "replicas=null")...).Spec.Replicas; got != nil { // for an autoscaler
-		t.Errorf("got %d replicas, want none", *got)
-	}
-	if got := webhooks(t, working("mode=enforce")...)["pods.hssgate.io"].TimeoutSeconds; *got != 5 {
-		t.Errorf("got timeout %d s, want 5 s", *got)
 	}
 }
 
@@ -174,23 +168,18 @@ func TestConfigurationReplacesPods(t *testing.T) {
 	}
 }
 
-func TestWebhooksAskAboutExtraWorkloads(t *testing.T) {
+func TestExtraWorkloadsAreAskedAboutAsOthers(t *testing.T) {
 	t.Parallel()
-	if _, there := webhooks(t, working()...)["extra-workloads.hssgate.io"]; there {
-		t.Error("by default there is a webhook for extra workloads")
-	}
-	const value = `webhook.extraWorkloads=[{"apiGroups":["argoproj.io"],"apiVersions":["v1alpha1"],"resources":["rollouts","workflows"]},{"apiGroups":["serving.knative.dev"],"apiVersions":["*"],"resources":["services"]}]`
+	const value = `webhook.extraWorkloads=[{"apiGroups":["argoproj.io"],"apiVersions":["v1alpha1"],"resources":["rollouts","workflows"]}]`
 	all := webhooks(t, append(working(), "--set-json", value)...)
 	extra, workloads := all["extra-workloads.hssgate.io"], all["workloads.hssgate.io"]
-	var got []string
-	for _, rule := range extra.Rules {
-		got = append(got, fmt.Sprint(rule.APIGroups, rule.APIVersions, rule.Resources, rule.Operations, *rule.Scope))
+	want := `[{"apiGroups":["argoproj.io"],"apiVersions":["v1alpha1"],"operations":["CREATE","UPDATE"],"resources":["rollouts","workflows"],"scope":"Namespaced"}]`
+	if rules, err := json.Marshal(extra["rules"]); err != nil || string(rules) != want {
+		t.Errorf("got rules %s, %v, want %s", rules, err, want)
 	}
-	want := []string{"[argoproj.io] [v1alpha1] [rollouts workflows] [CREATE UPDATE]Namespaced", "[serving.knative.dev] [*] [services] [CREATE UPDATE]Namespaced"}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("rules (-want +got):\n%s", diff)
+	for _, field := range []string{"name", "rules", "matchConditions"} {
+		extra[field] = workloads[field]
 	}
-	extra.Name, extra.Rules, extra.MatchConditions = workloads.Name, workloads.Rules, workloads.MatchConditions
 	if diff := cmp.Diff(workloads, extra); diff != "" {
 		t.Errorf("else as for workloads (-workloads +extra):\n%s", diff)
 	}
@@ -206,23 +195,45 @@ func TestWebhooksAskAboutEveryKindThatHoldsImages(t *testing.T) {
 		"batch/jobs": "Job", "batch/cronjobs": "CronJob",
 	}
 	asked := map[string]bool{}
-	all := webhooks(t, working()...)
-	for _, name := range []string{"pods.hssgate.io", "workloads.hssgate.io"} {
-		for _, rule := range all[name].Rules {
+	configuration := decode[admissionregistrationv1.ValidatingWebhookConfiguration](t, render(t, working()...).one(t, "ValidatingWebhookConfiguration"))
+	for _, webhook := range configuration.Webhooks[:2] {
+		for _, rule := range webhook.Rules {
 			for _, resource := range rule.Resources {
 				key := rule.APIGroups[0] + "/" + strings.TrimSuffix(resource, "/ephemeralcontainers")
 				asked[key] = true
 				if !image.HoldsImages(rule.APIGroups[0], kinds[key]) {
-					t.Errorf("%s asks about %s, which hssgate finds no images in", name, key)
+					t.Errorf("%s asks about %s, which hssgate finds no images in", webhook.Name, key)
 				}
 			}
-		}
-		if webhook := all[name]; *webhook.MatchPolicy != "Equivalent" || *webhook.SideEffects != "NoneOnDryRun" || webhook.ObjectSelector != nil {
-			t.Errorf("%s: got %+v, want matchPolicy Equivalent, sideEffects NoneOnDryRun and no objectSelector, which users could choose", name, webhook)
 		}
 	}
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(kinds)), slices.Sorted(maps.Keys(asked))); diff != "" {
 		t.Errorf("-want +asked:\n%s", diff)
+	}
+}
+
+func TestTheWebhookThatPins(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"mode=audit", "mode=enforce"} {
+		all := webhooks(t, working(mode, pinned, "exemptions.namespaces={calico-system}", "exemptions.label=hssgate.io/exempt",
+			"webhook.matchConditions[0].name=mine", "webhook.matchConditions[0].expression=1 == 1")...)
+		evaluating, pin := all["pods.hssgate.io"], all["pin.hssgate.io"]
+		for _, field := range []string{"rules", "namespaceSelector", "objectSelector", "timeoutSeconds", "matchPolicy"} {
+			if diff := cmp.Diff(evaluating[field], pin[field]); diff != "" {
+				t.Errorf("%s, %s: -evaluates +pins:\n%s", mode, field, diff)
+			}
+		}
+		conditions, _ := pin["matchConditions"].([]any)
+		got := []any{pin["failurePolicy"], pin["reinvocationPolicy"], pin["sideEffects"]}
+		for _, condition := range conditions {
+			got = append(got, condition.(map[string]any)["name"])
+		}
+		if diff := cmp.Diff([]any{"Ignore", "IfNeeded", "None", "images-may-be-new", "some-image-has-no-digest", "mine"}, got); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", mode, diff)
+		}
+	}
+	if manifests, err := template(t, working()...); err != nil || strings.Contains(strings.ToLower(manifests), "mutating") {
+		t.Errorf("by default something in the chart is about mutating, or %v", err)
 	}
 }
 
@@ -254,54 +265,26 @@ func TestCustomResourceDefinitions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for policy, args := range map[string][]string{"keep": working(), "": working("crds.keep=false")} {
-		found := render(t, args...).ofKind("CustomResourceDefinition")
-		if len(found) != len(manifests) {
-			t.Fatalf("got %d CRDs, want %d", len(found), len(manifests))
-		}
-		for i, want := range parse(t, "---\n"+string(bytes.Join(manifests, []byte("\n---\n")))) {
-			if diff := cmp.Diff(want.Object["spec"], found[i].Object["spec"]); diff != "" {
-				t.Errorf("%s: -file +rendered:\n%s", want.GetName(), diff)
-			}
-			if got := found[i].GetAnnotations()["helm.sh/resource-policy"]; got != policy {
-				t.Errorf("%s has resource policy %q, want %q", want.GetName(), got, policy)
-			}
-		}
+	found := render(t, working()...).ofKind("CustomResourceDefinition")
+	if len(found) != len(manifests) {
+		t.Fatalf("got %d CRDs, want %d", len(found), len(manifests))
 	}
-	if found := render(t, working("crds.enabled=false")...).ofKind("CustomResourceDefinition"); len(found) != 0 {
-		t.Errorf("with crds.enabled=false: got %d CRDs", len(found))
-	}
-}
-
-func TestGateOutsideOfTheClusterHasNoDeployment(t *testing.T) {
-	t.Parallel()
-	rendered := render(t, "--values", "hssgate/ci/external-url-values.yaml")
-	for _, kind := range []string{"Deployment", "Service", "ConfigMap", "Secret", "Lease", "PodDisruptionBudget"} {
-		if found := rendered.ofKind(kind); len(found) > 0 {
-			t.Errorf("there is %s %q", kind, found[0].GetName())
+	for i, want := range parse(t, "---\n"+string(bytes.Join(manifests, []byte("\n---\n")))) {
+		if diff := cmp.Diff(want.Object["spec"], found[i].Object["spec"]); diff != "" {
+			t.Errorf("%s: -file +rendered:\n%s", want.GetName(), diff)
 		}
-	}
-	all := webhooks(t, "--values", "hssgate/ci/external-url-values.yaml")
-	if got := *all["policies.hssgate.io"].ClientConfig.URL; got != "https://gate.example.com:9443/validate-policy" {
-		t.Errorf("got URL %s", got)
 	}
 }
 
 func TestTheNetworkPolicyLetsSpansOut(t *testing.T) {
 	t.Parallel()
-	for endpoint, want := range map[string]int{
-		"http://collector.observability:4318": 4318, "http://collector/otlp": 80, "https://collector.example.com": 443, "http://[fd00::1]:14318/": 14318, "": 0,
+	for endpoint, want := range map[string]string{
+		"http://collector/otlp": "80", "https://collector.example.com": "443", "http://[fd00::1]:14318/": "14318", "": "",
 	} {
-		policy := decode[networkingv1.NetworkPolicy](t, render(t, working("networkPolicy.enabled=true", "networkPolicy.hss.ports={444}",
-			"networkPolicy.apiServer.ports={6443}", "tracing.endpoint="+endpoint, "networkPolicy.tracesTo[0].podSelector.matchLabels.app=collector")...).one(t, "NetworkPolicy"))
-		got := 0
-		for _, rule := range policy.Spec.Egress {
-			if len(rule.To) == 1 && rule.To[0].PodSelector != nil && rule.To[0].PodSelector.MatchLabels["app"] == "collector" {
-				got = rule.Ports[0].Port.IntValue()
-			}
-		}
-		if got != want {
-			t.Errorf("%q: port %d is open, want %d", endpoint, got, want)
+		rendered := render(t, working("networkPolicy.enabled=true", "networkPolicy.hss.ports={444}",
+			"networkPolicy.apiServer.ports={6443}", "tracing.endpoint="+endpoint, "networkPolicy.tracesTo[0].podSelector.matchLabels.app=collector")...)
+		if got := rendered.at(t, `NetworkPolicy .spec.egress[?(@.to[0].podSelector.matchLabels.app=="collector")].ports[0].port`); got != want {
+			t.Errorf("%q: port %q is open, want %q", endpoint, got, want)
 		}
 	}
 }
@@ -362,28 +345,6 @@ func TestHelmTestCallsHSSAsTheGateDoes(t *testing.T) {
 	}
 }
 
-// TestHelmTestMayOnlyCreatePodsInItsNamespace: and only while it runs.
-func TestHelmTestMayOnlyCreatePodsInItsNamespace(t *testing.T) {
-	t.Parallel()
-	rendered := render(t, working("test.namespace=team-a")...)
-	role := decode[rbacv1.Role](t, rendered.named(t, "Role", "hssgate-test"))
-	want := []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"create"}}}
-	if diff := cmp.Diff(want, role.Rules); diff != "" || role.Namespace != "team-a" {
-		t.Errorf("in namespace %s, -want +got:\n%s", role.Namespace, diff)
-	}
-	for _, object := range rendered {
-		if object.GetName() != "hssgate-test" {
-			continue
-		}
-		if got := object.GetAnnotations()["helm.sh/hook"]; got != "test" {
-			t.Errorf("%s hssgate-test is there without a test", object.GetKind())
-		}
-	}
-	if rendered.named(t, "RoleBinding", "hssgate-test").GetNamespace() != "team-a" {
-		t.Error("the role is bound elsewhere")
-	}
-}
-
 // TestSecretsOfValuesAppearOnlyInTheirSecret looks for them in everything else.
 func TestSecretsOfValuesAppearOnlyInTheirSecret(t *testing.T) {
 	t.Parallel()
@@ -395,6 +356,25 @@ func TestSecretsOfValuesAppearOnlyInTheirSecret(t *testing.T) {
 	for _, object := range rendered {
 		if text := fmt.Sprint(object.Object); object != own && (strings.Contains(text, "example-secret-key") || strings.Contains(text, "example-security-token")) {
 			t.Errorf("%s %q holds a secret", object.GetKind(), object.GetName())
+		}
+	}
+}
+
+// configFileIn returns hssgate's configuration as it was rendered.
+func configFileIn(t testing.TB, rendered objects) string {
+	t.Helper()
+	text := rendered.at(t, `ConfigMap .data['config\.yaml']`)
+	if _, err := config.Parse("config.yaml", []byte(text)); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	return text
+}
+
+func TestConfigurationOfEveryValuesFileIsValid(t *testing.T) {
+	t.Parallel()
+	for _, file := range valuesFiles(t) {
+		if rendered := render(t, "--values", file); len(rendered.ofKind("Deployment")) > 0 {
+			configFileIn(t, rendered)
 		}
 	}
 }

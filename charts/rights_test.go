@@ -10,91 +10,67 @@ import (
 // right is one to do each of some verbs, to what is named "[NAMESPACE/][NAME]".
 type right struct{ group, resource, verbs, of string }
 
-// testRights asks the API server what the gate's service account may do, and what
-// it may not.
+// testRights asks the API server what the gate's service account may do besides what
+// the gate does in testRelease (see hadAllRights), and what it may not.
 func testRights(t *testing.T, c *cluster) {
-	const webhooks, own = "admissionregistration.k8s.io", namespace + "/"
-	tests := map[string]struct {
-		may    bool
-		rights []right
-	}{
-		"it may read policies, and say whether they are in force": {true, []right{
-			{"hssgate.io", "imagescanpolicies", "watch", ""},
-			{"hssgate.io", "imagescanpolicies/status", "patch", ""},
-			{"hssgate.io", "imagescanexceptions", "watch", ""},
-			{"hssgate.io", "imagescanexceptions", "get", "default/"},
-			{"hssgate.io", "imagescanexceptions/status", "patch", "default/"},
+	const webhooks, reports, policies, own, ca = "admissionregistration.k8s.io", "openreports.io", "hssgate.io", namespace + "/", release + "-serving-ca"
+	for may, rights := range map[bool][]right{
+		true: {
+			{policies, "imagescanexceptions/status", "patch", "default/"},
 			{"events.k8s.io", "events", "create", "default/"},
-		}},
-		"it may keep its own CA": {true, []right{
-			{"", "secrets", "create update", own + release + "-serving-ca"},
-			{webhooks, "validatingwebhookconfigurations", "patch", release},
-			{webhooks, "mutatingwebhookconfigurations", "patch", release},
-		}},
-		"it may audit what runs": {true, []right{
-			{"", "pods", "list", "default/"},
-			{"hssgate.io", "imagescanexceptions", "create delete", "default/"},
+			// The audit.
+			{policies, "imagescanexceptions", "create delete", "default/"},
 			{"apps", "replicasets", "get", "default/"},
 			{"", "events", "create", "default/"},
-			{"openreports.io", "reports", "list", ""},
-			{"openreports.io", "reports", "patch", "default/hssgate"},
+			{reports, "reports", "list", ""},
+			{reports, "reports", "patch", "default/hssgate"},
 			{"wgpolicyk8s.io", "policyreports", "delete", "default/hssgate"},
-		}},
-		"it can't touch the reports of others, and what events say of them": {false, []right{
-			{"openreports.io", "reports", "patch", "default/kyverno"},
+		},
+		false: {
+			// The reports of others, and what events say of them.
+			{reports, "reports", "patch", "default/kyverno"},
 			{"wgpolicyk8s.io", "policyreports", "delete", "default/kyverno"},
 			{"", "events", "delete list", "default/"},
-		}},
-		"it can't read Secrets": {false, []right{
+			// Secrets, but for the CA.
 			{"", "secrets", "get", own + "hss-keys"},
-			{"", "secrets", "list watch", own},
-			{"", "secrets", "get", "kube-system/" + release + "-serving-ca"},
-			{"", "secrets", "list", ""},
-		}},
-		"it has no right that it does not use": {false, []right{
-			{"", "secrets", "get delete", own + release + "-serving-ca"},
-			{"coordination.k8s.io", "leases", "patch", own + "hssgate"},
-			{webhooks, "validatingwebhookconfigurations", "update", release},
-			{webhooks, "mutatingwebhookconfigurations", "get", release},
-		}},
-		"it can't make objects that could hold more rights": {false, []right{
-			{"", "secrets", "create", own},
+			{"", "secrets", "list watch create", own},
 			{"", "secrets", "create", own + "other"},
+			{"", "secrets", "get", "kube-system/" + ca},
+			{"", "secrets", "list", ""},
+			{"", "secrets", "get delete", own + ca},
+			// What could hold more rights.
 			{"", "serviceaccounts/token", "create", own},
 			{"rbac.authorization.k8s.io", "clusterrolebindings", "create", ""},
 			{"coordination.k8s.io", "leases", "create", own},
-		}},
-		"it can't change pods or what makes them": {false, []right{
+			{"coordination.k8s.io", "leases", "patch", own + "hssgate"},
+			// Pods, and what makes them.
 			{"", "pods", "create", own},
 			{"", "pods", "delete get", "default/"},
 			{"", "pods/exec", "create", "default/"},
 			{"", "pods/log", "get", "default/"},
 			{"apps", "deployments", "patch", own},
 			{"", "namespaces", "update", "default"},
-		}},
-		"it can't change what is asked of images": {false, []right{
-			{"hssgate.io", "imagescanexceptions", "update patch", "default/"},
+			// What is asked of images.
+			{policies, "imagescanexceptions", "update patch", "default/"},
+			{policies, "imagescanpolicies", "create update delete", ""},
+			{policies, "exemptions", "grant", ""},
 			{"authorization.k8s.io", "subjectaccessreviews", "create", ""},
-			{"hssgate.io", "imagescanpolicies", "create update delete", ""},
-			{"hssgate.io", "exemptions", "grant", ""},
-		}},
-		"it can't touch other webhooks": {false, []right{
+			// Webhooks, and what guards them.
 			{webhooks, "validatingwebhookconfigurations", "patch", "other"},
 			{webhooks, "validatingwebhookconfigurations", "list", ""},
-			{webhooks, "validatingwebhookconfigurations", "delete", release},
+			{webhooks, "validatingwebhookconfigurations", "update delete", release},
 			{webhooks, "mutatingwebhookconfigurations", "patch create", "other"},
-			{webhooks, "mutatingwebhookconfigurations", "delete", release},
+			{webhooks, "mutatingwebhookconfigurations", "get delete", release},
 			{webhooks, "validatingadmissionpolicies", "delete", release + "-exemptions"},
 			{webhooks, "validatingadmissionpolicies", "patch", release + "-ca-bundle"},
 			{webhooks, "validatingadmissionpolicybindings", "delete", release + "-ca-bundle"},
 			{webhooks, "validatingadmissionpolicybindings", "delete", release + "-grace"},
-		}},
-	}
-	for name, test := range tests {
-		for _, r := range test.rights {
+		},
+	} {
+		for _, r := range rights {
 			for verb := range strings.FieldsSeq(r.verbs) {
-				if got := c.mayHssgate(t, verb, r); got != test.may {
-					t.Errorf("%s: %s %+v: allowed is %t", name, verb, r, got)
+				if got := c.mayHssgate(t, verb, r); got != may {
+					t.Errorf("%s %+v: allowed is %t, want %t", verb, r, got, may)
 				}
 			}
 		}

@@ -3,6 +3,7 @@ package config
 import (
 	"reflect"
 	"slices"
+	"time"
 )
 
 // The only version and kind that this release reads.
@@ -21,10 +22,10 @@ type Configuration struct {
 	Kind string `yaml:"kind" default:"Configuration" oneof:"Configuration"`
 	// Projects are the HSS projects that hssgate reads, at least one: each is
 	// one project in one region.
-	Projects []Project `yaml:"projects" required:"true"`
+	Projects []Project `yaml:"projects" required:"true" unique:"name"`
 	// Registries say which registry hosts belong to which project, at least
 	// one. An image of any other host is not found, whatever its path.
-	Registries []Registry `yaml:"registries" required:"true"`
+	Registries []Registry `yaml:"registries" required:"true" unique:"name"`
 	// Cache says how long HSS's answers are kept and used.
 	Cache Cache `yaml:"cache"`
 	// Webhook says how the admission webhook listens.
@@ -32,7 +33,7 @@ type Configuration struct {
 	// MaxExceptionLifetime is the longest that an ImageScanException lasts from
 	// its creation. One that claims more is refused, and ends then if it exists
 	// all the same.
-	MaxExceptionLifetime Duration `yaml:"maxExceptionLifetime" default:"720h" min:"1m" max:"87600h"`
+	MaxExceptionLifetime time.Duration `yaml:"maxExceptionLifetime" default:"720h" min:"1m" max:"87600h"`
 	// Audit says how the running pods are evaluated.
 	Audit Audit `yaml:"audit"`
 	// HealthBindAddress is where /healthz and /readyz are served, as
@@ -63,18 +64,18 @@ type Cache struct {
 	// to HSS. An image in use is refreshed in the background at four
 	// fifths of that time. One that waits to be scanned is refreshed after 15s, if
 	// freshFor isn't shorter.
-	FreshFor Duration `yaml:"freshFor" default:"5m" min:"1s" max:"24h"`
+	FreshFor time.Duration `yaml:"freshFor" default:"5m" min:"1s" max:"24h"`
 	// NotFoundFor is the same for an image that HSS does not know, so that a
 	// new push is soon seen.
-	NotFoundFor Duration `yaml:"notFoundFor" default:"30s" min:"1s" max:"24h"`
+	NotFoundFor time.Duration `yaml:"notFoundFor" default:"30s" min:"1s" max:"24h"`
 	// WaitWhenStale is how long a request waits for HSS if a scan result that
 	// is no longer fresh is available. After that the older result decides and
 	// says so, while it is refreshed.
-	WaitWhenStale Duration `yaml:"waitWhenStale" default:"2s" min:"0s" max:"30s"`
+	WaitWhenStale time.Duration `yaml:"waitWhenStale" default:"2s" min:"0s" max:"30s"`
 	// MaxStaleness is the age up to which an answer is still used while HSS
 	// is unreachable, at least freshFor. Past it, a policy's when.unavailable
 	// decides.
-	MaxStaleness Duration `yaml:"maxStaleness" default:"24h" min:"1s" max:"8760h"`
+	MaxStaleness time.Duration `yaml:"maxStaleness" default:"24h" min:"1s" max:"8760h"`
 }
 
 // Webhook says how the admission webhook listens.
@@ -111,7 +112,7 @@ type Webhook struct {
 	// MaxInFlightBytes bounds the bytes of all reviews that are read at one
 	// time; the largest review has 32Mi. Past it, one that is slow to arrive is
 	// refused with a reason, and the others wait.
-	MaxInFlightBytes Bytes `yaml:"maxInFlightBytes" default:"64Mi" min:"32Mi"`
+	MaxInFlightBytes Bytes `yaml:"maxInFlightBytes" default:"64Mi" min:"32Mi" max:"1Ti"`
 }
 
 // OwnCertificates reports whether hssgate makes its own certificates, since it
@@ -128,7 +129,7 @@ type Audit struct {
 	// after at most a fifth of the interval. Over time, changes cause no more than
 	// one audit in a fifth of the interval, and audits take no more than a fifth of
 	// the time.
-	Interval Duration `yaml:"interval" default:"10m" min:"5s" max:"24h"`
+	Interval time.Duration `yaml:"interval" default:"10m" min:"5s" max:"24h"`
 	// Reports says which reports are written, one for each namespace in which
 	// something is wrong: OpenReports (openreports.io) or PolicyReports
 	// (wgpolicyk8s.io). Auto writes OpenReports where their

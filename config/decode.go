@@ -5,67 +5,115 @@ import (
 	"encoding"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// decode copies n into v. A null counts as left out, so v keeps its default.
-func (c *checker) decode(field string, n *yaml.Node, v reflect.Value) {
-	c.lines[field] = n.Line
-	text, isText := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr())
+// visit copies n, the value of a field that is given, into v, and checks what v holds
+// by the field's tags; those of a list are for each item. A null counts as left out,
+// so v keeps its default. A field without a default may be left out, unless it is
+// required.
+//
+//	default    is what a field has that is left out, in YAML
+//	required   must not be empty
+//	unique     must hold no item twice or, if it is "name", no two of one name
+//	min, max   bound a number, a duration or a size
+//	oneof      lists the allowed values
+//	secret     may hold a key by mistake, so that no message repeats it
+//	format     is name, address, or "address or 0"
+//	maxLength  is how many characters a text may have
+func (c *checker) visit(field string, n *yaml.Node, v reflect.Value, tag reflect.StructTag) {
+	if n != nil {
+		c.lines[field] = n.Line
+		if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
+			n = nil
+		} else if problem := decode(n, v); problem != "" {
+			c.failf(field, "%s", problem)
+			return
+		}
+	}
+	_, hasDefault := tag.Lookup("default")
 	switch {
-	case n.Kind == yaml.AliasNode || n.Anchor != "":
-		c.failf(field, "anchors and aliases are not allowed: write the value out")
-	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null":
-	case n.Kind == yaml.ScalarNode && isText:
-		if err := text.UnmarshalText([]byte(n.Value)); err != nil {
-			c.failf(field, "%s", err.Error())
-		}
-	case n.Kind == yaml.MappingNode && v.Kind() == reflect.Struct:
+	case v.Kind() == reflect.Struct:
 		c.mapping(field, n, v)
-	case n.Kind == yaml.SequenceNode && v.Kind() == reflect.Slice:
-		c.sequence(field, n, v)
-	case n.Kind == yaml.ScalarNode && fits(n.ShortTag(), v.Kind()):
-		if err := n.Decode(v.Addr().Interface()); err != nil {
-			c.failf(field, "must be %s, and %s is out of range", wanted(v.Kind()), shorten(n.Value))
-		}
-	default:
-		c.failf(field, "must be %s, not %s", wanted(v.Kind()), kindOf(n))
+	case v.Kind() == reflect.Slice:
+		c.sequence(field, n, v, tag)
+	case v.IsZero() && tag.Get("required") != "":
+		c.failf(field, "must not be empty")
+	case !v.IsZero() || hasDefault:
+		c.value(field, v, tag)
 	}
 }
 
-func (c *checker) mapping(field string, n *yaml.Node, v reflect.Value) {
-	indices := map[string]int{}
+// mapping visits the fields of a struct, given or not.
+func (c *checker) mapping(path string, n *yaml.Node, v reflect.Value) {
+	var names []string
 	for i := range v.NumField() {
-		if name := v.Type().Field(i).Tag.Get("yaml"); name != "-" {
-			indices[name] = i
+		names = append(names, v.Type().Field(i).Tag.Get("yaml"))
+	}
+	below := func(name string) string { return strings.TrimPrefix(path+"."+name, ".") }
+	given := map[string]int{} // the places of keys in n
+	for i := 0; n != nil && i+1 < len(n.Content); i += 2 {
+		key, field := n.Content[i], below(shorten(n.Content[i].Value))
+		first, twice := given[key.Value]
+		switch known := slices.Contains(names, key.Value); {
+		case twice:
+			c.lines[field] = key.Line
+			c.failf(field, "must be given once, and is in line %d already", n.Content[first].Line)
+		case known:
+			given[key.Value] = i
+		default:
+			c.lines[field] = key.Line
+			c.failf(field, "%s", unknownField(v.Type(), names))
 		}
 	}
-	first := map[string]int{} // the line where a field is given
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], n.Content[i+1]
-		path := strings.TrimPrefix(field+"."+shorten(key.Value), ".")
-		index, known := indices[key.Value]
-		switch line, twice := first[key.Value]; {
-		case twice:
-			c.lines[path] = key.Line
-			c.failf(path, "must be given once, and is in line %d already", line)
-		case !known:
-			c.lines[path] = key.Line
-			c.failf(path, "%s", unknownField(key.Value, v.Type(), indices))
-		default:
-			c.decode(path, value, v.Field(index))
+	for i, name := range names {
+		var value *yaml.Node
+		if at, ok := given[name]; ok {
+			value = n.Content[at+1]
 		}
-		first[key.Value] = key.Line
+		c.visit(below(name), value, v.Field(i), v.Type().Field(i).Tag)
 	}
 }
 
-func (c *checker) sequence(field string, n *yaml.Node, v reflect.Value) {
-	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
-	for i, item := range n.Content {
-		setDefaults(v.Index(i))
-		c.decode(fmt.Sprintf("%s[%d]", field, i), item, v.Index(i))
+func unknownField(t reflect.Type, known []string) string {
+	message := "unknown field; allowed are " + strings.Join(slices.Sorted(slices.Values(known)), ", ")
+	if t == reflect.TypeFor[Credentials]() {
+		message += "; keys and tokens must not stand in the file: name files that hold them, or use source Environment"
+	}
+	return message
+}
+
+// sequence visits the items of a list.
+func (c *checker) sequence(field string, n *yaml.Node, v reflect.Value, tag reflect.StructTag) {
+	if n != nil {
+		v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
+	}
+	if v.Len() == 0 && tag.Get("required") != "" {
+		c.failf(field, "must hold at least one %s", cmp.Or(strings.TrimPrefix(oneOf(tag), "one "), "item"))
+	}
+	seen := map[string]int{}
+	for i := range v.Len() {
+		path, item, name := fmt.Sprintf("%s[%d]", field, i), v.Index(i), ""
+		var value *yaml.Node
+		if n != nil {
+			value = n.Content[i]
+			setDefaults(item)
+		}
+		c.visit(path, value, item, tag)
+		if tag.Get("unique") == "" {
+			continue
+		}
+		if item.Kind() == reflect.Struct {
+			item, name = item.FieldByName("Name"), ".name"
+		}
+		if first, twice := seen[item.String()]; twice {
+			c.failf(path+name, "must differ from %s[%d]%s, which is %q too", field, first, name, shorten(item.String()))
+		}
+		seen[item.String()] = i
 	}
 }
 
@@ -89,33 +137,58 @@ func mustParse(text string, v reflect.Value) {
 	}
 }
 
-// fits reports whether a scalar may be decoded. A string may look like a number, as
-// identifiers often do: its text is kept.
-func fits(tag string, kind reflect.Kind) bool {
-	switch kind {
-	case reflect.String:
-		return tag != "!!bool"
-	case reflect.Bool:
-		return tag == "!!bool"
-	case reflect.Int:
-		return tag == "!!int"
-	case reflect.Float64:
-		return tag == "!!int" || tag == "!!float"
-	default:
-		return false
+// decode copies a single value into v, and returns what is wrong with a node of any
+// kind. No message repeats a value that may be a secret.
+func decode(n *yaml.Node, v reflect.Value) (problem string) {
+	text, isText := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr())
+	name, tags := wanted(v.Kind())
+	single := n.Kind == yaml.ScalarNode
+	switch {
+	case n.Kind == yaml.AliasNode || n.Anchor != "":
+		return "anchors and aliases are not allowed: write the value out"
+	case single && isText:
+		if err := text.UnmarshalText([]byte(n.Value)); err != nil {
+			return err.Error()
+		}
+	case single && v.Type() == reflect.TypeFor[time.Duration]():
+		d, err := time.ParseDuration(n.Value)
+		if err != nil {
+			return fmt.Sprintf("must be a duration such as 500ms, 30s or 24h, not %q", n.Value)
+		}
+		v.SetInt(int64(d))
+	case !slices.Contains(strings.Fields(tags), tagOf(n)):
+		return fmt.Sprintf("must be %s, not %s", name, cmp.Or(map[string]string{
+			"!!map": "a mapping", "!!seq": "a list", "!!int": "a number", "!!float": "a number", "!!bool": "true or false", "!!null": "nothing",
+		}[tagOf(n)], "a string"))
+	case single:
+		if err := n.Decode(v.Addr().Interface()); err != nil {
+			return fmt.Sprintf("must be %s, and %s is out of range", name, shorten(n.Value))
+		}
 	}
+	return ""
 }
 
-func wanted(kind reflect.Kind) string {
-	return cmp.Or(map[reflect.Kind]string{
-		reflect.Struct: "a mapping of fields", reflect.Slice: "a list", reflect.Bool: "true or false", reflect.Int: "a whole number",
-		reflect.Float64: "a number", reflect.String: "a string (in quotes, if it reads as something else)",
-	}[kind], "a single value")
+// tagOf returns what a node is, also if the file gives it another tag.
+func tagOf(n *yaml.Node) string {
+	return cmp.Or(map[yaml.Kind]string{yaml.MappingNode: "!!map", yaml.SequenceNode: "!!seq"}[n.Kind], n.ShortTag())
 }
 
-// kindOf names what a node holds without its value, which may be a secret.
-func kindOf(n *yaml.Node) string {
-	return cmp.Or(map[string]string{
-		"!!map": "a mapping", "!!seq": "a list", "!!int": "a number", "!!float": "a number", "!!bool": "true or false", "!!null": "nothing",
-	}[n.ShortTag()], "a string")
+// wanted names what a field of a kind takes, and the YAML tags of that. A string may
+// look like a number, as identifiers often do: its text is kept.
+func wanted(kind reflect.Kind) (name, tags string) {
+	switch kind {
+	case reflect.Struct:
+		return "a mapping of fields", "!!map"
+	case reflect.Slice:
+		return "a list", "!!seq"
+	case reflect.Bool:
+		return "true or false", "!!bool"
+	case reflect.Int:
+		return "a whole number", "!!int"
+	case reflect.Float64:
+		return "a number", "!!int !!float"
+	case reflect.String:
+		return "a string (in quotes, if it reads as something else)", "!!str !!int !!float !!timestamp"
+	}
+	return "a single value", ""
 }

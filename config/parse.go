@@ -18,7 +18,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -42,9 +41,7 @@ func Parse(name string, data []byte) (*Configuration, error) {
 		return nil, &Error{Name: name, Problems: []Problem{*problem}}
 	}
 	c, check := Default(), newChecker()
-	check.decode("", root, reflect.ValueOf(c).Elem())
-	c.complete()
-	check.configuration(c)
+	check.configuration(c, root)
 	if len(check.problems) > 0 {
 		slices.SortStableFunc(check.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 		return nil, &Error{Name: name, Problems: check.problems}
@@ -53,10 +50,11 @@ func Parse(name string, data []byte) (*Configuration, error) {
 }
 
 // Validate reports every problem of a configuration made in a program, as an
-// [*Error] without lines. Parse has called it already.
+// [*Error] without lines, and gives registries without a project the only one. Parse
+// has done so already.
 func (c *Configuration) Validate() error {
 	check := newChecker()
-	check.configuration(c)
+	check.configuration(c, nil)
 	if len(check.problems) > 0 {
 		return &Error{Problems: check.problems}
 	}
@@ -81,16 +79,4 @@ func document(data []byte) (*yaml.Node, *Problem) {
 		return nil, &Problem{Message: "not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}
 	}
 	return doc.Content[0], nil
-}
-
-// complete fills in what follows from the rest of the file.
-func (c *Configuration) complete() {
-	if len(c.Projects) != 1 {
-		return
-	}
-	for i := range c.Registries {
-		if c.Registries[i].Project == "" {
-			c.Registries[i].Project = c.Projects[0].Name
-		}
-	}
 }

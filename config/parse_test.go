@@ -53,8 +53,8 @@ func TestEveryFieldIsRead(t *testing.T) {
 	a, b, r := config.DefaultProject(), config.DefaultProject(), config.DefaultRegistry()
 	a.Name, a.Endpoint, a.Insecure, a.ProjectID, a.EnterpriseProjectID = "a", "http://hss.example.com:8080", true, "00123456789012345678901234567890", "0"
 	a.Credentials.Source, a.Credentials.AccessKeyFile, a.Credentials.SecretKeyFile, a.Credentials.SecurityTokenFile = config.SourceFiles, "/k/ak", "/k/sk", "/k/st"
-	a.CAFile, a.RequestsPerSecond, a.RequestTimeout = "/k/ca.pem", 2.5, config.Duration(time.Second)
-	a.SyncInterval = config.Duration(30 * time.Second)
+	a.CAFile, a.RequestsPerSecond, a.RequestTimeout = "/k/ca.pem", 2.5, time.Second
+	a.SyncInterval = 30 * time.Second
 	a.ScanOnDemand = config.ScanOnDemand{Enabled: true, MaxPerHour: 5}
 	b.Name, b.Region, b.Credentials.Source = "b", "eu-west-101", config.SourceMetadata
 	r.Name, r.Hosts, r.Project = "r", []string{"harbor.example.com:8443", "[::1]:5000"}, "b"
@@ -62,14 +62,14 @@ func TestEveryFieldIsRead(t *testing.T) {
 	r.RegistryName, r.RegistryID, r.InstanceID = "office", "17", "i"
 	r.Path, r.NestedNames = "proxy/*/{name}", []string{"dollar"}
 	want.Projects, want.Registries = []config.Project{a, b}, []config.Registry{r}
-	want.Cache.MaxBytes, want.Cache.FreshFor, want.Cache.NotFoundFor = 1<<20, config.Duration(time.Minute), config.Duration(2*time.Second)
-	want.Cache.WaitWhenStale, want.Cache.MaxStaleness = config.Duration(5*time.Second), config.Duration(time.Hour)
+	want.Cache.MaxBytes, want.Cache.FreshFor, want.Cache.NotFoundFor = 1<<20, time.Minute, 2*time.Second
+	want.Cache.WaitWhenStale, want.Cache.MaxStaleness = 5*time.Second, time.Hour
 	w := &want.Webhook
 	w.BindAddress, w.CertDir, w.ConfigurationName, w.MaxInFlightBytes = "127.0.0.1:1", "/c", "hssgate", 2<<30
 	w.ClientCAFile, w.ClientNames = "/ca", []string{"kube-apiserver"}
 	want.HealthBindAddress, want.MetricsBindAddress = ":2", "0"
-	want.MaxExceptionLifetime = config.Duration(168 * time.Hour)
-	want.Audit = config.Audit{Interval: config.Duration(7 * time.Minute), Reports: "PolicyReports"}
+	want.MaxExceptionLifetime = 168 * time.Hour
+	want.Audit = config.Audit{Interval: 7 * time.Minute, Reports: "PolicyReports"}
 	want.DryRun, want.ExemptNamespaces = true, []string{"kube-system", "cni"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
@@ -118,22 +118,25 @@ func TestFilesThatAreNoConfiguration(t *testing.T) {
 func TestWrongFieldsNameTheirLine(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ add, want string }{
-		"an unknown field that resembles one": {"dryrum: true", `c.yaml:9: dryrum: unknown field; did you mean "dryRun"?`},
-		"an unknown field that resembles none": {
+		"an unknown field": {
 			"webhook:\n  xyzzy: 1", `c.yaml:10: webhook.xyzzy: unknown field; allowed are bindAddress, caSecret, certDir, clientCAFile, clientNames, configurationName, hosts, maxInFlightBytes, mutatingConfigurationName`,
 		},
-		"an unknown field in another case": {"DryRun: true", `c.yaml:9: DryRun: unknown field; did you mean "dryRun"?`},
-		"a field that is given twice":      {"dryRun: true\ndryRun: true", `c.yaml:10: dryRun: must be given once, and is in line 9 already`},
-		"a merge key":                      {"cache:\n  <<: {maxBytes: 1}", `c.yaml:10: cache.<<: unknown field; allowed are freshFor, maxBytes, maxStaleness, notFoundFor, waitWhenStale`},
-		"a string for a boolean":           {`dryRun: "true"`, `c.yaml:9: dryRun: must be true or false, not a string`},
-		"yes for a boolean":                {"dryRun: yes", `c.yaml:9: dryRun: must be true or false, not a string`},
-		"a boolean for a string":           {"audit: {reports: true}", `c.yaml:9: audit.reports: must be a string (in quotes, if it reads as something else), not true or false`},
-		"a number for a duration":          {"cache: {freshFor: 5}", `c.yaml:9: cache.freshFor: must be a duration such as 500ms, 30s or 24h, not "5"`},
-		"a mapping for a duration":         {"cache: {freshFor: {}}", `c.yaml:9: cache.freshFor: must be a single value, not a mapping`},
-		"a mapping for a string":           {"audit: {reports: {}}", `c.yaml:9: audit.reports: must be a string (in quotes, if it reads as something else), not a mapping`},
-		"a list for a mapping":             {"cache: []", `c.yaml:9: cache: must be a mapping of fields, not a list`},
-		"a size of no size":                {"webhook: {maxInFlightBytes: 1MB}", `c.yaml:9: webhook.maxInFlightBytes: must be a size in bytes such as 65536, 64Ki or 16Mi, not "1MB"`},
-		"a size beyond all bounds":         {"webhook: {maxInFlightBytes: 99999999999Gi}", `c.yaml:9: webhook.maxInFlightBytes: must be a size in bytes such as 65536, 64Ki or 16Mi, not "99999999999Gi"`},
+		"an unknown field in another case": {
+			"Cache: {}", `c.yaml:9: Cache: unknown field; allowed are apiVersion, audit, cache, dryRun, exemptNamespaces, healthBindAddress, kind, maxExceptionLifetime, metricsBindAddress, projects, registries, webhook`,
+		},
+		"a field that is given twice": {"dryRun: true\ndryRun: true", `c.yaml:10: dryRun: must be given once, and is in line 9 already`},
+		"a merge key":                 {"cache:\n  <<: {maxBytes: 1}", `c.yaml:10: cache.<<: unknown field; allowed are freshFor, maxBytes, maxStaleness, notFoundFor, waitWhenStale`},
+		"a string for a boolean":      {`dryRun: "true"`, `c.yaml:9: dryRun: must be true or false, not a string`},
+		"yes for a boolean":           {"dryRun: yes", `c.yaml:9: dryRun: must be true or false, not a string`},
+		"a boolean for a string":      {"audit: {reports: true}", `c.yaml:9: audit.reports: must be a string (in quotes, if it reads as something else), not true or false`},
+		"a number for a duration":     {"cache: {freshFor: 5}", `c.yaml:9: cache.freshFor: must be a duration such as 500ms, 30s or 24h, not "5"`},
+		"a mapping for a duration":    {"cache: {freshFor: {}}", `c.yaml:9: cache.freshFor: must be a single value, not a mapping`},
+		"a mapping for a string":      {"audit: {reports: {}}", `c.yaml:9: audit.reports: must be a string (in quotes, if it reads as something else), not a mapping`},
+		"a list for a mapping":        {"cache: []", `c.yaml:9: cache: must be a mapping of fields, not a list`},
+		"a size of no size":           {"webhook: {maxInFlightBytes: 1MB}", `c.yaml:9: webhook.maxInFlightBytes: must be a size in bytes such as 65536, 64Ki or 16Mi, not "1MB"`},
+		"a negative size":             {"webhook: {maxInFlightBytes: -1}", `c.yaml:9: webhook.maxInFlightBytes: must be a size in bytes such as 65536, 64Ki or 16Mi, not "-1"`},
+		"half a byte":                 {"webhook: {maxInFlightBytes: 0.5}", `c.yaml:9: webhook.maxInFlightBytes: must be a size in bytes such as 65536, 64Ki or 16Mi, not "0.5"`},
+		"a size beyond all bounds":    {"webhook: {maxInFlightBytes: 99999999999Gi}", `c.yaml:9: webhook.maxInFlightBytes: must be a size in bytes such as 65536, 64Ki or 16Mi, not "99999999999Gi"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

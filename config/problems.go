@@ -56,6 +56,13 @@ func (c *checker) failf(field, format string, args ...any) {
 	}
 }
 
+// must reports a problem of a field unless it is as it must be.
+func (c *checker) must(ok bool, field, format string, args ...any) {
+	if !ok {
+		c.failf(field, format, args...)
+	}
+}
+
 // line returns the line of a field or, if it was left out, of what would hold it.
 func (c *checker) line(field string) int {
 	for field != "" {

@@ -1,6 +1,9 @@
 package config
 
-import "reflect"
+import (
+	"reflect"
+	"time"
+)
 
 // Project is one HSS project in one region.
 type Project struct {
@@ -31,13 +34,13 @@ type Project struct {
 	// calls a second by default.
 	RequestsPerSecond float64 `yaml:"requestsPerSecond" default:"20" min:"0.001" max:"1000"`
 	// RequestTimeout bounds one call to HSS.
-	RequestTimeout Duration `yaml:"requestTimeout" default:"10s" min:"100ms" max:"5m"`
+	RequestTimeout time.Duration `yaml:"requestTimeout" default:"10s" min:"100ms" max:"5m"`
 	// SyncInterval, if set, has hssgate list the whole project ahead of any
 	// request, 200 images a call, and then ask this often for what changed. It
 	// suits clusters that use a good part of the project's images; otherwise most
 	// of the calls are wasted. Every replica synchronises for itself, and lists
 	// everything again each hour, which is when deletions show.
-	SyncInterval Duration `yaml:"syncInterval" min:"5s" max:"1h"`
+	SyncInterval time.Duration `yaml:"syncInterval" min:"5s" max:"1h"`
 	// ScanOnDemand asks HSS to scan images that pods need.
 	ScanOnDemand ScanOnDemand `yaml:"scanOnDemand"`
 }

@@ -100,8 +100,8 @@ func allowed(tag reflect.StructTag) string {
 	if tag.Get("required") != "" {
 		all = append(all, "not empty")
 	}
-	if tag.Get("unique") != "" {
-		all = append(all, "none twice")
+	if unique := tag.Get("unique"); unique != "" {
+		all = append(all, map[string]string{"true": "none twice", "name": "no name twice"}[unique])
 	}
 	add("min", "at least %s")
 	add("max", "at most %s")
@@ -120,7 +120,7 @@ func allowed(tag reflect.StructTag) string {
 
 func typeName(t reflect.Type) string {
 	names := map[string]string{
-		"config.Duration": "duration", "config.Bytes": "size", "[]string": "list of strings", "float64": "number", "int": "whole number",
+		"time.Duration": "duration", "config.Bytes": "size", "[]string": "list of strings", "float64": "number", "int": "whole number",
 	}
 	switch name := names[t.String()]; {
 	case name != "":
@@ -147,35 +147,26 @@ func docComments(t *testing.T) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if file.Doc != nil {
-			docs["package"] = file.Doc.Text()
-		}
-		for _, decl := range file.Decls {
-			if d, ok := decl.(*ast.GenDecl); ok && d.Tok == token.TYPE {
-				typeDocs(docs, d)
+		docs["package"] += file.Doc.Text()
+		comment, owner := "", ""
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.GenDecl:
+				comment = oneLine(n.Doc)
+			case *ast.TypeSpec:
+				owner = n.Name.Name
+				docs[owner] = comment
+			case *ast.Field:
+				for _, field := range n.Names {
+					docs[owner+"."+field.Name] = oneLine(n.Doc)
+				}
+			case *ast.FuncDecl:
+				return false
 			}
-		}
+			return true
+		})
 	}
 	return docs
-}
-
-func typeDocs(docs map[string]string, d *ast.GenDecl) {
-	for _, s := range d.Specs {
-		spec, ok := s.(*ast.TypeSpec)
-		if !ok {
-			continue
-		}
-		docs[spec.Name.Name] = oneLine(d.Doc)
-		fields, ok := spec.Type.(*ast.StructType)
-		if !ok {
-			continue
-		}
-		for _, f := range fields.Fields.List {
-			for _, name := range f.Names {
-				docs[spec.Name.Name+"."+name.Name] = oneLine(f.Doc)
-			}
-		}
-	}
 }
 
 func oneLine(c *ast.CommentGroup) string { return strings.Join(strings.Fields(c.Text()), " ") }

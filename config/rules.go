@@ -10,21 +10,21 @@ import (
 	"slices"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/hssgate/hssgate/internal/image"
 )
 
-// configuration checks every field by its tags, and then what they don't say:
-// most of it is about more than one field.
-func (c *checker) configuration(o *Configuration) {
-	c.fields("", reflect.ValueOf(o).Elem())
-	var projects, registries []string
+// configuration reads the fields that a document gives, if there is one, checks all by
+// their tags, and then what these don't say: most of it is about more than one field.
+func (c *checker) configuration(o *Configuration, document *yaml.Node) {
+	c.visit("", document, reflect.ValueOf(o).Elem(), "")
+	var projects []string
 	for i := range o.Projects {
 		field, p := fmt.Sprintf("projects[%d]", i), &o.Projects[i]
 		c.project(field, p)
 		c.credentials(field+".credentials", &p.Credentials)
-		c.newName(field, p.Name, projects)
 		projects = append(projects, p.Name)
 	}
 	for i := range o.Registries {
@@ -33,35 +33,21 @@ func (c *checker) configuration(o *Configuration) {
 		c.types(field, r)
 		c.path(field, r)
 		c.claims(field, r, o.Registries[:i])
-		c.newName(field, r.Name, registries)
-		registries = append(registries, r.Name)
 	}
-	if longest := max(o.Cache.FreshFor, o.Cache.NotFoundFor); o.Cache.MaxStaleness < longest {
-		c.failf("cache.maxStaleness", "must be at least as long as freshFor and notFoundFor (%s), not %s", longest, o.Cache.MaxStaleness)
-	}
+	longest := max(o.Cache.FreshFor, o.Cache.NotFoundFor)
+	c.must(o.Cache.MaxStaleness >= longest, "cache.maxStaleness", "must be at least as long as freshFor and notFoundFor (%s), not %s", longest, o.Cache.MaxStaleness)
 	c.webhook(&o.Webhook)
 }
 
-// newName refuses the name of an earlier item.
-func (c *checker) newName(field, name string, earlier []string) {
-	if i := slices.Index(earlier, name); i >= 0 {
-		c.failf(field+".name", "must differ from %s[%d].name, which is %q too", field[:strings.IndexByte(field, '[')], i, shorten(name))
-	}
-}
-
 func (c *checker) project(field string, p *Project) {
-	if p.Region == "" && p.Endpoint == "" {
-		c.failf(field, "region or endpoint must be given")
-	}
+	c.must(p.Region != "" || p.Endpoint != "", field, "region or endpoint must be given")
 	if p.Endpoint != "" {
 		c.endpoint(field+".endpoint", p.Endpoint, p.Insecure)
 	}
-	if p.Region != "" && (!regexp.MustCompile(`^[a-z]{2}-[a-z0-9]+(-[a-z0-9]+)*$`).MatchString(p.Region) || len(p.Region) > 63) {
-		c.failf(field+".region", "must be a region's ID such as cn-north-4, not %q", shorten(p.Region))
-	}
-	if !regexp.MustCompile(`^[0-9A-Za-z_-]{0,64}$`).MatchString(p.ProjectID) {
-		c.failf(field+".projectID", "must have up to 64 letters, digits, dashes and underscores, not %q", shorten(p.ProjectID))
-	}
+	isRegion := len(p.Region) <= 63 && regexp.MustCompile(`^([a-z]{2}(-[a-z0-9]+)+)?$`).MatchString(p.Region)
+	c.must(isRegion, field+".region", "must be a region's ID such as cn-north-4, not %q", shorten(p.Region))
+	isID := regexp.MustCompile(`^[0-9A-Za-z_-]{0,64}$`).MatchString(p.ProjectID)
+	c.must(isID, field+".projectID", "must have up to 64 letters, digits, dashes and underscores, not %q", shorten(p.ProjectID))
 }
 
 // endpoint checks the address of HSS. A value that may hold a password is not
@@ -111,13 +97,14 @@ func (c *checker) registry(field string, r *Registry, projects []string) {
 		c.host(fmt.Sprintf("%s.hosts[%d]", field, i), host)
 	}
 	for i, n := range r.Namespaces {
-		if n == "" || strings.ContainsAny(n, "/ {}*") {
-			c.failf(fmt.Sprintf("%s.namespaces[%d]", field, i), "must be one whole namespace, without slashes and wildcards, not %q", shorten(n))
-		}
+		c.must(n != "" && !strings.ContainsAny(n, "/ {}*"), fmt.Sprintf("%s.namespaces[%d]", field, i),
+			"must be one whole namespace, without slashes and wildcards, not %q", shorten(n))
 	}
 	switch known := strings.Join(projects, ", "); {
 	case r.Project == "" && len(projects) > 1:
 		c.failf(field+".project", "must be given if there are several projects: one of %s", known)
+	case r.Project == "" && len(projects) == 1:
+		r.Project = projects[0]
 	case r.Project != "" && !slices.Contains(projects, r.Project):
 		c.failf(field+".project", "must be the name of a project (%s), not %q", known, shorten(r.Project))
 	}
@@ -144,14 +131,11 @@ func (c *checker) types(field string, r *Registry) {
 		if !slices.Contains(r.ImageTypes, t) {
 			continue
 		}
-		if len(r.ImageTypes) > 1 {
-			c.failf(field+".imageTypes", "%s must stand alone, not among %s: make it a registry of its own", t, strings.Join(r.ImageTypes, ", "))
-		}
-		if t == TypeInstance && r.InstanceID == "" {
-			c.failf(field, "instanceID must be given for image type %s: two instances may hold the same names", t)
-		}
-		if t != TypeInstance && r.RegistryID == "" && r.RegistryName == "" {
-			c.failf(field, "registryName or registryID must be given for image type %s: two registries may hold the same names", t)
+		c.must(len(r.ImageTypes) == 1, field+".imageTypes", "%s must stand alone, not among %s: make it a registry of its own", t, strings.Join(r.ImageTypes, ", "))
+		if t == TypeInstance {
+			c.must(r.InstanceID != "", field, "instanceID must be given for image type %s: two instances may hold the same names", t)
+		} else {
+			c.must(r.RegistryID+r.RegistryName != "", field, "registryName or registryID must be given for image type %s: two registries may hold the same names", t)
 		}
 	}
 }
@@ -215,31 +199,21 @@ func isFixed(segment string) bool {
 }
 
 func (c *checker) webhook(w *Webhook) {
-	if len(w.ClientNames) > 0 && w.ClientCAFile == "" {
-		c.failf("webhook.clientNames", "needs clientCAFile: without it clients have no names")
+	c.must(len(w.ClientNames) == 0 || w.ClientCAFile != "", "webhook.clientNames", "needs clientCAFile: without it clients have no names")
+	for i, name := range w.ClientNames {
+		c.must(name != "", fmt.Sprintf("webhook.clientNames[%d]", i), "must be the common name or a DNS name of a client's certificate, not empty")
 	}
-	if i := slices.Index(w.ClientNames, ""); i >= 0 {
-		c.failf(fmt.Sprintf("webhook.clientNames[%d]", i), "must be the common name or a DNS name of a client's certificate, not empty")
-	}
-	if len(w.Hosts) > 0 && !w.OwnCertificates() {
-		c.failf("webhook.hosts", "must be left out if certificates are given: they say what hosts they are for")
-	}
+	c.must(len(w.Hosts) == 0 || w.OwnCertificates(), "webhook.hosts", "must be left out if certificates are given: they say what hosts they are for")
 	for i, host := range w.Hosts {
-		if net.ParseIP(host) == nil && len(validation.IsDNS1123Subdomain(host)) > 0 {
-			c.failf(fmt.Sprintf("webhook.hosts[%d]", i), "must be a DNS name or an IP address, not %q", shorten(host))
-		}
+		isHost := net.ParseIP(host) != nil || len(validation.IsDNS1123Subdomain(host)) == 0
+		c.must(isHost, fmt.Sprintf("webhook.hosts[%d]", i), "must be a DNS name or an IP address, not %q", shorten(host))
 	}
-	if w.MutatingConfigurationName != "" && w.ConfigurationName == "" {
-		c.failf("webhook.mutatingConfigurationName", "needs configurationName: images are pinned only where pods are evaluated")
-	}
-	const field = "webhook.caSecret"
-	switch name := w.CASecret; {
-	case name == "":
-	case len(validation.IsDNS1123Subdomain(name)) > 0:
-		c.failf(field, "must be the name of a Secret, not %q", shorten(name))
-	case !w.OwnCertificates():
-		c.failf(field, "must be left out if certificates are given: then hssgate makes none")
-	case w.ConfigurationName == "":
-		c.failf(field, "needs configurationName: the API server gets the CA from there")
+	c.must(w.MutatingConfigurationName == "" || w.ConfigurationName != "", "webhook.mutatingConfigurationName",
+		"needs configurationName: images are pinned only where pods are evaluated")
+	if w.CASecret != "" {
+		const field = "webhook.caSecret"
+		c.must(len(validation.IsDNS1123Subdomain(w.CASecret)) == 0, field, "must be the name of a Secret, not %q", shorten(w.CASecret))
+		c.must(w.OwnCertificates(), field, "must be left out if certificates are given: then hssgate makes none")
+		c.must(w.ConfigurationName != "", field, "needs configurationName: the API server gets the CA from there")
 	}
 }

@@ -2,36 +2,13 @@ package config
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
-// Duration is a time.Duration that the file spells as Go does, such as 1m30s.
-type Duration time.Duration
-
-// UnmarshalText reads a Go duration.
-func (d *Duration) UnmarshalText(text []byte) error {
-	v, err := time.ParseDuration(string(text))
-	if err != nil {
-		return fmt.Errorf("must be a duration such as 500ms, 30s or 24h, not %q", text)
-	}
-	*d = Duration(v)
-	return nil
-}
-
-// String spells the duration without the units that are zero: 5m, not 5m0s.
-func (d Duration) String() string {
-	s := time.Duration(d).String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
+// Duration is how long something takes; the file spells it as Go does, such as 1m30s.
+type Duration = time.Duration
 
 // Bytes is a size in bytes that the file spells as Kubernetes spells quantities,
 // such as 65536 or 16Mi.

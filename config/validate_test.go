@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -128,7 +129,7 @@ func TestProjects(t *testing.T) {
 	t.Parallel()
 	wrong := func(field string) []string { return []string{"projects[0]." + field} }
 	every := func(d time.Duration) func(*config.Configuration) {
-		return project(func(p *config.Project) { p.SyncInterval = config.Duration(d) })
+		return project(func(p *config.Project) { p.SyncInterval = d })
 	}
 	check(t, map[string]validation{
 		"a name of 63 characters": {project(func(p *config.Project) { p.Name = strings.Repeat("a", 63) }), nil},
@@ -166,10 +167,6 @@ func TestCredentials(t *testing.T) {
 	}
 	check(t, map[string]validation{
 		"the default":               {with(config.Credentials{Source: "Default"}), nil},
-		"the environment":           {with(config.Credentials{Source: "Environment"}), nil},
-		"metadata":                  {with(config.Credentials{Source: "Metadata"}), nil},
-		"pod identity":              {with(config.Credentials{Source: "PodIdentity"}), nil},
-		"a profile":                 {with(config.Credentials{Source: "Profile"}), nil},
 		"a profile in a file":       {with(config.Credentials{Source: "Profile", ProfileFile: "/p"}), nil},
 		"files":                     {with(config.Credentials{Source: "Files", AccessKeyFile: "/a", SecretKeyFile: "/s"}), nil},
 		"a token's file":            {with(config.Credentials{Source: "TokenFile", TokenFile: "/t"}), nil},
@@ -221,39 +218,36 @@ func TestRegistries(t *testing.T) {
 
 func TestRegistriesMayShareAHostOnlyIfTheyCanBeToldApart(t *testing.T) {
 	t.Parallel()
+	const path = "{namespace}/{name}"
 	for name, test := range map[string]struct {
-		first, second config.Registry
+		first, second string // the path, and the namespaces after it
 		disjoint      bool
 	}{
-		"different namespaces":         {config.Registry{Path: "{namespace}/{name}", Namespaces: []string{"a"}}, config.Registry{Path: "{namespace}/{name}", Namespaces: []string{"b"}}, true},
-		"a namespace in common":        {config.Registry{Path: "{namespace}/{name}", Namespaces: []string{"a", "b"}}, config.Registry{Path: "{namespace}/{name}", Namespaces: []string{"b"}}, false},
-		"one takes every namespace":    {config.Registry{Path: "{namespace}/{name}"}, config.Registry{Path: "{namespace}/{name}", Namespaces: []string{"b"}}, false},
-		"both take every namespace":    {config.Registry{Path: "{namespace}/{name}"}, config.Registry{Path: "{namespace}/{name}"}, false},
-		"different fixed segments":     {config.Registry{Path: "x/{namespace}/{name}"}, config.Registry{Path: "y/{namespace}/{name}"}, true},
-		"different ones further on":    {config.Registry{Path: "*/x/{namespace}/{name}"}, config.Registry{Path: "{namespace}/y/{name}"}, true},
-		"a fixed segment and any":      {config.Registry{Path: "x/{namespace}/{name}"}, config.Registry{Path: "*/{namespace}/{name}"}, false},
-		"a fixed segment and a name":   {config.Registry{Path: "x/{name}", Namespaces: []string{"a"}}, config.Registry{Path: "{name}", Namespaces: []string{"b"}}, false},
-		"namespaces of no path":        {config.Registry{Path: "{name}", Namespaces: []string{"a"}}, config.Registry{Path: "{name}", Namespaces: []string{"b"}}, false},
-		"namespaces of another place":  {config.Registry{Path: "{namespace}/*/{name}", Namespaces: []string{"a"}}, config.Registry{Path: "*/{namespace}/{name}", Namespaces: []string{"b"}}, false},
-		"the same fixed segment":       {config.Registry{Path: "x/{namespace}/{name}"}, config.Registry{Path: "x/{namespace}/{name}"}, false},
-		"the same, and own namespaces": {config.Registry{Path: "x/{namespace}/{name}", Namespaces: []string{"a"}}, config.Registry{Path: "x/{namespace}/{name}", Namespaces: []string{"b"}}, true},
+		"different namespaces":         {path + " a", path + " b", true},
+		"a namespace in common":        {path + " a b", path + " b", false},
+		"one takes every namespace":    {path, path + " b", false},
+		"both take every namespace":    {path, path, false},
+		"different fixed segments":     {"x/" + path, "y/" + path, true},
+		"different ones further on":    {"*/x/" + path, "{namespace}/y/{name}", true},
+		"a fixed segment and any":      {"x/" + path, "*/" + path, false},
+		"a fixed segment and a name":   {"x/{name} a", "{name} b", false},
+		"namespaces of no path":        {"{name} a", "{name} b", false},
+		"namespaces of another place":  {"{namespace}/*/{name} a", "*/" + path + " b", false},
+		"the same fixed segment":       {"x/" + path, "x/" + path, false},
+		"the same, and own namespaces": {"x/" + path + " a", "x/" + path + " b", true},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c := valid(func(c *config.Configuration) {
-				a, b := c.Registries[0], c.Registries[0]
-				a.Path, a.Namespaces = test.first.Path, test.first.Namespaces
-				b.Path, b.Namespaces, b.Name = test.second.Path, test.second.Namespaces, "second"
-				c.Registries = []config.Registry{a, b}
-			})
-			if err := c.Validate(); (err == nil) != test.disjoint {
-				t.Errorf("got %v", err)
-			}
-			slices.Reverse(c.Registries)
-			if err := c.Validate(); (err == nil) != test.disjoint {
-				t.Errorf("the other way round got %v", err)
+		c := valid(func(c *config.Configuration) {
+			c.Registries = append(c.Registries, c.Registries[0])
+			for i, text := range []string{test.first, test.second} {
+				r := &c.Registries[i]
+				r.Name, r.Path, r.Namespaces = fmt.Sprint("r", i), strings.Fields(text)[0], strings.Fields(text)[1:]
 			}
 		})
+		err := c.Validate()
+		slices.Reverse(c.Registries)
+		if reversed := c.Validate(); (err == nil) != test.disjoint || (reversed == nil) != test.disjoint {
+			t.Errorf("%s: got %v, and the other way round %v", name, err, reversed)
+		}
 	}
 }
 
@@ -284,21 +278,11 @@ func TestCacheAndWebhook(t *testing.T) {
 	})
 }
 
-func TestARegistryIsOfTheProjectThatItNamesOrOfTheOnlyOne(t *testing.T) {
+func TestScansOnDemandAreThoseOfAnyProject(t *testing.T) {
 	t.Parallel()
-	c := &config.Configuration{Projects: []config.Project{{Name: "a"}}}
-	two := &config.Configuration{Projects: []config.Project{{Name: "a"}, {Name: "b", ScanOnDemand: config.ScanOnDemand{Enabled: true}}}}
-	for name, test := range map[string]struct{ got, want *config.Project }{
-		"the only one":      {c.ProjectOf(&config.Registry{}), &c.Projects[0]},
-		"no such project":   {c.ProjectOf(&config.Registry{Project: "x"}), nil},
-		"the named one":     {two.ProjectOf(&config.Registry{Project: "b"}), &two.Projects[1]},
-		"not named, of two": {two.ProjectOf(&config.Registry{}), nil},
-	} {
-		if test.got != test.want {
-			t.Errorf("%s: got %v, want %v", name, test.got, test.want)
+	for want, projects := range map[bool][]config.Project{false: {{}, {}}, true: {{}, {ScanOnDemand: config.ScanOnDemand{Enabled: true}}}} {
+		if got := (&config.Configuration{Projects: projects}).ScansOnDemand(); got != want {
+			t.Errorf("ScansOnDemand is %t, want %t", got, want)
 		}
-	}
-	if c.ScansOnDemand() || !two.ScansOnDemand() {
-		t.Error("scans are requested if any project has them on, and only then")
 	}
 }

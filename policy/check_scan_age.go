@@ -3,7 +3,6 @@ package policy
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -67,11 +66,8 @@ func readablePair(a, b time.Duration) (string, string) {
 	if x, y := readable(a), readable(b); x != y {
 		return x, y
 	}
-	trimmed := strings.NewReplacer("h0m0s", "h", "m0s", "m")
-	for _, unit := range []time.Duration{time.Hour, time.Minute, time.Second} {
-		if x, y := a.Truncate(unit), b.Truncate(unit); x != y {
-			return trimmed.Replace(x.String()), trimmed.Replace(y.String())
-		}
+	if x := a.Truncate(time.Second); x != b {
+		a = x
 	}
 	return a.String(), b.String()
 }

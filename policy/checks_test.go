@@ -340,18 +340,6 @@ func TestScanAge(t *testing.T) {
 	})
 }
 
-func TestAFailedScanIsReportedOnce(t *testing.T) {
-	t.Parallel()
-	for _, s := range []v1alpha1.ScanStatus{"failed", "download_failed", "image_oversized", "odd", ""} {
-		got := evaluate(t, policyOf(strict()), found(with(status(s), func(r *policy.Record) {
-			r.Severity, r.Scan.Vulnerabilities, r.ScannedAt = "", nil, time.Time{}
-		})))
-		if len(got) != 1 || !strings.HasPrefix(got[0], "scanStatus: ") {
-			t.Errorf("status %q: findings are %q, want one of scanStatus", s, got)
-		}
-	}
-}
-
 // In an image of several layers, HSS may list a vulnerability once for each,
 // and count something else.
 func TestRepeatsInLayersAreNotUnlisted(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/hssgate/hssgate/policy/glob"
@@ -54,7 +53,9 @@ func compileException(e *v1alpha1.ImageScanException, maxLifetime time.Duration)
 	}
 	_, compiled.grace = e.Labels[v1alpha1.GraceLabel]
 	spec := field.NewPath("spec")
-	errs := compiled.setImages(e.Spec.Images, spec.Child("images"))
+	var errs field.ErrorList
+	compiled.globs = compileGlobs(&errs, e.Spec.Images, spec.Child("images"))
+	compiled.digests = slices.DeleteFunc(slices.Clone(e.Spec.Images), func(image string) bool { return !namesDigest(image) })
 	if e.Spec.Reason == "" {
 		errs = append(errs, field.Required(spec.Child("reason"), "must say why"))
 	}
@@ -84,24 +85,8 @@ func longest(e *v1alpha1.ImageScanException, maxLifetime time.Duration) time.Dur
 	return maxLifetime
 }
 
-// setImages separates globs from digests. A glob cannot begin like a digest: its
+// namesDigest reports whether a pattern is a digest. A glob cannot begin like one: its
 // host is followed by a slash, and a port is a number.
-func (e *Exception) setImages(images []string, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	for i, image := range images {
-		if namesDigest(image) {
-			e.digests = append(e.digests, image)
-			continue
-		}
-		g, err := glob.Compile(image)
-		if err != nil {
-			errs = append(errs, field.Invalid(path.Index(i), image, err.Error()))
-		}
-		e.globs = append(e.globs, g)
-	}
-	return errs
-}
-
 func namesDigest(pattern string) bool { return strings.HasPrefix(pattern, "sha256:") }
 
 // isDigest reports whether s is a complete sha256 digest, as HSS and registries
@@ -173,7 +158,7 @@ func ValidateException(e *v1alpha1.ImageScanException, isNew bool, now time.Time
 		errs = append(errs, field.Invalid(path, formatTime(end), "is past: it is now "+formatTime(now)))
 	case end.After(last):
 		errs = append(errs, field.Invalid(path, formatTime(end), fmt.Sprintf(
-			"must be %s at the latest, %s after its creation: to prolong an exception, grant a new one", formatTime(last), duration.HumanDuration(maxLifetime))))
+			"must be %s at the latest, %s after its creation: to prolong an exception, grant a new one", formatTime(last), readable(maxLifetime))))
 	}
 	return errs
 }

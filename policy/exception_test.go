@@ -144,7 +144,7 @@ func TestValidateException(t *testing.T) {
 		"the longest passes":                       {exception(endingIn(longest)), true, ""},
 		"a new one can't be past":                  {exception(endingIn(-time.Second)), true, `spec.expiresAt: Invalid value: "2026-03-01T11:59:59Z": is past: it is now 2026-03-01T12:00:00Z`},
 		"an old one can be ended":                  {exception(endingIn(-time.Second)), false, ""},
-		"a new one can't be too long":              {exception(endingIn(longest + time.Second)), true, `spec.expiresAt: Invalid value: "2026-03-31T12:00:01Z": must be 2026-03-31T12:00:00Z at the latest, 30d after its creation: to prolong an exception, grant a new one`},
+		"a new one can't be too long":              {exception(endingIn(longest + time.Second)), true, `spec.expiresAt: Invalid value: "2026-03-31T12:00:01Z": must be 2026-03-31T12:00:00Z at the latest, 30 days after its creation: to prolong an exception, grant a new one`},
 		"an old one can't be prolonged further":    {exception(endingIn(longest)), false, "must be 2026-03-31T11:00:00Z at the latest"},
 		"a claimed time of creation doesn't count": {exception(endingIn(2*longest), func(e *v1alpha1.ImageScanException) { e.CreationTimestamp = metav1.NewTime(now().Add(longest)) }), true, "must be 2026-03-31T12:00:00Z at the latest"},
 		"a bad image is named":                     {exception(excepting("**", digest, "docker.io")), true, `spec.images[2]: Invalid value: "docker.io"`},

@@ -236,9 +236,13 @@ func compileSelector(errs *field.ErrorList, s *metav1.LabelSelector, path *field
 	return selector
 }
 
-// compileGlobs leaves out patterns that are invalid.
+// compileGlobs leaves out patterns that are invalid, and digests, which only
+// exceptions name.
 func compileGlobs(errs *field.ErrorList, patterns []string, path *field.Path) (globs glob.Set) {
 	for i, pattern := range patterns {
+		if namesDigest(pattern) {
+			continue
+		}
 		g, err := glob.Compile(pattern)
 		if err != nil {
 			*errs = append(*errs, field.Invalid(path.Index(i), pattern, err.Error()))

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,85 +19,70 @@ import (
 
 func TestCompile(t *testing.T) {
 	t.Parallel()
-	type settings struct {
-		Enforcement              v1alpha1.Enforcement
-		Templates                v1alpha1.TemplateAction
-		AllowsExceptions, Pins   bool
-		SelectsNamespaces        bool
-		MatchesAll, MatchesOther bool
-	}
 	type testCase struct {
-		change func(*v1alpha1.ImageScanPolicySpec)
-		want   settings
+		spec v1alpha1.ImageScanPolicySpec
+		want string
 	}
 	each(t, map[string]testCase{
-		"what is left out has the schema's default": {func(*v1alpha1.ImageScanPolicySpec) {},
-			settings{Enforcement: "Deny", Templates: "Warn", AllowsExceptions: true, MatchesAll: true, MatchesOther: true}},
-		"what is given stays": {func(s *v1alpha1.ImageScanPolicySpec) {
-			s.Enforcement, s.Templates, s.Exceptions, s.Pin = "Warn", "Ignore", "Forbid", true
-		}, settings{Enforcement: "Warn", Templates: "Ignore", Pins: true, MatchesAll: true, MatchesOther: true}},
-		"a policy that only audits does not pin": {func(s *v1alpha1.ImageScanPolicySpec) { s.Enforcement, s.Exceptions, s.Pin = "Audit", "Allow", true },
-			settings{Enforcement: "Audit", Templates: "Warn", AllowsExceptions: true, MatchesAll: true, MatchesOther: true}},
-		"empty selectors match everything": {func(s *v1alpha1.ImageScanPolicySpec) {
-			s.Match.NamespaceSelector, s.Match.ObjectSelector = &metav1.LabelSelector{}, &metav1.LabelSelector{}
-		}, settings{Enforcement: "Deny", Templates: "Warn", AllowsExceptions: true, MatchesAll: true, MatchesOther: true}},
-		"a selector of pods selects no namespaces": {func(s *v1alpha1.ImageScanPolicySpec) { s.Match.ObjectSelector = selector(t, "a=c") },
-			settings{Enforcement: "Deny", Templates: "Warn", AllowsExceptions: true, MatchesOther: true}},
-		"a selector for the absence of a label does": {func(s *v1alpha1.ImageScanPolicySpec) { s.Match.NamespaceSelector = selector(t, "!a") },
-			settings{Enforcement: "Deny", Templates: "Warn", AllowsExceptions: true, SelectsNamespaces: true, MatchesOther: true}},
-		"images are included": {func(s *v1alpha1.ImageScanPolicySpec) {
-			s.Match.Images = []string{"s.example.com/**", "r.example.com/*"}
-		},
-			settings{Enforcement: "Deny", Templates: "Warn", AllowsExceptions: true, MatchesAll: true}},
-		"and excluded": {func(s *v1alpha1.ImageScanPolicySpec) {
-			s.Match.Images, s.Match.ExcludeImages = []string{"r.example.com/**", "t.example.com/**"}, []string{"*/app"}
-		}, settings{Enforcement: "Deny", Templates: "Warn", AllowsExceptions: true, MatchesOther: true}},
+		"what is left out has the schema's default": {v1alpha1.ImageScanPolicySpec{}, "production Deny Warn, exceptions true, pins false"},
+		"what is given stays":                       {v1alpha1.ImageScanPolicySpec{Enforcement: "Warn", Templates: "Ignore", Exceptions: "Forbid", Pin: true}, "production Warn Ignore, exceptions false, pins true"},
+		"a policy that only audits does not pin":    {v1alpha1.ImageScanPolicySpec{Enforcement: "Audit", Exceptions: "Allow", Pin: true}, "production Audit Warn, exceptions true, pins false"},
 	}, func(t *testing.T, tt testCase) {
-		spec := policyOf(v1alpha1.Requirements{})
-		tt.change(&spec.Spec)
-		p := mustCompile(t, spec)
-		a, c := map[string]string{"a": "b"}, map[string]string{"a": "c"}
-		got := settings{p.Enforcement(), p.Templates(), p.AllowsExceptions(), p.Pins(), p.SelectsNamespaces(),
-			matchesObject(p, a, a) && p.MatchesImage("r.example.com/app"), matchesObject(p, nil, c) && p.MatchesImage("t.example.com/other")}
-		if diff := cmp.Diff(tt.want, got); diff != "" || p.Name() != "production" {
-			t.Errorf("policy %s (-want +got):\n%s", p.Name(), diff)
+		p := policyOf(v1alpha1.Requirements{})
+		p.Spec = tt.spec
+		c := mustCompile(t, p)
+		if got := fmt.Sprintf("%s %s %s, exceptions %t, pins %t", c.Name(), c.Enforcement(), c.Templates(), c.AllowsExceptions(), c.Pins()); got != tt.want {
+			t.Errorf("got %s, want %s", got, tt.want)
 		}
 	})
 }
 
-func selector(t *testing.T, text string) *metav1.LabelSelector {
+// matchOf reads a match as a policy has it.
+func matchOf(t *testing.T, text string) (m v1alpha1.Match) {
 	t.Helper()
-	s, err := metav1.ParseToLabelSelector(text)
-	if err != nil {
+	if err := yaml.UnmarshalStrict([]byte(text), &m); err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return m
 }
 
-func matchesObject(p *policy.Policy, namespaceLabels, podLabels map[string]string) bool {
-	return p.MatchesNamespace(namespaceLabels) && p.MatchesPod(podLabels)
-}
-
-func TestObjectsAreMatchedByTheirLabels(t *testing.T) {
+func TestMatch(t *testing.T) {
 	t.Parallel()
-	p := policyOf(v1alpha1.Requirements{})
-	p.Spec.Match.NamespaceSelector, p.Spec.Match.ObjectSelector = selector(t, "env=prod"), selector(t, "team notin (lab)")
-	compiled := mustCompile(t, p)
-	for _, c := range []struct {
-		name              string
-		namespace, object map[string]string
-		want              bool
-	}{
-		{"both match", map[string]string{"env": "prod", "x": "y"}, map[string]string{"team": "web"}, true},
-		{"an absent label is not in a set", map[string]string{"env": "prod"}, nil, true},
-		{"the namespace differs", map[string]string{"env": "dev"}, nil, false},
-		{"the namespace has no labels", nil, nil, false},
-		{"the object differs", map[string]string{"env": "prod"}, map[string]string{"team": "lab"}, false},
-	} {
-		if got := matchesObject(compiled, c.namespace, c.object); got != c.want {
-			t.Errorf("%s: matches is %t, want %t", c.name, got, c.want)
+	const lab = "objectSelector: {matchExpressions: [{key: team, operator: NotIn, values: [lab]}]}"
+	type testCase struct{ match, want string }
+	each(t, map[string]testCase{
+		"everything":                             {"{}", "plain prod lab other"},
+		"empty selectors":                        {"{namespaceSelector: {}, objectSelector: {}}", "plain prod lab other"},
+		"namespaces by a label":                  {"{namespaceSelector: {matchLabels: {env: prod}}}", "namespaces: prod lab"},
+		"namespaces by the absence of one":       {"{namespaceSelector: {matchExpressions: [{key: env, operator: DoesNotExist}]}}", "namespaces: plain other"},
+		"pods: an absent label is not in a set":  {"{" + lab + "}", "plain prod other"},
+		"both":                                   {"{namespaceSelector: {matchLabels: {env: prod}}, " + lab + "}", "namespaces: prod"},
+		"images":                                 {"{images: [s.example.com/**, r.example.com/*]}", "plain prod lab"},
+		"images, of which some are excluded":     {"{images: [r.example.com/**, t.example.com/**], excludeImages: ['*/app']}", "other"},
+		"a selector and images, which both must": {"{namespaceSelector: {matchLabels: {env: prod}}, images: [t.example.com/*]}", "namespaces:"},
+	}, func(t *testing.T, tt testCase) {
+		p := policyOf(v1alpha1.Requirements{})
+		p.Spec.Match = matchOf(t, tt.match)
+		c := mustCompile(t, p)
+		var got []string
+		if c.SelectsNamespaces() {
+			got = append(got, "namespaces:")
 		}
-	}
+		for _, one := range []struct {
+			name, image       string
+			namespace, labels map[string]string
+		}{
+			{"plain", "r.example.com/app", nil, nil}, {"prod", "r.example.com/app", map[string]string{"env": "prod"}, map[string]string{"team": "web"}},
+			{"lab", "r.example.com/app", map[string]string{"env": "prod"}, map[string]string{"team": "lab"}}, {"other", "t.example.com/other", nil, nil},
+		} {
+			if c.MatchesNamespace(one.namespace) && c.MatchesPod(one.labels) && c.MatchesImage(one.image) {
+				got = append(got, one.name)
+			}
+		}
+		if diff := cmp.Diff(tt.want, strings.Join(got, " ")); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
 
 // invalid is a policy in which every part is wrong.
@@ -131,7 +117,8 @@ func invalid() *v1alpha1.ImageScanPolicy {
 func TestValidateListsEveryProblemThatTheSchemaDoesNotFind(t *testing.T) {
 	t.Parallel()
 	var fields []string
-	for _, err := range policy.Validate(invalid()) {
+	problems := policy.Validate(invalid())
+	for _, err := range problems {
 		fields = append(fields, err.Field)
 	}
 	want := []string{
@@ -143,7 +130,7 @@ func TestValidateListsEveryProblemThatTheSchemaDoesNotFind(t *testing.T) {
 	if diff := cmp.Diff(want, fields); diff != "" {
 		t.Errorf("fields differ (-want +got):\n%s", diff)
 	}
-	text := policy.Validate(invalid()).ToAggregate().Error()
+	text := problems.ToAggregate().Error()
 	for _, want := range []string{
 		`supported values: "Deny", "Warn", "Audit"`, `"Security", "Low", "Medium", "High"`,
 		`"Required", "Optional"`, `1:6: undefined field 'nonsense'`,
@@ -163,7 +150,7 @@ func TestAnInvalidPolicyFailsClosed(t *testing.T) {
 	if p.Enforcement() != v1alpha1.EnforcementDeny || p.Templates() != v1alpha1.TemplateDeny || p.AllowsExceptions() {
 		t.Errorf("enforcement %s, templates %s, exceptions %t, want the strictest", p.Enforcement(), p.Templates(), p.AllowsExceptions())
 	}
-	if !matchesObject(p, nil, nil) || !p.MatchesImage("r.example.com/excluded") {
+	if !p.MatchesNamespace(nil) || !p.MatchesPod(nil) || !p.MatchesImage("r.example.com/excluded") {
 		t.Error("what can't be read must match everything, and exclude nothing")
 	}
 	wantLines(t, strings.Join([]string{
@@ -207,30 +194,25 @@ func TestValidSamplesOfTheSchemaCompile(t *testing.T) {
 
 func TestMatchesNothing(t *testing.T) {
 	t.Parallel()
-	images := func(included string, excluded ...string) v1alpha1.Match {
-		return v1alpha1.Match{Images: strings.Fields(included), ExcludeImages: excluded}
+	named := func(names string) string {
+		return "namespaceSelector: {matchExpressions: [{key: kubernetes.io/metadata.name, operator: In, values: [" + names + "]}]}"
 	}
-	named := func(s string) v1alpha1.Match {
-		return v1alpha1.Match{NamespaceSelector: selector(t, "kubernetes.io/metadata.name "+s)}
-	}
-	type testCase struct {
-		match v1alpha1.Match
-		want  string
-	}
+	type testCase struct{ match, want string }
 	each(t, map[string]testCase{
-		"everything":                          {v1alpha1.Match{}, ""},
-		"all images excluded":                 {images("", "**"), "excludeImages"},
-		"all images excluded, in other words": {images("", "*/**"), "excludeImages"},
-		"one image, excluded":                 {images("a.example.com/x", "a.example.com/*"), "excludeImages"},
-		"a host, excluded":                    {images("a.example.com/**", "A.example.com:443/**"), "excludeImages"},
-		"a part of a host, excluded":          {images("a.example.com/x/*", "a.example.com/**"), "excludeImages"},
-		"one of two excluded":                 {images("a.example.com/x b.example.com/x", "a.example.com/**"), ""},
-		"a part excluded":                     {images("a.example.com/**", "a.example.com/x/**"), ""},
-		"it is uncertain":                     {images("a.*/x", "a.example.com/**"), ""},
-		"an exempt namespace":                 {named("in (kube-system)"), "namespaceSelector"},
-		"an exempt namespace and another":     {named("in (kube-system,shop)"), ""},
+		"everything":                          {"", ""},
+		"all images excluded":                 {"excludeImages: ['**']", "excludeImages"},
+		"all images excluded, in other words": {"excludeImages: ['*/**']", "excludeImages"},
+		"one image, excluded":                 {"images: [a.example.com/x], excludeImages: [a.example.com/*]", "excludeImages"},
+		"a host, excluded":                    {"images: [a.example.com/**], excludeImages: ['A.example.com:443/**']", "excludeImages"},
+		"a part of a host, excluded":          {"images: [a.example.com/x/*], excludeImages: [a.example.com/**]", "excludeImages"},
+		"one of two excluded":                 {"images: [a.example.com/x, b.example.com/x], excludeImages: [a.example.com/**]", ""},
+		"a part excluded":                     {"images: [a.example.com/**], excludeImages: [a.example.com/x/**]", ""},
+		"it is uncertain":                     {"images: ['a.*/x'], excludeImages: [a.example.com/**]", ""},
+		"an exempt namespace":                 {named("kube-system"), "namespaceSelector"},
+		"an exempt namespace and another":     {named("kube-system, shop"), ""},
 	}, func(t *testing.T, tt testCase) {
-		got := policy.MatchesNothing(&tt.match, []string{"kube-system"})
+		m := matchOf(t, "{"+tt.match+"}")
+		got := policy.MatchesNothing(&m, []string{"kube-system"})
 		if (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
 			t.Errorf("MatchesNothing = %q, want %q in it", got, tt.want)
 		}

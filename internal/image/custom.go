@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // Custom is an object of a kind that may have containers in any place, as a
@@ -101,10 +102,7 @@ func labelsIn(metadata any) (labels Labels, ok bool) {
 	if !ok || m["labels"] == nil {
 		return nil, ok
 	}
-	text, err := json.Marshal(m["labels"])
-	if err == nil {
-		err = json.Unmarshal(text, &labels)
-	}
+	labels, _, err := unstructured.NestedStringMap(m, "labels")
 	return labels, err == nil
 }
 

@@ -40,14 +40,6 @@ var everyUse = []image.Use{
 	{Place: image.PlaceVolume, Name: "model", Image: "model:1"},
 }
 
-func TestInPodSpecListsEveryPlace(t *testing.T) {
-	t.Parallel()
-	spec := everyPlace()
-	if diff := cmp.Diff(everyUse, image.InPodSpec(&spec)); diff != "" {
-		t.Errorf("InPodSpec (-want +got):\n%s", diff)
-	}
-}
-
 func TestWorkloadReadsEveryKind(t *testing.T) {
 	t.Parallel()
 	labels := map[string]string{"app": "web"}
@@ -204,18 +196,6 @@ func TestDisplayName(t *testing.T) {
 		if got := m.DisplayName(); got != want {
 			t.Errorf("DisplayName of %+v = %q, want %q", m, got, want)
 		}
-	}
-}
-
-func TestUseSaysWhereItIs(t *testing.T) {
-	t.Parallel()
-	var got []string
-	for _, u := range everyUse {
-		got = append(got, u.String())
-	}
-	want := []string{`init container "setup"`, `container "app"`, `container "proxy"`, `ephemeral container "debug"`, `image volume "model"`}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("String (-want +got):\n%s", diff)
 	}
 }
 

@@ -3,7 +3,7 @@ package image
 import (
 	"context"
 	"fmt"
-	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/cache"
 )
 
 // Owner is the workload that an object names as its controller. It is shown to
@@ -32,13 +33,11 @@ func (o *Owner) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 			UID        types.UID `json:"uid"`
 			Controller bool      `json:"controller"`
 		}
-		if err := json.UnmarshalDecode(dec, &one); err != nil {
-			return err
-		}
+		err := json.UnmarshalDecode(dec, &one)
 		if one.Controller {
 			*o = Owner{one.APIVersion, one.Kind, one.Name, one.UID}
 		}
-		return nil
+		return err
 	})
 }
 
@@ -58,15 +57,17 @@ func OwnerOf(o metav1.Object) Owner {
 	return Owner{}
 }
 
-// maxOwners limits the owners that are remembered.
-const maxOwners = 1 << 14
+// maxOwners limits the owners that are remembered, and ownersFor how long.
+const (
+	maxOwners = 1 << 14
+	ownersFor = 24 * time.Hour
+)
 
 // Owners finds the workloads that people know: the Deployment of a ReplicaSet, the
 // CronJob of a Job. It remembers them, since they never change.
 type Owners struct {
 	get   GetObject
-	mu    sync.Mutex
-	known map[ownerKey]Owner
+	known *cache.LRUExpireCache
 }
 
 // GetObject reads an object's metadata from the API server.
@@ -79,7 +80,7 @@ type ownerKey struct {
 
 // NewOwners returns Owners that read objects by get.
 func NewOwners(get GetObject) *Owners {
-	return &Owners{get: get, known: map[ownerKey]Owner{}}
+	return &Owners{get, cache.NewLRUExpireCache(maxOwners)}
 }
 
 // Top returns the owner of an owner, or the owner itself if it has none, is gone or
@@ -90,13 +91,10 @@ func (o *Owners) Top(ctx context.Context, namespace string, owner Owner) (Owner,
 		return owner, nil
 	}
 	key := ownerKey{namespace, owner}
-	o.mu.Lock()
-	top, known := o.known[key]
-	o.mu.Unlock()
-	if known {
-		return top, nil
+	if known, ok := o.known.Get(key); ok {
+		return known.(Owner), nil
 	}
-	top = owner
+	top := owner
 	object, err := o.get(ctx, kind, namespace, owner.Name)
 	switch {
 	case apierrors.IsNotFound(err), apierrors.IsForbidden(err):
@@ -105,11 +103,6 @@ func (o *Owners) Top(ctx context.Context, namespace string, owner Owner) (Owner,
 	case object.GetUID() == owner.UID && OwnerOf(object) != Owner{}:
 		top = OwnerOf(object)
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if len(o.known) >= maxOwners {
-		clear(o.known)
-	}
-	o.known[key] = top
+	o.known.Add(key, top, ownersFor)
 	return top, nil
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
 	"github.com/hssgate/hssgate/policy/v1alpha1"
@@ -20,28 +19,7 @@ const (
 	exceptionCRD = "../../charts/hssgate/files/crds/hssgate.io_imagescanexceptions.yaml"
 )
 
-// The files under testdata are evaluated by a real API server elsewhere.
-func TestValidSamplesDecodeStrictly(t *testing.T) {
-	t.Parallel()
-	for _, path := range samples(t, "valid") {
-		decodesStrictly(t, path, (*v1alpha1.ImageScanPolicy).DeepCopy)
-	}
-	for _, path := range samples(t, "exceptions/valid") {
-		decodesStrictly(t, path, (*v1alpha1.ImageScanException).DeepCopy)
-	}
-}
-
-func decodesStrictly[T any](t *testing.T, path string, deepCopy func(*T) *T) {
-	t.Helper()
-	o := new(T)
-	if err := yaml.UnmarshalStrict(read(t, path), o); err != nil {
-		t.Errorf("%s: %v", path, err)
-	}
-	if diff := cmp.Diff(o, deepCopy(o)); diff != "" {
-		t.Errorf("%s: the deep copy differs:\n%s", path, diff)
-	}
-}
-
+// The files under testdata are evaluated by a real API server, too: see test/e2e.
 func TestEveryRuleOfASchemaHasAnInvalidSample(t *testing.T) {
 	t.Parallel()
 	for kind, crd := range map[string]string{"invalid": policyCRD, "exceptions/invalid": exceptionCRD} {
@@ -87,19 +65,6 @@ func TestCRDsHaveScopeStatusAndShortNames(t *testing.T) {
 		}
 		if version.Subresources == nil || version.Subresources.Status == nil {
 			t.Errorf("%s has no status subresource", path)
-		}
-	}
-}
-
-func TestSchemeKnowsTheKinds(t *testing.T) {
-	t.Parallel()
-	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
-	for _, kind := range []string{"ImageScanPolicy", "ImageScanPolicyList", "ImageScanException", "ImageScanExceptionList"} {
-		if !scheme.Recognizes(v1alpha1.GroupVersion.WithKind(kind)) {
-			t.Errorf("the scheme does not know %s", kind)
 		}
 	}
 }
