@@ -1,6 +1,7 @@
 package hsstest_test
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -19,7 +20,6 @@ func TestAuthentication(t *testing.T) {
 	}
 	type edits = []func(*http.Request)
 	const wrong = "verify aksk signature fail"
-	signature := strings.Repeat("0a", 32)
 	scheme := func(fields string) edits { return edits{header("Authorization", "SDK-HMAC-SHA256 "+fields)} }
 	for name, tc := range map[string]struct {
 		query string
@@ -31,15 +31,12 @@ func TestAuthentication(t *testing.T) {
 		"a query with special characters":     {"namespace=a%20b%2F%E4%B8%AD%3D%26&image_name=~._-", edits{signed(key, now)}, "", ""},
 		"further signed headers":              {"", edits{header("X-Project-Id", "p1"), header("User-Agent", "  me "), signed(key, now)}, "", ""},
 		"a date 15 minutes old":               {"", edits{signed(key, now.Add(-15*time.Minute))}, "", ""},
-		"a temporary key with its token":      {"", edits{signed(temporary, now)}, "", ""},
 		"a known token":                       {"", edits{header("X-Auth-Token", "known")}, "", ""},
 		"no authentication":                   {"", nil, "0301", "x-auth-token not found"},
 		"an unknown token":                    {"", edits{header("X-Auth-Token", "other")}, "0301", "decrypt token fail"},
 		"a token that is too long":            {"", edits{header("X-Auth-Token", strings.Repeat("t", 32769))}, "0301", "1 to 32768"},
-		"another scheme":                      {"", edits{header("Authorization", "Bearer x")}, "0301", "must be SDK-HMAC-SHA256 Access="},
-		"no access key":                       {"", scheme("SignedHeaders=x-sdk-date, Signature=" + signature), "0301", "must be SDK-HMAC-SHA256 Access="},
 		"a short signature":                   {"", scheme("Access=a, SignedHeaders=x-sdk-date, Signature=0a"), "0301", "64 hexadecimal digits"},
-		"a signature in capitals":             {"", scheme("Access=a, SignedHeaders=x-sdk-date, Signature=" + strings.ToUpper(signature)), "0301", "64 hexadecimal digits"},
+		"a body that was changed":             {"", edits{signed(key, now), func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader("{}")) }}, "0301", wrong},
 		"an unknown access key":               {"", edits{signed(hsstest.Credential{AccessKey: "NO", SecretKey: "SK"}, now)}, "0301", "access key not found"},
 		"a wrong secret key":                  {"", edits{signed(hsstest.Credential{AccessKey: "AK", SecretKey: "no"}, now)}, "0301", wrong},
 		"a query that was changed":            {"", edits{signed(key, now), func(r *http.Request) { r.URL.RawQuery = "limit=1" }}, "0301", wrong},
@@ -47,11 +44,8 @@ func TestAuthentication(t *testing.T) {
 		"a plus sign for a space":             {"namespace=a+b", edits{signed(key, now)}, "0301", wrong},
 		"a temporary key without its token":   {"", edits{signed(hsstest.Credential{AccessKey: "TEMP", SecretKey: "SK2"}, now)}, "0301", wrong},
 		"a security token that is not signed": {"", edits{signed(hsstest.Credential{AccessKey: "TEMP", SecretKey: "SK2"}, now), header("X-Security-Token", "token")}, "0301", wrong},
-		"a permanent key with a token":        {"", edits{signed(key, now), header("X-Security-Token", "token")}, "0301", "x-security-token is not"},
 		"a signed header that is missing":     {"", edits{header("X-Other", "1"), signed(key, now), func(r *http.Request) { r.Header.Del("X-Other") }}, "0301", wrong},
-		"a date of another form":              {"", edits{signed(key, now), header("X-Sdk-Date", "yesterday")}, "0301", "x-sdk-date must be of the form"},
 		"a date that is too old":              {"", edits{signed(key, now.Add(-15*time.Minute-time.Second))}, "0303", "more than 15 minutes"},
-		"a date that is too far ahead":        {"", edits{signed(key, now.Add(15*time.Minute+time.Second))}, "0303", "more than 15 minutes"},
 	} {
 		h := hsstest.NewHandler(hsstest.WithCredentials(key, temporary), hsstest.WithTokens("known"), hsstest.WithClock(newClock().now))
 		got := ask(t, h, tc.query, tc.edits...)
@@ -83,13 +77,11 @@ func TestPathsAndProjectsAreChecked(t *testing.T) {
 		status int
 		code   string
 	}{
-		"the project in the header":             {func(r *http.Request) { r.Header.Set("X-Project-Id", "p1") }, 200, ""},
-		"another project in the header":         {func(r *http.Request) { r.Header.Set("X-Project-Id", "p2") }, 400, "HSS.0010"},
-		"a missing project is an unknown path":  {path("/v5//image/registries/images"), 404, "APIGW.0101"},
-		"another path is unknown":               {path("/v5/p1/image/registry"), 404, "APIGW.0101"},
-		"a path that goes on is unknown":        {path(listPath + "/1"), 404, "APIGW.0101"},
-		"another method is unknown":             {func(r *http.Request) { r.Method = http.MethodPost }, 404, "APIGW.0101"},
-		"another version of the API is unknown": {path(strings.Replace(listPath, "v5", "v1", 1)), 404, "APIGW.0101"},
+		"the project in the header":      {func(r *http.Request) { r.Header.Set("X-Project-Id", "p1") }, 200, ""},
+		"another project in the header":  {func(r *http.Request) { r.Header.Set("X-Project-Id", "p2") }, 400, "HSS.0010"},
+		"another path is unknown":        {path("/v5/p1/image/registry"), 404, "APIGW.0101"},
+		"a path that goes on is unknown": {path(listPath + "/1"), 404, "APIGW.0101"},
+		"another method is unknown":      {func(r *http.Request) { r.Method = http.MethodPost }, 404, "APIGW.0101"},
 	} {
 		got := ask(t, open(t), "", tc.edit)
 		if got.Status != tc.status || got.ErrorCode != tc.code {

@@ -15,7 +15,7 @@ import (
 type Fault struct {
 	times    int      // 0: forever
 	endpoint Endpoint // empty: any
-	serve    func(h *Handler, w http.ResponseWriter, r *http.Request)
+	serve    func(h *Handler, w http.ResponseWriter, c *call)
 }
 
 // Times makes the fault happen n times, or until [Handler.ClearFaults] if n is 0 or less.
@@ -67,12 +67,12 @@ func (q *faultQueue) take(endpoint Endpoint) (Fault, bool) {
 	return fault, true
 }
 
-func once(serve func(h *Handler, w http.ResponseWriter, r *http.Request)) Fault {
+func once(serve func(h *Handler, w http.ResponseWriter, c *call)) Fault {
 	return Fault{times: 1, serve: serve}
 }
 
 func errorFault(failed func() *apiError) Fault {
-	return once(func(_ *Handler, w http.ResponseWriter, _ *http.Request) { failed().write(w) })
+	return once(func(_ *Handler, w http.ResponseWriter, _ *call) { failed().write(w) })
 }
 
 // StatusFault answers with a status and an error of the API gateway.
@@ -98,7 +98,7 @@ func ErrorFault(status int, code, message string) Fault {
 
 // BodyFault answers with a status and a body, such as a proxy's page.
 func BodyFault(status int, contentType, body string) Fault {
-	return once(func(_ *Handler, w http.ResponseWriter, _ *http.Request) {
+	return once(func(_ *Handler, w http.ResponseWriter, _ *call) {
 		w.Header().Set("Content-Type", contentType)
 		w.WriteHeader(status)
 		_, _ = w.Write([]byte(body))
@@ -127,9 +127,9 @@ func GarbageFault() Fault {
 
 // HangFault answers nothing until the client leaves or the server closes.
 func HangFault() Fault {
-	return once(func(h *Handler, _ http.ResponseWriter, r *http.Request) {
+	return once(func(h *Handler, _ http.ResponseWriter, c *call) {
 		select {
-		case <-r.Context().Done():
+		case <-c.Context().Done():
 		case <-h.done:
 		}
 		panic(http.ErrAbortHandler)
@@ -138,21 +138,21 @@ func HangFault() Fault {
 
 // SlowFault gives the true response, n bytes at a time with a pause between.
 func SlowFault(n int, pause time.Duration) Fault {
-	return once(func(h *Handler, w http.ResponseWriter, r *http.Request) {
-		for chunk := range slices.Chunk(h.record(w, r), max(n, 1)) {
+	return once(func(h *Handler, w http.ResponseWriter, c *call) {
+		for chunk := range slices.Chunk(h.record(w, c), max(n, 1)) {
 			if _, err := w.Write(chunk); err != nil {
 				return
 			}
 			_ = http.NewResponseController(w).Flush() // best effort
-			h.pause(r.Context(), pause)
+			h.pause(c.Context(), pause)
 		}
 	})
 }
 
 // CutFault closes the connection halfway through the true response, whose Content-Length is that of the whole.
 func CutFault() Fault {
-	return once(func(h *Handler, w http.ResponseWriter, r *http.Request) {
-		body := h.record(w, r)
+	return once(func(h *Handler, w http.ResponseWriter, c *call) {
+		body := h.record(w, c)
 		_, _ = w.Write(body[:len(body)/2])
 		_ = http.NewResponseController(w).Flush() // best effort
 		panic(http.ErrAbortHandler)
@@ -161,7 +161,7 @@ func CutFault() Fault {
 
 // ResetFault resets the connection without a response.
 func ResetFault() Fault {
-	return once(func(_ *Handler, w http.ResponseWriter, _ *http.Request) {
+	return once(func(_ *Handler, w http.ResponseWriter, _ *call) {
 		connection, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			panic(http.ErrAbortHandler)
@@ -185,9 +185,9 @@ func (r *recorder) Header() http.Header    { return r.header }
 func (r *recorder) WriteHeader(status int) { r.status = status }
 
 // record writes the header of the true response to w and returns its body.
-func (h *Handler) record(w http.ResponseWriter, r *http.Request) []byte {
+func (h *Handler) record(w http.ResponseWriter, c *call) []byte {
 	answer := &recorder{header: w.Header(), status: http.StatusOK}
-	h.answer(answer, r)
+	h.answer(answer, c)
 	w.Header().Set("Content-Length", strconv.Itoa(answer.Len()))
 	w.WriteHeader(answer.status)
 	return answer.Bytes()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,9 +38,10 @@ const maxBody = 1 << 20
 // Handler serves the API. [NewServer] serves one on the loopback interface. All methods are safe for concurrent use.
 type Handler struct {
 	options  *options
+	mux      *http.ServeMux
 	writing  sync.Mutex // held to replace images
 	images   atomic.Pointer[[]Image]
-	jobs     jobs
+	coming   coming
 	faults   faultQueue
 	counters counters
 	latency  atomic.Int64
@@ -56,9 +56,23 @@ type Handler struct {
 // NewHandler returns a handler. Close it if faults may hang.
 func NewHandler(list ...Option) *Handler {
 	o := newOptions(list)
-	h := &Handler{options: o, done: make(chan struct{})}
+	h := &Handler{options: o, mux: http.NewServeMux(), done: make(chan struct{})}
+	for endpoint, route := range map[Endpoint]struct {
+		pattern string
+		serve   func(c *call) (any, error)
+	}{
+		EndpointImages:          {"GET /v5/{project}/image/registries/images", h.listImages},
+		EndpointVulnerabilities: {"GET /v5/{project}/image/{image}/vulnerabilities", h.listVulnerabilities},
+		EndpointScan:            {"POST /v5/{project}/image/image-scan/tasks", h.scan},
+		EndpointSync:            {"POST /v5/{project}/image/image-sync/tasks", h.sync},
+		EndpointRegistries:      {"GET /v5/{project}/image/registries", h.listRegistries},
+		EndpointProjects:        {"GET /v3/projects", h.listProjects},
+		"":                      {"/", nil}, // any other
+	} {
+		h.mux.HandleFunc(route.pattern, func(w http.ResponseWriter, r *http.Request) { h.receive(w, &call{r, endpoint, route.serve, nil}) })
+	}
 	h.close = sync.OnceFunc(func() { close(h.done) })
-	h.jobs.registries = o.registries
+	h.coming.registries = o.registries
 	h.images.Store(&[]Image{})
 	h.SetImages(o.images...)
 	h.SetLatency(o.latency)
@@ -80,22 +94,38 @@ func (h *Handler) Close() {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.active.RLock()
 	defer h.active.RUnlock()
-	endpoint := route(r).endpoint
-	h.counters.count(endpoint, func(e *EndpointStats) { e.Requests++ })
-	if endpoint == EndpointImages {
-		h.counters.add(func(s *Stats) { s.Queries[r.URL.Query().Encode()]++ })
+	h.mux.ServeHTTP(w, r)
+}
+
+// call is a request of an endpoint.
+type call struct {
+	*http.Request
+
+	endpoint Endpoint
+	serve    func(c *call) (any, error)
+	body     []byte
+}
+
+// project returns the project in the path.
+func (c *call) project() string { return c.PathValue("project") }
+
+// receive counts a request, and answers it unless a fault does.
+func (h *Handler) receive(w http.ResponseWriter, c *call) {
+	h.counters.count(c.endpoint, func(e *EndpointStats) { e.Requests++ })
+	if c.endpoint == EndpointImages {
+		h.counters.add(func(s *Stats) { s.Queries[c.URL.Query().Encode()]++ })
 	}
 	id := fmt.Sprintf("%032x", h.requests.Add(1))
 	w.Header().Set("X-Request-Id", id)
-	if endpoint == EndpointProjects {
+	if c.endpoint == EndpointProjects {
 		w.Header().Set("X-IAM-Trace-Id", id)
 	}
-	h.pause(r.Context(), time.Duration(h.latency.Load()))
-	if fault, ok := h.faults.take(endpoint); ok {
-		fault.serve(h, w, r)
+	h.pause(c.Context(), time.Duration(h.latency.Load()))
+	if fault, ok := h.faults.take(c.endpoint); ok {
+		fault.serve(h, w, c)
 		return
 	}
-	h.answer(w, r)
+	h.answer(w, c)
 }
 
 // pause waits for d, and aborts the response if the client leaves or the handler closes.
@@ -113,47 +143,9 @@ func (h *Handler) pause(ctx context.Context, d time.Duration) {
 	panic(http.ErrAbortHandler)
 }
 
-// call is a request of an endpoint.
-type call struct {
-	endpoint Endpoint
-	project  string
-	imageID  string // in the path of EndpointVulnerabilities
-	query    string
-	header   http.Header
-	body     []byte
-}
-
-// route returns the call of a request, whose endpoint is empty if there is none.
-func route(r *http.Request) *call {
-	c := &call{query: r.URL.RawQuery, header: r.Header}
-	path := strings.Split(strings.TrimPrefix(r.URL.Path, "/"), "/")
-	switch {
-	case r.Method == http.MethodGet && r.URL.Path == "/v3/projects":
-		c.endpoint = EndpointProjects
-		return c
-	case len(path) < 4 || path[0] != "v5" || path[1] == "" || path[2] != "image":
-		return c
-	}
-	c.project = path[1]
-	switch r.Method + " " + strings.Join(path[3:], "/") {
-	case "GET registries/images":
-		c.endpoint = EndpointImages
-	case "GET registries":
-		c.endpoint = EndpointRegistries
-	case "POST image-scan/tasks":
-		c.endpoint = EndpointScan
-	case "POST image-sync/tasks":
-		c.endpoint = EndpointSync
-	case "GET " + path[3] + "/vulnerabilities":
-		c.endpoint, c.imageID = EndpointVulnerabilities, path[3]
-	}
-	return c
-}
-
 // answer serves a request as HSS would. Without a body the answer is empty.
-func (h *Handler) answer(w http.ResponseWriter, r *http.Request) {
-	c := route(r)
-	body, err := h.serve(r, c)
+func (h *Handler) answer(w http.ResponseWriter, c *call) {
+	body, err := h.pass(c)
 	if err != nil {
 		h.counters.count(c.endpoint, func(e *EndpointStats) { e.Failures++ })
 		failed, ok := errors.AsType[*apiError](err)
@@ -168,37 +160,23 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serve passes a request through the gateway to its endpoint.
-func (h *Handler) serve(r *http.Request, c *call) (any, error) {
+// pass passes a request through the gateway to its endpoint.
+func (h *Handler) pass(c *call) (body any, err error) {
 	if c.endpoint == "" {
 		return nil, gatewayError(http.StatusNotFound, codeNoSuchAPI, "The API does not exist or has not been published in the environment")
 	}
-	var err error
-	if c.body, err = io.ReadAll(io.LimitReader(r.Body, maxBody+1)); err != nil || len(c.body) > maxBody {
+	if c.body, err = io.ReadAll(io.LimitReader(c.Body, maxBody+1)); err != nil || len(c.body) > maxBody {
 		return nil, gatewayError(http.StatusRequestEntityTooLarge, codeTooLarge, "the body cannot be read or is too large")
 	}
-	if err := h.options.authenticate(r, c.body); err != nil {
+	if err := h.options.authenticate(c.Request, c.body); err != nil {
 		return nil, err
 	}
-	if c.endpoint == EndpointProjects {
-		return h.listProjects(c)
-	}
-	if header := c.header.Get("X-Project-Id"); header != "" && header != c.project {
+	if header := c.Header.Get("X-Project-Id"); header != "" && c.endpoint != EndpointProjects && header != c.project() {
 		return nil, serviceError(http.StatusBadRequest, codeAccessDenied, "Access denied.",
-			fmt.Sprintf("header X-Project-Id is %q, allowed: %q as in the path", header, c.project))
+			fmt.Sprintf("header X-Project-Id is %q, allowed: %q as in the path", header, c.project()))
 	}
 	h.advance()
-	switch c.endpoint {
-	case EndpointVulnerabilities:
-		return h.listVulnerabilities(c)
-	case EndpointScan:
-		return h.scan(c)
-	case EndpointSync:
-		return h.sync(c)
-	case EndpointRegistries:
-		return h.listRegistries(c)
-	}
-	return h.listImages(c)
+	return c.serve(c)
 }
 
 // Error codes of HSS and of the API gateway.

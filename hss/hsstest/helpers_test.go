@@ -3,6 +3,7 @@ package hsstest_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -49,14 +50,17 @@ type answer struct {
 	DataList         []map[string]any `json:"data_list"`
 }
 
-// tags lists the rows by their version.
-func (a answer) tags() string {
-	var tags []string
+// names lists the rows by a field.
+func (a answer) names(field string) string {
+	var names []string
 	for _, row := range a.DataList {
-		tags = append(tags, row["image_version"].(string))
+		names = append(names, fmt.Sprint(row[field]))
 	}
-	return strings.Join(tags, " ")
+	return strings.Join(names, " ")
 }
+
+// tags lists the rows by their version.
+func (a answer) tags() string { return a.names("image_version") }
 
 // ask sends a GET of the list to the handler itself, changed by edits.
 func ask(t *testing.T, h http.Handler, query string, edits ...func(*http.Request)) answer {

@@ -83,11 +83,11 @@ func imageTypes() []string {
 
 // listImages serves EndpointImages.
 func (h *Handler) listImages(c *call) (any, error) {
-	q, err := h.options.imageParameters().parse(c.query)
+	q, err := h.options.imageParameters().parse(c.URL.RawQuery)
 	if err != nil {
 		return nil, err
 	}
-	rows := h.visible(c.project, q)
+	rows := h.visible(c.project(), q)
 	if q.Has("sort_key") {
 		slices.SortStableFunc(rows, func(a, b *Image) int { return a.LatestScanTime.Compare(b.LatestScanTime) })
 		if q.Get("sort_dir") == "desc" {
@@ -113,16 +113,16 @@ func (h *Handler) listVulnerabilities(c *call) (any, error) {
 		fieldNamespace: {check: length(0, 64)},
 		fieldImageName: {check: length(0, 128)},
 		"tag_name":     {check: length(0, 64)},
-	}.withPaging(10).parse(c.query, "image_type", fieldNamespace, fieldImageName, "tag_name")
+	}.withPaging(10).parse(c.URL.RawQuery, "image_type", fieldNamespace, fieldImageName, "tag_name")
 	if err != nil {
 		return nil, err
 	}
 	instance := q.Get("instance_id")
-	for _, row := range h.visible(c.project, q) {
+	for _, row := range h.visible(c.project(), q) {
 		if row.ImageType != q.Get("image_type") || instance != "" && row.InstanceID != instance {
 			continue
 		}
-		if all, ok := row.VulnerabilitiesOf(c.imageID, q.Get(fieldNamespace), q.Get(fieldImageName), q.Get("tag_name")); ok {
+		if all, ok := row.VulnerabilitiesOf(c.PathValue("image"), q.Get(fieldNamespace), q.Get(fieldImageName), q.Get("tag_name")); ok {
 			return page(q, all, 0), nil
 		}
 	}
@@ -131,9 +131,9 @@ func (h *Handler) listVulnerabilities(c *call) (any, error) {
 
 // Registries returns a copy of the registries.
 func (h *Handler) Registries() []Registry {
-	h.jobs.mu.Lock()
-	defer h.jobs.mu.Unlock()
-	return slices.Clone(h.jobs.registries)
+	h.coming.mu.Lock()
+	defer h.coming.mu.Unlock()
+	return slices.Clone(h.coming.registries)
 }
 
 // registriesOf returns the registries that a project sees.
@@ -143,16 +143,16 @@ func (h *Handler) registriesOf(project string) []Registry {
 
 // listRegistries serves EndpointRegistries.
 func (h *Handler) listRegistries(c *call) (any, error) {
-	q, err := parameters{}.withPaging(10).parse(c.query)
+	q, err := parameters{}.withPaging(10).parse(c.URL.RawQuery)
 	if err != nil {
 		return nil, err
 	}
-	return page(q, h.registriesOf(c.project), 0), nil
+	return page(q, h.registriesOf(c.project()), 0), nil
 }
 
 // listProjects serves EndpointProjects.
 func (h *Handler) listProjects(c *call) (any, error) {
-	q, err := url.ParseQuery(c.query)
+	q, err := url.ParseQuery(c.URL.RawQuery)
 	if err != nil || len(q) != 1 || len(q["name"]) != 1 {
 		return nil, gatewayError(http.StatusBadRequest, "IAM.0001", "the query must be name={region}")
 	}

@@ -17,22 +17,6 @@ import (
 	"github.com/hssgate/hssgate/hss/hsstest"
 )
 
-func TestTheInventoryCanBeReplaced(t *testing.T) {
-	t.Parallel()
-	h := open(t, hsstest.WithImages(versions("1")...))
-	h.SetImages(versions("2", "3")...)
-	if got := ask(t, h, ""); got.tags() != "2 3" {
-		t.Errorf("after SetImages: got %s", got.tags())
-	}
-	h.Update(func(rows []hsstest.Image) []hsstest.Image {
-		rows[0].ImageVersion = "changed"
-		return append(rows, versions("4")...)
-	})
-	if got := ask(t, h, ""); got.tags() != "changed 3 4" {
-		t.Errorf("after Update: got %s", got.tags())
-	}
-}
-
 func TestRowsWithoutAnIDAreGivenOne(t *testing.T) {
 	t.Parallel()
 	h := open(t, hsstest.WithImages(
@@ -45,9 +29,12 @@ func TestRowsWithoutAnIDAreGivenOne(t *testing.T) {
 	if diff := cmp.Diff([]int64{10, 7, 11, 9, 12}, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	h.Update(func(rows []hsstest.Image) []hsstest.Image { return rows[2:] })
-	if got := h.Images()[0].ID; got != 12 {
-		t.Errorf("an update changed the id of c to %d", got)
+	h.Update(func(rows []hsstest.Image) []hsstest.Image {
+		rows[2].ImageVersion = "changed"
+		return append(rows[2:], versions("added")...)
+	})
+	if got := h.Images()[0].ID; got != 12 || ask(t, h, "").tags() != "changed added" {
+		t.Errorf("after an update the id of c is %d, and the rows are %s", got, ask(t, h, "").tags())
 	}
 }
 
@@ -67,10 +54,9 @@ func TestParametersAreChecked(t *testing.T) {
 	long := func(n int) string { return strings.Repeat("%E4%B8%AD", n) } // a character of three bytes
 	tests := map[string]string{                                          // query: what is allowed; empty: the query is fine
 		"limit=1": "", "limit=200": "",
-		"limit=0": "a whole number from 1 to 200", "limit=201": "from 1 to 200", "limit=-1": "from 1 to 200",
-		"limit=ten": "from 1 to 200", "limit=": "from 1 to 200", "limit=%2B5": "from 1 to 200", "limit=1.5": "from 1 to 200",
-		"limit=99999999999999999999": "from 1 to 200",
-		"offset=0":                   "", "offset=2000000": "", "offset=2000001": "from 0 to 2000000", "offset=-1": "from 0 to 2000000",
+		"limit=0": "a whole number from 1 to 200", "limit=201": "from 1 to 200",
+		"limit=%2B5": "from 1 to 200",
+		"offset=0":   "", "offset=2000000": "", "offset=2000001": "from 0 to 2000000", "offset=-1": "from 0 to 2000000",
 		"namespace=" + long(128): "", "namespace=" + long(129): "1 to 128 characters", "namespace=": "1 to 128 characters",
 		"image_version=" + long(64): "", "image_version=" + long(65): "1 to 64 characters",
 		"enterprise_project_id=" + long(256): "", "enterprise_project_id=" + long(257): "1 to 256 characters",
@@ -202,15 +188,6 @@ func askFor(t *testing.T, h http.Handler, method, path, body string, edits ...fu
 	return read(t, w.Result())
 }
 
-// ids lists the vulnerabilities by their ID.
-func (a answer) ids() string {
-	var ids []string
-	for _, row := range a.DataList {
-		ids = append(ids, row["vul_id"].(string))
-	}
-	return strings.Join(ids, " ")
-}
-
 const ofApp = "image/aa11/vulnerabilities?image_type=private_image&namespace=prod&image_name=app&tag_name=1.0"
 
 // vulnerableApp is an image with vulnerabilities.
@@ -224,15 +201,9 @@ func TestVulnerabilityParametersAreChecked(t *testing.T) {
 	h := open(t, hsstest.WithImages(vulnerableApp()))
 	for path, want := range map[string]string{
 		"image/aa11/vulnerabilities?namespace=prod&image_name=app&tag_name=1.0":                 `parameter "image_type" is missing`,
-		"image/aa11/vulnerabilities?image_type=private_image&image_name=app&tag_name=1.0":       `parameter "namespace" is missing`,
-		"image/aa11/vulnerabilities?image_type=private_image&namespace=prod&tag_name=1.0":       `parameter "image_name" is missing`,
-		"image/aa11/vulnerabilities?image_type=private_image&namespace=prod&image_name=app":     `parameter "tag_name" is missing`,
 		"image/aa11/vulnerabilities?image_type=quay&namespace=prod&image_name=app&tag_name=1.0": "private_image, shared_image, instance_image, harbor, jfrog, cicd",
-		ofApp + "&limit=9":         "a whole number from 10 to 200",
-		ofApp + "&limit=201":       "a whole number from 10 to 200",
-		ofApp + "&offset=-1":       "a whole number from 0 to 2000000",
-		ofApp + "&has_vul=true":    `parameter "has_vul" is not known`,
-		ofApp + "&namespace=other": "given 2 times",
+		ofApp + "&limit=9":      "a whole number from 10 to 200",
+		ofApp + "&has_vul=true": `parameter "has_vul" is not known`,
 	} {
 		got := askFor(t, h, http.MethodGet, path, "")
 		if got.Status != 400 || got.ErrorCode != "HSS.0001" || !strings.Contains(got.ErrorDescription, want) {
@@ -267,19 +238,10 @@ func TestVulnerabilitiesAreOfExactlyOneImage(t *testing.T) {
 		strings.Replace(ofApp, "aa11", "cc33", 1):                                               "",
 	} {
 		got := askFor(t, h, http.MethodGet, path, "")
-		if want == "" && got.ErrorCode != "HSS.0011" || want != "" && got.ids() != want {
+		if want == "" && got.ErrorCode != "HSS.0011" || want != "" && got.names("vul_id") != want {
 			t.Errorf("%s: got %d %s, want %q", path, got.Status, got.Raw, want)
 		}
 	}
-}
-
-// names lists the rows by a field.
-func (a answer) names(field string) string {
-	var names []string
-	for _, row := range a.DataList {
-		names = append(names, fmt.Sprint(row[field]))
-	}
-	return strings.Join(names, " ")
 }
 
 func TestRegistriesAreListed(t *testing.T) {

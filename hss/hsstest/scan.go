@@ -6,26 +6,30 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 )
 
-// jobs holds the scans and synchronizations in progress, and the registries that the latter update.
-type jobs struct {
+// coming holds the changes to come, and the registries that synchronizations update.
+type coming struct {
 	mu         sync.Mutex
-	active     []*job
+	changes    []change
 	registries []Registry
 }
 
-// job is a scan of images, or a synchronization of registries.
-type job struct {
-	project    string
-	began      time.Time
-	images     []int64
-	stage      string // that the images show
-	registries []registryKey
+// change is a part of a scan or of a synchronization.
+type change struct {
+	at    time.Time
+	apply func(at time.Time)
+}
+
+// step is a change some time after the step before; negative: never.
+type step struct {
+	after time.Duration
+	apply func(at time.Time)
 }
 
 // registryKey identifies a registry in a synchronization.
@@ -37,67 +41,44 @@ type registryKey struct {
 // scanTimes holds how long HSS takes; negative: forever.
 type scanTimes struct{ waiting, scanning, syncing time.Duration }
 
-func (h *Handler) begin(started *job) {
-	started.began = h.options.now()
-	h.jobs.mu.Lock()
-	h.jobs.active = append(h.jobs.active, started)
-	h.jobs.mu.Unlock()
+// schedule applies steps from now on.
+func (h *Handler) schedule(steps ...step) {
+	at := h.options.now()
+	h.coming.mu.Lock()
+	for _, s := range steps {
+		if s.after < 0 {
+			break
+		}
+		at = at.Add(s.after)
+		h.coming.changes = append(h.coming.changes, change{at, s.apply})
+	}
+	h.coming.mu.Unlock()
 	h.advance()
 }
 
-// advance brings the jobs to where they are by now.
+// advance applies the changes that are due.
 func (h *Handler) advance() {
-	h.jobs.mu.Lock()
-	defer h.jobs.mu.Unlock()
-	now, times := h.options.now(), h.options.scanTimes
-	h.jobs.active = slices.DeleteFunc(h.jobs.active, func(j *job) bool {
-		passed := func(d time.Duration) bool { return d >= 0 && now.Sub(j.began) >= d }
-		stage := "waiting_for_scan"
-		switch {
-		case len(j.registries) > 0 && passed(times.syncing):
-			h.synchronized(j, now)
-			return true
-		case len(j.registries) > 0:
+	h.coming.mu.Lock()
+	defer h.coming.mu.Unlock()
+	now := h.options.now()
+	h.coming.changes = slices.DeleteFunc(h.coming.changes, func(c change) bool {
+		if c.at.After(now) {
 			return false
-		case passed(times.waiting) && times.scanning >= 0 && passed(times.waiting+times.scanning):
-			stage = "success"
-		case passed(times.waiting):
-			stage = "scanning"
 		}
-		h.scanned(j, stage, now)
-		return stage == "success"
-	})
-}
-
-// scanned moves the rows of a scan.
-func (h *Handler) scanned(j *job, stage string, now time.Time) {
-	if stage == j.stage {
-		return
-	}
-	j.stage = stage
-	h.Update(func(rows []Image) []Image {
-		for n := range rows {
-			switch row := &rows[n]; {
-			case !slices.Contains(j.images, row.ID):
-			case stage == "success":
-				applyOutcome(row, now)
-			default:
-				row.ScanStatus = stage
-			}
-		}
-		return rows
+		c.apply(c.at)
+		return true
 	})
 }
 
 // applyOutcome writes the result of a scan to its row.
-func applyOutcome(row *Image, now time.Time) {
+func applyOutcome(row *Image, at time.Time) {
 	outcome := ScanOutcome{}
 	if row.Outcome != nil {
 		outcome = *row.Outcome
 	}
 	row.ScanStatus = cmp.Or(outcome.ScanStatus, "success")
 	row.ScanFailedCode, row.ScanFailedDesc = outcome.ScanFailedCode, outcome.ScanFailedDesc
-	row.LatestScanTime = now
+	row.LatestScanTime = at
 	succeeded := row.ScanStatus == "success"
 	if succeeded {
 		row.SeverityLevel = cmp.Or(outcome.SeverityLevel, "Security")
@@ -115,20 +96,20 @@ func applyOutcome(row *Image, now time.Time) {
 
 func orZero(n *int) *int { return cmp.Or(n, new(0)) }
 
-// synchronized shows the rows of a synchronization. The caller holds the lock.
-func (h *Handler) synchronized(j *job, now time.Time) {
+// synchronized shows the rows of registries that a project sees. The caller holds the lock.
+func (h *Handler) synchronized(project string, registries []registryKey, at time.Time) {
 	h.Update(func(rows []Image) []Image {
 		for n := range rows {
 			row := &rows[n]
-			if (row.ProjectID == "" || row.ProjectID == j.project) && slices.Contains(j.registries, registryKey{row.RegistryID, row.RegistryType}) {
-				row.Hidden, row.LatestSyncTime = false, now
+			if (row.ProjectID == "" || row.ProjectID == project) && slices.Contains(registries, registryKey{row.RegistryID, row.RegistryType}) {
+				row.Hidden, row.LatestSyncTime = false, at
 			}
 		}
 		return rows
 	})
-	for n := range h.jobs.registries {
-		if r := &h.jobs.registries[n]; slices.Contains(j.registries, registryKey{r.ID, r.Type}) {
-			r.LatestSyncTime = now
+	for n := range h.coming.registries {
+		if r := &h.coming.registries[n]; slices.Contains(registries, registryKey{r.ID, r.Type}) {
+			r.LatestSyncTime = at
 		}
 	}
 }
@@ -137,11 +118,11 @@ func (h *Handler) synchronized(j *job, now time.Time) {
 func (c *call) decodePost(into any) (query, error) {
 	q, err := parameters{
 		fieldEnterpriseProject: {check: length(1, 256)}, "global_image_type": {check: oneOf("registry")},
-	}.parse(c.query)
+	}.parse(c.URL.RawQuery)
 	if err != nil {
 		return q, err
 	}
-	if kind := c.header.Get("Content-Type"); !strings.HasPrefix(kind, "application/json") {
+	if kind := c.Header.Get("Content-Type"); !strings.HasPrefix(kind, "application/json") {
 		return q, fmt.Errorf("the content type is %q, allowed: application/json", kind)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(c.body))
@@ -152,46 +133,24 @@ func (c *call) decodePost(into any) (query, error) {
 	return q, nil
 }
 
-// scanImage identifies an image to scan.
-type scanImage struct {
-	ID           int64  `json:"id"`
-	ImageID      string `json:"image_id"`
-	ImageDigest  string `json:"image_digest"`
-	RegistryID   string `json:"registry_id"`
-	RegistryName string `json:"registry_name"`
-	ImageName    string `json:"image_name"`
-	ImageVersion string `json:"image_version"`
-	Namespace    string `json:"namespace"`
-	InstanceID   string `json:"instance_id"`
-	InstanceURL  string `json:"instance_url"`
-	RegistryType string `json:"registry_type"`
-}
-
-// matches reports whether every given field is that of the row.
-func (s *scanImage) matches(row *Image) bool {
-	if s.ID != 0 && s.ID != row.ID || s.ID == 0 && s.ImageName == "" {
-		return false
-	}
-	for _, field := range [][2]string{
-		{s.ImageID, row.ImageID}, {s.ImageDigest, row.ImageDigest}, {s.RegistryID, row.RegistryID},
-		{s.RegistryName, row.RegistryName}, {s.ImageName, row.ImageName}, {s.ImageVersion, row.ImageVersion},
-		{s.Namespace, row.Namespace}, {s.InstanceID, row.InstanceID}, {s.InstanceURL, row.InstanceURL},
-		{s.RegistryType, row.RegistryType},
-	} {
-		if field[0] != "" && field[0] != field[1] {
+// matches reports whether a row has every field that is given of an image, which must be named.
+func matches(given, row *Image) bool {
+	wanted, is := reflect.ValueOf(*given), reflect.ValueOf(*row)
+	for n := range wanted.NumField() {
+		if field := wanted.Field(n); !field.IsZero() && !reflect.DeepEqual(field.Interface(), is.Field(n).Interface()) {
 			return false
 		}
 	}
-	return true
+	return given.ID != 0 || given.ImageName != ""
 }
 
 // scan serves EndpointScan.
 func (h *Handler) scan(c *call) (any, error) {
 	var body struct {
-		ScanScope int64       `json:"scan_scope"`
-		RateLimit int64       `json:"rate_limit"`
-		IsAll     bool        `json:"is_all"`
-		ImageInfo []scanImage `json:"image_info"`
+		ScanScope int64   `json:"scan_scope"`
+		RateLimit int64   `json:"rate_limit"`
+		IsAll     bool    `json:"is_all"`
+		ImageInfo []Image `json:"image_info"`
 	}
 	q, err := c.decodePost(&body)
 	if err != nil {
@@ -200,17 +159,33 @@ func (h *Handler) scan(c *call) (any, error) {
 	if body.IsAll || len(body.ImageInfo) == 0 {
 		return nil, errors.New("image_info names no image, or is_all is true, which this server does not do")
 	}
-	visible := h.visible(c.project, q)
+	visible := h.visible(c.project(), q)
 	var ids []int64
 	for n := range body.ImageInfo {
-		at := slices.IndexFunc(visible, body.ImageInfo[n].matches)
+		at := slices.IndexFunc(visible, func(row *Image) bool { return matches(&body.ImageInfo[n], row) })
 		if at < 0 {
 			return nil, notFound("there is no image that matches image_info row %d", n+1)
 		}
 		ids = append(ids, visible[at].ID)
 	}
 	h.counters.add(func(s *Stats) { s.Scans += len(ids) })
-	h.begin(&job{project: c.project, images: ids})
+	change := func(apply func(row *Image, at time.Time)) func(at time.Time) {
+		return func(at time.Time) {
+			h.Update(func(rows []Image) []Image {
+				for n := range rows {
+					if slices.Contains(ids, rows[n].ID) {
+						apply(&rows[n], at)
+					}
+				}
+				return rows
+			})
+		}
+	}
+	status := func(status string) func(at time.Time) {
+		return change(func(row *Image, _ time.Time) { row.ScanStatus = status })
+	}
+	times := h.options.scanTimes
+	h.schedule(step{0, status("waiting_for_scan")}, step{times.waiting, status("scanning")}, step{times.scanning, change(applyOutcome)})
 	return nil, nil
 }
 
@@ -227,7 +202,7 @@ func (h *Handler) sync(c *call) (any, error) {
 		return nil, errors.New("registry_info names no registry, or sync_all_registries is true, which this server does not do")
 	}
 	known := map[registryKey]bool{}
-	for _, r := range h.registriesOf(c.project) {
+	for _, r := range h.registriesOf(c.project()) {
 		known[registryKey{r.ID, r.Type}] = true
 	}
 	for _, row := range *h.images.Load() {
@@ -239,6 +214,7 @@ func (h *Handler) sync(c *call) (any, error) {
 		}
 	}
 	h.counters.add(func(s *Stats) { s.Syncs++ })
-	h.begin(&job{project: c.project, registries: body.RegistryInfo})
+	project := c.project()
+	h.schedule(step{h.options.scanTimes.syncing, func(at time.Time) { h.synchronized(project, body.RegistryInfo, at) }})
 	return nil, nil
 }

@@ -1,10 +1,7 @@
 package hsstest_test
 
 import (
-	"errors"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -38,18 +35,6 @@ func TestCloseEndsHangingResponses(t *testing.T) {
 			clients.Wait()
 		})
 	}
-}
-
-func TestAClosedHandlerCutsRequestsOff(t *testing.T) {
-	t.Parallel()
-	h := open(t)
-	h.Close()
-	defer func() {
-		if err, ok := recover().(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
-			t.Error("want the request cut off")
-		}
-	}()
-	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, listPath, nil))
 }
 
 func TestLatencyDelaysEveryAnswer(t *testing.T) {
@@ -88,9 +73,6 @@ func TestStatsCountRequests(t *testing.T) {
 	}
 	if got.Queries["image_name=app&namespace=prod"] != 2 || got.CountImage("prod", "app") != 3 {
 		t.Errorf("got queries %v", got.Queries)
-	}
-	if n := got.Count(func(v url.Values) bool { return v.Has("limit") }); n != 3 {
-		t.Errorf("counted %d with a limit, want 3", n)
 	}
 	h.ResetStats()
 	if got := h.Stats(); got.Requests != 0 || len(got.Queries) != 0 {
