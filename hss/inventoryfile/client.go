@@ -62,8 +62,7 @@ func matches(row *row, r *hss.ListRequest) bool {
 		(r.ImageVersion == "" || row.Version == r.ImageVersion) && (r.ImageType == "" || row.Type == r.ImageType)
 }
 
-// Vulnerabilities yields those of the image, or of the architecture, with the image ID of r, each once as
-// [hss.Client.Vulnerabilities] does.
+// Vulnerabilities yields those of the image, or of the architecture, with the image ID of r.
 func (c *Client) Vulnerabilities(_ context.Context, r hss.VulnerabilityRequest) iter.Seq2[hss.Vulnerability, error] {
 	return func(yield func(hss.Vulnerability, error) bool) {
 		listed, err := c.vulnerabilities(&r)
@@ -71,15 +70,9 @@ func (c *Client) Vulnerabilities(_ context.Context, r hss.VulnerabilityRequest) 
 			yield(hss.Vulnerability{}, err)
 			return
 		}
-		seen := map[hss.Vulnerability]bool{}
 		for i := range listed {
 			var v hss.Vulnerability
-			err := convert(listed[i], &v)
-			if seen[v] {
-				continue
-			}
-			seen[v] = true
-			if !yield(v, err) || err != nil {
+			if err := convert(listed[i], &v); !yield(v, err) || err != nil {
 				return
 			}
 		}

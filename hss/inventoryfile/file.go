@@ -3,11 +3,12 @@
 package inventoryfile
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -89,14 +90,9 @@ func Parse(data []byte, start time.Time) (*File, error) {
 // toJSON turns one YAML document, or JSON, into a JSON object.
 func toJSON(data []byte) ([]byte, error) {
 	if !jsontext.Value(data).IsValid() {
-		content := false
-		for line := range bytes.Lines(data) {
-			text := strings.TrimRight(string(line), " \t\r\n")
-			marker := text == "---" || strings.HasPrefix(text, "--- ")
-			if marker && content {
-				return nil, errors.New("more than one YAML document, allowed is one")
-			}
-			content = content || !marker && text != "" && text[0] != '#' && text[0] != '%'
+		header := regexp.MustCompile(`^([ \t]*([#%].*)?\r?\n)*---[ \t\r\n]`).Find(data) // of the first document
+		if regexp.MustCompile(`(?m)^---([ \t\r]|$)`).Match(data[len(header):]) {
+			return nil, errors.New("more than one YAML document, allowed is one")
 		}
 		var err error
 		if data, err = yaml.YAMLToJSONStrict(data); err != nil {
@@ -120,18 +116,11 @@ func describe(err error) error {
 	case wrong.GoType == reflect.TypeFor[*time.Time]():
 		return fmt.Errorf("%s %w", fieldOf(wrong.JSONPointer), wrong.Err)
 	}
-	allowed := "a whole number"
-	switch wrong.GoType.Kind() {
-	case reflect.String:
-		allowed = "a text (in quotes, if YAML reads a number or true or false)"
-	case reflect.Bool:
-		allowed = "true, false"
-	case reflect.Slice:
-		allowed = "a list"
-	case reflect.Struct:
-		allowed = "an object with fields"
-	}
-	return fmt.Errorf("%s is a %s, allowed: %s", fieldOf(wrong.JSONPointer), wrong.JSONKind, allowed)
+	allowed := map[reflect.Kind]string{
+		reflect.String: "a text (in quotes, if YAML reads a number or true or false)", reflect.Bool: "true, false",
+		reflect.Slice: "a list", reflect.Struct: "an object with fields",
+	}[wrong.GoType.Kind()]
+	return fmt.Errorf("%s is a %s, allowed: %s", fieldOf(wrong.JSONPointer), wrong.JSONKind, cmp.Or(allowed, "a whole number"))
 }
 
 // fieldOf writes a place in the file such as images[1].image_name.
@@ -182,36 +171,26 @@ func check(path string, v reflect.Value, tag reflect.StructTag) (problems []erro
 	return problems
 }
 
-// parseTime reads milliseconds, RFC 3339, or an age such as -2h.
+// parseTime reads milliseconds, RFC 3339, or an age such as -2h or -60d.
 func parseTime(raw []byte, start time.Time) (time.Time, error) {
 	value := strings.Trim(string(raw), `"`)
 	if value == "" || value == "null" || value == "0" {
 		return time.Time{}, nil
 	}
-	if value[0] == '-' || value[0] == '+' {
-		if age, err := parseAge(value); err == nil {
-			return start.Add(age).Truncate(time.Millisecond), nil
-		}
+	days, isDays := strings.CutSuffix(value, "d")
+	n, notDays := strconv.Atoi(days)
+	age, notAge := time.ParseDuration(value)
+	at, _ := time.Parse(time.RFC3339, value) // zero if it is none
+	switch signed := strings.ContainsAny(value[:1], "+-"); {
+	case signed && isDays && notDays == nil:
+		at = start.UTC().AddDate(0, 0, n)
+	case signed && notAge == nil:
+		at = start.Add(age)
+	case !signed && !isDays && notDays == nil:
+		at = time.UnixMilli(int64(n))
 	}
-	if ms, err := strconv.ParseUint(value, 10, 63); err == nil {
-		return time.UnixMilli(int64(ms)).UTC(), nil
+	if at.UnixMilli() <= 0 || at.Year() > 9999 {
+		return time.Time{}, fmt.Errorf("is %.80q, allowed: milliseconds since 1970, a time such as 2026-01-31T12:00:00Z, or an age such as -2h or -60d", value)
 	}
-	if at, err := time.Parse(time.RFC3339, value); err == nil && at.UnixMilli() > 0 {
-		return at.UTC(), nil
-	}
-	return time.Time{}, fmt.Errorf("is %.80q, allowed: milliseconds since 1970, a time such as 2026-01-31T12:00:00Z, or an age such as -2h or -60d", value)
-}
-
-// parseAge reads a duration with a sign, whose unit may be days.
-func parseAge(value string) (time.Duration, error) {
-	days, ok := strings.CutSuffix(value, "d")
-	if !ok {
-		return time.ParseDuration(value)
-	}
-	const most = 36500
-	n, err := strconv.Atoi(days)
-	if err != nil || n < -most || n > most {
-		return 0, fmt.Errorf("allowed are %d days at most", most)
-	}
-	return time.Duration(n) * 24 * time.Hour, nil
+	return at.UTC().Truncate(time.Millisecond), nil
 }
