@@ -8,33 +8,28 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// call is a request of one endpoint. It passes send, which retries it, attempt, which waits for the key, limited,
-// which waits for the budget, and roundTrip, which signs, sends and decodes.
+// call is a request of one endpoint. It passes send, which retries it, attempt, which waits for the key, and roundTrip,
+// which waits for the budget, signs, sends and decodes.
 type call struct {
 	// path follows /v5/{project_id} at HSS, each segment escaped.
 	path  string
 	query url.Values
 	// decode reads the body of the answer. scrub removes secrets from a text of it.
 	decode func(body []byte, scrub func(string) string) error
-	// expected names in an error what the answer is not.
-	expected string
 	// body is sent by POST; nil: a GET.
 	body []byte
 	// once forbids to send again what HSS may have received.
 	once bool
-}
-
-// send sends the request until an answer is final or ctx leaves no time.
-func (c *Client) send(ctx context.Context, e *call) error {
-	return c.config.Retry.do(ctx, func() error { return c.attempt(ctx, e) })
 }
 
 // attempt sends the request once, when the key and the budget allow it.
@@ -43,35 +38,30 @@ func (c *Client) attempt(ctx context.Context, e *call) error {
 	if err != nil {
 		return err
 	}
-	p, err := c.config.Keys.acquire(ctx, credentials, c.endpoint.Host, c.config.Now)
+	p, err := c.config.Keys.acquire(ctx, credentials, c.endpoint.Host)
 	if err != nil {
 		return err
 	}
-	err = c.limited(ctx, e, credentials)
+	err = c.roundTrip(ctx, e, credentials)
 	if e.once {
 		err = unconfirmed(err)
 	}
-	if refused := p.release(c.config.Now(), err); refused != nil {
-		if source, ok := c.config.Credentials.(invalidator); ok {
-			source.Invalidate()
+	if refused := p.release(err); refused != nil {
+		if credentials.Refused != nil {
+			credentials.Refused()
 		}
 		err = refused
 	}
 	return hideSecrets(err, credentials.scrubber())
 }
 
-// limited waits for the budget, and sends the request for at most the time of one attempt.
-func (c *Client) limited(ctx context.Context, e *call, credentials Credentials) error {
+// roundTrip waits for the budget, sends the request for at most the time of one attempt, and decodes the answer.
+func (c *Client) roundTrip(ctx context.Context, e *call, credentials Credentials) error {
 	if err := c.config.Budget(ctx); err != nil {
 		return fmt.Errorf("waiting for the request budget: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.config.AttemptTimeout)
 	defer cancel()
-	return c.roundTrip(ctx, e, credentials)
-}
-
-// roundTrip sends the request and decodes the answer.
-func (c *Client) roundTrip(ctx context.Context, e *call, credentials Credentials) error {
 	request, err := c.request(ctx, e, credentials)
 	if err != nil {
 		return err
@@ -83,22 +73,30 @@ func (c *Client) roundTrip(ctx context.Context, e *call, credentials Credentials
 	}
 	defer func() { _ = response.Body.Close() }()
 	ok := response.StatusCode == http.StatusOK || e.body != nil && isAccepted(response.StatusCode)
-	most := c.config.MaxResponseBytes
-	if !ok {
-		most = maxErrorBytes
-	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, most+1))
-	switch { // the body of an error may be too long or break off
-	case ok && int64(len(body)) > most:
-		return fmt.Errorf("the answer has more than the %d bytes that are read", most)
-	case ok && err != nil:
-		return &brokenError{fmt.Errorf("reading the answer: %w", err)}
-	}
 	scrub := credentials.scrubber() // since an answer may repeat a secret
 	if !ok {
-		return c.newError(response, body, scrub)
+		body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBytes)) // may be too long or break off
+		return c.newError(response, body, scrub, nil)
 	}
-	return c.decodeAnswer(e, response, body, scrub)
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxResponseBytes+1))
+	if err != nil {
+		return &brokenError{fmt.Errorf("reading the answer: %w", err)}
+	}
+	if len(body) > maxResponseBytes {
+		return fmt.Errorf("the answer has more than the %d bytes that are read", maxResponseBytes)
+	}
+	// An error object, or a body that is not what the endpoint answers, is an error, never an empty list.
+	err = e.decode(body, scrub)
+	syntax, wrong := errors.AsType[*jsontext.SyntacticError](err)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, io.ErrUnexpectedEOF) && bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")):
+		return &brokenError{errors.New("the answer ends in the middle")}
+	case wrong:
+		err = fmt.Errorf("the answer is not JSON from byte %d on", syntax.ByteOffset)
+	}
+	return c.newError(response, body[:min(len(body), maxErrorBytes)], scrub, err)
 }
 
 // request returns the signed request.
@@ -124,31 +122,10 @@ func (c *Client) request(ctx context.Context, e *call, credentials Credentials) 
 	if e.body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	if err := Sign(request, e.body, credentials, c.config.Now()); err != nil {
+	if err := Sign(request, e.body, credentials, time.Now()); err != nil {
 		return nil, fmt.Errorf("signing: %w", err)
 	}
 	return request, nil
-}
-
-// decodeAnswer reads a successful answer. An error object, or a body that is not what the endpoint answers, is an
-// error, never an empty list.
-func (c *Client) decodeAnswer(e *call, response *http.Response, body []byte, scrub func(string) string) error {
-	err := e.decode(body, scrub)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, io.ErrUnexpectedEOF) && bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")):
-		return &brokenError{errors.New("the answer ends in the middle")}
-	}
-	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
-		err = fmt.Errorf("the answer is not JSON from byte %d on", syntax.ByteOffset)
-	}
-	failed := c.newError(response, body[:min(len(body), maxErrorBytes)], scrub)
-	failed.cause = err
-	if failed.Message == noList {
-		failed.Message = e.expected + ": " + clean(err.Error())
-	}
-	return failed
 }
 
 // isAccepted reports whether a status says that a posted request was accepted.
@@ -161,11 +138,12 @@ func (e *brokenError) Error() string { return "no complete answer: " + e.err.Err
 
 func (e *brokenError) Unwrap() error { return e.err }
 
-// maxErrorBytes bounds what is read of an answer to describe an error.
-const maxErrorBytes = 64 << 10
-
-// parameterEnterpriseProject is in every request.
-const parameterEnterpriseProject = "enterprise_project_id"
+const (
+	// maxResponseBytes bounds one answer, unpacked.
+	maxResponseBytes = 16 << 20
+	// maxErrorBytes bounds what is read of an answer to describe an error.
+	maxErrorBytes = 64 << 10
+)
 
 // The bounds of the reference page.
 const (
@@ -189,39 +167,43 @@ func (e *InvalidRequestError) Error() string {
 	return fmt.Sprintf("invalid %s request: %s", e.Request, strings.Join(e.Problems, "; "))
 }
 
-// text is a parameter of a request, and how many characters it may have.
-type text struct {
-	name, value string
-	longest     int
-}
-
-// queryOf returns the parameters that are set.
-func queryOf(texts []text) url.Values {
-	q := url.Values{}
-	for _, t := range texts {
-		if t.value != "" {
-			q.Set(t.name, t.value)
+// parameters returns the parameters of a request that are set, and what breaks a bound that the API documents. A field
+// has its name in the tag query. The tag chars holds the fewest and the most characters of a text: "1-128". Without the
+// fewest, an empty text is not sent.
+func parameters(request any) (set url.Values, problems []string) {
+	set = url.Values{}
+	for field, value := range reflect.ValueOf(request).Fields() {
+		name := field.Tag.Get("query")
+		low, high, _ := strings.Cut(field.Tag.Get("chars"), "-")
+		if name == "" || low == "" && value.IsZero() {
+			continue
+		}
+		var text string
+		switch content := value.Interface().(type) {
+		case time.Time:
+			text = strconv.FormatInt(content.UnixMilli(), 10)
+		case int:
+			text = strconv.Itoa(content)
+		default:
+			text = value.String()
+		}
+		set.Set(name, text)
+		fewest, _ := strconv.Atoi(low) // "" is 0
+		most, err := strconv.Atoi(high)
+		switch n := utf8.RuneCountInString(text); {
+		case n < fewest:
+			problems = append(problems, name+" is missing")
+		case err == nil && n > most:
+			problems = append(problems, fmt.Sprintf("%s has %d characters, at most %d are allowed", name, n, most))
+		case !utf8.ValidString(text):
+			problems = append(problems, name+" is no valid UTF-8")
 		}
 	}
-	return q
+	return set, problems
 }
 
-// setNumber adds a parameter that is not 0.
-func setNumber(q url.Values, name string, n int) {
-	if n != 0 {
-		q.Set(name, strconv.Itoa(n))
-	}
-}
-
-// validate returns an *InvalidRequestError if a text is too long or there are other problems.
-func validate(request string, texts []text, problems ...string) error {
-	for _, t := range texts {
-		if n := utf8.RuneCountInString(t.value); n > t.longest {
-			problems = append(problems, fmt.Sprintf("%s has %d characters, at most %d are allowed", t.name, n, t.longest))
-		} else if !utf8.ValidString(t.value) {
-			problems = append(problems, t.name+" is no valid UTF-8")
-		}
-	}
+// invalid returns an *InvalidRequestError if there are problems.
+func invalid(request string, problems []string) error {
 	if len(problems) == 0 {
 		return nil
 	}

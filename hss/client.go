@@ -30,24 +30,23 @@ import (
 
 // The defaults of a Config.
 const (
-	defaultMaxResponseBytes = 16 << 20
-	defaultAttemptTimeout   = 10 * time.Second
-	defaultUserAgent        = "hssgate"
+	defaultAttemptTimeout = 10 * time.Second
+	defaultUserAgent      = "hssgate"
 )
 
 // Config holds the settings of a client. Zero values have the stated default.
 type Config struct {
-	// Endpoint is such as https://hss.cn-north-4.myhuaweicloud.com, see RegionEndpoint. It must be https, unless its
-	// host is this machine or AllowInsecure is set.
+	// Endpoint is such as https://hss.cn-north-4.myhuaweicloud.com. It must be https, unless its host is this machine or
+	// AllowInsecure is set. Default: that of Region, see RegionEndpoint.
 	Endpoint string
 	// AllowInsecure permits an http endpoint on another host. Tokens and rows are then sent in the clear.
 	AllowInsecure bool
 	// ProjectID is the project's ID. Default: that of the credentials, or the one that IAM has for Region.
 	ProjectID string
 	// Region is the region whose project is looked up at IAM if neither ProjectID nor the credentials have one.
-	// Optional.
+	// Optional if there is an Endpoint.
 	Region string
-	// IAMEndpoint is the endpoint of IAM. Default: that of Region.
+	// IAMEndpoint is the endpoint of IAM. Default: that of Region, see the function IAMEndpoint.
 	IAMEndpoint string
 	// Credentials is required.
 	Credentials CredentialSource
@@ -55,12 +54,13 @@ type Config struct {
 	Transport http.RoundTripper
 	// UserAgent is the header of that name. Default: hssgate.
 	UserAgent string
-	// MaxResponseBytes bounds one answer, unpacked. Default: 16 MiB.
-	MaxResponseBytes int64
 	// AttemptTimeout bounds one attempt, so that an answer that never comes leaves time for another. Default: 10 s.
 	AttemptTimeout time.Duration
-	// Retry controls when a failed request is sent again.
-	Retry RetryPolicy
+	// Failed is called with the request's context and the error of an attempt that may be followed by another. Optional.
+	Failed func(ctx context.Context, err error)
+	// Rand returns a number from 0 up to, but not including, 1, which is how much of a wait before another attempt is waited.
+	// It must be safe for concurrent use. Default: that of math/rand/v2.
+	Rand func() float64
 	// Budget is called before every attempt. It blocks until one more request may be sent, or fails if ctx ends first.
 	// Optional.
 	Budget func(ctx context.Context) error
@@ -70,8 +70,6 @@ type Config struct {
 	// IdentifyingFields are those of registry_id, instance_id and instance_name by which the caller distinguishes
 	// images: a row in which one of them cannot be read is [Image.Anonymous]. Optional.
 	IdentifyingFields []string
-	// Now dates signatures and pauses. Default: time.Now.
-	Now func() time.Time
 }
 
 // withDefaults fills in zero values and validates the others.
@@ -79,9 +77,11 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Credentials == nil {
 		return c, errors.New("no source of credentials")
 	}
-	if c.MaxResponseBytes < 0 || c.AttemptTimeout < 0 || c.Retry.MaxAttempts < 0 || c.Retry.BaseDelay < 0 {
-		return c, fmt.Errorf("negative bound: MaxResponseBytes %d, AttemptTimeout %s, Retry.MaxAttempts %d, Retry.BaseDelay %s",
-			c.MaxResponseBytes, c.AttemptTimeout, c.Retry.MaxAttempts, c.Retry.BaseDelay)
+	if c.Endpoint == "" && c.Region != "" {
+		var err error
+		if c.Endpoint, err = RegionEndpoint(c.Region); err != nil {
+			return c, err
+		}
 	}
 	if c.ProjectID != "" {
 		if err := checkProjectID(c.ProjectID); err != nil {
@@ -89,18 +89,15 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	c.UserAgent = cmp.Or(c.UserAgent, defaultUserAgent)
-	c.MaxResponseBytes = cmp.Or(c.MaxResponseBytes, defaultMaxResponseBytes)
 	c.AttemptTimeout = cmp.Or(c.AttemptTimeout, defaultAttemptTimeout)
-	c.Retry.MaxAttempts = cmp.Or(c.Retry.MaxAttempts, 5)
-	c.Retry.BaseDelay = cmp.Or(c.Retry.BaseDelay, 200*time.Millisecond)
-	if c.Retry.Rand == nil {
-		c.Retry.Rand = rand.Float64
+	if c.Rand == nil {
+		c.Rand = rand.Float64
+	}
+	if c.Failed == nil {
+		c.Failed = func(context.Context, error) {}
 	}
 	if c.Budget == nil {
 		c.Budget = func(context.Context) error { return nil }
-	}
-	if c.Now == nil {
-		c.Now = time.Now
 	}
 	if c.Keys == nil {
 		c.Keys = NewKeyGuard()

@@ -30,6 +30,9 @@ type Credentials struct {
 	ProjectID string
 	// Expires is when the credentials stop being valid; zero: not known.
 	Expires time.Time
+	// Refused is called when HSS, or IAM, refuses the credentials. A source that keeps what it got may then renew them.
+	// Optional.
+	Refused func() `json:"-"`
 }
 
 // check reports what is missing for a request to be authenticated, or could not be sent in a header.

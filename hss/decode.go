@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -278,9 +277,5 @@ func excerpt(text string) string {
 	if len(text) <= excerptBytes {
 		return strconv.Quote(text)
 	}
-	cut := excerptBytes
-	for cut > 0 && !utf8.RuneStart(text[cut]) {
-		cut--
-	}
-	return strconv.Quote(text[:cut]) + "…"
+	return strconv.Quote(strings.ToValidUTF8(text[:excerptBytes], "")) + "…"
 }

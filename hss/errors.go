@@ -115,19 +115,17 @@ func (e *RefusedError) Error() string {
 // Unwrap returns the refusal.
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-// noList is the message of a 200 that is JSON, but no list.
-const noList = "no list"
-
-// newError reads an answer that is a failure. HSS has an error_description, the gateway a request_id, IAM an error
-// object.
-func (c *Client) newError(response *http.Response, body []byte, scrub func(string) string) *Error {
-	now := c.config.Now()
+// newError reads an answer that is a failure: cause is why a 200 could not be decoded. HSS has an error_description, the
+// gateway a request_id, IAM an error object.
+func (c *Client) newError(response *http.Response, body []byte, scrub func(string) string, cause error) *Error {
+	now := time.Now()
 	e := &Error{
 		Service:    c.service,
 		StatusCode: response.StatusCode,
 		RequestID:  clean(scrub(cmp.Or(response.Header.Get("X-Request-Id"), response.Header.Get("X-IAM-Trace-Id")))),
 		Retryable:  slices.Contains([]int{429, 500, 502, 503, 504}, response.StatusCode),
 		RetryAfter: retryAfter(response.Header, now),
+		cause:      cause,
 	}
 	if answer, err := parse(body, scrub); err == nil {
 		e.Code, e.Message = clean(answer.prose("error_code")), clean(answer.prose("error_msg"))
@@ -144,7 +142,7 @@ func (c *Client) newError(response *http.Response, body []byte, scrub func(strin
 		}
 	}
 	if e.Code == "" && e.Message == "" {
-		e.Message = clean(scrub(describeBody(response, body)))
+		e.Message = clean(scrub(describeBody(response, body, cause)))
 	}
 	if date, err := http.ParseTime(response.Header.Get("Date")); err == nil && e.isSkewed() {
 		e.ClockSkew = date.Sub(now).Round(time.Second)
@@ -153,7 +151,7 @@ func (c *Client) newError(response *http.Response, body []byte, scrub func(strin
 }
 
 // describeBody describes an answer without an error_code.
-func describeBody(response *http.Response, body []byte) string {
+func describeBody(response *http.Response, body []byte, cause error) string {
 	text := strings.TrimSpace(string(body))
 	switch {
 	case response.StatusCode >= 300 && response.StatusCode < 400:
@@ -166,8 +164,8 @@ func describeBody(response *http.Response, body []byte) string {
 		return "an empty answer"
 	case text[0] == '<':
 		return describeHTML(text)
-	case response.StatusCode == http.StatusOK:
-		return noList
+	case cause != nil:
+		return cause.Error()
 	}
 	return text
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 )
@@ -46,20 +47,15 @@ type keyUse struct {
 func NewKeyGuard() *KeyGuard { return &KeyGuard{uses: map[keyID]*keyUse{}} }
 
 // use returns the state of credentials. It drops old states once there are many: temporary keys come and go.
-func (g *KeyGuard) use(id keyID, now time.Time) *keyUse {
+func (g *KeyGuard) use(id keyID) *keyUse {
 	if use, ok := g.uses[id]; ok {
 		return use
 	}
 	if len(g.uses) >= maxGuardedKeys {
-		for old, use := range g.uses {
-			if len(use.slot) == 0 && !now.Before(use.until) {
-				delete(g.uses, old)
-			}
-		}
+		maps.DeleteFunc(g.uses, func(_ keyID, use *keyUse) bool { return len(use.slot) == 0 && !time.Now().Before(use.until) })
 	}
-	use := &keyUse{slot: make(chan struct{}, 1)}
-	g.uses[id] = use
-	return use
+	g.uses[id] = &keyUse{slot: make(chan struct{}, 1)}
+	return g.uses[id]
 }
 
 // permit is the right to send one request.
@@ -72,18 +68,16 @@ type permit struct {
 
 // acquire waits for a permit to send a request with c, which must be released. It fails with a *RefusedError during the
 // pause after a refusal.
-func (g *KeyGuard) acquire(ctx context.Context, c Credentials, host string, now func() time.Time) (*permit, error) {
-	p := &permit{guard: g}
+func (g *KeyGuard) acquire(ctx context.Context, c Credentials, host string) (*permit, error) {
+	p, fingerprint := &permit{guard: g}, c.fingerprint()
 	if c.Token.Empty() {
 		p.accessKey = c.AccessKey
 	}
-	fingerprint := c.fingerprint()
 	g.mu.Lock()
-	p.key = g.use(keyID{fingerprint: fingerprint}, now())
-	p.project = g.use(keyID{fingerprint, host, c.ProjectID}, now())
+	p.key, p.project = g.use(keyID{fingerprint: fingerprint}), g.use(keyID{fingerprint, host, c.ProjectID})
 	g.mu.Unlock()
 	for {
-		slot, err := p.next(now())
+		slot, err := p.next()
 		if p.slot != nil && (err != nil || slot != p.slot) {
 			<-p.slot
 			p.slot = nil
@@ -101,14 +95,12 @@ func (g *KeyGuard) acquire(ctx context.Context, c Credentials, host string, now 
 }
 
 // next returns the slot that the request must hold; nil: none, since the credentials have worked.
-func (p *permit) next(now time.Time) (chan struct{}, error) {
+func (p *permit) next() (chan struct{}, error) {
 	p.guard.mu.Lock()
 	defer p.guard.mu.Unlock()
-	switch {
-	case p.paused(now) != nil:
-		return nil, p.paused(now)
-	case p.project.worked:
-		return nil, nil
+	switch err := p.paused(); {
+	case err != nil || p.project.worked:
+		return nil, err
 	case p.key.worked:
 		return p.project.slot, nil
 	}
@@ -116,9 +108,9 @@ func (p *permit) next(now time.Time) (chan struct{}, error) {
 }
 
 // paused returns why nothing may be sent now, or nil.
-func (p *permit) paused(now time.Time) error {
+func (p *permit) paused() error {
 	for _, use := range []*keyUse{p.project, p.key} {
-		if now.Before(use.until) && (use == p.project || !use.worked) {
+		if time.Now().Before(use.until) && (use == p.project || !use.worked) {
 			return &RefusedError{AccessKey: p.accessKey, Until: use.until, Err: use.cause}
 		}
 	}
@@ -126,8 +118,8 @@ func (p *permit) paused(now time.Time) error {
 }
 
 // release ends a request, which failed with err if that is not nil. It returns a *RefusedError if the credentials were
-// refused.
-func (p *permit) release(now time.Time, err error) error {
+// refused. A pause then starts, which requests that are in flight do not lengthen.
+func (p *permit) release(err error) error {
 	p.guard.mu.Lock()
 	defer p.guard.mu.Unlock()
 	if p.slot != nil {
@@ -136,16 +128,13 @@ func (p *permit) release(now time.Time, err error) error {
 	answer, answered := errors.AsType[*Error](err)
 	switch {
 	case answered && answer.Unauthenticated():
-		return p.refuse(now, answer)
-	case err != nil && (!answered || answer.Retryable), p.paused(now) != nil:
+	case err != nil && (!answered || answer.Retryable), p.paused() != nil:
 		return nil // an answer to what was sent before a refusal ends no pause
+	default:
+		p.key.worked, p.project.worked, p.project.refusals = true, true, 0
+		return nil
 	}
-	p.key.worked, p.project.worked, p.project.refusals = true, true, 0
-	return nil
-}
-
-// refuse starts a pause. Requests that were in flight then do not lengthen it.
-func (p *permit) refuse(now time.Time, answer *Error) error {
+	now := time.Now()
 	p.project.worked, p.project.cause = false, answer
 	if !now.Before(p.project.until) {
 		p.project.until = now.Add(min(refusalPause<<min(p.project.refusals, 10), maxRefusalPause))

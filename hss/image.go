@@ -6,7 +6,6 @@ import (
 	"iter"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -26,8 +25,6 @@ const (
 	ImageTypeHarbor ImageType = "harbor"
 	// ImageTypeJFrog is an image of a JFrog registry.
 	ImageTypeJFrog ImageType = "jfrog"
-	// ImageTypeCICD is an image that a pipeline had scanned. It is in no registry, and so never in the list.
-	ImageTypeCICD ImageType = "cicd"
 )
 
 // Severity is the severity level that HSS gives a scanned image. Empty means that HSS gave none, which it does until an
@@ -119,8 +116,7 @@ type Image struct {
 	// Architectures holds one entry for each architecture of a multi-architecture image (association_images).
 	Architectures []AssociatedImage
 	// Unreadable describes in one line why the row cannot be read, such as `latest_scan_time is "-"`; empty: it was
-	// read. Such a row holds only what names the image, and nothing may be concluded of that image, also not that HSS
-	// does not know it.
+	// read. Such a row has no result, and nothing may be concluded of its image, also not that HSS does not know it.
 	Unreadable string
 }
 
@@ -141,27 +137,25 @@ type AssociatedImage struct {
 
 // ListRequest holds the parameters of ListRegistryImages that hssgate needs. Zero values are not sent.
 type ListRequest struct {
-	// EnterpriseProjectID has 1–256 characters; AllGrantedEnterpriseProjects means every one, empty the default one
-	// only.
-	EnterpriseProjectID string
-	// Namespace is the organisation, 1–128 characters.
-	Namespace string
-	// ImageName has 1–128 characters, ImageVersion 1–64, RegistryName 1–128.
-	ImageName    string
-	ImageVersion string
-	RegistryName string
-	ImageType    ImageType
+	// EnterpriseProjectID may be AllGrantedEnterpriseProjects, for every one. Empty: the default one only.
+	EnterpriseProjectID string `query:"enterprise_project_id" chars:"-256"`
+	// Namespace is the organisation.
+	Namespace    string    `query:"namespace" chars:"-128"`
+	ImageName    string    `query:"image_name" chars:"-128"`
+	ImageVersion string    `query:"image_version" chars:"-64"`
+	RegistryName string    `query:"registry_name" chars:"-128"`
+	ImageType    ImageType `query:"image_type" chars:"-32"`
 	// Offset is 0–2,000,000 rows.
-	Offset int
+	Offset int `query:"offset"`
 	// Limit is 1–200 rows; 0 leaves it to the API, whose default is 10.
-	Limit int
+	Limit int `query:"limit"`
 	// SortKey is SortByLatestScanTime or empty; SortDir is SortDescending, asc or empty.
-	SortKey string
-	SortDir string
+	SortKey string `query:"sort_key" chars:"-32"`
+	SortDir string `query:"sort_dir" chars:"-32"`
 	// Only rows from these times on are listed, in milliseconds.
-	StartLatestUpdateTime time.Time
-	StartLatestScanTime   time.Time
-	StartLatestSyncTime   time.Time
+	StartLatestUpdateTime time.Time `query:"start_latest_update_time"`
+	StartLatestScanTime   time.Time `query:"start_latest_scan_time"`
+	StartLatestSyncTime   time.Time `query:"start_latest_sync_time"`
 }
 
 // Values of SortKey and SortDir.
@@ -170,32 +164,18 @@ const (
 	SortDescending       = "desc"
 )
 
-func (r ListRequest) texts() []text {
-	return []text{
-		{parameterEnterpriseProject, r.EnterpriseProjectID, 256}, {"namespace", r.Namespace, 128}, {"image_name", r.ImageName, 128},
-		{"image_version", r.ImageVersion, 64}, {"registry_name", r.RegistryName, 128}, {"image_type", string(r.ImageType), 32},
-		{"sort_key", r.SortKey, 32}, {"sort_dir", r.SortDir, 32},
-	}
-}
-
 // Query returns the parameters, without those that are not set. It does not validate them.
 func (r ListRequest) Query() url.Values {
-	q := queryOf(r.texts())
-	for name, at := range map[string]time.Time{
-		"start_latest_update_time": r.StartLatestUpdateTime, "start_latest_scan_time": r.StartLatestScanTime, "start_latest_sync_time": r.StartLatestSyncTime,
-	} {
-		if !at.IsZero() {
-			q.Set(name, strconv.FormatInt(at.UnixMilli(), 10))
-		}
-	}
-	setNumber(q, "offset", r.Offset)
-	setNumber(q, "limit", r.Limit)
-	return q
+	set, _ := parameters(r)
+	return set
 }
 
 // Validate checks the lengths of texts, in characters, against the bounds that the API documents, and names every field
 // that breaks one.
-func (r ListRequest) Validate() error { return validate("list", r.texts()) }
+func (r ListRequest) Validate() error {
+	_, problems := parameters(r)
+	return invalid("list", problems)
+}
 
 // AllGrantedEnterpriseProjects selects the images of every enterprise project that the account may see. Without it the
 // API shows the default one only.
@@ -215,28 +195,22 @@ func (c *Client) List(ctx context.Context, r ListRequest) (*ListResponse, error)
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
-	list, err := c.list(ctx, r)
+	total, rows, err := listPage(ctx, c, &call{path: pathImages, query: r.Query()}, fieldRows, c.readImage)
 	if err != nil {
 		return nil, err
 	}
-	return &ListResponse{Total: list.total, Images: list.rows}, nil
+	return &ListResponse{Total: total, Images: rows}, nil
 }
 
 // All returns the rows of all pages. A row that changed while the list was read comes once in each
 // state, else each row comes once. A list of which rows are missing is read again; if they still are, the error is an
 // *IncompleteListError. Any error ends it: it never ends early without one.
 func (c *Client) All(ctx context.Context, r ListRequest) iter.Seq2[Image, error] {
-	return allPages(r.Validate(), KeyOf, r.Limit, func(offset, limit int) (page[Image], error) {
-		r.Offset, r.Limit = offset, limit
-		return c.list(ctx, r)
-	})
-}
-
-func (c *Client) list(ctx context.Context, r ListRequest) (page[Image], error) {
-	return listPage(ctx, c, &call{path: "/image/registries/images", query: r.Query()}, fieldRows, c.readImage)
+	return allPages(ctx, c, pathImages, r.Query(), r.Validate(), KeyOf, c.readImage)
 }
 
 const (
+	pathImages         = "/image/registries/images"
 	fieldRows          = "data_list"
 	fieldMultiArch     = "is_multiple_arch"
 	fieldArchitectures = "association_images"
@@ -294,24 +268,20 @@ func (c *Client) readImage(o *object) Image {
 	if len(o.problems) == 0 {
 		return i
 	}
-	marked := Image{
-		ID: i.ID, Namespace: i.Namespace, Name: i.Name, ImageID: i.ImageID, Digest: i.Digest, Version: i.Version, Type: i.Type,
-		RegistryID: i.RegistryID, RegistryName: i.RegistryName, RegistryType: i.RegistryType,
-		InstanceName: i.InstanceName, InstanceID: i.InstanceID, MultiArch: i.MultiArch || len(i.Architectures) > 0,
-		Unreadable: clean(o.problems[0].String()),
-	}
-	for n := range i.Architectures {
-		marked.Architectures = append(marked.Architectures, AssociatedImage{Digest: i.Architectures[n].Digest})
-	}
 	naming := append([]string{"", "namespace", "image_name", "image_version", "image_digest", "image_type", "registry_name", "registry_type"},
 		c.config.IdentifyingFields...)
 	for _, p := range o.problems {
 		if slices.Contains(naming, p.field) {
-			marked = Image{Unreadable: marked.Unreadable} // half a name may be that of another image
+			i = Image{} // half a name may be that of another image
 			break
 		}
-		marked.MultiArch = marked.MultiArch || p.field == fieldMultiArch || strings.HasPrefix(p.field, fieldArchitectures)
+		i.MultiArch = i.MultiArch || p.field == fieldMultiArch || strings.HasPrefix(p.field, fieldArchitectures)
 	}
-	o.problems = nil
-	return marked
+	i.Unreadable, o.problems = clean(o.problems[0].String()), nil
+	i.ScanStatus, i.Severity, i.Vulnerabilities, i.UnsafeSettings, i.MaliciousFiles = "", "", nil, nil, nil
+	for n := range i.Architectures {
+		i.Architectures[n] = AssociatedImage{Digest: i.Architectures[n].Digest}
+	}
+	i.MultiArch = i.MultiArch || len(i.Architectures) > 0
+	return i
 }

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -16,6 +16,8 @@ const (
 	serviceIAM = "IAM"
 	// lookUpTimeout bounds a look-up of the project ID with its retries.
 	lookUpTimeout = 30 * time.Second
+	// lookUpPause is the least time between two look-ups of which the first failed.
+	lookUpPause = time.Second
 )
 
 // RegionEndpoint returns HSS's endpoint in a region, such as https://hss.cn-north-4.myhuaweicloud.com for cn-north-4.
@@ -25,19 +27,13 @@ func RegionEndpoint(region string) (string, error) { return regionEndpoint("hss"
 // IAMEndpoint returns IAM's endpoint for a region: that of the environment variable HUAWEICLOUD_SDK_IAM_ENDPOINT, which
 // the official SDK reads too, or the region's own.
 func IAMEndpoint(region string) (string, error) {
-	endpoint := strings.TrimSpace(os.Getenv("HUAWEICLOUD_SDK_IAM_ENDPOINT"))
+	endpoint := getenv("HUAWEICLOUD_SDK_IAM_ENDPOINT")
 	switch {
-	case endpoint == "":
-		return iamEndpoint(region)
-	case !strings.Contains(endpoint, "://"):
+	case strings.Contains(endpoint, "://"):
+		return endpoint, nil
+	case endpoint != "":
 		return "https://" + endpoint, nil
-	}
-	return endpoint, nil
-}
-
-func iamEndpoint(region string) (string, error) {
-	switch region {
-	case "cn-north-11", "cn-south-4", "cn-southwest-3": // the SDK has no IAM there
+	case slices.Contains([]string{"cn-north-11", "cn-south-4", "cn-southwest-3"}, region): // the SDK has no IAM there
 		return "https://iam.myhuaweicloud.com", nil
 	}
 	return regionEndpoint("iam", region)
@@ -90,16 +86,14 @@ func checkProjectID(id string) error {
 		return errors.New("no project ID: neither the configuration nor the credentials have one, " +
 			"and no region is given to find it by")
 	}
-	if len(id) > 64 || strings.ContainsFunc(id, func(r rune) bool { return !isProjectIDRune(r) }) {
+	if len(id) > 64 || strings.Trim(id, idCharacters) != "" {
 		return fmt.Errorf("project ID %s may have 1 to 64 letters, digits, - and _", excerpt(id))
 	}
 	return nil
 }
 
-// isProjectIDRune reports whether r may be in a project ID.
-func isProjectIDRune(r rune) bool {
-	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_'
-}
+// idCharacters are those that a project ID may have.
+const idCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 // ProjectError reports that the ID of a region's project could not be found through IAM.
 type ProjectError struct {
@@ -126,16 +120,6 @@ func (e *ProjectError) Error() string {
 // Unwrap returns why IAM gave no answer.
 func (e *ProjectError) Unwrap() error { return e.Err }
 
-// pause returns how long the failure is kept: briefly, unless another look-up would fail in the same way until someone
-// changes the account.
-func (e *ProjectError) pause() time.Duration {
-	answer, answered := errors.AsType[*Error](e.Err)
-	if e.Err == nil || answered && !answer.Retryable && !answer.Unauthenticated() {
-		return time.Minute
-	}
-	return time.Second
-}
-
 // projectFinder finds the ID of a region's project through IAM, once for each account: it never changes.
 type projectFinder struct {
 	iam    *Client
@@ -144,7 +128,7 @@ type projectFinder struct {
 
 	account string // of the result
 	id      string
-	err     *ProjectError
+	err     error
 	until   time.Time // when err expires
 }
 
@@ -156,7 +140,7 @@ func newProjectFinder(config Config) (*projectFinder, error) {
 	address := config.IAMEndpoint
 	if address == "" {
 		var err error
-		if address, err = iamEndpoint(config.Region); err != nil {
+		if address, err = IAMEndpoint(config.Region); err != nil {
 			return nil, err
 		}
 	}
@@ -181,29 +165,24 @@ func (f *projectFinder) find(ctx context.Context, c Credentials) (string, error)
 	case <-ctx.Done():
 		return "", &ProjectError{Region: f.region, Err: context.Cause(ctx)}
 	}
-	switch {
-	case account != f.account, f.id == "" && !f.iam.config.Now().Before(f.until):
-		return f.lookUp(ctx, account)
-	case f.err != nil:
-		return "", f.err
+	if account != f.account || f.id == "" && !time.Now().Before(f.until) {
+		id, err := f.lookUp(ctx)
+		if err != nil && ctx.Err() != nil {
+			return "", err // another caller may have more time
+		}
+		f.account, f.id, f.err, f.until = account, id, err, time.Now().Add(lookUpPause)
 	}
-	return f.id, nil
+	return f.id, f.err
 }
 
-// lookUp requests the projects that have the region's name (KeystoneListProjects), and keeps the result.
-func (f *projectFinder) lookUp(ctx context.Context, account string) (string, error) {
-	limited, cancel := context.WithTimeout(ctx, lookUpTimeout)
+// lookUp requests the projects that have the region's name (KeystoneListProjects).
+func (f *projectFinder) lookUp(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookUpTimeout)
 	defer cancel()
-	request := &call{path: "/v3/projects", query: url.Values{"name": {f.region}}, expected: "no list of projects"}
-	list, err := listPage(limited, f.iam, request, "projects", func(o *object) string { return o.text("id") })
-	f.account, f.id, f.err, f.until = account, "", nil, time.Time{}
-	if err == nil && len(list.rows) == 1 {
-		f.id = list.rows[0]
-		return f.id, nil
+	request := &call{path: "/v3/projects", query: url.Values{"name": {f.region}}}
+	_, ids, err := listPage(ctx, f.iam, request, "projects", func(o *object) string { return o.text("id") })
+	if err == nil && len(ids) == 1 {
+		return ids[0], nil
 	}
-	failed := &ProjectError{Region: f.region, IDs: list.rows, Err: err}
-	if ctx.Err() == nil { // else another caller may have more time
-		f.err, f.until = failed, f.iam.config.Now().Add(failed.pause())
-	}
-	return "", failed
+	return "", &ProjectError{Region: f.region, IDs: ids, Err: err}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"net/url"
 )
 
 // MaxSyncRegistries is how many registries a [SyncRequest] may have. The API lists at most as many.
@@ -14,7 +13,7 @@ const MaxSyncRegistries = 100
 // RegistryRequest selects the registries that HSS knows.
 type RegistryRequest struct {
 	// EnterpriseProjectID is that of a ListRequest.
-	EnterpriseProjectID string
+	EnterpriseProjectID string `query:"enterprise_project_id" chars:"-256"`
 }
 
 // RegistryType is the type of a registry as HSS names it. Values that are not listed here are kept as sent.
@@ -42,12 +41,8 @@ type Registry struct {
 // Registries returns the registries that HSS knows, each once. It ends as [Client.All] does: never early without an error.
 func (c *Client) Registries(ctx context.Context, r RegistryRequest) iter.Seq2[Registry, error] {
 	whole := func(r *Registry) Registry { return *r }
-	return allPages(nil, whole, MaxLimit, func(offset, limit int) (page[Registry], error) {
-		q := queryOf([]text{{name: parameterEnterpriseProject, value: r.EnterpriseProjectID}})
-		setNumber(q, "offset", offset)
-		setNumber(q, "limit", limit)
-		return listPage(ctx, c, &call{path: "/image/registries", query: q}, fieldRows, readRegistry)
-	})
+	query, problems := parameters(r)
+	return allPages(ctx, c, "/image/registries", query, invalid("registry", problems), whole, readRegistry)
 }
 
 // readRegistry reads a row. One version of the reference spells registry_type "type".
@@ -60,8 +55,8 @@ func readRegistry(o *object) Registry {
 
 // SyncRequest requests that HSS reads the lists of registries anew.
 type SyncRequest struct {
-	// EnterpriseProjectID has 1–256 characters. Empty: the default one.
-	EnterpriseProjectID string
+	// EnterpriseProjectID is that of a ListRequest.
+	EnterpriseProjectID string `query:"enterprise_project_id" chars:"-256"`
 	// Registries has 1 to MaxSyncRegistries registries.
 	Registries []SyncRegistry
 }
@@ -75,12 +70,12 @@ type SyncRegistry struct {
 // SyncRegistries requests that HSS synchronises its list of images with registries. It returns once HSS has accepted
 // the request, before the images are listed. It costs nothing, so it is retried as a list is.
 func (c *Client) SyncRegistries(ctx context.Context, r SyncRequest) error {
+	query, problems := parameters(r)
 	if n := len(r.Registries); n < 1 || n > MaxSyncRegistries {
-		return &InvalidRequestError{"synchronisation", []string{fmt.Sprintf("the number of registries is %d, allowed are 1 to %d", n, MaxSyncRegistries)}}
+		problems = append(problems, fmt.Sprintf("the number of registries is %d, allowed are 1 to %d", n, MaxSyncRegistries))
 	}
-	body := struct {
-		All        bool           `json:"sync_all_registries"`
-		Registries []SyncRegistry `json:"registry_info"`
-	}{Registries: r.Registries}
-	return c.post(ctx, &call{path: "/image/image-sync/tasks", query: url.Values{}}, r.EnterpriseProjectID, body)
+	if len(problems) > 0 {
+		return invalid("synchronisation", problems)
+	}
+	return c.post(ctx, &call{path: "/image/image-sync/tasks", query: query}, map[string]any{"sync_all_registries": false, "registry_info": r.Registries})
 }

@@ -10,46 +10,31 @@ import (
 )
 
 const (
-	// maxDelay bounds the wait before a retry.
-	maxDelay = 5 * time.Second
+	// maxAttempts counts the first request, too.
+	maxAttempts = 5
+	// baseDelay is the upper bound of the first wait. It doubles with each retry, and each wait is a random part of it.
+	baseDelay = 200 * time.Millisecond
 	// maxRetryAfter is the longest Retry-After that is waited for.
 	maxRetryAfter = time.Minute
 )
 
-// RetryPolicy controls when a failed request is sent again. Zero values have the stated default.
-type RetryPolicy struct {
-	// MaxAttempts counts the first request too. Default: 5. 1: no retries.
-	MaxAttempts int
-	// BaseDelay is the upper bound of the first wait. It doubles with each retry up to 5 s, and each wait is a random
-	// part of it. Default: 200 ms.
-	BaseDelay time.Duration
-	// Rand returns a number from 0 up to, but not including, 1. It must be safe for concurrent use. Default: that of
-	// math/rand/v2.
-	Rand func() float64
-	// Failed is called with the request's context and the error of an attempt that may be followed by another.
-	// Optional.
-	Failed func(ctx context.Context, err error)
-}
-
-// do calls send until it succeeds, fails for good, or ctx leaves no time.
-func (p *RetryPolicy) do(ctx context.Context, send func() error) error {
+// send sends the request until it succeeds, fails for good, or ctx leaves no time.
+func (c *Client) send(ctx context.Context, e *call) error {
 	var before error
 	internal := 0 // 500s, of which one is retried
 	for attempt := 1; ; attempt++ {
-		err := send()
+		err := c.attempt(ctx, e)
 		if err == nil {
 			return nil
 		}
 		if answer, ok := errors.AsType[*Error](err); ok && answer.StatusCode == http.StatusInternalServerError {
 			internal++
 		}
-		if attempt >= p.MaxAttempts || internal > 1 || !isRetried(err) || ctx.Err() != nil {
+		if attempt >= maxAttempts || internal > 1 || !isRetried(err) || ctx.Err() != nil {
 			return describeAttempts(attempt, err, before)
 		}
-		if p.Failed != nil {
-			p.Failed(ctx, err)
-		}
-		wait := p.delay(attempt, err)
+		c.config.Failed(ctx, err)
+		wait := c.delay(attempt, err)
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= wait {
 			return fmt.Errorf("no time for another attempt in %s: %w", wait.Round(time.Millisecond), err)
 		}
@@ -73,15 +58,12 @@ func isRetried(err error) bool {
 }
 
 // delay is "full jitter": any time up to a bound that doubles. A Retry-After is waited for in full, with jitter added.
-func (p *RetryPolicy) delay(attempt int, err error) time.Duration {
+func (c *Client) delay(attempt int, err error) time.Duration {
+	bound, wait := baseDelay<<(attempt-1), time.Duration(0)
 	if answer, ok := errors.AsType[*Error](err); ok && answer.RetryAfter > 0 {
-		return answer.RetryAfter + p.jitter(p.BaseDelay)
+		bound, wait = baseDelay, answer.RetryAfter
 	}
-	return p.jitter(min(p.BaseDelay<<min(attempt-1, 20), maxDelay))
-}
-
-func (p *RetryPolicy) jitter(bound time.Duration) time.Duration {
-	return time.Duration(p.Rand() * float64(bound))
+	return wait + time.Duration(c.config.Rand()*float64(bound))
 }
 
 // describeAttempts adds how many attempts there were, and the error before if the last attempt got no answer.

@@ -7,23 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"strconv"
 )
 
-const (
-	// MaxScanImages bounds a ScanRequest. The API documents no bound, and each image of a request costs money.
-	MaxScanImages = 100
-	// scanEverything is the scope of a scan: all that HSS looks for.
-	scanEverything = 0x7fffffff
-)
-
-// ScanRequest requests scans of images of registries. Each image costs money.
+// ScanRequest requests a scan of one image of a registry, which costs money.
 type ScanRequest struct {
-	// EnterpriseProjectID has 1–256 characters. Empty: the default one.
-	EnterpriseProjectID string
-	// Images has 1–100 rows of the list.
-	Images []Image
+	// EnterpriseProjectID is that of a ListRequest.
+	EnterpriseProjectID string `query:"enterprise_project_id" chars:"-256"`
+	// Image is a row of the list.
+	Image Image
 }
 
 // UnconfirmedError reports that a request which must not be sent twice was sent, and that it is not known whether HSS
@@ -42,46 +34,37 @@ func (e *UnconfirmedError) Error() string {
 // Unwrap returns what happened.
 func (e *UnconfirmedError) Unwrap() error { return e.Err }
 
-// StartScan requests scans of images now. It returns once HSS has accepted the request, long before the scans end.
+// StartScan requests a scan now. It returns once HSS has accepted the request, long before the scan ends.
 //
 // A scan is metered. So the request is only sent again if HSS certainly has not received it: the gateway throttled it
 // (429), or no connection could be made. After anything else that is no clear answer the error is an *UnconfirmedError.
 // An *Error is HSS's refusal.
 func (c *Client) StartScan(ctx context.Context, r ScanRequest) error {
-	if n := len(r.Images); n < 1 || n > MaxScanImages {
-		return &InvalidRequestError{"scan", []string{fmt.Sprintf("the number of images is %d, allowed are 1 to %d", n, MaxScanImages)}}
+	query, problems := parameters(r)
+	query.Set("global_image_type", "registry")
+	i, image := &r.Image, map[string]any{}
+	if i.ID == "" && (i.Name == "" || i.Version == "") {
+		problems = append(problems, "the image has neither an id nor an image_name and image_version")
 	}
-	wire := wireScanRequest{Scope: scanEverything}
-	for n := range r.Images {
-		i, image := &r.Images[n], map[string]any{}
-		if i.ID == "" && (i.Name == "" || i.Version == "") {
-			return &InvalidRequestError{"scan", []string{fmt.Sprintf("image_info[%d] has neither an id nor an image_name and image_version", n)}}
-		}
-		for name, value := range map[string]string{
-			"id": i.ID, "image_id": i.ImageID, "image_digest": i.Digest, "registry_id": i.RegistryID, "registry_name": i.RegistryName,
-			"registry_type": string(i.RegistryType), "image_name": i.Name, "image_version": i.Version, "namespace": i.Namespace,
-			"instance_id": i.InstanceID, "instance_url": i.InstanceURL,
-		} {
-			if value != "" {
-				image[name] = value
-			}
-		}
-		// An int64 by the API's model, and a string in its own example.
-		if id, err := strconv.ParseInt(i.ID, 10, 64); err == nil && strconv.FormatInt(id, 10) == i.ID {
-			image["id"] = id
-		}
-		wire.Images = append(wire.Images, image)
+	if len(problems) > 0 {
+		return invalid("scan", problems)
 	}
-	query := url.Values{"global_image_type": {"registry"}}
-	return c.post(ctx, &call{path: "/image/image-scan/tasks", query: query, once: true}, r.EnterpriseProjectID, wire)
-}
-
-// wireScanRequest is CreateManualImageScanTaskReqInfo of the API.
-type wireScanRequest struct {
-	Scope     int              `json:"scan_scope"`
-	RateLimit int              `json:"rate_limit"`
-	All       bool             `json:"is_all"`
-	Images    []map[string]any `json:"image_info"`
+	for name, value := range map[string]string{
+		"id": i.ID, "image_id": i.ImageID, "image_digest": i.Digest, "registry_id": i.RegistryID, "registry_name": i.RegistryName,
+		"registry_type": string(i.RegistryType), "image_name": i.Name, "image_version": i.Version, "namespace": i.Namespace,
+		"instance_id": i.InstanceID, "instance_url": i.InstanceURL,
+	} {
+		if value != "" {
+			image[name] = value
+		}
+	}
+	// An int64 by the API's model, and a string in its own example.
+	if id, err := strconv.ParseInt(i.ID, 10, 64); err == nil && strconv.FormatInt(id, 10) == i.ID {
+		image["id"] = id
+	}
+	const everything = 0x7fffffff // that HSS looks for
+	return c.post(ctx, &call{path: "/image/image-scan/tasks", query: query, once: true},
+		map[string]any{"scan_scope": everything, "rate_limit": 0, "is_all": false, "image_info": []any{image}})
 }
 
 // unconfirmed wraps an error after which it is not known whether HSS received the request.
@@ -101,14 +84,11 @@ func unconfirmed(err error) error {
 }
 
 // post sends a body that HSS answers with nothing.
-func (c *Client) post(ctx context.Context, request *call, enterpriseProject string, body any) (err error) {
+func (c *Client) post(ctx context.Context, request *call, body any) (err error) {
 	if request.body, err = json.Marshal(body); err != nil {
 		return fmt.Errorf("making the request: %w", err)
 	}
-	if enterpriseProject != "" {
-		request.query.Set(parameterEnterpriseProject, enterpriseProject)
-	}
-	request.expected, request.decode = "not the empty answer that was expected", checkAccepted
+	request.decode = checkAccepted
 	return c.send(ctx, request)
 }
 

@@ -1,6 +1,7 @@
 package hss
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,26 +9,19 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
 
-const (
-	// maxCredentialFile bounds a file that credentials are read from.
-	maxCredentialFile = 1 << 20
-	// maxToken is the longest X-Auth-Token that the API takes, in characters.
-	maxToken = 32768
-)
+// maxCredentialFile bounds a file that credentials are read from.
+const maxCredentialFile = 1 << 20
 
-// CredentialSource supplies credentials. It must be safe for concurrent use. Sources that keep what they got may also
-// have a method Invalidate(), which is called once the credentials were refused.
+// CredentialSource supplies credentials. It must be safe for concurrent use.
 type CredentialSource interface {
 	// Credentials returns the credentials to use now. It must not wait longer than ctx allows.
 	Credentials(ctx context.Context) (Credentials, error)
 }
-
-// invalidator is a source that keeps what it got.
-type invalidator interface{ Invalidate() }
 
 // sourceFunc is a source that is a function.
 type sourceFunc func(ctx context.Context) (Credentials, error)
@@ -53,16 +47,12 @@ func notConfigured(place string, reason error) error {
 
 // Error names first the places that were searched, as that is what to mend, and then the reasons.
 func (e *NoCredentialsError) Error() string {
-	return fmt.Sprintf("no credentials found: looked in %s (%s)", strings.Join(e.places, ", "), joinErrors(e.reasons))
+	reasons := strings.ReplaceAll(errors.Join(e.reasons...).Error(), "\n", "; ")
+	return fmt.Sprintf("no credentials found: looked in %s (%s)", strings.Join(e.places, ", "), reasons)
 }
 
 // Unwrap returns the reasons.
 func (e *NoCredentialsError) Unwrap() []error { return e.reasons }
-
-// joinErrors returns the texts of errors in one line.
-func joinErrors(errs []error) string {
-	return strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; ")
-}
 
 // DefaultCredentials searches where the official SDK does, and CCE's pod identity too: environment variables, the
 // profile file, pod identity, and the agency of the node.
@@ -72,62 +62,45 @@ func DefaultCredentials() CredentialSource {
 
 // ChainCredentials uses the first source that is configured. A source that is configured and fails ends the search:
 // another identity must not be used unnoticed.
-func ChainCredentials(sources ...CredentialSource) CredentialSource { return chain(sources) }
-
-type chain []CredentialSource
-
-// Credentials implements [CredentialSource].
-func (s chain) Credentials(ctx context.Context) (Credentials, error) {
-	missing := &NoCredentialsError{}
-	for _, source := range s {
-		c, err := source.Credentials(ctx)
-		none, ok := errors.AsType[*NoCredentialsError](err)
-		switch {
-		case err == nil:
-			return c, nil
-		case ok:
+func ChainCredentials(sources ...CredentialSource) CredentialSource {
+	return sourceFunc(func(ctx context.Context) (Credentials, error) {
+		missing := &NoCredentialsError{}
+		for _, source := range sources {
+			c, err := source.Credentials(ctx)
+			none, ok := errors.AsType[*NoCredentialsError](err)
+			if !ok {
+				return c, err
+			}
 			missing.places, missing.reasons = append(missing.places, none.places...), append(missing.reasons, none.reasons...)
-		case len(missing.reasons) == 0:
-			return Credentials{}, err
-		default:
-			return Credentials{}, fmt.Errorf("%w (before that: %s)", err, joinErrors(missing.reasons))
 		}
-	}
-	return Credentials{}, missing
-}
-
-// Invalidate invalidates every source.
-func (s chain) Invalidate() {
-	for _, source := range s {
-		if i, ok := source.(invalidator); ok {
-			i.Invalidate()
-		}
-	}
+		return Credentials{}, missing
+	})
 }
 
 // EnvironmentCredentials reads HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK and, if they are set,
 // HUAWEICLOUD_SDK_SECURITY_TOKEN and HUAWEICLOUD_SDK_PROJECT_ID.
-func EnvironmentCredentials() CredentialSource { return environment(os.Getenv) }
-
-func environment(getenv func(string) string) CredentialSource {
+func EnvironmentCredentials() CredentialSource {
 	const accessKey, secretKey = "HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK" //nolint:gosec // names of variables
 	return sourceFunc(func(context.Context) (Credentials, error) {
-		ak, sk, err := bothSet(getenv, "environment", "the environment ("+accessKey+")", accessKey, secretKey)
+		ak, sk, err := bothSet("environment", "the environment ("+accessKey+")", accessKey, secretKey)
 		if err != nil {
 			return Credentials{}, err
 		}
 		return Credentials{
 			AccessKey:     ak,
 			SecretKey:     NewSecret(sk),
-			SecurityToken: NewSecret(strings.TrimSpace(getenv("HUAWEICLOUD_SDK_SECURITY_TOKEN"))),
-			ProjectID:     strings.TrimSpace(getenv("HUAWEICLOUD_SDK_PROJECT_ID")),
+			SecurityToken: NewSecret(getenv("HUAWEICLOUD_SDK_SECURITY_TOKEN")),
+			ProjectID:     getenv("HUAWEICLOUD_SDK_PROJECT_ID"),
 		}, nil
 	})
 }
 
+// getenv returns an environment variable without the space around it.
+func getenv(name string) string { return strings.TrimSpace(os.Getenv(name)) }
+
 // bothSet returns two environment variables of which none goes without the other.
-func bothSet(getenv func(string) string, source, place, a, b string) (valueA, valueB string, err error) {
-	valueA, valueB = strings.TrimSpace(getenv(a)), strings.TrimSpace(getenv(b))
+func bothSet(source, place, a, b string) (valueA, valueB string, err error) {
+	valueA, valueB = getenv(a), getenv(b)
 	switch {
 	case valueA == "" && valueB == "":
 		err = notConfigured(place, fmt.Errorf("%s: %s and %s are not configured", source, a, b))
@@ -164,9 +137,6 @@ func TokenFile(path string) CredentialSource {
 		if err != nil {
 			return Credentials{}, fmt.Errorf("token file: %w", err)
 		}
-		if n := len(contents[0]); n > maxToken {
-			return Credentials{}, fmt.Errorf("token has %d characters, at most %d are allowed", n, maxToken)
-		}
 		return Credentials{Token: NewSecret(contents[0])}, nil
 	})
 }
@@ -196,9 +166,6 @@ func readFiles(paths ...string) ([]string, error) {
 }
 
 func readFile(path string) (string, error) {
-	if path == "" {
-		return "", errors.New("no path is given")
-	}
 	if _, err := CheckKeyFile(path); err != nil {
 		return "", err
 	}
@@ -236,15 +203,10 @@ func CheckKeyFile(path string) (readable bool, err error) {
 // ProfileCredentials reads the keys ak, sk, security_token and project_id from the section [basic] of an INI file, as
 // the official SDK does. If path is empty, it is that of HUAWEICLOUD_SDK_CREDENTIALS_FILE, or
 // ~/.huaweicloud/credentials, which may be missing. The file is read for every request.
-func ProfileCredentials(path string) CredentialSource { return profile(path, os.Getenv) }
-
-func profile(path string, getenv func(string) string) CredentialSource {
+func ProfileCredentials(path string) CredentialSource {
 	const place = "the profile file"
 	return sourceFunc(func(context.Context) (Credentials, error) {
-		path, isDefault := path, false
-		if path == "" {
-			path = strings.TrimSpace(getenv("HUAWEICLOUD_SDK_CREDENTIALS_FILE"))
-		}
+		path, isDefault := cmp.Or(path, getenv("HUAWEICLOUD_SDK_CREDENTIALS_FILE")), false
 		if path == "" {
 			home, err := os.UserHomeDir()
 			if err != nil {
@@ -267,75 +229,43 @@ func profile(path string, getenv func(string) string) CredentialSource {
 	})
 }
 
-// parseProfile reads the section [basic] of an INI file. Errors name lines, never their content.
+// parseProfile reads the section [basic] of an INI file. Comments begin with # or ;, on a line of their own or after a
+// space. A value may stand in quotes, and then hold both. Errors name lines, never their content.
 func parseProfile(text string) (Credentials, error) {
-	const section = "basic"
-	values, err := parseINI(text, section)
-	switch {
-	case err != nil:
-		return Credentials{}, err
-	case values == nil:
-		return Credentials{}, fmt.Errorf("there is no section [%s]", section)
-	}
-	for _, key := range []string{"ak", "sk"} {
-		if values[key] == "" {
-			return Credentials{}, fmt.Errorf("section [%s] has no %s", section, key)
-		}
-	}
-	return Credentials{
-		AccessKey:     values["ak"],
-		SecretKey:     NewSecret(values["sk"]),
-		SecurityToken: NewSecret(values["security_token"]),
-		ProjectID:     values["project_id"],
-	}, nil
-}
-
-// parseINI returns the keys of one section, nil if there is no such section. Comments begin with # or ;, on a line of
-// their own or after a space.
-func parseINI(text, section string) (map[string]string, error) {
-	var values map[string]string
-	inside := false
+	values, inside, comment := map[string]string{}, false, regexp.MustCompile(`(^|\s)[#;].*`)
 	for i, line := range strings.Split(strings.TrimPrefix(text, "\ufeff"), "\n") {
 		line = strings.TrimSpace(line)
+		at := strings.IndexAny(line, "=:")
 		switch {
-		case line == "" || line[0] == '#' || line[0] == ';':
+		case comment.FindString(line) == line: // or nothing
 		case line[0] == '[':
 			name, _, closed := strings.Cut(line[1:], "]")
 			if !closed {
-				return nil, fmt.Errorf("line %d: a section's name must end with ]", i+1)
+				return Credentials{}, fmt.Errorf("line %d: a section's name must end with ]", i+1)
 			}
-			if inside = strings.TrimSpace(name) == section; inside && values == nil {
-				values = map[string]string{}
+			inside = strings.TrimSpace(name) == "basic"
+		case !inside:
+		case at <= 0:
+			return Credentials{}, fmt.Errorf("line %d: neither a comment, a section nor key = value", i+1)
+		default:
+			key, value := strings.TrimSpace(line[:at]), strings.TrimSpace(line[at+1:])
+			quote := value[:min(len(value), 1)]
+			if !strings.ContainsAny(quote, "\"'`") {
+				values[key] = strings.TrimSpace(comment.ReplaceAllString(value, ""))
+				continue
 			}
-		case inside:
-			key, value, err := parseINILine(line)
-			if err != nil {
-				return nil, fmt.Errorf("line %d: %w", i+1, err)
+			closed := false
+			if values[key], _, closed = strings.Cut(value[1:], quote); !closed {
+				return Credentials{}, fmt.Errorf("line %d: the value of %s has no closing quote", i+1, key)
 			}
-			values[key] = value
 		}
 	}
-	return values, nil
-}
-
-// parseINILine reads "key = value" or "key: value". A value may stand in quotes, and then hold # and ; too.
-func parseINILine(line string) (key, value string, err error) {
-	at := strings.IndexAny(line, "=:")
-	if at <= 0 {
-		return "", "", errors.New("neither a comment, a section nor key = value")
-	}
-	key, value = strings.TrimSpace(line[:at]), strings.TrimSpace(line[at+1:])
-	if value != "" && strings.ContainsRune("\"'`", rune(value[0])) {
-		inner, _, closed := strings.Cut(value[1:], value[:1])
-		if !closed {
-			return "", "", fmt.Errorf("the value of %s has no closing quote", key)
-		}
-		return key, inner, nil
-	}
-	for i := range len(value) {
-		if (value[i] == '#' || value[i] == ';') && (i == 0 || value[i-1] == ' ' || value[i-1] == '\t') {
-			return key, strings.TrimSpace(value[:i]), nil
+	for _, key := range []string{"ak", "sk"} {
+		if values[key] == "" {
+			return Credentials{}, fmt.Errorf("section [basic] has no %s", key)
 		}
 	}
-	return key, value, nil
+	return Credentials{
+		AccessKey: values["ak"], SecretKey: NewSecret(values["sk"]), SecurityToken: NewSecret(values["security_token"]), ProjectID: values["project_id"],
+	}, nil
 }

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -84,37 +83,35 @@ func (s *cached) renew(ctx context.Context) (Credentials, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	c.Refused = s.invalidate
 	s.current = c
 	s.renewAt = c.Expires.Add(-min(renewAhead, time.Until(c.Expires)/3))
 	return c, nil
 }
 
-// Invalidate renews the credentials before they expire, but not more often than renewDelay.
-func (s *cached) Invalidate() {
+// invalidate renews the credentials before they expire, but not more often than renewDelay.
+func (s *cached) invalidate() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.renewAt = time.Time{}
 }
 
 const (
-	// metadataURL is the metadata service of an ECS node, as the official SDK calls it.
-	metadataURL         = "http://169.254.169.254"
-	metadataTimeout     = 3 * time.Second
+	// keyTimeout bounds a request for temporary keys.
+	keyTimeout          = 5 * time.Second
 	headerMetadataToken = "X-Metadata-Token" //nolint:gosec // the name of a header
 
 	envPodIdentityURI       = "HC_CONTAINER_CREDENTIALS_FULL_URI"
 	envPodIdentityTokenFile = "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE" //nolint:gosec // the name of a variable
-	podIdentityTimeout      = 10 * time.Second
 )
 
-// MetadataCredentials returns the temporary keys of the node's agency, from its metadata service. They are kept and
-// renewed ahead of expiry.
-func MetadataCredentials() CredentialSource { return reuse(metadata(metadataURL, nil)) }
+// MetadataCredentials returns the temporary keys of the node's agency, from the metadata service of an ECS node, as the
+// official SDK calls it. They are kept and renewed ahead of expiry.
+func MetadataCredentials() CredentialSource { return reuse(metadata("http://169.254.169.254")) }
 
-func metadata(base string, transport http.RoundTripper) CredentialSource {
-	service := newKeyService(transport, metadataTimeout)
+func metadata(base string) CredentialSource {
 	return sourceFunc(func(ctx context.Context) (Credentials, error) {
-		c, err := fetchMetadata(ctx, service, base)
+		c, err := fetchMetadata(ctx, base)
 		if err != nil {
 			// A chain looks here on every machine, so nobody may have set it up.
 			return Credentials{}, notConfigured("the node's metadata service", fmt.Errorf("metadata service at %s: %w", base, err))
@@ -124,20 +121,18 @@ func metadata(base string, transport http.RoundTripper) CredentialSource {
 }
 
 // fetchMetadata requests a token and then the keys. A service without tokens does not need one.
-func fetchMetadata(ctx context.Context, service *http.Client, base string) (Credentials, error) {
-	token, err := callKeyService(ctx, service, http.MethodPut, base+"/meta-data/latest/api/token", "",
+func fetchMetadata(ctx context.Context, base string) (Credentials, error) {
+	status, token, err := callKeyService(ctx, http.MethodPut, base+"/meta-data/latest/api/token", "",
 		map[string]string{"X-Metadata-Token-Ttl-Seconds": "60"})
 	header := map[string]string{headerMetadataToken: strings.TrimSpace(string(token))}
-	if refused, ok := errors.AsType[*keyServiceError](err); ok {
-		switch refused.status {
-		case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusServiceUnavailable:
-			header, err = nil, nil
-		}
+	switch status {
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusServiceUnavailable:
+		header, err = nil, nil
 	}
 	if err != nil {
 		return Credentials{}, fmt.Errorf("token: %w", err)
 	}
-	body, err := callKeyService(ctx, service, http.MethodGet, base+"/openstack/latest/securitykey", "", header)
+	_, body, err := callKeyService(ctx, http.MethodGet, base+"/openstack/latest/securitykey", "", header)
 	if err != nil {
 		return Credentials{}, fmt.Errorf("security key: %w (has the node an agency?)", err)
 	}
@@ -147,38 +142,32 @@ func fetchMetadata(ctx context.Context, service *http.Client, base string) (Cred
 // PodIdentityCredentials returns temporary keys from the agent of CCE's pod identity: HC_CONTAINER_CREDENTIALS_FULL_URI
 // names it and HC_CONTAINER_AUTHORIZATION_TOKEN_FILE the file with the pod's token. They are kept and renewed ahead of
 // expiry.
-func PodIdentityCredentials() CredentialSource { return reuse(podIdentity(os.Getenv, nil)) }
+func PodIdentityCredentials() CredentialSource { return reuse(sourceFunc(fetchPodIdentity)) }
 
-func podIdentity(getenv func(string) string, transport http.RoundTripper) CredentialSource {
-	service := newKeyService(transport, podIdentityTimeout)
-	return sourceFunc(func(ctx context.Context) (Credentials, error) {
-		uri, path, err := bothSet(getenv, "pod identity", "the pod's identity", envPodIdentityURI, envPodIdentityTokenFile)
-		if err != nil {
-			return Credentials{}, err
-		}
-		c, err := fetchPodIdentity(ctx, service, uri, path)
-		if err != nil {
-			return Credentials{}, fmt.Errorf("pod identity: %w", err)
-		}
-		return c, nil
-	})
-}
-
-func fetchPodIdentity(ctx context.Context, service *http.Client, uri, path string) (Credentials, error) {
-	if err := checkAgentURI(uri); err != nil {
+func fetchPodIdentity(ctx context.Context) (Credentials, error) {
+	const source = "pod identity"
+	uri, path, err := bothSet(source, "the pod's identity", envPodIdentityURI, envPodIdentityTokenFile)
+	if err != nil {
 		return Credentials{}, err
+	}
+	if err := checkAgentURI(uri); err != nil {
+		return Credentials{}, fmt.Errorf(source+": %w", err)
 	}
 	token, err := readFiles(path)
 	if err != nil {
-		return Credentials{}, fmt.Errorf("token: %w", err)
+		return Credentials{}, fmt.Errorf(source+": token: %w", err)
 	}
-	body, err := callKeyService(ctx, service, http.MethodPost, uri, "{}", map[string]string{
+	_, body, err := callKeyService(ctx, http.MethodPost, uri, "{}", map[string]string{
 		headerAuthorization: token[0], "Content-Type": "application/json; charset=utf-8",
 	})
 	if err != nil {
-		return Credentials{}, fmt.Errorf("%s %w", uri, err)
+		return Credentials{}, fmt.Errorf(source+": %s %w", uri, err)
 	}
-	return readKeys(body)
+	c, err := readKeys(body)
+	if err != nil {
+		err = fmt.Errorf(source+": %w", err)
+	}
+	return c, err
 }
 
 // checkAgentURI keeps the pod's token on this machine or its network, unless it is sent over TLS.
@@ -196,53 +185,37 @@ func checkAgentURI(uri string) error {
 		envPodIdentityURI, u.Redacted())
 }
 
-// newKeyService returns a client of what hands out temporary keys. It never uses a proxy: the address is one of this
-// machine or its network. It follows no redirects, to keep tokens from other hosts.
-func newKeyService(transport http.RoundTripper, timeout time.Duration) *http.Client {
-	if transport == nil {
-		transport = &http.Transport{DisableKeepAlives: true} // it is needed a few times a day
-	}
-	return &http.Client{Transport: transport, Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error {
-		return http.ErrUseLastResponse
-	}}
-}
-
-// keyServiceError is an answer that holds no keys.
-type keyServiceError struct {
-	status int
-	text   string
-}
-
-func (e *keyServiceError) Error() string {
-	return fmt.Sprintf("answered %d: %s", e.status, cmp.Or(e.text, "no reason given"))
-}
-
-// callKeyService sends a request and returns the body of the answer, which must be a 200. The token in the header is
-// removed from what an error may show.
-func callKeyService(ctx context.Context, service *http.Client, method, url, body string, header map[string]string) ([]byte, error) {
+// callKeyService sends a request to what hands out temporary keys, and returns the status of the answer and its body. Any
+// but a 200 is an error, too. The token in the header is removed from what an error may show. It never uses a proxy, as
+// the address is one of this machine or its network, and follows no redirects, to keep tokens from other hosts.
+func callKeyService(ctx context.Context, method, url, body string, header map[string]string) (status int, answer []byte, err error) {
+	scrub := scrubber(NewSecret(header[headerMetadataToken]), NewSecret(header[headerAuthorization]))
+	defer func() { err = hideSecrets(err, scrub) }()
+	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
+	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	for name, value := range header {
 		request.Header.Set(name, value)
 	}
-	scrub := scrubber(NewSecret(header[headerMetadataToken]), NewSecret(header[headerAuthorization]))
-	response, err := service.Do(request)
+	transport := &http.Transport{DisableKeepAlives: true} // it is needed a few times a day
+	response, err := transport.RoundTrip(request)
 	if err != nil {
-		return nil, hideSecrets(err, scrub)
+		return 0, nil, err
 	}
 	defer func() { _ = response.Body.Close() }()
-	answer, err := io.ReadAll(io.LimitReader(response.Body, maxKeyAnswer+1))
+	answer, err = io.ReadAll(io.LimitReader(response.Body, maxKeyAnswer+1))
 	switch {
 	case err != nil:
-		return nil, hideSecrets(fmt.Errorf("reading the answer: %w", err), scrub)
+		err = fmt.Errorf("reading the answer: %w", err)
 	case len(answer) > maxKeyAnswer:
-		return nil, fmt.Errorf("the answer has more than %d bytes", maxKeyAnswer)
+		err = fmt.Errorf("the answer has more than %d bytes", maxKeyAnswer)
 	case response.StatusCode != http.StatusOK:
-		return nil, &keyServiceError{response.StatusCode, clean(scrub(string(answer)))}
+		err = fmt.Errorf("answered %d: %s", response.StatusCode, cmp.Or(clean(scrub(string(answer))), "no reason given"))
 	}
-	return answer, nil
+	return response.StatusCode, answer, err
 }
 
 // temporaryKeys are keys as the metadata service and the agent of pod identity spell them.

@@ -104,7 +104,7 @@ func TestWhatWePostIsWhatTheSDKPosts(t *testing.T) {
 				return err
 			},
 			func(t *testing.T, c *hss.Client) error {
-				return c.StartScan(t.Context(), hss.ScanRequest{EnterpriseProjectID: hss.AllGrantedEnterpriseProjects, Images: []hss.Image{row}})
+				return c.StartScan(t.Context(), hss.ScanRequest{EnterpriseProjectID: hss.AllGrantedEnterpriseProjects, Image: row})
 			},
 		},
 		"a synchronisation": {

@@ -320,7 +320,7 @@ func TestTheBreakerOpensOnWhatIsWrongWithHSSOnly(t *testing.T) {
 		"credentials that are held":  {&hss.RefusedError{Err: &hss.Error{StatusCode: 401}}, false},
 		"404, such as from a proxy":  {&hss.Error{StatusCode: 404}, false},
 		"a request that isn't sent":  {&hss.InvalidRequestError{Request: "scan", Problems: []string{"image_id is too long"}}, false},
-		"a row that isn't read":      {errors.Join(&hss.Error{StatusCode: 200}, &hss.RowError{Row: 3, Reason: "vul_id is []"}), false},
+		"a row that isn't read":      {errors.Join(&hss.Error{StatusCode: 200}, &hss.IncompleteListError{Reason: "data_list[3]: vul_id is a list"}), false},
 		"502 after several attempts": {fmt.Errorf("after 5 attempts: %w", &hss.Error{StatusCode: 502}), true},
 	}, func(t *testing.T, test testCase) {
 		w := &world{}

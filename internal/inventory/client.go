@@ -42,13 +42,6 @@ func NewClients(c *config.Configuration, userAgent string, wrap ...Wrap) (map[st
 }
 
 func newClient(p *config.Project, identifying []string, keys *hss.KeyGuard, userAgent string, wrap []Wrap) (*hss.Client, error) {
-	endpoint := p.Endpoint
-	if endpoint == "" {
-		var err error
-		if endpoint, err = hss.RegionEndpoint(p.Region); err != nil {
-			return nil, err
-		}
-	}
 	transport, err := newTransport(p.CAFile)
 	if err != nil {
 		return nil, err
@@ -60,25 +53,18 @@ func newClient(p *config.Project, identifying []string, keys *hss.KeyGuard, user
 	if err != nil {
 		return nil, err
 	}
-	var iam string
-	if p.Region != "" {
-		if iam, err = hss.IAMEndpoint(p.Region); err != nil {
-			return nil, err
-		}
-	}
 	return hss.NewClient(hss.Config{
-		Endpoint:       endpoint,
+		Endpoint:       p.Endpoint,
 		AllowInsecure:  p.Insecure,
 		ProjectID:      p.ProjectID,
 		Region:         p.Region,
-		IAMEndpoint:    iam,
 		Credentials:    credentials,
 		Transport:      transport,
 		UserAgent:      userAgent,
 		AttemptTimeout: time.Duration(p.RequestTimeout),
 		Budget:         newBudget(p),
 		Keys:           keys,
-		Retry:          hss.RetryPolicy{Failed: func(ctx context.Context, err error) { attemptOf(ctx).noteRetry(err) }},
+		Failed:         func(ctx context.Context, err error) { attemptOf(ctx).noteRetry(err) },
 
 		IdentifyingFields: identifying,
 	})

@@ -87,7 +87,6 @@ func kindOf(err error) kind {
 		own        *failure
 		refusal    *hss.RefusedError
 		answer     *hss.Error
-		row        *hss.RowError
 		incomplete *hss.IncompleteListError
 		invalid    *hss.InvalidRequestError
 		project    *hss.ProjectError
@@ -99,7 +98,7 @@ func kindOf(err error) kind {
 		return kindOf(own.last)
 	case own != nil:
 		return own.kind
-	case errors.As(err, &row), errors.As(err, &incomplete):
+	case errors.As(err, &incomplete):
 		return badRows
 	case errors.As(err, &refusal), errors.As(err, &invalid), errors.Is(err, context.Canceled),
 		errors.As(err, &project) && project.Err == nil: // IAM answers that the account has no such project

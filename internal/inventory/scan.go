@@ -70,7 +70,7 @@ func (t ScanTarget) Rows() (rows []hss.Image, err error) {
 // Scan requests a scan of a row.
 func (t ScanTarget) Scan(row *hss.Image) error {
 	return t.call(func(ctx context.Context, p *project, c scanClient) error {
-		return c.StartScan(ctx, hss.ScanRequest{EnterpriseProjectID: p.enterpriseProject, Images: []hss.Image{*row}})
+		return c.StartScan(ctx, hss.ScanRequest{EnterpriseProjectID: p.enterpriseProject, Image: *row})
 	})
 }
 

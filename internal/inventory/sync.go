@@ -152,23 +152,19 @@ func (s *syncer) poll(ctx context.Context) {
 func (s *syncer) pages(ctx context.Context, r hss.ListRequest, each func([]hss.Image)) error {
 	r.EnterpriseProjectID, r.Limit = s.enterpriseProject, hss.MaxLimit
 	r.SortKey, r.SortDir = hss.SortByLatestScanTime, hss.SortDescending
-	walk := hss.NewWalk[uint64](r.Limit)
-	for more := true; more; {
-		r.Offset = walk.Offset()
+	return hss.ReadPages(r.Limit, hss.MaxOffset/hss.MaxLimit+1, func(offset int) (int, []uint64, error) {
+		r.Offset = offset
 		page, err := s.page(ctx, r)
 		if err != nil {
-			return fmt.Errorf("rows from %d on: %w", r.Offset, err)
+			return 0, nil, err
 		}
 		keys := make([]uint64, len(page.Images)) // short keys, as there may be millions
 		for n := range page.Images {
 			keys[n] = s.inventory.rowHash(&page.Images[n])
 		}
-		if more, err = walk.Add(page.Total, keys); err != nil {
-			return fmt.Errorf("list rows: %w", err)
-		}
 		each(page.Images)
-	}
-	return walk.Err()
+		return page.Total, keys, nil
+	})
 }
 
 // page lists one page. The first list is more urgent than later ones. A page far down a list, which HSS may be slow to find
