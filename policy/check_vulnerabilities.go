@@ -40,14 +40,14 @@ func compileVulnerabilities(r *v1alpha1.Requirements, path *field.Path) ([]rule,
 // Vulnerability is one that HSS found in an image.
 type Vulnerability struct {
 	// ID is its identifier, such as CVE-2024-1234.
-	ID string
+	ID string `json:"id"`
 	// Severity is High, Medium or Low; any other value counts as the worst.
-	Severity v1alpha1.Severity
+	Severity v1alpha1.Severity `json:"severity"`
 	// Package is what has it, in the version Installed.
-	Package   string
-	Installed string
+	Package   string `json:"package,omitempty"`
+	Installed string `json:"installed,omitempty"`
 	// Fix is what fixes it, in HSS's words; empty only if HSS reports no fix.
-	Fix string
+	Fix string `json:"fix,omitempty"`
 }
 
 // rank orders severities; an unknown one is the worst.

@@ -12,15 +12,15 @@ import (
 
 // Finding is one reason why an image does not pass.
 type Finding struct {
-	Check Check
+	Check Check `json:"check"`
 	// Message is one line of printable text: what was found, what is allowed.
-	Message string
+	Message string `json:"message"`
 	// Action is Deny for a requirement, and if hssgate itself is the cause that
 	// no scan result is available. For any other image without a completed scan
 	// it is the policy's when, and never Allow.
-	Action v1alpha1.Action
+	Action v1alpha1.Action `json:"-"`
 	// Cause is that of CheckUnavailable.
-	Cause Cause
+	Cause Cause `json:"-"`
 }
 
 // Evaluate returns every reason why an image does not pass at the time now, in a

@@ -95,7 +95,7 @@ func (f *allowFlags) run(cmd *cobra.Command, images []string) error {
 	}
 	e := f.exception(namespace, refs, policies)
 	if f.dryRun != dryRunClient {
-		if e, err = cluster.CreateException(cmd.Context(), e, f.dryRun == dryRunServer); err != nil {
+		if err := cluster.CreateException(cmd.Context(), e, f.dryRun == dryRunServer); err != nil {
 			return explainRefusal(err, namespace)
 		}
 	}

@@ -2,13 +2,10 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/hssgate/hssgate/internal/check"
 	"github.com/hssgate/hssgate/internal/report"
 )
 
@@ -61,7 +58,14 @@ As a kubectl plug-in, call the file kubectl-hssgate: kubectl hssgate check`,
   hssgate check -f config/samples/manifests --policies config/samples/policies --inventory config/samples/inventory.yaml`,
 		RunE: func(cmd *cobra.Command, images []string) error {
 			f.images = images
-			return f.run(cmd)
+			wrong := f.validate("name images, or give -f FILE, -k FOLDER, -A or -n NAMESPACE")
+			if f.explain && !slices.Contains(report.ChangeOutputs(), report.Output(f.output)) {
+				wrong = errors.Join(wrong, errors.New("--explain is for the outputs table, wide, json and yaml"))
+			}
+			return f.outputFlags.run(cmd, report.Outputs(), wrong, f.subject(), func(r *report.Report) error {
+				r.Strict = f.strict
+				return f.evaluate(cmd, r, f.explain, nil)
+			})
 		},
 	}
 	flags := cmd.Flags()
@@ -72,65 +76,4 @@ As a kubectl plug-in, call the file kubectl-hssgate: kubectl hssgate check`,
 	flags.BoolVar(&f.explain, "explain", false, "explain each verdict step by step, in the outputs table, wide, json and yaml")
 	flags.BoolVar(&f.strict, "strict", false, "exit with code 2 if an object is skipped")
 	return cmd
-}
-
-func (f *checkFlags) run(cmd *cobra.Command) error {
-	r := &report.Report{Subject: f.subject(), Time: time.Now().UTC(), Version: version, Strict: f.strict}
-	wrong := f.validate("name images, or give -f FILE, -k FOLDER, -A or -n NAMESPACE")
-	if f.explain && !slices.Contains(report.ChangeOutputs(), report.Output(f.output)) {
-		wrong = errors.Join(wrong, errors.New("--explain is for the outputs table, wide, json and yaml"))
-	}
-	err := f.outputFlags.run(cmd, report.Outputs(), wrong, r, func() error { return f.fill(cmd, r) })
-	if err != nil {
-		return err
-	}
-	return verdictError(r)
-}
-
-// fill evaluates everything.
-func (f *checkFlags) fill(cmd *cobra.Command, r *report.Report) error {
-	e, err := f.prepare(cmd, f.explain)
-	if err != nil {
-		return err
-	}
-	defer e.close()
-	e.options.Rules = e.rules()
-	r.Problems, r.Policies, r.Skipped = e.Problems, e.options.Rules.Names(), e.Skipped
-	if f.explain {
-		e.options.Explain = e.known
-	}
-	if f.inCluster() {
-		r.Audit, e.options.TopOwner = report.NewAudit(e.options.Rules.Policies()), e.cluster.TopOwner
-	}
-	if err := check.NewChecker(e.options).Check(cmd.Context(), e.Objects, r); err != nil {
-		return err
-	}
-	r.Finish()
-	return nil
-}
-
-// verdictError returns the error whose exit code is that of the report.
-func verdictError(r *report.Report) error {
-	switch denials := r.Summary.Denials(); {
-	case denials != "":
-		return errors.New(denials)
-	case r.Summary.Unknown > 0:
-		return unknownError{fmt.Errorf("whether %d of %d would be admitted is not known: HSS is unreachable", r.Summary.Unknown, r.Summary.Objects)}
-	case r.Strict:
-		return problemsError("not everything could be evaluated", slices.Concat(r.Problems, r.Skipped))
-	default:
-		return problemsError("not everything could be evaluated", r.Problems)
-	}
-}
-
-// problemsError returns an error if there are problems.
-func problemsError(what string, problems []report.Problem) error {
-	if len(problems) == 0 {
-		return nil
-	}
-	more := ""
-	if n := len(problems) - 1; n > 0 {
-		more = fmt.Sprintf(" (and %d more)", n)
-	}
-	return unknownError{fmt.Errorf("%s: %s%s", what, problems[0].String(), more)}
 }

@@ -92,31 +92,3 @@ func TestWhatIsSkippedIsListed(t *testing.T) {
 		})
 	}
 }
-
-func TestAContainerWithoutAnImageIsAnError(t *testing.T) {
-	tests := map[string]struct{ text, want string }{
-		"a misspelt pod":        {"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, imgae: BAD}]}}", `Pod "a": spec.containers[0].image is required`},
-		"a pod without":         {"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a}]}}", `Pod "a": spec.containers[0].image is required`},
-		"a pod with none":       {"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, image: null}]}}", `Pod "a": spec.containers[0].image is required`},
-		"an init container":     {"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {initContainers: [{name: i, image: ''}], containers: [{name: a, image: GOOD}]}}", `Pod "a": spec.initContainers[0].image is required`},
-		"an ephemeral one":      {"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {ephemeralContainers: [{name: i, imag: BAD}], containers: [{name: a, image: GOOD}]}}", `spec.ephemeralContainers[0].image is required`},
-		"a misspelt Deployment": {"{apiVersion: apps/v1, kind: Deployment, metadata: {name: a}, spec: {template: {spec: {containers: [{name: a, image: GOOD}, {name: b, Image: BAD}]}}}}", `Deployment "a": spec.template.spec.containers[1].image is required`},
-		"a CronJob":             {"{apiVersion: batch/v1, kind: CronJob, metadata: {name: a}, spec: {jobTemplate: {spec: {template: {spec: {containers: [{name: a}]}}}}}}", `CronJob "a": spec.jobTemplate.spec.template.spec.containers[0].image is required`},
-		"a PodTemplate":         {"{apiVersion: v1, kind: PodTemplate, metadata: {name: a}, template: {spec: {containers: [{name: a}]}}}", `PodTemplate "a": template.spec.containers[0].image is required`},
-		"a misspelt Rollout":    {"{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: a}, spec: {template: {spec: {containers: [{name: a, imgae: BAD}]}}}}", `Rollout "a": spec.template.spec.containers[0].image is required`},
-		"a Rollout without":     {"{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: a}, spec: {template: {spec: {containers: [{name: a}]}}}}", `Rollout "a": spec.template.spec.containers[0].image is required`},
-		"an item of a list":     {"{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, imgae: BAD}]}}]}", `items[0]: Pod "a": spec.containers[0].image is required`},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			stdout, got := checked(t, "-f", custom(t, tt.text), "--preset", "audit", "-o", "json")
-			var r report.Report
-			if err := json.Unmarshal([]byte(stdout), &r); err != nil {
-				t.Fatal(err)
-			}
-			if got != exitUnknown || len(r.Problems) != 1 || !strings.Contains(r.Problems[0].Message, tt.want) || r.Summary.Admitted > 0 {
-				t.Errorf("got exit code %d, %v and %+v, want %d and %q", got, r.Problems, r.Summary, exitUnknown, tt.want)
-			}
-		})
-	}
-}

@@ -117,67 +117,99 @@ type evaluation struct {
 	*evaluationFlags
 	check.Manifests
 
-	cmd       *cobra.Command
-	resources check.Resources
-	compile   check.CompileOptions
-	options   check.Options
-	known     *inventory.Inventory
-	// cluster is nil while it is not needed.
+	cmd     *cobra.Command
+	options check.Options
+	// cluster is nil if it is not needed.
 	cluster *check.Cluster
-	wipe    func() // of the progress
 }
 
-// prepare reads what is evaluated, and by what. The caller closes it.
-func (f *evaluationFlags) prepare(cmd *cobra.Command, explained bool) (*evaluation, error) {
-	c, known, err := f.open(explained)
-	if err != nil {
-		return nil, err
-	}
-	e := &evaluation{evaluationFlags: f, cmd: cmd, known: known}
-	e.options = check.Options{
-		Namespaces: &check.Namespaces{}, Facts: known, Clock: clock.RealClock{},
-		Namespace: f.namespace(), ExemptNamespaces: c.ExemptNamespaces,
-	}
-	e.compile = check.CompileOptions{Namespace: f.namespace(), MaxLifetime: time.Duration(c.MaxExceptionLifetime), Now: time.Now()}
-	e.options.Progress, e.wipe = progressOn(cmd)
-	if err = e.readPolicies(); err == nil {
-		err = e.readObjects()
-	}
-	if err == nil {
-		err = e.readExceptions()
-	}
-	if err != nil {
-		e.close()
-		return nil, err
-	}
-	return e, nil
-}
-
-func (e *evaluation) close() {
-	e.wipe()
-	e.known.Close()
-}
-
-// open reads the configuration and the inventory file; it sends no request. With
-// explained, the answers of HSS are kept for explanations.
-func (f *evaluationFlags) open(explained bool) (c *config.Configuration, known *inventory.Inventory, err error) {
+// evaluate evaluates what the flags name and adds the results to a report. With
+// explain, each is explained. Change may change by what is evaluated; it is optional.
+func (f *evaluationFlags) evaluate(cmd *cobra.Command, r *report.Report, explain bool, change func(*check.Options) error) error {
 	// Libraries log errors that are reported anyway.
 	if _, err := newLogger(io.Discard, "error", "text"); err != nil {
-		return nil, nil, err
+		return err
 	}
-	if c, err = check.LoadConfig(f.configFile); err != nil {
-		return nil, nil, usageError{err}
+	c, err := check.LoadConfig(f.configFile)
+	if err != nil {
+		return usageError{err}
 	}
+	known, err := f.open(c, explain)
+	if err != nil {
+		return err
+	}
+	defer known.Close()
+	progress, wipe := progressOn(cmd)
+	defer wipe()
+	e := &evaluation{evaluationFlags: f, cmd: cmd, options: check.Options{
+		Namespaces: &check.Namespaces{}, Facts: known, Clock: clock.RealClock{}, Now: time.Now(), Progress: progress,
+		Namespace: f.namespace(), ExemptNamespaces: c.ExemptNamespaces, MaxLifetime: time.Duration(c.MaxExceptionLifetime),
+	}}
+	if explain {
+		e.options.Explain = known
+	}
+	for _, read := range []func() error{e.readPolicies, e.readObjects, e.readExceptions} {
+		if err := read(); err != nil {
+			return err
+		}
+	}
+	if change != nil {
+		if err := change(&e.options); err != nil {
+			return err
+		}
+	}
+	checker, err := check.NewChecker(e.options)
+	if err != nil { // an invalid policy or exception is a problem
+		e.Problems = append(e.Problems, report.Problem{Message: err.Error()})
+	}
+	r.Problems, r.Skipped = e.Problems, e.Skipped
+	if f.inCluster() && r.Changes == nil {
+		r.Audit = report.NewAudit(checker.Policies())
+	}
+	return checker.Check(cmd.Context(), e.Objects, r)
+}
+
+// open returns the inventory, of HSS or of a file. It sends no request. With explain,
+// the answers of HSS are kept for explanations.
+func (f *evaluationFlags) open(c *config.Configuration, explain bool) (*inventory.Inventory, error) {
 	if f.inventory == "" {
-		known, err = check.NewInventory(c, userAgent(), explained)
-		return c, known, err
+		return check.NewInventory(c, userAgent(), explain)
 	}
 	file, err := inventoryfile.Load(f.inventory, time.Now())
 	if err != nil {
-		return nil, nil, fmt.Errorf("--inventory: %w", err)
+		return nil, fmt.Errorf("--inventory: %w", err)
 	}
-	known, err = check.NewFileInventory(file, c)
-	return c, known, err
+	return check.NewFileInventory(file, c)
+}
+
+// readPolicies reads the chosen policies, and the exceptions beside them. It connects to
+// the cluster, if that is needed for anything.
+func (e *evaluation) readPolicies() (err error) {
+	resources, given := &e.options.Resources, e.preset != "" || len(e.policyFiles) > 0
+	if e.inCluster() || !given {
+		if e.cluster, err = e.connect(e.cmd); err == nil {
+			e.options.Namespaces.Live = e.cluster.NamespaceLabels
+		}
+		if err == nil && !given {
+			resources.Policies, err = e.cluster.Policies(e.cmd.Context())
+		}
+	}
+	switch {
+	case err != nil && !given:
+		return fmt.Errorf("%w; or give the policies by --policies or --preset", err)
+	case err != nil || !given:
+		return err
+	case e.preset != "":
+		if *resources, err = check.Preset(e.preset); err != nil {
+			return usageError{fmt.Errorf("--preset: %w", err)}
+		}
+	default:
+		*resources, err = check.LoadPolicies(e.cmd.Context(), check.Files{Paths: e.policyFiles, Stdin: e.cmd.InOrStdin()})
+		if err != nil {
+			return fmt.Errorf("--policies: %w", err)
+		}
+	}
+	return nil
 }
 
 // readObjects reads the images and files, or the running pods of the cluster.
@@ -202,8 +234,7 @@ func (e *evaluation) readFiles() error {
 	if err != nil {
 		return err
 	}
-	e.Manifests = *read
-	e.options.Namespaces.Add(e.Namespaces)
+	e.Manifests, e.options.Namespaces.Known = *read, read.Namespaces
 	for i, reference := range e.images {
 		e.Objects = slices.Insert(e.Objects, i, check.ImageObject(reference, ""))
 	}
@@ -215,12 +246,9 @@ func (e *evaluation) readFiles() error {
 
 // readPods reads running pods. A namespace that does not exist is an error, since the
 // name may be misspelt.
-func (e *evaluation) readPods() error {
+func (e *evaluation) readPods() (err error) {
 	ctx, namespace := e.cmd.Context(), e.namespace()
-	err := e.connect()
-	if err != nil {
-		return err
-	}
+	e.options.TopOwner = e.cluster.TopOwner
 	if e.Objects, err = e.cluster.Pods(ctx, namespace, e.selector); err != nil {
 		return fmt.Errorf("read the pods: %w", err)
 	}
@@ -228,42 +256,6 @@ func (e *evaluation) readPods() error {
 		if _, err := e.cluster.NamespaceLabels(ctx, namespace); apierrors.IsNotFound(err) {
 			return fmt.Errorf("there is no namespace %q in the cluster", namespace)
 		}
-	}
-	return nil
-}
-
-// connect connects to the cluster once. Its namespaces' labels count from then.
-func (e *evaluation) connect() (err error) {
-	if e.cluster != nil {
-		return nil
-	}
-	if e.cluster, err = e.clusterFlags.connect(e.cmd); err != nil {
-		return err
-	}
-	e.options.Namespaces.Live = e.cluster.NamespaceLabels
-	return nil
-}
-
-// readPolicies reads the chosen policies, and the exceptions beside them.
-func (e *evaluation) readPolicies() (err error) {
-	switch {
-	case e.preset != "":
-		if e.resources, err = check.Preset(e.preset); err != nil {
-			return usageError{fmt.Errorf("--preset: %w", err)}
-		}
-		return nil
-	case len(e.policyFiles) > 0:
-		e.resources, err = check.LoadPolicies(e.cmd.Context(), check.Files{Paths: e.policyFiles, Stdin: e.cmd.InOrStdin()})
-		if err != nil {
-			return fmt.Errorf("--policies: %w", err)
-		}
-		return nil
-	}
-	if err = e.connect(); err == nil {
-		e.resources.Policies, err = e.cluster.Policies(e.cmd.Context())
-	}
-	if err != nil {
-		return fmt.Errorf("%w; or give the policies by --policies or --preset", err)
 	}
 	return nil
 }
@@ -278,15 +270,6 @@ func (e *evaluation) readExceptions() (err error) {
 			err = nil
 		}
 	}
-	e.resources.Exceptions = slices.Concat(live, e.Exceptions, e.resources.Exceptions)
+	e.options.Resources.Exceptions = slices.Concat(live, e.Exceptions, e.options.Resources.Exceptions)
 	return err
-}
-
-// rules compiles resources. An invalid one is a problem.
-func (e *evaluation) rules() *check.Rules {
-	rules, err := check.Compile(e.resources, e.compile)
-	if err != nil {
-		e.Problems = append(e.Problems, report.Problem{Message: err.Error()})
-	}
-	return rules
 }

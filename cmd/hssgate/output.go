@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -40,15 +40,10 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// written is a report.
-type written interface {
-	Write(w io.Writer, o report.Output) error
-}
-
-// run has a report filled, and writes it as one of the outputs. The call is wrong
-// if it is no output, or for the reason given. A report that is incomplete or can't
-// be written leaves the verdicts unknown.
-func (f *outputFlags) run(cmd *cobra.Command, outputs []report.Output, wrong error, r written, fill func() error) error {
+// run has a report filled, writes it as one of the outputs, and returns the error that
+// its verdicts are. The call is wrong if it is no output, or for the reason given. A
+// report that is incomplete or can't be written leaves the verdicts unknown.
+func (f *outputFlags) run(cmd *cobra.Command, outputs []report.Output, wrong error, subject string, fill func(*report.Report) error) error {
 	output := report.Output(f.output)
 	if !slices.Contains(outputs, output) {
 		wrong = errors.Join(fmt.Errorf("--output must be one of %s, not %q", outputs, output), wrong)
@@ -56,20 +51,43 @@ func (f *outputFlags) run(cmd *cobra.Command, outputs []report.Output, wrong err
 	if wrong != nil {
 		return usagef(cmd, wrong)
 	}
+	r := &report.Report{Subject: subject, Time: time.Now().UTC(), Version: version}
 	err := f.checkFile()
 	if err == nil {
-		err = fill()
+		err = fill(r)
 	}
 	if err == nil {
 		err = f.write(cmd, r, output)
 	}
 	switch {
-	case err == nil || errors.As(err, new(usageError)):
+	case err == nil:
+		return verdictError(r)
+	case errors.As(err, new(usageError)):
 		return err
 	case cmd.Context().Err() != nil:
 		return unknownError{errors.New(cmd.Name() + ": interrupted")}
 	default:
 		return unknownError{err}
+	}
+}
+
+// verdictError returns the error whose exit code is that of the report.
+func verdictError(r *report.Report) error {
+	problems := r.Problems
+	if r.Strict {
+		problems = slices.Concat(problems, r.Skipped)
+	}
+	switch outcome := r.Outcome(); {
+	case outcome == report.Denied:
+		return errors.New(r.Headline())
+	case outcome != report.Unknown:
+		return nil
+	case len(problems) == 0:
+		return unknownError{errors.New(r.Headline())}
+	case len(problems) == 1:
+		return unknownError{fmt.Errorf("not everything could be evaluated: %s", problems[0])}
+	default:
+		return unknownError{fmt.Errorf("not everything could be evaluated: %s (and %d more)", problems[0], len(problems)-1)}
 	}
 }
 
@@ -85,7 +103,7 @@ func (f *outputFlags) checkFile() error {
 	return nil
 }
 
-func (f *outputFlags) write(cmd *cobra.Command, r written, output report.Output) error {
+func (f *outputFlags) write(cmd *cobra.Command, r *report.Report, output report.Output) error {
 	var content bytes.Buffer
 	if err := r.Write(&content, output); err != nil {
 		return err

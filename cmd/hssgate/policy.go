@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -54,27 +55,18 @@ expected ones, so that a repository of policies has a CI of its own. A file:
 Exit codes: 0 all as expected, 1 some are not, 2 something can't be read, 3 wrong usage.`,
 		Example: `  hssgate policy test tests/production.yaml
   hssgate policy test tests/*.yaml -o junit --output-file junit.xml`,
-		RunE: func(cmd *cobra.Command, files []string) error { return runPolicyTests(cmd, f, files) },
+		RunE: func(cmd *cobra.Command, files []string) (wrong error) {
+			if len(files) == 0 {
+				wrong = errors.New("name at least one file of tests")
+			}
+			return f.run(cmd, report.TestOutputs(), wrong, strings.Join(files, ", "), func(r *report.Report) error {
+				r.Tests = &report.Tests{}
+				return check.RunPolicyTests(cmd.Context(), files, r)
+			})
+		},
 	}
 	f.addTo(cmd, report.TestOutputs())
 	return cmd
-}
-
-func runPolicyTests(cmd *cobra.Command, f *outputFlags, files []string) error {
-	var wrong error
-	if len(files) == 0 {
-		wrong = errors.New("name at least one file of tests")
-	}
-	tests := &report.Tests{}
-	err := f.run(cmd, report.TestOutputs(), wrong, tests, func() error { return check.RunPolicyTests(cmd.Context(), files, tests) })
-	switch {
-	case err != nil:
-		return err
-	case tests.Failed > 0 && len(tests.Problems) == 0:
-		return fmt.Errorf("%d of %d cases are not as expected", tests.Failed, len(tests.Cases))
-	default:
-		return problemsError("not everything could be tested", tests.Problems)
-	}
 }
 
 type simulateFlags struct {
@@ -112,43 +104,27 @@ func (f *simulateFlags) run(cmd *cobra.Command) error {
 	if len(f.newPolicies) == 0 {
 		wrong = errors.Join(errors.New("-f is required: the policies to try"), wrong)
 	}
-	changes := &report.Changes{Subject: f.subject()}
-	err := f.outputFlags.run(cmd, report.ChangeOutputs(), wrong, changes, func() error { return f.compare(cmd, changes) })
-	switch {
-	case err != nil:
-		return err
-	case changes.NewlyDenied > 0:
-		return fmt.Errorf("%d of %d would be newly denied", changes.NewlyDenied, changes.Objects)
-	case changes.Unknown > 0:
-		return unknownError{fmt.Errorf("%d of %d could not be evaluated: HSS is unreachable", changes.Unknown, changes.Objects)}
-	default:
-		return problemsError("not everything could be evaluated", changes.Problems)
-	}
+	return f.outputFlags.run(cmd, report.ChangeOutputs(), wrong, f.subject(), func(r *report.Report) error {
+		r.Changes = &report.Changes{}
+		return f.evaluate(cmd, r, false, func(o *check.Options) error { return f.change(cmd, o) })
+	})
 }
 
-func (f *simulateFlags) compare(cmd *cobra.Command, changes *report.Changes) error {
-	ctx := cmd.Context()
-	e, err := f.prepare(cmd, false)
-	if err != nil {
-		return err
-	}
-	defer e.close()
-	added, err := check.LoadPolicies(ctx, check.Files{Paths: f.newPolicies, Stdin: cmd.InOrStdin()})
-	if err != nil {
-		return fmt.Errorf("-f: %w", err)
-	}
-	if len(added.Exceptions) > 0 {
+// change adds the new policies, and has the results compared with those by the
+// policies before.
+func (f *simulateFlags) change(cmd *cobra.Command, o *check.Options) error {
+	added, err := check.LoadPolicies(cmd.Context(), check.Files{Paths: f.newPolicies, Stdin: cmd.InOrStdin()})
+	if err == nil && len(added.Exceptions) > 0 {
 		return usageError{errors.New("-f: an exception can't be simulated: give those in force by --policies")}
 	}
-	if _, err := check.Compile(added, e.compile); err != nil {
+	if err == nil {
+		_, err = check.NewChecker(check.Options{Resources: added})
+	}
+	if err != nil {
 		return fmt.Errorf("-f: %w", err)
 	}
 	// A policy that is invalid now denies, and may be replaced by a valid one.
-	e.options.Rules, _ = check.Compile(e.resources, e.compile)
-	before := check.NewChecker(e.options)
-	e.resources.Policies = append(e.resources.Policies, added.Policies...)
-	e.options.Rules = e.rules()
-	changed := check.NewChecker(e.options)
-	changes.Problems, changes.Skipped = e.Problems, e.Skipped
-	return check.Compare(ctx, before, changed, e.Objects, changes)
+	o.Before, _ = check.NewChecker(*o)
+	o.Resources.Policies = append(o.Resources.Policies, added.Policies...)
+	return nil
 }

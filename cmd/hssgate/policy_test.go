@@ -86,8 +86,8 @@ func TestASimulationHasExitCodes(t *testing.T) {
 func TestASimulationPrintsJSON(t *testing.T) {
 	path := write(t, "new.yaml", strictProduction)
 	stdout, _, err := run(t, "policy", "simulate", "-f", path, "--manifests", sampleManifests, "--policies", samplePolicies, "--inventory", sampleInventory, "-o", "json")
-	var c report.Changes
-	if jsonErr := json.Unmarshal([]byte(stdout), &c); jsonErr != nil || err == nil || c.Objects != 33 || c.NewlyDenied == 0 {
-		t.Errorf("got %v, %v and %+v", err, jsonErr, c)
+	var r report.Report
+	if jsonErr := json.Unmarshal([]byte(stdout), &r); jsonErr != nil || err == nil || r.Summary.Objects != 33 || r.Changes.NewlyDenied == 0 {
+		t.Errorf("got %v, %v and %+v", err, jsonErr, r.Changes)
 	}
 }

@@ -147,11 +147,13 @@ func (s *sampleSet) check(ctx context.Context, known *inventory.Inventory) ([]re
 		objects = append(objects, check.Object{Namespace: one.object.GetNamespace(), Name: one.object.GetName(), Workload: one.workload})
 	}
 	r := &report.Report{}
-	checker := check.NewChecker(check.Options{
-		Rules: s.rules, Namespaces: s.namespaces, Facts: known, Clock: clock.RealClock{},
-		ExemptNamespaces: s.config.ExemptNamespaces,
+	checker, err := check.NewChecker(check.Options{
+		Resources: s.resources, Namespaces: s.namespaces, Facts: known, Clock: clock.RealClock{}, ExemptNamespaces: s.config.ExemptNamespaces,
 	})
-	return r.Results, checker.Check(ctx, objects, r)
+	if err == nil {
+		err = checker.Check(ctx, objects, r)
+	}
+	return r.Results, err
 }
 
 // why returns the reasons of the verdict in a few words.
@@ -177,21 +179,25 @@ func (r *result) problem() string {
 
 // show returns the table of all results, and an error that names every sample whose verdict is not as it expects.
 func show(results []result) (string, error) {
-	var t report.Table
-	var problems []string
+	all := &report.Report{Tests: &report.Tests{Cases: len(results)}}
+	problems := ""
 	for i := range results {
 		r := &results[i]
-		row := report.Row{Title: r.title(), Images: r.checked.Images, Verdict: string(r.verdict), Why: r.why()}
-		if problem := r.problem(); problem != "" {
-			row.Verdict = "! " + row.Verdict
-			problems = append(problems, fmt.Sprintf("\n- %s: %s: %s", r.file, r.title(), problem))
+		one := r.checked
+		one.Case, one.Verdict, one.Problem = r.title(), r.verdict, r.problem()
+		if len(r.workload.Uses) == 0 {
+			one.Warnings = r.why()
 		}
-		t.Rows = append(t.Rows, row)
+		if one.Problem != "" {
+			all.Tests.Failed++
+			problems += fmt.Sprintf("\n- %s: %s: %s", r.file, one.Case, one.Problem)
+		}
+		all.Add(one)
 	}
-	if len(problems) == 0 {
-		t.End = fmt.Sprintf("%d verdicts, all as the samples expect.", len(results))
-		return t.String(), nil
+	var table strings.Builder
+	err := all.Write(&table, report.TableOutput)
+	if problems != "" {
+		err = fmt.Errorf("%d of %d verdicts are not as the samples expect:%s", all.Tests.Failed, len(results), problems)
 	}
-	t.End = fmt.Sprintf("%d verdicts, %d of them (marked !) not as the samples expect.", len(results), len(problems))
-	return t.String(), fmt.Errorf("%d of %d verdicts are not as the samples expect:%s", len(problems), len(results), strings.Join(problems, ""))
+	return table.String(), err
 }

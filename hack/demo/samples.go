@@ -13,7 +13,6 @@ import (
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -23,13 +22,15 @@ import (
 	"github.com/hssgate/hssgate/internal/check"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/internal/report"
+	"github.com/hssgate/hssgate/policy"
 )
 
 // sampleSet is what a folder of samples holds.
 type sampleSet struct {
 	config     *config.Configuration
 	inventory  *inventoryfile.File
-	rules      *check.Rules
+	resources  check.Resources
+	policies   func() []*policy.Policy // compiled
 	namespaces *check.Namespaces
 	// setup are the policies and the namespaces.
 	setup   []client.Object
@@ -48,7 +49,7 @@ type sample struct {
 }
 
 func loadSamples(ctx context.Context, dir string) (s *sampleSet, err error) {
-	s = &sampleSet{namespaces: &check.Namespaces{Others: map[string]string{}}}
+	s = &sampleSet{namespaces: &check.Namespaces{Known: map[string]map[string]string{}, Others: map[string]string{}}}
 	configFile := filepath.Join(dir, "config.yaml")
 	if _, err := os.Stat(configFile); errors.Is(err, os.ErrNotExist) {
 		configFile = "config/samples/config.yaml"
@@ -63,9 +64,12 @@ func loadSamples(ctx context.Context, dir string) (s *sampleSet, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("policies: %w", err)
 	}
-	if s.rules, err = check.Compile(check.Resources{Policies: loaded.Policies}, check.CompileOptions{}); err != nil {
+	s.resources.Policies = loaded.Policies
+	checker, err := check.NewChecker(check.Options{Resources: s.resources})
+	if err != nil {
 		return nil, fmt.Errorf("policies: %w", err)
 	}
+	s.policies = checker.Policies
 	for i := range loaded.Policies {
 		s.setup = append(s.setup, &loaded.Policies[i])
 	}
@@ -100,7 +104,7 @@ func (s *sampleSet) loadManifest(file string) error {
 	for _, o := range objects {
 		if o.GetAPIVersion() == "v1" && o.GetKind() == "Namespace" {
 			s.setup = append(s.setup, o)
-			s.namespaces.Add([]metav1.ObjectMeta{{Name: o.GetName(), Labels: o.GetLabels()}})
+			s.namespaces.Known[o.GetName()] = o.GetLabels()
 			continue
 		}
 		if o.GetNamespace() == "" {

@@ -65,12 +65,16 @@ type Auditor struct {
 
 // New returns an Auditor that has not audited yet.
 func New(o Options) *Auditor {
-	owners := image.NewOwners(func(ctx context.Context, kind schema.GroupVersionKind, namespace, name string) (metav1.Object, error) {
+	return &Auditor{Options: o, owners: OwnersFrom(o.Live), graces: grace.Graces{Client: o.Client, Log: o.Log}, events: make(chan *corev1ac.EventApplyConfiguration, maxQueued)}
+}
+
+// OwnersFrom returns the owners of the pods that a reader reads.
+func OwnersFrom(from client.Reader) *image.Owners {
+	return image.NewOwners(func(ctx context.Context, kind schema.GroupVersionKind, namespace, name string) (metav1.Object, error) {
 		object := &metav1.PartialObjectMetadata{}
 		object.SetGroupVersionKind(kind)
-		return object, o.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, object)
+		return object, from.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, object)
 	})
-	return &Auditor{Options: o, owners: owners, graces: grace.Graces{Client: o.Client, Log: o.Log}, events: make(chan *corev1ac.EventApplyConfiguration, maxQueued)}
 }
 
 // How often audits are made.

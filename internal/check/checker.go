@@ -9,8 +9,10 @@ package check
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/utils/clock"
@@ -18,6 +20,7 @@ import (
 	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/internal/report"
+	"github.com/hssgate/hssgate/policy"
 )
 
 // maxParallel bounds the objects that are evaluated at one time. The inventory
@@ -29,10 +32,15 @@ const DefaultNamespace = "default"
 
 // Options are the parts of a Checker. Those marked as optional may be nil.
 type Options struct {
-	Rules      *Rules
-	Namespaces *Namespaces
-	Facts      gate.Facts
-	Clock      clock.PassiveClock
+	// Resources are the policies and exceptions to evaluate by.
+	Resources Resources
+	// MaxLifetime is the longest that an exception lasts from its creation. One that no
+	// API server has seen counts as if it were created at the time Now.
+	MaxLifetime time.Duration
+	Now         time.Time
+	Namespaces  *Namespaces
+	Facts       gate.Facts
+	Clock       clock.PassiveClock
 	// Namespace is that of objects that name none; default: DefaultNamespace.
 	Namespace string
 	// ExemptNamespaces are not evaluated; see gate.Gate.
@@ -42,6 +50,8 @@ type Options struct {
 	// TopOwner returns the workload that people know for the owner of a pod that
 	// violates a policy; see image.Owners. Optional.
 	TopOwner func(ctx context.Context, namespace string, owner image.Owner) (image.Owner, error)
+	// Before evaluates by other policies: the results are compared with its. Optional.
+	Before *Checker
 	// Progress receives the number of objects evaluated so far, from several goroutines.
 	// Optional.
 	Progress func(done int)
@@ -55,14 +65,22 @@ type Checker struct {
 	done atomic.Int64
 }
 
-// NewChecker returns a Checker.
-func NewChecker(o Options) *Checker {
+// NewChecker returns a Checker. As in the webhook, an invalid policy fails closed, and
+// an invalid exception has no effect; the error then lists every problem.
+func NewChecker(o Options) (*Checker, error) {
 	o.Namespace = cmp.Or(o.Namespace, DefaultNamespace)
+	policies, err := o.policies()
+	exceptions, invalid := o.exceptions()
 	return &Checker{Options: o, gate: &gate.Gate{
-		Policies: o.Rules.Policies, Exceptions: o.Rules.Exceptions, NamespaceLabels: o.Namespaces.NamespaceLabels,
-		Facts: o.Facts, Clock: o.Clock, ExemptNamespaces: o.ExemptNamespaces, Patient: true,
-	}}
+		Policies:        func() []*policy.Policy { return policies },
+		Exceptions:      func(namespace string) []*policy.Exception { return exceptions[namespace] },
+		NamespaceLabels: o.Namespaces.NamespaceLabels,
+		Facts:           o.Facts, Clock: o.Clock, ExemptNamespaces: o.ExemptNamespaces, Patient: true,
+	}}, errors.Join(err, invalid)
 }
+
+// Policies returns the policies in the order of their names.
+func (c *Checker) Policies() []*policy.Policy { return c.gate.Policies() }
 
 // batch is the number of objects whose results are held before those that are alike
 // become one.
@@ -71,10 +89,20 @@ const batch = 500
 // Check evaluates objects and adds the results to the report, in order. It fails
 // only if ctx ends or TopOwner fails.
 func (c *Checker) Check(ctx context.Context, objects []Object, r *report.Report) error {
+	r.Policies = []string{}
+	for _, p := range c.Policies() {
+		r.Policies = append(r.Policies, p.Name())
+	}
 	for some := range slices.Chunk(objects, batch) {
 		results, err := c.evaluateAll(ctx, some)
 		if err != nil {
 			return err
+		}
+		var before []report.Result
+		if c.Before != nil {
+			if before, err = c.Before.evaluateAll(ctx, some); err != nil {
+				return err
+			}
 		}
 		for i, result := range results {
 			if c.TopOwner != nil && len(result.Violations) > 0 {
@@ -84,9 +112,14 @@ func (c *Checker) Check(ctx context.Context, objects []Object, r *report.Report)
 				}
 				result.Owner = owner.String()
 			}
-			r.Add(result)
+			if c.Before != nil {
+				r.Compare(&before[i], result)
+			} else {
+				r.Add(result)
+			}
 		}
 	}
+	r.Finish()
 	return nil
 }
 
@@ -123,23 +156,4 @@ func (c *Checker) evaluate(ctx context.Context, o *Object) report.Result {
 		result.Explanation = c.explain(ctx, &request, &decision, images)
 	}
 	return result
-}
-
-// Compare evaluates objects by two checkers and adds the differences. It fails only
-// if ctx ends.
-func Compare(ctx context.Context, before, after *Checker, objects []Object, c *report.Changes) error {
-	for some := range slices.Chunk(objects, batch) {
-		was, err := before.evaluateAll(ctx, some)
-		if err != nil {
-			return err
-		}
-		is, err := after.evaluateAll(ctx, some)
-		if err != nil {
-			return err
-		}
-		for i := range some {
-			c.Add(&was[i], &is[i])
-		}
-	}
-	return nil
 }

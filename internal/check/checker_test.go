@@ -29,21 +29,17 @@ func noVulnerabilities(env string) v1alpha1.ImageScanPolicy {
 	return p
 }
 
-func compile(t *testing.T, policies ...v1alpha1.ImageScanPolicy) *check.Rules {
-	t.Helper()
-	compiled, err := check.Compile(check.Resources{Policies: policies}, check.CompileOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return compiled
+// by are policies to evaluate by.
+func by(policies ...v1alpha1.ImageScanPolicy) check.Resources {
+	return check.Resources{Policies: policies}
 }
 
 // checkObjects checks objects, by a policy that forbids vulnerabilities and in
 // namespaces without labels if the options don't say otherwise.
 func checkObjects(t *testing.T, o check.Options, objects []check.Object) *report.Report {
 	t.Helper()
-	if o.Rules == nil {
-		o.Rules = compile(t, noVulnerabilities(""))
+	if o.Resources.Policies == nil {
+		o.Resources = by(noVulnerabilities(""))
 	}
 	if o.Namespaces == nil {
 		o.Namespaces = &check.Namespaces{Others: map[string]string{}}
@@ -52,10 +48,10 @@ func checkObjects(t *testing.T, o check.Options, objects []check.Object) *report
 		o.Clock = clock.RealClock{}
 	}
 	r := &report.Report{}
-	if err := check.NewChecker(o).Check(t.Context(), objects, r); err != nil {
+	c, _ := check.NewChecker(o) // what is invalid fails closed
+	if err := c.Check(t.Context(), objects, r); err != nil {
 		t.Fatal(err)
 	}
-	r.Finish()
 	return r
 }
 
@@ -102,7 +98,7 @@ func TestImagesAreEvaluated(t *testing.T) {
 		"an outage that a policy audits":         {when(v1alpha1.ActionAudit), "h.io/away:1", report.Unknown, "HSS is away"},
 		"an outage in which a policy admits all": {when(v1alpha1.ActionAllow), "h.io/away:1", report.Unknown, "HSS is unreachable"},
 	} {
-		r := checkObjects(t, check.Options{Facts: &facts{}, Rules: compile(t, tt.policy)}, []check.Object{check.ImageObject(tt.image, "")})
+		r := checkObjects(t, check.Options{Facts: &facts{}, Resources: by(tt.policy)}, []check.Object{check.ImageObject(tt.image, "")})
 		got := r.Results[0]
 		if got.Verdict != tt.want || !strings.Contains(strings.Join(got.Why(), "\n"), tt.why) {
 			t.Errorf("%s: got %s because %q, want %s because %q", name, got.Verdict, got.Why(), tt.want, tt.why)
@@ -137,21 +133,15 @@ func TestPodsOfOneOwnerShareAResult(t *testing.T) {
 		t.Errorf("%+v (-want +got):\n%s", r.Summary, diff)
 	}
 	failure = errors.New("the API server is unreachable")
-	o.Rules, o.Namespaces, o.Clock = compile(t, noVulnerabilities("")), &check.Namespaces{}, clock.RealClock{}
-	if got := check.NewChecker(o).Check(t.Context(), objects, r); !errors.Is(got, failure) {
+	o.Namespaces, o.Clock, o.Resources = &check.Namespaces{}, clock.RealClock{}, by(noVulnerabilities(""))
+	c, _ := check.NewChecker(o)
+	if got := c.Check(t.Context(), objects, r); !errors.Is(got, failure) {
 		t.Errorf("got %v, want %v", got, failure)
 	}
-}
-
-func TestACheckCanBeInterrupted(t *testing.T) {
-	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	c := check.NewChecker(check.Options{
-		Facts: &facts{}, Rules: compile(t), Namespaces: &check.Namespaces{}, Clock: clock.RealClock{},
-	})
-	if err := c.Check(ctx, []check.Object{check.ImageObject("a", "")}, &report.Report{}); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
+	if got := c.Check(ctx, objects, r); !errors.Is(got, context.Canceled) {
+		t.Errorf("interrupted: got %v", got)
 	}
 }
 
@@ -172,7 +162,7 @@ func TestNamespacesDecideWhichPolicyApplies(t *testing.T) {
 		"labels of a cluster":          {live(map[string]string{"env": "prod"}, nil), report.Denied, "9 vulnerabilities"},
 		"a cluster that can't be read": {live(nil, broken), report.Denied, "broken"},
 	} {
-		o := check.Options{Facts: &facts{}, Namespaces: tt.namespaces, Rules: compile(t, noVulnerabilities("prod"))}
+		o := check.Options{Facts: &facts{}, Namespaces: tt.namespaces, Resources: by(noVulnerabilities("prod"))}
 		got := checkObjects(t, o, []check.Object{check.ImageObject("h.io/n9:1", "shop")}).Results[0]
 		if got.Verdict != tt.want || !strings.Contains(strings.Join(got.Why(), "\n"), tt.why) {
 			t.Errorf("%s: got %s because %q, want %s because %q", name, got.Verdict, got.Why(), tt.want, tt.why)
@@ -181,9 +171,7 @@ func TestNamespacesDecideWhichPolicyApplies(t *testing.T) {
 }
 
 func filed(labels map[string]string) *check.Namespaces {
-	n := &check.Namespaces{Others: map[string]string{"env": "other"}}
-	n.Add([]metav1.ObjectMeta{{Name: "shop", Labels: map[string]string{"env": "first"}}, {Name: "shop", Labels: labels}})
-	return n
+	return &check.Namespaces{Others: map[string]string{"env": "other"}, Known: map[string]map[string]string{"shop": labels}}
 }
 
 func live(labels map[string]string, err error) *check.Namespaces {

@@ -6,95 +6,72 @@ import (
 	"fmt"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/hssgate/hssgate/internal/audit"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// pageSize bounds the pods of one list request, and so the memory that a large
-// cluster takes here and in its API server.
-const pageSize = 500
-
 // ErrNotInstalled is returned for a cluster without hssgate's custom resources.
 var ErrNotInstalled = errors.New("hssgate is not installed in the cluster: it has no ImageScanPolicy and no ImageScanException")
 
-// Cluster reads from an API server. It uses the dynamic client for built-in and custom
-// resources alike.
+// Cluster reads from an API server.
 type Cluster struct {
-	dynamic dynamic.Interface
-	owners  *image.Owners
+	client client.Client
+	owners *image.Owners
 }
 
 // NewCluster returns the cluster that c reaches. It sends no request.
 func NewCluster(c *rest.Config) (*Cluster, error) {
-	client, err := dynamic.NewForConfig(c)
+	scheme, mapper := runtime.NewScheme(), meta.NewDefaultRESTMapper(nil)
+	for _, kind := range []schema.GroupVersionKind{
+		corev1.SchemeGroupVersion.WithKind("Pod"), corev1.SchemeGroupVersion.WithKind("Namespace"),
+		appsv1.SchemeGroupVersion.WithKind("ReplicaSet"), batchv1.SchemeGroupVersion.WithKind("Job"),
+		v1alpha1.GroupVersion.WithKind(policyKind), v1alpha1.GroupVersion.WithKind(exceptionKind),
+	} {
+		mapper.Add(kind, meta.RESTScopeNamespace) // those without a namespace are read without one
+	}
+	err := errors.Join(corev1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme))
+	if err != nil {
+		return nil, fmt.Errorf("make the scheme: %w", err)
+	}
+	cluster, err := client.New(c, client.Options{Scheme: scheme, Mapper: mapper})
 	if err != nil {
 		return nil, fmt.Errorf("reach the cluster: %w", err)
 	}
-	owners := image.NewOwners(func(ctx context.Context, kind schema.GroupVersionKind, namespace, name string) (metav1.Object, error) {
-		resource, _ := meta.UnsafeGuessKindToResource(kind)
-		return client.Resource(resource).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
-	})
-	return &Cluster{dynamic: client, owners: owners}, nil
+	return &Cluster{client: cluster, owners: audit.OwnersFrom(cluster)}, nil
 }
 
 // Pods returns the running pods, without those that are being deleted, of a namespace,
 // or of all if it is empty, that a label selector such as "app=web" selects.
 func (c *Cluster) Pods(ctx context.Context, namespace, selector string) (objects []Object, err error) {
-	pods := c.dynamic.Resource(corev1.SchemeGroupVersion.WithResource("pods")).Namespace(namespace)
-	const running = "status.phase!=Succeeded,status.phase!=Failed"
-	options := metav1.ListOptions{LabelSelector: selector, FieldSelector: running, Limit: pageSize}
-	for {
-		page, err := pods.List(ctx, options)
-		if next := afterExpiry(err); next != "" {
-			options.Continue = next
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		for i := range page.Items {
-			var pod corev1.Pod
-			if err := fromUnstructured(page.Items[i].Object, &pod); err != nil {
-				return nil, err
-			}
-			if pod.DeletionTimestamp == nil {
+	selected, err := labels.Parse(selector)
+	if err != nil {
+		return nil, err
+	}
+	err = audit.Pages(ctx, c.client, &corev1.PodList{}, func(list *corev1.PodList) error {
+		for i := range list.Items {
+			if pod := &list.Items[i]; pod.DeletionTimestamp == nil {
+				request := audit.RequestOf(pod)
 				objects = append(objects, Object{
-					Namespace: pod.Namespace, Name: pod.Name, Owner: image.OwnerOf(&pod), running: true,
-					Workload: image.Workload{Kind: "Pod", Labels: pod.Labels, Uses: image.InPodSpec(&pod.Spec)},
+					Namespace: pod.Namespace, Name: pod.Name, Owner: image.OwnerOf(pod), Workload: request.Workload, running: true,
 				})
 			}
 		}
-		if options.Continue = page.GetContinue(); options.Continue == "" {
-			return objects, nil
-		}
-	}
-}
-
-// afterExpiry returns the token to continue a list with whose snapshot the API
-// server has dropped, as it does after some minutes; empty: there is none.
-func afterExpiry(err error) string {
-	var status apierrors.APIStatus
-	if apierrors.IsResourceExpired(err) && errors.As(err, &status) {
-		return status.Status().Continue
-	}
-	return ""
-}
-
-func fromUnstructured(fields map[string]any, v any) error {
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(fields, v); err != nil {
-		return fmt.Errorf("decode the object: %w", err)
-	}
-	return nil
+		return nil
+	}, audit.NotEnded(), client.InNamespace(namespace), client.MatchingLabelsSelector{Selector: selected})
+	return objects, err
 }
 
 // TopOwner returns the workload that people know for a pod's owner; see image.Owners.
@@ -104,58 +81,49 @@ func (c *Cluster) TopOwner(ctx context.Context, namespace string, owner image.Ow
 
 // NamespaceLabels returns the labels of a namespace.
 func (c *Cluster) NamespaceLabels(ctx context.Context, name string) (map[string]string, error) {
-	namespace, err := c.dynamic.Resource(corev1.SchemeGroupVersion.WithResource("namespaces")).Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		return nil, err
-	}
-	return namespace.GetLabels(), nil
+	var namespace corev1.Namespace
+	err := c.client.Get(ctx, client.ObjectKey{Name: name}, &namespace)
+	return namespace.Labels, err
 }
 
 // Policies returns the cluster's policies.
 func (c *Cluster) Policies(ctx context.Context) ([]v1alpha1.ImageScanPolicy, error) {
 	var list v1alpha1.ImageScanPolicyList
-	err := c.list(ctx, "imagescanpolicies", &list)
+	err := c.list(ctx, &list)
 	return list.Items, err
 }
 
 // Exceptions returns the cluster's exceptions.
 func (c *Cluster) Exceptions(ctx context.Context) ([]v1alpha1.ImageScanException, error) {
 	var list v1alpha1.ImageScanExceptionList
-	err := c.list(ctx, "imagescanexceptions", &list)
+	err := c.list(ctx, &list)
 	return list.Items, err
 }
 
-func (c *Cluster) list(ctx context.Context, resource string, list any) error {
-	found, err := c.dynamic.Resource(v1alpha1.GroupVersion.WithResource(resource)).List(ctx, metav1.ListOptions{})
+func (c *Cluster) list(ctx context.Context, list client.ObjectList) error {
+	err := c.client.List(ctx, list)
 	switch {
 	case apierrors.IsNotFound(err):
 		return ErrNotInstalled
 	case err != nil:
-		return fmt.Errorf("read the %s in force: %w", resource, err)
+		return fmt.Errorf("read the policies and exceptions in force: %w", err)
 	}
-	return fromUnstructured(found.UnstructuredContent(), list)
+	return nil
 }
 
-// CreateException creates an exception and returns it as the API server stores
-// it. A dry run stores nothing.
-func (c *Cluster) CreateException(ctx context.Context, e *v1alpha1.ImageScanException, dryRun bool) (*v1alpha1.ImageScanException, error) {
-	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(e)
-	if err != nil {
-		return nil, fmt.Errorf("encode exception %s: %w", e.Name, err)
-	}
-	options := metav1.CreateOptions{FieldManager: "hssgate-allow", FieldValidation: metav1.FieldValidationStrict}
+// CreateException creates an exception, and sets it to what the API server stores. A
+// dry run stores nothing.
+func (c *Cluster) CreateException(ctx context.Context, e *v1alpha1.ImageScanException, dryRun bool) error {
+	options := &client.CreateOptions{FieldManager: "hssgate-allow", FieldValidation: metav1.FieldValidationStrict}
 	if dryRun {
 		options.DryRun = []string{metav1.DryRunAll}
 	}
-	resource := c.dynamic.Resource(v1alpha1.GroupVersion.WithResource("imagescanexceptions")).Namespace(e.Namespace)
-	created, err := resource.Create(ctx, &unstructured.Unstructured{Object: fields}, options)
-	switch {
+	kind := e.TypeMeta // which the answer leaves out
+	err := c.client.Create(ctx, e, options)
+	e.TypeMeta = kind
 	// A missing namespace is not found as well; that error names the namespace.
-	case apierrors.IsNotFound(err) && strings.Contains(err.Error(), "could not find the requested resource"):
-		return nil, ErrNotInstalled
-	case err != nil:
-		return nil, err
+	if apierrors.IsNotFound(err) && strings.Contains(err.Error(), "could not find the requested resource") {
+		return ErrNotInstalled
 	}
-	stored := &v1alpha1.ImageScanException{}
-	return stored, fromUnstructured(created.Object, stored)
+	return err
 }

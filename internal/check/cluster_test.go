@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
@@ -19,48 +18,21 @@ import (
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-func TestAClusterWithoutHssgate(t *testing.T) {
-	t.Parallel()
-	const missing = `{"apiVersion":"v1","kind":"Status","status":"Failure","reason":"NotFound","code":404,"message":"the server could not find the requested resource"}`
-	const path = "/apis/hssgate.io/v1alpha1/"
-	a := &apiServer{others: map[string]string{
-		path + "imagescanpolicies": missing, path + "imagescanexceptions": missing, path + "namespaces/shop/imagescanexceptions": missing,
-	}}
-	c := a.cluster(t)
-	_, policies := c.Policies(t.Context())
-	_, exceptions := c.Exceptions(t.Context())
-	_, created := c.CreateException(t.Context(), &v1alpha1.ImageScanException{
-		TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "ImageScanException"}, ObjectMeta: metav1.ObjectMeta{Namespace: "shop"},
-	}, false)
-	for _, err := range []error{policies, exceptions, created} {
-		if !errors.Is(err, check.ErrNotInstalled) {
-			t.Errorf("got %v", err)
-		}
-	}
-}
-
-// apiServer answers lists of pods page by page, and what else it is told to.
+// apiServer has answers by their paths, and notes what it is asked. Another path is an
+// API server in trouble.
 type apiServer struct {
-	// pages are by the continue token that asks for them.
-	pages map[string]string
-	// others are by their paths.
-	others map[string]string
-	asked  []string
-	limits string
+	answers map[string]string
+	asked   []string
 }
 
 func (a *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a.asked = append(a.asked, r.URL.Path+" "+r.URL.Query().Get("continue"))
-	answer, ok := a.others[r.URL.Path]
-	if r.URL.Path == "/api/v1/pods" {
-		a.limits += r.URL.Query().Get("limit") + " "
-		answer, ok = a.pages[r.URL.Query().Get("continue")]
-	}
-	w.Header().Set("Content-Type", "application/json")
+	a.asked = append(a.asked, r.URL.Path)
+	answer, ok := a.answers[r.URL.Path]
 	var status struct{ Code int }
 	if err := json.Unmarshal([]byte(answer), &status); !ok || err != nil {
 		status.Code = http.StatusInternalServerError
 	}
+	w.Header().Set("Content-Type", "application/json")
 	if status.Code != 0 {
 		w.WriteHeader(status.Code)
 	}
@@ -78,45 +50,31 @@ func (a *apiServer) cluster(t *testing.T) *check.Cluster {
 	return c
 }
 
-func podPage(next string, pods ...string) string {
-	items := ""
-	for i, pod := range pods {
-		if i > 0 {
-			items += ","
+func TestAClusterWithoutHssgate(t *testing.T) {
+	t.Parallel()
+	const missing = `{"apiVersion":"v1","kind":"Status","status":"Failure","reason":"NotFound","code":404,"message":"the server could not find the requested resource"}`
+	const path = "/apis/hssgate.io/v1alpha1/"
+	a := &apiServer{answers: map[string]string{
+		path + "imagescanpolicies": missing, path + "imagescanexceptions": missing, path + "namespaces/shop/imagescanexceptions": missing,
+	}}
+	c := a.cluster(t)
+	_, policies := c.Policies(t.Context())
+	_, exceptions := c.Exceptions(t.Context())
+	created := c.CreateException(t.Context(), &v1alpha1.ImageScanException{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "one"}}, false)
+	for _, err := range []error{policies, exceptions, created} {
+		if !errors.Is(err, check.ErrNotInstalled) {
+			t.Errorf("got %v", err)
 		}
-		items += fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"shop","name":%q}}`, pod)
 	}
-	return fmt.Sprintf(`{"apiVersion":"v1","kind":"PodList","metadata":{"continue":%q},"items":[%s]}`, next, items)
 }
 
-func TestPodsAreReadPageByPage(t *testing.T) {
+func TestPodsThatAreBeingDeletedAreLeftOut(t *testing.T) {
 	t.Parallel()
-	expired := func(metadata string) string {
-		return `{"apiVersion":"v1","kind":"Status","status":"Failure","reason":"Expired","code":410,"metadata":{` + metadata + `}}`
-	}
-	const deleted = `{"apiVersion":"v1","kind":"PodList","items":[{"apiVersion":"v1","kind":"Pod","metadata":{"name":"going","deletionTimestamp":"2026-11-23T12:00:00Z"}}]}`
-	for name, tt := range map[string]struct {
-		pages map[string]string
-		want  []string
-		fails bool
-	}{
-		"several pages":                    {map[string]string{"": podPage("two", "a", "b"), "two": podPage("", "c")}, []string{"a", "b", "c"}, false},
-		"a list that expires is continued": {map[string]string{"": podPage("two", "a"), "two": expired(`"continue":"on"`), "on": podPage("", "c")}, []string{"a", "c"}, false},
-		"a list that expires for good":     {map[string]string{"": podPage("two", "a"), "two": expired("")}, nil, true},
-		"a broken page":                    {map[string]string{"": podPage("two", "a"), "two": "{"}, nil, true},
-		"a pod that is being deleted":      {map[string]string{"": deleted}, nil, false},
-	} {
-		var names []string
-		a := &apiServer{pages: tt.pages}
-		objects, err := a.cluster(t).Pods(t.Context(), "", "")
-		for i := range objects {
-			names = append(names, objects[i].Name)
-		}
-		if diff := cmp.Diff(tt.want, names); diff != "" || (err != nil) != tt.fails {
-			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
-		}
-		if a.limits != strings.Repeat("500 ", len(tt.pages)) {
-			t.Errorf("%s: limits of pages are %q", name, a.limits)
+	const pods = `{"apiVersion":"v1","kind":"PodList","items":[{"metadata":{"name":"going","deletionTimestamp":"2026-11-23T12:00:00Z"}},{"metadata":{"name":"web"}}]}`
+	for path, want := range map[string]int{"/api/v1/pods": 1, "/nowhere": 0} {
+		c := (&apiServer{answers: map[string]string{path: pods}}).cluster(t)
+		if got, err := c.Pods(t.Context(), "", ""); len(got) != want || (err == nil) != (want == 1) || want == 1 && got[0].Name != "web" {
+			t.Errorf("%s: got %+v, %v", path, got, err)
 		}
 	}
 }
@@ -126,7 +84,7 @@ func TestOwnersAreTheWorkloadsThatPeopleKnow(t *testing.T) {
 	owned := func(kind, name string) string {
 		return fmt.Sprintf(`{"apiVersion":"v1","kind":"X","metadata":{"name":"x","ownerReferences":[{"apiVersion":"x/v1","kind":%q,"name":%q,"controller":true}]}}`, kind, name)
 	}
-	a := &apiServer{others: map[string]string{
+	a := &apiServer{answers: map[string]string{
 		"/apis/apps/v1/namespaces/shop/replicasets/web-5d4f":  owned("Deployment", "web"),
 		"/apis/apps/v1/namespaces/shop/replicasets/alone":     `{"apiVersion":"v1","kind":"X","metadata":{"name":"alone"}}`,
 		"/apis/apps/v1/namespaces/shop/replicasets/gone":      `{"apiVersion":"v1","kind":"Status","status":"Failure","reason":"NotFound","code":404}`,

@@ -92,7 +92,7 @@ func (x *explanation) image(use image.Use, known *report.Image, facts *policy.Fa
 			x.vulnerabilities(x.Explain.ExplainVulnerabilities(ref, *facts))
 		}
 	}
-	for _, p := range x.Rules.policies {
+	for _, p := range x.Checker.Policies() {
 		if why := x.excludes(p, repository); why != "" {
 			x.addf(1, "policy %s does not apply: %s", p.Name(), why)
 			continue

@@ -45,7 +45,7 @@ func TestOddCasesAreExplained(t *testing.T) {
 		"a pod without containers":     {check.Object{Name: "empty"}, nil, map[string]string{}, "it names no image"},
 		"a policy that doesn't select": {check.ImageObject("a", "shop"), nil, map[string]string{"env": "dev"}, "does not select the namespace"},
 	} {
-		o := check.Options{Rules: compile(t, noVulnerabilities("prod")), ExemptNamespaces: tt.exempt, Namespaces: &check.Namespaces{Others: tt.labels}}
+		o := check.Options{Resources: by(noVulnerabilities("prod")), ExemptNamespaces: tt.exempt, Namespaces: &check.Namespaces{Others: tt.labels}}
 		if _, got := explained(t, o, tt.object); !strings.Contains(got, tt.want) {
 			t.Errorf("%s: no %q in it:\n%s", name, tt.want, got)
 		}
@@ -63,7 +63,7 @@ func TestEveryRequirementIsExplained(t *testing.T) {
 		Digest:                v1alpha1.DigestRequired,
 		Expressions:           []v1alpha1.Expression{{Expression: "image.registryType != 'Other'"}},
 	}
-	_, got := explained(t, check.Options{Rules: compile(t, p)}, check.ImageObject("swr.cn-north-4.myhuaweicloud.com/prod/unscanned:1.0", "shop"))
+	_, got := explained(t, check.Options{Resources: by(p)}, check.ImageObject("swr.cn-north-4.myhuaweicloud.com/prod/unscanned:1.0", "shop"))
 	for _, want := range []string{
 		"severityLevel at most Low: not evaluated without a scan result",
 		"vulnerabilities at most 3 (of severity Medium or worse, with a fix, except CVE-2021-3712): not evaluated",
@@ -100,8 +100,7 @@ func (failing) ExplainVulnerabilities(image.Reference, policy.Facts) []inventory
 func TestWhyHSSIsUnreachableIsExplainedToTheEnd(t *testing.T) {
 	t.Parallel()
 	hss := failing("HSS could not be called: " + strings.Repeat("long ", 200) + "and to the end")
-	policies := compile(t, noVulnerabilities(""))
-	r := checkObjects(t, check.Options{Facts: hss, Rules: policies, Explain: hss},
+	r := checkObjects(t, check.Options{Facts: hss, Explain: hss},
 		[]check.Object{check.ImageObject("h.io/app:1", "shop")})
 	got := strings.Join(r.Results[0].Explanation, "\n")
 	if !strings.Contains(got, "and to the end") {
@@ -130,7 +129,7 @@ func TestPinsAreExplainedAndEvaluated(t *testing.T) {
 	} {
 		p := noVulnerabilities("")
 		p.Spec.Pin, p.Spec.Enforcement, p.Spec.Require.Digest = true, c.enforcement, v1alpha1.DigestRequired
-		result, got := explained(t, check.Options{Rules: compile(t, p)}, check.ImageObject(repository+c.image, "shop"))
+		result, got := explained(t, check.Options{Resources: by(p)}, check.ImageObject(repository+c.image, "shop"))
 		if !strings.Contains(got, c.want) || (result.Verdict == report.Denied) != c.denied {
 			t.Errorf("%s: it is %s, want denied: %t, with %q in:\n%s", name, result.Verdict, c.denied, c.want, got)
 		}

@@ -16,6 +16,8 @@ import (
 
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
+
+	"github.com/hssgate/hssgate/internal/report"
 )
 
 const (
@@ -38,25 +40,26 @@ type Files struct {
 	Stdin io.Reader
 }
 
-// each passes every file's content to visit, or the reason why it can't be read.
-// It fails for a path that does not exist, and if ctx ends.
-func (f *Files) each(ctx context.Context, visit func(name string, data []byte, err error)) error {
+// objects passes each object to visit, items of lists too. A document that cannot be
+// read, or that visit refuses, is a problem, and the rest is read. It fails for a path
+// that does not exist, and if ctx ends.
+func (f *Files) objects(ctx context.Context, visit visitor) (problems []report.Problem, err error) {
 	if f.Kustomize != "" {
 		data, err := kustomize(f.Kustomize)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		visit(f.Kustomize, data, nil)
+		problems = visit.documents(f.Kustomize, data, true)
 	}
 	for _, path := range f.Paths {
 		names, err := f.find(path)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, name := range names {
 			data, err := f.read(ctx, name)
 			if ctx.Err() != nil {
-				return ctx.Err()
+				return nil, ctx.Err()
 			}
 			// A folder may hold empty files, but nothing on standard input means that the
 			// program that was to write it has failed.
@@ -66,10 +69,14 @@ func (f *Files) each(ctx context.Context, visit func(name string, data []byte, e
 			if f.isStdin(name) {
 				name = "stdin"
 			}
-			visit(name, data, err)
+			if err != nil {
+				problems = append(problems, report.Problem{Source: name, Message: err.Error()})
+			} else {
+				problems = append(problems, visit.documents(name, data, false)...)
+			}
 		}
 	}
-	return nil
+	return problems, nil
 }
 
 func (f *Files) isStdin(name string) bool { return name == Stdin && f.Stdin != nil }

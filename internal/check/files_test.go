@@ -14,7 +14,6 @@ import (
 	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hssgate/hssgate/internal/check"
 )
@@ -97,7 +96,7 @@ func TestObjectsAreKnownByTheirPlaceAndOwner(t *testing.T) {
 	if got := m.Objects[0]; got.Source != "stdin" || got.Line != 4 || got.Owner.String() != "ReplicaSet/web-1" {
 		t.Errorf("the pod of %s is at %s:%d, want that of ReplicaSet/web-1 at stdin:4", got.Owner, got.Source, got.Line)
 	}
-	want := []metav1.ObjectMeta{{Name: "shop", Labels: map[string]string{"env": "prod"}}}
+	want := map[string]map[string]string{"shop": {"env": "prod"}}
 	if diff := cmp.Diff(want, m.Namespaces); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

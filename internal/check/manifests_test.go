@@ -37,6 +37,16 @@ func TestWhatNoAPIServerAcceptsIsAProblem(t *testing.T) {
 		"{apiVersion: batch/v1, kind: CronJob, spec: {jobTemplate: {spec: " + template + "}}}":                        "spec.jobTemplate.spec.template.spec.containers is required",
 		"{apiVersion: v1, kind: PodTemplate, template: {spec: {}}}":                                                   " template.spec.containers is required",
 		"{apiVersion: apps/v1beta1, kind: Deployment, spec: {template: {spec: {containers: [{name: a, image: b}]}}}}": "",
+		// Containers without an image.
+		"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, imgae: b}]}}":                                                      `Pod "a": spec.containers[0].image is required`,
+		"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, image: null}]}}":                                                   `Pod "a": spec.containers[0].image is required`,
+		"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {initContainers: [{name: i, image: ''}], containers: [{name: a, image: b}]}}":              `Pod "a": spec.initContainers[0].image is required`,
+		"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {ephemeralContainers: [{name: i, imag: b}], containers: [{name: a, image: b}]}}":           `spec.ephemeralContainers[0].image is required`,
+		"{apiVersion: apps/v1, kind: Deployment, metadata: {name: a}, spec: {template: {spec: {containers: [{name: a, image: b}, {name: b, Image: b}]}}}}": `Deployment "a": spec.template.spec.containers[1].image is required`,
+		"{apiVersion: batch/v1, kind: CronJob, metadata: {name: a}, spec: {jobTemplate: {spec: {template: {spec: {containers: [{name: a}]}}}}}}":           `CronJob "a": spec.jobTemplate.spec.template.spec.containers[0].image is required`,
+		"{apiVersion: v1, kind: PodTemplate, metadata: {name: a}, template: {spec: {containers: [{name: a}]}}}":                                            `PodTemplate "a": template.spec.containers[0].image is required`,
+		"{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: a}, spec: {template: {spec: {containers: [{name: a, imgae: b}]}}}}":            `Rollout "a": spec.template.spec.containers[0].image is required`,
+		"{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, imgae: b}]}}]}":               `items[0]: Pod "a": spec.containers[0].image is required`,
 		// Fields of the wrong type.
 		"{apiVersion: v1, kind: Pod, spec: {containers: {a: b}}}":                        "read Pod: spec.containers must be a list",
 		"{apiVersion: v1, kind: Pod, spec: {containers: [{image: 7}]}}":                  "read Pod: spec.containers[0].image must be a string (in quotes, if it reads as something else)",

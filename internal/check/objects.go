@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -49,8 +50,9 @@ func ImageObject(reference, namespace string) Object {
 
 // Manifests is the content of files.
 type Manifests struct {
-	Objects    []Object
-	Namespaces []metav1.ObjectMeta // name and labels of each
+	Objects []Object
+	// Namespaces are labels by name. The last one of a name counts, as for kubectl apply.
+	Namespaces map[string]map[string]string
 	Exceptions []v1alpha1.ImageScanException
 	// Others counts the objects that name no images, such as Services.
 	Others int
@@ -62,30 +64,17 @@ type Manifests struct {
 	definitions definitions
 }
 
-// Read reads Kubernetes objects, and lists of them. A document that cannot be read is a
-// problem, and the rest is read. It fails for a path that does not exist, and if
-// ctx ends.
+func newManifests() *Manifests { return &Manifests{Namespaces: map[string]map[string]string{}} }
+
+// Read reads Kubernetes objects, and lists of them; see objects.
 func (f *Files) Read(ctx context.Context) (m *Manifests, err error) {
-	m = &Manifests{}
+	m = newManifests()
 	m.Problems, err = f.objects(ctx, m.add)
 	return m, err
 }
 
 // visitor takes an object of a file, which is at a place.
 type visitor func(o *unstructured.Unstructured, at Object) error
-
-// objects passes each object to visit, items of lists too. A document that cannot be
-// read, or that visit refuses, is a problem, and the rest is read.
-func (f *Files) objects(ctx context.Context, visit visitor) (problems []report.Problem, err error) {
-	err = f.each(ctx, func(name string, data []byte, err error) {
-		if err != nil {
-			problems = append(problems, report.Problem{Source: name, Message: err.Error()})
-			return
-		}
-		problems = append(problems, visit.documents(name, data, name == f.Kustomize)...)
-	})
-	return problems, err
-}
 
 // documents visits the objects of a file. Generated text has no lines that a person
 // could look at.
@@ -142,13 +131,9 @@ const (
 func (m *Manifests) add(o *unstructured.Unstructured, at Object) error {
 	switch kind := o.GroupVersionKind(); {
 	case kind.GroupKind() == schema.GroupKind{Kind: "Namespace"}:
-		m.Namespaces = append(m.Namespaces, metav1.ObjectMeta{Name: o.GetName(), Labels: o.GetLabels()})
+		m.Namespaces[o.GetName()] = o.GetLabels()
 	case kind == v1alpha1.GroupVersion.WithKind(exceptionKind):
-		e, err := readResource[v1alpha1.ImageScanException](&m.definitions, o)
-		if err != nil {
-			return err
-		}
-		m.Exceptions = append(m.Exceptions, e)
+		return readResource(&m.definitions, o, &m.Exceptions)
 	case kind.GroupKind() == v1alpha1.GroupVersion.WithKind(policyKind).GroupKind(), isBuiltIn(kind) && !image.HoldsImages(kind.Group, kind.Kind):
 		m.Others++
 	default:
@@ -238,6 +223,9 @@ func wrongType(err error) error {
 	case wrong.GoType == nil:
 		return err
 	}
+	times := map[reflect.Type]string{
+		reflect.TypeFor[time.Time](): "a time such as 2026-11-23T12:00:00Z", reflect.TypeFor[metav1.Duration](): "a duration such as 48h",
+	}
 	want := map[reflect.Kind]string{
 		reflect.Slice: "a list", reflect.Map: "a mapping", reflect.Struct: "a mapping", reflect.Bool: "true or false",
 		reflect.String: "a string (in quotes, if it reads as something else)",
@@ -246,7 +234,7 @@ func wrongType(err error) error {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	return fmt.Errorf("%s must be %s", fieldPath(wrong.JSONPointer), cmp.Or(want[t.Kind()], "a number"))
+	return fmt.Errorf("%s must be %s", fieldPath(wrong.JSONPointer), cmp.Or(times[t], want[t.Kind()], "a number"))
 }
 
 // fieldPath writes a JSON pointer as Kubernetes writes the path of a field.

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss/inventoryfile"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/internal/inventory"
@@ -35,17 +35,14 @@ type policyTest struct {
 	// Config is a configuration, for its registries; default: the samples'.
 	Config string `json:"config"`
 	// Now is the time of the test; default: the real one.
-	Now string `json:"now"`
+	Now time.Time `json:"now"`
 	// Namespaces are labels by namespace. If any are given, objects of other
 	// namespaces are an error.
 	Namespaces map[string]map[string]string `json:"namespaces"`
 	Cases      []policyTestCase             `json:"cases"`
 
-	path      string
-	now       time.Time
-	resources Resources
-	config    *config.Configuration
-	hss       *inventory.Inventory
+	path    string
+	options Options // of all cases
 }
 
 const policyTestKind = "PolicyTest"
@@ -63,10 +60,8 @@ type policyTestCase struct {
 	// HSS is Unavailable or empty.
 	HSS string `json:"hss"`
 	// Later is how long after Now the case takes place, such as 48h.
-	Later  string      `json:"later"`
-	Expect expectation `json:"expect"`
-
-	later time.Duration
+	Later  metav1.Duration `json:"later"`
+	Expect expectation     `json:"expect"`
 }
 
 // expectation is what every object of a case must result in.
@@ -77,26 +72,29 @@ type expectation struct {
 	Silent []string `json:"silent"`
 }
 
-// RunPolicyTests runs the cases of files and adds their results. A file that cannot be
-// read is a problem, and the rest is run. It fails only if ctx ends.
-func RunPolicyTests(ctx context.Context, paths []string, tests *report.Tests) error {
+// RunPolicyTests runs the cases of files and adds the results of their objects to a
+// report of tests. A file that cannot be read is a problem, and the rest is run. It
+// fails only if ctx ends.
+func RunPolicyTests(ctx context.Context, paths []string, r *report.Report) error {
 	for _, path := range paths {
-		if err := runPolicyTest(ctx, path, tests); err != nil {
-			tests.Problems = append(tests.Problems, report.Problem{Source: path, Message: err.Error()})
+		if err := runPolicyTest(ctx, path, r); err != nil {
+			r.Problems = append(r.Problems, report.Problem{Source: path, Message: err.Error()})
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
+	r.Finish()
 	return nil
 }
 
-func runPolicyTest(ctx context.Context, path string, tests *report.Tests) error {
+func runPolicyTest(ctx context.Context, path string, r *report.Report) error {
 	t := &policyTest{path: path}
-	if err := t.load(ctx); err != nil {
+	hss, err := t.load(ctx)
+	if err != nil {
 		return err
 	}
-	defer t.hss.Close()
+	defer hss.Close()
 	var errs []error
 	for i := range t.Cases {
 		c := &t.Cases[i]
@@ -105,16 +103,26 @@ func runPolicyTest(ctx context.Context, path string, tests *report.Tests) error 
 			errs = append(errs, fmt.Errorf("case %q: %w", c.Name, err))
 			continue
 		}
-		tests.Add(report.TestCase{File: path, Name: c.Name, Expected: c.Expect.Verdict, Results: results, Problem: c.Expect.problem(results)})
+		failed := 0
+		for _, one := range results {
+			one.Problem = c.Expect.problem(&one)
+			one.Source, one.Line, one.Case = path, 0, c.Name
+			if one.Problem != "" {
+				failed = 1
+			}
+			r.Add(one)
+		}
+		r.Tests.Cases, r.Tests.Failed = r.Tests.Cases+1, r.Tests.Failed+failed
 	}
 	return errors.Join(errs...)
 }
 
-// load reads the file, and what its cases have in common.
-func (t *policyTest) load(ctx context.Context) error {
+// load reads the file, and what its cases have in common. The caller closes the
+// inventory.
+func (t *policyTest) load(ctx context.Context) (*inventory.Inventory, error) {
 	data, err := os.ReadFile(t.path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	value, err := (&document{text: data, line: 1}).decode()
 	if errors.Is(err, errSeveral) {
@@ -127,26 +135,32 @@ func (t *policyTest) load(ctx context.Context) error {
 		err = t.validate()
 	}
 	if err == nil {
-		t.resources, err = t.loadPolicies(ctx)
+		t.options.Resources, err = t.loadPolicies(ctx)
 	}
 	if err == nil {
-		_, err = Compile(Resources{Policies: t.resources.Policies}, CompileOptions{})
-	}
-	if err == nil {
-		t.config, err = LoadConfig(t.beside(t.Config))
+		_, err = NewChecker(Options{Resources: Resources{Policies: t.options.Resources.Policies}})
 	}
 	if err != nil {
-		return err
+		return nil, err
+	}
+	c, err := LoadConfig(t.beside(t.Config))
+	if err != nil {
+		return nil, err
+	}
+	if t.Now.IsZero() {
+		t.Now = time.Now()
 	}
 	file, err := t.loadInventory()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	t.hss, err = NewFileInventory(file, t.config)
-	return err
+	hss, err := NewFileInventory(file, c)
+	t.options.Facts, t.options.Now = hss, t.Now
+	t.options.MaxLifetime, t.options.ExemptNamespaces = time.Duration(c.MaxExceptionLifetime), c.ExemptNamespaces
+	return hss, err
 }
 
-// validate reads times and durations, and returns all that is wrong.
+// validate returns all that is wrong.
 func (t *policyTest) validate() error {
 	var errs []error
 	check := func(ok bool, format string, args ...any) {
@@ -158,11 +172,6 @@ func (t *policyTest) validate() error {
 	check(t.APIVersion == version && t.Kind == policyTestKind, "it must be a %s %s, not %q, %q", version, policyTestKind, t.APIVersion, t.Kind)
 	check((len(t.Policies) > 0) != (t.Preset != ""), "it must have either policies or preset")
 	check(t.Inventory == "" || t.Images == nil, "inventory and images exclude each other")
-	var err error
-	if t.now = time.Now(); t.Now != "" {
-		t.now, err = time.Parse(time.RFC3339, t.Now)
-	}
-	check(err == nil, "now must be a time such as 2026-11-23T12:00:00Z, not %q", t.Now)
 	check(len(t.Cases) > 0, "it has no cases")
 	for i := range t.Cases {
 		c := &t.Cases[i]
@@ -171,10 +180,6 @@ func (t *policyTest) validate() error {
 		check(len(given) == 1, "case %q must have one of image, object and file", c.Name)
 		check(c.HSS == "" || c.HSS == "Unavailable", "case %q: hss must be Unavailable or left out, not %q", c.Name, c.HSS)
 		check(slices.Contains(report.Verdicts(), c.Expect.Verdict), "case %q: expect.verdict must be Admitted, Warned, Denied or Unknown, not %q", c.Name, c.Expect.Verdict)
-		if err = nil; c.Later != "" {
-			c.later, err = time.ParseDuration(c.Later)
-		}
-		check(err == nil, "case %q: later must be a duration such as 48h, not %q", c.Name, c.Later)
 	}
 	return errors.Join(errs...)
 }
@@ -200,13 +205,13 @@ func (t *policyTest) loadPolicies(ctx context.Context) (Resources, error) {
 
 func (t *policyTest) loadInventory() (*inventoryfile.File, error) {
 	if t.Inventory != "" {
-		return inventoryfile.Load(t.beside(t.Inventory), t.now)
+		return inventoryfile.Load(t.beside(t.Inventory), t.Now)
 	}
 	data, err := json.Marshal(map[string]any{"images": t.Images})
 	if err != nil {
 		return nil, err
 	}
-	return inventoryfile.Parse(data, t.now)
+	return inventoryfile.Parse(data, t.Now)
 }
 
 func (t *policyTest) run(ctx context.Context, c *policyTestCase) ([]report.Result, error) {
@@ -214,44 +219,45 @@ func (t *policyTest) run(ctx context.Context, c *policyTestCase) ([]report.Resul
 	if err != nil {
 		return nil, err
 	}
-	o := Options{
-		Facts: t.hss, Clock: fixedClock(t.now.Add(c.later)), Namespace: c.Namespace, ExemptNamespaces: t.config.ExemptNamespaces,
+	o := t.options
+	o.Clock, o.Namespace = fixedClock(t.Now.Add(c.Later.Duration)), c.Namespace
+	o.Resources.Exceptions = slices.Concat(o.Resources.Exceptions, m.Exceptions)
+	if c.HSS != "" {
+		o.Facts = unavailable{}
 	}
 	if o.Namespaces, err = t.namespaces(c, m); err != nil {
 		return nil, err
 	}
-	resources := Resources{Policies: t.resources.Policies, Exceptions: slices.Concat(t.resources.Exceptions, m.Exceptions)}
-	if o.Rules, err = Compile(resources, CompileOptions{MaxLifetime: time.Duration(t.config.MaxExceptionLifetime), Now: t.now}); err != nil {
+	checker, err := NewChecker(o)
+	if err != nil {
 		return nil, err
 	}
-	if c.HSS != "" {
-		o.Facts = unavailable{}
-	}
-	return NewChecker(o).evaluateAll(ctx, m.Objects)
+	return checker.evaluateAll(ctx, m.Objects)
 }
 
 // namespaces returns the labels of the test's namespaces, and of those among the
 // manifests. A misspelt namespace would be one without labels, which policies may
 // not select, so it is an error.
 func (t *policyTest) namespaces(c *policyTestCase, m *Manifests) (*Namespaces, error) {
-	all := &Namespaces{Others: map[string]string{}, known: maps.Clone(t.Namespaces)}
-	all.Add(m.Namespaces)
+	all := map[string]map[string]string{}
+	maps.Copy(all, t.Namespaces)
+	maps.Copy(all, m.Namespaces)
 	names := []string{c.Namespace}
 	for i := range m.Objects {
 		names = append(names, m.Objects[i].Namespace)
 	}
 	for _, name := range names {
-		if _, known := all.known[name]; !known && name != "" && name != DefaultNamespace && t.Namespaces != nil {
-			known := strings.Join(slices.Sorted(maps.Keys(all.known)), ", ")
+		if _, known := all[name]; !known && name != "" && name != DefaultNamespace && t.Namespaces != nil {
+			known := strings.Join(slices.Sorted(maps.Keys(all)), ", ")
 			return nil, fmt.Errorf("namespace %q is not among namespaces (%s): list it there, one without labels as %[1]s: {}", name, known)
 		}
 	}
-	return all, nil
+	return &Namespaces{Known: all, Others: map[string]string{}}, nil
 }
 
 // manifests returns what a case evaluates.
 func (t *policyTest) manifests(ctx context.Context, c *policyTestCase) (m *Manifests, err error) {
-	m = &Manifests{}
+	m = newManifests()
 	switch {
 	case c.Image != "":
 		m.Objects = []Object{ImageObject(c.Image, "")}
@@ -271,24 +277,21 @@ func (t *policyTest) manifests(ctx context.Context, c *policyTestCase) (m *Manif
 	return m, nil
 }
 
-// problem returns the first difference between the results and what is expected.
-func (e *expectation) problem(results []report.Result) string {
-	for i := range results {
-		r := &results[i]
-		why := strings.Join(r.Why(), "; ")
-		if r.Verdict != e.Verdict {
-			return fmt.Sprintf("%s is %s, expected %s: %s", r.Title(), r.Verdict, e.Verdict, why)
+// problem returns the first difference between a result and what is expected.
+func (e *expectation) problem(r *report.Result) string {
+	why := strings.Join(r.Why(), "; ")
+	if r.Verdict != e.Verdict {
+		return fmt.Sprintf("%s is %s, expected %s: %s", r.Title(), r.Verdict, e.Verdict, why)
+	}
+	said := strings.Join(slices.Concat(r.Why(), []string{r.Message}, r.Warnings), "\n")
+	for _, part := range e.Says {
+		if !strings.Contains(said, part) {
+			return fmt.Sprintf("%s is %s as expected, but without saying %q: %s", r.Title(), r.Verdict, part, why)
 		}
-		said := strings.Join(slices.Concat(r.Why(), []string{r.Message}, r.Warnings), "\n")
-		for _, part := range e.Says {
-			if !strings.Contains(said, part) {
-				return fmt.Sprintf("%s is %s as expected, but without saying %q: %s", r.Title(), r.Verdict, part, why)
-			}
-		}
-		for _, part := range e.Silent {
-			if strings.Contains(said, part) {
-				return fmt.Sprintf("%s is %s as expected, but says %q", r.Title(), r.Verdict, part)
-			}
+	}
+	for _, part := range e.Silent {
+		if strings.Contains(said, part) {
+			return fmt.Sprintf("%s is %s as expected, but says %q", r.Title(), r.Verdict, part)
 		}
 	}
 	return ""

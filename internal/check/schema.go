@@ -18,6 +18,7 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	"sigs.k8s.io/yaml"
@@ -25,18 +26,22 @@ import (
 	"github.com/hssgate/hssgate/charts"
 )
 
-// readResource reads a custom resource of hssgate from a file and refuses what an
-// API server would: it validates by the CustomResourceDefinition of the chart.
-func readResource[T any](known *definitions, o *unstructured.Unstructured) (resource T, err error) {
+// readResource reads a custom resource of hssgate from a file into a list, and refuses
+// what an API server would: it validates by the CustomResourceDefinition of the chart.
+func readResource[T any](known *definitions, o *unstructured.Unstructured, list *[]T) error {
 	crd, err := known.of(o.GetKind())
 	if err != nil {
-		return resource, err
+		return err
 	}
 	if err := crd.validate(o); err != nil {
-		return resource, fmt.Errorf("%s %q is invalid: %w", o.GetKind(), o.GetName(), err)
+		return fmt.Errorf("%s %q is invalid: %w", o.GetKind(), o.GetName(), err)
 	}
-	err = fromUnstructured(o.Object, &resource)
-	return resource, err
+	var resource T
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &resource); err != nil {
+		return fmt.Errorf("decode the object: %w", err)
+	}
+	*list = append(*list, resource)
+	return nil
 }
 
 // definitions are those that have been needed, by kind: to read one takes 10 ms.

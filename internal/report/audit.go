@@ -78,7 +78,7 @@ func (a *Audit) count(r *Result) {
 // result that the policy needs, and whether an exception allows what the policy finds.
 func (r *Result) compliance(name string) (violates, lacks, excepted bool) {
 	lacks = slices.Contains(r.Unknown, name)
-	hasResult := func(f Finding) bool { return f.Check != policy.CheckUnavailable }
+	hasResult := func(f policy.Finding) bool { return f.Check != policy.CheckUnavailable }
 	for i := range r.Violations {
 		v := &r.Violations[i]
 		switch {
@@ -103,17 +103,4 @@ func (a *Audit) headline() string {
 	default:
 		return "no running pod violates a policy"
 	}
-}
-
-// text returns the counts as a table.
-func (a *Audit) text() string {
-	rows := [][]string{{"POLICY", "ENFORCEMENT", "EVALUATED", "VIOLATIONS", "UNKNOWN", "EXCEPTED"}}
-	for _, c := range a.Policies {
-		row := []string{c.Policy, string(c.Enforcement)}
-		for _, count := range []int{c.Evaluated, c.Violations, c.Unknown, c.Excepted} {
-			row = append(row, fmt.Sprint(count))
-		}
-		rows = append(rows, row)
-	}
-	return aligned(rows)
 }

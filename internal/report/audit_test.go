@@ -34,7 +34,7 @@ func audited() *report.Report {
 	violation := func(of string, effect v1alpha1.Enforcement, checks ...policy.Check) report.Violation {
 		v := report.Violation{Place: image.PlaceContainer, Name: "app", Reference: shown.Reference, Policy: of, Effect: effect, PodEffect: effect}
 		for _, check := range checks {
-			v.Findings = append(v.Findings, report.Finding{Check: check, Message: string(check)})
+			v.Findings = append(v.Findings, policy.Finding{Check: check, Message: string(check)})
 		}
 		return v
 	}

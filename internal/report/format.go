@@ -2,11 +2,13 @@ package report
 
 import (
 	"bytes"
+	"embed"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
+	"text/template"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -50,6 +52,10 @@ func (r *Report) Write(w io.Writer, o Output) error {
 	var text string
 	var err error
 	switch o {
+	case JSON:
+		text, err = asJSON(r)
+	case YAML:
+		text, err = asYAML(r)
 	case SARIF:
 		text, err = asJSON(r.sarif())
 	case JUnit:
@@ -59,24 +65,8 @@ func (r *Report) Write(w io.Writer, o Output) error {
 	case HTML:
 		text, err = r.html()
 	default:
-		text, err = asData(o, r, r.text)
+		text, err = r.table(o == WideOutput)
 	}
-	return write(w, text, err)
-}
-
-// asData returns v as JSON or YAML, or else as a text.
-func asData(o Output, v any, text func(Output) string) (string, error) {
-	switch o {
-	case JSON:
-		return asJSON(v)
-	case YAML:
-		return asYAML(v)
-	default:
-		return text(o), nil
-	}
-}
-
-func write(w io.Writer, text string, err error) error {
 	if err == nil {
 		_, err = io.WriteString(w, text)
 	}
@@ -84,6 +74,21 @@ func write(w io.Writer, text string, err error) error {
 		return fmt.Errorf("write the report: %w", err)
 	}
 	return nil
+}
+
+//go:embed templates
+var templates embed.FS
+
+// render fills a template, which escapes what its format needs escaped.
+func render(name string, data any) (string, error) {
+	functions := template.FuncMap{"md": inline, "code": code, "line": oneLine, "indented": indented, "plural": plural}
+	t, err := template.New(name).Funcs(functions).ParseFS(templates, "templates/"+name)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	err = t.Execute(&b, data)
+	return b.String(), err
 }
 
 // asJSON leaves < and > as they are, for people who read it.
@@ -143,9 +148,10 @@ func firstOf[T any](list []T, most int) part[T] {
 	return part[T]{shown, len(list) - len(shown)}
 }
 
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
+// oneLine returns a text in one line, without what could control a terminal.
+func oneLine(text any) string { return strings.Join(strings.Fields(Printable(fmt.Sprint(text))), " ") }
+
+// indented returns a text in one line after its leading blanks.
+func indented(text string) string {
+	return text[:len(text)-len(strings.TrimLeft(text, " "))] + oneLine(text)
 }

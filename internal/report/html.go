@@ -24,8 +24,6 @@ const (
 type page struct {
 	*Report
 
-	Style      template.CSS
-	Script     template.JS
 	Verdicts   []bar
 	Severities []bar
 	Worst      []worstImage
@@ -67,15 +65,7 @@ func (r *Report) html() (string, error) {
 		"capitalised": func(text string) string { return strings.ToUpper(text[:1]) + text[1:] },
 		"hostAndPath": hostAndPath,
 		"objects":     func(v *pageViolation) part[string] { return firstOf(v.Objects, maxPageObjects) },
-	}).ParseFS(templates, "templates/report.html.tmpl")
-	if err != nil {
-		return "", err
-	}
-	style, err := templates.ReadFile("templates/style.css")
-	if err != nil {
-		return "", err
-	}
-	script, err := templates.ReadFile("templates/script.js")
+	}).ParseFS(templates, "templates/report.html.tmpl", "templates/style.css", "templates/script.js")
 	if err != nil {
 		return "", err
 	}
@@ -83,8 +73,7 @@ func (r *Report) html() (string, error) {
 	results, images := slices.Concat(bad, good), r.images()
 	var b strings.Builder
 	err = t.Execute(&b, &page{
-		Report: r, Style: template.CSS(style), Script: template.JS(script), //nolint:gosec // hssgate's own files
-		Verdicts: r.verdictBars(), Severities: severityBars(images), Worst: r.worstImages(images), Listed: r.listedImages(maxPageVulnerabilities),
+		Report: r, Verdicts: r.verdictBars(), Severities: severityBars(images), Worst: r.worstImages(images), Listed: r.listedImages(maxPageVulnerabilities),
 		Namespaces: byNamespace(results), Rows: firstOf(results, maxPageRows),
 	})
 	return Printable(b.String()), err

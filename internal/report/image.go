@@ -56,25 +56,11 @@ type ListedImage struct {
 	Reference string `json:"reference"`
 	// Counted is the number that HSS counts, Listed those that HSS lists, the worst
 	// first.
-	Counted int             `json:"counted"`
-	Listed  []Vulnerability `json:"listed,omitempty"`
+	Counted int                    `json:"counted"`
+	Listed  []policy.Vulnerability `json:"listed,omitempty"`
 	// Unlisted is the reason why they are not known one by one.
 	Unlisted string `json:"unlisted,omitempty"`
 }
-
-// Vulnerability is a vulnerability that HSS found.
-type Vulnerability struct {
-	ID       string            `json:"id"`
-	Severity v1alpha1.Severity `json:"severity"`
-	Package  string            `json:"package,omitempty"`
-	// Installed is the package's version.
-	Installed string `json:"installed,omitempty"`
-	// Fix is the version or the step that fixes it; empty: none.
-	Fix string `json:"fix,omitempty"`
-}
-
-// FixText returns the fix in words.
-func (v Vulnerability) FixText() string { return cmp.Or(v.Fix, "no fix") }
 
 // NewImage returns a use of an image with what HSS knows of it at a time. Facts are
 // nil if it was not looked up.
@@ -113,11 +99,8 @@ func NewImage(use image.Use, f *policy.Facts, now time.Time) Image {
 	}
 	i.Known = i.describe(f.Records, now)
 	if unlisted := f.Unlisted(); len(found) > 0 || unlisted != "" {
-		i.Listed = &ListedImage{Reference: i.Reference, Counted: number(i.Vulnerabilities), Unlisted: unlisted}
-	}
-	slices.SortFunc(found, policy.CompareVulnerabilities)
-	for _, v := range slices.Compact(found) {
-		i.Listed.Listed = append(i.Listed.Listed, Vulnerability(v))
+		slices.SortFunc(found, policy.CompareVulnerabilities)
+		i.Listed = &ListedImage{Reference: i.Reference, Counted: number(i.Vulnerabilities), Listed: slices.Compact(found), Unlisted: unlisted}
 	}
 	return i
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/internal/report"
+	"github.com/hssgate/hssgate/policy"
 )
 
 // evil is a text that whoever writes a manifest may put anywhere. EVIL begins a
@@ -21,11 +22,11 @@ func injected(explained bool) *report.Report {
 	r := &report.Report{Subject: evil, Version: "v1", Policies: []string{evil}, Problems: []report.Problem{problem, {Message: evil}}, Skipped: []report.Problem{problem}}
 	for _, verdict := range report.Verdicts() {
 		one := report.Image{Place: image.PlaceContainer, Name: evil, Reference: evil, State: report.Found, Known: evil}
-		one.Listed = &report.ListedImage{Reference: evil, Counted: 1, Listed: []report.Vulnerability{{ID: evil, Severity: evil, Package: evil, Installed: evil, Fix: evil}}}
+		one.Listed = &report.ListedImage{Reference: evil, Counted: 1, Listed: []policy.Vulnerability{{ID: evil, Severity: evil, Package: evil, Installed: evil, Fix: evil}}}
 		result := report.Result{
 			Source: evil, Namespace: evil, Kind: evil, Name: evil, Owner: evil, Verdict: verdict, Images: []report.Image{one}, Policies: []string{evil}, Message: evil,
 			Warnings:   []string{evil},
-			Violations: []report.Violation{{Place: image.PlaceContainer, Name: evil, Reference: evil, Policy: evil, Effect: "Deny", PodEffect: "Deny", Findings: []report.Finding{{Check: "severityLevel", Message: evil}}}},
+			Violations: []report.Violation{{Place: image.PlaceContainer, Name: evil, Reference: evil, Policy: evil, Effect: "Deny", PodEffect: "Deny", Findings: []policy.Finding{{Check: "severityLevel", Message: evil}}}},
 		}
 		if explained {
 			result.Explanation = []string{evil, "  " + evil}
@@ -43,10 +44,12 @@ func TestNoTextStepsOutOfItsPlace(t *testing.T) {
 		written[string(output)] = writtenAs(t, injected(false), output)
 	}
 	written["explained table"] = writtenAs(t, injected(true), report.TableOutput)
-	tests := &report.Tests{Problems: []report.Problem{{Source: evil, Message: evil}}}
-	tests.Add(report.TestCase{File: evil, Name: evil, Expected: report.Denied, Results: injected(false).Results, Problem: evil})
-	changes := &report.Changes{Subject: evil, Problems: tests.Problems, Skipped: tests.Problems}
-	changes.Add(&report.Result{Verdict: report.Admitted}, &injected(false).Results[0])
+	tests, changes := injected(false), injected(false)
+	tests.Tests, changes.Changes = &report.Tests{}, &report.Changes{}
+	for i := range tests.Results {
+		tests.Results[i].Case, tests.Results[i].Problem = evil, evil
+		changes.Results[i].Before, changes.Results[i].Was = report.Admitted, []string{evil}
+	}
 	for _, output := range report.ChangeOutputs() {
 		written["tests "+string(output)], written["changes "+string(output)] = writtenAs(t, tests, output), writtenAs(t, changes, output)
 	}

@@ -98,11 +98,7 @@ func TestEveryJUnitCaseHasANameOfItsOwn(t *testing.T) {
 	if diff := cmp.Diff(want, readJUnit(t, writtenAs(t, r, report.JUnit))); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	tests := &report.Tests{
-		Cases:    []report.TestCase{{File: "a.yaml", Name: "same"}, {File: "a.yaml", Name: "same", Problem: "it is not"}},
-		Problems: []report.Problem{{Source: "b.yaml", Message: "x"}, {Source: "b.yaml", Message: "y"}},
-	}
-	if diff := cmp.Diff([]string{"a.yaml: same", "a.yaml: same (2)", "b.yaml: is read", "b.yaml: is read (2)"}, readJUnit(t, writtenAs(t, tests, report.JUnit))); diff != "" {
+	if diff := cmp.Diff([]string{"Image: same <b>", "Image: same <b> in a.yaml", "gone.yaml: is read"}, readJUnit(t, writtenAs(t, tested(), report.JUnit))); diff != "" {
 		t.Errorf("of a policy test (-want +got):\n%s", diff)
 	}
 }

@@ -1,14 +1,10 @@
 package report
 
 import (
-	"embed"
-	"fmt"
 	"strings"
-	"text/template"
-)
 
-//go:embed templates
-var templates embed.FS
+	"github.com/hssgate/hssgate/policy"
+)
 
 // maxMarkdownRows bounds a table: code hosts cut long comments.
 const maxMarkdownRows = 200
@@ -17,7 +13,7 @@ const maxMarkdownRows = 200
 type listed struct {
 	*ListedImage
 
-	Rows part[Vulnerability]
+	Rows part[policy.Vulnerability]
 }
 
 // listedImages returns the worst images with the worst of their vulnerabilities.
@@ -33,22 +29,16 @@ func (r *Report) listedImages(maxRows int) part[listed] {
 // markdown returns a comment for a pull request: first the violations, then the
 // rest, folded.
 func (r *Report) markdown() (string, error) {
-	t, err := template.New("report.md.tmpl").Funcs(template.FuncMap{"md": inline, "code": code}).ParseFS(templates, "templates/report.md.tmpl")
-	if err != nil {
-		return "", err
-	}
 	bad, good := r.sorted()
-	symbol := map[Verdict]string{Denied: "❌", Unknown: "❔", Warned: "⚠️", Admitted: "✅"}[r.outcome()]
+	symbol := map[Verdict]string{Denied: "❌", Unknown: "❔", Warned: "⚠️", Admitted: "✅"}[r.Outcome()]
 	if len(r.Skipped) > 0 && symbol == "✅" {
 		symbol = "⚠️"
 	}
-	var b strings.Builder
-	err = t.Execute(&b, map[string]any{
+	return render("report.md.tmpl", map[string]any{
 		"Report": r, "Symbol": symbol, "Listed": r.listedImages(maxListedRows),
 		"Bad": firstOf(bad, maxMarkdownRows), "Good": firstOf(good, maxMarkdownRows), "GoodCount": plural(len(good), "result", "results"),
 		"Policies": strings.Join(r.Policies, ", "),
 	})
-	return b.String(), err
 }
 
 // inline returns a text that Markdown shows as it is, in one line.
@@ -56,7 +46,7 @@ func inline(v any) string {
 	escape := strings.NewReplacer(
 		"\\", "\\\\", "|", "\\|", "<", "&lt;", ">", "&gt;", "&", "&amp;", "*", "\\*", "_", "\\_", "`", "\\`", "[", "\\[", "]", "\\]", "~", "\\~", "$", "\\$", "@", "@\u200b",
 	)
-	return escape.Replace(oneLine(fmt.Sprint(v)))
+	return escape.Replace(oneLine(v))
 }
 
 // code returns a text as code in a table of Markdown.

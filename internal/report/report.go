@@ -7,11 +7,13 @@ package report
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
 
-// Report is the result of checking objects and images.
+// Report is the result of checking objects and images, of comparing policies, or of
+// testing them.
 type Report struct {
 	// Subject describes what was checked.
 	Subject string    `json:"subject"`
@@ -21,8 +23,11 @@ type Report struct {
 	// Policies are the names of those in force.
 	Policies []string `json:"policies"`
 	Summary  Summary  `json:"summary"`
-	// Audit counts running pods; nil for any other check.
+	// Audit counts running pods, Changes the verdicts that other policies change, and
+	// Tests the cases of tests; each is nil for any other report.
 	Audit   *Audit   `json:"audit,omitempty"`
+	Changes *Changes `json:"changes,omitempty"`
+	Tests   *Tests   `json:"tests,omitempty"`
 	Results []Result `json:"results"`
 	// Vulnerabilities are those of images for which they were looked up, the worst
 	// image first.
@@ -35,22 +40,6 @@ type Report struct {
 	Strict  bool      `json:"strict,omitempty"`
 
 	alike map[string]int // places in Results by likeness
-}
-
-// Summary counts objects by verdict.
-type Summary struct {
-	// Objects are the pods and workloads, Images the different images they name.
-	Objects  int `json:"objects"`
-	Images   int `json:"images"`
-	Admitted int `json:"admitted"`
-	// Warned are those that are admitted with a warning.
-	Warned  int `json:"warned"`
-	Denied  int `json:"denied"`
-	Unknown int `json:"unknown"`
-	// PodsDenied are those that are not denied themselves, but whose pods would be.
-	PodsDenied int `json:"podsDenied"`
-	// Audited are those of the admitted that violate a policy that only audits.
-	Audited int `json:"audited"`
 }
 
 // Problem is something that could not be read.
@@ -93,26 +82,6 @@ func (r *Report) Add(one Result) {
 	r.Results = append(r.Results, one)
 }
 
-func (s *Summary) count(r *Result) {
-	s.Objects++
-	if r.deniesPods() {
-		s.PodsDenied++
-	}
-	switch r.Verdict {
-	case Admitted:
-		s.Admitted++
-		if len(r.Violations) > 0 {
-			s.Audited++
-		}
-	case Warned:
-		s.Warned++
-	case Denied:
-		s.Denied++
-	default:
-		s.Unknown++
-	}
-}
-
 // Finish counts the images and collects their vulnerabilities. It must be called
 // after the last Add.
 func (r *Report) Finish() {
@@ -137,66 +106,7 @@ func (r *Report) images() []*Image {
 			}
 		}
 	}
-	images := make([]*Image, 0, len(byReference))
-	for _, one := range byReference {
-		images = append(images, one)
-	}
-	slices.SortFunc(images, compareImages)
-	return images
-}
-
-// Denials describes how many objects, or pods of objects, would be denied; empty:
-// none.
-func (s *Summary) Denials() string {
-	switch {
-	case s.Denied > 0 && s.PodsDenied > 0:
-		return fmt.Sprintf("%d of %d would be denied, and the pods of %d more", s.Denied, s.Objects, s.PodsDenied)
-	case s.Denied > 0:
-		return fmt.Sprintf("%d of %d would be denied", s.Denied, s.Objects)
-	case s.PodsDenied > 0:
-		return fmt.Sprintf("the pods of %d of %d would be denied", s.PodsDenied, s.Objects)
-	default:
-		return ""
-	}
-}
-
-// outcome returns the verdict on the whole: the worst one. In an audit a violation
-// counts as a denial, whatever the policy's enforcement.
-func (r *Report) outcome() Verdict {
-	s := &r.Summary
-	denied, unknown := s.Denied+s.PodsDenied > 0, s.Unknown > 0
-	if r.Audit != nil {
-		denied, unknown = r.Audit.Violating > 0, r.Audit.Unknown > 0
-	}
-	switch {
-	case denied:
-		return Denied
-	case unknown || len(r.Problems) > 0 || r.Strict && len(r.Skipped) > 0:
-		return Unknown
-	case s.Warned > 0:
-		return Warned
-	default:
-		return Admitted
-	}
-}
-
-// Headline describes the result in a few words.
-func (r *Report) Headline() string {
-	outcome := r.outcome()
-	switch {
-	case r.Audit != nil:
-		return r.Audit.headline()
-	case outcome == Denied:
-		return r.Summary.Denials()
-	case outcome == Unknown:
-		return "not everything could be evaluated"
-	case len(r.Skipped) > 0:
-		return fmt.Sprintf("%d admitted, %d skipped", r.Summary.Objects, len(r.Skipped))
-	case outcome == Warned:
-		return fmt.Sprintf("all admitted, %d with a warning", r.Summary.Warned)
-	default:
-		return fmt.Sprintf("all %d admitted", r.Summary.Objects)
-	}
+	return slices.SortedFunc(maps.Values(byReference), compareImages)
 }
 
 // sorted returns the results that violate a policy or are unknown, the worst

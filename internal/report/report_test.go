@@ -3,10 +3,8 @@ package report_test
 import (
 	"encoding/json"
 	"flag"
-	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +37,7 @@ func everything() *report.Report {
 		Place: image.PlaceContainer, Name: "app", Reference: host + "/prod/high:1.0", Line: 9, State: report.Found,
 		Known: "severity High, 111 vulnerabilities", Severity: v1alpha1.SeverityHigh, Vulnerabilities: new(111), MaliciousFiles: new(1), UnsafeSettings: new(3),
 	}
-	high.Listed = &report.ListedImage{Reference: high.Reference, Counted: 111, Listed: []report.Vulnerability{
+	high.Listed = &report.ListedImage{Reference: high.Reference, Counted: 111, Listed: []policy.Vulnerability{
 		{ID: "CVE-2024-1111", Severity: "High", Package: "openssl", Installed: "1.1.1k", Fix: "1.1.1n"},
 		{ID: "CVE-2024-2222<b>", Severity: "Odd|", Package: "busy\x1b[31mbox", Installed: "1.36\u202e", Fix: ""},
 		{ID: "RHSA-2022:4991", Severity: "Low", Package: "xz-libs", Installed: "5.2.4-3.el8", Fix: "To upgrade the affected software"},
@@ -56,7 +54,7 @@ func everything() *report.Report {
 	violation := func(effect, onPod v1alpha1.Enforcement) report.Violation {
 		return report.Violation{
 			Place: image.PlaceContainer, Name: "app", Reference: high.Reference, Policy: "production", Effect: effect, PodEffect: onPod,
-			Findings: []report.Finding{
+			Findings: []policy.Finding{
 				{Check: policy.CheckSeverityLevel, Message: "severity High, allowed Medium"},
 				{Check: policy.CheckVulnerabilities, Message: "111 vulnerabilities, allowed 0"},
 			},
@@ -70,7 +68,7 @@ func everything() *report.Report {
 		{Namespace: "shop", Kind: "Pod", Name: "api-2", Owner: "ReplicaSet/api", Verdict: report.Admitted, Images: []report.Image{clean}, Policies: []string{"production"}},
 		{Namespace: "dev", Kind: "Pod", Name: "try", Verdict: report.Admitted, Images: []report.Image{high, poor}, Policies: []string{"audit"}, Violations: []report.Violation{violation("Audit", "Audit")}},
 		{Namespace: "dev", Kind: "Pod", Name: "away", Verdict: report.Unknown, Images: []report.Image{away}, Policies: []string{"audit"}},
-		{Kind: "Image", Name: "Upper|*_`<x>", Verdict: report.Denied, Images: []report.Image{{Place: image.PlaceContainer, Name: "image", Reference: "Upper|*_`<x>", State: report.Invalid, Known: "not an image reference"}}, Policies: []string{"production"}, Message: "no", Violations: []report.Violation{{Place: image.PlaceContainer, Name: "image", Reference: `"Upper|*_<x>"`, Policy: "production", Effect: "Deny", PodEffect: "Deny", Findings: []report.Finding{{Check: gate.CheckReference, Message: "invalid\x1b[31m image reference"}}}}},
+		{Kind: "Image", Name: "Upper|*_`<x>", Verdict: report.Denied, Images: []report.Image{{Place: image.PlaceContainer, Name: "image", Reference: "Upper|*_`<x>", State: report.Invalid, Known: "not an image reference"}}, Policies: []string{"production"}, Message: "no", Violations: []report.Violation{{Place: image.PlaceContainer, Name: "image", Reference: `"Upper|*_<x>"`, Policy: "production", Effect: "Deny", PodEffect: "Deny", Findings: []policy.Finding{{Check: gate.CheckReference, Message: "invalid\x1b[31m image reference"}}}}},
 	} {
 		r.Add(one)
 	}
@@ -78,12 +76,7 @@ func everything() *report.Report {
 	return r
 }
 
-// writer is a report, of any kind.
-type writer interface {
-	Write(w io.Writer, o report.Output) error
-}
-
-func writtenAs(t *testing.T, r writer, o report.Output) string {
+func writtenAs(t *testing.T, r *report.Report, o report.Output) string {
 	t.Helper()
 	var b strings.Builder
 	if err := r.Write(&b, o); err != nil {
@@ -92,33 +85,18 @@ func writtenAs(t *testing.T, r writer, o report.Output) string {
 	return b.String()
 }
 
-func TestARuleOfSARIFNamesAnyCheck(t *testing.T) {
-	t.Parallel()
-	r := &report.Report{}
-	r.Add(report.Result{Kind: "Pod", Name: "a", Violations: []report.Violation{{Findings: []report.Finding{{Check: "digest"}, {Check: "imageAge"}}}}})
-	var log struct {
-		Runs []struct {
-			Tool struct {
-				Driver struct{ Rules []struct{ ID string } }
-			}
-			Results []struct{ RuleID string }
-		}
-	}
-	if err := json.Unmarshal([]byte(writtenAs(t, r, report.SARIF)), &log); err != nil {
-		t.Fatal(err)
-	}
-	for _, result := range log.Runs[0].Results {
-		if !slices.ContainsFunc(log.Runs[0].Tool.Driver.Rules, func(r struct{ ID string }) bool { return r.ID == result.RuleID }) {
-			t.Errorf("there is no rule %s", result.RuleID)
-		}
-	}
-}
-
 // TestFormats compares every format with a file that a person has read.
 func TestFormats(t *testing.T) {
 	t.Parallel()
-	for name, r := range map[string]*report.Report{"everything": everything(), "audit": audited()} {
-		for _, output := range report.Outputs() {
+	for name, r := range map[string]*report.Report{"everything": everything(), "audit": audited(), "changes": changed(), "tests": tested()} {
+		outputs := report.Outputs()
+		switch {
+		case r.Changes != nil:
+			outputs = report.ChangeOutputs()
+		case r.Tests != nil:
+			outputs = report.TestOutputs()
+		}
+		for _, output := range outputs {
 			t.Run(name+" as "+string(output), func(t *testing.T) {
 				t.Parallel()
 				got := writtenAs(t, r, output)
@@ -169,7 +147,7 @@ func TestTheHeadlineNamesTheWorst(t *testing.T) {
 		"nothing":                        {report.Report{}, "all 0 admitted ✅"},
 		"only admitted":                  {report.Report{Summary: report.Summary{Objects: 9, Admitted: 9}}, "all 9 admitted ✅"},
 		"a warning":                      {report.Report{Summary: report.Summary{Admitted: 9, Warned: 1}}, "all admitted, 1 with a warning ⚠️"},
-		"an unknown verdict":             {report.Report{Summary: report.Summary{Warned: 9, Unknown: 1}}, "not everything could be evaluated ❔"},
+		"an unknown verdict":             {report.Report{Summary: report.Summary{Objects: 10, Warned: 9, Unknown: 1}}, "1 of 10 could not be evaluated: HSS is unreachable ❔"},
 		"something unread":               {report.Report{Summary: report.Summary{Warned: 9}, Problems: problem}, "not everything could be evaluated ❔"},
 		"something skipped":              {report.Report{Skipped: problem}, "0 admitted, 1 skipped ⚠️"},
 		"something skipped, if strict":   {report.Report{Skipped: problem, Strict: true}, "not everything could be evaluated ❔"},
@@ -178,8 +156,8 @@ func TestTheHeadlineNamesTheWorst(t *testing.T) {
 		"denials of both":                {report.Report{Summary: report.Summary{Objects: 2, Denied: 1, PodsDenied: 1}}, "1 of 2 would be denied, and the pods of 1 more ❌"},
 		"an audit without a violation":   {report.Report{Audit: &report.Audit{Pods: 5}}, "no running pod violates a policy ✅"},
 		"an audit with something unread": {report.Report{Audit: &report.Audit{Pods: 5}, Problems: problem}, "no running pod violates a policy ❔"},
-		"an audit with an unknown pod":   {report.Report{Audit: &report.Audit{Pods: 5, Unknown: 1}}, "1 of 5 running pods could not be evaluated ❔"},
-		"an audit with mere warnings":    {report.Report{Audit: &report.Audit{Pods: 5, Violating: 2, Unknown: 1}, Summary: report.Summary{Warned: 2}}, "2 of 5 running pods violate a policy ❌"},
+		"an audit with an unknown pod":   {report.Report{Audit: &report.Audit{Pods: 5, Unknown: 1}, Summary: report.Summary{Unknown: 1}}, "1 of 5 running pods could not be evaluated ❔"},
+		"an audit with mere warnings":    {report.Report{Audit: &report.Audit{Pods: 5, Violating: 2, Unknown: 1}, Summary: report.Summary{Warned: 2}}, "2 of 5 running pods violate a policy ⚠️"},
 	}
 	for name, tt := range tests {
 		got, _, _ := strings.Cut(writtenAs(t, &tt.report, report.Markdown), "\n")
@@ -247,14 +225,13 @@ func TestWhatHSSKnowsIsDescribed(t *testing.T) {
 
 func TestATableLeavesOutTheHostOfMostImages(t *testing.T) {
 	t.Parallel()
-	table := &report.Table{Rows: []report.Row{{Verdict: "Denied", Images: []report.Image{
+	r := &report.Report{Results: []report.Result{{Verdict: report.Denied, Images: []report.Image{
 		{Reference: "UPPER/Case:1", State: report.Invalid}, {Reference: "UPPER/Other:1", State: report.Invalid}, {Reference: "a.example.com/app:1", State: report.Found},
 	}}}}
-	if got := table.String(); !strings.Contains(got, " UPPER/Case:1") || !strings.Contains(got, " app:1") || !strings.HasSuffix(got, "Images shown without a registry are from a.example.com.\n") {
+	if got := writtenAs(t, r, report.TableOutput); !strings.Contains(got, " UPPER/Case:1") || !strings.Contains(got, " app:1") || !strings.HasSuffix(got, "Images shown without a registry are from a.example.com.\n") {
 		t.Errorf("got\n%s", got)
 	}
-	table.Output = report.WideOutput
-	if got := table.String(); !strings.Contains(got, " a.example.com/app:1") {
+	if got := writtenAs(t, r, report.WideOutput); !strings.Contains(got, " a.example.com/app:1") {
 		t.Errorf("got\n%s", got)
 	}
 }

@@ -53,6 +53,15 @@ type Result struct {
 	Warnings []string `json:"warnings,omitempty"`
 	// Explanation explains the verdict step by step. Optional.
 	Explanation []string `json:"explanation,omitempty"`
+
+	// Before is the verdict by the policies before, if that differs, and Was holds its
+	// reasons.
+	Before Verdict  `json:"before,omitempty"`
+	Was    []string `json:"was,omitempty"`
+	// Case is the name of the test's case that the object is of, and Problem what is
+	// not as it expects.
+	Case    string `json:"case,omitempty"`
+	Problem string `json:"problem,omitempty"`
 }
 
 // Violation is what one policy finds in one use of an image.
@@ -64,13 +73,7 @@ type Violation struct {
 	// Effect is the effect on the object, PodEffect the one on its pods.
 	Effect    v1alpha1.Enforcement `json:"effect"`
 	PodEffect v1alpha1.Enforcement `json:"podEffect"`
-	Findings  []Finding            `json:"findings"`
-}
-
-// Finding is one reason why an image does not pass.
-type Finding struct {
-	Check   policy.Check `json:"check"`
-	Message string       `json:"message"`
+	Findings  []policy.Finding     `json:"findings"`
 }
 
 // NewResult returns the result of a decision about an object with these images.
@@ -81,14 +84,9 @@ func NewResult(d *gate.Decision, images []Image) Result {
 	}
 	for i := range d.Violations {
 		v := &d.Violations[i]
-		one := Violation{
-			Place: v.Use.Place, Name: v.Use.Name, Reference: v.Reference, Policy: v.Policy,
-			Effect: v.Effect, PodEffect: v.PodEffect,
-		}
-		for _, f := range v.Findings {
-			one.Findings = append(one.Findings, Finding{Check: f.Check, Message: f.Message})
-		}
-		r.Violations = append(r.Violations, one)
+		r.Violations = append(r.Violations, Violation{
+			Place: v.Use.Place, Name: v.Use.Name, Reference: v.Reference, Policy: v.Policy, Effect: v.Effect, PodEffect: v.PodEffect, Findings: v.Findings,
+		})
 	}
 	r.Verdict = r.verdict(d.Outcome)
 	return r
@@ -113,6 +111,9 @@ func (r *Result) verdict(o gate.Outcome) Verdict {
 // passes reports whether the object is admitted without a violation.
 func (r *Result) passes() bool { return r.Verdict == Admitted && len(r.Violations) == 0 }
 
+// denied reports whether the object or its pods are denied.
+func (r *Result) denied() bool { return r.Verdict == Denied || r.deniesPods() }
+
 // deniesPods reports whether the object is admitted though its pods would be denied.
 func (r *Result) deniesPods() bool {
 	return r.Verdict != Denied && slices.ContainsFunc(r.Violations, func(v Violation) bool { return v.deniesPods() })
@@ -125,7 +126,7 @@ func (v *Violation) deniesPods() bool {
 
 // likeness returns a key that is the same for pods that differ only by name.
 func (r *Result) likeness() string {
-	key, err := json.Marshal([]any{r.Source, r.Namespace, r.Kind, r.Owner, r.Verdict, r.Images, r.Policies, r.Violations})
+	key, err := json.Marshal([]any{r.Source, r.Namespace, r.Kind, r.Owner, r.Verdict, r.Images, r.Policies, r.Violations, r.Before, r.Case})
 	if err != nil { // can't happen: all of it has a form in JSON
 		return r.Namespace + "/" + r.Name
 	}
@@ -135,24 +136,31 @@ func (r *Result) likeness() string {
 // names returns the names of all objects that the result is of.
 func (r *Result) names() []string { return slices.Concat([]string{r.Name}, r.Alike) }
 
-// Title returns the object's kind and name, or the owner of pods and their number.
+// Title returns the name of the test's case, the object's kind and name, or the owner
+// of pods and their number.
 func (r *Result) Title() string {
-	if r.Owner != "" && r.Kind == "Pod" {
+	switch {
+	case r.Case != "":
+		return r.Case
+	case r.Owner != "" && r.Kind == "Pod":
 		return fmt.Sprintf("%s (%s)", r.Owner, plural(1+len(r.Alike), "pod", "pods"))
+	default:
+		return strings.TrimPrefix(r.Kind+"/"+r.Name, "/")
 	}
-	return strings.TrimPrefix(r.Kind+"/"+r.Name, "/")
 }
 
-// FullTitle returns the title with the namespace, if the object has one.
+// FullTitle returns the title with the namespace, or the file of the test, if there
+// is one.
 func (r *Result) FullTitle() string {
-	if r.Namespace == "" {
-		return r.Title()
+	where := r.Namespace
+	if r.Case != "" {
+		where = r.Source
 	}
-	return r.Namespace + ": " + r.Title()
+	return strings.TrimPrefix(where+": "+r.Title(), ": ")
 }
 
-// Why returns the reasons of the verdict in a few words each. It leaves out what a
-// table shows in other columns.
+// Why returns the reasons of the verdict in a few words each, or what is not as a test
+// expects. It leaves out what a table shows in other columns.
 func (r *Result) Why() []string {
 	reasons := make([]string, 0, len(r.Violations))
 	for i := range r.Violations {
@@ -164,6 +172,8 @@ func (r *Result) Why() []string {
 		}
 	}
 	switch {
+	case r.Problem != "":
+		return []string{r.Problem}
 	case len(reasons) > 0:
 		return reasons
 	case r.Verdict == Unknown:

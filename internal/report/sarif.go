@@ -77,7 +77,7 @@ func (r *Report) invocation() object {
 	return i
 }
 
-func (r *Result) sarif(v *Violation, f Finding) object {
+func (r *Result) sarif(v *Violation, f policy.Finding) object {
 	name := strings.TrimPrefix(r.Namespace+"/"+cmp.Or(r.Owner, r.Name), "/")
 	line, properties := r.Line, object{"policy": v.Policy, "image": v.Reference, "effect": v.Effect}
 	for i := range r.Images {

@@ -9,6 +9,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/hssgate/hssgate/internal/report"
+	"github.com/hssgate/hssgate/policy"
 )
 
 func schema(t *testing.T) *jsonschema.Schema {
@@ -38,9 +39,9 @@ func violated(source string, line int) report.Result {
 		Verdict: report.Denied, Message: "pod denied\n<b>&\x1b", Policies: []string{"p"},
 		Images: []report.Image{{Place: "container", Name: "app", Reference: "h.io/a:1", Line: line + 3, State: report.Found, Known: "severity High"}},
 		Violations: []report.Violation{
-			{Place: "container", Name: "app", Reference: "h.io/a:1", Policy: "p", Effect: "Deny", PodEffect: "Deny", Findings: []report.Finding{{Check: "severityLevel", Message: "severity High, allowed Medium"}, {Check: "digest", Message: "认证失败"}}},
-			{Place: "image volume", Name: "v", Reference: "\"?\"", Policy: "p", Effect: "Warn", PodEffect: "Deny", Findings: []report.Finding{{Check: "reference", Message: "invalid"}}},
-			{Place: "container", Name: "app", Reference: "h.io/a:1", Policy: "q", Effect: "Audit", PodEffect: "Audit", Findings: []report.Finding{{Check: "notFound", Message: "HSS has no such image"}}},
+			{Place: "container", Name: "app", Reference: "h.io/a:1", Policy: "p", Effect: "Deny", PodEffect: "Deny", Findings: []policy.Finding{{Check: "severityLevel", Message: "severity High, allowed Medium"}, {Check: "digest", Message: "认证失败"}}},
+			{Place: "image volume", Name: "v", Reference: "\"?\"", Policy: "p", Effect: "Warn", PodEffect: "Deny", Findings: []policy.Finding{{Check: "reference", Message: "invalid"}}},
+			{Place: "container", Name: "app", Reference: "h.io/a:1", Policy: "q", Effect: "Audit", PodEffect: "Audit", Findings: []policy.Finding{{Check: "notFound", Message: "HSS has no such image"}}},
 		},
 	}
 }

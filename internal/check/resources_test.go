@@ -41,7 +41,7 @@ func TestPresetsAreThoseOfTheChart(t *testing.T) {
 		if diff := cmp.Diff(want.Policies[0].Spec, got.Policies[0].Spec); diff != "" {
 			t.Errorf("%s (-chart +binary):\n%s", one[1], diff)
 		}
-		if _, err := check.Compile(got, check.CompileOptions{}); err != nil || got.Policies[0].Name != one[1] {
+		if _, err := check.NewChecker(check.Options{Resources: got}); err != nil || got.Policies[0].Name != one[1] {
 			t.Errorf("%s: named %q, %v", one[1], got.Policies[0].Name, err)
 		}
 	}
@@ -80,8 +80,12 @@ func TestPoliciesAreLoadedOrRefused(t *testing.T) {
 			}
 			continue
 		}
-		rules, invalid := check.Compile(loaded, check.CompileOptions{})
-		if diff := cmp.Diff(tt.names, rules.Names()); diff != "" || err != nil || invalid != nil {
+		c, invalid := check.NewChecker(check.Options{Resources: loaded})
+		var names []string
+		for _, p := range c.Policies() {
+			names = append(names, p.Name())
+		}
+		if diff := cmp.Diff(tt.names, names); diff != "" || err != nil || invalid != nil {
 			t.Errorf("%s: %v, %v (-want +got):\n%s", name, err, invalid, diff)
 		}
 	}
@@ -103,11 +107,10 @@ func TestAnInvalidPolicyFailsClosed(t *testing.T) {
 	t.Parallel()
 	p := v1alpha1.ImageScanPolicy{}
 	p.Name, p.Spec.Require.Expressions = "bad", []v1alpha1.Expression{{Expression: "image."}}
-	compiled, err := check.Compile(check.Resources{Policies: []v1alpha1.ImageScanPolicy{p}}, check.CompileOptions{})
-	if err == nil || !strings.Contains(err.Error(), `policy "bad" is invalid`) {
+	if _, err := check.NewChecker(check.Options{Resources: by(p)}); err == nil || !strings.Contains(err.Error(), `policy "bad" is invalid`) {
 		t.Fatalf("got %v", err)
 	}
-	r := checkObjects(t, check.Options{Facts: &facts{}, Rules: compiled}, []check.Object{check.ImageObject("h.io/n0:1", "")})
+	r := checkObjects(t, check.Options{Facts: &facts{}, Resources: by(p)}, []check.Object{check.ImageObject("h.io/n0:1", "")})
 	if r.Summary.Denied != 1 {
 		t.Errorf("got %+v", r.Summary)
 	}
@@ -132,12 +135,12 @@ func TestTheLastExceptionOfANameCounts(t *testing.T) {
 		"of another namespace":                       {exception("other", "h.io/n2", time.Hour), "1"},
 		"that the API server would refuse to create": {exception("", "h.io/n2", 100*time.Hour), "1"},
 	} {
-		r := check.Resources{Policies: []v1alpha1.ImageScanPolicy{noVulnerabilities("")}, Exceptions: []v1alpha1.ImageScanException{live, tt.file}}
-		rules, _ := check.Compile(r, check.CompileOptions{Namespace: "shop", MaxLifetime: 24 * time.Hour, Now: now})
+		o := check.Options{Facts: &facts{}, Resources: by(noVulnerabilities("")), Namespace: "shop", MaxLifetime: 24 * time.Hour, Now: now}
+		o.Resources.Exceptions = []v1alpha1.ImageScanException{live, tt.file}
 		excepted := ""
 		for _, number := range []string{"1", "2"} {
 			objects := []check.Object{check.ImageObject("h.io/n"+number+":1", "shop")}
-			if checkObjects(t, check.Options{Facts: &facts{}, Rules: rules}, objects).Results[0].Verdict == report.Warned {
+			if checkObjects(t, o, objects).Results[0].Verdict == report.Warned {
 				excepted += number
 			}
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -28,68 +27,41 @@ type Resources struct {
 	definitions definitions
 }
 
-// Rules are compiled policies and exceptions. They don't change.
-type Rules struct {
-	policies   []*policy.Policy
-	exceptions map[string][]*policy.Exception // by namespace
-}
-
-// Policies returns the policies in the order of their names.
-func (r *Rules) Policies() []*policy.Policy { return r.policies }
-
-// Exceptions returns the exceptions of a namespace.
-func (r *Rules) Exceptions(namespace string) []*policy.Exception { return r.exceptions[namespace] }
-
-// Names returns the policies' names.
-func (r *Rules) Names() []string {
-	names := make([]string, len(r.policies))
-	for i, p := range r.policies {
-		names[i] = p.Name()
-	}
-	return names
-}
-
-// CompileOptions are for exceptions. One that no API server has seen counts as if it
-// were created at the time Now.
-type CompileOptions struct {
-	// Namespace is that of exceptions that name none; default: DefaultNamespace.
-	Namespace string
-	// MaxLifetime is the longest that an exception lasts from its creation.
-	MaxLifetime time.Duration
-	Now         time.Time
-}
-
-// Compile prepares policies and exceptions. As in the webhook, an invalid policy fails
-// closed, and an invalid exception has no effect; the error then lists every problem.
-func Compile(r Resources, o CompileOptions) (*Rules, error) {
-	var errs []error
-	rules := &Rules{exceptions: map[string][]*policy.Exception{}}
+// policies compiles the policies, in the order of their names.
+func (o *Options) policies() (compiled []*policy.Policy, err error) {
 	last := map[string]*v1alpha1.ImageScanPolicy{}
-	for i := range r.Policies {
-		last[r.Policies[i].Name] = &r.Policies[i]
+	for i := range o.Resources.Policies {
+		last[o.Resources.Policies[i].Name] = &o.Resources.Policies[i]
 	}
+	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(last)) {
 		p, err := policy.Compile(last[name])
-		rules.policies = append(rules.policies, p)
-		errs = append(errs, err)
+		compiled, errs = append(compiled, p), append(errs, err)
 	}
-	exceptions := map[types.NamespacedName]*policy.Exception{}
-	for i := range r.Exceptions {
-		e, err := o.compile(r.Exceptions[i].DeepCopy())
+	return compiled, errors.Join(errs...)
+}
+
+// exceptions compiles the exceptions, by namespace.
+func (o *Options) exceptions() (compiled map[string][]*policy.Exception, err error) {
+	var errs []error
+	last := map[types.NamespacedName]*policy.Exception{}
+	for i := range o.Resources.Exceptions {
+		e, err := o.compile(o.Resources.Exceptions[i].DeepCopy())
 		if e != nil {
-			exceptions[types.NamespacedName{Namespace: e.Namespace(), Name: e.Name()}] = e
+			last[types.NamespacedName{Namespace: e.Namespace(), Name: e.Name()}] = e
 		}
 		errs = append(errs, err)
 	}
-	for _, e := range exceptions {
-		rules.exceptions[e.Namespace()] = append(rules.exceptions[e.Namespace()], e)
+	compiled = map[string][]*policy.Exception{}
+	for _, e := range last {
+		compiled[e.Namespace()] = append(compiled[e.Namespace()], e)
 	}
-	return rules, errors.Join(errs...)
+	return compiled, errors.Join(errs...)
 }
 
 // compile returns nil for an exception that an API server would refuse to create.
-func (o *CompileOptions) compile(e *v1alpha1.ImageScanException) (*policy.Exception, error) {
-	e.Namespace = cmp.Or(e.Namespace, o.Namespace, DefaultNamespace)
+func (o *Options) compile(e *v1alpha1.ImageScanException) (*policy.Exception, error) {
+	e.Namespace = cmp.Or(e.Namespace, o.Namespace)
 	if e.CreationTimestamp.IsZero() {
 		e.CreationTimestamp = metav1.NewTime(o.Now)
 		if wrong := policy.ValidateException(e, false, o.Now, o.MaxLifetime); len(wrong) > 0 {
@@ -136,13 +108,9 @@ func (r *Resources) report(problems []report.Problem) error {
 func (r *Resources) add(o *unstructured.Unstructured, _ Object) error {
 	switch kind := o.GroupVersionKind(); kind {
 	case v1alpha1.GroupVersion.WithKind(exceptionKind):
-		e, err := readResource[v1alpha1.ImageScanException](&r.definitions, o)
-		r.Exceptions = append(r.Exceptions, e)
-		return err
+		return readResource(&r.definitions, o, &r.Exceptions)
 	case v1alpha1.GroupVersion.WithKind(policyKind):
-		p, err := readResource[v1alpha1.ImageScanPolicy](&r.definitions, o)
-		r.Policies = append(r.Policies, p)
-		return err
+		return readResource(&r.definitions, o, &r.Policies)
 	default:
 		return fmt.Errorf("it must be a %s %s or %s, not %q, %q", v1alpha1.GroupVersion, policyKind, exceptionKind, o.GetAPIVersion(), o.GetKind())
 	}

@@ -1,0 +1,173 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Summary counts objects by verdict.
+type Summary struct {
+	// Objects are the pods and workloads, Images the different images they name.
+	Objects  int `json:"objects"`
+	Images   int `json:"images"`
+	Admitted int `json:"admitted"`
+	// Warned are those that are admitted with a warning.
+	Warned  int `json:"warned"`
+	Denied  int `json:"denied"`
+	Unknown int `json:"unknown"`
+	// PodsDenied are those that are not denied themselves, but whose pods would be.
+	PodsDenied int `json:"podsDenied"`
+	// Audited are those of the admitted that violate a policy that only audits.
+	Audited int `json:"audited"`
+}
+
+// Changes counts the objects whose verdicts differ by two sets of policies.
+type Changes struct {
+	// NewlyDenied and NewlyAdmitted are objects that change, or whose pods do. A
+	// warning counts as admitted.
+	NewlyDenied   int `json:"newlyDenied"`
+	NewlyAdmitted int `json:"newlyAdmitted"`
+	// Others change in another way.
+	Others int `json:"others"`
+	// Unknown are those for which a verdict is unknown, since HSS is unreachable.
+	Unknown int `json:"unknown"`
+}
+
+// Tests counts the cases of tests of policies. Failed are those that are not as
+// expected.
+type Tests struct {
+	Cases  int `json:"cases"`
+	Failed int `json:"failed"`
+}
+
+func (s *Summary) count(r *Result) {
+	s.Objects++
+	if r.deniesPods() {
+		s.PodsDenied++
+	}
+	switch r.Verdict {
+	case Admitted:
+		s.Admitted++
+		if len(r.Violations) > 0 {
+			s.Audited++
+		}
+	case Warned:
+		s.Warned++
+	case Denied:
+		s.Denied++
+	default:
+		s.Unknown++
+	}
+}
+
+// Compare adds the result of an object, and counts how it differs from that before.
+func (r *Report) Compare(before *Result, after Result) {
+	was, is := before.denied(), after.denied()
+	if after.Verdict == Unknown || before.Verdict == Unknown {
+		r.Changes.Unknown++
+	}
+	if before.Verdict != after.Verdict || was != is {
+		after.Before, after.Was = before.Verdict, before.Why()
+		switch {
+		case is && !was:
+			r.Changes.NewlyDenied++
+		case was && !is && after.Verdict != Unknown:
+			r.Changes.NewlyAdmitted++
+		default:
+			r.Changes.Others++
+		}
+	}
+	r.Add(after)
+}
+
+// Outcome returns the verdict on the whole, the worst one: Denied also if pods would
+// be, if other policies deny more, or if a test fails.
+func (r *Report) Outcome() Verdict {
+	unread := len(r.Problems) > 0 || r.Strict && len(r.Skipped) > 0
+	denied, unknown := r.Summary.Denied+r.Summary.PodsDenied > 0, r.Summary.Unknown > 0
+	switch {
+	case r.Changes != nil:
+		denied, unknown = r.Changes.NewlyDenied > 0, r.Changes.Unknown > 0
+	case r.Tests != nil:
+		denied, unknown = r.Tests.Failed > 0 && !unread, false
+	}
+	switch {
+	case denied:
+		return Denied
+	case unknown || unread:
+		return Unknown
+	case r.Summary.Warned > 0 || r.Audit != nil && r.Audit.Violating > 0:
+		return Warned
+	default:
+		return Admitted
+	}
+}
+
+// Headline describes the outcome in a few words.
+func (r *Report) Headline() string {
+	s, outcome := &r.Summary, r.Outcome()
+	switch {
+	case r.Audit != nil:
+		return r.Audit.headline()
+	case outcome == Denied && r.Changes != nil:
+		return fmt.Sprintf("%d of %d would be newly denied", r.Changes.NewlyDenied, s.Objects)
+	case outcome == Denied && r.Tests != nil:
+		return fmt.Sprintf("%d of %d cases are not as expected", r.Tests.Failed, r.Tests.Cases)
+	case s.Denied == 0 && outcome == Denied:
+		return fmt.Sprintf("the pods of %d of %d would be denied", s.PodsDenied, s.Objects)
+	case outcome == Denied:
+		return fmt.Sprintf("%d of %d would be denied", s.Denied, s.Objects) + counted(", and the pods of %d more", s.PodsDenied)
+	case outcome == Unknown && len(r.Problems) == 0 && s.Unknown > 0:
+		return fmt.Sprintf("%d of %d could not be evaluated: HSS is unreachable", s.Unknown, s.Objects)
+	case outcome == Unknown:
+		return "not everything could be evaluated"
+	case len(r.Skipped) > 0:
+		return fmt.Sprintf("%d admitted, %d skipped", s.Objects, len(r.Skipped))
+	case outcome == Warned:
+		return fmt.Sprintf("all admitted, %d with a warning", s.Warned)
+	default:
+		return fmt.Sprintf("all %d admitted", s.Objects)
+	}
+}
+
+// Counts returns the counts in words.
+func (r *Report) Counts() string {
+	switch {
+	case r.Changes != nil:
+		c := r.Changes
+		return plural(r.Summary.Objects, "object", "objects") + ": " + fmt.Sprintf("%d newly denied, %d newly admitted", c.NewlyDenied, c.NewlyAdmitted) +
+			counted(", %d changed otherwise", c.Others) + counted(", %d unknown", c.Unknown) + "."
+	case r.Tests == nil:
+		return r.Summary.String()
+	case r.Tests.Failed > 0:
+		return fmt.Sprintf("%s, %d of them (marked !) not as expected.", plural(r.Tests.Cases, "case", "cases"), r.Tests.Failed)
+	default:
+		return plural(r.Tests.Cases, "case", "cases") + ", all as expected."
+	}
+}
+
+// String returns the counts in words.
+func (s Summary) String() string {
+	verdicts := counted(", %d denied", s.Denied) + counted(", %d unknown", s.Unknown) + counted(", %d admitted with a warning", s.Warned) +
+		counted(", %d admitted", s.Admitted)
+	text := plural(s.Objects, "object", "objects") + " with " + plural(s.Images, "image", "images") + strings.Replace(verdicts, ",", ":", 1)
+	if s.Audited > 0 {
+		text += fmt.Sprintf(" (%s a policy that only audits)", plural(s.Audited, "of them violates", "of them violate"))
+	}
+	return text + "."
+}
+
+// counted returns a text with a count; empty if that is 0.
+func counted(format string, n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(format, n)
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
