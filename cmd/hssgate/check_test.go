@@ -10,10 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"sigs.k8s.io/yaml"
-
 	"github.com/hssgate/hssgate/hss/hsstest"
-	"github.com/hssgate/hssgate/internal/report"
 )
 
 const (
@@ -122,22 +119,6 @@ func TestPoliciesThatAreNowhereMayBeGiven(t *testing.T) {
 	_, _, err = run(t, "check", "-A", "--preset", "audit", "--inventory", sampleInventory)
 	if err == nil || !strings.Contains(err.Error(), "find the cluster") || strings.Contains(err.Error(), "--preset") {
 		t.Errorf("running pods are of a cluster, whatever the policies; got error %v", err)
-	}
-}
-
-func TestCheckPrintsWhatProgramsRead(t *testing.T) {
-	for format, read := range map[string]func([]byte, any) error{
-		"json": json.Unmarshal,
-		"yaml": func(data []byte, v any) error { return yaml.UnmarshalStrict(data, v) },
-	} {
-		stdout, _ := checked(t, "-f", sampleManifests, "--policies", samplePolicies, "-o", format)
-		var r report.Report
-		if err := read([]byte(stdout), &r); err != nil {
-			t.Fatalf("%s: %v in %s", format, err, stdout)
-		}
-		if r.Summary.Objects != 33 || len(r.Results) != 33 || len(r.Policies) != 3 || r.Subject != sampleManifests {
-			t.Errorf("%s: got %+v of %q by %q", format, r.Summary, r.Subject, r.Policies)
-		}
 	}
 }
 

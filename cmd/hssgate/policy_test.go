@@ -1,14 +1,12 @@
 package main
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/hssgate/hssgate/config/samples"
-	"github.com/hssgate/hssgate/internal/report"
 )
 
 // strictProduction is a policy that takes production's place.
@@ -81,13 +79,4 @@ func TestASimulationHasExitCodes(t *testing.T) {
 		"an argument too many":  {append([]string{"-f", stricter, "x"}, samples...), exitUsage, ""},
 		"an inventory not here": {append([]string{"-f", stricter, "--inventory", "no-such.yaml"}, samples[:4]...), exitUnknown, ""},
 	}.check(t, "policy", "simulate")
-}
-
-func TestASimulationPrintsJSON(t *testing.T) {
-	path := write(t, "new.yaml", strictProduction)
-	stdout, _, err := run(t, "policy", "simulate", "-f", path, "--manifests", sampleManifests, "--policies", samplePolicies, "--inventory", sampleInventory, "-o", "json")
-	var r report.Report
-	if jsonErr := json.Unmarshal([]byte(stdout), &r); jsonErr != nil || err == nil || r.Summary.Objects != 33 || r.Changes.NewlyDenied == 0 {
-		t.Errorf("got %v, %v and %+v", err, jsonErr, r.Changes)
-	}
 }

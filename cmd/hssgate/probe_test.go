@@ -57,17 +57,6 @@ func TestAProbeTriesAgainWhileTheWebhookCannotBeReached(t *testing.T) {
 	}
 }
 
-func TestAProbeOfAnUnreachableWebhookEndsAtItsTimeout(t *testing.T) {
-	t.Parallel()
-	server := httptest.NewServer(http.NotFoundHandler())
-	server.Close()
-	address := strings.Replace(server.URL, "http:", "https:", 1)
-	_, _, err := run(t, "probe", "--url", address, "--timeout", "1ms")
-	if err == nil || !strings.Contains(err.Error(), "tried until the timeout") || exitCode(err) != exitFailure {
-		t.Errorf("got %v, want a failure at the timeout", err)
-	}
-}
-
 func TestAProbeDoesNotRepeatAWrongAnswer(t *testing.T) {
 	t.Parallel()
 	var requests atomic.Int32
@@ -226,12 +215,12 @@ func TestProbeOfHSS(t *testing.T) {
 	}
 }
 
-func TestProbeOfHSSEndsWithItsTimeout(t *testing.T) {
+func TestAProbeEndsAtItsTimeout(t *testing.T) {
 	server := hsstest.NewServer()
-	url := server.URL
+	address := server.URL
 	server.Close()
-	out, _, err := run(t, "probe", "--hss", "--config", probeConfig(t, url), "--timeout", "2s")
-	if codeOf(err) != exitFailure || !strings.Contains(out, "connection refused") {
-		t.Errorf("got %q, %v", out, err)
-	}
+	calls{
+		"of a webhook": {[]string{"--url", strings.Replace(address, "http:", "https:", 1), "--timeout", "1ms"}, exitFailure, "tried until the timeout"},
+		"of HSS":       {[]string{"--hss", "--config", probeConfig(t, address), "--timeout", "2s"}, exitFailure, "connection refused"},
+	}.check(t, "probe")
 }

@@ -35,12 +35,12 @@ type Cluster struct {
 // NewCluster returns the cluster that c reaches. It sends no request.
 func NewCluster(c *rest.Config) (*Cluster, error) {
 	scheme, mapper := runtime.NewScheme(), meta.NewDefaultRESTMapper(nil)
-	for _, kind := range []schema.GroupVersionKind{
-		corev1.SchemeGroupVersion.WithKind("Pod"), corev1.SchemeGroupVersion.WithKind("Namespace"),
-		appsv1.SchemeGroupVersion.WithKind("ReplicaSet"), batchv1.SchemeGroupVersion.WithKind("Job"),
-		v1alpha1.GroupVersion.WithKind(policyKind), v1alpha1.GroupVersion.WithKind(exceptionKind),
+	for kind, scope := range map[schema.GroupVersionKind]meta.RESTScope{
+		corev1.SchemeGroupVersion.WithKind("Pod"): meta.RESTScopeNamespace, corev1.SchemeGroupVersion.WithKind("Namespace"): meta.RESTScopeRoot,
+		appsv1.SchemeGroupVersion.WithKind("ReplicaSet"): meta.RESTScopeNamespace, batchv1.SchemeGroupVersion.WithKind("Job"): meta.RESTScopeNamespace,
+		v1alpha1.GroupVersion.WithKind(policyKind): meta.RESTScopeRoot, v1alpha1.GroupVersion.WithKind(exceptionKind): meta.RESTScopeNamespace,
 	} {
-		mapper.Add(kind, meta.RESTScopeNamespace) // those without a namespace are read without one
+		mapper.Add(kind, scope)
 	}
 	err := errors.Join(corev1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme))
 	if err != nil {

@@ -14,55 +14,43 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// document is the text of one YAML document in a file.
+// document is one YAML document in a file. Lines count from 1.
 type document struct {
 	text []byte
-	// line is that of the text's first line, from 1.
-	line int
+	// line is that of the text's first line, start that of the first one that is no
+	// comment, and images are the first ones that name each image.
+	line, start int
+	images      map[string]int
 }
 
 // split divides a file at its lines of three dashes, after which only a comment
 // may stand.
-func split(data []byte) []document {
-	var documents []document
-	begin, at, line, first := 0, 0, 1, 1
+func split(data []byte) []*document {
+	field := regexp.MustCompile(`\b(?:image|reference)["']?\s*:\s*["']?([^\s"',}\]]+)`)
+	line := 1
+	d := &document{line: 1, images: map[string]int{}}
+	documents := []*document{d}
 	for text := range bytes.Lines(data) {
 		rest, dashes := bytes.CutPrefix(text, []byte("---"))
-		if rest = bytes.TrimSpace(rest); dashes && (len(rest) == 0 || rest[0] == '#') {
-			documents = append(documents, document{data[begin:at], first})
-			begin, first = at+len(text), line+1
+		rest = bytes.TrimSpace(rest)
+		comment := len(rest) == 0 || rest[0] == '#'
+		if dashes && comment {
+			d = &document{line: line + 1, images: map[string]int{}}
+			documents = append(documents, d)
+		} else {
+			d.text = append(d.text, text...)
 		}
-		at += len(text)
-		line++
-	}
-	return append(documents, document{data[begin:], first})
-}
-
-// start returns the line of the first text that is no comment.
-func (d *document) start() int {
-	line := d.line
-	for text := range bytes.Lines(d.text) {
-		if text = bytes.TrimSpace(text); len(text) > 0 && text[0] != '#' {
-			return line
+		if !comment && d.start == 0 {
+			d.start = line
 		}
-		line++
-	}
-	return d.line
-}
-
-// imageLines returns the first line on which the document names each image.
-func (d *document) imageLines() map[string]int {
-	field := regexp.MustCompile(`\b(?:image|reference)["']?\s*:\s*["']?([^\s"',}\]]+)`)
-	lines, line := map[string]int{}, d.line
-	for text := range bytes.Lines(d.text) {
 		for _, found := range field.FindAllSubmatch(text, -1) {
-			if image := string(found[1]); lines[image] == 0 {
-				lines[image] = line
+			if image := string(found[1]); d.images[image] == 0 {
+				d.images[image] = line
 			}
 		}
 		line++
 	}
-	return lines
+	return documents
 }
 
 var errSeveral = errors.New("something follows the first document: put a line of three dashes (---) between documents")

@@ -82,7 +82,7 @@ func (visit visitor) documents(name string, data []byte, generated bool) (proble
 	for _, d := range split(data) {
 		at := Object{Source: name}
 		if !generated {
-			at.Line, at.lines = d.start(), d.imageLines()
+			at.Line, at.lines = cmp.Or(d.start, d.line), d.images
 		}
 		value, err := d.decode()
 		if err == nil && value != nil {

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -222,6 +223,10 @@ func (t *policyTest) run(ctx context.Context, c *policyTestCase) ([]report.Resul
 	o := t.options
 	o.Clock, o.Namespace = fixedClock(t.Now.Add(c.Later.Duration)), c.Namespace
 	o.Resources.Exceptions = slices.Concat(o.Resources.Exceptions, m.Exceptions)
+	for i := range o.Resources.Exceptions { // whatever the namespace of the case
+		e := &o.Resources.Exceptions[i]
+		e.Namespace = cmp.Or(e.Namespace, DefaultNamespace)
+	}
 	if c.HSS != "" {
 		o.Facts = unavailable{}
 	}
