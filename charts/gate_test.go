@@ -71,10 +71,7 @@ func (g *gate) start(t *testing.T, c *cluster, image hsstest.Image, values ...st
 	t.Helper()
 	known := hsstest.NewServer(hsstest.WithImages(image), hsstest.WithTokens("a-token"))
 	t.Cleanup(known.Close)
-	config := map[string]any{}
-	if err := yaml.Unmarshal([]byte(configFileIn(t, render(t, values...))), &config); err != nil {
-		t.Fatal(err)
-	}
+	config := render(t, values...).one(t, "Configuration").Object
 	config["projects"] = []any{map[string]any{
 		"name": "default", "endpoint": known.URL, "projectID": "p1",
 		"credentials": map[string]any{"source": "TokenFile", "tokenFile": writeFile(t, "token", "a-token")},

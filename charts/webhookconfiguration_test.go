@@ -28,7 +28,7 @@ func testWebhookConfiguration(t *testing.T, c *cluster) {
 	defer server.Close()
 	ca := writeFile(t, "ca.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
 	c.install(t, append([]string{"--set-file", "webhook.caBundle=" + ca},
-		set("mode=enforce", "policies.preset=none", "webhook.url="+server.URL, "exemptions.namespaces={spared}", "exemptions.label="+exemptLabel)...)...)
+		set("mode=enforce", "policies.preset=none", "webhook.url="+server.URL, pinned, "exemptions.namespaces={spared}", "exemptions.label="+exemptLabel)...)...)
 	defer c.helm(t, "uninstall", release)
 	for name, labels := range map[string]map[string]string{"team": nil, "spared": nil, "labelled": {exemptLabel: ""}} {
 		if err := c.client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}); err != nil {
@@ -49,12 +49,20 @@ func testWebhookConfiguration(t *testing.T, c *cluster) {
 	in := func(namespace string) *corev1.Pod {
 		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: namespace}, Spec: template.Spec}
 	}
+	// digested tries a pod whose only image has a digest, with one place more.
+	digested := func(init []corev1.Container, volume corev1.VolumeSource) func(context.Context) error {
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "digested", Namespace: "team"}, Spec: corev1.PodSpec{
+			Containers: []corev1.Container{{Name: "app", Image: "web:1@" + scannedDigest}}, InitContainers: init, Volumes: []corev1.Volume{{Name: "data", VolumeSource: volume}},
+		}}
+		return func(ctx context.Context) error { return c.client.Create(ctx, pod, client.DryRunAll) }
+	}
+	empty := corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}
 
 	eventually(t, func(ctx context.Context) string {
 		if err := c.client.Create(ctx, in("team"), client.DryRunAll); err != nil {
 			return err.Error()
 		}
-		if len(asked.take()) == 0 {
+		if len(asked.take()) < 2 {
 			return "the API server doesn't ask yet"
 		}
 		return ""
@@ -67,7 +75,10 @@ func testWebhookConfiguration(t *testing.T, c *cluster) {
 		do   func(context.Context) error
 		want []string
 	}{
-		{"a pod", create(pod), []string{"CREATE pods"}},
+		{"a pod", create(pod), []string{"PIN pods", "CREATE pods"}},
+		{"a pod by digest", digested(nil, empty), []string{"CREATE pods"}},
+		{"an init container by tag", digested([]corev1.Container{{Name: "setup", Image: "web:1"}}, empty), []string{"PIN pods", "CREATE pods"}},
+		{"an image volume by tag", digested(nil, corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "web:1"}}), []string{"PIN pods", "CREATE pods"}},
 		{"a pod in kube-system", create(in("kube-system")), nil},
 		{"a pod in the release's namespace", create(in(namespace)), nil},
 		{"a pod in a namespace that is exempt by name", create(in("spared")), nil},
@@ -75,11 +86,11 @@ func testWebhookConfiguration(t *testing.T, c *cluster) {
 		{"a label of a pod", patch(c, pod, `{"metadata":{"labels":{"a":"b"}}}`), nil},
 		{"a finalizer of a pod", patch(c, pod, `{"metadata":{"finalizers":["example.com/a"]}}`), nil},
 		{"a pod's deadline", patch(c, pod, `{"spec":{"activeDeadlineSeconds":100}}`), nil},
-		{"another image", patch(c, pod, `{"spec":{"containers":[{"name":"app","image":"web:2"}]}}`), []string{"UPDATE pods"}},
+		{"another image", patch(c, pod, `{"spec":{"containers":[{"name":"app","image":"web:2"}]}}`), []string{"PIN pods", "UPDATE pods"}},
 		{"an ephemeral container", func(ctx context.Context) error {
 			pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug", Image: "busybox:1"}}}
 			return c.client.SubResource("ephemeralcontainers").Update(ctx, pod)
-		}, []string{"UPDATE pods/ephemeralcontainers"}},
+		}, []string{"PIN pods/ephemeralcontainers", "UPDATE pods/ephemeralcontainers"}},
 		{"a pod's status", func(ctx context.Context) error {
 			return c.client.Status().Patch(ctx, pod, merge(`{"status":{"phase":"Running"}}`))
 		}, nil},
@@ -133,6 +144,9 @@ func (r *reviewer) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	}
 	asked := review.Request
 	what := string(asked.Operation) + " " + asked.Resource.Resource
+	if request.URL.Path == "/mutate" {
+		what = "PIN " + asked.Resource.Resource
+	}
 	if asked.SubResource != "" {
 		what += "/" + asked.SubResource
 	}

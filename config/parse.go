@@ -40,11 +40,9 @@ func Parse(name string, data []byte) (*Configuration, error) {
 	if problem != nil {
 		return nil, &Error{Name: name, Problems: []Problem{*problem}}
 	}
-	c, check := Default(), newChecker()
-	check.configuration(c, root)
-	if len(check.problems) > 0 {
-		slices.SortStableFunc(check.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
-		return nil, &Error{Name: name, Problems: check.problems}
+	c := Default()
+	if err := c.check(name, root); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
@@ -53,12 +51,18 @@ func Parse(name string, data []byte) (*Configuration, error) {
 // [*Error] without lines, and gives registries without a project the only one. Parse
 // has done so already.
 func (c *Configuration) Validate() error {
-	check := newChecker()
-	check.configuration(c, nil)
-	if len(check.problems) > 0 {
-		return &Error{Problems: check.problems}
+	return c.check("", nil)
+}
+
+// check reads the fields that a document gives, if there is one, and checks all.
+func (c *Configuration) check(name string, document *yaml.Node) error {
+	check := &checker{lines: map[string]int{}, failed: map[string]bool{}}
+	check.configuration(c, document)
+	if len(check.problems) == 0 {
+		return nil
 	}
-	return nil
+	slices.SortStableFunc(check.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
+	return &Error{Name: name, Problems: check.problems}
 }
 
 // document returns the root of the one YAML document in data.

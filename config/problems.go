@@ -47,8 +47,6 @@ type checker struct {
 	problems []Problem
 }
 
-func newChecker() *checker { return &checker{lines: map[string]int{}, failed: map[string]bool{}} }
-
 func (c *checker) failf(field, format string, args ...any) {
 	if !c.failed[field] {
 		c.failed[field] = true

@@ -16,8 +16,8 @@ import (
 	"github.com/hssgate/hssgate/internal/image"
 )
 
-// configuration reads the fields that a document gives, if there is one, checks all by
-// their tags, and then what these don't say: most of it is about more than one field.
+// configuration checks every field by its tags, and then what they don't say: most of it
+// is about more than one field.
 func (c *checker) configuration(o *Configuration, document *yaml.Node) {
 	c.visit("", document, reflect.ValueOf(o).Elem(), "")
 	var projects []string

@@ -94,28 +94,22 @@ func (e *evaluation) noResult(f Finding) {
 
 // evaluateRecord applies the rules to the results that decide for a record.
 func (e *evaluation) evaluateRecord(ctx context.Context, r *Record) {
-	e.suffix = ""
-	s, later := &e.subject, false
+	s := &e.subject
 	eachResult(r, func(one result) {
 		if one.scan == nil {
 			e.noResult(Finding{Check: CheckNotScanned, Action: e.policy.when.NotScanned, Message: one.prefix() + one.missing})
 			return
 		}
-		s.record, s.scan, s.perArchitecture = one.record, one.scan, false
-		if one.architecture != nil {
-			e.apply(ctx, ofScan, one.architecture)
-			return
-		}
-		if later {
-			e.suffix = " in its last completed scan"
-		}
-		later = true
-		s.perArchitecture = one.record.MultiArch && !one.record.PinnedArchitecture
-		if e.policy.hasExpressions {
+		ofRow := one.architecture == nil
+		s.record, s.scan, s.perArchitecture = one.record, one.scan, ofRow && one.record.MultiArch && !one.record.PinnedArchitecture
+		e.suffix = one.suffix
+		if ofRow && e.policy.hasExpressions {
 			s.variables = map[string]any{"image": imageValue(s), "now": s.now}
 		}
-		e.apply(ctx, ofRecord, nil)
-		e.apply(ctx, ofScan, nil)
+		if ofRow {
+			e.apply(ctx, ofRecord, nil)
+		}
+		e.apply(ctx, ofScan, one.architecture)
 	})
 }
 

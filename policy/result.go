@@ -18,6 +18,8 @@ type result struct {
 	// scan is completed, or has failed; nil: there is none.
 	scan    *Scan
 	missing string
+	// suffix distinguishes messages from those of another result of the record.
+	suffix string
 }
 
 // prefix begins what is said of the result.
@@ -32,31 +34,28 @@ func (r *result) prefix() string {
 // them lacks a completed scan. Those of architectures follow their record's.
 func eachResult(r *Record, do func(result)) {
 	var few [2]*Record
+	var one [1]*Scan
 	records, why := decisiveRecords(few[:0], r)
 	if why != "" {
 		do(result{missing: why})
 	}
+	suffix := ""
 	for _, record := range records {
-		do(result{record: record, scan: decisiveScan(record)})
+		do(result{record: record, scan: decisiveScan(record), suffix: suffix})
 		for i := range record.Architectures {
-			if !record.PinnedArchitecture {
-				eachResultOf(record, &record.Architectures[i], do)
+			if record.PinnedArchitecture {
+				break
+			}
+			a := &record.Architectures[i]
+			scans := scansOf(one[:0], record, a)
+			for _, scan := range scans {
+				do(result{record: record, architecture: a, scan: scan, suffix: suffix})
+			}
+			if len(scans) == 0 {
+				do(result{record: record, architecture: a, missing: pendingText(a.Scan.Status)})
 			}
 		}
-	}
-}
-
-func eachResultOf(record *Record, a *Architecture, do func(result)) {
-	if stageOf(a.Scan.Status) != stagePending {
-		do(result{record: record, architecture: a, scan: &a.Scan})
-		return
-	}
-	scans := lastScansOf(record, a)
-	for _, scan := range scans {
-		do(result{record: record, architecture: a, scan: scan})
-	}
-	if len(scans) == 0 {
-		do(result{record: record, architecture: a, missing: pendingText(a.Scan.Status)})
+		suffix = " in its last completed scan"
 	}
 }
 
@@ -212,12 +211,15 @@ func architectureOf(r *Record, digest string) *Architecture {
 	return nil
 }
 
-// lastScansOf returns the last completed scans of the digest of an architecture
-// that is being scanned again. Several architectures may have it; without a
-// completed scan of each there is none.
-func lastScansOf(r *Record, a *Architecture) (scans []*Scan) {
+// scansOf appends the scans that decide for an architecture: its own or, while it is
+// being scanned again, the last completed scans of its digest. Several architectures
+// may have it; without a completed scan of each there is none.
+func scansOf(scans []*Scan, r *Record, a *Architecture) []*Scan {
 	last := r.LastCompleted
-	if last == nil || a.Digest == "" || !isRescan(a.Scan.Status) || !scannedAsItIs(last) {
+	switch {
+	case stageOf(a.Scan.Status) != stagePending:
+		return append(scans, &a.Scan)
+	case last == nil, a.Digest == "", !isRescan(a.Scan.Status), !scannedAsItIs(last):
 		return nil
 	}
 	for i := range last.Architectures {

@@ -11,11 +11,6 @@ var GroupVersion = schema.GroupVersion{Group: "hssgate.io", Version: "v1alpha1"}
 
 // AddToScheme registers this package's kinds with s.
 func AddToScheme(s *runtime.Scheme) error {
-	builder := runtime.NewSchemeBuilder(addKnownTypes)
-	return builder.AddToScheme(s)
-}
-
-func addKnownTypes(s *runtime.Scheme) error {
 	s.AddKnownTypes(GroupVersion, &ImageScanPolicy{}, &ImageScanPolicyList{}, &ImageScanException{}, &ImageScanExceptionList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
