@@ -4,7 +4,6 @@ package controlplanetest
 
 import (
 	"cmp"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -86,24 +85,18 @@ func WithControllers() Option {
 // controller acts.
 func Start(t testing.TB, opts ...Option) *Environment {
 	t.Helper()
-	s := settings{flags: map[string][]string{}}
-	for _, opt := range opts {
-		opt(&s)
-	}
-	assets, err := findAssets(s.controllers)
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
-	e := &Environment{Kubectl: filepath.Join(assets, "kubectl"), auditLog: filepath.Join(dir, "audit.log")}
-	policy := filepath.Join(dir, "audit-policy.yaml")
+	e, policy := &Environment{auditLog: filepath.Join(dir, "audit.log")}, filepath.Join(dir, "audit-policy.yaml")
 	if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.flags["audit-policy-file"], s.flags["audit-log-path"], s.flags["audit-log-mode"] = []string{policy}, []string{e.auditLog}, []string{"blocking"}
-	if err := e.start(t, assets, dir, &s); err != nil {
-		t.Fatalf("start the control plane: %v", err)
+	s := settings{flags: map[string][]string{"audit-policy-file": {policy}, "audit-log-path": {e.auditLog}, "audit-log-mode": {"blocking"}}}
+	for _, opt := range opts {
+		opt(&s)
 	}
+	assets := findAssets(t, s.controllers)
+	e.Kubectl = filepath.Join(assets, "kubectl")
+	e.start(t, assets, dir, &s)
 	if s.controllers {
 		e.startControllers(t, assets, dir)
 	}
@@ -119,9 +112,9 @@ func moduleRoot() string {
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
-// findAssets returns the folder of the control plane's binaries, or an error
-// that says how to get them.
-func findAssets(controllers bool) (string, error) {
+// findAssets returns the folder of the control plane's binaries.
+func findAssets(t testing.TB, controllers bool) string {
+	t.Helper()
 	assets := cmp.Or(os.Getenv("KUBEBUILDER_ASSETS"), filepath.Join(moduleRoot(), ".cache", "controlplane", "bin"))
 	names := []string{"etcd", "kube-apiserver", "kubectl"}
 	if controllers {
@@ -129,40 +122,39 @@ func findAssets(controllers bool) (string, error) {
 	}
 	for _, name := range names {
 		if _, err := os.Stat(filepath.Join(assets, name)); err != nil {
-			return "", fmt.Errorf("the control plane isn't built: run make controlplane, for the controllers make controllers: %w", err)
+			t.Fatalf("the control plane isn't built: run make controlplane, for the controllers make controllers: %v", err)
 		}
 	}
-	return assets, nil
+	return assets
 }
 
 // start starts the control plane, and stops it when the test ends.
-func (e *Environment) start(t testing.TB, assets, dir string, s *settings) (err error) {
+func (e *Environment) start(t testing.TB, assets, dir string, s *settings) {
 	t.Helper()
-	for range attempts {
-		if e.server, err = newServer(assets, dir, s); err != nil {
-			return err
-		}
+	for attempt := 1; ; attempt++ {
+		e.server = newServer(t, assets, dir, s)
 		stop := func() {
 			if err := e.server.Stop(); err != nil {
 				t.Errorf("stop the control plane: %v", err)
 			}
 		}
-		if e.Config, err = e.server.Start(); err == nil {
-			e.KubeConfig = e.server.KubeConfig
+		config, err := e.server.Start()
+		if err == nil {
+			e.Config, e.KubeConfig = config, e.server.KubeConfig
 			t.Cleanup(stop)
-			return nil
+			return
 		}
 		stop()
-		if !strings.Contains(err.Error(), "default namespace didn't register") {
-			break
+		if attempt == attempts || !strings.Contains(err.Error(), "default namespace didn't register") {
+			t.Fatalf("start the control plane: %v", err)
 		}
 	}
-	return err
 }
 
 // newServer keeps the certificates of the API server in a folder of the test's
 // own: one of envtest's own goes when the API server is stopped.
-func newServer(assets, dir string, s *settings) (*envtest.Environment, error) {
+func newServer(t testing.TB, assets, dir string, s *settings) *envtest.Environment {
+	t.Helper()
 	server := &envtest.Environment{
 		BinaryAssetsDirectory: assets, ControlPlaneStartTimeout: startTimeout, ControlPlaneStopTimeout: startTimeout,
 		CRDInstallOptions: envtest.CRDInstallOptions{MaxTime: startTimeout}, ErrorIfCRDPathMissing: true,
@@ -173,12 +165,12 @@ func newServer(assets, dir string, s *settings) (*envtest.Environment, error) {
 	apiServer := server.ControlPlane.GetAPIServer()
 	apiServer.CertDir = filepath.Join(dir, "certificates")
 	if err := os.MkdirAll(apiServer.CertDir, 0o700); err != nil {
-		return nil, fmt.Errorf("keep the API server's certificates: %w", err)
+		t.Fatal(err)
 	}
 	for name, values := range s.flags {
 		apiServer.Configure().Set(name, values...)
 	}
-	return server, nil
+	return server
 }
 
 // startControllers starts them until the end of the test, which shows their log
