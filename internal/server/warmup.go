@@ -64,7 +64,19 @@ func (w *warmUp) Start(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, warmUpTimeout)
 	defer cancel()
 	var listing error
-	running := func(yield func(image.Reference) bool) { listing = w.running(limited, yield) }
+	running := func(yield func(image.Reference) bool) {
+		err := audit.Pages(limited, w.live, &corev1.PodList{}, func(page *corev1.PodList) error {
+			for i := range page.Items {
+				for _, ref := range w.references(limited, audit.RequestOf(&page.Items[i])) {
+					yield(ref) // lookUp takes all, many of them again and again
+				}
+			}
+			return nil
+		}, audit.NotEnded())
+		if err != nil {
+			listing = fmt.Errorf("list the running pods: %w", err)
+		}
+	}
 	err := w.lookUp(limited, running, func(images, known int) {
 		w.wanted.Store(int64(images))
 		w.known.Store(int64(known))
@@ -74,27 +86,6 @@ func (w *warmUp) Start(ctx context.Context) error {
 		log.Warn("not warmed up in full: HSS will be asked for the rest when it is needed", "missing", w.wanted.Load()-w.known.Load(), "error", err)
 	} else if err == nil {
 		log.Info("warmed up: all images of running pods are known")
-	}
-	return nil
-}
-
-var errEnough = errors.New("no more images are wanted")
-
-// running yields the images of the pods that run, page by page, many of them again
-// and again.
-func (w *warmUp) running(ctx context.Context, yield func(image.Reference) bool) error {
-	err := audit.Pages(ctx, w.live, &corev1.PodList{}, func(page *corev1.PodList) error {
-		for i := range page.Items {
-			for _, ref := range w.references(ctx, audit.RequestOf(&page.Items[i])) {
-				if !yield(ref) {
-					return errEnough
-				}
-			}
-		}
-		return nil
-	}, audit.NotEnded())
-	if err != nil && !errors.Is(err, errEnough) {
-		return fmt.Errorf("list the running pods: %w", err)
 	}
 	return nil
 }

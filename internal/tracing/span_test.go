@@ -4,7 +4,6 @@ import (
 	"context"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -20,32 +19,6 @@ func recorded(t *testing.T, sampler sdktrace.Sampler) (trace.Tracer, *tracetest.
 	spans := tracetest.NewInMemoryExporter()
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans), sdktrace.WithSampler(sampler))
 	return provider.Tracer(tracing.Name), spans
-}
-
-// tree is each span's name below that of its parent.
-func tree(spans *tracetest.InMemoryExporter) map[string]string {
-	names, below := map[trace.SpanID]string{}, map[string]string{}
-	for _, s := range spans.GetSpans() {
-		names[s.SpanContext.SpanID()] = s.Name
-	}
-	for _, s := range spans.GetSpans() {
-		below[s.Name] = names[s.Parent.SpanID()]
-	}
-	return below
-}
-
-func TestASpanIsBegunBelowThatOfTheContext(t *testing.T) {
-	t.Parallel()
-	tracer, spans := recorded(t, sdktrace.AlwaysSample())
-	ctx, first := tracer.Start(t.Context(), "first")
-	ctx, second := tracing.Start(ctx, "second")
-	_, third := tracing.Start(ctx, "third")
-	for _, s := range []trace.Span{third, second, first} {
-		s.End()
-	}
-	if diff := cmp.Diff(map[string]string{"first": "", "second": "first", "third": "second"}, tree(spans)); diff != "" {
-		t.Error(diff)
-	}
 }
 
 func TestWhereThereIsNoTraceNothingIsTraced(t *testing.T) {
@@ -66,36 +39,6 @@ func TestWhereThereIsNoTraceNothingIsTraced(t *testing.T) {
 	}
 	if n := len(spans.GetSpans()); n > 0 {
 		t.Errorf("%d spans are recorded", n)
-	}
-}
-
-func TestWorkThatGoesOnKeepsTheTraceButNotTheEnd(t *testing.T) {
-	t.Parallel()
-	tracer, _ := recorded(t, sdktrace.AlwaysSample())
-	ctx, cancel := context.WithCancel(t.Context())
-	ctx, first := tracer.Start(ctx, "first")
-	later := tracing.Join(context.Background(), ctx)
-	cancel()
-	first.End()
-	if later.Err() != nil {
-		t.Errorf("it ended: %v", later.Err())
-	}
-	if got := trace.SpanContextFromContext(later); !got.Equal(first.SpanContext()) {
-		t.Errorf("the span is %v, want %v", got, first.SpanContext())
-	}
-}
-
-func TestALinkNamesTheSpanThatDoesTheWork(t *testing.T) {
-	t.Parallel()
-	tracer, spans := recorded(t, sdktrace.AlwaysSample())
-	_, worker := tracer.Start(t.Context(), "worker")
-	ctx, waiter := tracer.Start(t.Context(), "waiter")
-	tracing.Link(ctx, worker.SpanContext())
-	tracing.Link(ctx, waiter.SpanContext()) // itself
-	waiter.End()
-	got := spans.GetSpans()[0]
-	if len(got.Links) != 1 || !got.Links[0].SpanContext.Equal(worker.SpanContext()) {
-		t.Errorf("the links are %v", got.Links)
 	}
 }
 
