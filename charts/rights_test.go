@@ -37,7 +37,7 @@ func testRights(t *testing.T, c *cluster) {
 			{"", "secrets", "create", own + "other"},
 			{"", "secrets", "get", "kube-system/" + ca},
 			{"", "secrets", "list", ""},
-			{"", "secrets", "get delete", own + ca},
+			{"", "secrets", "get update delete", own + ca},
 			// What could hold more rights.
 			{"", "serviceaccounts/token", "create", own},
 			{"rbac.authorization.k8s.io", "clusterrolebindings", "create", ""},

@@ -62,8 +62,7 @@ func boundedValue(_ []string, a slog.Attr) slog.Attr {
 func libraryLogger(h slog.Handler) logr.Logger { return logr.FromSlogHandler(libraryHandler{h}) }
 
 // libraryHandler lowers levels, since controller-runtime drops the verbosity of the
-// logger that it is given. It leaves out what controller-runtime logs as an error
-// when a replica stops: the end of its leadership.
+// logger that it is given.
 type libraryHandler struct{ slog.Handler }
 
 func lowered(level slog.Level) slog.Level {
@@ -80,16 +79,6 @@ func (h libraryHandler) Enabled(ctx context.Context, level slog.Level) bool {
 
 // Handle implements [slog.Handler].
 func (h libraryHandler) Handle(ctx context.Context, r slog.Record) error {
-	stops := false
-	if r.Message == "error received after stop sequence was engaged" {
-		r.Attrs(func(a slog.Attr) bool {
-			stops = stops || a.Value.String() == "leader election lost"
-			return true
-		})
-	}
-	if stops {
-		return nil
-	}
 	r.Level = lowered(r.Level)
 	return h.Handler.Handle(ctx, r)
 }

@@ -17,7 +17,6 @@ import (
 
 func TestLibrariesLogTheirInformationForDebugging(t *testing.T) {
 	t.Parallel()
-	const stopping = "error received after stop sequence was engaged"
 	for name, tc := range map[string]struct {
 		level   slog.Level
 		err     error // nil: information
@@ -27,8 +26,6 @@ func TestLibrariesLogTheirInformationForDebugging(t *testing.T) {
 		"information":                  {slog.LevelInfo, nil, "Starting Controller", ""},
 		"information, while debugging": {slog.LevelDebug, nil, "Starting Controller", "level=DEBUG msg=\"Starting Controller\" a=b"},
 		"an error":                     {slog.LevelInfo, errors.New("no"), "Reconciler error", "level=ERROR msg=\"Reconciler error\" a=b err=no"},
-		"the end of leadership":        {slog.LevelInfo, errors.New("leader election lost"), stopping, ""},
-		"another error of a stop":      {slog.LevelInfo, errors.New("no"), stopping, "level=ERROR msg=\"" + stopping + "\" a=b err=no"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -157,8 +157,8 @@ func Pages[L client.ObjectList](ctx context.Context, from client.Reader, empty L
 	for next := ""; ; {
 		list, _ := empty.DeepCopyObject().(L) // a copy has the same type
 		err := from.List(ctx, list, append(options, client.Continue(next))...)
-		if again := afterExpiry(err); again != "" {
-			next = again
+		if expired, ok := errors.AsType[*apierrors.StatusError](err); ok && apierrors.IsResourceExpired(err) && expired.ErrStatus.Continue != "" {
+			next = expired.ErrStatus.Continue
 			continue
 		}
 		if err != nil {
@@ -171,15 +171,6 @@ func Pages[L client.ObjectList](ctx context.Context, from client.Reader, empty L
 			return nil
 		}
 	}
-}
-
-// afterExpiry returns the token to continue a list that has expired; empty: there is none.
-func afterExpiry(err error) string {
-	var status apierrors.APIStatus
-	if apierrors.IsResourceExpired(err) && errors.As(err, &status) {
-		return status.Status().Continue
-	}
-	return ""
 }
 
 // writeStatus writes into each policy's status what was found for it.

@@ -14,7 +14,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/policy"
@@ -236,14 +235,13 @@ func TestAGraceIsReported(t *testing.T) {
 	const week = 7 * 24 * time.Hour
 	digest := "sha256:" + strings.Repeat("a", 64)
 	c := newCluster(t)
-	var p v1alpha1.ImageScanPolicy
-	if err := c.Get(t.Context(), client.ObjectKey{Name: "p"}, &p); err != nil {
-		t.Fatal(err)
-	}
+	p := newPolicy("p")
 	p.Spec.Grace = &v1alpha1.Grace{Period: metav1.Duration{Duration: week}}
-	if err := c.WithWatch.Update(t.Context(), &p); err != nil {
+	compiled, err := policy.Compile(p)
+	if err != nil {
 		t.Fatal(err)
 	}
+	c.policies = []*policy.Policy{compiled}
 	c.run("a", "web", "app:1", func(p *corev1.Pod) {
 		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "app", ImageID: digest}}
 	})

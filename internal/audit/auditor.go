@@ -10,6 +10,7 @@ package audit
 
 import (
 	"context"
+	"hash/maphash"
 	"log/slog"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/grace"
 	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/policy"
 )
 
 // State holds comparable values. An audit is made ahead of time once they differ.
@@ -32,14 +34,16 @@ type State struct {
 	Patient any
 }
 
-// Options are those of an Auditor. ExemptNamespaces, State and Ready are optional.
+// Options are those of an Auditor.
 type Options struct {
 	// Decide evaluates a pod, and returns by the time that ctx ends.
 	Decide func(ctx context.Context, r gate.Request) gate.Decision
 	// Live reads from the API server, page by page, without a cache.
 	Live client.Reader
-	// Client writes, and reads the policies.
+	// Client writes, and reads the policies' status.
 	Client client.Client
+	// Policies returns those in force.
+	Policies func() []*policy.Policy
 	// ExemptNamespaces are left out, as the gate leaves them out.
 	ExemptNamespaces []string
 	// Interval is the time from the start of one audit to that of the next, if
@@ -59,13 +63,18 @@ type Auditor struct {
 	Options
 	owners *image.Owners
 	graces grace.Graces
-	// events are to be written.
-	events chan *corev1ac.EventApplyConfiguration
+	// events are to be written, written the hashes of those that were, by name.
+	events  chan *corev1ac.EventApplyConfiguration
+	written map[string]uint64
+	seed    maphash.Seed
 }
 
 // New returns an Auditor that has not audited yet.
 func New(o Options) *Auditor {
-	return &Auditor{Options: o, owners: OwnersFrom(o.Live), graces: grace.Graces{Client: o.Client, Log: o.Log}, events: make(chan *corev1ac.EventApplyConfiguration, maxQueued)}
+	return &Auditor{
+		Options: o, owners: OwnersFrom(o.Live), graces: grace.Graces{Client: o.Client, Policies: o.Policies, Log: o.Log},
+		events: make(chan *corev1ac.EventApplyConfiguration, maxQueued), written: map[string]uint64{}, seed: maphash.MakeSeed(),
+	}
 }
 
 // OwnersFrom returns the owners of the pods that a reader reads.
@@ -99,13 +108,13 @@ func (a *Auditor) Start(ctx context.Context) error {
 	go a.writeEvents(ctx)
 	ticker := a.Clock.NewTicker(statePoll)
 	defer ticker.Stop()
-	for a.Ready != nil && a.Ready() != nil {
+	for a.Ready() != nil {
 		if !tick(ctx, ticker) {
 			return nil
 		}
 	}
 	for why := "start"; why != ""; {
-		seen, began := a.state(), a.Clock.Now()
+		seen, began := a.State(), a.Clock.Now()
 		err := a.Audit(ctx, why)
 		why = a.await(ctx, ticker, seen, began, err)
 	}
@@ -134,7 +143,7 @@ func (a *Auditor) await(ctx context.Context, ticker clock.Ticker, seen State, be
 	patient := began.Add(min(a.Interval/share, maxPause))
 	var changedAt time.Time
 	for tick(ctx, ticker) {
-		now, state := a.Clock.Now(), a.state()
+		now, state := a.Clock.Now(), a.State()
 		if state != seen && changedAt.IsZero() {
 			changedAt = now
 		}
@@ -150,11 +159,4 @@ func (a *Auditor) await(ctx context.Context, ticker clock.Ticker, seen State, be
 		}
 	}
 	return ""
-}
-
-func (a *Auditor) state() State {
-	if a.State == nil {
-		return State{}
-	}
-	return a.State()
 }

@@ -89,6 +89,18 @@ type step struct {
 	want int
 }
 
+// policiesChange changes policies, one a second.
+func policiesChange(n int) func(*watched) {
+	return func(w *watched) {
+		for range n {
+			w.policies.Add(1)
+			time.Sleep(time.Second)
+		}
+	}
+}
+
+func imageChanges(w *watched) { w.images.Store(true) }
+
 func TestAuditsWhileTheReplicaLeads(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -104,6 +116,11 @@ func TestAuditsWhileTheReplicaLeads(t *testing.T) {
 		"wait for policies to be read": {[]step{
 			{func(w *watched) { w.ready.Store(false) }, time.Minute, 0}, {func(w *watched) { w.ready.Store(true) }, 2 * time.Second, 1},
 		}, ""},
+		"are made within 15 s of a new policy after the start":  {[]step{{nil, 5 * time.Second, 1}, {policiesChange(1), 12 * time.Second, 1}}, "why=policies"},
+		"are made within 15 s of a new policy after another":    {[]step{{nil, 10*time.Minute + 5*time.Second, 2}, {policiesChange(1), 12 * time.Second, 1}}, "why=policies"},
+		"are of policies that are changed together":             {[]step{{nil, 5 * time.Minute, 1}, {policiesChange(2), 30 * time.Second, 1}}, "why=policies"},
+		"are of changes without end, a few at a time":           {[]step{{nil, 5*time.Minute + time.Second/2, 1}, {policiesChange(60), time.Second, 15}}, "why=policies"},
+		"are made after a fifth of the interval for new images": {[]step{{nil, 5 * time.Second, 1}, {imageChanges, time.Minute, 0}, {nil, time.Minute, 1}}, "why=images"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -130,46 +147,6 @@ func TestAuditsWhileTheReplicaLeads(t *testing.T) {
 				}
 				if !strings.Contains(w.log.String(), tt.log) {
 					t.Errorf("no %q in the log: %s", tt.log, w.log.String())
-				}
-			})
-		})
-	}
-}
-
-func TestAChangeTriggersAnAudit(t *testing.T) {
-	t.Parallel()
-	tests := map[string]struct {
-		after    time.Duration
-		policies int
-		images   bool
-		wait     time.Duration
-		want     int
-	}{
-		"a new policy is audited within 15 s of the start":          {after: 5 * time.Second, policies: 1, wait: 12 * time.Second, want: 1},
-		"a new policy is audited within 15 s of a scheduled audit":  {after: 10*time.Minute + 5*time.Second, policies: 1, wait: 12 * time.Second, want: 1},
-		"policies that are changed together are audited together":   {after: 5 * time.Minute, policies: 2, wait: 30 * time.Second, want: 1},
-		"changes without end are audited together, a few at a time": {after: 5*time.Minute + time.Second/2, policies: 60, wait: time.Second, want: 15},
-		"a changed image waits for a fifth of the interval":         {after: 5 * time.Second, images: true, wait: time.Minute, want: 0},
-		"a changed image is audited after a fifth of the interval":  {after: 5 * time.Second, images: true, wait: 2 * time.Minute, want: 1},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				w := newWatched(t)
-				w.start(t)
-				defer w.end(t)
-				w.after(test.after)
-				w.images.Store(test.images)
-				for range test.policies {
-					w.policies.Add(1)
-					time.Sleep(time.Second)
-				}
-				if got := w.after(test.wait); got != test.want {
-					t.Errorf("%d audits, want %d", got, test.want)
-				}
-				if test.policies > 0 && !strings.Contains(w.log.String(), "why=policies") {
-					t.Errorf("the log doesn't say why: %s", w.log.String())
 				}
 			})
 		})

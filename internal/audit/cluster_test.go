@@ -55,10 +55,12 @@ type cluster struct {
 	pods   []corev1.Pod
 	pages  []int
 	writes []string
-	// fail fails a call, if it returns an error.
+	// fail fails a list, or what is applied, if it returns an error.
 	fail func(verb, object string) error
 	// verdicts are the violations of the one policy, by image.
 	verdicts map[string]gate.Violation
+	// policies are those that give grace.
+	policies []*policy.Policy
 	// sightings are of the one policy, by image.
 	sightings map[string]gate.Sighting
 	asked     int
@@ -84,28 +86,25 @@ func newCluster(t *testing.T, kinds ...schema.GroupVersionKind) *cluster {
 		scheme.AddKnownTypeWithName(gvk.GroupVersion().WithKind(gvk.Kind+"List"), &unstructured.UnstructuredList{})
 	}
 	c := &cluster{clock: clocktesting.NewFakeClock(now), metrics: prometheus.NewRegistry(), verdicts: map[string]gate.Violation{}}
+	c.fail = func(string, string) error { return nil }
 	c.WithWatch = fake.NewClientBuilder().WithScheme(scheme).WithRESTMapper(mapper).
 		WithObjects(namespace("a"), namespace("b"), namespace("kube-system"), newPolicy("p")).
 		WithStatusSubresource(&v1alpha1.ImageScanPolicy{}).
 		WithInterceptorFuncs(interceptor.Funcs{
 			List: c.list,
 			Create: func(ctx context.Context, w client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-				if err := c.note("create", o); err != nil {
-					return err
-				}
+				c.note("create %T %s/%s", o, o.GetNamespace(), o.GetName())
 				return w.Create(ctx, o, opts...)
 			},
 			Delete: func(ctx context.Context, w client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
-				if err := c.note("delete", o); err != nil {
-					return err
-				}
+				c.note("delete %T %s/%s", o, o.GetNamespace(), o.GetName())
 				return w.Delete(ctx, o, opts...)
 			},
 			Apply: c.apply,
 		}).Build()
 	c.Auditor = audit.New(audit.Options{
-		Decide: c.Decide, Live: c.WithWatch, Client: c.WithWatch, ExemptNamespaces: []string{"kube-system"}, Interval: 10 * time.Minute,
-		Reports: audit.ReportsAuto, Metrics: audit.NewMetrics(c.metrics), Clock: c.clock,
+		Decide: c.Decide, Live: c.WithWatch, Client: c.WithWatch, Policies: func() []*policy.Policy { return c.policies }, ExemptNamespaces: []string{"kube-system"}, Interval: 10 * time.Minute,
+		Reports: audit.ReportsAuto, State: func() audit.State { return audit.State{} }, Ready: func() error { return nil }, Metrics: audit.NewMetrics(c.metrics), Clock: c.clock,
 		Log: slog.New(slog.NewTextHandler(&c.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	return c
@@ -218,30 +217,17 @@ func (c *cluster) events(t *testing.T) []string {
 }
 
 // note records a write.
-func (c *cluster) note(verb string, o client.Object) error {
-	return c.noteNamed(verb, fmt.Sprintf("%T %s/%s", o, o.GetNamespace(), o.GetName()))
-}
-
-// noteNamed records a call, and returns the error that it is to fail with.
-func (c *cluster) noteNamed(verb, object string) error {
-	if c.fail != nil {
-		if err := c.fail(verb, object); err != nil {
-			return err
-		}
-	}
+func (c *cluster) note(format string, args ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if verb != "list" {
-		c.writes = append(c.writes, verb+" "+object)
-	}
-	return nil
+	c.writes = append(c.writes, fmt.Sprintf(format, args...))
 }
 
 // list pages pods, as an API server does.
 func (c *cluster) list(ctx context.Context, w client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
 	var o client.ListOptions
 	o.ApplyOptions(opts)
-	if err := c.noteNamed("list", fmt.Sprintf("%T %s/%s", list, o.Namespace, o.Continue)); err != nil {
+	if err := c.fail("list", fmt.Sprintf("%T %s/%s", list, o.Namespace, o.Continue)); err != nil {
 		return err
 	}
 	pods, ok := list.(*corev1.PodList)
@@ -270,9 +256,10 @@ func (c *cluster) apply(ctx context.Context, w client.WithWatch, o runtime.Apply
 	if event, ok := o.(*corev1ac.EventApplyConfiguration); ok {
 		what = "event " + *event.Namespace + "/" + *event.Name
 	}
-	if err := c.noteNamed("apply", what); err != nil {
+	if err := c.fail("apply", what); err != nil {
 		return err
 	}
+	c.note("apply %s", what)
 	return w.Apply(ctx, o, opts...)
 }
 

@@ -3,6 +3,7 @@ package audit_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,19 +35,29 @@ func TestOneEventForEachWorkloadAndPolicy(t *testing.T) {
 		t.Fatal(diff)
 	}
 
-	t.Log("the next audit writes it again, before the API server forgets it")
-	c.clock.Step(10 * time.Minute)
-	c.verdicts["bad:1"] = verdict(v1alpha1.EnforcementDeny, policy.CheckSeverityLevel, "severity High, allowed Low")
-	c.audits(t)
-	if diff := cmp.Diff([]string{strings.ReplaceAll(standing, "Medium", "Low")}, c.events(t)); diff != "" {
-		t.Error(diff)
-	}
-	var list corev1.EventList
-	if err := c.WithWatch.List(t.Context(), &list); err != nil {
-		t.Fatal(err)
-	}
-	if got := list.Items[0].LastTimestamp.Time; !got.Equal(now.Add(10 * time.Minute)) {
-		t.Errorf("the last time is %s", got)
+	for _, step := range []struct {
+		name, note string
+		wait       time.Duration
+		want       bool
+	}{
+		{"it is written again when it changes", "severity High, allowed Low", 0, true},
+		{"and not when it does not", "severity High, allowed Low", 0, false},
+		{"but before the API server forgets it", "severity High, allowed Low", 30 * time.Minute, true},
+	} {
+		c.clock.Step(step.wait)
+		c.verdicts["bad:1"] = verdict(v1alpha1.EnforcementDeny, policy.CheckSeverityLevel, step.note)
+		c.written()
+		c.audits(t)
+		if got := slices.ContainsFunc(c.written(), func(w string) bool { return strings.HasPrefix(w, "apply event") }); got != step.want {
+			t.Errorf("%s: written: %t", step.name, got)
+		}
+		var list corev1.EventList
+		if err := c.WithWatch.List(t.Context(), &list); err != nil {
+			t.Fatal(err)
+		}
+		if e := list.Items[0]; !strings.HasSuffix(e.Message, step.note) || !e.LastTimestamp.Time.Equal(c.clock.Now()) {
+			t.Errorf("%s: %s has %s", step.name, e.Message, e.LastTimestamp)
+		}
 	}
 }
 
@@ -121,7 +132,7 @@ func TestAnEventThatCannotBeWrittenFailsNoAudit(t *testing.T) {
 	if !strings.Contains(c.log.String(), "an Event was not written") {
 		t.Errorf("the log says nothing: %s", c.log.String())
 	}
-	c.fail = nil
+	c.fail = func(string, string) error { return nil }
 	c.audits(t)
 	if diff := cmp.Diff([]string{standing}, c.events(t)); diff != "" {
 		t.Errorf("it isn't tried again: %s", diff)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"hash/maphash"
 	"strings"
 	"time"
 
@@ -37,12 +38,14 @@ const (
 	maxQueued      = 2000
 	// eventsPerSecond limits how fast Events are written.
 	eventsPerSecond = 20
+	// eventRenewal is how often an Event is written that has not changed: the API server
+	// keeps it for an hour. maxWritten limits what is remembered of those written.
+	eventRenewal = 30 * time.Minute
+	maxWritten   = 50000
 )
 
-// queueEvents queues one Event for each workload and policy that it violates. Every
-// audit writes it again, by the same name; the API server deletes it an hour after
-// the last one that did. An Event that finds no room in the queue is left to the
-// next audit.
+// queueEvents queues one Event for each workload and policy that it violates. An Event
+// that finds no room in the queue is left to the next audit.
 func (a *Auditor) queueEvents(f *findings) {
 	queued := 0
 	for _, g := range f.sorted() {
@@ -60,19 +63,36 @@ func (a *Auditor) queueEvents(f *findings) {
 // writeEvents writes the queued Events until ctx ends, so that no audit waits for them.
 func (a *Auditor) writeEvents(ctx context.Context) {
 	limiter := rate.NewLimiter(eventsPerSecond, maxEventsOfOne)
-	for limiter.Wait(ctx) == nil {
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case next := <-a.events:
-			a.writeEvent(ctx, next)
+			a.writeEvent(ctx, next, limiter)
 		}
 	}
 }
 
-func (a *Auditor) writeEvent(ctx context.Context, e *corev1ac.EventApplyConfiguration) {
+// writeEvent writes an Event that is new or changed, and once in each period of eventRenewal,
+// which begins at another time for each. The API server deletes it an hour later.
+func (a *Auditor) writeEvent(ctx context.Context, e *corev1ac.EventApplyConfiguration, limiter *rate.Limiter) {
+	type text struct {
+		reason, message string
+		period          time.Time
+	}
+	name := *e.Namespace + "/" + *e.Name
+	shift := time.Duration(maphash.String(a.seed, name) % uint64(eventRenewal)) //nolint:gosec // less than eventRenewal
+	hash := maphash.Comparable(a.seed, text{*e.Reason, *e.Message, e.LastTimestamp.UTC().Add(shift).Truncate(eventRenewal)})
+	if a.written[name] == hash || limiter.Wait(ctx) != nil {
+		return
+	}
 	if err := a.Client.Apply(ctx, e, client.FieldOwner(reporter), client.ForceOwnership); err != nil {
 		a.Log.Debug("an Event was not written", "namespace", *e.Namespace, "kind", *e.InvolvedObject.Kind, "name", *e.InvolvedObject.Name, "error", err)
+		return
 	}
+	if len(a.written) >= maxWritten {
+		clear(a.written)
+	}
+	a.written[name] = hash
 }
 
 // event returns the Event of the group. Its name follows from the object and the

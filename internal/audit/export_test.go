@@ -1,11 +1,15 @@
 package audit
 
-import "context"
+import (
+	"context"
+
+	"golang.org/x/time/rate"
+)
 
 // WriteEvents writes the Events that are queued.
 func (a *Auditor) WriteEvents(ctx context.Context) {
 	for len(a.events) > 0 {
-		a.writeEvent(ctx, <-a.events)
+		a.writeEvent(ctx, <-a.events, rate.NewLimiter(rate.Inf, 1))
 	}
 }
 

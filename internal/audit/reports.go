@@ -47,34 +47,25 @@ const (
 	maxResultMessage = 1000
 )
 
-// kinds returns the kinds that may be written, the preferred one first.
-func (r Reports) kinds() []schema.GroupVersionKind {
-	all := []schema.GroupVersionKind{
-		{Group: "openreports.io", Version: "v1alpha1", Kind: "Report"},
-		{Group: "wgpolicyk8s.io", Version: "v1alpha2", Kind: "PolicyReport"},
-	}
-	switch r {
-	case ReportsAuto:
-		return all
-	case ReportsOpenReports:
-		return all[:1]
-	case ReportsPolicyReports:
-		return all[1:]
-	case ReportsNone:
-	}
-	return nil
-}
-
 // reportKind returns the kind of reports to write, of those that the cluster has;
 // empty: none.
 func (a *Auditor) reportKind() (schema.GroupVersionKind, error) {
-	for _, kind := range a.Reports.kinds() {
-		_, err := a.Client.RESTMapper().RESTMapping(kind.GroupKind(), kind.Version)
+	for _, one := range []struct { // the preferred one first
+		reports Reports
+		kind    schema.GroupVersionKind
+	}{
+		{ReportsOpenReports, schema.GroupVersionKind{Group: "openreports.io", Version: "v1alpha1", Kind: "Report"}},
+		{ReportsPolicyReports, schema.GroupVersionKind{Group: "wgpolicyk8s.io", Version: "v1alpha2", Kind: "PolicyReport"}},
+	} {
+		if a.Reports != ReportsAuto && a.Reports != one.reports {
+			continue
+		}
+		_, err := a.Client.RESTMapper().RESTMapping(one.kind.GroupKind(), one.kind.Version)
 		switch {
 		case err == nil:
-			return kind, nil
+			return one.kind, nil
 		case !meta.IsNoMatchError(err):
-			return kind, fmt.Errorf("look for %s: %w", kind.GroupKind(), err)
+			return one.kind, fmt.Errorf("look for %s: %w", one.kind.GroupKind(), err)
 		}
 	}
 	return schema.GroupVersionKind{}, nil

@@ -1,9 +1,6 @@
 package audit
 
 import (
-	"cmp"
-	"slices"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -68,7 +65,7 @@ type summary struct {
 	reported sets.Set[string]
 }
 
-// addNamespace adds what was found in a namespace.
+// addNamespace adds what was found in the next namespace.
 func (s *summary) addNamespace(f *findings) {
 	s.pods += f.pods
 	if f.newest.After(s.newest) {
@@ -81,20 +78,11 @@ func (s *summary) addNamespace(f *findings) {
 		addPods(s.of(name), more)
 	}
 	for _, g := range f.sorted() {
-		if g.violations == 0 {
-			continue
+		if p := s.of(g.policy); g.violations > 0 && len(p.FirstViolations) < maxFirst {
+			p.FirstViolations = append(p.FirstViolations, v1alpha1.AuditViolation{
+				Namespace: f.namespace, Kind: g.owner.Kind, Name: g.owner.Name, Pods: g.violations, Message: cut(g.message(), maxMessage),
+			})
 		}
-		p := s.of(g.policy)
-		p.FirstViolations = append(p.FirstViolations, v1alpha1.AuditViolation{
-			Namespace: f.namespace, Kind: g.owner.Kind, Name: g.owner.Name, Pods: g.violations, Message: cut(g.message(), maxMessage),
-		})
-	}
-	for name := range f.policies {
-		first := &s.of(name).FirstViolations
-		slices.SortFunc(*first, func(a, b v1alpha1.AuditViolation) int {
-			return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Kind, b.Kind), strings.Compare(a.Name, b.Name))
-		})
-		*first = slices.Clip((*first)[:min(len(*first), maxFirst)])
 	}
 }
 

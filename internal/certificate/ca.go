@@ -10,12 +10,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"math/big"
 	"time"
 )
@@ -30,7 +27,7 @@ const (
 	keyType         = "PRIVATE KEY"
 )
 
-// CA is a self-signed certificate that signs serving certificates. Printing it shows no key.
+// CA is a self-signed certificate that signs serving certificates. Printing it shows no key, which is behind a pointer.
 type CA struct {
 	certificate *x509.Certificate
 	key         crypto.Signer
@@ -120,22 +117,11 @@ func (c *CA) Equal(other *CA) bool {
 	return c.certificate.Equal(other.certificate)
 }
 
-// Fingerprint returns the first 16 digits of the certificate's SHA-256.
-func (c *CA) Fingerprint() string {
-	sum := sha256.Sum256(c.certificate.Raw)
-	return hex.EncodeToString(sum[:8])
-}
-
-// String describes the CA without its key.
+// String describes the CA without its key: by the first 16 digits of its SHA-256, and its end.
 func (c *CA) String() string {
 	if c == nil {
 		return "none"
 	}
-	return fmt.Sprintf("CA %s, valid until %s", c.Fingerprint(), c.certificate.NotAfter.UTC().Format(time.RFC3339))
+	sum := sha256.Sum256(c.certificate.Raw)
+	return fmt.Sprintf("CA %x, valid until %s", sum[:8], c.certificate.NotAfter.UTC().Format(time.RFC3339))
 }
-
-// Format prints String for every verb.
-func (c *CA) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
-
-// LogValue returns String.
-func (c *CA) LogValue() slog.Value { return slog.StringValue(c.String()) }

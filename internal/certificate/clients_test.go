@@ -3,7 +3,6 @@ package certificate_test
 import (
 	"bytes"
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -20,81 +19,48 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/utils/clock"
+
 	"github.com/hssgate/hssgate/internal/certificate"
 )
 
-// clientCA makes certificates of clients.
-type clientCA struct {
-	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
-}
-
-func newClientCA(t *testing.T) *clientCA {
+// clientOf returns a client with a certificate of a CA.
+func clientOf(t *testing.T, ca *certificate.CA, usage x509.ExtKeyUsage, name string, dnsNames ...string) []tls.Certificate {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	signer, err := tls.X509KeyPair(ca.PEM(), keyPEM(t, ca))
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &clientCA{key: key}
-	a.certificate = a.sign(t, &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "clients"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}, &key.PublicKey)
-	return a
-}
-
-func (a *clientCA) sign(t *testing.T, template *x509.Certificate, key *ecdsa.PublicKey) *x509.Certificate {
-	t.Helper()
-	parent := a.certificate
-	if parent == nil {
-		parent = template
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return signed
-}
-
-func (a *clientCA) pem() []byte { return block("CERTIFICATE", string(a.certificate.Raw)) }
-
-func (a *clientCA) client(t *testing.T, usage x509.ExtKeyUsage, name string, dnsNames ...string) []tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf := a.sign(t, &x509.Certificate{
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, DNSNames: dnsNames, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage},
-	}, &key.PublicKey)
-	return []tls.Certificate{{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}}
+	}, signer.Leaf, &signer.PrivateKey.(*ecdsa.PrivateKey).PublicKey, signer.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: signer.PrivateKey}}
 }
 
 func TestClients(t *testing.T) {
 	t.Parallel()
-	ours, others := newClientCA(t), newClientCA(t)
+	ours, others := newCA(t, time.Now()), newCA(t, time.Now())
 	file := filepath.Join(t.TempDir(), "ca.crt")
-	writeFile(t, file, append(newClientCA(t).pem(), ours.pem()...))
+	writeFile(t, file, append(newCA(t, time.Now()).PEM(), ours.PEM()...))
 	const usage = x509.ExtKeyUsageClientAuth
 	tests := map[string]struct {
 		names  []string
 		client []tls.Certificate
 		want   string
 	}{
-		"one of the CA's is let in":                {nil, ours.client(t, usage, "anyone"), ""},
+		"one of the CA's is let in":                {nil, clientOf(t, ours, usage, "anyone"), ""},
 		"one without a certificate is refused":     {nil, nil, "client didn't provide a certificate"},
-		"one of another CA is refused":             {nil, others.client(t, usage, "anyone"), "certificate signed by unknown authority"},
-		"a server's certificate is refused":        {nil, ours.client(t, x509.ExtKeyUsageServerAuth, "anyone"), "incompatible key usage"},
-		"one is let in by its common name":         {[]string{"a", "kube-apiserver"}, ours.client(t, usage, "kube-apiserver"), ""},
-		"one is let in by a DNS name":              {[]string{"api.example.com"}, ours.client(t, usage, "x", "y", "api.example.com"), ""},
-		"one of another name is refused":           {[]string{"kube-apiserver"}, ours.client(t, usage, "kubelet", "localhost"), "webhook.clientNames doesn't name this client"},
-		"one without a name is refused":            {[]string{"kube-apiserver"}, ours.client(t, usage, ""), "webhook.clientNames doesn't name this client"},
-		"a name alone, of another's, isn't enough": {[]string{"kube-apiserver"}, others.client(t, usage, "kube-apiserver"), "certificate signed by unknown authority"},
+		"one of another CA is refused":             {nil, clientOf(t, others, usage, "anyone"), "certificate signed by unknown authority"},
+		"a server's certificate is refused":        {nil, clientOf(t, ours, x509.ExtKeyUsageServerAuth, "anyone"), "incompatible key usage"},
+		"one is let in by its common name":         {[]string{"a", "kube-apiserver"}, clientOf(t, ours, usage, "kube-apiserver"), ""},
+		"one is let in by a DNS name":              {[]string{"api.example.com"}, clientOf(t, ours, usage, "x", "y", "api.example.com"), ""},
+		"one of another name is refused":           {[]string{"kube-apiserver"}, clientOf(t, ours, usage, "kubelet", "localhost"), "webhook.clientNames doesn't name this client"},
+		"one without a name is refused":            {[]string{"kube-apiserver"}, clientOf(t, ours, usage, ""), "webhook.clientNames doesn't name this client"},
+		"a name alone, of another's, isn't enough": {[]string{"kube-apiserver"}, clientOf(t, others, usage, "kube-apiserver"), "certificate signed by unknown authority"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -115,7 +81,7 @@ func TestClients(t *testing.T) {
 
 func serverFor(t *testing.T, clients *certificate.Clients) *tls.Config {
 	t.Helper()
-	a, err := certificate.NewSelfSigned(realClock{}, "localhost")
+	a, err := certificate.NewSelfSigned(clock.RealClock{}, "localhost")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,11 +89,6 @@ func serverFor(t *testing.T, clients *certificate.Clients) *tls.Config {
 	clients.Require(server)
 	return server
 }
-
-type realClock struct{}
-
-func (realClock) Now() time.Time                  { return time.Now() }
-func (realClock) Since(t time.Time) time.Duration { return time.Since(t) }
 
 // handshake returns what the server says of it.
 func handshake(t *testing.T, server *tls.Config, client []tls.Certificate, version uint16) error {
@@ -151,9 +112,9 @@ func handshake(t *testing.T, server *tls.Config, client []tls.Certificate, versi
 
 func TestTheFileOfClientsIsFollowed(t *testing.T) {
 	t.Parallel()
-	first, second := newClientCA(t), newClientCA(t)
+	first, second := newCA(t, time.Now()), newCA(t, time.Now())
 	file := filepath.Join(t.TempDir(), "ca.crt")
-	writeFile(t, file, first.pem())
+	writeFile(t, file, first.PEM())
 	var log bytes.Buffer
 	clients, err := certificate.NewClients(file, nil, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
@@ -165,15 +126,15 @@ func TestTheFileOfClientsIsFollowed(t *testing.T) {
 		content     []byte
 		first, last bool
 	}{
-		{"at first", first.pem(), true, false},
+		{"at first", first.PEM(), true, false},
 		{"while the file is empty", nil, true, false},
 		{"while the file is half-written", []byte("-----BEGIN CERTIFICATE-----\nMIIB"), true, false},
-		{"with both", append(first.pem(), second.pem()...), true, true},
-		{"with the second", second.pem(), false, true},
+		{"with both", append(first.PEM(), second.PEM()...), true, true},
+		{"with the second", second.PEM(), false, true},
 	} {
 		writeFile(t, file, step.content)
-		for a, want := range map[*clientCA]bool{first: step.first, second: step.last} {
-			if err := handshake(t, server, a.client(t, x509.ExtKeyUsageClientAuth, "x"), tls.VersionTLS13); (err == nil) != want {
+		for a, want := range map[*certificate.CA]bool{first: step.first, second: step.last} {
+			if err := handshake(t, server, clientOf(t, a, x509.ExtKeyUsageClientAuth, "x"), tls.VersionTLS13); (err == nil) != want {
 				t.Errorf("%s: got %v, want a client let in: %t", step.name, err, want)
 			}
 		}

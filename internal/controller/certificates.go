@@ -25,15 +25,14 @@ const (
 	// keyCertificate and keyKey are the Secret's keys of the CA that hssgate makes. Other CAs are in pairs
 	// named alike: NAME.crt and NAME.key.
 	keyCertificate, keyKey = "ca.crt", "ca.key"
-	// propagation is the time that API servers get to learn of a new CA before a replica serves by it.
-	propagation = 10 * time.Second
+	// settleDelay is how long the CAs must have been unchanged before a replica acts on them: API servers learn of
+	// a new CA before a replica serves by it, and a Secret doesn't come back while hssgate is being uninstalled.
+	settleDelay = 10 * time.Second
 	// untrustDelay is how long a CA that has left the Secret stays in a caBundle, for replicas that still serve by it.
 	untrustDelay = 10 * time.Minute
-	// restoreDelay keeps a Secret from coming back while hssgate is being uninstalled.
-	restoreDelay = 10 * time.Second
 	// conflictRetry is the pause after a write that another one overtook.
 	conflictRetry = time.Second
-	// fieldOwner owns the fields of a Secret that hssgate creates.
+	// fieldOwner owns the CA that hssgate writes into the Secret.
 	fieldOwner = client.FieldOwner("hssgate")
 )
 
@@ -46,20 +45,17 @@ type Certificates struct {
 	Client client.Client
 	// Secret holds the CAs; optional.
 	Secret client.ObjectKey
-	// Configurations are the webhook configurations that trust the CAs.
-	Configurations WebhookConfigurations
+	// Configurations name the webhook configurations, by which the API server calls hssgate and trusts the CAs.
+	Configurations []client.Object
 	// Issuer makes the serving certificate.
 	Issuer *certificate.Issuer
 	Clock  clock.PassiveClock
 	Log    *slog.Logger
 
-	// held describes the CAs that the Secret has held since a time.
-	held      string
-	heldSince time.Time
-	// next waits to be used since nextSince.
-	next      *certificate.CA
-	nextSince time.Time
-	trusted   atomic.Bool
+	// held describes the CAs in the Secret. They, and the caBundles, were last changed at a time.
+	held    string
+	changed time.Time
+	trusted atomic.Bool
 }
 
 // Ready returns why the API server can't connect to the replica yet, or nil. Without a webhook configuration a
@@ -69,7 +65,7 @@ func (c *Certificates) Ready() error {
 		return fmt.Errorf("%w: Secret %q holds none", certificate.ErrNoCA, c.Secret)
 	}
 	if !c.trusted.Load() {
-		return fmt.Errorf("the caBundle of ValidatingWebhookConfiguration %q doesn't hold the CA yet", c.Configurations.Validating)
+		return fmt.Errorf("the caBundle of ValidatingWebhookConfiguration %q doesn't hold the CA yet", c.Configurations[0].GetName())
 	}
 	return nil
 }
@@ -77,7 +73,7 @@ func (c *Certificates) Ready() error {
 // SetupWithManager follows the Secret and the webhook configurations on every replica. The manager's cache must hold no others.
 func (c *Certificates) SetupWithManager(mgr ctrl.Manager) error {
 	const name = "certificates"
-	watched := c.Configurations.objects()
+	watched := slices.Clone(c.Configurations)
 	if c.Secret.Name != "" {
 		watched = append(watched, &corev1.Secret{})
 	}
@@ -91,137 +87,119 @@ func (c *Certificates) SetupWithManager(mgr ctrl.Manager) error {
 	return nil
 }
 
-// Reconcile repairs the Secret and the caBundles, and takes over the CA of the Secret, once it is trusted.
+// Reconcile repairs the Secret and the caBundles, and takes over the CA of the Secret, once it is trusted. It does so
+// again when a change is long enough ago to go on.
 func (c *Certificates) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, error) {
-	wait, err := c.reconcile(ctx)
-	if apierrors.IsConflict(err) {
+	switch err := c.reconcile(ctx); {
+	case apierrors.IsConflict(err):
 		return ctrl.Result{RequeueAfter: conflictRetry}, nil
+	case err != nil:
+		return ctrl.Result{}, err
 	}
-	return ctrl.Result{RequeueAfter: wait}, err
-}
-
-// reconcile returns how long to wait until there is more to do; 0 means until something changes.
-func (c *Certificates) reconcile(ctx context.Context) (time.Duration, error) {
-	configurations, err := c.Configurations.read(ctx, c.Client)
-	if err != nil {
-		return 0, err
-	}
-	cas, wait, only := []*certificate.CA{c.Issuer.CA()}, time.Duration(0), false
-	if c.Secret.Name != "" {
-		if cas, wait, only, err = c.inSecret(ctx); err != nil {
-			return 0, err
+	since := c.Clock.Since(c.changed)
+	for _, delay := range []time.Duration{settleDelay, untrustDelay} {
+		if since < delay {
+			return ctrl.Result{RequeueAfter: delay - since}, nil
 		}
 	}
-	now := c.Clock.Now()
-	err = writeBundles(ctx, c.Client, configurations, func(bundle []byte) []byte { return certificate.MergeBundle(bundle, cas, now, !only) })
+	return ctrl.Result{}, nil
+}
+
+func (c *Certificates) reconcile(ctx context.Context) error {
+	configurations, err := c.read(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	adopting, err := c.adopt(cas[0], configurations)
+	cas := []*certificate.CA{c.Issuer.CA()}
+	if c.Secret.Name != "" {
+		if cas, err = c.inSecret(ctx); err != nil {
+			return err
+		}
+	}
+	keepOthers := c.Secret.Name == "" || !c.unchangedFor(untrustDelay)
+	now := c.Clock.Now()
+	written, err := writeBundles(ctx, c.Client, configurations, func(bundle []byte) []byte { return certificate.MergeBundle(bundle, cas, now, keepOthers) })
+	if err != nil {
+		return err
+	}
+	if written {
+		c.changed = now
+	}
+	if err := c.adopt(cas[0], configurations); err != nil {
+		return err
+	}
 	if trustedByAll(configurations, c.Issuer.CA()) {
 		c.trusted.Store(true)
 	}
-	if adopting > 0 {
-		wait = adopting
-	}
-	return wait, err
+	return nil
 }
 
-// inSecret returns the valid CAs in the Secret, the oldest first, after it has put one there if need be; the CA in
-// use as long as the Secret is gone. only reports whether no other CA is in use any more; wait is until then.
-func (c *Certificates) inSecret(ctx context.Context) (cas []*certificate.CA, wait time.Duration, only bool, err error) {
-	secret := &corev1.Secret{}
+// unchangedFor reports whether the CAs have been unchanged for so long.
+func (c *Certificates) unchangedFor(d time.Duration) bool { return c.Clock.Since(c.changed) >= d }
+
+// inSecret returns the valid CAs in the Secret, the oldest first. If ca.crt and ca.key are missing, damaged or expired,
+// it writes them: the CA that this replica serves by, or a new one. A Secret that is gone comes back later.
+func (c *Certificates) inSecret(ctx context.Context) ([]*certificate.CA, error) {
+	secret, now, serving := &corev1.Secret{}, c.Clock.Now(), c.Issuer.CA()
 	if err := c.Client.Get(ctx, c.Secret, secret); client.IgnoreNotFound(err) != nil {
-		return nil, 0, false, fmt.Errorf("read Secret %q: %w", c.Secret, err)
+		return nil, fmt.Errorf("read Secret %q: %w", c.Secret, err)
 	}
-	if serving := c.Issuer.CA(); secret.ResourceVersion == "" && serving != nil {
-		if wait := restoreDelay - c.unchanged(nil); wait > 0 {
-			return []*certificate.CA{serving}, wait, false, nil
-		}
+	cas, complete, problem := parseCAs(secret.Data, now)
+	gone := secret.ResourceVersion == ""
+	if held := fmt.Sprint(gone, cas); held != c.held {
+		c.held, c.changed = held, now
 	}
-	if cas, err = c.complete(ctx, secret); err != nil {
-		return nil, 0, false, err
-	}
-	wait = untrustDelay - c.unchanged(cas)
-	return cas, max(0, wait), wait <= 0, nil
-}
-
-// unchanged returns for how long the Secret has been seen to hold just these CAs.
-func (c *Certificates) unchanged(cas []*certificate.CA) time.Duration {
-	now := c.Clock.Now()
-	if held := fmt.Sprint(cas); held != c.held {
-		c.held, c.heldSince = held, now
-	}
-	return now.Sub(c.heldSince)
-}
-
-// complete writes a CA into the Secret if ca.crt and ca.key are missing, damaged or expired: the one that this
-// replica serves by, or a new one. It returns the CAs that the Secret then holds.
-func (c *Certificates) complete(ctx context.Context, secret *corev1.Secret) ([]*certificate.CA, error) {
-	now := c.Clock.Now()
-	cas, problem := parseCAs(secret.Data, now)
-	own, err := certificate.ParseCA(secret.Data[keyCertificate], secret.Data[keyKey])
-	if err == nil && own.ValidAt(now) {
+	switch {
+	case complete:
 		return cas, nil
+	case gone && serving != nil && !c.unchangedFor(settleDelay):
+		return []*certificate.CA{serving}, nil
 	}
-	ca := c.Issuer.CA()
+	ca, err := serving, error(nil)
 	if ca == nil || !ca.ValidAt(now) || slices.ContainsFunc(cas, ca.Equal) {
-		if ca, err = certificate.NewCA(now); err != nil {
-			return nil, err
-		}
+		ca, err = certificate.NewCA(now)
 	}
-	if err := c.write(ctx, secret, ca); err != nil {
+	if err == nil {
+		err = c.write(ctx, secret.ResourceVersion, ca)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("write the CA into Secret %q: %w", c.Secret, err)
 	}
-	c.Log.Info("CA written into its Secret", "secret", c.Secret.String(), "ca", ca, "problem", problem)
+	c.Log.Info("CA written into its Secret", "secret", c.Secret.String(), "ca", ca.String(), "problem", problem)
 	return append(cas, ca), nil
 }
 
-func (c *Certificates) write(ctx context.Context, secret *corev1.Secret, ca *certificate.CA) error {
+// write writes a CA into a version of the Secret, or creates it. It does so by server-side apply, which can create
+// by a right that is limited to the name.
+func (c *Certificates) write(ctx context.Context, version string, ca *certificate.CA) error {
 	key, err := ca.KeyPEM()
 	if err != nil {
 		return err
 	}
-	data := map[string][]byte{keyCertificate: ca.PEM(), keyKey: key}
-	if secret.ResourceVersion == "" {
-		// Only server-side apply can create by a right that is limited to the name.
-		created := applycorev1.Secret(c.Secret.Name, c.Secret.Namespace).WithType(corev1.SecretTypeOpaque).WithData(data)
-		return c.Client.Apply(ctx, created, fieldOwner)
+	secret := applycorev1.Secret(c.Secret.Name, c.Secret.Namespace).WithData(map[string][]byte{keyCertificate: ca.PEM(), keyKey: key})
+	if version != "" {
+		secret.WithResourceVersion(version)
 	}
-	updated := secret.DeepCopy()
-	if updated.Data == nil {
-		updated.Data = map[string][]byte{}
-	}
-	maps.Copy(updated.Data, data)
-	return c.Client.Update(ctx, updated)
+	return c.Client.Apply(ctx, secret, fieldOwner, client.ForceOwnership)
 }
 
-// adopt serves by the oldest CA if it may, and returns how long to wait otherwise; 0 means until something changes.
-func (c *Certificates) adopt(oldest *certificate.CA, configurations []client.Object) (time.Duration, error) {
-	now, serving := c.Clock.Now(), c.Issuer.CA()
-	if oldest.Equal(serving) {
-		c.next = nil
-		return 0, nil
-	}
-	if serving != nil && serving.ValidAt(now) && trustedByAll(configurations, serving) {
-		if !oldest.Equal(c.next) {
-			c.next, c.nextSince = oldest, now
-		}
-		if wait := c.nextSince.Add(propagation).Sub(now); wait > 0 {
-			return wait, nil
-		}
+// adopt serves by the oldest CA: at once if the API server accepts no certificate of this replica, else once all
+// is unchanged for settleDelay.
+func (c *Certificates) adopt(oldest *certificate.CA, configurations []client.Object) error {
+	serving := c.Issuer.CA()
+	accepted := serving != nil && serving.ValidAt(c.Clock.Now()) && trustedByAll(configurations, serving)
+	if oldest.Equal(serving) || accepted && !c.unchangedFor(settleDelay) {
+		return nil
 	}
 	if err := c.Issuer.Use(oldest); err != nil {
-		return 0, fmt.Errorf("serve by the CA of Secret %q: %w", c.Secret, err)
+		return fmt.Errorf("serve by the CA of Secret %q: %w", c.Secret, err)
 	}
-	c.next = nil
-	c.Log.Info("serving by another CA", "ca", oldest, "before", serving)
-	return 0, nil
+	c.Log.Info("serving by another CA", "ca", oldest.String(), "before", serving.String())
+	return nil
 }
 
-// parseCAs returns the valid CAs in a Secret, the oldest first, and what is wrong with others.
-func parseCAs(data map[string][]byte, now time.Time) ([]*certificate.CA, error) {
-	var cas []*certificate.CA
+// parseCAs returns the valid CAs in a Secret, the oldest first, whether hssgate's is one, and what is wrong with others.
+func parseCAs(data map[string][]byte, now time.Time) (cas []*certificate.CA, complete bool, problem error) {
 	var problems []error
 	for _, name := range slices.Sorted(maps.Keys(data)) {
 		base, ok := strings.CutSuffix(name, ".crt")
@@ -235,9 +213,9 @@ func parseCAs(data map[string][]byte, now time.Time) ([]*certificate.CA, error) 
 		case !ca.ValidAt(now):
 			problems = append(problems, fmt.Errorf("%s: not valid now: %s", base, ca))
 		default:
-			cas = append(cas, ca)
+			cas, complete = append(cas, ca), complete || name == keyCertificate
 		}
 	}
 	slices.SortStableFunc(cas, func(a, b *certificate.CA) int { return a.NotBefore().Compare(b.NotBefore()) })
-	return cas, errors.Join(problems...)
+	return cas, complete, errors.Join(problems...)
 }

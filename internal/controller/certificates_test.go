@@ -24,9 +24,8 @@ import (
 )
 
 var (
-	start          = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	secretKey      = client.ObjectKey{Namespace: "hssgate-system", Name: "hssgate-ca"}
-	configurations = controller.WebhookConfigurations{Validating: "hssgate", Mutating: "hssgate"}
+	start     = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	secretKey = client.ObjectKey{Namespace: "hssgate-system", Name: "hssgate-ca"}
 )
 
 // site is a cluster with a clock and a log.
@@ -60,14 +59,13 @@ func (s *site) pass(d time.Duration) { s.clock.SetTime(s.clock.Now().Add(d)) }
 // replica is what runs in each.
 type replica struct{ *controller.Certificates }
 
-func (s *site) replica(t *testing.T) *replica {
-	t.Helper()
-	issuer, err := certificate.NewIssuer(s.clock, "localhost")
-	if err != nil {
-		t.Fatal(err)
-	}
+func (s *site) replica() *replica {
+	return s.replicaOf(secretKey, certificate.NewIssuer(s.clock, "localhost"))
+}
+
+func (s *site) replicaOf(secret client.ObjectKey, issuer *certificate.Issuer) *replica {
 	return &replica{&controller.Certificates{
-		Client: s.Client, Secret: secretKey, Configurations: configurations, Issuer: issuer, Clock: s.clock, Log: s.logger(),
+		Client: s.Client, Secret: secret, Configurations: []client.Object{webhooks(), mutating()}, Issuer: issuer, Clock: s.clock, Log: s.logger(),
 	}}
 }
 
@@ -80,8 +78,8 @@ func (r *replica) follow(t *testing.T) time.Duration {
 // settled is a cluster in which a replica serves.
 func settled(t *testing.T) (*site, *replica) {
 	t.Helper()
-	s := newSite(t, webhooks(), mutating(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: secretKey.Namespace, Name: secretKey.Name}})
-	r := s.replica(t)
+	s := newSite(t, webhooks(), mutating(), caSecret(nil))
+	r := s.replica()
 	r.follow(t)
 	if err := r.Ready(); err != nil {
 		t.Fatal(err)
@@ -125,10 +123,11 @@ func removeOld(data map[string][]byte) {
 	delete(data, "old.key")
 }
 
-// webhooks returns the configurations as they are.
-func (s *site) webhooks(t *testing.T) (*admissionregistrationv1.ValidatingWebhookConfiguration, *admissionregistrationv1.MutatingWebhookConfiguration) {
+// bundles returns the webhook configurations, and their caBundles.
+func (s *site) bundles(t *testing.T) ([]client.Object, []*[]byte) {
 	t.Helper()
-	return get(t, s, "", configurations.Validating, webhooks()), get(t, s, "", configurations.Mutating, mutating())
+	v, m := get(t, s, "", "hssgate", webhooks()), get(t, s, "", "hssgate", mutating())
+	return []client.Object{v, m}, []*[]byte{&v.Webhooks[0].ClientConfig.CABundle, &v.Webhooks[1].ClientConfig.CABundle, &m.Webhooks[0].ClientConfig.CABundle}
 }
 
 // wantTrusted checks that every webhook trusts just these CAs.
@@ -138,47 +137,52 @@ func (s *site) wantTrusted(t *testing.T, when string, cas ...*certificate.CA) {
 	for _, ca := range cas {
 		want = append(want, ca.PEM()...)
 	}
-	v, m := s.webhooks(t)
-	for name, got := range map[string][]byte{"pods": v.Webhooks[0].ClientConfig.CABundle, "policies": v.Webhooks[1].ClientConfig.CABundle, "pin": m.Webhooks[0].ClientConfig.CABundle} {
-		if !bytes.Equal(got, want) {
-			t.Errorf("%s: webhook %s trusts %s, want %s", when, name, got, want)
+	_, bundles := s.bundles(t)
+	for n, got := range bundles {
+		if !bytes.Equal(*got, want) {
+			t.Errorf("%s: webhook %d trusts %s, want %s", when, n, *got, want)
 		}
 	}
 }
 
 func (s *site) setBundles(t *testing.T, bundle []byte) {
 	t.Helper()
-	v, m := s.webhooks(t)
-	v.Webhooks[0].ClientConfig.CABundle, v.Webhooks[1].ClientConfig.CABundle, m.Webhooks[0].ClientConfig.CABundle = bundle, bundle, bundle
-	if err := errors.Join(s.Update(t.Context(), v), s.Update(t.Context(), m)); err != nil {
-		t.Fatal(err)
+	configurations, bundles := s.bundles(t)
+	for _, b := range bundles {
+		*b = bundle
+	}
+	for _, c := range configurations {
+		if err := s.Update(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
 func webhooks() *admissionregistrationv1.ValidatingWebhookConfiguration {
 	return &admissionregistrationv1.ValidatingWebhookConfiguration{
-		ObjectMeta: metav1.ObjectMeta{Name: configurations.Validating},
-		Webhooks:   []admissionregistrationv1.ValidatingWebhook{{Name: "pods.hssgate.io"}, {Name: "policies.hssgate.io"}},
+		ObjectMeta: metav1.ObjectMeta{Name: "hssgate"}, Webhooks: []admissionregistrationv1.ValidatingWebhook{{Name: "pods.hssgate.io"}, {Name: "policies.hssgate.io"}},
 	}
 }
 
 func mutating() *admissionregistrationv1.MutatingWebhookConfiguration {
 	return &admissionregistrationv1.MutatingWebhookConfiguration{
-		ObjectMeta: metav1.ObjectMeta{Name: configurations.Mutating},
-		Webhooks:   []admissionregistrationv1.MutatingWebhook{{Name: "pin.hssgate.io"}},
+		ObjectMeta: metav1.ObjectMeta{Name: "hssgate"}, Webhooks: []admissionregistrationv1.MutatingWebhook{{Name: "pin.hssgate.io"}},
 	}
+}
+
+// caSecret returns the Secret, with some data.
+func caSecret(data map[string][]byte) *corev1.Secret {
+	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: secretKey.Namespace, Name: secretKey.Name}, Data: data}
 }
 
 func TestTheFirstCA(t *testing.T) {
 	t.Parallel()
 	for name, objects := range map[string][]client.Object{
 		"without a Secret": {webhooks(), mutating()},
-		"in a Secret": {webhooks(), mutating(), &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Namespace: secretKey.Namespace, Name: secretKey.Name}, Data: map[string][]byte{"other": []byte("stays")},
-		}},
+		"in a Secret":      {webhooks(), mutating(), caSecret(map[string][]byte{"other": []byte("stays")})},
 	} {
 		s := newSite(t, objects...)
-		r := s.replica(t)
+		r := s.replica()
 		if err := r.Ready(); !errors.Is(err, certificate.ErrNoCA) {
 			t.Errorf("%s: before there is one: %v", name, err)
 		}
@@ -198,13 +202,13 @@ func TestTheFirstCA(t *testing.T) {
 func TestARotationByTwoCommands(t *testing.T) {
 	t.Parallel()
 	s, one := settled(t)
-	other, late := s.replica(t), s.replica(t)
+	other, late := s.replica(), s.replica()
 	other.follow(t)
 	first := s.ca(t)
 	s.pass(time.Second)
 	s.change(t, moveCA)
 	for name, r := range map[string]*replica{"one": one, "other": other, "late": late} {
-		if wait := r.follow(t); wait != 10*time.Minute || !r.Issuer.CA().Equal(first) {
+		if wait := r.follow(t); wait != 10*time.Second || !r.Issuer.CA().Equal(first) {
 			t.Errorf("%s looks again after %s, and serves by the old CA: %t", name, wait, r.Issuer.CA().Equal(first))
 		}
 	}
@@ -244,7 +248,7 @@ func TestTheSecretIsRepaired(t *testing.T) {
 		s.wantTrusted(t, name, first)
 		// A replica that has never read it makes a new one.
 		s.change(t, damage)
-		s.replica(t).follow(t)
+		s.replica().follow(t)
 		s.wantTrusted(t, name+", by another replica", first, s.ca(t))
 	}
 }
@@ -305,7 +309,7 @@ func TestReadiness(t *testing.T) {
 	if err := one.Ready(); err != nil {
 		t.Errorf("once ready, it stays so: %v", err)
 	}
-	r := s.replica(t)
+	r := s.replica()
 	if _, err := r.Reconcile(t.Context(), ctrl.Request{}); err == nil || r.Ready() == nil {
 		t.Errorf("without trust: %v, ready: %v", err, r.Ready())
 	}
@@ -315,7 +319,7 @@ func TestReadiness(t *testing.T) {
 		t.Error(err)
 	}
 	alone := newSite(t)
-	r = alone.replica(t)
+	r = alone.replica()
 	r.follow(t)
 	if err := r.Ready(); err != nil {
 		t.Errorf("without webhook configurations: %v", err)
@@ -341,7 +345,7 @@ func TestFailedWrites(t *testing.T) {
 	if _, err := r.Reconcile(t.Context(), ctrl.Request{}); !errors.Is(err, lost) {
 		t.Errorf("got error %v", err)
 	}
-	if _, m := s.webhooks(t); !bytes.Equal(m.Webhooks[0].ClientConfig.CABundle, s.ca(t).PEM()) {
+	if _, bundles := s.bundles(t); !bytes.Equal(*bundles[2], s.ca(t).PEM()) {
 		t.Error("the other configuration isn't written")
 	}
 }
@@ -355,17 +359,17 @@ func TestReplicasWithCAsOfTheirOwnShareACaBundle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &controller.Certificates{Client: s.Client, Configurations: configurations, Issuer: issuer, Clock: s.clock, Log: s.logger()}
+		r := s.replicaOf(client.ObjectKey{}, issuer)
 		if r.Ready() == nil {
 			t.Error("ready before its CA is trusted")
 		}
-		reconcile(t, r, "", "")
+		r.follow(t)
 		if err := r.Ready(); err != nil {
 			t.Error(err)
 		}
 		cas = append(cas, issuer.CA())
 		s.patch = func(client.Object) error { return errors.New("written again") }
-		reconcile(t, r, "", "")
+		r.follow(t)
 		s.patch = nil
 	}
 	s.wantTrusted(t, "both", cas...)

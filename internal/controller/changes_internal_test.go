@@ -24,7 +24,7 @@ func TestWhichUpdatesAreChanges(t *testing.T) {
 		"the same again":                    {object("a", 1, ""), false},
 		"another label is not another spec": {object("a", 1, "y"), false},
 	} {
-		if got := changes().Update(event.UpdateEvent{ObjectOld: object("a", 1, ""), ObjectNew: tt.after}); got != tt.want {
+		if got := specChanged(event.UpdateEvent{ObjectOld: object("a", 1, ""), ObjectNew: tt.after}); got != tt.want {
 			t.Errorf("%s: got %t, want %t", name, got, tt.want)
 		}
 	}

@@ -8,36 +8,19 @@ import (
 	"slices"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hssgate/hssgate/internal/certificate"
 )
 
-// WebhookConfigurations names the webhook configurations by which the API server calls hssgate.
-type WebhookConfigurations struct {
-	// Validating is the name of the ValidatingWebhookConfiguration.
-	Validating string
-	// Mutating is the name of the MutatingWebhookConfiguration; optional.
-	Mutating string
-}
-
-// objects returns an object of each name.
-func (w WebhookConfigurations) objects() []client.Object {
-	all := []client.Object{&admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: w.Validating}}}
-	if w.Mutating != "" {
-		all = append(all, &admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: w.Mutating}})
-	}
-	return all
-}
-
 // read returns the webhook configurations that exist.
-func (w WebhookConfigurations) read(ctx context.Context, c client.Reader) ([]client.Object, error) {
+func (c *Certificates) read(ctx context.Context) ([]client.Object, error) {
 	var found []client.Object
-	for _, o := range w.objects() {
-		err := c.Get(ctx, client.ObjectKeyFromObject(o), o)
+	for _, named := range c.Configurations {
+		o, _ := named.DeepCopyObject().(client.Object) // of the same type
+		err := c.Client.Get(ctx, client.ObjectKeyFromObject(named), o)
 		if client.IgnoreNotFound(err) != nil {
-			return nil, fmt.Errorf("read the webhook configuration %q: %w", o.GetName(), err)
+			return nil, fmt.Errorf("read the webhook configuration %q: %w", named.GetName(), err)
 		}
 		if err == nil {
 			found = append(found, o)
@@ -71,9 +54,9 @@ func trustedByAll(configurations []client.Object, ca *certificate.CA) bool {
 	})
 }
 
-// writeBundles changes the caBundle of every webhook. A failure with one configuration doesn't keep the other
-// from being written.
-func writeBundles(ctx context.Context, c client.Client, configurations []client.Object, change func([]byte) []byte) error {
+// writeBundles changes the caBundle of every webhook, and reports whether one differed. A failure with one
+// configuration doesn't keep the other from being written.
+func writeBundles(ctx context.Context, c client.Client, configurations []client.Object, change func([]byte) []byte) (written bool, err error) {
 	var problems []error
 	for _, configuration := range configurations {
 		before, _ := configuration.DeepCopyObject().(client.Object) // of the same type
@@ -86,10 +69,11 @@ func writeBundles(ctx context.Context, c client.Client, configurations []client.
 		if !changed {
 			continue
 		}
+		written = true
 		patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 		if err := c.Patch(ctx, configuration, patch); client.IgnoreNotFound(err) != nil {
 			problems = append(problems, fmt.Errorf("write the caBundle of %q: %w", configuration.GetName(), err))
 		}
 	}
-	return errors.Join(problems...)
+	return written, errors.Join(problems...)
 }

@@ -38,7 +38,7 @@ func TestTheConditionFollowsHSS(t *testing.T) {
 		c := newClient(t, nil, denying("p"))
 		status := &controller.Status{Client: c, HSS: reach}
 		written := func() string {
-			reconcile(t, status, "", "p")
+			writeStatus(t, status)
 			p := get(t, c, "", "p", &v1alpha1.ImageScanPolicy{})
 			got := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionHSSReachable)
 			return string(got.Status) + " " + got.Reason + ": " + got.Message

@@ -1,17 +1,12 @@
 package controller
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/glob"
@@ -33,42 +28,12 @@ const (
 	ReasonExceptionsForbidden = "ExceptionsForbidden"
 )
 
-// Status writes into each policy's status whether it is active as written.
-type Status struct {
-	Client client.Client
-	// AuditInterval is how often running pods are audited; 0: never, and then no
-	// image can have a grace.
-	AuditInterval time.Duration
-	// HSS reports whether HSS answers; optional.
-	HSS *HSS
-	// RegistryHosts are those that a registry of the configuration claims.
-	RegistryHosts []string
-	// ExemptNamespaces are those in which nothing is evaluated.
-	ExemptNamespaces []string
-}
-
-// SetupWithManager follows the policies on the leader.
-func (s *Status) SetupWithManager(mgr ctrl.Manager) error {
-	err := ctrl.NewControllerManagedBy(mgr).
-		Named("policy-status").
-		For(&v1alpha1.ImageScanPolicy{}, builder.WithPredicates(changes())).
-		Complete(s)
-	if err != nil {
-		return fmt.Errorf("write the status of policies: %w", err)
-	}
-	return nil
-}
-
-// Reconcile writes the status if it differs, and looks again after hssInterval.
-func (s *Status) Reconcile(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
-	var p v1alpha1.ImageScanPolicy
-	if err := s.Client.Get(ctx, r.NamespacedName, &p); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
-	}
-	before := p.DeepCopy()
+// setPolicy sets a policy's status, and returns the policy compiled.
+func (s *Status) setPolicy(p *v1alpha1.ImageScanPolicy) *policy.Policy {
 	p.Status.ObservedGeneration = p.Generation
 	ready := newCondition(v1alpha1.ConditionReady, true, ReasonActive, "the policy is active")
-	if _, err := policy.Compile(&p); err != nil {
+	compiled, err := policy.Compile(p)
+	if err != nil {
 		ready = newCondition(v1alpha1.ConditionReady, false, ReasonInvalid, "what is invalid counts as violated or as matching: "+err.Error())
 	}
 	set := conditions{&p.Status.Conditions, p.Generation}
@@ -76,8 +41,7 @@ func (s *Status) Reconcile(ctx context.Context, r ctrl.Request) (ctrl.Result, er
 	s.setHSS(set)
 	s.setGrace(set, p.Spec.Grace)
 	set.setEffective(s.ineffective(&p.Spec.Match))
-	_, err := writeStatus(ctx, s.Client, before, &p)
-	return ctrl.Result{RequeueAfter: hssInterval}, err
+	return compiled
 }
 
 // setHSS sets whether HSS answers. A new leader keeps what the last one wrote until

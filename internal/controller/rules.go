@@ -98,8 +98,8 @@ func (r *Rules) SetupWithManager(mgr ctrl.Manager) error {
 		return fmt.Errorf("follow the CustomResourceDefinition of policies: %w", err)
 	}
 	err := whenever(mgr, "rules", readPolicies, readExceptions).
-		Watches(&v1alpha1.ImageScanPolicy{}, enqueue(readPolicies), builder.WithPredicates(changes())).
-		Watches(&v1alpha1.ImageScanException{}, enqueue(readExceptions), builder.WithPredicates(changes())).
+		Watches(&v1alpha1.ImageScanPolicy{}, enqueue(readPolicies), builder.WithPredicates(predicate.Funcs{UpdateFunc: specChanged})).
+		Watches(&v1alpha1.ImageScanException{}, enqueue(readExceptions), builder.WithPredicates(predicate.Funcs{UpdateFunc: specChanged})).
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("follow policies and exceptions: %w", err)
@@ -126,13 +126,11 @@ func enqueue(name string) handler.EventHandler {
 	})
 }
 
-// changes selects the events of a change of a spec. An object that was deleted while
+// specChanged reports whether an update changed a spec. An object that was deleted while
 // the watch was interrupted, and created again by the same name, comes as an update:
 // of generation 1 as before, but of another UID.
-func changes() predicate.Predicate {
-	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		return e.ObjectOld.GetUID() != e.ObjectNew.GetUID() || e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration()
-	}}
+func specChanged(e event.UpdateEvent) bool {
+	return e.ObjectOld.GetUID() != e.ObjectNew.GetUID() || e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration()
 }
 
 // Reconcile reads all policies or all exceptions of the cluster, and puts them into

@@ -1,15 +1,21 @@
 package controller_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -38,7 +44,7 @@ func TestTheStatusOfAPolicy(t *testing.T) {
 		"the condition Effective is only False": {denying("p"), 0, "Effective"},
 	} {
 		c := newClient(t, nil, tt.policy)
-		reconcile(t, &controller.Status{Client: c, AuditInterval: tt.interval, RegistryHosts: []string{"swr.example.com"}}, "", "p")
+		writeStatus(t, &controller.Status{Client: c, AuditInterval: tt.interval, RegistryHosts: []string{"swr.example.com"}})
 		got := get(t, c, "", "p", &v1alpha1.ImageScanPolicy{})
 		kind, _, present := strings.Cut(tt.want, " ")
 		condition := meta.FindStatusCondition(got.Status.Conditions, kind)
@@ -52,29 +58,67 @@ func TestTheStatusOfAPolicy(t *testing.T) {
 	}
 }
 
-func TestStatusIsWrittenOnlyIfItChanges(t *testing.T) {
+func writeStatus(t *testing.T, s *controller.Status) {
+	t.Helper()
+	if err := s.Write(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Status follows the rules, and repeats what cannot be written. It writes nothing again.
+func TestStatusIsWrittenWhenItChanges(t *testing.T) {
 	t.Parallel()
-	writes := 0
-	c := newClient(t, &interceptor.Funcs{SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
-		writes++
-		return c.SubResource(sub).Patch(ctx, o, patch, opts...)
-	}}, denying("p"))
-	status := &controller.Status{Client: c}
-	for range 3 {
-		reconcile(t, status, "", "p")
-	}
-	if writes != 1 {
-		t.Errorf("the status was written %d times, want once", writes)
-	}
-	reconcile(t, status, "", "gone")
+	synctest.Test(t, func(t *testing.T) {
+		var writes atomic.Int32
+		var fails atomic.Bool
+		c := newClient(t, &interceptor.Funcs{SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+			writes.Add(1)
+			if fails.Load() {
+				return errors.New("connection refused")
+			}
+			return c.SubResource(sub).Patch(ctx, o, patch, opts...)
+		}}, denying("p"))
+		var log bytes.Buffer
+		rules := controller.NewRules(c, longest)
+		s := &controller.Status{Client: c, Rules: rules, Clock: clock.RealClock{}, Events: events.NewFakeRecorder(1), Log: slog.New(slog.NewTextHandler(&log, nil))}
+		ctx, stop := context.WithCancel(t.Context())
+		go func() { _ = s.Start(ctx) }()
+		after := func(d time.Duration, want int32) {
+			t.Helper()
+			time.Sleep(d)
+			synctest.Wait()
+			if got := writes.Load(); got != want {
+				t.Errorf("%d writes, want %d", got, want)
+			}
+		}
+		after(time.Minute, 0)
+		reconcile(t, rules, "", "policies")
+		reconcile(t, rules, "", "exceptions")
+		after(2*time.Second, 1)
+		after(time.Minute, 1)
+		if err := c.Create(ctx, exception("prod", "a", 0)); err != nil {
+			t.Fatal(err)
+		}
+		fails.Store(true)
+		reconcile(t, rules, "", "exceptions")
+		after(2*time.Second, 2)
+		fails.Store(false)
+		after(time.Minute, 3)
+		stop()
+		synctest.Wait()
+		if got := strings.Count(log.String(), "connection refused"); got != 1 {
+			t.Errorf("the failure is logged %d times: %s", got, log.String())
+		}
+	})
 }
 
 // statusAt writes the status at a time after the exception's creation.
-func statusAt(t *testing.T, c client.Client, recorder events.EventRecorder, after time.Duration) (*v1alpha1.ImageScanException, time.Duration) {
+func statusAt(t *testing.T, c client.Client, recorder events.EventRecorder, after time.Duration) *v1alpha1.ImageScanException {
 	t.Helper()
-	s := &controller.ExceptionStatus{Client: c, Events: recorder, Clock: clocktesting.NewFakePassiveClock(today.Add(after)), MaxLifetime: longest}
-	again := reconcile(t, s, "prod", "a").RequeueAfter
-	return get(t, c, "prod", "a", &v1alpha1.ImageScanException{}), again
+	writeStatus(t, &controller.Status{
+		Client: c, Events: recorder, Clock: clocktesting.NewFakePassiveClock(today.Add(after)), Rules: controller.NewRules(c, longest),
+	})
+	return get(t, c, "prod", "a", &v1alpha1.ImageScanException{})
 }
 
 func TestTheStatusOfAnException(t *testing.T) {
@@ -86,25 +130,24 @@ func TestTheStatusOfAnException(t *testing.T) {
 		after     time.Duration
 		reason    string
 		expiring  bool
-		again     time.Duration
 		message   string
 	}{
-		"an active one":                {exception("prod", "a", 10*day), time.Hour, "Active", false, time.Hour, "it ends at 2026-12-03T12:00:00Z"},
-		"one that ends tomorrow":       {exception("prod", "a", 10*day), 9 * day, "Active", true, time.Hour, "it ends at 2026-12-03T12:00:00Z"},
-		"a short one before its end":   {exception("prod", "a", 40*time.Minute), 30 * time.Minute, "Active", true, 10 * time.Minute, "it ends at 2026-11-23T12:40:00Z"},
-		"a short one at its beginning": {exception("prod", "a", 40*time.Minute), 0, "Active", false, 30 * time.Minute, "it ends at 2026-11-23T12:40:00Z"},
-		"one that has ended":           {exception("prod", "a", time.Hour), time.Hour, "Expired", false, 0, "it ended at 2026-11-23T13:00:00Z"},
-		"one that is too long":         {exception("prod", "a", 2*longest), time.Hour, "Active", false, time.Hour, "it ends at 2026-12-23T12:00:00Z, 720h0m0s after its creation, the longest that the configuration allows"},
-		"a too long one that is over":  {exception("prod", "a", 2*longest), longest, "Expired", false, 0, "it ended at 2026-12-23T12:00:00Z, 720h0m0s after its creation"},
-		"one that is invalid":          {exception("prod", "a", time.Hour, wrong), time.Hour, "Invalid", false, 0, "it allows nothing: "},
+		"an active one":                {exception("prod", "a", 10*day), time.Hour, "Active", false, "it ends at 2026-12-03T12:00:00Z"},
+		"one that ends tomorrow":       {exception("prod", "a", 10*day), 9 * day, "Active", true, "it ends at 2026-12-03T12:00:00Z"},
+		"a short one before its end":   {exception("prod", "a", 40*time.Minute), 30 * time.Minute, "Active", true, "it ends at 2026-11-23T12:40:00Z"},
+		"a short one at its beginning": {exception("prod", "a", 40*time.Minute), 0, "Active", false, "it ends at 2026-11-23T12:40:00Z"},
+		"one that has ended":           {exception("prod", "a", time.Hour), time.Hour, "Expired", false, "it ended at 2026-11-23T13:00:00Z"},
+		"one that is too long":         {exception("prod", "a", 2*longest), time.Hour, "Active", false, "it ends at 2026-12-23T12:00:00Z, 720h0m0s after its creation, the longest that the configuration allows"},
+		"a too long one that is over":  {exception("prod", "a", 2*longest), longest, "Expired", false, "it ended at 2026-12-23T12:00:00Z, 720h0m0s after its creation"},
+		"one that is invalid":          {exception("prod", "a", time.Hour, wrong), time.Hour, "Invalid", false, "it allows nothing: "},
 	} {
-		e, again := statusAt(t, newClient(t, nil, tt.exception), events.NewFakeRecorder(1), tt.after)
+		e := statusAt(t, newClient(t, nil, tt.exception), events.NewFakeRecorder(1), tt.after)
 		ready := meta.FindStatusCondition(e.Status.Conditions, v1alpha1.ConditionReady)
 		if ready == nil || ready.Reason != tt.reason || (ready.Status == metav1.ConditionTrue) != (tt.reason == "Active") || !strings.HasPrefix(ready.Message, tt.message) || ready.ObservedGeneration != 3 {
 			t.Errorf("%s: Ready = %+v, want %s because %s", name, ready, tt.reason, tt.message)
 		}
-		if got := meta.IsStatusConditionTrue(e.Status.Conditions, v1alpha1.ConditionExpiring); got != tt.expiring || again != tt.again {
-			t.Errorf("%s: Expiring = %t and again after %s, want %t and %s", name, got, again, tt.expiring, tt.again)
+		if got := meta.IsStatusConditionTrue(e.Status.Conditions, v1alpha1.ConditionExpiring); got != tt.expiring {
+			t.Errorf("%s: Expiring = %t, want %t", name, got, tt.expiring)
 		}
 	}
 }

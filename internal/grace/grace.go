@@ -31,7 +31,9 @@ const maxRemembered = 50000
 // Graces grants and ends graces. It is not safe for concurrent use.
 type Graces struct {
 	Client client.Client
-	Log    *slog.Logger
+	// Policies returns those in force.
+	Policies func() []*policy.Policy
+	Log      *slog.Logger
 
 	// passed holds when images that have no exception last passed.
 	passed map[image]time.Time
@@ -44,9 +46,11 @@ type image struct{ namespace, policy, digest string }
 // exceptions of graces that are over. seen is all that runs. It returns the graces
 // under way, by policy.
 func (g *Graces) Settle(ctx context.Context, seen *Sightings, now time.Time) (map[string]*v1alpha1.AuditGrace, error) {
-	policies, err := g.policies(ctx)
-	if err != nil {
-		return nil, err
+	policies := map[string]*policy.Policy{}
+	for _, p := range g.Policies() {
+		if p.GracePeriod() > 0 {
+			policies[p.Name()] = p
+		}
 	}
 	var exceptions v1alpha1.ImageScanExceptionList
 	if err := g.Client.List(ctx, &exceptions, client.HasLabels{v1alpha1.GraceLabel}); err != nil {
@@ -79,22 +83,6 @@ func (g *Graces) Settle(ctx context.Context, seen *Sightings, now time.Time) (ma
 		}
 	}
 	return underWay, errors.Join(failures...)
-}
-
-// policies returns those that give grace.
-func (g *Graces) policies(ctx context.Context) (map[string]*policy.Policy, error) {
-	var list v1alpha1.ImageScanPolicyList
-	if err := g.Client.List(ctx, &list); err != nil {
-		return nil, fmt.Errorf("list policies: %w", err)
-	}
-	giving := map[string]*policy.Policy{}
-	for i := range list.Items {
-		// An error is for the policy's status.
-		if p, _ := policy.Compile(&list.Items[i]); p.GracePeriod() > 0 {
-			giving[p.Name()] = p
-		}
-	}
-	return giving, nil
 }
 
 // remember notes what passes, and forgets what has not passed for the period of a grace.

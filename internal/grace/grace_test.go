@@ -37,7 +37,8 @@ type world struct {
 	t testing.TB
 	client.WithWatch
 	*grace.Graces
-	now time.Time
+	now      time.Time
+	policies []*policy.Policy
 	// fail fails the creation of an exception.
 	fail error
 	log  bytes.Buffer
@@ -50,10 +51,12 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t, now: now}
-	p := &v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}}
-	p.Spec.Grace = &v1alpha1.Grace{Period: metav1.Duration{Duration: week}}
+	for name, g := range map[string]*v1alpha1.Grace{"p": {Period: metav1.Duration{Duration: week}}, "without": nil} {
+		p, err := policy.Compile(&v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.ImageScanPolicySpec{Grace: g}})
+		w.check(err)
+		w.policies = append(w.policies, p)
+	}
 	w.WithWatch = fake.NewClientBuilder().WithScheme(scheme).
-		WithObjects(p, &v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: "without"}}).
 		WithInterceptorFuncs(interceptor.Funcs{Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
 			if w.fail != nil {
 				return w.fail
@@ -66,7 +69,7 @@ func newWorld(t testing.TB) *world {
 }
 
 func (w *world) newLeader() {
-	w.Graces = &grace.Graces{Client: w.WithWatch, Log: slog.New(slog.NewTextHandler(&w.log, nil))}
+	w.Graces = &grace.Graces{Client: w.WithWatch, Policies: func() []*policy.Policy { return w.policies }, Log: slog.New(slog.NewTextHandler(&w.log, nil))}
 }
 
 // seen is one image of a running pod as an audit sees it.
@@ -313,7 +316,7 @@ func TestGraces(t *testing.T) {
 		},
 		"a grace goes with the policy that gave it": func(w *world) {
 			w.turnsBad()
-			w.check(w.WithWatch.Delete(w.t.Context(), &v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}}))
+			w.policies = nil
 			w.audit(isBad)
 			w.wants()
 		},

@@ -8,38 +8,25 @@ import (
 	"path/filepath"
 	"time"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/certificate"
 	"github.com/hssgate/hssgate/internal/controller"
 )
 
-// certificates hold the serving certificate and what keeps it current.
+// certificates are the serving certificate, which a runnable or a controller of the manager keeps current.
 type certificates struct {
 	source CertificateSource
-	// files, if set, are read again when they change.
-	files manager.Runnable
-	// replica, if set, keeps what the API server trusts.
-	replica *controller.Certificates
+	// trusted returns why the API server doesn't trust the certificate yet, or nil; optional.
+	trusted func() error
 }
 
-// follow has the manager of every replica keep the certificate current.
-func (c *certificates) follow(manager ctrl.Manager) error {
-	switch {
-	case c.files != nil:
-		return manager.Add(c.files)
-	case c.replica != nil:
-		c.replica.Client = manager.GetClient()
-		return c.replica.SetupWithManager(manager)
-	}
-	return nil
-}
-
+// newCertificates returns the serving certificate, and adds what keeps it current to the manager.
 func (g *Server) newCertificates() (*certificates, error) {
 	switch w := &g.Config.Webhook; {
 	case !w.OwnCertificates():
@@ -55,8 +42,8 @@ func (g *Server) newCertificates() (*certificates, error) {
 
 // valid returns why the API server wouldn't accept the certificate in use at a time, or nil.
 func (c *certificates) valid(now time.Time) error {
-	if c.replica != nil {
-		if err := c.replica.Ready(); err != nil {
+	if c.trusted != nil {
+		if err := c.trusted(); err != nil {
 			return err
 		}
 	}
@@ -89,19 +76,17 @@ func (g *Server) certificatesFromFiles() (*certificates, error) {
 	watcher.RegisterCallback(func(c tls.Certificate) {
 		g.Log.Info("serving certificate read", "component", "certificates", "file", certFile, "names", c.Leaf.DNSNames, "validUntil", c.Leaf.NotAfter)
 	})
-	return &certificates{source: watcher.GetCertificate, files: watcher}, nil
+	return &certificates{source: watcher.GetCertificate}, g.manager.Add(watcher)
 }
 
 // ownCertificates come from the CA in a Secret or, without one, from a CA of this process.
 func (g *Server) ownCertificates() (*certificates, error) {
-	w := &g.Config.Webhook
-	newIssuer := certificate.NewSelfSigned
-	if w.CASecret != "" {
-		newIssuer = certificate.NewIssuer
-	}
-	issuer, err := newIssuer(clock.RealClock{}, g.servingHosts()...)
-	if err != nil {
-		return nil, err
+	issuer := certificate.NewIssuer(clock.RealClock{}, g.servingHosts()...)
+	if g.Config.Webhook.CASecret == "" {
+		var err error
+		if issuer, err = certificate.NewSelfSigned(clock.RealClock{}, g.servingHosts()...); err != nil {
+			return nil, err
+		}
 	}
 	if g.CAFile != "" {
 		if err := os.WriteFile(g.CAFile, issuer.CA().PEM(), 0o600); err != nil {
@@ -109,13 +94,19 @@ func (g *Server) ownCertificates() (*certificates, error) {
 		}
 	}
 	c := &certificates{source: issuer.GetCertificate}
-	if w.ConfigurationName != "" {
-		c.replica = &controller.Certificates{
-			Secret: g.caSecret(), Configurations: controller.WebhookConfigurations{Validating: w.ConfigurationName, Mutating: w.MutatingConfigurationName},
-			Issuer: issuer, Clock: clock.RealClock{}, Log: g.Log.With("component", "certificates"),
-		}
+	if g.Config.Webhook.ConfigurationName == "" {
+		return c, nil
 	}
-	return c, nil
+	named := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Name: name} }
+	replica := &controller.Certificates{
+		Client: g.manager.GetClient(), Secret: g.caSecret(), Issuer: issuer, Clock: clock.RealClock{}, Log: g.Log.With("component", "certificates"),
+		Configurations: []client.Object{&admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: named(g.Config.Webhook.ConfigurationName)}},
+	}
+	if mutating := g.Config.Webhook.MutatingConfigurationName; mutating != "" {
+		replica.Configurations = append(replica.Configurations, &admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: named(mutating)})
+	}
+	c.trusted = replica.Ready
+	return c, replica.SetupWithManager(g.manager)
 }
 
 // caSecret returns the key of the Secret with the CA; its name is empty if there is none.

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	clocktesting "k8s.io/utils/clock/testing"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/internal/certificate"
@@ -75,15 +77,8 @@ func TestServingWithoutACertificateIsRefused(t *testing.T) {
 // newIssuer returns one with a CA, at start.
 func newIssuer(t *testing.T) *certificate.Issuer {
 	t.Helper()
-	issuer, err := certificate.NewIssuer(clocktesting.NewFakePassiveClock(start), "localhost")
+	issuer, err := certificate.NewSelfSigned(clocktesting.NewFakePassiveClock(start), "localhost")
 	if err != nil {
-		t.Fatal(err)
-	}
-	ca, err := certificate.NewCA(start)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := issuer.Use(ca); err != nil {
 		t.Fatal(err)
 	}
 	return issuer
@@ -92,11 +87,16 @@ func newIssuer(t *testing.T) *certificate.Issuer {
 // lifetime is that of a serving certificate.
 const lifetime = 90 * 24 * time.Hour
 
+// adding is a manager to which anything can be added.
+type adding struct{ ctrl.Manager }
+
+func (adding) Add(manager.Runnable) error { return nil }
+
 func TestACertificateThatIsNotValidIsNotReady(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	writePair(t, dir)
-	g := &Server{Config: &config.Configuration{Webhook: config.Webhook{CertDir: dir}}, Log: slog.New(slog.DiscardHandler)}
+	g := &Server{Config: &config.Configuration{Webhook: config.Webhook{CertDir: dir}}, Log: slog.New(slog.DiscardHandler), manager: adding{}}
 	files, err := g.newCertificates()
 	if err != nil {
 		t.Fatal(err)

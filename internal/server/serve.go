@@ -5,57 +5,104 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/tools/leaderelection"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	ctrlelection "sigs.k8s.io/controller-runtime/pkg/leaderelection"
+
+	"github.com/hssgate/hssgate/internal/audit"
 )
 
 const (
-	// leaderRetry is the pause before a replica that lost its election, or failed as
-	// the leader, stands for election again.
+	// electionID names the Lease by which the replicas elect the leader.
+	electionID = "hssgate"
+	// These are client-go's times of elections: how long a Lease lasts, until when the
+	// leader must have renewed it, and how often a replica tries.
+	leaseDuration, renewDeadline, retryPeriod = 15 * time.Second, 10 * time.Second, 2 * time.Second
+	// leaderRetry is the pause before a replica that lost its election stands again.
 	leaderRetry = 5 * time.Second
 	// readyPoll is how often a starting replica checks whether it is ready.
 	readyPoll = 200 * time.Millisecond
 )
 
-// serve runs both managers until ctx ends. Then the leader steps down at once, so
-// that another replica takes over, and the webhook answers for ShutdownDelay before
-// it closes. Its manager has a context that does not end with ctx: a review under
-// way would be denied if it saw its context cancelled.
+// serve runs the manager, and what the leader does, until ctx ends. Then the leader
+// steps down at once, so that another replica takes over, and the webhook answers for
+// ShutdownDelay before it closes. Its manager has a context that does not end with ctx:
+// a review under way would be denied if it saw its context cancelled.
 func (g *Server) serve(ctx context.Context) error {
 	leading, stopLeading := context.WithCancel(ctx)
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		g.lead(leading)
-	}()
+	var leader sync.WaitGroup
+	leader.Go(func() { g.stand(leading) })
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	defer context.AfterFunc(ctx, func() { g.drain(stop) })()
 	go g.reportReady(ctx)
 	err := g.manager.Start(serving)
 	stopLeading()
-	<-stopped
+	leader.Wait()
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return nil
 }
 
-// lead does what the leader does, whenever this replica is elected, until ctx ends.
-// It answers reviews also when it loses the election.
-func (g *Server) lead(ctx context.Context) {
+// stand stands for election, and does what the leader does whenever this replica is
+// elected, until ctx ends. It answers reviews also when it loses the election.
+func (g *Server) stand(ctx context.Context) {
+	if !g.LeaderElect {
+		g.lead(ctx)
+		return
+	}
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
-		leader, err := g.newLeader()
-		if err == nil {
-			err = leader.Start(ctx)
-		}
+		err := g.leadOnce(ctx)
 		if ctx.Err() == nil {
 			g.Log.Warn("this replica no longer stands for election", "error", err, "retryAfter", leaderRetry)
 		}
 	}, leaderRetry)
+}
+
+// leadOnce leads from the time that this replica is elected until it is no longer.
+func (g *Server) leadOnce(ctx context.Context) error {
+	lock, err := ctrlelection.NewResourceLock(g.Cluster, g.manager, ctrlelection.Options{
+		LeaderElection: true, LeaderElectionID: electionID, LeaderElectionNamespace: g.Namespace, RenewDeadline: renewDeadline,
+	})
+	if err != nil {
+		return fmt.Errorf("prepare the election: %w", err)
+	}
+	elected, ended := make(chan context.Context, 1), make(chan struct{})
+	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+		Name: electionID, Lock: lock, LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true,
+		Callbacks: leaderelection.LeaderCallbacks{OnStartedLeading: func(ctx context.Context) { elected <- ctx }, OnStoppedLeading: func() {}},
+	})
+	if err != nil {
+		return fmt.Errorf("prepare the election: %w", err)
+	}
+	go func() {
+		defer close(ended)
+		elector.Run(ctx)
+	}()
+	select {
+	case leading := <-elected:
+		g.lead(leading)
+	case <-ended:
+	}
+	<-ended
+	return errors.New("the election is lost")
+}
+
+// lead does what the leader does until ctx ends. What an audit remembers ends with it:
+// meanwhile another replica may lead.
+func (g *Server) lead(ctx context.Context) {
+	var tasks sync.WaitGroup
+	tasks.Go(func() { _ = g.newStatus().Start(ctx) })
+	if g.Config.Audit.Enabled {
+		tasks.Go(func() { _ = audit.New(g.audit).Start(ctx) })
+	}
+	tasks.Wait()
 }
 
 // drain fails the check "stopping" at once, and closes the webhook after

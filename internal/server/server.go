@@ -2,10 +2,7 @@
 // of the cluster, what HSS knows of images, the gate, and the webhook that serves
 // its decisions. "hssgate serve" runs it.
 //
-// A replica has two managers. The first does what every replica does, and ends
-// with the process. The second does what the leader does, and is made anew after a
-// lost election. The order of the parts is in [Server.Run], that of the end in
-// [Server.serve].
+// The order of the parts is in [Server.Run], that of the end in [Server.serve].
 package server
 
 import (
@@ -80,7 +77,7 @@ type Server struct {
 	// traces and tracer are nil unless the environment names a collector of traces.
 	traces trace.TracerProvider
 	tracer trace.Tracer
-	// audit is what the leader audits with, if it does; what it reads and writes by is added.
+	// audit is what the leader audits with, if it does.
 	audit audit.Options
 	// stopping is set when Run's context has ended, closed ShutdownDelay later.
 	stopping, closed atomic.Bool
@@ -92,10 +89,10 @@ func (g *Server) Run(ctx context.Context) error {
 		return errors.New("--leader-elect: hssgate does not know its namespace: set POD_NAMESPACE")
 	}
 	var err error
-	if g.certificates, err = g.newCertificates(); err != nil {
+	if g.manager, err = g.newManager(); err != nil {
 		return err
 	}
-	if g.manager, err = g.newManager(); err != nil {
+	if g.certificates, err = g.newCertificates(); err != nil {
 		return err
 	}
 	endTracing, err := g.startTracing(ctx)
@@ -154,7 +151,13 @@ func (g *Server) startTracing(ctx context.Context) (end func(), err error) {
 }
 
 func (g *Server) newInventory() (*inventory.Inventory, error) {
-	clients, err := inventory.NewClients(g.Config, g.UserAgent, newRequestMetrics(metrics.Registry), g.traceCalls)
+	trace := func(project string, base http.RoundTripper) http.RoundTripper {
+		if g.traces == nil {
+			return base
+		}
+		return tracing.NewTransport(g.traces, project, base)
+	}
+	clients, err := inventory.NewClients(g.Config, g.UserAgent, newRequestMetrics(metrics.Registry), trace)
 	if err != nil {
 		return nil, fmt.Errorf("prepare to ask HSS: %w", err)
 	}
@@ -165,14 +168,6 @@ func (g *Server) newInventory() (*inventory.Inventory, error) {
 	}
 	metrics.Registry.MustRegister(inventoryMetrics(known.Stats))
 	return known, g.manager.Add(known)
-}
-
-// traceCalls traces a project's calls if tracing is on.
-func (g *Server) traceCalls(project string, base http.RoundTripper) http.RoundTripper {
-	if g.traces == nil {
-		return base
-	}
-	return tracing.NewTransport(g.traces, project, base)
 }
 
 // followCluster keeps policies, exceptions and namespaces up to date.
@@ -223,7 +218,8 @@ func (g *Server) addWebhook(ctx context.Context, known *inventory.Inventory, dec
 		RequestScans: g.newScanner(known), Tracer: g.tracer, Version: g.version(), Log: log,
 	})
 	resources := webhook.NewResources(webhook.ResourceOptions{
-		PinningMissing: g.lacksPinning(), MaxExceptionLifetime: g.maxLifetime(), Clock: clock.RealClock{}, Log: log,
+		// Where someone else fills in caBundles, there may be another webhook that pins.
+		PinningMissing: w.ConfigurationName != "" && w.MutatingConfigurationName == "", MaxExceptionLifetime: g.maxLifetime(), Clock: clock.RealClock{}, Log: log,
 	})
 	mux := http.NewServeMux()
 	mux.Handle(ValidatePath, pods)
@@ -258,13 +254,6 @@ func (g *Server) newScanner(known *inventory.Inventory) func(context.Context, []
 func NewHandler(c *config.Configuration, o webhook.Options) *webhook.Handler {
 	o.DryRun, o.MaxInFlightBytes = c.DryRun, int64(c.Webhook.MaxInFlightBytes)
 	return webhook.NewHandler(o)
-}
-
-// lacksPinning reports whether it is certain that no webhook pins images. It is not
-// where someone else fills in caBundles.
-func (g *Server) lacksPinning() bool {
-	w := &g.Config.Webhook
-	return w.ConfigurationName != "" && w.MutatingConfigurationName == ""
 }
 
 // exemptNamespaces returns the namespaces that no policy applies to.

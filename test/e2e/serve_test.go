@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"context"
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -22,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/hssgate/hssgate/hss/hsstest"
+	"github.com/hssgate/hssgate/internal/certificate"
 	"github.com/hssgate/hssgate/internal/controlplanetest"
 )
 
@@ -250,7 +250,7 @@ func testClients(t *testing.T, c *cluster, clients *clientCA) {
 	server := newHSS(t)
 	g := newGate(t, c, c.asInstalled(t, setup{
 		name: "closed", projects: map[string]*hsstest.Server{"main": server},
-		webhook: "clientCAFile: " + write(t, "ca.crt", string(certificatePEM(tls.Certificate{Certificate: [][]byte{clients.certificate.Raw}}))) + "\nclientNames: [kube-apiserver-webhook-client]",
+		webhook: "clientCAFile: " + write(t, "ca.crt", string(certificatePEM(clients.Certificate))) + "\nclientNames: [kube-apiserver-webhook-client]",
 	})) // the API server has sent it a review by now
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(c.bundle(t, g.name))
@@ -270,43 +270,35 @@ func testClients(t *testing.T, c *cluster, clients *clientCA) {
 }
 
 // clientCA makes certificates of clients. All have its key.
-type clientCA struct {
-	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
-}
+type clientCA struct{ tls.Certificate }
 
 func newClientCA(t *testing.T) *clientCA {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ca, err := certificate.NewCA(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	ca := &x509.Certificate{Subject: pkix.Name{CommonName: "webhook clients"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
-	c := &clientCA{certificate: ca, key: key}
-	c.certificate = c.sign(t, ca)
-	return c
-}
-
-func (c *clientCA) sign(t *testing.T, template *x509.Certificate) *x509.Certificate {
-	t.Helper()
-	template.SerialNumber, template.NotBefore, template.NotAfter = big.NewInt(1), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	der, err := x509.CreateCertificate(rand.Reader, template, c.certificate, &c.key.PublicKey, c.key)
+	key, err := ca.KeyPEM()
 	if err != nil {
 		t.Fatal(err)
 	}
-	signed, err := x509.ParseCertificate(der)
+	pair, err := tls.X509KeyPair(ca.PEM(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return signed
+	return &clientCA{pair}
 }
 
 func (c *clientCA) client(t *testing.T, name string) tls.Certificate {
 	t.Helper()
-	leaf := c.sign(t, &x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	})
-	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: c.key, Leaf: leaf}
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}, c.Leaf, &c.PrivateKey.(*ecdsa.PrivateKey).PublicKey, c.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: c.PrivateKey}
 }
 
 // admissionConfiguration makes an API server show a certificate to webhooks, as docs/certificates.md describes.
