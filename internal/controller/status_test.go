@@ -20,7 +20,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/controller"
+	"github.com/hssgate/hssgate/internal/gate"
+	"github.com/hssgate/hssgate/internal/inventory"
+	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
@@ -169,4 +173,104 @@ func TestTheEndOfAnExceptionIsWarnedOfOnce(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
+}
+
+func TestTheConditionFollowsHSS(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		answers := inventory.ProjectCheck{Project: "bj4"}
+		fails := inventory.ProjectCheck{
+			Project: "bj4", Err: &hss.Error{StatusCode: 503, RequestID: "r1"}, Fault: policy.CauseOutage, Cause: "HSS answered 503 (request r1)",
+		}
+		var result atomic.Pointer[inventory.ProjectCheck]
+		result.Store(&answers)
+		var log bytes.Buffer
+		logger := slog.New(slog.NewTextHandler(&log, nil))
+		reach := controller.NewHSS(func(context.Context) []inventory.ProjectCheck {
+			return []inventory.ProjectCheck{*result.Load(), *result.Load()}
+		}, logger)
+		c := newClient(t, nil, denying("p"))
+		status := &controller.Status{Client: c, HSS: reach}
+		written := func() string {
+			writeStatus(t, status)
+			p := get(t, c, "", "p", &v1alpha1.ImageScanPolicy{})
+			got := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionHSSReachable)
+			return string(got.Status) + " " + got.Reason + ": " + got.Message
+		}
+		got := []string{written()}
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { _ = reach.Start(ctx) }()
+		synctest.Wait()
+		got = append(got, written())
+		result.Store(&fails)
+		time.Sleep(31 * time.Second)
+		got = append(got, written())
+		cancel()
+		synctest.Wait()
+		// Another leader has not checked HSS yet.
+		status.HSS = controller.NewHSS(nil, logger)
+		got = append(got, written())
+		want := []string{
+			string(metav1.ConditionUnknown) + " NotChecked: HSS has not been called yet", "True Answers: HSS answers for project bj4, bj4",
+			"False Unavailable: project bj4: HSS answered 503 (2 of 2 projects fail)", "False Unavailable: project bj4: HSS answered 503 (2 of 2 projects fail)",
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+		for _, want := range []string{"level=INFO msg=\"HSS answers\"", "level=WARN msg=\"HSS cannot be used\" reason=Unavailable"} {
+			if strings.Count(log.String(), want) != 1 {
+				t.Errorf("the log must have once %s:\n%s", want, log.String())
+			}
+		}
+	})
+}
+
+func TestUsesAreWrittenTogether(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var writes atomic.Int32
+		var fails atomic.Bool
+		c := newClient(t, &interceptor.Funcs{SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+			writes.Add(1)
+			if fails.Load() {
+				return errors.New("connection refused")
+			}
+			return c.SubResource(sub).Patch(ctx, o, patch, opts...)
+		}}, exception("prod", "a", time.Hour))
+		u := &controller.ExceptionUses{Live: c, Client: c, Log: slog.New(slog.DiscardHandler)}
+		ctx, stop := context.WithCancel(t.Context())
+		go func() { _ = u.Start(ctx) }()
+		use := func(name string, n int) {
+			e, err := policy.CompileException(exception("prod", name, time.Hour), longest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range n {
+				u.Excepted(gate.ExceptionUse{Exception: e, Policy: "strict"})
+			}
+		}
+		check := func(when string, wantUses int64, wantWrites int32) {
+			synctest.Wait()
+			e := get(t, c, "prod", "a", &v1alpha1.ImageScanException{})
+			if e.Status.Uses != wantUses || writes.Load() != wantWrites {
+				t.Errorf("%s: %d uses in %d writes, want %d in %d", when, e.Status.Uses, writes.Load(), wantUses, wantWrites)
+			}
+		}
+		time.Sleep(time.Second)
+		use("a", 1001)
+		use("deleted", 1)
+		check("within the interval", 0, 0)
+		time.Sleep(20 * time.Second)
+		check("after it", 1001, 1)
+		use("a", 1)
+		fails.Store(true)
+		time.Sleep(20 * time.Second)
+		check("while writes fail", 1001, 2)
+		fails.Store(false)
+		time.Sleep(20 * time.Second)
+		check("once they succeed", 1002, 3)
+		use("a", 1)
+		stop()
+		check("at the end", 1003, 4)
+	})
 }

@@ -4,14 +4,20 @@ package controlplanetest
 
 import (
 	"cmp"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -210,3 +216,72 @@ func (e *Environment) StopAPIServer() error { return e.server.ControlPlane.GetAP
 // StartAPIServer starts kube-apiserver after StopAPIServer, with the same
 // address, certificates and data, so that clients need nothing new.
 func (e *Environment) StartAPIServer() error { return e.server.ControlPlane.GetAPIServer().Start() }
+
+// auditTimeout bounds the time between an answer and its audit event.
+const auditTimeout = time.Minute
+
+// AuditEvent returns the first event of the API server's audit log that match
+// accepts, and fails the test if there's none: the API server may write it a
+// moment after it has answered.
+func (e *Environment) AuditEvent(t testing.TB, match func(*auditv1.Event) bool) *auditv1.Event {
+	t.Helper()
+	for end := time.Now().Add(auditTimeout); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		log, err := os.Open(e.auditLog)
+		if err != nil {
+			continue // it is made with the first event
+		}
+		events := json.NewDecoder(log)
+		for event := new(auditv1.Event); events.Decode(event) == nil; event = new(auditv1.Event) {
+			if match(event) {
+				_ = log.Close()
+				return event
+			}
+		}
+		_ = log.Close() // it ends, perhaps within an event
+	}
+	t.Fatal("no such event in the audit log")
+	return nil
+}
+
+// FreeAddresses returns n different addresses of this host's loopback interface,
+// as host:port, that nobody listens on. Their ports are below those that a system
+// gives to connections it makes, so that none of these takes one before it is
+// listened on.
+func FreeAddresses(t testing.TB, n int) []string {
+	t.Helper()
+	const firstPort, lastPort, tries = 20000, 32000, 200
+	var addresses []string
+	for range n * tries {
+		if len(addresses) == n {
+			return addresses
+		}
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(lastPort-firstPort)))
+		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
+		if err != nil {
+			continue
+		}
+		defer listener.Close()
+		addresses = append(addresses, address)
+	}
+	t.Fatalf("found %d of %d free ports from %d to %d", len(addresses), n, firstPort, lastPort)
+	return nil
+}
+
+// StartBuild begins to build hssgate with the flags of go build, so that the
+// control plane can start meanwhile. It returns where the program will be, once
+// built gives nil.
+func StartBuild(t testing.TB, flags ...string) (program string, built <-chan error) {
+	t.Helper()
+	program = filepath.Join(t.TempDir(), "hssgate")
+	args := append(append([]string{"build"}, flags...), "-o", program, "github.com/hssgate/hssgate/cmd/hssgate")
+	command := exec.CommandContext(t.Context(), "go", args...)
+	done := make(chan error, 1)
+	go func() {
+		out, err := command.CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("go build: %w\n%s", err, out)
+		}
+		done <- err
+	}()
+	return program, done
+}

@@ -1,25 +1,35 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/internal/certificate"
+	"github.com/hssgate/hssgate/internal/inventory"
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
 var start = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -129,5 +139,134 @@ func writePair(t *testing.T, dir string) {
 		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// gathered are the metrics of a registry, as lines such as name{label=value} 1.
+func gathered(t *testing.T, registry *prometheus.Registry) []string {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			var labels []string
+			for _, l := range m.GetLabel() {
+				labels = append(labels, l.GetName()+"="+l.GetValue())
+			}
+			value := m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			lines = append(lines, fmt.Sprintf("%s{%s} %v", family.GetName(), strings.Join(labels, ","), value))
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+func TestWhatTheInventoryTellsIsCountedAndLogged(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	registry := prometheus.NewPedanticRegistry()
+	m := newLookupMetrics(registry, slog.New(slog.NewTextHandler(&log, nil)))
+	m.Looked("swr", inventory.Hit)
+	m.Looked("swr", inventory.Hit)
+	m.Looked("", inventory.Unclaimed)
+	m.Asked(t.Context(), "bj4", time.Second, nil)
+	m.Asked(t.Context(), "bj4", time.Second, errors.New("down"))
+	m.Listed("bj4", inventory.Stale)
+	m.AskedVulnerabilities(t.Context(), "bj4", time.Second, nil)
+	for _, state := range []inventory.BreakerState{inventory.BreakerOpen, inventory.BreakerHalfOpen, inventory.BreakerClosed} {
+		m.Breaker("bj4", state)
+	}
+	m.Synced("bj4", true, 7, nil)
+	m.Synced("bj4", false, 1, errors.New("cut off"))
+	want := []string{
+		"hssgate_hss_lookup_duration_seconds{outcome=failure,project=bj4} 1",
+		"hssgate_hss_lookup_duration_seconds{outcome=success,project=bj4} 1",
+		"hssgate_hss_syncs_total{kind=changes,outcome=failure,project=bj4} 1",
+		"hssgate_hss_syncs_total{kind=full,outcome=success,project=bj4} 1",
+		"hssgate_hss_vulnerabilities_duration_seconds{outcome=success,project=bj4} 1",
+		"hssgate_image_lookups_total{outcome=hit,registry=swr} 2",
+		"hssgate_image_lookups_total{outcome=unclaimed,registry=} 1",
+		"hssgate_vulnerability_lookups_total{outcome=stale,project=bj4} 1",
+	}
+	if d := cmp.Diff(want, gathered(t, registry)); d != "" {
+		t.Error(d)
+	}
+	for _, logged := range []string{"level=WARN msg=\"HSS fails", "level=INFO msg=\"HSS answers again\"", "error=\"cut off\""} {
+		if !strings.Contains(log.String(), logged) {
+			t.Errorf("%s is not in the log:\n%s", logged, log.String())
+		}
+	}
+	if lines := strings.Count(log.String(), "\n"); lines != 3 {
+		t.Errorf("%d lines are logged:\n%s", lines, log.String())
+	}
+}
+
+func TestTheStateOfAReplicaIsMeasured(t *testing.T) {
+	t.Parallel()
+	p := &v1alpha1.ImageScanPolicy{}
+	p.Name, p.Spec.Enforcement = "p", v1alpha1.EnforcementWarn
+	compiled, err := policy.Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry := prometheus.NewPedanticRegistry()
+	registerMetrics(registry, "v1.2.3", newIssuer(t).GetCertificate, func() []*policy.Policy { return []*policy.Policy{compiled} })
+	registry.MustRegister(inventoryMetrics(func() inventory.Stats {
+		return inventory.Stats{Images: 5, NotFound: 2, Bytes: 1500, Lists: 4, ListBytes: 900, Projects: []inventory.ProjectStats{
+			{Name: "bj4", Breaker: inventory.BreakerOpen, UnderWay: 3, Waiting: 4, LastSuccess: time.Unix(100, 5e8), PausedUntil: time.Unix(200, 0), SyncedUntil: time.Unix(300, 0)},
+			{Name: "idle", Breaker: inventory.BreakerClosed},
+		}}
+	}))
+	want := []string{
+		"hssgate_build_info{goversion=" + runtime.Version() + ",version=v1.2.3} 1",
+		"hssgate_hss_breaker{project=bj4,state=closed} 0", "hssgate_hss_breaker{project=bj4,state=half-open} 0", "hssgate_hss_breaker{project=bj4,state=open} 1",
+		"hssgate_hss_breaker{project=idle,state=closed} 1", "hssgate_hss_breaker{project=idle,state=half-open} 0", "hssgate_hss_breaker{project=idle,state=open} 0",
+		"hssgate_hss_calls{project=bj4} 3", "hssgate_hss_calls{project=idle} 0",
+		"hssgate_hss_last_success_timestamp_seconds{project=bj4} 100.5",
+		"hssgate_hss_paused_until_timestamp_seconds{project=bj4} 200",
+		"hssgate_hss_synced_until_timestamp_seconds{project=bj4} 300",
+		"hssgate_hss_waiting{project=bj4} 4", "hssgate_hss_waiting{project=idle} 0",
+		"hssgate_images_bytes{} 1500", "hssgate_images{state=found} 5", "hssgate_images{state=notFound} 2",
+		"hssgate_policies_in_force{enforcement=Audit} 0", "hssgate_policies_in_force{enforcement=Deny} 0", "hssgate_policies_in_force{enforcement=Warn} 1",
+		fmt.Sprint("hssgate_serving_certificate_not_after_timestamp_seconds{} ", float64(start.Add(lifetime).Unix())),
+		"hssgate_vulnerability_lists_bytes{} 900",
+	}
+	if diff := cmp.Diff(want, gathered(t, registry)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// roundTripper answers with a status; 0: not at all.
+type roundTripper int
+
+func (s roundTripper) RoundTrip(*http.Request) (*http.Response, error) {
+	if s == 0 {
+		return nil, errors.New("connection refused")
+	}
+	return &http.Response{StatusCode: int(s), Body: http.NoBody}, nil
+}
+
+func TestRequestsToHSSAreCountedByTheirStatus(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewPedanticRegistry()
+	wrap := newRequestMetrics(registry)
+	for _, status := range []roundTripper{200, 200, 429, 0, 999} {
+		response, err := wrap("bj4", status).RoundTrip(nil)
+		if (err != nil) != (status == 0) {
+			t.Errorf("%d: %v", status, err)
+		}
+		if response != nil {
+			_ = response.Body.Close()
+		}
+	}
+	want := []string{
+		"hssgate_hss_requests_total{code=200,project=bj4} 2", "hssgate_hss_requests_total{code=429,project=bj4} 1",
+		"hssgate_hss_requests_total{code=none,project=bj4} 1", "hssgate_hss_requests_total{code=other,project=bj4} 1",
+	}
+	if diff := cmp.Diff(want, gathered(t, registry)); diff != "" {
+		t.Error(diff)
 	}
 }
