@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -63,8 +64,13 @@ func (s *Status) Start(ctx context.Context) error {
 	return nil
 }
 
-// Write writes the status of each policy and exception if it differs.
-func (s *Status) Write(ctx context.Context) error {
+// Write writes the status of each policy and exception if it differs. A panic is an error, as in a controller: reviews go on.
+func (s *Status) Write(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
 	var policies v1alpha1.ImageScanPolicyList
 	var exceptions v1alpha1.ImageScanExceptionList
 	if err := errors.Join(s.Client.List(ctx, &policies), s.Client.List(ctx, &exceptions)); err != nil {
