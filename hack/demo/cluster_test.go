@@ -114,7 +114,11 @@ func (s *sampleSet) newCluster(t *testing.T) *cluster {
 	invalid.Name, invalid.Spec.Require.Expressions = "probe", []v1alpha1.Expression{{Expression: "image."}}
 	refused := func(ctx context.Context) (bool, error) {
 		err = c.client.Create(ctx, invalid.DeepCopy(), client.DryRunAll)
-		return apierrors.IsInvalid(err), nil
+		if !apierrors.IsInvalid(err) {
+			return false, nil
+		}
+		err = c.client.Create(ctx, s.samples[0].object.DeepCopy(), client.DryRunAll) // denied while the policies are not read
+		return err == nil, nil
 	}
 	if waitErr := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, 5*time.Minute, true, refused); waitErr != nil {
 		t.Fatalf("wait until the API server calls hssgate: %v; its last answer: %v", waitErr, err)
