@@ -143,7 +143,7 @@ func (f *evaluationFlags) evaluate(cmd *cobra.Command, r *report.Report, explain
 	defer wipe()
 	e := &evaluation{evaluationFlags: f, cmd: cmd, options: check.Options{
 		Namespaces: &check.Namespaces{}, Facts: known, Clock: clock.RealClock{}, Now: time.Now(), Progress: progress,
-		Namespace: f.namespace(), ExemptNamespaces: c.ExemptNamespaces, MaxLifetime: time.Duration(c.MaxExceptionLifetime),
+		Namespace: f.namespace(), ExemptNamespaces: c.ExemptNamespaces, MaxLifetime: c.MaxExceptionLifetime,
 	}}
 	if explain {
 		e.options.Explain = known

@@ -180,7 +180,7 @@ func (r *result) problem() string {
 // show returns the table of all results, and an error that names every sample whose verdict is not as it expects.
 func show(results []result) (string, error) {
 	all := &report.Report{Tests: &report.Tests{Cases: len(results)}}
-	problems := ""
+	var problems []string
 	for i := range results {
 		r := &results[i]
 		one := r.checked
@@ -190,14 +190,14 @@ func show(results []result) (string, error) {
 		}
 		if one.Problem != "" {
 			all.Tests.Failed++
-			problems += fmt.Sprintf("\n- %s: %s: %s", r.file, one.Case, one.Problem)
+			problems = append(problems, fmt.Sprintf("\n- %s: %s: %s", r.file, one.Case, one.Problem))
 		}
 		all.Add(one)
 	}
 	var table strings.Builder
 	err := all.Write(&table, report.TableOutput)
-	if problems != "" {
-		err = fmt.Errorf("%d of %d verdicts are not as the samples expect:%s", all.Tests.Failed, len(results), problems)
+	if len(problems) > 0 {
+		err = fmt.Errorf("%d of %d verdicts are not as the samples expect:%s", all.Tests.Failed, len(results), strings.Join(problems, ""))
 	}
 	return table.String(), err
 }

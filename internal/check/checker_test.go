@@ -1,6 +1,7 @@
 package check_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,12 +9,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 
 	"github.com/hssgate/hssgate/internal/check"
 	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/inventory"
 	"github.com/hssgate/hssgate/internal/report"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
@@ -55,8 +57,17 @@ func checkObjects(t *testing.T, o check.Options, objects []check.Object) *report
 	return r
 }
 
-// facts knows images by their paths, which are numbers of vulnerabilities.
-type facts struct{}
+// facts knows images by their paths, which are numbers of vulnerabilities. For others
+// HSS is unreachable, for a reason.
+type facts struct{ reason string }
+
+func (f *facts) Explain(image.Reference) inventory.Explanation {
+	return inventory.Explanation{Registry: "r", Project: "p", Queries: []inventory.ExplainedQuery{{Failed: f.reason}}}
+}
+
+func (*facts) ExplainVulnerabilities(image.Reference, policy.Facts) []inventory.ExplainedList {
+	return nil
+}
 
 func (*facts) WithVulnerabilities(_ context.Context, _ image.Reference, f policy.Facts, _ bool) policy.Facts {
 	return f
@@ -64,10 +75,10 @@ func (*facts) WithVulnerabilities(_ context.Context, _ image.Reference, f policy
 
 func (*facts) Known(image.Reference) (policy.Facts, bool) { return policy.Facts{}, false }
 
-func (*facts) Facts(_ context.Context, ref image.Reference) policy.Facts {
+func (f *facts) Facts(_ context.Context, ref image.Reference) policy.Facts {
 	var n int
 	if _, err := fmt.Sscanf(ref.Path, "n%d", &n); err != nil {
-		return policy.Facts{State: policy.StateUnavailable, Reason: "HSS is away"}
+		return policy.Facts{State: policy.StateUnavailable, Reason: cmp.Or(f.reason, "HSS is away")}
 	}
 	now := time.Now()
 	return policy.Facts{State: policy.StateFound, AsOf: now, Records: []policy.Record{{
@@ -129,7 +140,7 @@ func TestPodsOfOneOwnerShareAResult(t *testing.T) {
 		got = append(got, r.Results[i].Title())
 	}
 	want := []string{"ReplicaSet/web-1 (3 pods)", "Deployment/web (2 pods)"}
-	if diff := cmp.Diff(want, got); diff != "" || r.Summary.Objects != 5 || r.Summary.Denied != 2 {
+	if diff := gocmp.Diff(want, got); diff != "" || r.Summary.Objects != 5 || r.Summary.Denied != 2 {
 		t.Errorf("%+v (-want +got):\n%s", r.Summary, diff)
 	}
 	failure = errors.New("the API server is unreachable")

@@ -1,7 +1,6 @@
 package check_test
 
 import (
-	"context"
 	"os"
 	"strings"
 	"testing"
@@ -13,10 +12,8 @@ import (
 	"github.com/hssgate/hssgate/config/samples"
 	"github.com/hssgate/hssgate/hss/inventoryfile"
 	"github.com/hssgate/hssgate/internal/check"
-	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/internal/inventory"
 	"github.com/hssgate/hssgate/internal/report"
-	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
@@ -76,30 +73,9 @@ func TestEveryRequirementIsExplained(t *testing.T) {
 	}
 }
 
-// failing is an unreachable HSS.
-type failing string
-
-func (f failing) WithVulnerabilities(_ context.Context, _ image.Reference, facts policy.Facts, _ bool) policy.Facts {
-	return facts
-}
-
-func (f failing) Known(image.Reference) (policy.Facts, bool) { return policy.Facts{}, false }
-
-func (f failing) Facts(context.Context, image.Reference) policy.Facts {
-	return policy.Facts{State: policy.StateUnavailable, Reason: string(f)}
-}
-
-func (f failing) Explain(image.Reference) inventory.Explanation {
-	return inventory.Explanation{Registry: "r", Project: "p", Queries: []inventory.ExplainedQuery{{Failed: string(f)}}}
-}
-
-func (failing) ExplainVulnerabilities(image.Reference, policy.Facts) []inventory.ExplainedList {
-	return nil
-}
-
 func TestWhyHSSIsUnreachableIsExplainedToTheEnd(t *testing.T) {
 	t.Parallel()
-	hss := failing("HSS could not be called: " + strings.Repeat("long ", 200) + "and to the end")
+	hss := &facts{reason: "HSS could not be called: " + strings.Repeat("long ", 200) + "and to the end"}
 	r := checkObjects(t, check.Options{Facts: hss, Explain: hss},
 		[]check.Object{check.ImageObject("h.io/app:1", "shop")})
 	got := strings.Join(r.Results[0].Explanation, "\n")

@@ -157,7 +157,7 @@ func (t *policyTest) load(ctx context.Context) (*inventory.Inventory, error) {
 	}
 	hss, err := NewFileInventory(file, c)
 	t.options.Facts, t.options.Now = hss, t.Now
-	t.options.MaxLifetime, t.options.ExemptNamespaces = time.Duration(c.MaxExceptionLifetime), c.ExemptNamespaces
+	t.options.MaxLifetime, t.options.ExemptNamespaces = c.MaxExceptionLifetime, c.ExemptNamespaces
 	return hss, err
 }
 
