@@ -154,7 +154,7 @@ func (c *Client) ProjectID(ctx context.Context) (string, error) {
 
 // credentials returns the credentials with the ID of the project that they are used for, which is empty for IAM.
 func (c *Client) credentials(ctx context.Context) (Credentials, error) {
-	credentials, err := c.config.Credentials.Credentials(ctx)
+	credentials, err := c.config.Credentials(ctx)
 	if err != nil {
 		return credentials, fmt.Errorf("getting credentials: %w", err)
 	}

@@ -44,7 +44,7 @@ func shown(c Credentials) map[string]string {
 // error's text.
 func expect(t *testing.T, source CredentialSource, want any) {
 	t.Helper()
-	got, err := source.Credentials(t.Context())
+	got, err := source(t.Context())
 	switch want := want.(type) {
 	case Credentials:
 		if err != nil {
@@ -161,10 +161,10 @@ func TestTheDefaultProfileMayBeMissing(t *testing.T) {
 	t.Setenv("HOME", home)
 	source, named := ProfileCredentials(""), ProfileCredentials(filepath.Join(home, "none"))
 	missing := func(err error) bool { return errors.As(err, new(*NoCredentialsError)) }
-	if _, err := source.Credentials(t.Context()); !missing(err) || !strings.Contains(err.Error(), home) {
+	if _, err := source(t.Context()); !missing(err) || !strings.Contains(err.Error(), home) {
 		t.Errorf("error is %v", err)
 	}
-	if _, err := named.Credentials(t.Context()); err == nil || missing(err) {
+	if _, err := named(t.Context()); err == nil || missing(err) {
 		t.Errorf("a profile that was named and is missing: error is %v", err)
 	}
 	if err := os.Mkdir(filepath.Join(home, ".huaweicloud"), 0o700); err != nil {
@@ -185,7 +185,7 @@ func TestAChainUsesTheFirstSourceThatIsConfigured(t *testing.T) {
 	expect(t, ChainCredentials(none, broken, second), "security token contains a control character")
 	// Every machine is searched for a metadata service, also where nobody has set one up.
 	service := &metadataServer{tokenStatus: 403, token: "denied"}
-	_, err := ChainCredentials(none, PodIdentityCredentials(), reuse(service.start(t))).Credentials(t.Context())
+	_, err := ChainCredentials(none, PodIdentityCredentials(), reuse(service.start(t)))(t.Context())
 	want := "no credentials found: looked in the environment (HUAWEICLOUD_SDK_AK), the pod's identity, the node's metadata service (" +
 		"environment: HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK are not configured; pod identity: "
 	if !errors.As(err, new(*NoCredentialsError)) || !strings.HasPrefix(err.Error(), want) || !strings.HasSuffix(err.Error(), "token: answered 403: denied)") {
@@ -341,7 +341,7 @@ func (i *issuer) set(err error) {
 func wantKey(t *testing.T, source CredentialSource, key string, takes time.Duration) {
 	t.Helper()
 	begun := time.Now()
-	c, err := source.Credentials(t.Context())
+	c, err := source(t.Context())
 	if err != nil || c.AccessKey != key || time.Since(begun) != takes {
 		t.Errorf("key is %s after %s, error %v; want %s after %s", c.AccessKey, time.Since(begun), err, key, takes)
 	}
@@ -352,17 +352,17 @@ func TestTemporaryKeysAreRequestedOnceForAllCallers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		source := &issuer{valid: time.Hour}
-		cached := reuse(source)
+		cached := reuse(source.Credentials)
 		errGone := errors.New("gone")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Second/2, func() { cancel(errGone) })
 		var first error
 		var callers sync.WaitGroup
-		callers.Go(func() { _, first = cached.Credentials(ctx) })
+		callers.Go(func() { _, first = cached(ctx) })
 		synctest.Wait()
 		for range 100 {
 			callers.Go(func() {
-				if c, err := cached.Credentials(t.Context()); err != nil || c.AccessKey != "AK1" {
+				if c, err := cached(t.Context()); err != nil || c.AccessKey != "AK1" {
 					t.Errorf("key is %s, error %v", c.AccessKey, err)
 				}
 			})
@@ -388,10 +388,13 @@ func TestKeysAreRenewedInTheBackground(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				cached := reuse(&issuer{valid: tc.valid})
-				wantKey(t, cached, "AK1", time.Second)
+				cached := reuse((&issuer{valid: tc.valid}).Credentials)
+				c, err := cached(t.Context())
+				if err != nil || c.AccessKey != "AK1" {
+					t.Errorf("key is %s, error %v", c.AccessKey, err)
+				}
 				if tc.refused {
-					cached.invalidate()
+					c.Refused()
 				}
 				time.Sleep(tc.renews - 2*time.Second)
 				wantKey(t, cached, "AK1", 0)
@@ -408,7 +411,7 @@ func TestOldKeysAreUsedWhileTheirRenewalFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		source := &issuer{valid: time.Hour}
-		cached := reuse(source)
+		cached := reuse(source.Credentials)
 		wantKey(t, cached, "AK1", time.Second)
 		errDown := errors.New("metadata service is down")
 		source.set(errDown)
@@ -420,7 +423,7 @@ func TestOldKeysAreUsedWhileTheirRenewalFails(t *testing.T) {
 			t.Errorf("asked %d times in the last 20 minutes, want about once a minute", source.asked)
 		}
 		time.Sleep(time.Minute)
-		if _, err := cached.Credentials(t.Context()); !errors.Is(err, errDown) {
+		if _, err := cached(t.Context()); !errors.Is(err, errDown) {
 			t.Errorf("with expired keys: error is %v", err)
 		}
 		source.set(nil)
@@ -431,12 +434,12 @@ func TestOldKeysAreUsedWhileTheirRenewalFails(t *testing.T) {
 func TestARenewalEndsAfter30s(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		hanging := sourceFunc(func(ctx context.Context) (Credentials, error) {
+		hanging := func(ctx context.Context) (Credentials, error) {
 			<-ctx.Done()
 			return Credentials{}, ctx.Err()
-		})
+		}
 		begun := time.Now()
-		_, err := (reuse(hanging)).Credentials(t.Context())
+		_, err := reuse(hanging)(t.Context())
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) != 30*time.Second {
 			t.Errorf("error is %v after %s", err, time.Since(begun))
 		}
@@ -462,7 +465,7 @@ func TestKeyFilesThatOthersCanWriteAreRefused(t *testing.T) {
 		for name, source := range map[string]CredentialSource{
 			"files": FileCredentials(link, link, ""), "a token": TokenFile(link), "a profile": ProfileCredentials(link),
 		} {
-			_, err := source.Credentials(t.Context())
+			_, err := source(t.Context())
 			said := err != nil && strings.Contains(err.Error(), fmt.Sprintf("%s has mode %04o, by which others can write it", link, mode)) &&
 				strings.Contains(err.Error(), "chmod go-w "+link)
 			if said != refused {
@@ -498,7 +501,7 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 	} {
 		if source, ok := value.(CredentialSource); ok {
 			for range 2 { // the second time, a cache is at rest
-				if _, err := source.Credentials(t.Context()); err != nil {
+				if _, err := source(t.Context()); err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}
 			}

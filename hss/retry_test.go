@@ -256,7 +256,7 @@ func TestRefusedCredentialsPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript(refusal())
 		source := newKeys(accessKey())
-		client := scripted(t, s, func(c *hss.Config) { c.Credentials = source })
+		client := scripted(t, s, func(c *hss.Config) { c.Credentials = source.Credentials })
 		for _, err := range listAll(t, client, 50) {
 			var refused *hss.RefusedError
 			var got *hss.Error
@@ -310,7 +310,7 @@ func TestChangedCredentialsEndThePause(t *testing.T) {
 	}, func(t *testing.T, next hss.Credentials) {
 		s := newScript(refusal(), list())
 		source := newKeys(accessKey())
-		client := scripted(t, s, func(c *hss.Config) { c.Credentials = source })
+		client := scripted(t, s, func(c *hss.Config) { c.Credentials = source.Credentials })
 		if err := listAll(t, client, 1)[0]; err == nil {
 			t.Fatal("no error")
 		}
@@ -627,7 +627,7 @@ func TestAKeyThatIAMRefusesIsNotSentAgainForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &cloud{iam: newScript(refusal(), oneProject()), hss: newScript(list())}
 		source := newKeys(accessKey())
-		client := inRegion(t, c, source)
+		client := inRegion(t, c, source.Credentials)
 		for _, err := range append(listAll(t, client, 10), listAll(t, client, 10)...) {
 			var refused *hss.RefusedError
 			if !errors.As(err, &refused) || refused.AccessKey != accessKey().AccessKey || !strings.HasPrefix(refused.Error(), "IAM refused the credentials") {
@@ -660,7 +660,7 @@ func TestAnotherAccountIsLookedUpAnew(t *testing.T) {
 	}, func(t *testing.T, tc row) {
 		c := &cloud{iam: newScript(oneProject()), hss: newScript(list())}
 		source := newKeys(tc.first)
-		client := inRegion(t, c, source)
+		client := inRegion(t, c, source.Credentials)
 		for _, credentials := range []hss.Credentials{tc.first, tc.next, tc.next} {
 			source.current.Store(&credentials)
 			if _, err := client.ProjectID(t.Context()); err != nil {

@@ -17,21 +17,13 @@ import (
 // maxCredentialFile bounds a file that credentials are read from.
 const maxCredentialFile = 1 << 20
 
-// CredentialSource supplies credentials. It must be safe for concurrent use.
-type CredentialSource interface {
-	// Credentials returns the credentials to use now. It must not wait longer than ctx allows.
-	Credentials(ctx context.Context) (Credentials, error)
-}
-
-// sourceFunc is a source that is a function.
-type sourceFunc func(ctx context.Context) (Credentials, error)
-
-// Credentials implements [CredentialSource].
-func (f sourceFunc) Credentials(ctx context.Context) (Credentials, error) { return f(ctx) }
+// CredentialSource returns the credentials to use now. It must be safe for concurrent use, and must not wait longer than ctx
+// allows.
+type CredentialSource func(ctx context.Context) (Credentials, error)
 
 // StaticCredentials returns a source that always supplies the same credentials.
 func StaticCredentials(c Credentials) CredentialSource {
-	return sourceFunc(func(context.Context) (Credentials, error) { return c, c.check() })
+	return func(context.Context) (Credentials, error) { return c, c.check() }
 }
 
 // NoCredentialsError reports that nothing is configured where credentials were looked for; then a chain tries its next
@@ -63,10 +55,10 @@ func DefaultCredentials() CredentialSource {
 // ChainCredentials uses the first source that is configured. A source that is configured and fails ends the search:
 // another identity must not be used unnoticed.
 func ChainCredentials(sources ...CredentialSource) CredentialSource {
-	return sourceFunc(func(ctx context.Context) (Credentials, error) {
+	return func(ctx context.Context) (Credentials, error) {
 		missing := &NoCredentialsError{}
 		for _, source := range sources {
-			c, err := source.Credentials(ctx)
+			c, err := source(ctx)
 			none, ok := errors.AsType[*NoCredentialsError](err)
 			if !ok {
 				return c, err
@@ -74,14 +66,14 @@ func ChainCredentials(sources ...CredentialSource) CredentialSource {
 			missing.places, missing.reasons = append(missing.places, none.places...), append(missing.reasons, none.reasons...)
 		}
 		return Credentials{}, missing
-	})
+	}
 }
 
 // EnvironmentCredentials reads HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK and, if they are set,
 // HUAWEICLOUD_SDK_SECURITY_TOKEN and HUAWEICLOUD_SDK_PROJECT_ID.
 func EnvironmentCredentials() CredentialSource {
 	const accessKey, secretKey = "HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK" //nolint:gosec // names of variables
-	return sourceFunc(func(context.Context) (Credentials, error) {
+	return func(context.Context) (Credentials, error) {
 		ak, sk, err := bothSet("environment", "the environment ("+accessKey+")", accessKey, secretKey)
 		if err != nil {
 			return Credentials{}, err
@@ -92,7 +84,7 @@ func EnvironmentCredentials() CredentialSource {
 			SecurityToken: NewSecret(getenv("HUAWEICLOUD_SDK_SECURITY_TOKEN")),
 			ProjectID:     getenv("HUAWEICLOUD_SDK_PROJECT_ID"),
 		}, nil
-	})
+	}
 }
 
 // getenv returns an environment variable without the space around it.
@@ -119,26 +111,26 @@ func FileCredentials(accessKeyFile, secretKeyFile, securityTokenFile string) Cre
 	if securityTokenFile != "" {
 		paths = append(paths, securityTokenFile)
 	}
-	return sourceFunc(func(context.Context) (Credentials, error) {
+	return func(context.Context) (Credentials, error) {
 		contents, err := readFiles(paths...)
 		if err != nil {
 			return Credentials{}, fmt.Errorf("credential files: %w", err)
 		}
 		contents = append(contents, "") // in place of a missing security token
 		return Credentials{AccessKey: contents[0], SecretKey: NewSecret(contents[1]), SecurityToken: NewSecret(contents[2])}, nil
-	})
+	}
 }
 
 // TokenFile reads an IAM token, sent as X-Auth-Token, from a file, for every request. A token is valid for 24 hours at
 // most, so the file has to be renewed.
 func TokenFile(path string) CredentialSource {
-	return sourceFunc(func(context.Context) (Credentials, error) {
+	return func(context.Context) (Credentials, error) {
 		contents, err := readFiles(path)
 		if err != nil {
 			return Credentials{}, fmt.Errorf("token file: %w", err)
 		}
 		return Credentials{Token: NewSecret(contents[0])}, nil
-	})
+	}
 }
 
 // readFiles returns the contents of files that belong together, without the space around them. None may be empty. They
@@ -205,7 +197,7 @@ func CheckKeyFile(path string) (readable bool, err error) {
 // ~/.huaweicloud/credentials, which may be missing. The file is read for every request.
 func ProfileCredentials(path string) CredentialSource {
 	const place = "the profile file"
-	return sourceFunc(func(context.Context) (Credentials, error) {
+	return func(context.Context) (Credentials, error) {
 		path, isDefault := cmp.Or(path, getenv("HUAWEICLOUD_SDK_CREDENTIALS_FILE")), false
 		if path == "" {
 			home, err := os.UserHomeDir()
@@ -226,7 +218,7 @@ func ProfileCredentials(path string) CredentialSource {
 			return Credentials{}, fmt.Errorf("profile %s: %w", path, err)
 		}
 		return c, nil
-	})
+	}
 }
 
 // parseProfile reads the section [basic] of an INI file. Comments begin with # or ;, on a line of their own or after a

@@ -33,8 +33,7 @@ const (
 // one request. While the old credentials are valid they stay in use, and a renewal happens in the background.
 type cached struct {
 	source CredentialSource
-	// join is DoChan of a singleflight.Group, which must not be printed while it works.
-	join func(key string, fn func() (any, error)) <-chan singleflight.Result
+	group  singleflight.Group
 
 	mu      sync.Mutex
 	current Credentials
@@ -42,12 +41,9 @@ type cached struct {
 	tried   time.Time // when a renewal was last started
 }
 
-func reuse(source CredentialSource) *cached {
-	return &cached{source: source, join: new(singleflight.Group).DoChan}
-}
+func reuse(source CredentialSource) CredentialSource { return (&cached{source: source}).get }
 
-// Credentials implements [CredentialSource].
-func (s *cached) Credentials(ctx context.Context) (Credentials, error) {
+func (s *cached) get(ctx context.Context) (Credentials, error) {
 	s.mu.Lock()
 	now, current := time.Now(), s.current
 	valid := now.Before(current.Expires)
@@ -59,7 +55,7 @@ func (s *cached) Credentials(ctx context.Context) (Credentials, error) {
 	if !due {
 		return current, nil
 	}
-	result := s.join("", func() (any, error) {
+	result := s.group.DoChan("", func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewTimeout)
 		defer cancel()
 		return s.renew(ctx)
@@ -77,7 +73,7 @@ func (s *cached) Credentials(ctx context.Context) (Credentials, error) {
 }
 
 func (s *cached) renew(ctx context.Context) (Credentials, error) {
-	c, err := s.source.Credentials(ctx)
+	c, err := s.source(ctx)
 	if err != nil {
 		return Credentials{}, err
 	}
@@ -110,14 +106,14 @@ const (
 func MetadataCredentials() CredentialSource { return reuse(metadata("http://169.254.169.254")) }
 
 func metadata(base string) CredentialSource {
-	return sourceFunc(func(ctx context.Context) (Credentials, error) {
+	return func(ctx context.Context) (Credentials, error) {
 		c, err := fetchMetadata(ctx, base)
 		if err != nil {
 			// A chain looks here on every machine, so nobody may have set it up.
 			return Credentials{}, notConfigured("the node's metadata service", fmt.Errorf("metadata service at %s: %w", base, err))
 		}
 		return c, nil
-	})
+	}
 }
 
 // fetchMetadata requests a token and then the keys. A service without tokens does not need one.
@@ -142,7 +138,7 @@ func fetchMetadata(ctx context.Context, base string) (Credentials, error) {
 // PodIdentityCredentials returns temporary keys from the agent of CCE's pod identity: HC_CONTAINER_CREDENTIALS_FULL_URI
 // names it and HC_CONTAINER_AUTHORIZATION_TOKEN_FILE the file with the pod's token. They are kept and renewed ahead of
 // expiry.
-func PodIdentityCredentials() CredentialSource { return reuse(sourceFunc(fetchPodIdentity)) }
+func PodIdentityCredentials() CredentialSource { return reuse(fetchPodIdentity) }
 
 func fetchPodIdentity(ctx context.Context) (Credentials, error) {
 	const source = "pod identity"

@@ -608,7 +608,7 @@ func TestAnExplanationIsBoundedAndTellsOfFailure(t *testing.T) {
 
 func TestMissingCredentialsAreToldBeforeWhatWasAsked(t *testing.T) {
 	t.Parallel()
-	_, none := hss.ChainCredentials(hss.EnvironmentCredentials()).Credentials(t.Context())
+	_, none := hss.ChainCredentials(hss.EnvironmentCredentials())(t.Context())
 	i, _ := newInventory(t, &world{loose: true, cut: fmt.Errorf("list images: getting credentials: %w", none)})
 	got := i.Facts(t.Context(), reference(t, "swr.example.com/prod/app:1")).Reason
 	if want := "HSS could not be called: no credentials found: looked in the environment (HUAWEICLOUD_SDK_AK) ("; !strings.HasPrefix(got, want) {
