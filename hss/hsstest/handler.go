@@ -69,7 +69,7 @@ func NewHandler(list ...Option) *Handler {
 		EndpointProjects:        {"GET /v3/projects", h.listProjects},
 		"":                      {"/", nil}, // any other
 	} {
-		h.mux.HandleFunc(route.pattern, func(w http.ResponseWriter, r *http.Request) { h.receive(w, &call{r, endpoint, route.serve, nil}) })
+		h.mux.HandleFunc(route.pattern, func(w http.ResponseWriter, r *http.Request) { h.receive(w, r, &call{r, endpoint, route.serve, nil}) })
 	}
 	h.close = sync.OnceFunc(func() { close(h.done) })
 	h.coming.registries = o.registries
@@ -110,7 +110,7 @@ type call struct {
 func (c *call) project() string { return c.PathValue("project") }
 
 // receive counts a request, and answers it unless a fault does.
-func (h *Handler) receive(w http.ResponseWriter, c *call) {
+func (h *Handler) receive(w http.ResponseWriter, r *http.Request, c *call) {
 	h.counters.count(c.endpoint, func(e *EndpointStats) { e.Requests++ })
 	if c.endpoint == EndpointImages {
 		h.counters.add(func(s *Stats) { s.Queries[c.URL.Query().Encode()]++ })
@@ -120,7 +120,7 @@ func (h *Handler) receive(w http.ResponseWriter, c *call) {
 	if c.endpoint == EndpointProjects {
 		w.Header().Set("X-IAM-Trace-Id", id)
 	}
-	h.pause(c.Context(), time.Duration(h.latency.Load()))
+	h.pause(r.Context(), time.Duration(h.latency.Load()))
 	if fault, ok := h.faults.take(c.endpoint); ok {
 		fault.serve(h, w, c)
 		return
@@ -233,5 +233,5 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 	}
 	w.Header().Set("Content-Type", "application/json;charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write(text) //nolint:gosec // JSON, not HTML; an error means that the client has left
+	_, _ = w.Write(text) // an error means that the client has left
 }
