@@ -34,45 +34,36 @@ type Decision struct {
 	Examined int
 	// Policies are the names of the policies that match an image, in order.
 	Policies []string
-	// Unknown are those of Policies for which no scan result of an image was
-	// available, whatever their effect.
+	// Unknown are those of Policies for which no scan result of an image was available, whatever their effect.
 	Unknown []string
 	// Violations are all of them, whatever their effect.
 	Violations []Violation
-	// Sightings are of each image by each policy that gives a grace, if the
-	// request asks for them.
+	// Sightings are of each image by each policy that gives a grace, if the request asks for them.
 	Sightings []Sighting
-	// Facts are what is known of the image of each use, if the request asks for them;
-	// nil for one that was not looked up.
+	// Facts are what is known of the image of each use, if the request asks for them; nil for one that was not looked up.
 	Facts []*policy.Facts
-	// Notices should be known although they violate nothing, such as the age of a
-	// result that could not be refreshed.
+	// Notices should be known although they violate nothing, such as the age of a result that could not be refreshed.
 	Notices []string
 	// Scans are notes, one line each, on scans that the front requested.
 	Scans []string
-	// Unlogged reports that there is no log that a message could refer to, as at a
-	// command line.
+	// Unlogged reports that there is no log that a message could refer to, as at a command line.
 	Unlogged bool
 }
 
 // Violation is what one policy finds against one use of an image.
 type Violation struct {
 	Use image.Use
-	// Reference is the normalised reference, or the written one in quotes if it is
-	// invalid.
+	// Reference is the normalised reference, or the written one in quotes if it is invalid.
 	Reference string
 	// Image is the parsed reference; zero if it is invalid.
 	Image  image.Reference
 	Policy string
-	// Effect is that on the object, PodEffect that on a pod, which is stricter if the
-	// object is only a template.
+	// Effect is that on the object, PodEffect that on a pod, which is stricter if the object is only a template.
 	Effect    v1alpha1.Enforcement
 	PodEffect v1alpha1.Enforcement
-	// Otherwise is what Effect would be without the exception or grace; empty
-	// without one.
+	// Otherwise is what Effect would be without the exception or grace; empty without one.
 	Otherwise v1alpha1.Enforcement
-	// Exception admits the image, if Effect is EffectExcepted, or is the grace that
-	// makes it Warn.
+	// Exception admits the image, if Effect is EffectExcepted, or is the grace that makes it Warn.
 	Exception *policy.Exception
 	// GraceEnd is when the image's grace ends, or ended; zero if it has none.
 	GraceEnd time.Time
@@ -101,8 +92,8 @@ func (d *Decision) conclude() {
 	}
 }
 
-// Unscanned returns the images, each once, for which the object is denied or warned
-// because HSS does not know them or has no completed scan.
+// Unscanned returns the images, each once, for which the object is denied or warned because HSS does not know them or has
+// no completed scan.
 func (d *Decision) Unscanned() []image.Reference {
 	var images []image.Reference
 	lacksScan := func(f policy.Finding) bool {
@@ -118,26 +109,19 @@ func (d *Decision) Unscanned() []image.Reference {
 	return images
 }
 
-// addViolations turns what the policies find against an image into violations.
-func (e *evaluation) addViolations(ctx context.Context, t *target) {
-	for i := range t.verdicts {
-		if v := &t.verdicts[i]; len(v.findings) > 0 {
-			t.violations = append(t.violations, e.violations(ctx, t, v)...)
-		}
+// violations groups the findings of a verdict by their effect. A grace admits those that would deny a pod, if it covers all
+// of them and has not ended.
+func (e *evaluation) violations(ctx context.Context, t *target, verdict *verdict) (groups []Violation) {
+	if len(verdict.findings) == 0 {
+		return nil
 	}
-}
-
-// violations groups the findings of a verdict by their effect.
-func (e *evaluation) violations(ctx context.Context, t *target, verdict *verdict) []Violation {
-	var groups []Violation
 	p := verdict.policy
 	excuses := e.excuses(ctx, t, p)
-	grace, graceEnd := e.grace(t, verdict, excuses)
 	for _, f := range verdict.findings {
-		effect, applies := podEffect(p, f)
-		if !applies {
+		if f.Action == v1alpha1.ActionAllow {
 			continue
 		}
+		effect := milder(p.Enforcement(), v1alpha1.Enforcement(f.Action))
 		v := Violation{Reference: t.display(), Image: t.ref, Policy: p.Name(), Effect: effect, PodEffect: effect}
 		if e.onlyWarns(p) {
 			v.Effect = milder(effect, v1alpha1.EnforcementWarn)
@@ -146,7 +130,6 @@ func (e *evaluation) violations(ctx context.Context, t *target, verdict *verdict
 			v.Effect, v.PodEffect, v.Otherwise, v.Exception = EffectExcepted, EffectExcepted, v.Effect, exception
 		} else {
 			f.Message += excuses.why(t, f.Check)
-			v.give(grace, graceEnd, e.now)
 		}
 		i := slices.IndexFunc(groups, v.sameEffect)
 		if i < 0 {
@@ -155,12 +138,17 @@ func (e *evaluation) violations(ctx context.Context, t *target, verdict *verdict
 		}
 		groups[i].Findings = append(groups[i].Findings, f)
 	}
+	for i := range groups {
+		if v := &groups[i]; v.PodEffect == v1alpha1.EnforcementDeny && !slices.ContainsFunc(v.Findings, beyondGrace) {
+			grace, end := p.Grace(e.exceptions, &t.facts)
+			v.give(grace, end, e.now)
+		}
+	}
 	return groups
 }
 
 func (v *Violation) sameEffect(other Violation) bool {
-	return v.Effect == other.Effect && v.PodEffect == other.PodEffect && v.Otherwise == other.Otherwise &&
-		v.Exception == other.Exception && v.GraceEnd.Equal(other.GraceEnd)
+	return v.Effect == other.Effect && v.PodEffect == other.PodEffect && v.Otherwise == other.Otherwise && v.Exception == other.Exception
 }
 
 // onlyWarns reports whether the object is a template for which a policy only warns.
@@ -168,16 +156,7 @@ func (e *evaluation) onlyWarns(p *policy.Policy) bool {
 	return e.request.Workload.Template && p.Templates() == v1alpha1.TemplateWarn
 }
 
-// podEffect returns the milder of the policy's enforcement and the finding's action.
-func podEffect(p *policy.Policy, f policy.Finding) (effect v1alpha1.Enforcement, applies bool) {
-	if f.Action == v1alpha1.ActionAllow {
-		return "", false
-	}
-	return milder(p.Enforcement(), v1alpha1.Enforcement(f.Action)), true
-}
-
-// milder returns the milder of two enforcements. An unknown value is as strict as
-// Deny.
+// milder returns the milder of two enforcements. An unknown value is as strict as Deny.
 func milder(a, b v1alpha1.Enforcement) v1alpha1.Enforcement {
 	for _, e := range []v1alpha1.Enforcement{v1alpha1.EnforcementAudit, v1alpha1.EnforcementWarn} {
 		if a == e || b == e {

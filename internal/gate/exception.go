@@ -16,8 +16,7 @@ import (
 // EffectExcepted is the effect of a violation that an exception admits: none.
 const EffectExcepted v1alpha1.Enforcement = "Excepted"
 
-// maxShownReason limits a reason in a warning, of which the API server sends few
-// characters.
+// maxShownReason limits a reason in a warning, of which the API server sends few characters.
 const maxShownReason = 160
 
 // ExceptionUse is an exception that admitted an object in spite of a policy.
@@ -32,8 +31,7 @@ func (u ExceptionUse) String() string {
 	return fmt.Sprintf("%s/%s: policy %s until %s: %s", e.Namespace(), e.Name(), u.Policy, formatTime(e.Until()), e.Reason())
 }
 
-// ExceptionUses returns the exceptions that admit the object, each once for a
-// policy, in order.
+// ExceptionUses returns the exceptions that admit the object, each once for a policy, in order.
 func (d *Decision) ExceptionUses() []ExceptionUse {
 	var uses []ExceptionUse
 	for _, v := range d.Violations {
@@ -45,42 +43,29 @@ func (d *Decision) ExceptionUses() []ExceptionUse {
 	return uses
 }
 
-// exceptions returns those of the object's namespace, the one that ends last first.
-// Most objects never need them.
-func (e *evaluation) exceptions() []*policy.Exception {
-	if e.looked || e.gate.Exceptions == nil {
-		return e.inNamespace
+// setExceptions finds those of the object's namespace, the one that ends last first. Most objects need none.
+func (e *evaluation) setExceptions() {
+	if e.gate.Exceptions == nil {
+		return
 	}
-	e.looked = true
-	for _, x := range e.gate.Exceptions(e.request.Namespace) {
-		if x.Namespace() == e.request.Namespace {
-			e.inNamespace = append(e.inNamespace, x)
-		}
-	}
-	slices.SortFunc(e.inNamespace, func(a, b *policy.Exception) int {
+	elsewhere := func(x *policy.Exception) bool { return x.Namespace() != e.request.Namespace }
+	e.exceptions = slices.DeleteFunc(slices.Clone(e.gate.Exceptions(e.request.Namespace)), elsewhere)
+	slices.SortFunc(e.exceptions, func(a, b *policy.Exception) int {
 		return cmp.Or(b.Until().Compare(a.Until()), strings.Compare(a.Name(), b.Name()))
 	})
-	return e.inNamespace
 }
 
-// covering returns the active exceptions for an image and a policy. There are none
-// for an invalid reference, which may be any image.
+// covering returns the active exceptions for an image and a policy. There are none for an invalid reference, which may be
+// any image.
 func (e *evaluation) covering(t *target, p *policy.Policy) []*policy.Exception {
 	if t.err != nil || !p.AllowsExceptions() {
 		return nil
 	}
 	img := policy.Image{Host: t.ref.Host, Path: t.ref.Path, Digest: cmp.Or(t.ref.Digest, t.evaluated.Image.Digest)}
-	var covering []*policy.Exception
-	for _, x := range e.exceptions() {
-		if x.Active(e.now) && x.Covers(p.Name(), &img) {
-			covering = append(covering, x)
-		}
-	}
-	return covering
+	return slices.DeleteFunc(slices.Clone(e.exceptions), func(x *policy.Exception) bool { return !x.Active(e.now) || !x.Covers(p.Name(), &img) })
 }
 
-// excuse is an exception for one image and one policy, with the checks that it
-// excuses.
+// excuse is an exception for one image and one policy, with the checks that it excuses.
 type excuse struct {
 	exception *policy.Exception
 	excuses   func(policy.Check) bool
@@ -88,8 +73,7 @@ type excuse struct {
 
 type excuses []excuse
 
-func (e *evaluation) excuses(ctx context.Context, t *target, p *policy.Policy) excuses {
-	var all excuses
+func (e *evaluation) excuses(ctx context.Context, t *target, p *policy.Policy) (all excuses) {
 	for _, x := range e.covering(t, p) {
 		all = append(all, excuse{x, x.Excuses(ctx, p, t.evaluated, e.now)})
 	}
@@ -106,8 +90,7 @@ func (all excuses) forCheck(c policy.Check) *policy.Exception {
 	return nil
 }
 
-// why returns why no exception excuses a check although one names vulnerabilities
-// that may explain it.
+// why returns why no exception excuses a check although one names vulnerabilities that may explain it.
 func (all excuses) why(t *target, c policy.Check) string {
 	i := slices.IndexFunc(all, func(one excuse) bool { return one.exception.NamesVulnerabilities() })
 	reason := t.facts.Unlisted()
@@ -132,8 +115,7 @@ func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 // UnderGrace reports whether the image would be denied without its grace.
 func (v *Violation) UnderGrace() bool { return v.Exception != nil && v.Exception.IsGrace() }
 
-// GraceNote returns until when the image has grace, or when it ended; empty if it
-// has none.
+// GraceNote returns until when the image has grace, or when it ended; empty if it has none.
 func (v *Violation) GraceNote() string {
 	switch {
 	case v.GraceEnd.IsZero():
@@ -144,34 +126,11 @@ func (v *Violation) GraceNote() string {
 	return "grace ended at " + formatTime(v.GraceEnd)
 }
 
-// grace returns the exception that gives an image grace, and when that ends or
-// ended. There is none if a finding denies the image that a grace does not cover.
-func (e *evaluation) grace(t *target, v *verdict, excuses excuses) (*policy.Exception, time.Time) {
-	p := v.policy
-	if t.err != nil || p.GracePeriod() == 0 {
-		return nil, time.Time{}
-	}
-	denied := false
-	for _, f := range v.findings {
-		if effect, applies := podEffect(p, f); !applies || effect != v1alpha1.EnforcementDeny || excuses.forCheck(f.Check) != nil {
-			continue
-		}
-		if !policy.GraceCovers(f.Check) {
-			return nil, time.Time{}
-		}
-		denied = true
-	}
-	if !denied {
-		return nil, time.Time{}
-	}
-	return p.Grace(e.exceptions(), &t.facts)
-}
+// beyondGrace reports whether no grace covers a finding.
+func beyondGrace(f policy.Finding) bool { return !policy.GraceCovers(f.Check) }
 
-// give admits a violation that would deny a pod by a grace, if that has not ended.
+// give admits a violation by a grace, if there is one that has not ended.
 func (v *Violation) give(grace *policy.Exception, end, now time.Time) {
-	if grace == nil || v.PodEffect != v1alpha1.EnforcementDeny {
-		return
-	}
 	v.GraceEnd = end
 	if now.Before(end) {
 		v.Exception, v.Otherwise = grace, v.Effect
@@ -185,29 +144,27 @@ type Sighting struct {
 	Policy string
 	// Digests are those of each record.
 	Digests []policy.Digests
-	// Passed: nothing was found in completed scans. Bad: what HSS knows of the image
-	// is bad. Neither: it is unknown.
+	// Passed: nothing was found in completed scans. Bad: what HSS knows of the image is bad. Neither: it is unknown.
 	Passed, Bad bool
 	// Covered reports, of a bad one, whether a grace covers all that was found.
 	Covered bool
 }
 
-// addSightings adds what the policies find of a use of an image, unless the result
-// is stale or could change once the vulnerabilities are known one by one.
+// addSightings adds what the policies find of a use of an image, unless the result is stale or could change once the
+// vulnerabilities are known one by one.
 func (d *Decision) addSightings(use image.Use, t *target) {
 	digests := t.facts.Digests()
 	if t.err != nil || t.facts.Stale || len(digests) == 0 {
 		return
 	}
 	for _, v := range t.verdicts {
-		p, uncovered := v.policy, func(f policy.Finding) bool { return !policy.GraceCovers(f.Check) }
+		p := v.policy
 		if p.GracePeriod() == 0 || p.NeedsVulnerabilities(v.findings) && t.facts.Unlisted() != "" {
 			continue
 		}
 		one := Sighting{
-			Use: use, Policy: p.Name(), Digests: digests,
+			Use: use, Policy: p.Name(), Digests: digests, Covered: !slices.ContainsFunc(v.findings, beyondGrace),
 			Passed: len(v.findings) == 0 && t.facts.HasResults(), Bad: t.facts.Worsened(v.findings),
-			Covered: !slices.ContainsFunc(v.findings, uncovered),
 		}
 		if one.Passed || one.Bad {
 			d.Sightings = append(d.Sightings, one)

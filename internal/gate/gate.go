@@ -1,6 +1,5 @@
-// Package gate decides about objects: it matches policies, looks up what HSS knows
-// of their images, evaluates it, and combines the findings. The webhook, the audit
-// and the command line all use it, so that they cannot disagree.
+// Package gate decides about objects: it matches policies, looks up what HSS knows of their images, evaluates it, and
+// combines the findings. The webhook, the audit and the command line all use it, so that they cannot disagree.
 package gate
 
 import (
@@ -24,14 +23,12 @@ type Gate struct {
 	NamespaceLabels func(ctx context.Context, namespace string) (map[string]string, error)
 	Facts           Facts
 	Clock           clock.PassiveClock
-	// Patient makes a decision wait for all details of vulnerabilities, not only
-	// for those that it depends on: no admission is waiting.
+	// Patient makes a decision wait for all details of vulnerabilities, not only for those that it depends on: no admission
+	// is waiting.
 	Patient bool
-	// Exceptions returns those of a namespace, active or not, in any order, which must
-	// not be modified; optional.
+	// Exceptions returns those of a namespace, active or not, in any order, which must not be modified; optional.
 	Exceptions func(namespace string) []*policy.Exception
-	// ExemptNamespaces are never evaluated, so that a cluster can always start, and
-	// hssgate too.
+	// ExemptNamespaces are never evaluated, so that a cluster can always start, and hssgate too.
 	ExemptNamespaces []string
 
 	references references
@@ -43,17 +40,16 @@ type Request struct {
 	Name      string
 	// Workload holds its images; on an update, only the new ones.
 	Workload image.Workload
-	// BeforePinning reports that a pod has not passed the webhook that pins images,
-	// like the pods of a template: it is evaluated as if it had.
+	// BeforePinning reports that a pod has not passed the webhook that pins images, like the pods of a template: it is
+	// evaluated as if it had.
 	BeforePinning bool
 	// Sightings requests Decision.Sightings, and Facts requests Decision.Facts.
 	Sightings bool
 	Facts     bool
 }
 
-// Decide evaluates every image of the object by every policy that matches it. It
-// returns when all is known or ctx ends. Each policy says what happens if HSS has
-// not answered by then.
+// Decide evaluates every image of the object by every policy that matches it. It returns when all is known or ctx ends.
+// Each policy says what happens if HSS has not answered by then.
 func (g *Gate) Decide(ctx context.Context, r Request) Decision {
 	d := Decision{Kind: r.Workload.Kind, Namespace: r.Namespace, Name: r.Name, Outcome: Admitted}
 	if r.Facts {
@@ -92,9 +88,8 @@ func (g *Gate) References(ctx context.Context, r Request) []image.Reference {
 	return refs
 }
 
-// Denies reports whether any policy in force denies in the namespace: then an
-// object there that cannot be evaluated must be denied. An empty namespace is an
-// unknown one.
+// Denies reports whether any policy in force denies in the namespace: then an object there that cannot be evaluated must be
+// denied. An empty namespace is an unknown one.
 func (g *Gate) Denies(namespace string) bool {
 	return !g.Exempts(namespace) && slices.ContainsFunc(g.Policies(), func(p *policy.Policy) bool {
 		return p.Enforcement() == v1alpha1.EnforcementDeny
@@ -109,9 +104,8 @@ func (g *Gate) Exempts(namespace string) bool {
 // few is the usual number of policies that match.
 const few = 16
 
-// selected returns the policies that select an object with images by its labels
-// and those of its namespace. If the namespace's labels cannot be read, it also
-// returns those that select by them, and the error.
+// selected returns the policies that select an object with images by its labels and those of its namespace. If the
+// namespace's labels cannot be read, it also returns those that select by them, and the error.
 func (g *Gate) selected(ctx context.Context, r *Request) (selected []*policy.Policy, err error) {
 	if len(r.Workload.Uses) == 0 || g.Exempts(r.Namespace) {
 		return nil, nil
@@ -147,9 +141,8 @@ type evaluation struct {
 	// ofUse holds the place in targets of each use of an image.
 	ofUse []int
 	now   time.Time
-	// inNamespace are the namespace's exceptions, once exceptions has been called.
-	inNamespace []*policy.Exception
-	looked      bool
+	// exceptions are the namespace's, if any image violates a policy.
+	exceptions []*policy.Exception
 }
 
 // target is one of the different images of an object.
@@ -157,8 +150,7 @@ type target struct {
 	*parsed
 
 	facts policy.Facts
-	// evaluated are the facts that policies evaluate: with the digest, if the image
-	// is still to be pinned.
+	// evaluated are the facts that policies evaluate: with the digest, if the image is still to be pinned.
 	evaluated *policy.Facts
 	// verdicts are of the policies that match the image, in order.
 	verdicts []verdict
@@ -175,8 +167,8 @@ type verdict struct {
 	findings []policy.Finding
 }
 
-// newEvaluation finds the different images of an object and the policies that match
-// each. An invalid reference may be any image, so every policy matches it.
+// newEvaluation finds the different images of an object and the policies that match each. An invalid reference may be any
+// image, so every policy matches it.
 func (g *Gate) newEvaluation(r Request, policies []*policy.Policy) *evaluation {
 	uses := r.Workload.Uses
 	e := &evaluation{
@@ -195,8 +187,7 @@ func (g *Gate) newEvaluation(r Request, policies []*policy.Policy) *evaluation {
 	return e
 }
 
-// find returns the index of the image, or the number of images if it is another one,
-// as an invalid reference always is.
+// find returns the index of the image, or the number of images if it is another one, as an invalid reference always is.
 func (e *evaluation) find(t *target) int {
 	for i := range e.targets {
 		if known := &e.targets[i]; t.err == nil && known.err == nil && known.ref == t.ref {
@@ -224,8 +215,7 @@ func (t *target) unknown() bool {
 	return t.err == nil && t.facts.Cause != policy.CauseSize && t.facts.State != policy.StateNotFound && (t.facts.State != policy.StateFound || len(t.facts.Records) == 0)
 }
 
-// display returns the image as it is shown: normalised, as a node would pull it, or
-// quoted as written if it is invalid.
+// display returns the image as it is shown: normalised, as a node would pull it, or quoted as written if it is invalid.
 func (t *target) display() string {
 	if t.err == nil {
 		return t.ref.String()
@@ -236,6 +226,7 @@ func (t *target) display() string {
 // evaluate evaluates each image once by each policy that matches it.
 func (e *evaluation) evaluate(ctx context.Context) {
 	e.now = e.gate.Clock.Now()
+	violated := false
 	for i := range e.targets {
 		t := &e.targets[i]
 		e.prepare(t)
@@ -243,15 +234,19 @@ func (e *evaluation) evaluate(ctx context.Context) {
 			v := &t.verdicts[k]
 			if t.err != nil {
 				v.findings = []policy.Finding{{Check: CheckReference, Message: t.err.Error(), Action: v1alpha1.ActionDeny}}
-				continue
+			} else {
+				v.findings = v.policy.Evaluate(ctx, t.evaluated, e.now)
 			}
-			v.findings = v.policy.Evaluate(ctx, t.evaluated, e.now)
+			violated = violated || len(v.findings) > 0
 		}
+	}
+	if violated {
+		e.setExceptions()
 	}
 }
 
-// prepare sets what policies evaluate: the facts, or, if the image is still to be
-// pinned, the facts with the digest that HSS scanned.
+// prepare sets what policies evaluate: the facts, or, if the image is still to be pinned, the facts with the digest that
+// HSS scanned.
 func (e *evaluation) prepare(t *target) {
 	t.evaluated = &t.facts
 	before := e.request.Workload.Template || e.request.BeforePinning
@@ -260,8 +255,8 @@ func (e *evaluation) prepare(t *target) {
 	}
 }
 
-// report adds to the decision the policies that match, the violations of each use of
-// an image, and what else should be known.
+// report adds to the decision the policies that match, the violations of each use of an image, and what else should be
+// known.
 func (e *evaluation) report(ctx context.Context, d *Decision) {
 	d.Examined = len(e.ofUse)
 	for _, p := range e.policies {
@@ -283,7 +278,10 @@ func (e *evaluation) report(ctx context.Context, d *Decision) {
 		}
 	}
 	for i := range e.targets {
-		e.addViolations(ctx, &e.targets[i])
+		t := &e.targets[i]
+		for k := range t.verdicts {
+			t.violations = append(t.violations, e.violations(ctx, t, &t.verdicts[k])...)
+		}
 	}
 	for i, place := range e.ofUse {
 		t, use := &e.targets[place], e.request.Workload.Uses[i]
@@ -293,7 +291,9 @@ func (e *evaluation) report(ctx context.Context, d *Decision) {
 		}
 		if t.facts.Stale && !t.noticed {
 			t.noticed = true
-			d.Notices = append(d.Notices, staleNotice(use, t, e.now))
+			age := max(e.now.Sub(t.facts.AsOf), 0).Round(time.Second)
+			d.Notices = append(d.Notices, fmt.Sprintf("%s: %s was evaluated by a scan result from %s ago, as HSS is unreachable: %s",
+				use, t.display(), age, t.facts.StaleReason))
 		}
 		if e.request.Sightings {
 			d.addSightings(use, t)

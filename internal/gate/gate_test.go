@@ -40,12 +40,20 @@ func (n namespaces) NamespaceLabels(_ context.Context, name string) (map[string]
 
 // inventory is what HSS knows, by repository, and what was looked up.
 type inventory struct {
-	facts    map[string]policy.Facts
+	facts map[string]policy.Facts
+	// before, if set, is called before each look-up; known and list, if set, answer Known and WithVulnerabilities.
+	before func(ctx context.Context, ref image.Reference)
+	known  func(ref image.Reference) (policy.Facts, bool)
+	list   func(ctx context.Context, ref image.Reference, f policy.Facts, needed bool) policy.Facts
+
 	mu       sync.Mutex
 	lookedUp []string
 }
 
-func (i *inventory) Facts(_ context.Context, ref image.Reference) policy.Facts {
+func (i *inventory) Facts(ctx context.Context, ref image.Reference) policy.Facts {
+	if i.before != nil {
+		i.before(ctx, ref)
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.lookedUp = append(i.lookedUp, ref.String())
@@ -57,13 +65,19 @@ func (i *inventory) Facts(_ context.Context, ref image.Reference) policy.Facts {
 	return f
 }
 
-// WithVulnerabilities returns no more: see lists.
-func (i *inventory) WithVulnerabilities(_ context.Context, _ image.Reference, f policy.Facts, _ bool) policy.Facts {
-	return f
+func (i *inventory) WithVulnerabilities(ctx context.Context, ref image.Reference, f policy.Facts, needed bool) policy.Facts {
+	if i.list == nil {
+		return f
+	}
+	return i.list(ctx, ref, f, needed)
 }
 
-// Known returns nothing: tests look everything up.
-func (i *inventory) Known(image.Reference) (policy.Facts, bool) { return policy.Facts{}, false }
+func (i *inventory) Known(ref image.Reference) (policy.Facts, bool) {
+	if i.known == nil {
+		return policy.Facts{}, false // tests look everything up
+	}
+	return i.known(ref)
+}
 
 func scanned(severity v1alpha1.Severity, vulnerabilities int) policy.Facts {
 	return policy.Facts{State: policy.StateFound, AsOf: now, Records: []policy.Record{{
@@ -285,42 +299,18 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// meeting answers only once all askers are there.
-type meeting struct {
-	inventory
-	all sync.WaitGroup
-}
-
-func (m *meeting) Facts(ctx context.Context, ref image.Reference) policy.Facts {
-	m.all.Done()
-	m.all.Wait()
-	return m.inventory.Facts(ctx, ref)
-}
-
 func TestImagesAreLookedUpInParallel(t *testing.T) {
 	t.Parallel()
-	g, _ := newGate(t, strict("p"))
-	facts := &meeting{inventory: inventory{facts: known()}}
-	facts.all.Add(3)
-	g.Facts = facts
+	g, inv := newGate(t, strict("p"))
+	var all sync.WaitGroup
+	all.Add(3)
+	inv.before = func(context.Context, image.Reference) {
+		all.Done()
+		all.Wait()
+	}
 	if d := g.Decide(t.Context(), pod(swr+"clean:1", swr+"clean:2", swr+"clean:3")); d.Outcome != gate.Admitted {
 		t.Errorf("Outcome = %q, want Admitted", d.Outcome)
 	}
-}
-
-// panicking is an inventory with a bug.
-type panicking struct{ *inventory }
-
-func (panicking) Facts(context.Context, image.Reference) policy.Facts { panic("a bug") }
-
-// slow answers when ctx ends, and only of what is gone.
-type slow struct{ *inventory }
-
-func (s slow) Facts(ctx context.Context, ref image.Reference) policy.Facts {
-	if ref.Path == "prod/gone" {
-		<-ctx.Done()
-	}
-	return s.inventory.Facts(ctx, ref)
 }
 
 func TestExpressionsAreEvaluatedThoughHSSTakesAllTheTime(t *testing.T) {
@@ -330,7 +320,11 @@ func TestExpressionsAreEvaluatedThoughHSSTakesAllTheTime(t *testing.T) {
 			s.Require.Expressions = []v1alpha1.Expression{{Expression: "image.scanStatus == 'success'"}}
 			s.When.Unavailable = v1alpha1.ActionWarn
 		}))
-		g.Facts = slow{inv}
+		inv.before = func(ctx context.Context, ref image.Reference) {
+			if ref.Path == "prod/gone" {
+				<-ctx.Done()
+			}
+		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		d := g.Decide(ctx, pod(swr+"clean:1", swr+"gone:1"))
@@ -370,25 +364,18 @@ func TestManyImagesOfManyExpressionsTakeNoMoreThanTheirTime(t *testing.T) {
 
 func TestAPanicDoesNotSpread(t *testing.T) {
 	t.Parallel()
-	g, l := listing(t, strict("p", pins))
-	g.Facts = panicking{}
+	g, inv := newGate(t, strict("p", pins))
+	inv.list = func(context.Context, image.Reference, policy.Facts, bool) policy.Facts { panic("a bug") }
+	if d := g.Decide(t.Context(), pod(swr+"high:1", swr+"high:2")); d.Outcome != gate.Unavailable || !strings.Contains(d.Message(), "internal error: a bug") {
+		t.Errorf("while listing vulnerabilities: Outcome = %q, message %q", d.Outcome, d.Message())
+	}
+	inv.before = func(context.Context, image.Reference) { panic("a bug") }
 	if d := g.Decide(t.Context(), pod(swr+"clean:1", swr+"clean:2")); d.Outcome != gate.Unavailable || !strings.Contains(d.Message(), "internal error: a bug") {
 		t.Errorf("while looking up: Outcome = %q, message %q", d.Outcome, d.Message())
 	}
 	if found := g.Pin(t.Context(), pod(swr+"clean:1")); len(found.Pins) != 1 || found.Pins[0].Obstacle != policy.PinUnavailable {
 		t.Errorf("while pinning: got %+v", found)
 	}
-	g.Facts = panickingLists{l.inventory}
-	if d := g.Decide(t.Context(), pod(swr+"two:1", swr+"two:2")); d.Outcome != gate.Unavailable || !strings.Contains(d.Message(), "internal error: a bug") {
-		t.Errorf("while listing vulnerabilities: Outcome = %q, message %q", d.Outcome, d.Message())
-	}
-}
-
-// panickingLists is a source of vulnerabilities with a bug.
-type panickingLists struct{ *inventory }
-
-func (panickingLists) WithVulnerabilities(context.Context, image.Reference, policy.Facts, bool) policy.Facts {
-	panic("a bug")
 }
 
 func TestDenies(t *testing.T) {
@@ -421,23 +408,13 @@ func TestDenies(t *testing.T) {
 func TestFreshFactsAreNotLookedUp(t *testing.T) {
 	t.Parallel()
 	g, inv := newGate(t, strict("p"))
-	g.Facts = &fresh{inventory: inv, known: swr + "clean"}
+	inv.known = func(ref image.Reference) (policy.Facts, bool) { return scanned("Low", 0), ref.Path == "prod/clean" }
 	if d := g.Decide(t.Context(), pod(swr+"clean:1", swr+"high:1", swr+"clean:1")); d.Outcome != gate.Denied || len(d.Violations) != 1 {
 		t.Errorf("Outcome = %q with %d violations, want Denied with 1", d.Outcome, len(d.Violations))
 	}
 	if diff := cmp.Diff([]string{swr + "high:1"}, inv.lookedUp); diff != "" {
 		t.Errorf("looked up (-want +got):\n%s", diff)
 	}
-}
-
-// fresh is an inventory that has one repository in memory.
-type fresh struct {
-	*inventory
-	known string
-}
-
-func (f *fresh) Known(ref image.Reference) (policy.Facts, bool) {
-	return scanned("Low", 0), ref.Repository() == f.known
 }
 
 func BenchmarkDecide(b *testing.B) {
@@ -463,8 +440,9 @@ func cleanImages(t testing.TB, images, matching, others int) (*gate.Gate, gate.R
 			policies[i].Spec.Match.NamespaceSelector.MatchLabels["env"] = "dev"
 		}
 	}
-	g, _ := newGate(t, policies...)
-	g.Facts = constant{facts: scanned("Low", 0)}
+	g, inv := newGate(t, policies...)
+	clean := scanned("Low", 0)
+	inv.known = func(image.Reference) (policy.Facts, bool) { return clean, true }
 	r := pod()
 	for i := range images {
 		r.Workload.Uses = append(r.Workload.Uses, image.Use{Place: image.PlaceContainer, Name: "app", Image: fmt.Sprintf("%sclean:%d", swr, i)})
@@ -482,14 +460,6 @@ func TestADecisionAllocatesLittle(t *testing.T) {
 		t.Errorf("a decision about 3 clean images by 10 policies allocates %v times, want at most 8", got)
 	}
 }
-
-// constant knows the same of every image.
-type constant struct {
-	*inventory
-	facts policy.Facts
-}
-
-func (c constant) Known(image.Reference) (policy.Facts, bool) { return c.facts, true }
 
 func TestWhatADecisionLacks(t *testing.T) {
 	t.Parallel()

@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/internal/tracing"
@@ -16,15 +17,13 @@ import (
 )
 
 const (
-	// MaxImages limits the different images of one object that policies match. Of
-	// an object with more, none is looked up, and each violates its policies.
+	// MaxImages limits the different images of one object that policies match. Of an object with more, none is looked up,
+	// and each violates its policies.
 	MaxImages = 64
-	// maxParallelLookups limits what one object looks up at once; the inventory has
-	// a limit of its own for all of them together.
+	// maxParallelLookups limits what one object looks up at once; the inventory has a limit of its own for all together.
 	maxParallelLookups = 16
-	// maxReferenceBytes bounds the parsed references that are kept, however many are
-	// made up: 100,000 usual ones.
-	// One takes referenceBytes and its text twice.
+	// maxReferenceBytes bounds the parsed references that are kept, however many are made up: 100,000 usual ones. One takes
+	// referenceBytes and its text twice.
 	maxReferenceBytes = 40 << 20
 	referenceBytes    = 256
 )
@@ -35,14 +34,12 @@ type Facts interface {
 	Known(ref image.Reference) (facts policy.Facts, ok bool)
 	// Facts calls HSS if it must, and returns by the time that ctx ends.
 	Facts(ctx context.Context, ref image.Reference) policy.Facts
-	// WithVulnerabilities returns the facts with the vulnerabilities of their scans,
-	// one by one, as far as they are known by the time that ctx ends. It fetches the
-	// others all the same. They are needed if a verdict depends on them.
+	// WithVulnerabilities returns the facts with the vulnerabilities of their scans, one by one, as far as they are known by
+	// the time that ctx ends. It fetches the others all the same. They are needed if a verdict depends on them.
 	WithVulnerabilities(ctx context.Context, ref image.Reference, f policy.Facts, needed bool) policy.Facts
 }
 
-// lookUp sets the facts of every image that a policy matches: from memory if they
-// are fresh, else in parallel.
+// lookUp sets the facts of every image that a policy matches: from memory if they are fresh, else in parallel.
 func (e *evaluation) lookUp(ctx context.Context) {
 	wanted := 0
 	for i := range e.targets {
@@ -71,8 +68,7 @@ func (e *evaluation) lookUp(ctx context.Context) {
 	inParallel(missing, func(t *target) { e.gate.fetch(ctx, t) })
 }
 
-// leaveTime returns a context that ends a little before ctx does, so that what is
-// known by then can still be evaluated.
+// leaveTime returns a context that ends a little before ctx does, so that what is known by then can still be evaluated.
 func leaveTime(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -83,20 +79,15 @@ func leaveTime(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 func inParallel(targets []*target, do func(*target)) {
-	if len(targets) == 1 {
-		targets[0].guarded(do)
-		return
-	}
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, maxParallelLookups)
+	var group errgroup.Group
+	group.SetLimit(maxParallelLookups)
 	for _, t := range targets {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
+		group.Go(func() error {
 			t.guarded(do)
+			return nil
 		})
 	}
-	wg.Wait()
+	_ = group.Wait() // it has no errors
 }
 
 // guarded turns a panic into an unavailable result: in a goroutine of its own it would end the process.
@@ -131,6 +122,7 @@ func endLookup(span trace.Span, ref *image.Reference, f *policy.Facts) {
 	if !span.IsRecording() {
 		return
 	}
+	defer span.End()
 	state := map[policy.State]string{policy.StateFound: "found", policy.StateNotFound: "not found"}[f.State]
 	if state == "" {
 		state = "unavailable"
@@ -141,7 +133,6 @@ func endLookup(span trace.Span, ref *image.Reference, f *policy.Facts) {
 	if f.Stale {
 		span.SetAttributes(attribute.String("hssgate.stale", f.StaleReason))
 	}
-	span.End()
 }
 
 // parsed is a parsed reference, or why it is invalid.
@@ -152,9 +143,8 @@ type parsed struct {
 	err        error
 }
 
-// references caches parsed references: the same images come again and again, and
-// parsing one takes longer than the rest of a decision. The zero value is ready
-// for use.
+// references caches parsed references: the same images come again and again, and parsing one takes longer than the rest of
+// a decision. The zero value is ready for use.
 type references struct {
 	mu    sync.RWMutex
 	known map[string]*parsed

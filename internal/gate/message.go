@@ -4,15 +4,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// Limits of messages: the API server, Events and terminals cut long texts, and a
-// pod can name many images.
+// Limits of messages: the API server, Events and terminals cut long texts, and a pod can name many images.
 const (
 	maxLines          = 20
 	maxWrittenDisplay = 200
@@ -36,8 +33,8 @@ func (v Violation) String() string {
 	return line
 }
 
-// Message returns why the object is denied, the first reason in the first line, and
-// what to do. It is empty if the object is admitted.
+// Message returns why the object is denied, the first reason in the first line, and what to do. It is empty if the object
+// is admitted.
 func (d *Decision) Message() string {
 	denials := d.WithEffect(v1alpha1.EnforcementDeny)
 	if len(denials) == 0 {
@@ -64,7 +61,7 @@ func (d *Decision) Message() string {
 
 // Warnings returns what the sender of an admitted object should see, one line each.
 func (d *Decision) Warnings() []string {
-	warnings := append(lines(d.Violations, (*Violation).warning), d.Notices...)
+	warnings := append(lines(d.Violations, func(v *Violation) string { return v.warning(false) }), d.Notices...)
 	if len(d.WithEffect(v1alpha1.EnforcementDeny)) > 0 {
 		return warnings // the denial shows the scans
 	}
@@ -74,43 +71,34 @@ func (d *Decision) Warnings() []string {
 	return warnings
 }
 
-// DryWarnings returns the warnings of dry-run mode: first what would have been
-// denied.
+// DryWarnings returns the warnings of dry-run mode: first what would have been denied.
 func (d *Decision) DryWarnings() []string {
-	denied := d.WithEffect(v1alpha1.EnforcementDeny)
 	others := slices.DeleteFunc(slices.Clone(d.Violations), func(v Violation) bool { return v.Effect == v1alpha1.EnforcementDeny })
-	return append(lines(append(denied, others...), (*Violation).dryWarning), d.Notices...)
+	all := append(d.WithEffect(v1alpha1.EnforcementDeny), others...)
+	return append(lines(all, func(v *Violation) string { return v.warning(true) }), d.Notices...)
 }
 
-// Lines returns all violations in order, one line each with its effect, for records
-// and logs.
+// Lines returns all violations in order, one line each with its effect, for records and logs.
 func (d *Decision) Lines() []string {
 	return lines(d.Violations, func(v *Violation) string { return string(v.Effect) + ": " + v.String() })
 }
 
-// warning returns the warning of a violation, or an empty string if it has none.
-func (v *Violation) warning() string {
-	switch {
+// warning returns the warning of a violation, also in dry-run mode, or an empty string if it has none.
+func (v *Violation) warning(dry bool) string {
+	const would = "would be denied (dry-run mode): "
+	switch deniesPods := v.PodEffect == v1alpha1.EnforcementDeny; {
 	case v.Effect == EffectExcepted && v.Otherwise != v1alpha1.EnforcementAudit:
 		return v.exceptionLine()
+	case dry && v.Effect == v1alpha1.EnforcementDeny:
+		return would + v.String()
 	case v.Effect != v1alpha1.EnforcementWarn:
 		return ""
-	case v.PodEffect == v1alpha1.EnforcementDeny:
+	case deniesPods && dry:
+		return "its pods " + would + v.String()
+	case deniesPods:
 		return "its pods will be denied: " + v.String()
 	}
 	return v.String()
-}
-
-// dryWarning returns the warning of dry-run mode.
-func (v *Violation) dryWarning() string {
-	const dry = "would be denied (dry-run mode): "
-	switch {
-	case v.Effect == v1alpha1.EnforcementDeny:
-		return dry + v.String()
-	case v.Effect == v1alpha1.EnforcementWarn && v.PodEffect == v1alpha1.EnforcementDeny:
-		return "its pods " + dry + v.String()
-	}
-	return v.warning()
 }
 
 // lines returns a line for each violation that has one, within bounds.
@@ -132,12 +120,11 @@ func bounded(lines []string) []string {
 }
 
 func countPolicies(denials []Violation) string {
-	var names []string
+	names := map[string]bool{}
 	for _, v := range denials {
-		names = append(names, v.Policy)
+		names[v.Policy] = true
 	}
-	slices.Sort(names)
-	if n := len(slices.Compact(names)); n > 1 {
+	if n := len(names); n > 1 {
 		return fmt.Sprintf("%d policies", n)
 	}
 	return "1 policy"
@@ -151,14 +138,7 @@ func quoted(written string) string {
 	return fmt.Sprintf("%q", written)
 }
 
-func staleNotice(use image.Use, t *target, now time.Time) string {
-	age := max(now.Sub(t.facts.AsOf), 0).Round(time.Second)
-	return fmt.Sprintf("%s: %s was evaluated by a scan result from %s ago, as HSS is unreachable: %s",
-		use, t.display(), age, t.facts.StaleReason)
-}
-
-// adviceOrder is what to do about a failed check, in the order of a message: what
-// is done fastest comes last.
+// adviceOrder is what to do about a failed check, in the order of a message: what is done fastest comes last.
 var adviceOrder = []struct {
 	check  policy.Check
 	cause  policy.Cause

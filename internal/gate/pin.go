@@ -26,8 +26,7 @@ type Pin struct {
 	Index int
 	// Policy is the first policy that pins it.
 	Policy string
-	// Pinned is the reference with the digest that HSS scanned; empty if there is an
-	// Obstacle, and the tag stays.
+	// Pinned is the reference with the digest that HSS scanned; empty if there is an Obstacle, and the tag stays.
 	Pinned   string
 	Obstacle policy.PinObstacle
 	// Message describes the obstacle in one line.
@@ -53,8 +52,8 @@ func (p *Pinning) Lines(pinned bool) []string {
 	return bounded(lines)
 }
 
-// Pin returns the digests that HSS scanned for the images of a pod that policies
-// pin. It returns when all is known or ctx ends. What it does not find out stays.
+// Pin returns the digests that HSS scanned for the images of a pod that policies pin. It returns when all is known or ctx
+// ends. What it does not find out stays.
 func (g *Gate) Pin(ctx context.Context, r Request) Pinning {
 	if r.Workload.Template {
 		return Pinning{}

@@ -20,8 +20,8 @@ const (
 	forVerdict = time.Hour
 )
 
-// addVulnerabilities fetches the vulnerabilities of images that fail by them, in
-// parallel, and evaluates these images again.
+// addVulnerabilities fetches the vulnerabilities of images that fail by them, in parallel, and evaluates these images
+// again. It waits as long as what they are needed for is worth.
 func (e *evaluation) addVulnerabilities(ctx context.Context) {
 	var wanted []*target
 	for i := range e.targets {
@@ -33,7 +33,17 @@ func (e *evaluation) addVulnerabilities(ctx context.Context) {
 	if len(wanted) == 0 {
 		return
 	}
-	e.fetchVulnerabilities(ctx, wanted)
+	leaving, done := leaveTime(policy.WithNamespace(ctx, e.request.Namespace))
+	defer done()
+	inParallel(wanted, func(t *target) {
+		wait := t.wait
+		if e.gate.Patient {
+			wait = forVerdict
+		}
+		until, cancel := context.WithTimeout(leaving, wait)
+		defer cancel()
+		t.facts = e.gate.Facts.WithVulnerabilities(until, t.ref, t.facts, t.wait == forVerdict)
+	})
 	for _, t := range wanted {
 		e.prepare(t)
 		for i := range t.verdicts {
@@ -74,24 +84,7 @@ func (e *evaluation) waitFor(t *target, v *verdict) time.Duration {
 	return forRecord
 }
 
-// countsVulnerabilities reports whether vulnerabilities can explain findings of a
-// check.
+// countsVulnerabilities reports whether vulnerabilities can explain findings of a check.
 func countsVulnerabilities(c policy.Check) bool {
 	return c == policy.CheckVulnerabilities || c == policy.CheckSeverityLevel
-}
-
-// fetchVulnerabilities waits as long as what the vulnerabilities are needed for is
-// worth.
-func (e *evaluation) fetchVulnerabilities(ctx context.Context, wanted []*target) {
-	ctx, done := leaveTime(policy.WithNamespace(ctx, e.request.Namespace))
-	defer done()
-	inParallel(wanted, func(t *target) {
-		wait := t.wait
-		if e.gate.Patient {
-			wait = forVerdict
-		}
-		until, cancel := context.WithTimeout(ctx, wait)
-		defer cancel()
-		t.facts = e.gate.Facts.WithVulnerabilities(until, t.ref, t.facts, t.wait == forVerdict)
-	})
 }

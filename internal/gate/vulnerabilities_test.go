@@ -27,7 +27,7 @@ type lists struct {
 	calls []string
 }
 
-func (l *lists) WithVulnerabilities(ctx context.Context, ref image.Reference, f policy.Facts, needed bool) policy.Facts {
+func (l *lists) list(ctx context.Context, ref image.Reference, f policy.Facts, needed bool) policy.Facts {
 	wait := "for ever"
 	if deadline, ok := ctx.Deadline(); ok {
 		wait = time.Until(deadline).String()
@@ -67,7 +67,7 @@ func listing(t *testing.T, all ...*v1alpha1.ImageScanPolicy) (*gate.Gate, *lists
 	g, inv := newGate(t, all...)
 	inv.facts["prod/two"], inv.facts["prod/unlisted"] = scanned("Medium", 2), scanned("Medium", 2)
 	l := &lists{inventory: inv, found: map[string][]policy.Vulnerability{"prod/two": twoFound()}}
-	g.Facts = l
+	inv.list = l.list
 	return g, l
 }
 

@@ -87,14 +87,14 @@ func (r Reference) Repository() string { return r.Host + "/" + r.Path }
 
 // String returns host/path:tag@digest, leaving out what is empty.
 func (r Reference) String() string {
-	s := r.Repository()
+	colon, at := "", ""
 	if r.Tag != "" {
-		s += ":" + r.Tag
+		colon = ":"
 	}
 	if r.Digest != "" {
-		s += "@" + r.Digest
+		at = "@"
 	}
-	return s
+	return r.Host + "/" + r.Path + colon + r.Tag + at + r.Digest // one allocation
 }
 
 // isImageID reports whether a runtime may take s for the ID of an image that is

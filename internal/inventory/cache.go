@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"slices"
 	"sync"
 	"time"
 
@@ -26,23 +25,7 @@ type answer[V any] struct {
 	failed *pause
 }
 
-func (a *answer[V]) isKnown() bool { return a != nil && !a.asOf.IsZero() }
-
-// lastFailure returns why the last look-up failed, or nil.
-func (a *answer[V]) lastFailure() error {
-	if a == nil || a.failed == nil {
-		return nil
-	}
-	return a.failed.err
-}
-
-// failure returns why HSS must not be called again yet, or nil.
-func (a *answer[V]) failure(now time.Time) error {
-	if a == nil {
-		return nil
-	}
-	return a.failed.reason(now)
-}
+func (a *answer[V]) isKnown() bool { return !a.asOf.IsZero() }
 
 // lookupKey is a key of a cache.
 type lookupKey interface {
@@ -57,34 +40,43 @@ type cache[K lookupKey, V any] struct {
 	// full holds answers with a value. Those that hold nothing, as HSS has nothing or failed, are in empty, so that no
 	// flood of made-up names evicts a known image.
 	full, empty *otter.Cache[K, *answer[V]]
+	none        answer[V] // of keys that were never looked up
 	bytes       func(V) int
-	// query calls HSS. The answer that is known, if any, is passed to it.
-	query func(ctx context.Context, k K, known *answer[V]) (V, error)
-	// replaced is called with each answer that another takes the place of; optional.
+	// query calls HSS. The value that is known, if any, is passed to it.
+	query func(ctx context.Context, k K, known V) (V, error)
+	// asked is called with the end of each query.
+	asked func(ctx context.Context, project string, took time.Duration, err error)
+	// replaced is called with each answer that another takes the place of, if HSS did not fail; optional.
 	replaced func(was, becomes *answer[V])
 	// forbiddenFor is how long HSS is not called again for a key after it denied permission.
 	forbiddenFor time.Duration
 
-	mu sync.Mutex
-	// lookups are those that wait for a slot or are under way.
+	mu sync.Mutex // of changes of all of them
+	// lookups are those that callers wait for or that are under way.
 	lookups map[K]*lookup[V]
 }
 
-// lookup is one look-up, for all callers that need its key.
+// lookup is one look-up, for all callers that need its key. The first of them that gets a slot begins it.
 type lookup[V any] struct {
 	attempt
 	callers int
-	// lanes are those in which it waits for a slot; the first slot begins it.
-	lanes []lane
-	begun bool
-	// waiting ends when it needs no slot any more, and has the trace of its first caller.
-	waiting context.Context //nolint:containedctx // it outlives its callers
-	cancel  context.CancelFunc
-	// done is closed when answer or err is set.
-	done   chan struct{}
-	answer *answer[V]
-	err    error
+	begun   bool
+	span    trace.SpanContext // of the caller that began it
+	// started is closed when it begins, done when answer or err is set.
+	started, done chan struct{}
+	answer        *answer[V]
+	err           error
 }
+
+// partialError says that a part of what HSS has is missing or cannot be read. The rest admits nothing, and can still show
+// that an image violates a policy.
+type partialError[V any] struct {
+	err   error
+	value V
+}
+
+func (e *partialError[V]) Error() string { return e.err.Error() }
+func (e *partialError[V]) Unwrap() error { return e.err }
 
 const (
 	// entryBytes is about what an answer takes besides its value: the key, the cache's entry and the answer itself.
@@ -94,7 +86,8 @@ const (
 )
 
 func newCache[K lookupKey, V any](
-	i *Inventory, maxBytes uint64, bytes func(V) int, query func(context.Context, K, *answer[V]) (V, error),
+	i *Inventory, maxBytes uint64, bytes func(V) int, query func(context.Context, K, V) (V, error),
+	asked func(context.Context, string, time.Duration, error),
 ) *cache[K, V] {
 	bounded := func(maxBytes uint64) *otter.Cache[K, *answer[V]] {
 		return otter.Must(&otter.Options[K, *answer[V]]{MaximumWeight: maxBytes, Weigher: func(_ K, a *answer[V]) uint32 {
@@ -102,63 +95,45 @@ func newCache[K lookupKey, V any](
 		}})
 	}
 	return &cache[K, V]{
-		inventory: i, full: bounded(maxBytes), empty: bounded(emptyBytes), bytes: bytes, query: query, forbiddenFor: i.errorFor,
-		lookups: map[K]*lookup[V]{},
+		inventory: i, full: bounded(maxBytes), empty: bounded(emptyBytes), bytes: bytes, query: query, asked: asked,
+		forbiddenFor: i.errorFor, lookups: map[K]*lookup[V]{},
 	}
 }
 
-// get returns what is known of a key, or nil.
+// get returns what is known of a key.
 func (c *cache[K, V]) get(k K) *answer[V] {
-	a, ok := c.full.GetIfPresent(k)
-	if !ok {
-		a, _ = c.empty.GetIfPresent(k)
+	if a, ok := c.full.GetIfPresent(k); ok {
+		return a
 	}
-	return a
+	if a, ok := c.empty.GetIfPresent(k); ok {
+		return a
+	}
+	return &c.none
 }
 
-// set caches an answer.
-func (c *cache[K, V]) set(k K, a *answer[V]) {
-	c.note(c.get(k), a)
-	if c.bytes(a.value) > 0 {
-		c.full.Set(k, a)
-		c.empty.Invalidate(k)
+// set caches an answer. If was is given, it does so only while that is there.
+func (c *cache[K, V]) set(k K, was, becomes *answer[V]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	is := c.get(k)
+	if was != nil && was != is {
 		return
 	}
-	c.empty.Set(k, a)
-	c.full.Invalidate(k)
-}
-
-// note reports that an answer takes the place of one that was known.
-func (c *cache[K, V]) note(was, becomes *answer[V]) {
-	if c.replaced != nil && was.isKnown() && becomes.failed == nil {
-		c.replaced(was, becomes)
+	into, other := c.full, c.empty
+	if c.bytes(becomes.value) == 0 {
+		into, other = other, into
+	}
+	into.Set(k, becomes)
+	other.Invalidate(k)
+	if c.replaced != nil && is.isKnown() && becomes.failed == nil {
+		c.replaced(is, becomes)
 	}
 }
-
-// replace caches an answer that has a value in the place of another, unless that is not there any more.
-func (c *cache[K, V]) replace(k K, was, becomes *answer[V]) {
-	c.full.Compute(k, func(is *answer[V], found bool) (*answer[V], otter.ComputeOp) {
-		if !found {
-			is, _ = c.empty.GetIfPresent(k)
-		}
-		if is != was {
-			return is, otter.CancelOp
-		}
-		return becomes, otter.WriteOp
-	})
-	if c.get(k) == becomes {
-		c.empty.Invalidate(k)
-		c.note(was, becomes)
-	}
-}
-
-// size returns about how many answers are cached.
-func (c *cache[K, V]) size() int { return c.full.EstimatedSize() + c.empty.EstimatedSize() }
 
 // obtain returns a new answer from HSS, or why there is none. If the caller can fall back on the answer a, an admission
 // waits only while HSS is well, and not long.
 func (c *cache[K, V]) obtain(ctx context.Context, k K, a *answer[V], l lane, fallback bool) (*answer[V], error) {
-	if err := a.failure(c.inventory.clock.Now()); err != nil {
+	if err := a.failed.reason(c.inventory.clock.Now()); err != nil {
 		return nil, err
 	}
 	if !fallback || l == background || l == warmUp {
@@ -178,117 +153,126 @@ func (c *cache[K, V]) obtain(ctx context.Context, k K, a *answer[V], l lane, fal
 	return fresh, err
 }
 
-// fetch looks a key up at HSS, and waits for it until ctx ends. A look-up that has begun goes on then; one that waits for
-// its slot ends with the last caller.
+// fetch looks a key up at HSS, and waits for it until ctx ends. Of all callers that wait, each in its lane, the first with a slot begins the look-up.
+// It goes on when they have left.
 func (c *cache[K, V]) fetch(ctx context.Context, k K, seen *answer[V], l lane) (*answer[V], error) {
-	begun := c.inventory.clock.Now()
+	p, begun := k.endpoint().project, c.inventory.clock.Now()
 	if ctx.Err() != nil {
 		return nil, failuref(notCalled, "HSS was not called, since the time was up")
 	}
-	u, err := c.join(ctx, k, seen, l)
-	if err != nil {
+	u, now, err := c.join(k, seen)
+	if u == nil {
+		return now, err
+	}
+	defer c.leave(ctx, k, u)
+	switch free, err := p.take(ctx, l, u.started); {
+	case err != nil:
 		return nil, err
+	case free != nil:
+		c.begin(ctx, k, u, free)
 	}
 	select {
 	case <-u.done:
 		return u.answer, u.err
+	case <-c.inventory.base.Done():
+		return nil, errClosed()
 	case <-ctx.Done():
-		c.leave(k, u)
-		return nil, k.endpoint().project.late(&u.attempt, c.inventory.clock.Since(begun))
+		return nil, p.late(&u.attempt, c.inventory.clock.Since(begun))
 	}
 }
 
-// join returns the look-up of a key, and begins one if there is none. It waits for a slot in the lanes of all callers.
-// If another has ended since the caller saw an answer, it is that one.
-func (c *cache[K, V]) join(ctx context.Context, k K, seen *answer[V], l lane) (*lookup[V], error) {
+// join returns the look-up of a key. There is none if one has ended since the caller saw an answer, which it returns then, or if HSS must not be called.
+func (c *cache[K, V]) join(k K, seen *answer[V]) (*lookup[V], *answer[V], error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	u := c.lookups[k]
 	if u == nil {
-		u = &lookup[V]{done: make(chan struct{})}
-		if now := c.get(k); now != seen && (now.isKnown() || now.lastFailure() != nil) {
-			if u.err = now.lastFailure(); u.err == nil {
-				u.answer = now
-			}
-			close(u.done)
-			return u, nil
+		if now := c.get(k); now != seen && (now.isKnown() || now.failed != nil) {
+			return nil, now, now.failed.reason(time.Time{})
 		}
+		if err := k.endpoint().project.refusal(); err != nil {
+			return nil, nil, err
+		}
+		u = &lookup[V]{started: make(chan struct{}), done: make(chan struct{})}
+		c.lookups[k] = u
 	}
-	if !u.begun && !slices.Contains(u.lanes, l) {
-		place, err := k.endpoint().project.enqueue(l)
-		if err != nil {
-			return nil, err
-		}
-		if u.waiting == nil {
-			u.waiting, u.cancel = context.WithCancel(tracing.Join(c.inventory.base, ctx)) //nolint:gosec // run and leave call it
-		}
-		u.lanes = append(u.lanes, l)
-		go func() {
-			defer place.leave()
-			place.await(u.waiting)
-			c.run(k, u)
-		}()
-	}
-	tracing.Link(ctx, trace.SpanContextFromContext(u.waiting)) //nolint:contextcheck // another caller's
-	c.lookups[k] = u
 	u.callers++
-	return u, nil
+	return u, nil, nil
 }
 
-// leave ends the wait of a look-up for its slot if no other caller needs it.
-func (c *cache[K, V]) leave(k K, u *lookup[V]) {
+// leave ends the wait of a caller. A look-up that has not begun ends with the last one.
+func (c *cache[K, V]) leave(ctx context.Context, k K, u *lookup[V]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if u.callers--; u.callers == 0 && !u.begun {
-		u.cancel()
 		delete(c.lookups, k)
 	}
+	tracing.Link(ctx, u.span)
+}
+
+// begin starts a look-up with the slot of a caller, and frees the slot at its end, or at once if another caller was first.
+func (c *cache[K, V]) begin(ctx context.Context, k K, u *lookup[V], free func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if u.begun {
+		free()
+		return
+	}
+	u.begun, u.span = true, trace.SpanContextFromContext(ctx)
+	close(u.started)
+	ctx = withAttempt(tracing.Join(c.inventory.base, ctx), &u.attempt)
+	go func() {
+		u.answer, u.err = c.load(ctx, k)
+		free()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.lookups, k)
+		close(u.done)
+	}()
 }
 
 // refresh looks a key up in the background, unless that is under way, the background has no slot or HSS must not be
 // called now.
 func (c *cache[K, V]) refresh(k K, a *answer[V]) {
-	if a.failure(c.inventory.clock.Now()) == nil && !k.endpoint().project.isFull(background) {
-		_, _ = c.join(c.inventory.base, k, a, background) // it is needed whoever waits for it
-	}
-}
-
-// run runs a look-up that has a slot, unless nobody needs it any more, or another slot began it.
-func (c *cache[K, V]) run(k K, u *lookup[V]) {
-	c.mu.Lock()
-	begins := !u.begun && c.lookups[k] == u
-	u.begun = u.begun || begins
-	c.mu.Unlock()
-	if !begins {
+	if a.failed.reason(c.inventory.clock.Now()) != nil {
 		return
 	}
-	u.cancel() // it needs no other slot
-	u.answer, u.err = c.load(withAttempt(tracing.Join(c.inventory.base, u.waiting), &u.attempt), k)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.lookups, k)
-	close(u.done)
+	u, _, _ := c.join(k, a)
+	if u == nil {
+		return
+	}
+	ended, cancel := context.WithCancel(c.inventory.base)
+	defer c.leave(ended, k, u)
+	cancel()
+	if free, _ := k.endpoint().project.take(ended, background, nil); free != nil { // without a wait
+		c.begin(ended, k, u, free)
+	}
 }
 
 // load looks a key up. A failure is cached with the last result, for a while, if HSS was called.
 func (c *cache[K, V]) load(ctx context.Context, k K) (_ *answer[V], err error) {
 	defer recovered(&err)
-	known := c.get(k)
-	value, err := c.query(ctx, k, known)
-	switch now := c.inventory.clock.Now(); {
-	case c.inventory.base.Err() != nil:
-		return nil, errClosed()
-	case err == nil:
-		a := &answer[V]{value: value, asOf: attemptOf(ctx).calledAt(), stored: now}
-		c.set(k, a)
+	e, known := k.endpoint(), c.get(k)
+	var value V
+	at, err := e.project.call(ctx, e, func(ctx context.Context) (err error) {
+		begun := c.inventory.clock.Now()
+		defer func() { c.asked(ctx, e.project.Name, c.inventory.clock.Since(begun), err) }()
+		value, err = c.query(ctx, k, known.value)
+		return err
+	})
+	now := c.inventory.clock.Now()
+	if err == nil {
+		a := &answer[V]{value: value, asOf: at, stored: now}
+		c.set(k, nil, a)
 		return a, nil
-	case !attemptOf(ctx).calledAt().IsZero():
-		failed := &answer[V]{}
-		if known != nil {
-			*failed = *known
-		}
+	}
+	if c.bytes(value) > 0 {
+		err = &partialError[V]{err, value}
+	}
+	if !at.IsZero() && c.inventory.base.Err() == nil {
+		failed := *known
 		failed.failed = &pause{err, now.Add(c.retryAfter(err))}
-		c.set(k, failed)
+		c.set(k, nil, &failed)
 	}
 	return nil, err
 }

@@ -28,10 +28,9 @@ func NewClients(c *config.Configuration, userAgent string, wrap ...Wrap) (map[st
 	var failed []error
 	for i := range c.Projects {
 		p := &c.Projects[i]
-		client, err := newClient(p, identifyingFields(c, p.Name), keys, userAgent, wrap)
+		client, err := newClient(p, wrap, hss.Config{UserAgent: userAgent, Keys: keys, IdentifyingFields: identifyingFields(c, p)})
 		if err != nil {
 			failed = append(failed, fmt.Errorf("project %q: %w", p.Name, err))
-			continue
 		}
 		clients[p.Name] = client
 	}
@@ -41,47 +40,31 @@ func NewClients(c *config.Configuration, userAgent string, wrap ...Wrap) (map[st
 	return clients, nil
 }
 
-func newClient(p *config.Project, identifying []string, keys *hss.KeyGuard, userAgent string, wrap []Wrap) (*hss.Client, error) {
-	transport, err := newTransport(p.CAFile)
-	if err != nil {
+// newClient returns the client of a project, with what is set of its configuration.
+func newClient(p *config.Project, wrap []Wrap, c hss.Config) (_ *hss.Client, err error) {
+	if c.Transport, err = newTransport(p.CAFile); err != nil {
 		return nil, err
 	}
 	for _, w := range wrap {
-		transport = w(p.Name, transport)
+		c.Transport = w(p.Name, c.Transport)
 	}
-	credentials, err := newCredentials(p.Credentials)
-	if err != nil {
+	if c.Credentials, err = newCredentials(p.Credentials); err != nil {
 		return nil, err
 	}
-	return hss.NewClient(hss.Config{
-		Endpoint:       p.Endpoint,
-		AllowInsecure:  p.Insecure,
-		ProjectID:      p.ProjectID,
-		Region:         p.Region,
-		Credentials:    credentials,
-		Transport:      transport,
-		UserAgent:      userAgent,
-		AttemptTimeout: time.Duration(p.RequestTimeout),
-		Budget:         newBudget(p),
-		Keys:           keys,
-		Failed:         func(ctx context.Context, err error) { attemptOf(ctx).noteRetry(err) },
-
-		IdentifyingFields: identifying,
-	})
+	c.Endpoint, c.AllowInsecure, c.ProjectID, c.Region, c.AttemptTimeout = p.Endpoint, p.Insecure, p.ProjectID, p.Region, time.Duration(p.RequestTimeout)
+	c.Budget, c.Failed = newBudget(p), func(ctx context.Context, err error) { attemptOf(ctx).noteRetry(err) }
+	return hss.NewClient(c)
 }
 
 // identifyingFields returns the fields of a row by which a registry of the project is identified besides its name.
-func identifyingFields(c *config.Configuration, project string) []string {
-	var fields []string
+func identifyingFields(c *config.Configuration, p *config.Project) (fields []string) {
 	for i := range c.Registries {
 		r := &c.Registries[i]
-		if r.Project != project {
-			continue
+		if c.ProjectOf(r) == p && r.RegistryID != "" {
+			fields = append(fields, "registry_id")
 		}
-		for name, value := range map[string]string{"registry_id": r.RegistryID, "instance_id": r.InstanceID} {
-			if value != "" {
-				fields = append(fields, name)
-			}
+		if c.ProjectOf(r) == p && r.InstanceID != "" {
+			fields = append(fields, "instance_id")
 		}
 	}
 	return fields
@@ -113,24 +96,15 @@ func newTransport(caFile string) (http.RoundTripper, error) {
 
 // newCredentials returns the source that the configuration names.
 func newCredentials(c config.Credentials) (hss.CredentialSource, error) {
-	switch c.Source {
-	case config.SourceDefault:
-		return hss.DefaultCredentials(), nil
-	case config.SourceEnvironment:
-		return hss.EnvironmentCredentials(), nil
-	case config.SourceProfile:
-		return hss.ProfileCredentials(c.ProfileFile), nil
-	case config.SourceFiles:
-		return hss.FileCredentials(c.AccessKeyFile, c.SecretKeyFile, c.SecurityTokenFile), nil
-	case config.SourceMetadata:
-		return hss.MetadataCredentials(), nil
-	case config.SourcePodIdentity:
-		return hss.PodIdentityCredentials(), nil
-	case config.SourceTokenFile:
-		return hss.TokenFile(c.TokenFile), nil
-	default:
+	source := map[string]hss.CredentialSource{
+		config.SourceDefault: hss.DefaultCredentials(), config.SourceEnvironment: hss.EnvironmentCredentials(),
+		config.SourceProfile: hss.ProfileCredentials(c.ProfileFile), config.SourceFiles: hss.FileCredentials(c.AccessKeyFile, c.SecretKeyFile, c.SecurityTokenFile),
+		config.SourceMetadata: hss.MetadataCredentials(), config.SourcePodIdentity: hss.PodIdentityCredentials(), config.SourceTokenFile: hss.TokenFile(c.TokenFile),
+	}[c.Source]
+	if source == nil {
 		return nil, fmt.Errorf("unknown source of credentials %q", c.Source)
 	}
+	return source, nil
 }
 
 // ProjectCheck is the result of one signed call to the HSS of a project.
@@ -164,18 +138,20 @@ func (i *Inventory) Check(ctx context.Context) []ProjectCheck {
 	return checks
 }
 
-// check makes the call for one project.
+// check makes the call for one project. A file says neither its ID nor how many images there are.
 func (i *Inventory) check(ctx context.Context, p *project) ProjectCheck {
-	c := ProjectCheck{Project: p.name, Region: p.region, Images: hss.UnknownTotal}
-	c.Err = p.call(ctx, p.images, func(ctx context.Context) (err error) {
-		if client, ok := p.client.(interface {
-			ProjectID(ctx context.Context) (string, error)
-		}); ok {
-			if c.ProjectID, err = client.ProjectID(ctx); err != nil {
-				return err
-			}
+	c := ProjectCheck{Project: p.Name, Region: p.Region, Images: hss.UnknownTotal}
+	_, c.Err = p.call(ctx, p.images, func(ctx context.Context) (err error) {
+		if p.hss == nil {
+			return nil
 		}
-		c.Images, err = p.countImages(ctx)
+		if c.ProjectID, err = p.hss.ProjectID(ctx); err != nil {
+			return err
+		}
+		page, err := p.hss.List(ctx, hss.ListRequest{EnterpriseProjectID: p.EnterpriseProjectID, Limit: 1})
+		if err == nil {
+			c.Images = page.Total
+		}
 		return err
 	})
 	if c.Err != nil {
@@ -184,19 +160,6 @@ func (i *Inventory) check(ctx context.Context, p *project) ProjectCheck {
 		c.Temporary = kindOf(c.Err) == down || hss.Temporary(c.Err)
 	}
 	return c
-}
-
-// countImages lists one image, and returns how many there are if HSS says so.
-func (p *project) countImages(ctx context.Context) (int, error) {
-	request := hss.ListRequest{EnterpriseProjectID: p.enterpriseProject, Limit: 1}
-	if list, ok := p.client.(pager); ok {
-		page, err := list.List(ctx, request)
-		if err != nil {
-			return hss.UnknownTotal, err
-		}
-		return page.Total, nil
-	}
-	return hss.UnknownTotal, nil // a file
 }
 
 // causeOf describes why the HSS of a project could not be used, and what to do.

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -31,7 +30,7 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 	for want, o := range map[string]inventory.Options{
 		"inventory needs a configuration": {},
 		`project "bj4" has no client`:     {Config: settings()},
-		`project "bj4" is to be synchronised, and its client *inventory_test.echo cannot list pages`: {
+		`project "bj4" is to be synchronised or scanned on demand, and its client *inventory_test.echo offers neither`: {
 			Config: settings(synchronised), Clients: map[string]inventory.Lister{"bj4": &echo{}},
 		},
 	} {
@@ -70,26 +69,14 @@ func TestNewClientsNamesEveryProjectThatFails(t *testing.T) {
 
 func TestNewClientsTakesEverySourceOfCredentials(t *testing.T) {
 	t.Parallel()
-	for _, credentials := range []config.Credentials{
-		{Source: config.SourceDefault},
-		{Source: config.SourceEnvironment},
-		{Source: config.SourceProfile},
-		{Source: config.SourceFiles, AccessKeyFile: "/ak", SecretKeyFile: "/sk"},
-		{Source: config.SourceMetadata},
-		{Source: config.SourcePodIdentity},
-		{Source: config.SourceTokenFile, TokenFile: "/t"},
+	for source, taken := range map[string]bool{
+		config.SourceDefault: true, config.SourceEnvironment: true, config.SourceProfile: true, config.SourceFiles: true, config.SourceMetadata: true,
+		config.SourcePodIdentity: true, config.SourceTokenFile: true, "Magic": false,
 	} {
-		c := settings(func(c *config.Configuration) { c.Projects[0].Credentials = credentials })
-		if err := c.Validate(); err != nil {
-			t.Errorf("%s: %v", credentials.Source, err)
+		clients, err := inventory.NewClients(settings(func(c *config.Configuration) { c.Projects[0].Credentials.Source = source }), "test")
+		if (err == nil && clients["bj4"] != nil) != taken || err != nil && !strings.Contains(err.Error(), `unknown source of credentials "Magic"`) {
+			t.Errorf("%s: got %v, %v", source, clients, err)
 		}
-		if clients, err := inventory.NewClients(c, "test"); err != nil || clients["bj4"] == nil {
-			t.Errorf("%s: got %v, %v", credentials.Source, clients, err)
-		}
-	}
-	c := settings(func(c *config.Configuration) { c.Projects[0].Credentials.Source = "Magic" })
-	if _, err := inventory.NewClients(c, "test"); err == nil || !strings.Contains(err.Error(), `unknown source of credentials "Magic"`) {
-		t.Errorf("got %v", err)
 	}
 }
 
@@ -185,28 +172,6 @@ func TestCheckReportsWhatHSSAnswers(t *testing.T) {
 			}
 			if strings.Contains(got.Cause, test.secretKey) || strings.Contains(got.Cause, "\n") {
 				t.Errorf("the cause holds the secret key or has two lines: %q", got.Cause)
-			}
-		})
-	}
-}
-
-func TestCheckReportsMissingCredentials(t *testing.T) {
-	missing := filepath.Join(t.TempDir(), "none")
-	for name, test := range map[string]struct {
-		credentials config.Credentials
-		want        string
-	}{
-		"no variables": {config.Credentials{Source: config.SourceEnvironment}, "no credentials found: looked in the environment (HUAWEICLOUD_SDK_AK) ("},
-		"no file":      {config.Credentials{Source: config.SourceTokenFile, TokenFile: missing}, "getting credentials: "},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Setenv("HUAWEICLOUD_SDK_AK", "")
-			t.Setenv("HUAWEICLOUD_SDK_SK", "")
-			server := hsstest.NewServer()
-			defer server.Close()
-			i := against(t, server, func(c *config.Configuration) { c.Projects[0].Credentials = test.credentials })
-			if got := i.Check(t.Context())[0]; !strings.HasPrefix(got.Cause, test.want) || got.Temporary {
-				t.Errorf("got %q, temporary %t; want %q", got.Cause, got.Temporary, test.want)
 			}
 		})
 	}
@@ -319,47 +284,30 @@ func TestNewClientsTrustsTheConfiguredCertificates(t *testing.T) {
 	}
 }
 
-// sevenProjects are all asked with the same key.
-func sevenProjects(t *testing.T, server *hsstest.Server, secretKey string) *inventory.Inventory {
-	t.Helper()
-	c, credentials := config.Default(), credentialFiles(t, secretKey)
-	for n := range 7 {
-		p, r := config.DefaultProject(), config.DefaultRegistry()
-		p.Name, p.Endpoint, p.ProjectID, p.Credentials = fmt.Sprint("p", n), server.URL, fmt.Sprint("id", n), credentials
-		r.Name, r.Hosts, r.Project = fmt.Sprint("r", n), []string{fmt.Sprintf("swr%d.example.com", n)}, p.Name
-		c.Projects, c.Registries = append(c.Projects, p), append(c.Registries, r)
-	}
-	return withClients(t, c, inventory.Options{})
-}
-
 func TestAMistypedKeyOfManyProjectsIsNotLocked(t *testing.T) {
 	t.Parallel()
 	server := hsstest.NewServer(hsstest.WithImages(served("app", "1")))
 	t.Cleanup(server.Close)
-	lookUp := func(i *inventory.Inventory) (states []policy.State) {
-		var projects sync.WaitGroup
-		states = make([]policy.State, 7)
-		for n := range states {
-			projects.Go(func() {
-				got, _ := within(t, i, patience, fmt.Sprintf("swr%d.example.com/prod/app:1", n))
-				states[n] = got.State
-			})
+	failed := func(secretKey string) (n int) {
+		c, credentials := config.Default(), credentialFiles(t, secretKey)
+		for n := range 7 {
+			p, r := config.DefaultProject(), config.DefaultRegistry()
+			p.Name, p.Endpoint, p.ProjectID, p.Credentials = fmt.Sprint("p", n), server.URL, fmt.Sprint("id", n), credentials
+			r.Name, r.Hosts, r.Project = fmt.Sprint("r", n), []string{fmt.Sprintf("swr%d.example.com", n)}, p.Name
+			c.Projects, c.Registries = append(c.Projects, p), append(c.Registries, r)
 		}
-		projects.Wait()
-		return states
-	}
-	for _, state := range lookUp(sevenProjects(t, server, "mistyped")) {
-		if state != policy.StateUnavailable {
-			t.Errorf("with a mistyped key an image is %v", state)
+		for _, check := range withClients(t, c, inventory.Options{}).Check(t.Context()) {
+			if check.Err != nil {
+				n++
+			}
 		}
+		return n
 	}
-	if n := server.Stats().Requests; n != 2 {
-		t.Errorf("%d requests were sent with a mistyped key, want 2", n)
+	if n := failed("mistyped"); n != 7 || server.Stats().Requests != 2 {
+		t.Errorf("with a mistyped key, %d projects fail after %d requests, want 7 after 2", n, server.Stats().Requests)
 	}
-	for _, state := range lookUp(sevenProjects(t, server, hsstest.DefaultCredential().SecretKey)) {
-		if state != policy.StateFound {
-			t.Errorf("with the right key an image is %v: the key may be locked", state)
-		}
+	if n := failed(hsstest.DefaultCredential().SecretKey); n != 0 {
+		t.Errorf("with the right key, %d projects fail: the key may be locked", n)
 	}
 }
 
@@ -397,35 +345,4 @@ func TestTheRealClientAsksAServerThatMatchesLooselyAndRepeatsRows(t *testing.T) 
 			t.Errorf("%s: got %q, want %q (%v: %s)", ref, names, want, got.State, got.Reason)
 		}
 	}
-}
-
-func TestTheRealClientAndAServerInTrouble(t *testing.T) {
-	t.Parallel()
-	type testCase struct {
-		fault   hsstest.Fault
-		want    string
-		timeout time.Duration
-	}
-	each(t, map[string]testCase{
-		"an empty 200":            {hsstest.EmptyFault(), "HSS answered 200", time.Minute},
-		"a 200 without list":      {hsstest.NoDataListFault(), "HSS answered 200", time.Minute},
-		"an error that's a 200":   {hsstest.ErrorFault(http.StatusOK, "HSS.0010", "denied"), "HSS answered 200 HSS.0010: denied", time.Minute},
-		"no permission":           {hsstest.ErrorFault(http.StatusBadRequest, "HSS.0013", "no permission"), "HSS answered 400 HSS.0013: no permission", time.Minute},
-		"a page for people":       {hsstest.HTMLFault(http.StatusNotFound), "HSS answered 404", time.Minute},
-		"garbage":                 {hsstest.GarbageFault(), "HSS answered 200", time.Minute},
-		"Retry-After in an hour":  {hsstest.ThrottleFault("3600"), "HSS answered 429 APIGW.0308", time.Minute},
-		"answers that never come": {hsstest.HangFault(), "HSS", 300 * time.Millisecond},
-		"broken connections":      {hsstest.ResetFault(), "HSS could not be called: rows from 0 on: ", time.Minute},
-	}, func(t *testing.T, test testCase) {
-		server := hsstest.NewServer(hsstest.WithImages(served("app", "1")))
-		defer server.Close()
-		i := against(t, server, func(c *config.Configuration) {
-			c.Projects[0].RequestTimeout = config.Duration(test.timeout)
-		})
-		server.Inject(test.fault.Times(0))
-		got, _ := within(t, i, patience, app)
-		if got.State != policy.StateUnavailable || !strings.HasPrefix(got.Reason, test.want) || strings.ContainsAny(got.Reason, "\n?") {
-			t.Errorf("got %v: %s\nwant %s", got.State, got.Reason, test.want)
-		}
-	})
 }

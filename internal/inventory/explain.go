@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"cmp"
+	"time"
 
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/image"
@@ -61,7 +62,7 @@ func (i *Inventory) Explain(ref image.Reference) Explanation {
 	if reason != "" {
 		return Explanation{Unclaimed: reason}
 	}
-	e := Explanation{Registry: k.registry.Name, Project: k.project().name, Image: k.String()}
+	e := Explanation{Registry: k.registry.Name, Project: k.project().Name, Image: k.String()}
 	for _, name := range k.spellings() {
 		e.Queries = append(e.Queries, i.explainQuery(k, name, ref.Digest))
 	}
@@ -76,27 +77,24 @@ func (i *Inventory) explainQuery(k key, name, digest string) ExplainedQuery {
 	case !ok:
 		q.Failed = "HSS was not called"
 	case a.err != nil:
-		q.Failed = whole(cmp.Or(i.records.get(k).lastFailure(), a.err))
+		q.Failed = whole(cmp.Or(i.records.get(k).failed.reason(time.Time{}), a.err))
 	}
 	for n := range a.rows {
 		row := &a.rows[n]
-		if err := unreadable(row); err != nil && k.fits(row, name) {
+		misfit := "it cannot be read: " + row.Unreadable
+		if err := unreadable(row); err == nil {
+			of := k
+			of.digest = digest // rows of a tag are read whatever their digest
+			misfit = of.misfit(row, name)
+		} else if k.fits(row, name) {
 			q.Failed = describe(err)
 		}
 		if n < maxExplained {
-			q.Rows = append(q.Rows, k.explainRow(row, name, digest))
+			q.Rows = append(q.Rows, ExplainedRow{*row, misfit})
 		}
 	}
 	q.More = len(a.rows) - len(q.Rows)
 	return q
-}
-
-func (k key) explainRow(row *hss.Image, name, digest string) ExplainedRow {
-	k.digest = digest // rows of a tag are read whatever their digest
-	if row.Unreadable != "" {
-		return ExplainedRow{*row, "it cannot be read: " + row.Unreadable}
-	}
-	return ExplainedRow{*row, k.misfit(row, name)}
 }
 
 // ExplainedList is one request to HSS for the vulnerabilities of a scan, and what it answered.
@@ -123,8 +121,7 @@ func (i *Inventory) ExplainVulnerabilities(ref image.Reference, f policy.Facts) 
 	for n := range all {
 		w, l := &all[n], &lists[n]
 		if l.Counted, l.Failed = w.key.counted, w.unlisted(n); l.Failed == "" {
-			request := w.key.request()
-			l.Path, l.Parameters = "/image/"+request.ImageID+"/vulnerabilities", request.Query().Encode()
+			l.Path, l.Parameters = "/image/"+w.key.request.ImageID+"/vulnerabilities", w.key.request.Query().Encode()
 			l.Read, l.Failed = w.scan.Found, w.scan.Unlisted
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/sony/gobreaker/v2"
 
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss"
@@ -21,13 +22,7 @@ import (
 
 func TestADigestInTheReferenceIsCompared(t *testing.T) {
 	t.Parallel()
-	multi := func(r *hss.Image) {
-		r.MultiArch = true
-		r.Architectures = []hss.AssociatedImage{
-			{ID: "x", Digest: digest("c"), ScanStatus: "success", Vulnerabilities: new(1)},
-			{ID: "y", Digest: digest("d"), ScanStatus: "success", Vulnerabilities: new(2)},
-		}
-	}
+	multi := multi(hss.ScanStatusSuccess)
 	with := func(d string) func(*hss.Image) { return func(r *hss.Image) { r.ID, r.Digest = d, d } }
 	version := func(v string) func(*hss.Image) { return func(r *hss.Image) { r.Version = v } }
 	type testCase struct {
@@ -130,12 +125,8 @@ func TestEveryRowOfAnImageCounts(t *testing.T) {
 
 func TestMoreRowsThanCanBeTrueAreAnError(t *testing.T) {
 	t.Parallel()
-	f := &world{loose: true}
-	for n := range 1001 {
-		f.rows = append(f.rows, row(func(r *hss.Image) { r.ID = strings.Repeat("i", n+1) }))
-	}
-	i, _ := newInventory(t, f)
-	got := i.Facts(t.Context(), reference(t, "swr.example.com/prod/app:1"))
+	i, _ := newInventory(t, &world{loose: true, rows: slices.Repeat([]hss.Image{row()}, 1001)})
+	got := i.Facts(t.Context(), reference(t, app))
 	if got.State != policy.StateUnavailable || got.Reason != "HSS lists more than 1000 rows for prod/app:1" {
 		t.Errorf("got %v, %s", got.State, got.Reason)
 	}
@@ -303,10 +294,7 @@ func FuzzMapping(f *testing.F) {
 
 func TestKnownAndTheBackgroundSayWhatFactsSays(t *testing.T) {
 	t.Parallel()
-	multi := func(r *hss.Image) {
-		r.MultiArch = true
-		r.Architectures = []hss.AssociatedImage{{ID: "x", Digest: digest("c"), ScanStatus: "success", Vulnerabilities: new(1)}}
-	}
+	multi := multi(hss.ScanStatusSuccess)
 	type testCase struct {
 		ref  string
 		rows []hss.Image
@@ -395,15 +383,6 @@ func TestAnImageThatIsScannedAgainKeepsItsLastResult(t *testing.T) {
 
 func TestAPinnedArchitectureIsTheOnlyOneAndKeepsItsOwnLastResult(t *testing.T) {
 	t.Parallel()
-	multi := func(s hss.ScanStatus) hss.Image {
-		return row(status(s), func(r *hss.Image) {
-			r.MultiArch = true
-			r.Architectures = []hss.AssociatedImage{
-				{ID: "x", Digest: digest("c"), ScanStatus: s, Vulnerabilities: new(1)},
-				{ID: "y", Digest: digest("d"), ScanStatus: s, Vulnerabilities: new(2)},
-			}
-		})
-	}
 	f := &world{loose: true}
 	i, clock := newInventory(t, f)
 	ref := reference(t, app+"@"+digest("d"))
@@ -417,13 +396,13 @@ func TestAPinnedArchitectureIsTheOnlyOneAndKeepsItsOwnLastResult(t *testing.T) {
 			t.Error(d)
 		}
 	}
-	f.set(multi(hss.ScanStatusSuccess))
+	f.set(row(multi(hss.ScanStatusSuccess)))
 	wantOnly(&i.Facts(t.Context(), ref).Records[0], "success")
 	if whole := i.Facts(t.Context(), reference(t, app)).Records[0]; len(whole.Architectures) != 2 || whole.PinnedArchitecture || f.calls() != 1 {
 		t.Errorf("without digest, after %d questions: %+v", f.calls(), whole)
 	}
 	clock.Step(time.Hour)
-	f.set(multi(hss.ScanStatusScanning))
+	f.set(row(status(hss.ScanStatusScanning), multi(hss.ScanStatusScanning)))
 	got := i.Facts(t.Context(), ref).Records[0]
 	wantOnly(&got, "scanning")
 	wantOnly(got.LastCompleted, "success")
@@ -624,13 +603,9 @@ func TestRowsThatCannotBeReadOpenNoBreaker(t *testing.T) {
 	}
 	live(t, w, func(t *testing.T, i *inventory.Inventory) {
 		for n := range 30 {
-			got, _ := within(t, i, time.Minute, ofImage(n))
-			if want := map[bool]policy.State{true: policy.StateUnavailable, false: policy.StateFound}[n < 20]; got.State != want {
-				t.Errorf("image %d is %v: %s", n, got.State, got.Reason)
+			if got, _ := within(t, i, time.Minute, ofImage(n)); (got.State == policy.StateUnavailable) != (n < 20) || state(i) != gobreaker.StateClosed {
+				t.Errorf("image %d is %v: %s; the breaker is %s", n, got.State, got.Reason, state(i))
 			}
-		}
-		if state(i) != inventory.BreakerClosed || w.singly() != 30 {
-			t.Errorf("the breaker is %s after %d look-ups", state(i), w.singly())
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,8 @@ import (
 	"github.com/hssgate/hssgate/policy"
 )
 
-// kind is how a call to HSS ended, as far as others depend on it.
+// kind is how a call to HSS ended, as far as others depend on it. Up to badRows HSS is well: what is wrong with one request must not keep others
+// from being sent. Past other it says nothing of HSS.
 type kind int
 
 const (
@@ -37,12 +39,6 @@ const (
 	// misconfigured means that the credentials, the project or the request is wrong.
 	misconfigured
 )
-
-// isHealthy reports whether HSS is well: what is wrong with one request must not keep others from being sent.
-func (k kind) isHealthy() bool { return k <= badRows }
-
-// isUnhealthy reports whether HSS is not well. It is neither if HSS was not called.
-func (k kind) isUnhealthy() bool { return k == down || k == other }
 
 // failure is why there is no answer from HSS, as far as HSS itself does not say.
 type failure struct {
@@ -81,29 +77,35 @@ func recovered(err *error) {
 
 func rounded(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
 
+// is reports whether an error is, or wraps, one of a type.
+func is[E error](err error) bool { return textOf[E](err) != "" }
+
+// textOf returns the text of the first error of a type in the chain; empty: there is none.
+func textOf[E error](err error) string {
+	if e, ok := errors.AsType[E](err); ok {
+		return e.Error()
+	}
+	return ""
+}
+
 // kindOf returns the kind of an error. What HSS answered the last time decides if the failure has it.
 func kindOf(err error) kind {
-	var (
-		own        *failure
-		refusal    *hss.RefusedError
-		answer     *hss.Error
-		incomplete *hss.IncompleteListError
-		invalid    *hss.InvalidRequestError
-		project    *hss.ProjectError
-	)
+	own, isOwn := errors.AsType[*failure](err)
+	answer, isAnswer := errors.AsType[*hss.Error](err)
+	project, isProject := errors.AsType[*hss.ProjectError](err)
 	switch {
 	case err == nil:
 		return answered
-	case errors.As(err, &own) && own.last != nil:
+	case isOwn && own.last != nil:
 		return kindOf(own.last)
-	case own != nil:
+	case isOwn:
 		return own.kind
-	case errors.As(err, &incomplete):
+	case is[*hss.IncompleteListError](err):
 		return badRows
-	case errors.As(err, &refusal), errors.As(err, &invalid), errors.Is(err, context.Canceled),
-		errors.As(err, &project) && project.Err == nil: // IAM answers that the account has no such project
+	case is[*hss.RefusedError](err), is[*hss.InvalidRequestError](err), errors.Is(err, context.Canceled),
+		isProject && project.Err == nil: // IAM answers that the account has no such project
 		return misconfigured
-	case errors.As(err, &answer):
+	case isAnswer:
 		return kindOfAnswer(answer)
 	case hss.Temporary(err):
 		return down
@@ -154,27 +156,15 @@ func whole(err error) string { return strings.Join(strings.Fields(reasonOf(err))
 // reasonOf picks the error in the chain that explains most. What HSS itself answered comes before that a further attempt
 // was not sent.
 func reasonOf(err error) string {
-	var own *failure
-	var incomplete *hss.IncompleteListError
-	var project *hss.ProjectError
-	var refused *hss.RefusedError
-	var answered *hss.Error
-	var none *hss.NoCredentialsError
-	switch {
-	case errors.As(err, &own) && own.kind != notSent:
+	own, isOwn := errors.AsType[*failure](err)
+	said := cmp.Or(textOf[*hss.IncompleteListError](err), textOf[*hss.ProjectError](err), textOf[*hss.RefusedError](err), textOf[*hss.Error](err))
+	switch none := textOf[*hss.NoCredentialsError](err); {
+	case isOwn && (own.kind != notSent || said == ""):
 		return own.reason
-	case errors.As(err, &incomplete):
-		return incomplete.Error()
-	case errors.As(err, &project):
-		return project.Error()
-	case errors.As(err, &refused):
-		return refused.Error()
-	case errors.As(err, &answered):
-		return answered.Error()
-	case own != nil:
-		return own.reason
-	case errors.As(err, &none):
-		return "HSS could not be called: " + none.Error() // the request does not matter
+	case said != "":
+		return said
+	case none != "":
+		return "HSS could not be called: " + none // the request does not matter
 	default:
 		return "HSS could not be called: " + withoutQuery(err)
 	}
@@ -189,19 +179,6 @@ func withoutQuery(err error) string {
 	short, _, _ := strings.Cut(failed.URL, "?")
 	return strings.ReplaceAll(err.Error(), failed.URL, short)
 }
-
-// BreakerState says whether a project's HSS is called.
-type BreakerState string
-
-// The states.
-const (
-	// BreakerClosed means that HSS is called.
-	BreakerClosed BreakerState = "closed"
-	// BreakerOpen means that HSS failed repeatedly and is not called for a while.
-	BreakerOpen BreakerState = "open"
-	// BreakerHalfOpen means that one call is trying whether HSS is well again.
-	BreakerHalfOpen BreakerState = "half-open"
-)
 
 // When a breaker opens, and for how long.
 const (
@@ -236,14 +213,17 @@ func newEndpoint(p *project, name string, changed func(to gobreaker.State)) *end
 		ReadyToTrip: func(c gobreaker.Counts) bool {
 			return c.ConsecutiveFailures >= breakAfter || c.Requests >= breakCalls && c.TotalFailures*100 >= c.Requests*breakPercent
 		},
-		IsSuccessful:  func(err error) bool { return kindOf(err).isHealthy() },
-		IsExcluded:    func(err error) bool { return !kindOf(err).isHealthy() && !kindOf(err).isUnhealthy() },
+		IsSuccessful:  func(err error) bool { return kindOf(err) <= badRows },
+		IsExcluded:    func(err error) bool { return kindOf(err) > other },
 		OnStateChange: func(_ string, _, to gobreaker.State) { changed(to) },
 	})}
 }
 
-// execute calls f unless the breaker is open, and keeps how HSS answered. One call at a time tries whether HSS is well again.
+// execute calls f unless the breaker is open, and keeps how HSS answered. One call at a time tries whether HSS is well again. The endpoint is optional.
 func (e *endpoint) execute(f func() error) error {
+	if e == nil {
+		return f()
+	}
 	_, err := e.breaker.Execute(func() (struct{}, error) {
 		begun := e.project.inventory.clock.Now()
 		err := f()
@@ -253,7 +233,7 @@ func (e *endpoint) execute(f func() error) error {
 		switch {
 		case err == nil:
 			e.lastSuccess, e.lastTook = now, now.Sub(begun)
-		case kindOf(err).isUnhealthy():
+		case kindOf(err) == down, kindOf(err) == other:
 			e.trouble = err
 		}
 		return struct{}{}, err

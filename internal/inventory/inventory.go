@@ -90,7 +90,7 @@ type Inventory struct {
 	errorFor  time.Duration
 	records   *cache[key, []policy.Record]
 	lists     *cache[scanKey, vulnerabilities]
-	seed      maphash.Seed // of the hashes of rows
+	seed      maphash.Seed // of the keys of rows
 	explained bool
 	responses sync.Map // of HSS, by spelling, for Explain
 	changes   atomic.Uint64
@@ -98,8 +98,7 @@ type Inventory struct {
 
 	base     context.Context //nolint:containedctx // the lifetime of look-ups, which outlive the requests that start them
 	cancel   context.CancelFunc
-	mu       sync.Mutex
-	closed   bool
+	mu       sync.Mutex // of the end of base
 	underWay sync.WaitGroup
 }
 
@@ -115,7 +114,6 @@ func New(o Options) (*Inventory, error) {
 		cfg: o.Config.Cache, clock: o.Clock, observer: o.Observer, random: o.Random, claims: map[string][]*registry{},
 		errorFor: cmp.Or(o.ErrorFor, errorFor), seed: maphash.MakeSeed(), explained: o.Explained,
 	}
-	o.MaxConcurrent = cmp.Or(o.MaxConcurrent, maxConcurrent)
 	if i.clock == nil {
 		i.clock = clock.RealClock{}
 	}
@@ -128,13 +126,13 @@ func New(o Options) (*Inventory, error) {
 	if err := i.compile(&o); err != nil {
 		return nil, err
 	}
-	i.records = newCache(i, uint64(i.cfg.MaxBytes), recordsBytes, i.listRecords) //nolint:gosec // Validate refuses negative ones
+	i.records = newCache(i, uint64(i.cfg.MaxBytes), recordsBytes, i.listRecords, i.observer.Asked) //nolint:gosec // Validate refuses negative ones
 	i.records.replaced = func(was, becomes *answer[[]policy.Record]) {
 		if !becomes.isKnown() || !areSame(was.value, becomes.value) {
 			i.changes.Add(1)
 		}
 	}
-	i.lists = newCache(i, vulnerabilityBytes, vulnerabilities.bytes, i.listVulnerabilities)
+	i.lists = newCache(i, vulnerabilityBytes, vulnerabilities.bytes, i.listVulnerabilities, i.observer.AskedVulnerabilities)
 	i.lists.forbiddenFor = forbiddenFor
 	i.base, i.cancel = context.WithCancel(context.Background())
 	return i, nil
@@ -143,19 +141,15 @@ func New(o Options) (*Inventory, error) {
 // Known returns what is cached of an image, and whether it is fresh; Facts would return the same then. It never waits. An
 // image that no registry claims is known not to be found. The records are shared and must not be changed.
 func (i *Inventory) Known(ref image.Reference) (policy.Facts, bool) {
-	k, a, f, fresh := i.recall(&ref)
-	if fresh {
-		i.noteUse(k, a, &f)
-	}
+	_, _, f, fresh := i.use(&ref)
 	return f, fresh
 }
 
 // Facts returns what HSS knows of an image now. It returns when ctx ends, if not before, and never fails: State says
 // whether a result is available. The records are shared and must not be changed.
 func (i *Inventory) Facts(ctx context.Context, ref image.Reference) policy.Facts {
-	k, a, f, fresh := i.recall(&ref)
+	k, a, f, fresh := i.use(&ref)
 	if fresh {
-		i.noteUse(k, a, &f)
 		return f
 	}
 	f, outcome := i.lookUp(ctx, k, a, f, admissionLane(ctx))
@@ -163,16 +157,20 @@ func (i *Inventory) Facts(ctx context.Context, ref image.Reference) policy.Facts
 	return f
 }
 
-// noteUse counts a use of a cached answer, and refreshes it in the background if it is close to the end of its TTL.
-func (i *Inventory) noteUse(k key, a *answer[[]policy.Record], f *policy.Facts) {
-	if k.registry == nil {
+// use is recall, counts what may be used, and refreshes it in the background if it is close to the end of its TTL.
+func (i *Inventory) use(ref *image.Reference) (k key, a *answer[[]policy.Record], f policy.Facts, fresh bool) {
+	k, a, f, fresh = i.recall(ref)
+	switch {
+	case !fresh:
+	case k.registry == nil:
 		i.observer.Looked("", Unclaimed)
-		return
+	default:
+		i.observer.Looked(k.registry.Name, Hit)
+		if i.started.Load() && f.State == policy.StateFound && i.clock.Since(f.AsOf) >= i.ttl(&f)/10*refreshTenths {
+			i.records.refresh(k.clone(), a)
+		}
 	}
-	i.observer.Looked(k.registry.Name, Hit)
-	if i.started.Load() && f.State == policy.StateFound && i.clock.Since(f.AsOf) >= i.ttl(f)/10*refreshTenths {
-		i.records.refresh(k.clone(), a)
-	}
+	return k, a, f, fresh
 }
 
 // recall returns what is cached of a reference: its key, the answer, what that says, and whether it may be used without
@@ -200,7 +198,7 @@ func (i *Inventory) lookUp(ctx context.Context, k key, a *answer[[]policy.Record
 		return i.factsOf(k, fresh, f.Image), Miss
 	}
 	partial := partialRecords(err, f.Image.Digest)
-	if a != nil && !a.isKnown() {
+	if !a.isKnown() {
 		partial = append(partial, pin(a.value, f.Image.Digest)...)
 	}
 	if usable {
@@ -220,7 +218,7 @@ func (i *Inventory) factsOf(k key, a *answer[[]policy.Record], of policy.Image) 
 		return f
 	}
 	f.State = policy.StateNotFound
-	f.Reason = fmt.Sprintf("HSS project %q has no image %s in registry %q", k.project().name, k, k.registry.Name)
+	f.Reason = fmt.Sprintf("HSS project %q has no image %s in registry %q", k.project().Name, k, k.registry.Name)
 	if len(a.value) > 0 {
 		f.Reason = fmt.Sprintf("HSS knows %s with %s only, not with %s", k, digestsOf(a.value), of.Digest)
 	}
@@ -228,17 +226,7 @@ func (i *Inventory) factsOf(k key, a *answer[[]policy.Record], of policy.Image) 
 }
 
 func imageOf(ref *image.Reference) policy.Image {
-	colon, at := "", ""
-	if ref.Tag != "" {
-		colon = ":"
-	}
-	if ref.Digest != "" {
-		at = "@"
-	}
-	return policy.Image{
-		Host: ref.Host, Path: ref.Path, Tag: ref.Tag, Digest: ref.Digest,
-		Reference: ref.Host + "/" + ref.Path + colon + ref.Tag + at + ref.Digest, // one allocation; ref.String makes more
-	}
+	return policy.Image{Reference: ref.String(), Host: ref.Host, Path: ref.Path, Tag: ref.Tag, Digest: ref.Digest}
 }
 
 // ttl returns how long facts are fresh.
@@ -294,9 +282,6 @@ func (b Background) WithVulnerabilities(ctx context.Context, ref image.Reference
 // Changes returns a number that grows whenever HSS says something else of an image than is cached.
 func (i *Inventory) Changes() uint64 { return i.changes.Load() }
 
-// Images returns about how many images are cached, those that HSS does not know included.
-func (i *Inventory) Images() int { return i.records.size() }
-
 // Start keeps images that are in use fresh and synchronises the projects that are configured so, until ctx ends or
 // Close is called. It is called once.
 func (i *Inventory) Start(ctx context.Context) error {
@@ -326,7 +311,7 @@ func (i *Inventory) NeedLeaderElection() bool { return false }
 func (i *Inventory) begin() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.closed {
+	if i.base.Err() != nil {
 		return false
 	}
 	i.underWay.Add(1)
@@ -336,18 +321,15 @@ func (i *Inventory) begin() bool {
 // Close cancels the look-ups under way and waits for them. What is cached can still be read.
 func (i *Inventory) Close() {
 	i.mu.Lock()
-	i.closed = true
-	i.mu.Unlock()
 	i.cancel()
+	i.mu.Unlock()
 	i.underWay.Wait()
 }
 
 // sleep waits until ctx ends, if not before.
 func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
 	select {
-	case <-t.C:
+	case <-time.After(d):
 	case <-ctx.Done():
 	}
 }

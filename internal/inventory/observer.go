@@ -3,6 +3,8 @@ package inventory
 import (
 	"context"
 	"time"
+
+	"github.com/sony/gobreaker/v2"
 )
 
 // Outcome is how a look-up was answered.
@@ -37,7 +39,7 @@ type Observer interface {
 	// when it accepts them again, with an empty cause.
 	Credentials(project, refused string)
 	// Breaker is called for each change of a project's circuit breaker.
-	Breaker(project string, state BreakerState)
+	Breaker(project string, state gobreaker.State)
 	// Synced is called when a whole project was listed, or what changed in it, with how many rows HSS sent, and why the
 	// list is not complete.
 	Synced(project string, full bool, rows int, err error)
@@ -50,7 +52,7 @@ func (noObserver) Asked(context.Context, string, time.Duration, error)          
 func (noObserver) Listed(string, Outcome)                                             {}
 func (noObserver) AskedVulnerabilities(context.Context, string, time.Duration, error) {}
 func (noObserver) Credentials(string, string)                                         {}
-func (noObserver) Breaker(string, BreakerState)                                       {}
+func (noObserver) Breaker(string, gobreaker.State)                                    {}
 func (noObserver) Synced(string, bool, int, error)                                    {}
 
 // Stats are the sizes and states of an inventory at one moment.
@@ -59,8 +61,7 @@ type Stats struct {
 	// HSS does not know, or failed to look up.
 	Images, NotFound int
 	Bytes            uint64
-	// Lists is about how many scans' vulnerabilities are cached, ListBytes how much memory they take.
-	Lists     int
+	// ListBytes is about how much memory the cached vulnerabilities take.
 	ListBytes uint64
 	// Projects are the projects, in the order of the configuration.
 	Projects []ProjectStats
@@ -71,8 +72,8 @@ type ProjectStats struct {
 	// Name is the project's.
 	Name string
 	// Breaker is the state of the circuit breaker.
-	Breaker BreakerState
-	// UnderWay is how many calls are under way, Waiting how many look-ups wait for a slot.
+	Breaker gobreaker.State
+	// UnderWay is how many calls are under way, Waiting how many wait for a slot.
 	UnderWay, Waiting int
 	// LastSuccess is when HSS last answered; zero: never.
 	LastSuccess time.Time
@@ -86,12 +87,11 @@ type ProjectStats struct {
 func (i *Inventory) Stats() Stats {
 	s := Stats{
 		Images: i.records.full.EstimatedSize(), NotFound: i.records.empty.EstimatedSize(), Bytes: i.records.full.WeightedSize(),
-		Lists: i.lists.size(), ListBytes: i.lists.full.WeightedSize(),
+		ListBytes: i.lists.full.WeightedSize(),
 	}
 	for _, p := range i.projects {
 		one := ProjectStats{
-			Name: p.name, Breaker: BreakerState(p.images.breaker.State().String()),
-			UnderWay: int(p.underWay.Load()), Waiting: int(p.waiting.Load()), LastSuccess: p.images.answered(),
+			Name: p.Name, Breaker: p.images.breaker.State(), UnderWay: len(p.slots), Waiting: int(p.waiting.Load()), LastSuccess: p.images.answered(),
 		}
 		if w := p.paused.Load(); w != nil {
 			one.PausedUntil = w.until

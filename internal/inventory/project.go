@@ -1,16 +1,17 @@
 package inventory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
-	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
 	"github.com/hssgate/hssgate/config"
@@ -18,8 +19,7 @@ import (
 	"github.com/hssgate/hssgate/policy"
 )
 
-// lane is a queue for calls to HSS. Each namespace whose admissions need HSS has one of its own, so that none waits for
-// all that another one needs.
+// lane is a queue for calls to HSS. Each namespace whose admissions need HSS has one of its own, so that none waits for all that another one needs.
 type lane string
 
 const (
@@ -29,14 +29,13 @@ const (
 )
 
 const (
-	// maxConcurrent bounds a project's calls at one time.
-	maxConcurrent = 16
-	// backgroundPercent is the background's share of them.
+	// maxConcurrent bounds a project's calls at one time, and backgroundPercent is the background's share of them.
+	maxConcurrent     = 16
 	backgroundPercent = 30
 	// burstSeconds is for how many seconds' calls a project that was idle may call at once.
 	burstSeconds = 2
-	// maxWaiting bounds the look-ups that wait in one lane.
-	maxWaiting = 500
+	// maxWaiting bounds the callers that wait in one lane.
+	maxWaiting = 10_000
 	// lookupTimeout bounds one look-up, with all pages and attempts, unless requestTimeout is longer.
 	lookupTimeout = 30 * time.Second
 	// maxPause bounds how long HSS can ask hssgate to wait.
@@ -50,26 +49,33 @@ func admissionLane(ctx context.Context) lane {
 	return admissions
 }
 
+// hssClient is what HSS offers and a file does not; *hss.Client implements it.
+type hssClient interface {
+	List(ctx context.Context, r hss.ListRequest) (*hss.ListResponse, error)
+	ProjectID(ctx context.Context) (string, error)
+	StartScan(ctx context.Context, r hss.ScanRequest) error
+	SyncRegistries(ctx context.Context, r hss.SyncRequest) error
+	Registries(ctx context.Context, r hss.RegistryRequest) iter.Seq2[hss.Registry, error]
+}
+
 // project is an HSS project with the limits that its calls keep.
 type project struct {
-	inventory         *Inventory
-	name, region      string
-	enterpriseProject string
-	client            Lister
-	timeout           time.Duration // of one look-up
-	scanOnDemand      config.ScanOnDemand
-	registries        []*registry
+	config.Project
+
+	inventory  *Inventory
+	client     Lister
+	hss        hssClient     // nil if client is none
+	timeout    time.Duration // of one look-up
+	registries []*registry
 	// images and lists are the parts of HSS's API that list images and the vulnerabilities of one.
 	images, lists *endpoint
-	// slots bound the calls at one time, of which there are max.
-	slots *semaphore.Weighted
-	max   int64
+	// slots hold the calls that are under way.
+	slots   chan struct{}
+	waiting atomic.Int64
 
-	mu sync.Mutex
-	// lanes are those in which calls wait or are under way.
+	mu    sync.Mutex
 	lanes map[lane]*openLane
 
-	underWay, waiting atomic.Int64
 	// paused is set while HSS has asked hssgate to wait, refused while HSS refuses the credentials.
 	paused  atomic.Pointer[pause]
 	refused atomic.Bool
@@ -78,10 +84,10 @@ type project struct {
 	coverage atomic.Pointer[coverage]
 }
 
-// openLane bounds the calls of a lane at one time. places counts them, and those that wait.
+// openLane is a lane that is in use. users counts those who wait for one of its slots or have one.
 type openLane struct {
-	slots  *semaphore.Weighted
-	places int
+	slots chan struct{}
+	users int
 }
 
 // pause is why HSS is not called before a time.
@@ -90,7 +96,7 @@ type pause struct {
 	until time.Time
 }
 
-// reason returns why HSS is not called at a time; nil: it may be. The pause is optional.
+// reason returns why HSS is not called at a time, of which the zero one is in every pause; nil: it may be. The pause is optional.
 func (p *pause) reason(now time.Time) error {
 	if p == nil || !now.Before(p.until) {
 		return nil
@@ -99,105 +105,84 @@ func (p *pause) reason(now time.Time) error {
 }
 
 func (i *Inventory) newProject(c *config.Project, client Lister, o *Options) (*project, error) {
-	if client == nil {
-		return nil, fmt.Errorf("project %q has no client", c.Name)
-	}
 	p := &project{
-		inventory: i, name: c.Name, region: c.Region, enterpriseProject: c.EnterpriseProjectID, client: client,
-		timeout: o.LookupTimeout, scanOnDemand: c.ScanOnDemand, max: int64(o.MaxConcurrent), lanes: map[lane]*openLane{},
+		Project: *c, inventory: i, client: client, slots: make(chan struct{}, cmp.Or(o.MaxConcurrent, maxConcurrent)), lanes: map[lane]*openLane{},
+		timeout: cmp.Or(o.LookupTimeout, max(lookupTimeout, time.Duration(c.RequestTimeout))),
 	}
-	if p.timeout == 0 {
-		p.timeout = max(lookupTimeout, time.Duration(c.RequestTimeout))
+	p.images = newEndpoint(p, p.Name, func(to gobreaker.State) { i.observer.Breaker(p.Name, to) })
+	p.lists = newEndpoint(p, p.Name+" (vulnerabilities)", func(gobreaker.State) {})
+	p.hss, _ = client.(hssClient)
+	switch {
+	case client == nil:
+		return nil, fmt.Errorf("project %q has no client", p.Name)
+	case p.hss == nil && (p.SyncInterval > 0 || p.ScanOnDemand.Enabled):
+		return nil, fmt.Errorf("project %q is to be synchronised or scanned on demand, and its client %T offers neither", p.Name, client)
+	case p.SyncInterval > 0:
+		p.syncer = &syncer{project: p, interval: time.Duration(p.SyncInterval)}
 	}
-	p.slots = semaphore.NewWeighted(p.max)
-	p.images = newEndpoint(p, p.name, func(to gobreaker.State) { i.observer.Breaker(p.name, BreakerState(to.String())) })
-	p.lists = newEndpoint(p, p.name+" (vulnerabilities)", func(gobreaker.State) {})
-	if _, ok := client.(scanClient); c.ScanOnDemand.Enabled && !ok {
-		return nil, fmt.Errorf("project %q scans on demand, and its client %T cannot request scans", c.Name, client)
-	}
-	if c.SyncInterval == 0 {
-		return p, nil
-	}
-	return p, p.synchronise(c)
+	return p, nil
 }
 
 // width returns how many calls of a lane may be under way at one time.
-func (p *project) width(l lane) int64 {
-	switch l {
+func (p *project) width(l lane) int {
+	switch most := cap(p.slots); l {
 	case background:
-		return max(1, p.max*backgroundPercent/100)
+		return max(1, most*backgroundPercent/100)
 	case admissions:
-		return p.max
+		return most
 	default:
-		return p.max - p.max/4
+		return most - most/4
 	}
 }
 
-// place is the place of a call in a lane. Close waits for the calls that have one.
-type place struct {
-	project *project
-	lane    lane
-	slots   *semaphore.Weighted
-	hasSlot bool
-}
-
-// enqueue takes a place in a lane, which the caller must leave.
-func (p *project) enqueue(l lane) (*place, error) {
-	if err := p.refusal(); err != nil {
-		return nil, err
-	}
-	if !p.inventory.begin() {
-		return nil, errClosed()
-	}
+// take waits for a slot of a lane until ctx or the wait ends. It returns what frees the slot, or nil if there was none in time.
+func (p *project) take(ctx context.Context, l lane, done <-chan struct{}) (free func(), err error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	open := p.lanes[l]
 	if open == nil {
-		open = &openLane{slots: semaphore.NewWeighted(p.width(l))}
+		open = &openLane{slots: make(chan struct{}, p.width(l))}
 		p.lanes[l] = open
 	}
-	if open.places >= maxWaiting {
-		p.inventory.underWay.Done()
-		return nil, failuref(notCalled, "HSS is not called, since %d look-ups already wait for it (%s)", open.places, l)
+	open.users++
+	users := open.users
+	p.mu.Unlock()
+	leave := func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if open.users--; open.users == 0 {
+			delete(p.lanes, l)
+		}
 	}
-	open.places++
-	return &place{project: p, lane: l, slots: open.slots}, nil
-}
-
-// isFull reports whether a call in a lane would have to wait.
-func (p *project) isFull(l lane) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	open := p.lanes[l]
-	return open != nil && int64(open.places) >= p.width(l)
-}
-
-// await waits for a slot of the lane until ctx ends. It reports whether there is one.
-func (s *place) await(ctx context.Context) bool {
-	s.hasSlot = s.project.await(ctx, s.slots)
-	return s.hasSlot
-}
-
-// leave gives the place up, and its slot if it has one.
-func (s *place) leave() {
-	p := s.project
-	if s.hasSlot {
-		s.slots.Release(1)
+	switch {
+	case users > maxWaiting:
+		err = failuref(notCalled, "HSS is not called, since %d look-ups already wait for it (%s)", maxWaiting, l)
+	case p.wait(ctx, open.slots, done):
+		return func() {
+			<-open.slots
+			leave()
+		}, nil
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	open := p.lanes[s.lane]
-	if open.places--; open.places == 0 {
-		delete(p.lanes, s.lane)
-	}
-	p.inventory.underWay.Done()
+	leave()
+	return nil, err
 }
 
-// await takes a slot. It reports whether it got one before ctx ended.
-func (p *project) await(ctx context.Context, slots *semaphore.Weighted) bool {
+// wait waits for a slot until ctx or the wait ends. It reports whether it got one.
+func (p *project) wait(ctx context.Context, slots chan struct{}, done <-chan struct{}) bool {
+	select {
+	case slots <- struct{}{}:
+		return true
+	default:
+	}
 	p.waiting.Add(1)
 	defer p.waiting.Add(-1)
-	return slots.Acquire(ctx, 1) == nil
+	select {
+	case slots <- struct{}{}:
+		return true
+	case <-done:
+	case <-ctx.Done():
+	case <-p.inventory.base.Done():
+	}
+	return false
 }
 
 // refusal returns why HSS must not be called now, or nil.
@@ -211,43 +196,43 @@ func (p *project) refusal() error {
 	return nil
 }
 
-// call lets f call HSS once a slot is free. What goes wrong counts for the breaker of the endpoint; nil: for none, as it
-// says nothing of other calls.
-func (p *project) call(ctx context.Context, e *endpoint, f func(ctx context.Context) error) error {
-	if !p.await(ctx, p.slots) {
-		return errClosed()
+// call lets f call HSS once a slot is free, and returns when that was; zero: f was not called. What goes wrong counts for the breaker of the
+// endpoint; nil: for none, as it says nothing of other calls. Close waits for the call.
+func (p *project) call(ctx context.Context, e *endpoint, f func(ctx context.Context) error) (at time.Time, err error) {
+	if !p.inventory.begin() {
+		return at, errClosed()
 	}
-	defer p.slots.Release(1)
-	if err := p.refusal(); err != nil {
-		return err
+	defer p.inventory.underWay.Done()
+	if !p.wait(ctx, p.slots, nil) {
+		return at, errClosed()
 	}
-	p.underWay.Add(1)
-	defer p.underWay.Add(-1)
-	if e == nil {
+	defer func() { <-p.slots }()
+	if err = p.refusal(); err != nil {
+		return at, err
+	}
+	err = e.execute(func() error {
+		at = p.inventory.clock.Now()
 		return p.send(ctx, e, f)
-	}
-	return e.execute(func() error { return p.send(ctx, e, f) })
+	})
+	return at, err
 }
 
 // callIn is call in a lane.
-func (p *project) callIn(ctx context.Context, l lane, e *endpoint, f func(ctx context.Context) error) error {
-	place, err := p.enqueue(l)
-	if err != nil {
-		return err
+func (p *project) callIn(ctx context.Context, l lane, e *endpoint, f func(ctx context.Context) error) (at time.Time, err error) {
+	free, err := p.take(ctx, l, nil)
+	if free == nil {
+		return at, cmp.Or(err, errClosed())
 	}
-	defer place.leave()
-	if !place.await(ctx) {
-		return errClosed()
-	}
+	defer free()
 	return p.call(ctx, e, f)
 }
 
 // send calls f within the time of a look-up, and notes what follows from its end for the next ones. An answer that ends
 // without an error because its time was up is not whole.
 func (p *project) send(ctx context.Context, e *endpoint, f func(ctx context.Context) error) error {
-	at := attemptOf(ctx)
-	at.note(func() { at.called = p.inventory.clock.Now() })
-	limited, cancel := context.WithTimeout(withAttempt(ctx, at), p.timeout)
+	a := attemptOf(ctx)
+	a.reach(called)
+	limited, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	err := guarded(limited, f)
 	ended := limited.Err()
@@ -257,13 +242,11 @@ func (p *project) send(ctx context.Context, e *endpoint, f func(ctx context.Cont
 	case p.inventory.base.Err() != nil && (err != nil || ended != nil):
 		return errClosed()
 	case ended != nil && (err == nil || errors.Is(err, ended)):
-		if err = ctx.Err(); err == nil {
-			at.note(func() { err = timeoutAfter(p.timeout, at.last) })
-		}
+		return cmp.Or(ctx.Err(), p.late(a, p.timeout))
 	case refused && p.refused.CompareAndSwap(false, true):
-		p.inventory.observer.Credentials(p.name, causeOf(err, ""))
+		p.inventory.observer.Credentials(p.Name, causeOf(err, ""))
 	case err == nil && p.refused.CompareAndSwap(true, false):
-		p.inventory.observer.Credentials(p.name, "")
+		p.inventory.observer.Credentials(p.Name, "")
 	case e == p.images && ok && answered.RetryAfter > 0 && !answered.Unauthenticated():
 		p.paused.Store(&pause{err: err, until: p.inventory.clock.Now().Add(min(answered.RetryAfter, maxPause))})
 	}
@@ -276,52 +259,55 @@ func guarded(ctx context.Context, f func(context.Context) error) (err error) {
 	return f(ctx)
 }
 
+// phase is how far a look-up has come.
+type phase int
+
+const (
+	queued  phase = iota // other calls come first
+	called               // it has a slot
+	limited              // requestsPerSecond allows no more calls
+	sent                 // its first request was sent
+)
+
 // attempt is how far a look-up has come, for those who wait for it.
 type attempt struct {
-	mu sync.Mutex
-	// called is when it had its slot, sent when its first request was sent; zero: not yet.
-	called, sent time.Time
-	// limited says that a request waits for the rate limiter.
-	limited bool
+	mu    sync.Mutex
+	phase phase
+	sent  time.Time
 	// last is what HSS answered last to a request that is sent again.
 	last error
 }
 
-// note reads or changes the attempt.
-func (a *attempt) note(change func()) {
+// reach notes a phase, unless it is one of a later request.
+func (a *attempt) reach(p phase) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	change()
-}
-
-func (a *attempt) calledAt() (at time.Time) {
-	a.note(func() { at = a.called })
-	return at
+	if p > a.phase {
+		a.phase, a.sent = p, time.Now()
+	}
 }
 
 // noteRetry keeps what HSS answered to a request that may be sent again, if it answered.
 func (a *attempt) noteRetry(err error) {
 	if timeout, ok := errors.AsType[net.Error](err); !ok || !timeout.Timeout() {
-		a.note(func() { a.last = err })
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.last = err
 	}
 }
 
-// late returns why there is no answer for a caller who has waited for a time.
-func (p *project) late(a *attempt, waited time.Duration) (err error) {
-	a.note(func() {
-		since := time.Since(a.sent)
-		switch {
-		case a.called.IsZero():
-			err = failuref(notCalled, "HSS was not called in time (%s), since other calls came first: at most %d are made at one time", rounded(waited), p.max)
-		case a.sent.IsZero() && a.limited:
-			err = failuref(notSent, "HSS was not called in time (%s), since requestsPerSecond allows no more calls", rounded(waited))
-		case !a.sent.IsZero() && a.last == nil && since < waited/2:
-			err = failuref(notCalled, "HSS was called too late (after %s of %s), since many other calls came first", rounded(waited)-rounded(since), rounded(waited))
-		default:
-			err = timeoutAfter(waited, a.last)
-		}
-	})
-	return err
+// late returns why there is no answer for a caller who has waited for a time. If HSS had less than half of it, other calls are why.
+func (p *project) late(a *attempt, waited time.Duration) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.phase == queued, a.phase == sent && a.last == nil && time.Since(a.sent) < waited/2:
+		return failuref(notCalled, "HSS was not called in time (%s), since other calls came first: at most %d are made at one time", rounded(waited), cap(p.slots))
+	case a.phase == limited:
+		return failuref(notSent, "HSS was not called in time (%s), since requestsPerSecond allows no more calls", rounded(waited))
+	default:
+		return timeoutAfter(waited, a.last)
+	}
 }
 
 type attemptKey struct{}
@@ -342,16 +328,11 @@ func newBudget(p *config.Project) func(context.Context) error {
 	limiter := rate.NewLimiter(rate.Limit(p.RequestsPerSecond), max(1, int(p.RequestsPerSecond*burstSeconds)))
 	return func(ctx context.Context) error {
 		a := attemptOf(ctx)
-		a.note(func() { a.limited = true })
-		err := limiter.Wait(ctx)
-		a.note(func() {
-			if a.limited = false; err == nil && a.sent.IsZero() {
-				a.sent = time.Now()
-			}
-		})
-		if err != nil {
+		a.reach(limited)
+		if limiter.Wait(ctx) != nil {
 			return failuref(notSent, "HSS was not called in time, since requestsPerSecond allows no more calls")
 		}
+		a.reach(sent)
 		return nil
 	}
 }

@@ -19,20 +19,10 @@ import (
 
 // listRecords lists the rows of an image under every spelling of its name. If one of them fails there is no answer. It
 // keeps the last completed results of rows that changed.
-func (i *Inventory) listRecords(ctx context.Context, k key, known *answer[[]policy.Record]) (records []policy.Record, err error) {
-	p := k.project()
-	err = p.call(ctx, p.images, func(ctx context.Context) (err error) {
-		begun := i.clock.Now()
-		defer func() { i.observer.Asked(ctx, p.name, i.clock.Since(begun), err) }()
-		rows, err := k.rows(ctx)
-		var unreadable error
-		records, unreadable = recordsOf(rows, known)
-		return cmp.Or(err, unreadable)
-	})
-	if err != nil && len(records) > 0 {
-		return nil, &partialError{err, records}
-	}
-	return records, err
+func (i *Inventory) listRecords(ctx context.Context, k key, known []policy.Record) ([]policy.Record, error) {
+	rows, err := k.rows(ctx)
+	records, unreadable := recordsOf(rows, known)
+	return records, cmp.Or(err, unreadable)
 }
 
 // rows lists the rows of an image under every spelling of its name, as far as they were seen. A row that changed
@@ -65,27 +55,17 @@ func (k key) rows(ctx context.Context) (rows []hss.Image, err error) {
 	return rows, nil
 }
 
-// partialError says that rows of an image are missing or cannot be read. The others admit nothing, and can still show
-// that the image violates a policy.
-type partialError struct {
-	err     error
-	records []policy.Record
-}
-
-func (e *partialError) Error() string { return e.err.Error() }
-func (e *partialError) Unwrap() error { return e.err }
-
 // partialRecords returns the records for a digest that an error comes with.
 func partialRecords(err error, digest string) []policy.Record {
-	if part, ok := errors.AsType[*partialError](err); ok {
-		return pin(part.records, digest)
+	if part, ok := errors.AsType[*partialError[[]policy.Record]](err); ok {
+		return pin(part.value, digest)
 	}
 	return nil
 }
 
 // recordsOf converts rows to records, which keep the last completed results that are known. With those that can be read, it
 // returns why the first other one cannot.
-func recordsOf(rows []hss.Image, known *answer[[]policy.Record]) (records []policy.Record, err error) {
+func recordsOf(rows []hss.Image, known []policy.Record) (records []policy.Record, err error) {
 	records = make([]policy.Record, 0, len(rows))
 	for n := range rows {
 		r, why := recordOf(&rows[n])
@@ -152,17 +132,8 @@ func imageID(id string, vulnerabilities *int) string {
 // scanOf converts a scan.
 func scanOf(status hss.ScanStatus, vulnerabilities, unsafeSettings, maliciousFiles *int) policy.Scan {
 	return policy.Scan{
-		Status: v1alpha1.ScanStatus(shared(status)), Vulnerabilities: count(vulnerabilities), UnsafeSettings: count(unsafeSettings),
-		MaliciousFiles: count(maliciousFiles),
+		Status: v1alpha1.ScanStatus(shared(status)), Vulnerabilities: vulnerabilities, UnsafeSettings: unsafeSettings, MaliciousFiles: maliciousFiles,
 	}
-}
-
-// count returns a number, or nil if it is unknown or negative.
-func count(n *int) *int {
-	if n == nil || *n < 0 {
-		return nil
-	}
-	return n
 }
 
 // recordsBytes returns about how much memory records take.
@@ -253,20 +224,17 @@ func isUpdated(r *policy.Record) bool { return !r.ScannedAt.IsZero() && r.Update
 // keepCompleted gives records that are being scanned again, or were updated since their scan, the last result that was
 // seen of the same row with the same digest. Another digest is another image, and a digest that is none proves nothing:
 // what a row that is being scanned still shows may then be the other image's result, and does not count.
-func keepCompleted(records []policy.Record, known *answer[[]policy.Record]) {
-	if known == nil {
-		return
-	}
+func keepCompleted(records, known []policy.Record) {
 	for i := range records {
 		r := &records[i]
-		at := slices.IndexFunc(known.value, func(p policy.Record) bool { return isSameRow(&p, r) })
+		at := slices.IndexFunc(known, func(p policy.Record) bool { return isSameRow(&p, r) })
 		if at < 0 {
-			at = slices.IndexFunc(known.value, func(p policy.Record) bool { return isSameEntry(&p, r) })
+			at = slices.IndexFunc(known, func(p policy.Record) bool { return isSameEntry(&p, r) })
 		}
 		if at < 0 {
 			continue
 		}
-		before := &known.value[at]
+		before := &known[at]
 		if isCompleted(r) {
 			if least := leastUpdate(r, before); least.After(r.UpdatedAt) {
 				r.UpdatedAt = least

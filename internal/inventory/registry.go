@@ -57,7 +57,7 @@ func (i *Inventory) compile(o *Options) error {
 		if err != nil {
 			return err
 		}
-		byName[p.name] = p
+		byName[p.Name] = p
 		i.projects = append(i.projects, p)
 	}
 	for n := range c.Registries {
@@ -77,35 +77,31 @@ func (i *Inventory) locate(ref *image.Reference) (key, string) {
 	if len(registries) == 0 {
 		return key{}, fmt.Sprintf("no configured registry claims host %q", ref.Host)
 	}
+	var refusals []string
 	for _, r := range registries {
 		namespace, name, fits := r.split(ref.Path)
-		if !fits || (len(r.Namespaces) > 0 && !slices.Contains(r.Namespaces, namespace)) {
-			continue
+		switch {
+		case !fits:
+			refusals = append(refusals, fmt.Sprintf("path %q does not fit %q of registry %q", ref.Path, r.Path, r.Name))
+		case !r.holds(namespace):
+			refusals = append(refusals, fmt.Sprintf("registry %q does not hold namespace %q", r.Name, namespace))
+		default:
+			k := key{registry: r, namespace: namespace, name: name, version: ref.Tag}
+			if ref.Tag == "" {
+				k.digest = ref.Digest
+			}
+			return k, invalidForHSS(k, ref)
 		}
-		k := key{registry: r, namespace: namespace, name: name, version: ref.Tag}
-		if ref.Tag == "" {
-			k.digest = ref.Digest
-		}
-		return k, invalidForHSS(k, ref)
 	}
-	return key{}, refusal(registries, ref)
+	return key{}, "no configured registry claims " + ref.Repository() + ": " + strings.Join(refusals, "; ")
 }
 
-// refusal returns why none of the registries of a host takes a path.
-func refusal(registries []*registry, ref *image.Reference) string {
-	reasons := make([]string, 0, len(registries))
-	for _, r := range registries {
-		if namespace, _, fits := r.split(ref.Path); fits {
-			reasons = append(reasons, fmt.Sprintf("registry %q does not hold namespace %q", r.Name, namespace))
-			continue
-		}
-		reasons = append(reasons, fmt.Sprintf("path %q does not fit %q of registry %q", ref.Path, r.Path, r.Name))
-	}
-	return "no configured registry claims " + ref.Repository() + ": " + strings.Join(reasons, "; ")
+// holds reports whether a namespace of HSS is one of the registry's.
+func (r *registry) holds(namespace string) bool {
+	return len(r.Namespaces) == 0 || slices.Contains(r.Namespaces, namespace)
 }
 
-// maxNameLength is the length of the longest namespace or image name that HSS
-// takes, in characters.
+// maxNameLength is the length of the longest namespace or image name that HSS takes, in characters.
 const maxNameLength = 128
 
 // invalidForHSS returns why HSS cannot know an image; empty: it can.
@@ -117,9 +113,8 @@ func invalidForHSS(k key, ref *image.Reference) string {
 		return fmt.Sprintf("HSS holds image names of up to %d characters, and this one has %d", maxNameLength, len(k.name))
 	case ref.Tag == "" && !image.IsDigest(ref.Digest):
 		return fmt.Sprintf("HSS holds sha256 digests only, and the image's is %q", ref.Digest)
-	default:
-		return ""
 	}
+	return ""
 }
 
 // split splits a path by that of the registry's configuration, whose last segment is always {name}. It reports whether
@@ -144,35 +139,24 @@ func (r *registry) split(path string) (namespace, name string, fits bool) {
 }
 
 // spellings returns the names under which HSS may know an image.
-func (k key) spellings() []string {
+func (k key) spellings() (names []string) {
 	if !strings.Contains(k.name, "/") {
 		return []string{k.name}
 	}
-	var names []string
 	for _, n := range k.registry.NestedNames {
-		switch n {
-		case config.NestedSlash:
-			names = append(names, k.name)
-		case config.NestedDollar:
-			names = append(names, strings.ReplaceAll(k.name, "/", "$"))
-		}
+		separator := map[string]string{config.NestedSlash: "/", config.NestedDollar: "$"}[n]
+		names = append(names, strings.ReplaceAll(k.name, "/", separator))
 	}
 	return names
 }
 
-// maxVersionFilter is the longest version that HSS filters by, in characters.
-// Tags may have 128.
+// maxVersionFilter is the longest version that HSS filters by, in characters. Tags may have 128.
 const maxVersionFilter = 64
 
 // request is for the rows of one spelling of the name. Filters only make the answer shorter: every row is compared
 // again.
 func (k key) request(name string) hss.ListRequest {
-	r := hss.ListRequest{
-		EnterpriseProjectID: k.project().enterpriseProject,
-		Namespace:           k.namespace,
-		ImageName:           name,
-		Limit:               hss.MaxLimit,
-	}
+	r := hss.ListRequest{EnterpriseProjectID: k.project().EnterpriseProjectID, Namespace: k.namespace, ImageName: name, Limit: hss.MaxLimit}
 	if len(k.version) <= maxVersionFilter {
 		r.ImageVersion = k.version
 	}

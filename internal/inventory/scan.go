@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"iter"
 	"slices"
 	"strings"
 
@@ -15,25 +13,16 @@ import (
 	"github.com/hssgate/hssgate/policy"
 )
 
-// scanClient requests scans; *hss.Client is one.
-type scanClient interface {
-	StartScan(ctx context.Context, r hss.ScanRequest) error
-	SyncRegistries(ctx context.Context, r hss.SyncRequest) error
-	Registries(ctx context.Context, r hss.RegistryRequest) iter.Seq2[hss.Registry, error]
-}
-
-// ScanTarget is an image whose project scans on demand: see internal/scan. It is
-// comparable.
+// ScanTarget is an image whose project scans on demand: see internal/scan. It is comparable.
 type ScanTarget struct {
 	key    key
 	pinned string // the digest that goes with a tag
 }
 
-// ScanTarget returns the image to scan. ok is false if its project does not scan
-// on demand.
+// ScanTarget returns the image to scan. ok is false if its project does not scan on demand.
 func (i *Inventory) ScanTarget(ref *image.Reference) (t ScanTarget, ok bool) {
 	k, reason := i.locate(ref)
-	if reason != "" || !k.project().scanOnDemand.Enabled {
+	if reason != "" || !k.project().ScanOnDemand.Enabled {
 		return ScanTarget{}, false
 	}
 	return ScanTarget{key: k.clone(), pinned: strings.Clone(ref.Digest)}, true
@@ -42,35 +31,32 @@ func (i *Inventory) ScanTarget(ref *image.Reference) (t ScanTarget, ok bool) {
 // String returns the image.
 func (t ScanTarget) String() string { return t.key.String() }
 
-// Project returns the project's name.
-func (t ScanTarget) Project() string { return t.key.project().name }
+// Project returns the configuration of the project.
+func (t ScanTarget) Project() *config.Project { return &t.key.project().Project }
 
 // Registry returns the name of the configured registry.
 func (t ScanTarget) Registry() string { return t.key.registry.Name }
 
-// MaxPerHour returns how many scans the project may cost in an hour.
-func (t ScanTarget) MaxPerHour() int { return t.key.project().scanOnDemand.MaxPerHour }
-
 // Rows returns the image's rows as HSS lists them now, and keeps them for look-ups.
 func (t ScanTarget) Rows() (rows []hss.Image, err error) {
-	k, at := t.key, &attempt{}
-	i := k.project().inventory
-	err = k.project().callIn(withAttempt(i.base, at), background, k.project().images, func(ctx context.Context) (err error) {
+	k, p := t.key, t.key.project()
+	i := p.inventory
+	at, err := p.callIn(i.base, background, p.images, func(ctx context.Context) (err error) {
 		rows, err = k.rows(ctx)
 		return err
 	})
-	records, unreadable := recordsOf(rows, i.records.get(k))
+	records, unreadable := recordsOf(rows, i.records.get(k).value)
 	if err = cmp.Or(err, unreadable); err != nil {
 		return nil, err
 	}
-	i.records.set(k, &answer[[]policy.Record]{value: records, asOf: at.calledAt(), stored: i.clock.Now()})
+	i.records.set(k, nil, &answer[[]policy.Record]{value: records, asOf: at, stored: i.clock.Now()})
 	return slices.DeleteFunc(rows, func(row hss.Image) bool { return t.pinned != "" && !hasDigest(&row, t.pinned) }), nil
 }
 
 // Scan requests a scan of a row.
 func (t ScanTarget) Scan(row *hss.Image) error {
-	return t.call(func(ctx context.Context, p *project, c scanClient) error {
-		return c.StartScan(ctx, hss.ScanRequest{EnterpriseProjectID: p.enterpriseProject, Image: *row})
+	return t.call(func(ctx context.Context, p *project) error {
+		return p.hss.StartScan(ctx, hss.ScanRequest{EnterpriseProjectID: p.EnterpriseProjectID, Image: *row})
 	})
 }
 
@@ -79,9 +65,9 @@ var ErrUnknownRegistry = errors.New("HSS lists no such registry")
 
 // Synchronise requests that HSS reads the list of the image's registry anew.
 func (t ScanTarget) Synchronise() error {
-	return t.call(func(ctx context.Context, p *project, c scanClient) error {
-		r := hss.SyncRequest{EnterpriseProjectID: p.enterpriseProject}
-		for known, err := range c.Registries(ctx, hss.RegistryRequest{EnterpriseProjectID: p.enterpriseProject}) {
+	return t.call(func(ctx context.Context, p *project) error {
+		r := hss.SyncRequest{EnterpriseProjectID: p.EnterpriseProjectID}
+		for known, err := range p.hss.Registries(ctx, hss.RegistryRequest{EnterpriseProjectID: p.EnterpriseProjectID}) {
 			if err != nil {
 				return err
 			}
@@ -92,7 +78,7 @@ func (t ScanTarget) Synchronise() error {
 		if len(r.Registries) == 0 {
 			return ErrUnknownRegistry
 		}
-		return c.SyncRegistries(ctx, r)
+		return p.hss.SyncRegistries(ctx, r)
 	})
 }
 
@@ -102,18 +88,14 @@ func DescribeScanFailure(err error) string {
 }
 
 // call calls HSS within the background's share of the project's limits.
-func (t ScanTarget) call(f func(context.Context, *project, scanClient) error) error {
+func (t ScanTarget) call(f func(context.Context, *project) error) error {
 	p := t.key.project()
-	c, ok := p.client.(scanClient)
-	if !ok {
-		return fmt.Errorf("the client %T cannot request scans", p.client)
-	}
-	return p.callIn(p.inventory.base, background, nil, func(ctx context.Context) error { return f(ctx, p, c) })
+	_, err := p.callIn(p.inventory.base, background, nil, func(ctx context.Context) error { return f(ctx, p) })
+	return err
 }
 
-// is reports whether a registry of HSS is the configured one: of its type, name and
-// ID, and of one of its hosts. SWR's shared edition is one registry whatever HSS
-// shows as its address.
+// is reports whether a registry of HSS is the configured one: of its type, name and ID, and of one of its hosts. SWR's
+// shared edition is one registry whatever HSS shows as its address.
 func (r *registry) is(known *hss.Registry) bool {
 	types := map[string]hss.RegistryType{
 		config.TypePrivate: hss.RegistryTypeSWRPrivate, config.TypeShared: hss.RegistryTypeSWRShared,

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/policy"
 )
@@ -23,11 +22,6 @@ const (
 	overlap = 15 * time.Minute
 )
 
-// pager lists single pages; *hss.Client implements it.
-type pager interface {
-	List(ctx context.Context, r hss.ListRequest) (*hss.ListResponse, error)
-}
-
 // coverage is the time for which a synchronisation speaks: it began with a complete list, and every change until its
 // end is known.
 type coverage struct{ begun, until time.Time }
@@ -37,24 +31,12 @@ type coverage struct{ begun, until time.Time }
 // as every change was seen. A row that a list missed costs a call, never a verdict.
 type syncer struct {
 	*project
-	pager    pager
-	interval time.Duration
 
-	begun    time.Time // of the last complete list; zero: there is none
-	since    time.Time // up to when changes were listed
-	nextFull time.Time
-	nextPoll time.Time
-	failed   int // lists in a row
-}
-
-// synchronise prepares the synchronisation of the project.
-func (p *project) synchronise(c *config.Project) error {
-	list, ok := p.client.(pager)
-	if !ok {
-		return fmt.Errorf("project %q is to be synchronised, and its client %T cannot list pages", c.Name, p.client)
-	}
-	p.syncer = &syncer{project: p, pager: list, interval: time.Duration(c.SyncInterval)}
-	return nil
+	interval           time.Duration
+	begun              time.Time // of the last complete list; zero: there is none
+	since              time.Time // up to when changes were listed
+	nextFull, nextPoll time.Time
+	failed             int // lists in a row
 }
 
 // jitter spreads a time over a tenth more and less, so that replicas do not do the same at the same time.
@@ -67,9 +49,17 @@ func (s *syncer) now() time.Time { return s.inventory.clock.Now() }
 // run synchronises until ctx ends.
 func (s *syncer) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		if err := guarded(ctx, s.listWhatIsDue); err != nil {
+		err := guarded(ctx, func(ctx context.Context) error {
+			if s.now().Before(s.nextFull) {
+				s.pollIfDue(ctx)
+			} else {
+				s.full(ctx)
+			}
+			return nil
+		})
+		if err != nil {
 			s.nextFull = s.now().Add(s.interval)
-			s.inventory.observer.Synced(s.name, false, 0, err)
+			s.inventory.observer.Synced(s.Name, false, 0, err)
 		}
 		next := s.nextFull
 		if !s.begun.IsZero() && s.nextPoll.Before(next) {
@@ -77,15 +67,6 @@ func (s *syncer) run(ctx context.Context) {
 		}
 		sleep(ctx, max(next.Sub(s.now()), time.Second))
 	}
-}
-
-func (s *syncer) listWhatIsDue(ctx context.Context) error {
-	if s.now().Before(s.nextFull) {
-		s.pollIfDue(ctx)
-		return nil
-	}
-	s.full(ctx)
-	return nil
 }
 
 // full lists everything. A list that is not whole says nothing.
@@ -100,14 +81,14 @@ func (s *syncer) full(ctx context.Context) {
 		s.nextFull = s.now().Add(s.inventory.jitter(min(s.interval<<min(s.failed, 10), fullInterval)))
 		s.failed++
 		if ctx.Err() == nil {
-			s.inventory.observer.Synced(s.name, true, list.rows, err)
+			s.inventory.observer.Synced(s.Name, true, list.rows, err)
 		}
 		return
 	}
 	list.confirm()
 	s.begun, s.since, s.failed = begun, begun, 0
 	s.nextFull = begun.Add(s.inventory.jitter(fullInterval))
-	s.inventory.observer.Synced(s.name, true, list.rows, list.lacks)
+	s.inventory.observer.Synced(s.Name, true, list.rows, list.lacks)
 	s.poll(ctx)
 }
 
@@ -144,13 +125,13 @@ func (s *syncer) poll(ctx context.Context) {
 	case ctx.Err() != nil:
 		return
 	}
-	s.inventory.observer.Synced(s.name, false, list.rows, err)
+	s.inventory.observer.Synced(s.Name, false, list.rows, err)
 }
 
 // pages lists page after page to the end. The error is an *hss.IncompleteListError if rows were missing. Rows that were
 // scanned lately come first: a row that is scanned meanwhile moves to where it was seen, and nothing is missed.
 func (s *syncer) pages(ctx context.Context, r hss.ListRequest, each func([]hss.Image)) error {
-	r.EnterpriseProjectID, r.Limit = s.enterpriseProject, hss.MaxLimit
+	r.EnterpriseProjectID, r.Limit = s.EnterpriseProjectID, hss.MaxLimit
 	r.SortKey, r.SortDir = hss.SortByLatestScanTime, hss.SortDescending
 	return hss.ReadPages(r.Limit, hss.MaxOffset/hss.MaxLimit+1, func(offset int) (int, []uint64, error) {
 		r.Offset = offset
@@ -160,7 +141,7 @@ func (s *syncer) pages(ctx context.Context, r hss.ListRequest, each func([]hss.I
 		}
 		keys := make([]uint64, len(page.Images)) // short keys, as there may be millions
 		for n := range page.Images {
-			keys[n] = s.inventory.rowHash(&page.Images[n])
+			keys[n] = maphash.Comparable(s.inventory.seed, hss.KeyOf(&page.Images[n]))
 		}
 		each(page.Images)
 		return page.Total, keys, nil
@@ -177,31 +158,17 @@ func (s *syncer) page(ctx context.Context, r hss.ListRequest) (page *hss.ListRes
 	if r.Offset > 0 {
 		e = nil
 	}
-	return page, s.callIn(ctx, l, e, func(ctx context.Context) (err error) {
-		page, err = s.pager.List(ctx, r)
+	_, err = s.callIn(ctx, l, e, func(ctx context.Context) (err error) {
+		page, err = s.hss.List(ctx, r)
 		return err
 	})
+	return page, err
 }
-
-// rowHash returns a short name of a row.
-func (i *Inventory) rowHash(row *hss.Image) uint64 { return maphash.Comparable(i.seed, hss.KeyOf(row)) }
 
 // keyOf returns the key by which a reference with a tag finds a row, if the row is of this registry.
 func (r *registry) keyOf(row *hss.Image) (key, bool) {
-	spelling := ""
-	switch slash, dollar := strings.Contains(row.Name, "/"), strings.Contains(row.Name, "$"); {
-	case slash && dollar:
-		return key{}, false
-	case slash:
-		spelling = config.NestedSlash
-	case dollar:
-		spelling = config.NestedDollar
-	}
-	if row.Version == "" || row.Name == "" || r.misfit(row) != "" || (spelling != "" && !slices.Contains(r.NestedNames, spelling)) ||
-		(len(r.Namespaces) > 0 && !slices.Contains(r.Namespaces, row.Namespace)) {
-		return key{}, false
-	}
-	return key{registry: r, namespace: row.Namespace, name: strings.ReplaceAll(row.Name, "$", "/"), version: row.Version}, true
+	k := key{registry: r, namespace: row.Namespace, name: strings.ReplaceAll(row.Name, "$", "/"), version: row.Version}
+	return k, row.Version != "" && row.Name != "" && r.misfit(row) == "" && r.holds(row.Namespace) && slices.Contains(k.spellings(), row.Name)
 }
 
 // list gathers the rows of a list by their images: an image may have several, far apart.
@@ -218,7 +185,6 @@ type list struct {
 
 // listedImage has the rows of one image.
 type listedImage struct {
-	rows    []uint64
 	records []policy.Record
 	// unclear says that a row cannot be read or came in two states, so that the list does not show what the image is.
 	unclear bool
@@ -242,13 +208,13 @@ func (l *list) add(rows []hss.Image) {
 		}
 		for _, r := range l.registries {
 			if k, ok := r.keyOf(row); ok {
-				l.put(k, l.inventory.rowHash(row), &record, err != nil)
+				l.put(k, &record, err != nil)
 			}
 		}
 	}
 }
 
-func (l *list) put(k key, row uint64, record *policy.Record, unclear bool) {
+func (l *list) put(k key, record *policy.Record, unclear bool) {
 	image := l.images[k]
 	if image == nil {
 		if l.bytes >= l.room {
@@ -259,12 +225,14 @@ func (l *list) put(k key, row uint64, record *policy.Record, unclear bool) {
 		l.images[k.clone()] = image
 		l.bytes += entryBytes
 	}
-	if at := slices.Index(image.rows, row); at >= 0 {
-		image.unclear = image.unclear || unclear || !isSame(&image.records[at], record)
-		return
-	}
-	image.rows, image.records = append(image.rows, row), append(image.records, *record)
 	image.unclear = image.unclear || unclear
+	for n := range image.records {
+		if before := &image.records[n]; isSameEntry(before, record) || !hasID(record.ID) && isSame(before, record) {
+			image.unclear = image.unclear || !isSame(before, record)
+			return
+		}
+	}
+	image.records = append(image.records, *record)
 	l.bytes += recordsBytes([]policy.Record{*record})
 }
 
@@ -278,8 +246,8 @@ func (l *list) confirm() {
 		if image.unclear || known.isKnown() && (!known.asOf.Before(l.begun) || !arePartOf(known.value, image.records, same)) {
 			continue
 		}
-		keepCompleted(image.records, known)
-		l.inventory.records.replace(k, known, &answer[[]policy.Record]{
+		keepCompleted(image.records, known.value)
+		l.inventory.records.set(k, known, &answer[[]policy.Record]{
 			value: slices.Clip(image.records), asOf: l.begun, stored: l.inventory.clock.Now(),
 		})
 	}
@@ -298,12 +266,12 @@ func (l *list) change() {
 			if arePartOf(image.records, known.value, isSameRow) {
 				becomes.asOf, becomes.stored = known.asOf, known.stored
 			}
-			keepCompleted(image.records, known)
+			keepCompleted(image.records, known.value)
 			becomes.value = slices.DeleteFunc(slices.Clone(known.value), func(o policy.Record) bool {
 				return slices.ContainsFunc(image.records, func(r policy.Record) bool { return isSameRow(&o, &r) })
 			})
 			becomes.value = append(becomes.value, image.records...)
 		}
-		l.inventory.records.replace(k, known, becomes)
+		l.inventory.records.set(k, known, becomes)
 	}
 }

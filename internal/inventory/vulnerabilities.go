@@ -27,20 +27,14 @@ const (
 // scanKey is the scan of an image, or of one architecture of it. Another scan, and another number of vulnerabilities
 // found by it, make another key.
 type scanKey struct {
-	of                                                               *project
-	imageID, imageType, instanceID, namespace, name, version, digest string
-	scannedAt                                                        int64
-	counted                                                          int
+	of        *project
+	request   hss.VulnerabilityRequest
+	digest    string
+	scannedAt int64
+	counted   int
 }
 
 func (k scanKey) endpoint() *endpoint { return k.of.lists }
-
-func (k scanKey) request() hss.VulnerabilityRequest {
-	return hss.VulnerabilityRequest{
-		ImageID: k.imageID, ImageType: hss.ImageType(k.imageType), Namespace: k.namespace, ImageName: k.name, Tag: k.version,
-		InstanceID: k.instanceID, EnterpriseProjectID: k.of.enterpriseProject, Limit: hss.MaxLimit,
-	}
-}
 
 // vulnerabilities are what HSS lists of a scan.
 type vulnerabilities struct {
@@ -99,17 +93,6 @@ func short(s string) string {
 	return strings.Clone(s)
 }
 
-// WithVulnerabilities returns the facts of a reference with the single vulnerabilities that their scans count. Those
-// that are not available by the time that ctx ends stay unknown, and the scan says why; the look-up goes on. If they are
-// not needed for a verdict, they are looked up in the background, and an older list will do.
-func (i *Inventory) WithVulnerabilities(ctx context.Context, ref image.Reference, f policy.Facts, needed bool) policy.Facts {
-	l := background
-	if needed {
-		l = admissionLane(ctx)
-	}
-	return i.withVulnerabilities(ctx, &ref, f, needed, l, i.observer.Listed)
-}
-
 // wantedScan is a scan whose vulnerabilities are needed.
 type wantedScan struct {
 	scan *policy.Scan
@@ -122,10 +105,10 @@ func (p *project) scansOf(records []policy.Record) (all []wantedScan) {
 		if s.Vulnerabilities == nil || *s.Vulnerabilities <= 0 || hss.ScanStatus(s.Status).Failed() {
 			return
 		}
-		k := scanKey{
-			of: p, imageID: imageID, imageType: r.ImageType, instanceID: r.InstanceID,
-			namespace: r.Namespace, name: r.Name, version: r.Version, digest: digest, counted: *s.Vulnerabilities,
-		}
+		k := scanKey{of: p, digest: digest, counted: *s.Vulnerabilities, request: hss.VulnerabilityRequest{
+			ImageID: imageID, ImageType: hss.ImageType(r.ImageType), Namespace: r.Namespace, ImageName: r.Name, Tag: r.Version,
+			InstanceID: r.InstanceID, EnterpriseProjectID: p.EnterpriseProjectID, Limit: hss.MaxLimit,
+		}}
 		if !r.ScannedAt.IsZero() {
 			k.scannedAt = r.ScannedAt.UnixMilli()
 		}
@@ -148,13 +131,13 @@ func (p *project) scansOf(records []policy.Record) (all []wantedScan) {
 // unlisted returns why the vulnerabilities of an image's n-th scan are not looked up.
 func (w *wantedScan) unlisted(n int) string {
 	switch {
-	case w.key.imageID == "":
+	case w.key.request.ImageID == "":
 		return "HSS gives the image no ID to list them by"
 	case n >= maxScans:
 		return fmt.Sprintf("the image has more than %d scans", maxScans)
 	}
 	// HSS's list holds images with names that its other calls do not take.
-	err := w.key.request().Validate()
+	err := w.key.request.Validate()
 	if invalid, ok := errors.AsType[*hss.InvalidRequestError](err); ok {
 		return "HSS cannot list them: " + strings.Join(invalid.Problems, "; ")
 	}
@@ -174,10 +157,15 @@ func ownRecords(records []policy.Record) []policy.Record {
 	return records
 }
 
-// oldList is why an old list of vulnerabilities had to be used, and when it is from; zero: it had not to be.
-type oldList struct {
-	asOf time.Time
-	why  error
+// WithVulnerabilities returns the facts of a reference with the single vulnerabilities that their scans count. Those
+// that are not available by the time that ctx ends stay unknown, and the scan says why; the look-up goes on. If they are
+// not needed for a verdict, they are looked up in the background, and an older list will do.
+func (i *Inventory) WithVulnerabilities(ctx context.Context, ref image.Reference, f policy.Facts, needed bool) policy.Facts {
+	l := background
+	if needed {
+		l = admissionLane(ctx)
+	}
+	return i.withVulnerabilities(ctx, &ref, f, needed, l, i.observer.Listed)
 }
 
 func (i *Inventory) withVulnerabilities(
@@ -189,71 +177,69 @@ func (i *Inventory) withVulnerabilities(
 	}
 	f.Records = ownRecords(f.Records)
 	all := k.project().scansOf(f.Records)
-	old := make([]oldList, len(all))
 	var group sync.WaitGroup
+	var mu sync.Mutex // of what the facts say of an old list
 	for n := range all {
 		w := &all[n]
-		if w.key.imageID == "" {
+		if w.key.request.ImageID == "" {
 			continue // there is nothing to list by, as if nothing had been wanted
 		}
-		if w.scan.Unlisted = w.unlisted(n); w.scan.Unlisted == "" {
-			group.Go(func() {
-				found, outcome, stale := i.vulnerabilitiesOf(ctx, w.key, needed, l)
-				listed(w.key.of.name, outcome)
-				w.scan.Found, w.scan.Unlisted, old[n] = found.found, found.unlisted, stale
-			})
+		if w.scan.Unlisted = w.unlisted(n); w.scan.Unlisted != "" {
+			continue
 		}
+		group.Go(func() {
+			a, outcome, err := i.vulnerabilitiesOf(ctx, w.key, needed, l)
+			listed(w.key.of.Name, outcome)
+			if outcome == Unavailable {
+				w.scan.Unlisted = describe(err)
+				return
+			}
+			w.scan.Found, w.scan.Unlisted = a.value.found, a.value.unlisted
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil && (!f.Stale || f.AsOf.After(a.asOf)) {
+				f.AsOf, f.Stale, f.StaleReason = a.asOf, true, describe(err)
+			}
+		})
 	}
 	group.Wait()
-	for _, o := range old {
-		if !o.asOf.IsZero() && (!f.Stale || f.AsOf.After(o.asOf)) {
-			f.AsOf, f.Stale, f.StaleReason = o.asOf, true, describe(o.why)
-		}
-	}
 	return f
 }
 
 // vulnerabilitiesOf returns those of one scan, or why they are not known. If a verdict needs them, and an old list had to
-// be used, it says so.
-func (i *Inventory) vulnerabilitiesOf(ctx context.Context, k scanKey, needed bool, l lane) (vulnerabilities, Outcome, oldList) {
+// be used, the error says why.
+func (i *Inventory) vulnerabilitiesOf(ctx context.Context, k scanKey, needed bool, l lane) (*answer[vulnerabilities], Outcome, error) {
 	a := i.lists.get(k)
-	if a.isKnown() && i.clock.Since(a.asOf) < time.Duration(i.cfg.FreshFor) {
-		return a.value, Hit, oldList{}
-	}
-	usable := a.isKnown() && i.clock.Since(a.asOf) <= time.Duration(i.cfg.MaxStaleness)
-	if usable && !needed {
+	age := i.clock.Since(a.asOf)
+	usable := a.isKnown() && age <= time.Duration(i.cfg.MaxStaleness)
+	switch {
+	case a.isKnown() && age < time.Duration(i.cfg.FreshFor):
+		return a, Hit, nil
+	case usable && !needed:
 		i.lists.refresh(k, a)
-		return a.value, Stale, oldList{}
+		return a, Stale, nil
 	}
 	fresh, err := i.lists.obtain(ctx, k, a, l, usable)
 	switch {
 	case err == nil:
-		return fresh.value, Miss, oldList{}
+		return fresh, Miss, nil
 	case usable:
-		return a.value, Stale, oldList{a.asOf, err}
+		return a, Stale, err
 	default:
-		return vulnerabilities{unlisted: describe(err)}, Unavailable, oldList{}
+		return nil, Unavailable, err
 	}
 }
 
 // listVulnerabilities lists those of one scan. A failure keeps no image from being looked up.
-func (i *Inventory) listVulnerabilities(ctx context.Context, k scanKey, _ *answer[vulnerabilities]) (l vulnerabilities, err error) {
-	p := k.of
-	err = p.call(ctx, p.lists, func(ctx context.Context) (err error) {
-		begun := i.clock.Now()
-		defer func() { i.observer.AskedVulnerabilities(ctx, p.name, i.clock.Since(begun), err) }()
-		var rows []hss.Vulnerability
-		for row, err := range p.client.Vulnerabilities(ctx, k.request()) {
-			if err != nil {
-				return err
-			}
-			if rows = append(rows, row); len(rows) > maxListed {
-				l.unlisted = fmt.Sprintf("HSS lists more than %d", maxListed)
-				return nil
-			}
+func (i *Inventory) listVulnerabilities(ctx context.Context, k scanKey, _ vulnerabilities) (vulnerabilities, error) {
+	var rows []hss.Vulnerability
+	for row, err := range k.of.client.Vulnerabilities(ctx, k.request) {
+		if err != nil {
+			return vulnerabilities{}, err
 		}
-		l = newVulnerabilities(rows, k.counted)
-		return nil
-	})
-	return l, err
+		if rows = append(rows, row); len(rows) > maxListed {
+			return vulnerabilities{unlisted: fmt.Sprintf("HSS lists more than %d", maxListed)}, nil
+		}
+	}
+	return newVulnerabilities(rows, k.counted), nil
 }

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sony/gobreaker/v2"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/hssgate/hssgate/config"
@@ -21,9 +22,10 @@ import (
 	"github.com/hssgate/hssgate/policy"
 )
 
-// world is an HSS whose rows change, that filters, sorts and pages as
-// documented and counts what it is asked.
+// world is an HSS whose rows change, that filters, sorts and pages as documented and counts what it is asked.
 type world struct {
+	*hss.Client // nil: it has the methods that no test calls
+
 	mu      sync.Mutex
 	rows    []hss.Image
 	asked   []hss.ListRequest
@@ -308,11 +310,6 @@ func clients(t *testing.T, client inventory.Lister, o inventory.Options, test fu
 // synchronised switches the synchronisation on.
 func synchronised(c *config.Configuration) { c.Projects[0].SyncInterval = config.Duration(time.Minute) }
 
-func contextFor(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
-	t.Helper()
-	return context.WithTimeout(t.Context(), d)
-}
-
 // shortStaleness bounds the age of what is used while HSS is down.
 func shortStaleness(d time.Duration) func(*config.Configuration) {
 	return func(c *config.Configuration) { c.Cache.MaxStaleness = config.Duration(d) }
@@ -389,39 +386,28 @@ type notes struct {
 	full, changes error
 }
 
-func (n *notes) Looked(registry string, outcome inventory.Outcome) {
-	n.add("looked " + registry + " " + string(outcome))
-}
+func (n *notes) Looked(registry string, o inventory.Outcome) { n.add("looked %s %s", registry, o) }
+func (n *notes) Listed(project string, o inventory.Outcome)  { n.add("listed %s %s", project, o) }
+func (n *notes) Credentials(project, refused string)         { n.add("credentials %s %s", project, refused) }
+func (n *notes) Breaker(project string, s gobreaker.State)   { n.add("breaker %s %s", project, s) }
 
 func (n *notes) Asked(_ context.Context, project string, took time.Duration, err error) {
-	n.add(fmt.Sprintf("asked %s %s failed=%t", project, took, err != nil))
-}
-
-func (n *notes) Listed(project string, outcome inventory.Outcome) {
-	n.add(fmt.Sprintf("listed %s %s", project, outcome))
+	n.add("asked %s %s failed=%t", project, took, err != nil)
 }
 
 func (n *notes) AskedVulnerabilities(_ context.Context, project string, took time.Duration, err error) {
-	n.add(fmt.Sprintf("asked vulnerabilities %s %s %t", project, took, err == nil))
-}
-
-func (n *notes) Credentials(project, refused string) {
-	n.add("credentials " + project + " " + refused)
-}
-
-func (n *notes) Breaker(project string, state inventory.BreakerState) {
-	n.add("breaker " + project + " " + string(state))
+	n.add("asked vulnerabilities %s %s failed=%t", project, took, err != nil)
 }
 
 func (n *notes) Synced(project string, full bool, rows int, err error) {
-	n.add(fmt.Sprintf("synced %s full=%t rows=%d failed=%t", project, full, rows, err != nil))
+	n.add("synced %s full=%t rows=%d failed=%t", project, full, rows, err != nil)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if full {
 		n.full = err
-		return
+	} else {
+		n.changes = err
 	}
-	n.changes = err
 }
 
 func (n *notes) errs() (full, changes error) {
@@ -431,21 +417,16 @@ func (n *notes) errs() (full, changes error) {
 }
 
 // only is what was seen of one kind.
-func (n *notes) only(kind string) (seen []string) {
+func (n *notes) only(kind string) []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, s := range n.seen {
-		if strings.HasPrefix(s, kind+" ") {
-			seen = append(seen, s)
-		}
-	}
-	return seen
+	return slices.DeleteFunc(slices.Clone(n.seen), func(s string) bool { return !strings.HasPrefix(s, kind+" ") })
 }
 
-func (n *notes) add(s string) {
+func (n *notes) add(format string, args ...any) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.seen = append(n.seen, s)
+	n.seen = append(n.seen, fmt.Sprintf(format, args...))
 }
 
 // within asks with a deadline and tells how long it took.
@@ -460,4 +441,15 @@ func within(t *testing.T, i *inventory.Inventory, d time.Duration, ref string) (
 
 func status(s hss.ScanStatus) func(*hss.Image) {
 	return func(r *hss.Image) { r.ScanStatus = s }
+}
+
+// multi gives a row two architectures, the second of which has a status.
+func multi(s hss.ScanStatus) func(*hss.Image) {
+	return func(r *hss.Image) {
+		r.MultiArch = true
+		r.Architectures = []hss.AssociatedImage{
+			{ID: "x", Digest: digest("c"), ScanStatus: hss.ScanStatusSuccess, Vulnerabilities: new(1)},
+			{ID: "y", Digest: digest("d"), ScanStatus: s, Vulnerabilities: new(2)},
+		}
+	}
 }

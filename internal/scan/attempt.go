@@ -44,8 +44,7 @@ const (
 )
 
 const (
-	// hold is how long HSS has to show an accepted request in its list, and the least time between two synchronisations of
-	// a registry.
+	// hold is how long HSS has to show an accepted request in its list, and the least time between two synchronisations of a registry.
 	hold = 10 * time.Minute
 	// refusedHold is how long a refused request is not repeated.
 	refusedHold = 30 * time.Minute
@@ -88,9 +87,8 @@ func (s *Scans) attempt(t inventory.ScanTarget) result {
 
 func (s *Scans) needsScan(row hss.Image) bool { return resultOf(&row, s.Clock.Now()).outcome == Asked }
 
-// resultOf returns why a row of HSS's list needs no scan: no outcome if it has been
-// scanned. It returns Asked if it needs one, since it was never scanned, or not since
-// it was pushed.
+// resultOf returns why a row of HSS's list needs no scan: no outcome if it has been scanned. It returns Asked if it needs
+// one, since it was never scanned, or not since it was pushed.
 func resultOf(row *hss.Image, now time.Time) result {
 	statuses := []hss.ScanStatus{row.ScanStatus}
 	for n := range row.Architectures {
@@ -119,58 +117,54 @@ func (s *Scans) requestScan(t inventory.ScanTarget, row *hss.Image) result {
 	if !image.IsDigest(subject) {
 		subject = strings.Join([]string{row.ID, row.ImageID, row.RegistryID, row.InstanceID, row.Namespace, row.Name, row.Version}, "\x00")
 	}
-	return s.send(t, &call{project: t.Project(), subject: subject, billed: true}, words{
-		"a scan was requested at ", "to scan it", Asked, againAfterAsking,
-	}, func() error { return t.Scan(row) })
+	return s.send(t, func() error { return t.Scan(row) }, &call{
+		subject: subject, billed: true, requested: "a scan was requested at ", action: "to scan it",
+		result: result{outcome: Asked, again: againAfterAsking},
+	})
 }
 
 // synchronise requests that HSS reads the list of an unknown image's registry.
 func (s *Scans) synchronise(t inventory.ScanTarget) result {
-	return s.send(t, &call{project: t.Project(), subject: "registry " + t.Registry()}, words{
-		"HSS does not know it yet, and a synchronisation of its registry was requested at ", "to synchronise its registry", Synchronised, againAfterSync,
-	}, t.Synchronise)
+	return s.send(t, t.Synchronise, &call{
+		subject: "registry " + t.Registry(), requested: "HSS does not know it yet, and a synchronisation of its registry was requested at ",
+		action: "to synchronise its registry", result: result{outcome: Synchronised, again: againAfterSync},
+	})
 }
 
 // call is a call to HSS for a scan or a synchronisation.
 type call struct {
-	project, subject string
-	// billed calls count for the hourly limit.
-	billed    bool
-	at, until time.Time // until when it is not repeated
-	result    result
-}
-
-// words are those for one kind of call, with the outcome of one that HSS accepts, and when to look again then.
-type words struct {
-	requested, action string
-	accepted          Outcome
-	again             time.Duration
+	project, subject  string
+	billed            bool      // it counts for the hourly limit
+	requested, action string    // in notes
+	at, until         time.Time // until when it is not repeated
+	result            result    // if HSS accepts it, at first
 }
 
 // send makes a call unless this replica made it lately, or the hourly limit is used up.
-func (s *Scans) send(t inventory.ScanTarget, c *call, w words, do func() error) result {
-	c.at = s.Clock.Now()
-	if before := s.claim(c, t.MaxPerHour()); before != nil {
+func (s *Scans) send(t inventory.ScanTarget, do func() error, c *call) result {
+	accepted := c.result
+	c.project, c.at = t.Project().Name, s.Clock.Now()
+	if before := s.claim(c, t.Project().ScanOnDemand.MaxPerHour); before != nil {
 		return *before
 	}
 	err := do()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.until, c.billed = c.at.Add(hold), c.billed && err == nil
-	at := w.requested + clockTime(c.at)
+	at := c.requested + clockTime(c.at)
 	switch _, unconfirmed := errors.AsType[*hss.UnconfirmedError](err); {
 	case err == nil:
-		c.result = result{w.accepted, at + "; " + tryAgain, w.again}
+		c.result = result{accepted.outcome, at + "; " + tryAgain, accepted.again}
 	case unconfirmed:
 		c.billed = true
-		c.result = result{Unconfirmed, at + ", and HSS did not confirm it (" + inventory.DescribeScanFailure(err) + "); " + tryAgain, w.again}
+		c.result = result{Unconfirmed, at + ", and HSS did not confirm it (" + inventory.DescribeScanFailure(err) + "); " + tryAgain, accepted.again}
 	case errors.Is(err, inventory.ErrUnknownRegistry):
 		c.until = c.at.Add(againAfterLimit)
 		c.result = result{Needless, fmt.Sprintf("HSS does not know it, and lists no registry that is %q of hssgate's configuration", t.Registry()), againAfterLimit}
 	case isRefusal(err):
 		c.until = c.at.Add(refusedHold)
 		c.result = result{Refused, fmt.Sprintf("HSS refused %s at %s (%s); it is not requested again before %s",
-			w.action, clockTime(c.at), inventory.DescribeScanFailure(err), clockTime(c.until)), againAfterLimit}
+			c.action, clockTime(c.at), inventory.DescribeScanFailure(err), clockTime(c.until)), againAfterLimit}
 	default:
 		c.until, c.result = c.at, failed(err)
 	}

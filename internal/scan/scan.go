@@ -1,10 +1,9 @@
-// Package scan has HSS scan images that pods need and that it has not scanned, and
-// synchronise the registries of images that it does not know.
+// Package scan has HSS scan images that pods need and that it has not scanned, and synchronise the registries of images
+// that it does not know.
 //
-// HSS's own list says what has been requested: an image that it shows as not
-// scanned is requested, one that waits or is being scanned is not. Replicas share
-// nothing else. Each waits a random time and reads the list again before it
-// requests a scan, so that two rarely request the same one.
+// HSS's own list says what has been requested: an image that it shows as not scanned is requested, one that waits or is
+// being scanned is not. Replicas share nothing else. Each waits a random time and reads the list again before it requests a
+// scan, so that two rarely request the same one.
 package scan
 
 import (
@@ -20,14 +19,12 @@ import (
 )
 
 const (
-	// patience is how long a review waits for the request of a scan. It never waits
-	// for a scan.
+	// patience is how long a review waits for the request of a scan, at most a quarter of its time. It never waits for a scan.
 	patience = 500 * time.Millisecond
-	// maxJitter bounds the random time before a replica requests a scan: far longer
-	// than HSS takes to show a request of another in its list.
+	// maxJitter bounds the random time before a replica requests a scan: far longer than HSS takes to show a request of
+	// another in its list.
 	maxJitter = 3 * time.Second
-	// maxImages bounds the images that are remembered, maxRequests those of them
-	// that HSS is being asked about at one time.
+	// maxImages bounds the images that are remembered, maxRequests those of them that HSS is being asked about at one time.
 	maxImages   = 4096
 	maxRequests = 256
 )
@@ -35,7 +32,10 @@ const (
 // tryAgain is advice for people: a workload's controller tries again by itself.
 const tryAgain = "try again in about 1m"
 
-const tooMany = "no scan was requested, since too many images wait for one; " + tryAgain
+const (
+	tooMany        = "no scan was requested, since too many images wait for one; " + tryAgain
+	beingRequested = "a scan is being requested; " + tryAgain
+)
 
 // Options are those of New.
 type Options struct {
@@ -62,8 +62,8 @@ type Scans struct {
 type request struct {
 	running bool
 	done    chan struct{} // closed at its end
-	note    string        // empty: not known yet
-	until   time.Time     // when to look again
+	note    string
+	until   time.Time // when to look again
 }
 
 // New returns Scans that have requested nothing yet.
@@ -74,77 +74,64 @@ func New(o Options) *Scans {
 	return &Scans{Options: o, images: map[inventory.ScanTarget]*request{}}
 }
 
-// Want requests scans in the background for images that a pod was refused or warned
-// for. It returns soon, with a note for each image; empty if there is nothing to
-// say.
+// Want requests scans in the background for images that a pod was refused or warned for. It returns soon, with a note for
+// each image; empty if there is nothing to say.
 func (s *Scans) Want(ctx context.Context, images []image.Reference) []string {
-	notes := make([]string, len(images))
-	ctx, cancel := context.WithTimeout(ctx, patienceOf(ctx))
+	wait := patience
+	if deadline, ok := ctx.Deadline(); ok {
+		const part = 4
+		wait = min(wait, time.Until(deadline)/part)
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
+	notes := make([]string, len(images))
 	for n := range images {
-		target, ok := s.Inventory.ScanTarget(&images[n])
-		if !ok {
-			continue
-		}
-		r := s.begin(target) //nolint:contextcheck // the request goes on when the review has ended
-		if r == nil {
-			notes[n] = tooMany
-			continue
-		}
-		if notes[n] = s.noteOf(r); notes[n] == "" {
-			select {
-			case <-r.done:
-			case <-ctx.Done():
-			}
-			notes[n] = s.noteOf(r)
-		}
-		if notes[n] == "" {
-			notes[n] = "a scan is being requested; " + tryAgain
+		if target, ok := s.Inventory.ScanTarget(&images[n]); ok {
+			notes[n] = s.want(ctx, target)
 		}
 	}
 	return notes
 }
 
-// patienceOf returns how long a review may wait: at most a quarter of its time.
-func patienceOf(ctx context.Context) time.Duration {
-	const part = 4
-	if deadline, ok := ctx.Deadline(); ok {
-		return min(patience, max(0, time.Until(deadline)/part))
+// want returns a note on the request of an image, which goes on when the review has ended.
+func (s *Scans) want(ctx context.Context, t inventory.ScanTarget) string {
+	r, note := s.begin(t) //nolint:contextcheck // it goes on
+	if note != beingRequested {
+		return note
 	}
-	return patience
-}
-
-func (s *Scans) noteOf(r *request) string {
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return r.note
 }
 
-// begin returns the request of an image, a new one if it is time for one; nil if
-// there are too many.
-func (s *Scans) begin(t inventory.ScanTarget) *request {
+// begin returns the request of an image, a new one if it is time for one, with the note so far.
+func (s *Scans) begin(t inventory.ScanTarget) (*request, string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.Clock.Now()
 	before := s.images[t]
 	if before != nil && (before.running || now.Before(before.until)) {
-		return before
+		return before, before.note
 	}
 	if s.underWay >= maxRequests || before == nil && !s.makeRoom(now) {
-		return nil
+		return nil, tooMany
 	}
-	r := &request{running: true, done: make(chan struct{})}
+	r := &request{running: true, done: make(chan struct{}), note: beingRequested}
 	if before != nil {
 		r.note = before.note
 	}
 	s.images[t] = r
 	s.underWay++
 	go s.run(t, r)
-	return r
+	return r, r.note
 }
 
-// makeRoom reports whether one more image may be remembered, and forgets those
-// whose time is over. The caller holds the lock.
+// makeRoom reports whether one more image may be remembered, and forgets those whose time is over. The caller holds the
+// lock.
 func (s *Scans) makeRoom(now time.Time) bool {
 	if len(s.images) < maxImages {
 		return true
@@ -163,7 +150,7 @@ func (s *Scans) run(t inventory.ScanTarget, r *request) {
 	defer func() {
 		_ = recover() // a failed request must not end the process
 		until := s.Clock.Now().Add(result.again)
-		s.Observe(t.Project(), t.String(), result.outcome, result.note)
+		s.Observe(t.Project().Name, t.String(), result.outcome, result.note)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		r.running, r.note, r.until = false, result.note, until

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/sony/gobreaker/v2"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/hssgate/hssgate/internal/inventory"
@@ -89,13 +90,13 @@ func (m *lookupMetrics) Credentials(project, refused string) {
 }
 
 // Breaker logs the changes between well and not.
-func (m *lookupMetrics) Breaker(project string, state inventory.BreakerState) {
+func (m *lookupMetrics) Breaker(project string, state gobreaker.State) {
 	switch state {
-	case inventory.BreakerOpen:
+	case gobreaker.StateOpen:
 		m.log.Warn("HSS fails, so it is not asked for a while", "project", project)
-	case inventory.BreakerClosed:
+	case gobreaker.StateClosed:
 		m.log.Info("HSS answers again", "project", project)
-	case inventory.BreakerHalfOpen:
+	case gobreaker.StateHalfOpen:
 	}
 }
 
@@ -229,13 +230,13 @@ func (m inventoryMetrics) Collect(to chan<- prometheus.Metric) {
 	gauge("hssgate_images_bytes", "Estimated memory of the cached images, bounded by cache.maxBytes.", float64(s.Bytes))
 	gauge("hssgate_vulnerability_lists_bytes", "Estimated memory of the cached vulnerability lists.", float64(s.ListBytes))
 	for _, p := range s.Projects {
-		for _, state := range []inventory.BreakerState{inventory.BreakerClosed, inventory.BreakerOpen, inventory.BreakerHalfOpen} {
+		for _, state := range []gobreaker.State{gobreaker.StateClosed, gobreaker.StateOpen, gobreaker.StateHalfOpen} {
 			is := 0.0
 			if p.Breaker == state {
 				is = 1
 			}
 			gauge("hssgate_hss_breaker", "State of a project's circuit breaker: 1 for the current state, 0 for the others.", is,
-				"project", p.Name, "state", string(state))
+				"project", p.Name, "state", state.String())
 		}
 		gauge("hssgate_hss_calls", "Calls to HSS in flight.", float64(p.UnderWay), "project", p.Name)
 		gauge("hssgate_hss_waiting", "Look-ups that wait for a slot.", float64(p.Waiting), "project", p.Name)
