@@ -92,8 +92,7 @@ func (d *Decision) conclude() {
 	}
 }
 
-// Unscanned returns the images, each once, for which the object is denied or warned because HSS does not know them or has
-// no completed scan.
+// Unscanned returns the images, each once, for which the object is denied or warned because HSS does not know them or has no completed scan.
 func (d *Decision) Unscanned() []image.Reference {
 	var images []image.Reference
 	lacksScan := func(f policy.Finding) bool {

@@ -55,8 +55,7 @@ func (e *evaluation) setExceptions() {
 	})
 }
 
-// covering returns the active exceptions for an image and a policy. There are none for an invalid reference, which may be
-// any image.
+// covering returns the active exceptions for an image and a policy. There are none for an invalid reference, which may be any image.
 func (e *evaluation) covering(t *target, p *policy.Policy) []*policy.Exception {
 	if t.err != nil || !p.AllowsExceptions() {
 		return nil

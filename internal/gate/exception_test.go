@@ -1,7 +1,6 @@
 package gate_test
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -33,8 +32,7 @@ func named(name string, until time.Duration) func(*v1alpha1.ImageScanException) 
 	}
 }
 
-// withExceptions puts exceptions in force, wherever they are looked for: the gate
-// limits each to its own namespace.
+// withExceptions puts exceptions in force, wherever they are looked for: the gate limits each to its own namespace.
 func withExceptions(t testing.TB, g *gate.Gate, all ...*v1alpha1.ImageScanException) {
 	t.Helper()
 	var inForce []*policy.Exception
@@ -114,39 +112,23 @@ func TestExceptionUses(t *testing.T) {
 	}
 }
 
-// Only what the vulnerability explains is excused; the rest still denies.
+// Only what the vulnerability explains is excused; the rest still denies: unsafe settings may explain the severity, too.
 func TestAnExceptionForOneVulnerability(t *testing.T) {
 	t.Parallel()
-	for name, tt := range map[string]struct {
-		unsafeSettings int
-		want           []string
-	}{
-		"it explains the severity, too": {0, []string{
-			"Excepted: severity High, allowed Medium", "Excepted: 1 vulnerability, allowed 0 (worst: CVE-2024-1234 (no fix))",
-		}},
-		"unsafe settings may explain it": {1, []string{
-			"Deny: severity High, allowed Medium", "Excepted: 1 vulnerability, allowed 0 (worst: CVE-2024-1234 (no fix))",
-		}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			g, inv := newGate(t, strict("p"))
-			facts := scanned("High", 1)
-			facts.Records[0].Scan.Found = []policy.Vulnerability{{ID: "CVE-2024-1234", Severity: "High"}}
-			facts.Records[0].Scan.UnsafeSettings = &tt.unsafeSettings
-			inv.facts["prod/high"] = facts
-			withExceptions(t, g, exception(naming("CVE-2024-1234")))
-			d := g.Decide(t.Context(), pod(swr+"high:1"))
-			var got []string
-			for _, v := range d.Violations {
-				for _, f := range v.Findings {
-					got = append(got, fmt.Sprintf("%s: %s", v.Effect, f.Message))
-				}
-			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("findings (-want +got):\n%s", diff)
-			}
-		})
+	g, inv := newGate(t, strict("p"))
+	facts := scanned("High", 1)
+	facts.Records[0].Scan.Found = []policy.Vulnerability{{ID: "CVE-2024-1234", Severity: "High"}}
+	facts.Records[0].Scan.UnsafeSettings = new(1)
+	inv.facts["prod/high"] = facts
+	withExceptions(t, g, exception(naming("CVE-2024-1234")))
+	d := g.Decide(t.Context(), pod(swr+"high:1"))
+	const at = `container "c0": ` + swr + "high:1 — "
+	want := []string{
+		"Deny: " + at + "severity High, allowed Medium [policy p]",
+		"Excepted: " + at + "1 vulnerability, allowed 0 (worst: CVE-2024-1234 (no fix)) [policy p]",
+	}
+	if diff := cmp.Diff(want, d.Lines()); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
 	}
 }
 

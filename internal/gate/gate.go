@@ -23,8 +23,7 @@ type Gate struct {
 	NamespaceLabels func(ctx context.Context, namespace string) (map[string]string, error)
 	Facts           Facts
 	Clock           clock.PassiveClock
-	// Patient makes a decision wait for all details of vulnerabilities, not only for those that it depends on: no admission
-	// is waiting.
+	// Patient makes a decision wait for all details of vulnerabilities, not only for those that it depends on: no admission is waiting.
 	Patient bool
 	// Exceptions returns those of a namespace, active or not, in any order, which must not be modified; optional.
 	Exceptions func(namespace string) []*policy.Exception
@@ -40,8 +39,7 @@ type Request struct {
 	Name      string
 	// Workload holds its images; on an update, only the new ones.
 	Workload image.Workload
-	// BeforePinning reports that a pod has not passed the webhook that pins images, like the pods of a template: it is
-	// evaluated as if it had.
+	// BeforePinning reports that a pod has not passed the webhook that pins images, like the pods of a template: it is evaluated as if it had.
 	BeforePinning bool
 	// Sightings requests Decision.Sightings, and Facts requests Decision.Facts.
 	Sightings bool
@@ -245,8 +243,7 @@ func (e *evaluation) evaluate(ctx context.Context) {
 	}
 }
 
-// prepare sets what policies evaluate: the facts, or, if the image is still to be pinned, the facts with the digest that
-// HSS scanned.
+// prepare sets what policies evaluate: the facts, or, if the image is still to be pinned, the facts with the digest that HSS scanned.
 func (e *evaluation) prepare(t *target) {
 	t.evaluated = &t.facts
 	before := e.request.Workload.Template || e.request.BeforePinning
@@ -255,8 +252,7 @@ func (e *evaluation) prepare(t *target) {
 	}
 }
 
-// report adds to the decision the policies that match, the violations of each use of an image, and what else should be
-// known.
+// report adds to the decision the policies that match, the violations of each use of an image, and what else should be known.
 func (e *evaluation) report(ctx context.Context, d *Decision) {
 	d.Examined = len(e.ofUse)
 	for _, p := range e.policies {

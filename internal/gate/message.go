@@ -33,8 +33,7 @@ func (v Violation) String() string {
 	return line
 }
 
-// Message returns why the object is denied, the first reason in the first line, and what to do. It is empty if the object
-// is admitted.
+// Message returns why the object is denied, the first reason in the first line, and what to do. It is empty if the object is admitted.
 func (d *Decision) Message() string {
 	denials := d.WithEffect(v1alpha1.EnforcementDeny)
 	if len(denials) == 0 {

@@ -9,8 +9,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hssgate/hssgate/internal/gate"
-	"github.com/hssgate/hssgate/internal/image"
-	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
@@ -167,28 +165,5 @@ func TestAnExceptionForVulnerabilitiesCoversATemplateThatWillBePinned(t *testing
 	}))
 	if d := g.Decide(t.Context(), template(swr+"two:1")); d.Outcome != gate.Admitted {
 		t.Errorf("got %s: %s", d.Outcome, d.Message())
-	}
-}
-
-func TestLinesOfPins(t *testing.T) {
-	t.Parallel()
-	use := image.Use{Place: image.PlaceVolume, Name: "model", Image: "m:1"}
-	found := gate.Pinning{Pins: []gate.Pin{
-		{Use: use, Policy: "p", Pinned: "m:1@" + scannedDigest},
-		{Use: use, Policy: "p", Obstacle: policy.PinNoDigest, Message: "HSS reports no digest"},
-	}}
-	for pinned, want := range map[bool]string{
-		true:  `image volume "model": m:1@` + scannedDigest,
-		false: `image volume "model": "m:1" is not pinned: HSS reports no digest [policy p]`,
-	} {
-		if diff := cmp.Diff([]string{want}, found.Lines(pinned)); diff != "" {
-			t.Error(diff)
-		}
-	}
-	for range 100 {
-		found.Pins = append(found.Pins, found.Pins[0])
-	}
-	if lines := found.Lines(true); len(lines) != 21 || lines[20] != "and 81 more" {
-		t.Errorf("got %d lines, the last: %s", len(lines), lines[len(lines)-1])
 	}
 }

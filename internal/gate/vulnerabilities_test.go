@@ -60,8 +60,7 @@ func twoFound() []policy.Vulnerability {
 	}
 }
 
-// listing is a gate that knows prod/two and prod/unlisted, each of severity
-// Medium with two vulnerabilities.
+// listing is a gate that knows prod/two and prod/unlisted, each of severity Medium with two vulnerabilities.
 func listing(t *testing.T, all ...*v1alpha1.ImageScanPolicy) (*gate.Gate, *lists) {
 	t.Helper()
 	g, inv := newGate(t, all...)

@@ -14,12 +14,10 @@ import (
 	"github.com/hssgate/hssgate/internal/tracing"
 )
 
-// answer is what is known of one key: the last result, and why the last look-up failed. It does not change once it is
-// cached.
+// answer is what is known of one key: the last result, and why the last look-up failed. It does not change once it is cached.
 type answer[V any] struct {
 	value V
-	// asOf is when HSS was called for it, zero if there is no result, or if the value is known to be outdated; stored is
-	// when it was kept.
+	// asOf is when HSS was called for it, zero if there is no result, or if the value is known to be outdated; stored is when it was kept.
 	asOf, stored time.Time
 	// failed is why the last look-up failed, and until when HSS is not called again.
 	failed *pause
@@ -231,8 +229,7 @@ func (c *cache[K, V]) begin(ctx context.Context, k K, u *lookup[V], free func())
 	}()
 }
 
-// refresh looks a key up in the background, unless that is under way, the background has no slot or HSS must not be
-// called now.
+// refresh looks a key up in the background, unless that is under way, the background has no slot or HSS must not be called now.
 func (c *cache[K, V]) refresh(k K, a *answer[V]) {
 	if a.failed.reason(c.inventory.clock.Now()) != nil {
 		return

@@ -111,8 +111,7 @@ func newCredentials(c config.Credentials) (hss.CredentialSource, error) {
 type ProjectCheck struct {
 	// Project and Region are the configuration's; Region may be empty.
 	Project, Region string
-	// ProjectID is the configured one, that of the credentials, or the one that IAM has for the region; empty if none was
-	// found.
+	// ProjectID is the configured one, that of the credentials, or the one that IAM has for the region; empty if none was found.
 	ProjectID string
 	// Images is how many images HSS lists; -1: it does not say.
 	Images int

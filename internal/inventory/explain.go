@@ -99,8 +99,7 @@ func (i *Inventory) explainQuery(k key, name, digest string) ExplainedQuery {
 
 // ExplainedList is one request to HSS for the vulnerabilities of a scan, and what it answered.
 type ExplainedList struct {
-	// Path and Parameters are those of the request, below /v5/{project_id} and in the form of a URL's query. They are
-	// empty if HSS was not called.
+	// Path and Parameters are those of the request, below /v5/{project_id} and in the form of a URL's query. They are empty if HSS was not called.
 	Path, Parameters string
 	// Counted is how many HSS counts.
 	Counted int

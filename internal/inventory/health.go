@@ -153,8 +153,7 @@ func describe(err error) string {
 // whole does the same at any length.
 func whole(err error) string { return strings.Join(strings.Fields(reasonOf(err)), " ") }
 
-// reasonOf picks the error in the chain that explains most. What HSS itself answered comes before that a further attempt
-// was not sent.
+// reasonOf picks the error in the chain that explains most. What HSS itself answered comes before that a further attempt was not sent.
 func reasonOf(err error) string {
 	own, isOwn := errors.AsType[*failure](err)
 	said := cmp.Or(textOf[*hss.IncompleteListError](err), textOf[*hss.ProjectError](err), textOf[*hss.RefusedError](err), textOf[*hss.Error](err))
@@ -198,8 +197,7 @@ type endpoint struct {
 	breaker *gobreaker.CircuitBreaker[struct{}]
 
 	mu sync.Mutex
-	// lastSuccess is when HSS last answered, lastTook how long that took, and vain when an admission with a known result
-	// last waited in vain.
+	// lastSuccess is when HSS last answered, lastTook how long that took, and vain when an admission with a known result last waited in vain.
 	lastSuccess, vain time.Time
 	lastTook          time.Duration
 	// trouble is what went wrong last.

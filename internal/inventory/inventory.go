@@ -14,7 +14,6 @@ package inventory
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"iter"
@@ -49,8 +48,7 @@ const (
 
 // Lister lists what HSS knows; *hss.Client implements it.
 type Lister interface {
-	// All yields every row, page after page, and ends with the first error. A row that changes meanwhile comes in each
-	// state.
+	// All yields every row, page after page, and ends with the first error. A row that changes meanwhile comes in each state.
 	All(ctx context.Context, r hss.ListRequest) iter.Seq2[hss.Image, error]
 	// Vulnerabilities yields those of one image.
 	Vulnerabilities(ctx context.Context, r hss.VulnerabilityRequest) iter.Seq2[hss.Vulnerability, error]
@@ -58,7 +56,7 @@ type Lister interface {
 
 // Options configure an Inventory.
 type Options struct {
-	// Config holds the registries, the projects and the bounds of the cache.
+	// Config holds the registries, the projects and the bounds of the cache. It must be valid.
 	Config *config.Configuration
 	// Clients are the projects' clients, by the projects' names. A project whose client is no *hss.Client can be neither
 	// synchronised nor scanned on demand.
@@ -102,14 +100,8 @@ type Inventory struct {
 	underWay sync.WaitGroup
 }
 
-// New validates the options and returns an Inventory that has not called HSS yet. Close ends its look-ups.
+// New returns an Inventory that has not called HSS yet. Close ends its look-ups.
 func New(o Options) (*Inventory, error) {
-	if o.Config == nil {
-		return nil, errors.New("inventory needs a configuration")
-	}
-	if err := o.Config.Validate(); err != nil {
-		return nil, fmt.Errorf("invalid configuration: %w", err)
-	}
 	i := &Inventory{
 		cfg: o.Config.Cache, clock: o.Clock, observer: o.Observer, random: o.Random, claims: map[string][]*registry{},
 		errorFor: cmp.Or(o.ErrorFor, errorFor), seed: maphash.MakeSeed(), explained: o.Explained,
@@ -126,7 +118,7 @@ func New(o Options) (*Inventory, error) {
 	if err := i.compile(&o); err != nil {
 		return nil, err
 	}
-	i.records = newCache(i, uint64(i.cfg.MaxBytes), recordsBytes, i.listRecords, i.observer.Asked) //nolint:gosec // Validate refuses negative ones
+	i.records = newCache(i, uint64(i.cfg.MaxBytes), recordsBytes, i.listRecords, i.observer.Asked) //nolint:gosec // config refuses negative ones
 	i.records.replaced = func(was, becomes *answer[[]policy.Record]) {
 		if !becomes.isKnown() || !areSame(was.value, becomes.value) {
 			i.changes.Add(1)
@@ -173,8 +165,7 @@ func (i *Inventory) use(ref *image.Reference) (k key, a *answer[[]policy.Record]
 	return k, a, f, fresh
 }
 
-// recall returns what is cached of a reference: its key, the answer, what that says, and whether it may be used without
-// calling HSS.
+// recall returns what is cached of a reference: its key, the answer, what that says, and whether it may be used without calling HSS.
 func (i *Inventory) recall(ref *image.Reference) (k key, a *answer[[]policy.Record], f policy.Facts, fresh bool) {
 	f.Image = imageOf(ref)
 	k, reason := i.locate(ref)
@@ -189,8 +180,7 @@ func (i *Inventory) recall(ref *image.Reference) (k key, a *answer[[]policy.Reco
 	return k, a, f, fresh
 }
 
-// lookUp returns what HSS says of an image now or, without an answer in time, the last known result, which is a and f, if
-// it is not too old.
+// lookUp returns what HSS says of an image now or, without an answer in time, the last known result, which is a and f, if it is not too old.
 func (i *Inventory) lookUp(ctx context.Context, k key, a *answer[[]policy.Record], f policy.Facts, l lane) (policy.Facts, Outcome) {
 	usable := a.isKnown() && i.clock.Since(f.AsOf) <= time.Duration(i.cfg.MaxStaleness)
 	fresh, err := i.records.obtain(ctx, k.clone(), a, l, usable && f.HasResults() && !isPending(f.Records))

@@ -26,8 +26,7 @@ const (
 
 // Observer counts what happens. Its methods are called concurrently and must neither block nor call the inventory.
 type Observer interface {
-	// Looked is called for each call of Facts, and for each of Known that returned something. The registry is empty if
-	// none claims the image.
+	// Looked is called for each call of Facts, and for each of Known that returned something. The registry is empty if none claims the image.
 	Looked(registry string, outcome Outcome)
 	// Asked is called for each look-up of one image at HSS, with all its pages. ctx has its trace.
 	Asked(ctx context.Context, project string, took time.Duration, err error)
@@ -40,8 +39,7 @@ type Observer interface {
 	Credentials(project, refused string)
 	// Breaker is called for each change of a project's circuit breaker.
 	Breaker(project string, state gobreaker.State)
-	// Synced is called when a whole project was listed, or what changed in it, with how many rows HSS sent, and why the
-	// list is not complete.
+	// Synced is called when a whole project was listed, or what changed in it, with how many rows HSS sent, and why the list is not complete.
 	Synced(project string, full bool, rows int, err error)
 }
 

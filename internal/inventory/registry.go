@@ -117,8 +117,7 @@ func invalidForHSS(k key, ref *image.Reference) string {
 	return ""
 }
 
-// split splits a path by that of the registry's configuration, whose last segment is always {name}. It reports whether
-// the path fits.
+// split splits a path by that of the registry's configuration, whose last segment is always {name}. It reports whether the path fits.
 func (r *registry) split(path string) (namespace, name string, fits bool) {
 	if len(r.Namespaces) == 1 {
 		namespace = r.Namespaces[0] // unless the path has one
@@ -153,8 +152,7 @@ func (k key) spellings() (names []string) {
 // maxVersionFilter is the longest version that HSS filters by, in characters. Tags may have 128.
 const maxVersionFilter = 64
 
-// request is for the rows of one spelling of the name. Filters only make the answer shorter: every row is compared
-// again.
+// request is for the rows of one spelling of the name. Filters only make the answer shorter: every row is compared again.
 func (k key) request(name string) hss.ListRequest {
 	r := hss.ListRequest{EnterpriseProjectID: k.project().EnterpriseProjectID, Namespace: k.namespace, ImageName: name, Limit: hss.MaxLimit}
 	if len(k.version) <= maxVersionFilter {

@@ -22,8 +22,7 @@ const (
 	overlap = 15 * time.Minute
 )
 
-// coverage is the time for which a synchronisation speaks: it began with a complete list, and every change until its
-// end is known.
+// coverage is the time for which a synchronisation speaks: it began with a complete list, and every change until its end is known.
 type coverage struct{ begun, until time.Time }
 
 // syncer keeps the cache up to date by listing a whole project from time to time and what changed in between. From both
@@ -72,7 +71,7 @@ func (s *syncer) run(ctx context.Context) {
 // full lists everything. A list that is not whole says nothing.
 func (s *syncer) full(ctx context.Context) {
 	begun := s.now()
-	list := s.newList(begun, int(s.inventory.cfg.MaxBytes))
+	list := &list{project: s.project, begun: begun, room: int(s.inventory.cfg.MaxBytes), images: map[key]*listedImage{}}
 	err := s.pages(ctx, hss.ListRequest{}, func(page []hss.Image) {
 		list.add(page)
 		s.pollIfDue(ctx)
@@ -105,7 +104,7 @@ func (s *syncer) poll(ctx context.Context) {
 	s.nextPoll = begun.Add(s.inventory.jitter(s.interval))
 	// By this time of day and how long ago the last poll was: the clock may have been set meanwhile.
 	from := begun.Add(-begun.Sub(s.since) - overlap)
-	list := s.newList(begun, math.MaxInt)
+	list := &list{project: s.project, begun: begun, room: math.MaxInt, images: map[key]*listedImage{}}
 	var err error
 	for _, r := range []hss.ListRequest{{StartLatestScanTime: from}, {StartLatestUpdateTime: from}, {StartLatestSyncTime: from}} {
 		if err = s.pages(ctx, r, list.add); err != nil {
@@ -188,10 +187,6 @@ type listedImage struct {
 	records []policy.Record
 	// unclear says that a row cannot be read or came in two states, so that the list does not show what the image is.
 	unclear bool
-}
-
-func (p *project) newList(begun time.Time, room int) *list {
-	return &list{project: p, begun: begun, room: room, images: map[key]*listedImage{}}
 }
 
 // add notes each row for every registry that holds it.

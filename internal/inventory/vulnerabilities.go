@@ -24,8 +24,7 @@ const (
 	maxListedText = 256
 )
 
-// scanKey is the scan of an image, or of one architecture of it. Another scan, and another number of vulnerabilities
-// found by it, make another key.
+// scanKey is the scan of an image, or of one architecture of it. Another scan, and another number of vulnerabilities found by it, make another key.
 type scanKey struct {
 	of        *project
 	request   hss.VulnerabilityRequest

@@ -243,8 +243,7 @@ func TestWithoutTheListTheScanSaysWhy(t *testing.T) {
 	})
 }
 
-// While only the vulnerabilities fail, images are looked up as ever, and HSS
-// isn't asked for vulnerabilities without end.
+// While only the vulnerabilities fail, images are looked up as ever, and HSS isn't asked for vulnerabilities without end.
 func TestVulnerabilitiesThatFailKeepNobodyFromBeingAskedForElse(t *testing.T) {
 	t.Parallel()
 	listing(t, func(t *testing.T, w *world, i *inventory.Inventory) {

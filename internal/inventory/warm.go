@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -15,23 +15,13 @@ import (
 // maxWarming bounds the images that a warm-up looks up at a time.
 const maxWarming = 64
 
-// Progress is called with how many images a warm-up has seen yet, and how many of them are known. It is called by one
-// goroutine at a time and must not block.
-type Progress func(images, known int)
+// Progress counts the images that a warm-up has seen yet, and how many of them are known.
+type Progress struct{ Images, Known atomic.Int64 }
 
 // Warm looks up the images of references, each once, unless they are fresh. Up to half of ctx's time it waits for the
 // first lists of synchronised projects. The error says how many images are not known at the end, and why the first is not.
-func (i *Inventory) Warm(ctx context.Context, refs iter.Seq[image.Reference], p Progress) error {
+func (i *Inventory) Warm(ctx context.Context, refs iter.Seq[image.Reference], p *Progress) error {
 	i.awaitLists(ctx)
-	var mu sync.Mutex
-	images, known := 0, 0
-	count := func(moreImages, moreKnown int) {
-		mu.Lock()
-		defer mu.Unlock()
-		images += moreImages
-		known += moreKnown
-		p(images, known)
-	}
 	var group errgroup.Group
 	group.SetLimit(maxWarming)
 	seen := map[key]struct{}{}
@@ -41,19 +31,20 @@ func (i *Inventory) Warm(ctx context.Context, refs iter.Seq[image.Reference], p 
 			continue
 		}
 		seen[k.clone()] = struct{}{}
-		count(1, 0)
+		p.Images.Add(1)
 		group.Go(func() error {
 			if _, a, _, fresh := i.recall(&ref); !fresh {
 				if _, err := i.records.obtain(ctx, k.clone(), a, warmUp, false); err != nil {
 					return err
 				}
 			}
-			count(0, 1)
+			p.Known.Add(1)
 			return nil
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return fmt.Errorf("%d of %d images could not be looked up ahead of time, the first since %w", images-known, images, err)
+		images := p.Images.Load()
+		return fmt.Errorf("%d of %d images could not be looked up ahead of time, the first since %w", images-p.Known.Load(), images, err)
 	}
 	return nil
 }

@@ -281,8 +281,7 @@ func open(tb testing.TB, client inventory.Lister, o inventory.Options) *inventor
 	return i
 }
 
-// live runs a test in a bubble with an inventory of one project that was
-// started, and waits until nothing is under way any more.
+// live runs a test in a bubble with an inventory of one project that was started, and waits until nothing is under way any more.
 func live(t *testing.T, w *world, test func(t *testing.T, i *inventory.Inventory), change ...func(*config.Configuration)) {
 	t.Helper()
 	clients(t, w, inventory.Options{}, test, change...)

@@ -1,9 +1,7 @@
-// Package scan has HSS scan images that pods need and that it has not scanned, and synchronise the registries of images
-// that it does not know.
+// Package scan has HSS scan images that pods need and that it has not scanned, and synchronise the registries of images that it does not know.
 //
-// HSS's own list says what has been requested: an image that it shows as not scanned is requested, one that waits or is
-// being scanned is not. Replicas share nothing else. Each waits a random time and reads the list again before it requests a
-// scan, so that two rarely request the same one.
+// HSS's own list says what has been requested: an image that it shows as not scanned is requested, one that waits or is being scanned is not.
+// Replicas share nothing else. Each waits a random time and reads the list again before it requests a scan, so that two rarely request the same one.
 package scan
 
 import (
@@ -21,8 +19,7 @@ import (
 const (
 	// patience is how long a review waits for the request of a scan, at most a quarter of its time. It never waits for a scan.
 	patience = 500 * time.Millisecond
-	// maxJitter bounds the random time before a replica requests a scan: far longer than HSS takes to show a request of
-	// another in its list.
+	// maxJitter bounds the random time before a replica requests a scan: far longer than HSS takes to show a request of another in its list.
 	maxJitter = 3 * time.Second
 	// maxImages bounds the images that are remembered, maxRequests those of them that HSS is being asked about at one time.
 	maxImages   = 4096
@@ -130,8 +127,7 @@ func (s *Scans) begin(t inventory.ScanTarget) (*request, string) {
 	return r, r.note
 }
 
-// makeRoom reports whether one more image may be remembered, and forgets those whose time is over. The caller holds the
-// lock.
+// makeRoom reports whether one more image may be remembered, and forgets those whose time is over. The caller holds the lock.
 func (s *Scans) makeRoom(now time.Time) bool {
 	if len(s.images) < maxImages {
 		return true

@@ -36,13 +36,13 @@ type warmUp struct {
 	// references returns the images of a pod that some policy evaluates.
 	references func(ctx context.Context, r gate.Request) []image.Reference
 	// lookUp looks images up, and reports its progress.
-	lookUp func(ctx context.Context, refs iter.Seq[image.Reference], p inventory.Progress) error
+	lookUp func(ctx context.Context, refs iter.Seq[image.Reference], p *inventory.Progress) error
 	// decidable returns why the policies are not known yet, or nil.
 	decidable func() error
 	log       *slog.Logger
 
-	over          atomic.Bool
-	wanted, known atomic.Int64
+	over     atomic.Bool
+	progress inventory.Progress
 }
 
 // ready is a readiness check.
@@ -50,7 +50,7 @@ func (w *warmUp) ready(*http.Request) error {
 	if w.over.Load() {
 		return nil
 	}
-	return fmt.Errorf("warm-up: %d of %d images of running pods are known", w.known.Load(), w.wanted.Load())
+	return fmt.Errorf("warm-up: %d of %d images of running pods are known", w.progress.Known.Load(), w.progress.Images.Load())
 }
 
 // Start warms up. It never fails.
@@ -77,13 +77,11 @@ func (w *warmUp) Start(ctx context.Context) error {
 			listing = fmt.Errorf("list the running pods: %w", err)
 		}
 	}
-	err := w.lookUp(limited, running, func(images, known int) {
-		w.wanted.Store(int64(images))
-		w.known.Store(int64(known))
-	})
-	log := w.log.With("took", time.Since(begun).Round(time.Millisecond).String(), "images", w.wanted.Load())
+	err := w.lookUp(limited, running, &w.progress)
+	images := w.progress.Images.Load()
+	log := w.log.With("took", time.Since(begun).Round(time.Millisecond).String(), "images", images)
 	if err := errors.Join(listing, err); err != nil && ctx.Err() == nil {
-		log.Warn("not warmed up in full: HSS will be asked for the rest when it is needed", "missing", w.wanted.Load()-w.known.Load(), "error", err)
+		log.Warn("not warmed up in full: HSS will be asked for the rest when it is needed", "missing", images-w.progress.Known.Load(), "error", err)
 	} else if err == nil {
 		log.Info("warmed up: all images of running pods are known")
 	}

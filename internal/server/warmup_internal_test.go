@@ -85,10 +85,10 @@ func rehearse(r *running, takes time.Duration) *rehearsal {
 	return h
 }
 
-func (h *rehearsal) lookUp(ctx context.Context, refs iter.Seq[image.Reference], p inventory.Progress) error {
+func (h *rehearsal) lookUp(ctx context.Context, refs iter.Seq[image.Reference], p *inventory.Progress) error {
 	for ref := range refs {
 		if h.seen[ref]++; h.seen[ref] == 1 {
-			p(len(h.seen), 0)
+			p.Images.Add(1)
 		}
 	}
 	for n := range len(h.seen) {
@@ -97,7 +97,7 @@ func (h *rehearsal) lookUp(ctx context.Context, refs iter.Seq[image.Reference], 
 			return fmt.Errorf("%d images are missing: %w", len(h.seen)-n, ctx.Err())
 		case <-time.After(h.takes):
 		}
-		p(len(h.seen), n+1)
+		p.Known.Add(1)
 	}
 	return nil
 }
