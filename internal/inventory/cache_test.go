@@ -373,53 +373,54 @@ func TestOneCallAtATimeTriesWhetherHSSIsWellAgain(t *testing.T) {
 
 func TestAnOutageDelaysNoAdmissionOfAKnownImage(t *testing.T) {
 	t.Parallel()
-	for name, begin := range map[string]func(w *world){
-		"HSS hangs":       func(w *world) { w.slow(time.Hour) },
-		"HSS takes 5 s":   func(w *world) { w.slow(5 * time.Second) },
-		"HSS answers 503": func(w *world) { w.fail(&hss.Error{StatusCode: 503}) },
-	} {
-		for _, n := range []int{50, 3000} {
-			t.Run(fmt.Sprintf("%s, %d images", name, n), func(t *testing.T) {
-				t.Parallel()
-				w := &world{rows: images(n)}
-				live(t, w, func(t *testing.T, i *inventory.Inventory) {
-					for m := range n {
-						within(t, i, time.Minute, ofImage(m))
-					}
-					begin(w)
-					const admissions = 18_000
-					var late atomic.Int64
-					var all sync.WaitGroup
-					for m := range admissions { // for an hour
-						all.Go(func() {
-							got, took := within(t, i, 9*time.Second, ofImage(m*7919%n))
-							if got.State != policy.StateFound {
-								t.Errorf("image %d: %v: %s", m*7919%n, got.State, got.Reason)
-							}
-							if took > time.Second {
-								late.Add(1)
-							}
-						})
-						time.Sleep(time.Hour / admissions)
-					}
-					all.Wait()
-					w.slow(0)
-					w.fail(nil)
-					for use := range 2 { // the first refreshes it
-						time.Sleep(time.Minute)
-						for m := range 20 {
-							if got, _ := within(t, i, 9*time.Second, ofImage(m)); got.State != policy.StateFound || got.Stale && use > 0 {
-								t.Errorf("after the outage, image %d is %v (stale: %v): %s", m, got.State, got.Stale, got.StaleReason)
-							}
-						}
-					}
-					if late.Load()*1000 > admissions {
-						t.Errorf("%d of %d admissions waited over 1 s", late.Load(), admissions)
-					}
-				}, shortStaleness(3*time.Hour))
-			})
-		}
+	type testCase struct {
+		images int
+		begin  func(w *world)
 	}
+	each(t, map[string]testCase{
+		"HSS hangs":              {50, func(w *world) { w.slow(time.Hour) }},
+		"HSS hangs, many images": {3000, func(w *world) { w.slow(time.Hour) }},
+		"HSS takes 5 s":          {3000, func(w *world) { w.slow(5 * time.Second) }},
+		"HSS answers 503":        {50, func(w *world) { w.fail(&hss.Error{StatusCode: 503}) }},
+	}, func(t *testing.T, tt testCase) {
+		n := tt.images
+		w := &world{rows: images(n)}
+		live(t, w, func(t *testing.T, i *inventory.Inventory) {
+			for m := range n {
+				within(t, i, time.Minute, ofImage(m))
+			}
+			tt.begin(w)
+			const admissions = 18_000
+			var late atomic.Int64
+			var all sync.WaitGroup
+			for m := range admissions { // for an hour
+				all.Go(func() {
+					got, took := within(t, i, 9*time.Second, ofImage(m*7919%n))
+					if got.State != policy.StateFound {
+						t.Errorf("image %d: %v: %s", m*7919%n, got.State, got.Reason)
+					}
+					if took > time.Second {
+						late.Add(1)
+					}
+				})
+				time.Sleep(time.Hour / admissions)
+			}
+			all.Wait()
+			w.slow(0)
+			w.fail(nil)
+			for use := range 2 { // the first refreshes it
+				time.Sleep(time.Minute)
+				for m := range 20 {
+					if got, _ := within(t, i, 9*time.Second, ofImage(m)); got.State != policy.StateFound || got.Stale && use > 0 {
+						t.Errorf("after the outage, image %d is %v (stale: %v): %s", m, got.State, got.Stale, got.StaleReason)
+					}
+				}
+			}
+			if late.Load()*1000 > admissions {
+				t.Errorf("%d of %d admissions waited over 1 s", late.Load(), admissions)
+			}
+		}, shortStaleness(3*time.Hour))
+	})
 }
 
 func TestTenThousandPodsOfFiftyImagesCostFiftyLookUps(t *testing.T) {
