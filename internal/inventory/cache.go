@@ -137,9 +137,9 @@ func (c *cache[K, V]) obtain(ctx context.Context, k K, a *answer[V], l lane, fal
 	if !fallback || l == background || l == warmUp {
 		return c.fetch(ctx, k, a, l)
 	}
-	wait := time.Duration(c.inventory.cfg.WaitWhenStale)
+	wait := c.inventory.cfg.WaitWhenStale
 	if err := k.endpoint().unwell(wait); err != nil {
-		c.refresh(k, a)
+		c.refresh(k, a) //nolint:contextcheck // it outlives the caller
 		return nil, err
 	}
 	brief, cancel := context.WithTimeout(ctx, wait)

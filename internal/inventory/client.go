@@ -10,7 +10,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss"
@@ -51,7 +50,7 @@ func newClient(p *config.Project, wrap []Wrap, c hss.Config) (_ *hss.Client, err
 	if c.Credentials, err = newCredentials(p.Credentials); err != nil {
 		return nil, err
 	}
-	c.Endpoint, c.AllowInsecure, c.ProjectID, c.Region, c.AttemptTimeout = p.Endpoint, p.Insecure, p.ProjectID, p.Region, time.Duration(p.RequestTimeout)
+	c.Endpoint, c.AllowInsecure, c.ProjectID, c.Region, c.AttemptTimeout = p.Endpoint, p.Insecure, p.ProjectID, p.Region, p.RequestTimeout
 	c.Budget, c.Failed = newBudget(p), func(ctx context.Context, err error) { attemptOf(ctx).noteRetry(err) }
 	return hss.NewClient(c)
 }

@@ -244,7 +244,7 @@ func against(tb testing.TB, server *hsstest.Server, change ...func(*config.Confi
 	tb.Helper()
 	c := settings(func(c *config.Configuration) {
 		p := &c.Projects[0]
-		p.Region, p.Endpoint, p.ProjectID, p.RequestTimeout = "", server.URL, "p1", config.Duration(time.Minute)
+		p.Region, p.Endpoint, p.ProjectID, p.RequestTimeout = "", server.URL, "p1", time.Minute
 		p.Credentials = credentialFiles(tb, hsstest.DefaultCredential().SecretKey)
 	})
 	for _, f := range change {

@@ -140,7 +140,7 @@ func (i *Inventory) Known(ref image.Reference) (policy.Facts, bool) {
 // Facts returns what HSS knows of an image now. It returns when ctx ends, if not before, and never fails: State says
 // whether a result is available. The records are shared and must not be changed.
 func (i *Inventory) Facts(ctx context.Context, ref image.Reference) policy.Facts {
-	k, a, f, fresh := i.use(&ref)
+	k, a, f, fresh := i.use(&ref) //nolint:contextcheck // what it refreshes outlives the caller
 	if fresh {
 		return f
 	}
@@ -182,7 +182,7 @@ func (i *Inventory) recall(ref *image.Reference) (k key, a *answer[[]policy.Reco
 
 // lookUp returns what HSS says of an image now or, without an answer in time, the last known result, which is a and f, if it is not too old.
 func (i *Inventory) lookUp(ctx context.Context, k key, a *answer[[]policy.Record], f policy.Facts, l lane) (policy.Facts, Outcome) {
-	usable := a.isKnown() && i.clock.Since(f.AsOf) <= time.Duration(i.cfg.MaxStaleness)
+	usable := a.isKnown() && i.clock.Since(f.AsOf) <= i.cfg.MaxStaleness
 	fresh, err := i.records.obtain(ctx, k.clone(), a, l, usable && f.HasResults() && !isPending(f.Records))
 	if err == nil {
 		return i.factsOf(k, fresh, f.Image), Miss
@@ -223,11 +223,11 @@ func imageOf(ref *image.Reference) policy.Image {
 func (i *Inventory) ttl(f *policy.Facts) time.Duration {
 	switch {
 	case f.State == policy.StateNotFound:
-		return time.Duration(i.cfg.NotFoundFor)
+		return i.cfg.NotFoundFor
 	case isPending(f.Records):
-		return min(pendingFor, time.Duration(i.cfg.FreshFor))
+		return min(pendingFor, i.cfg.FreshFor)
 	default:
-		return time.Duration(i.cfg.FreshFor)
+		return i.cfg.FreshFor
 	}
 }
 

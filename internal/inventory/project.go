@@ -107,7 +107,7 @@ func (p *pause) reason(now time.Time) error {
 func (i *Inventory) newProject(c *config.Project, client Lister, o *Options) (*project, error) {
 	p := &project{
 		Project: *c, inventory: i, client: client, slots: make(chan struct{}, cmp.Or(o.MaxConcurrent, maxConcurrent)), lanes: map[lane]*openLane{},
-		timeout: cmp.Or(o.LookupTimeout, max(lookupTimeout, time.Duration(c.RequestTimeout))),
+		timeout: cmp.Or(o.LookupTimeout, max(lookupTimeout, c.RequestTimeout)),
 	}
 	p.images = newEndpoint(p, p.Name, func(to gobreaker.State) { i.observer.Breaker(p.Name, to) })
 	p.lists = newEndpoint(p, p.Name+" (vulnerabilities)", func(gobreaker.State) {})
@@ -118,7 +118,7 @@ func (i *Inventory) newProject(c *config.Project, client Lister, o *Options) (*p
 	case p.hss == nil && (p.SyncInterval > 0 || p.ScanOnDemand.Enabled):
 		return nil, fmt.Errorf("project %q is to be synchronised or scanned on demand, and its client %T offers neither", p.Name, client)
 	case p.SyncInterval > 0:
-		p.syncer = &syncer{project: p, interval: time.Duration(p.SyncInterval)}
+		p.syncer = &syncer{project: p}
 	}
 	return p, nil
 }

@@ -31,7 +31,6 @@ type coverage struct{ begun, until time.Time }
 type syncer struct {
 	*project
 
-	interval           time.Duration
 	begun              time.Time // of the last complete list; zero: there is none
 	since              time.Time // up to when changes were listed
 	nextFull, nextPoll time.Time
@@ -57,7 +56,7 @@ func (s *syncer) run(ctx context.Context) {
 			return nil
 		})
 		if err != nil {
-			s.nextFull = s.now().Add(s.interval)
+			s.nextFull = s.now().Add(s.SyncInterval)
 			s.inventory.observer.Synced(s.Name, false, 0, err)
 		}
 		next := s.nextFull
@@ -77,7 +76,7 @@ func (s *syncer) full(ctx context.Context) {
 		s.pollIfDue(ctx)
 	})
 	if err = cmp.Or(err, list.anonymous); err != nil {
-		s.nextFull = s.now().Add(s.inventory.jitter(min(s.interval<<min(s.failed, 10), fullInterval)))
+		s.nextFull = s.now().Add(s.inventory.jitter(min(s.SyncInterval<<min(s.failed, 10), fullInterval)))
 		s.failed++
 		if ctx.Err() == nil {
 			s.inventory.observer.Synced(s.Name, true, list.rows, err)
@@ -101,7 +100,7 @@ func (s *syncer) pollIfDue(ctx context.Context) {
 // that were seen before it failed are applied, but only a whole poll confirms anything.
 func (s *syncer) poll(ctx context.Context) {
 	begun := s.now()
-	s.nextPoll = begun.Add(s.inventory.jitter(s.interval))
+	s.nextPoll = begun.Add(s.inventory.jitter(s.SyncInterval))
 	// By this time of day and how long ago the last poll was: the clock may have been set meanwhile.
 	from := begun.Add(-begun.Sub(s.since) - overlap)
 	list := &list{project: s.project, begun: begun, room: math.MaxInt, images: map[key]*listedImage{}}

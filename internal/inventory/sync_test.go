@@ -133,7 +133,7 @@ func TestARowThatWasNotFoundAndShowsUpIsAskedForAtOnce(t *testing.T) {
 		if got := i.Facts(t.Context(), reference(t, ofImage(3))); got.State != policy.StateFound {
 			t.Errorf("got %+v", got)
 		}
-	}, synchronised, func(c *config.Configuration) { c.Cache.NotFoundFor = config.Duration(time.Hour) })
+	}, synchronised, func(c *config.Configuration) { c.Cache.NotFoundFor = time.Hour })
 }
 
 func TestAListThatIsCutChangesNothing(t *testing.T) {

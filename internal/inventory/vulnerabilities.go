@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/image"
@@ -210,9 +209,9 @@ func (i *Inventory) withVulnerabilities(
 func (i *Inventory) vulnerabilitiesOf(ctx context.Context, k scanKey, needed bool, l lane) (*answer[vulnerabilities], Outcome, error) {
 	a := i.lists.get(k)
 	age := i.clock.Since(a.asOf)
-	usable := a.isKnown() && age <= time.Duration(i.cfg.MaxStaleness)
+	usable := a.isKnown() && age <= i.cfg.MaxStaleness
 	switch {
-	case a.isKnown() && age < time.Duration(i.cfg.FreshFor):
+	case a.isKnown() && age < i.cfg.FreshFor:
 		return a, Hit, nil
 	case usable && !needed:
 		i.lists.refresh(k, a)

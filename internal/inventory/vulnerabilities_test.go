@@ -155,7 +155,7 @@ func TestAnotherScanHasItsVulnerabilitiesAskedForAgain(t *testing.T) {
 			time.Sleep(61 * time.Second)
 			wantFound(t, detailed(t, i, time.Second, true), read()[1:])
 			wantCalls(t, len(w.lists()), 2)
-		}, func(c *config.Configuration) { c.Cache.FreshFor = config.Duration(5 * time.Minute) })
+		}, func(c *config.Configuration) { c.Cache.FreshFor = 5 * time.Minute })
 	})
 }
 

@@ -307,11 +307,11 @@ func clients(t *testing.T, client inventory.Lister, o inventory.Options, test fu
 }
 
 // synchronised switches the synchronisation on.
-func synchronised(c *config.Configuration) { c.Projects[0].SyncInterval = config.Duration(time.Minute) }
+func synchronised(c *config.Configuration) { c.Projects[0].SyncInterval = time.Minute }
 
 // shortStaleness bounds the age of what is used while HSS is down.
 func shortStaleness(d time.Duration) func(*config.Configuration) {
-	return func(c *config.Configuration) { c.Cache.MaxStaleness = config.Duration(d) }
+	return func(c *config.Configuration) { c.Cache.MaxStaleness = d }
 }
 
 // each runs a test for each case, in parallel.
@@ -385,21 +385,21 @@ type notes struct {
 	full, changes error
 }
 
-func (n *notes) Looked(registry string, o inventory.Outcome) { n.add("looked %s %s", registry, o) }
-func (n *notes) Listed(project string, o inventory.Outcome)  { n.add("listed %s %s", project, o) }
-func (n *notes) Credentials(project, refused string)         { n.add("credentials %s %s", project, refused) }
-func (n *notes) Breaker(project string, s gobreaker.State)   { n.add("breaker %s %s", project, s) }
+func (n *notes) Looked(registry string, o inventory.Outcome) { n.addf("looked %s %s", registry, o) }
+func (n *notes) Listed(project string, o inventory.Outcome)  { n.addf("listed %s %s", project, o) }
+func (n *notes) Credentials(project, refused string)         { n.addf("credentials %s %s", project, refused) }
+func (n *notes) Breaker(project string, s gobreaker.State)   { n.addf("breaker %s %s", project, s) }
 
 func (n *notes) Asked(_ context.Context, project string, took time.Duration, err error) {
-	n.add("asked %s %s failed=%t", project, took, err != nil)
+	n.addf("asked %s %s failed=%t", project, took, err != nil)
 }
 
 func (n *notes) AskedVulnerabilities(_ context.Context, project string, took time.Duration, err error) {
-	n.add("asked vulnerabilities %s %s failed=%t", project, took, err != nil)
+	n.addf("asked vulnerabilities %s %s failed=%t", project, took, err != nil)
 }
 
 func (n *notes) Synced(project string, full bool, rows int, err error) {
-	n.add("synced %s full=%t rows=%d failed=%t", project, full, rows, err != nil)
+	n.addf("synced %s full=%t rows=%d failed=%t", project, full, rows, err != nil)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if full {
@@ -422,7 +422,7 @@ func (n *notes) only(kind string) []string {
 	return slices.DeleteFunc(slices.Clone(n.seen), func(s string) bool { return !strings.HasPrefix(s, kind+" ") })
 }
 
-func (n *notes) add(format string, args ...any) {
+func (n *notes) addf(format string, args ...any) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.seen = append(n.seen, fmt.Sprintf(format, args...))
