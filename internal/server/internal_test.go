@@ -21,6 +21,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sony/gobreaker/v2"
 	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -176,7 +177,7 @@ func TestWhatTheInventoryTellsIsCountedAndLogged(t *testing.T) {
 	m.Asked(t.Context(), "bj4", time.Second, errors.New("down"))
 	m.Listed("bj4", inventory.Stale)
 	m.AskedVulnerabilities(t.Context(), "bj4", time.Second, nil)
-	for _, state := range []inventory.BreakerState{inventory.BreakerOpen, inventory.BreakerHalfOpen, inventory.BreakerClosed} {
+	for _, state := range []gobreaker.State{gobreaker.StateOpen, gobreaker.StateHalfOpen, gobreaker.StateClosed} {
 		m.Breaker("bj4", state)
 	}
 	m.Synced("bj4", true, 7, nil)
@@ -215,9 +216,9 @@ func TestTheStateOfAReplicaIsMeasured(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	registerMetrics(registry, "v1.2.3", newIssuer(t).GetCertificate, func() []*policy.Policy { return []*policy.Policy{compiled} })
 	registry.MustRegister(inventoryMetrics(func() inventory.Stats {
-		return inventory.Stats{Images: 5, NotFound: 2, Bytes: 1500, Lists: 4, ListBytes: 900, Projects: []inventory.ProjectStats{
-			{Name: "bj4", Breaker: inventory.BreakerOpen, UnderWay: 3, Waiting: 4, LastSuccess: time.Unix(100, 5e8), PausedUntil: time.Unix(200, 0), SyncedUntil: time.Unix(300, 0)},
-			{Name: "idle", Breaker: inventory.BreakerClosed},
+		return inventory.Stats{Images: 5, NotFound: 2, Bytes: 1500, ListBytes: 900, Projects: []inventory.ProjectStats{
+			{Name: "bj4", Breaker: gobreaker.StateOpen, UnderWay: 3, Waiting: 4, LastSuccess: time.Unix(100, 5e8), PausedUntil: time.Unix(200, 0), SyncedUntil: time.Unix(300, 0)},
+			{Name: "idle", Breaker: gobreaker.StateClosed},
 		}}
 	}))
 	want := []string{
