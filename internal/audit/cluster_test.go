@@ -93,11 +93,11 @@ func newCluster(t *testing.T, kinds ...schema.GroupVersionKind) *cluster {
 		WithInterceptorFuncs(interceptor.Funcs{
 			List: c.list,
 			Create: func(ctx context.Context, w client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-				c.note("create %T %s/%s", o, o.GetNamespace(), o.GetName())
+				c.notef("create %T %s/%s", o, o.GetNamespace(), o.GetName())
 				return w.Create(ctx, o, opts...)
 			},
 			Delete: func(ctx context.Context, w client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
-				c.note("delete %T %s/%s", o, o.GetNamespace(), o.GetName())
+				c.notef("delete %T %s/%s", o, o.GetNamespace(), o.GetName())
 				return w.Delete(ctx, o, opts...)
 			},
 			Apply: c.apply,
@@ -216,8 +216,8 @@ func (c *cluster) events(t *testing.T) []string {
 	return events
 }
 
-// note records a write.
-func (c *cluster) note(format string, args ...any) {
+// notef records a write.
+func (c *cluster) notef(format string, args ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.writes = append(c.writes, fmt.Sprintf(format, args...))
@@ -259,7 +259,7 @@ func (c *cluster) apply(ctx context.Context, w client.WithWatch, o runtime.Apply
 	if err := c.fail("apply", what); err != nil {
 		return err
 	}
-	c.note("apply %s", what)
+	c.notef("apply %s", what)
 	return w.Apply(ctx, o, opts...)
 }
 

@@ -80,7 +80,7 @@ func (a *Auditor) writeEvent(ctx context.Context, e *corev1ac.EventApplyConfigur
 		period          time.Time
 	}
 	name := *e.Namespace + "/" + *e.Name
-	shift := time.Duration(maphash.String(a.seed, name) % uint64(eventRenewal)) //nolint:gosec // less than eventRenewal
+	shift := time.Duration(maphash.String(a.seed, name) % uint64(eventRenewal))
 	hash := maphash.Comparable(a.seed, text{*e.Reason, *e.Message, e.LastTimestamp.UTC().Add(shift).Truncate(eventRenewal)})
 	if a.written[name] == hash || limiter.Wait(ctx) != nil {
 		return

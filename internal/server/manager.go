@@ -2,7 +2,6 @@ package server
 
 import (
 	"fmt"
-	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -64,7 +63,7 @@ func (g *Server) newAudit(known *inventory.Inventory) audit.Options {
 	decider.Patient = true
 	return audit.Options{
 		Decide: decider.Decide, Live: g.manager.GetAPIReader(), Client: g.manager.GetClient(), Policies: g.rules.Policies, ExemptNamespaces: g.exemptNamespaces(),
-		Interval: time.Duration(g.Config.Audit.Interval), Reports: audit.Reports(g.Config.Audit.Reports), Ready: g.rules.Ready,
+		Interval: g.Config.Audit.Interval, Reports: audit.Reports(g.Config.Audit.Reports), Ready: g.rules.Ready,
 		Metrics: audit.NewMetrics(metrics.Registry), Clock: clock.RealClock{}, Log: g.Log.With("component", "audit"),
 		State: func() audit.State {
 			return audit.State{

@@ -87,7 +87,7 @@ func (g *Server) leadOnce(ctx context.Context) error {
 	}()
 	select {
 	case leading := <-elected:
-		g.lead(leading)
+		g.lead(leading) //nolint:contextcheck // it ends with ctx, or the election
 	case <-ended:
 	}
 	<-ended

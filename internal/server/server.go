@@ -265,6 +265,6 @@ func (g *Server) exemptNamespaces() []string {
 	return exempt
 }
 
-func (g *Server) maxLifetime() time.Duration { return time.Duration(g.Config.MaxExceptionLifetime) }
+func (g *Server) maxLifetime() time.Duration { return g.Config.MaxExceptionLifetime }
 
 func (g *Server) version() string { return strings.TrimPrefix(g.UserAgent, "hssgate/") }
