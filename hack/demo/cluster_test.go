@@ -30,13 +30,9 @@ import (
 // `make demo CLUSTER=1`.
 func TestCluster(t *testing.T) {
 	set, err := loadSamples(t.Context(), "config/samples")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	got, err := set.results(t.Context(), func(*inventory.Inventory) sender { return set.newCluster(t).send })
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	table, unexpected := show(got)
 	if _, err := os.Stdout.WriteString(table); err != nil || unexpected != nil {
 		t.Error(unexpected, err)
@@ -93,17 +89,13 @@ func (s *sampleSet) newCluster(t *testing.T) *cluster {
 	access := rest.CopyConfig(environment.Config)
 	access.WarningHandler = c
 	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
+	must(t, v1alpha1.AddToScheme(scheme))
 	var err error
 	if c.client, err = client.New(access, client.Options{Scheme: scheme}); err != nil {
 		t.Fatal(err)
 	}
 	configuration, err := readObjects([]byte(strings.ReplaceAll(webhooks, "ADDRESS", s.config.Webhook.BindAddress)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, o := range append(s.setup, client.Object(configuration[0])) {
 		if err := c.client.Create(t.Context(), o); err != nil {
 			t.Fatalf("create %s: %v", o.GetName(), err)

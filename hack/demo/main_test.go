@@ -23,6 +23,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// must ends a test that can't go on.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // demo runs the demo and returns what it prints.
 func demo(t *testing.T, args ...string) (stdout string, err error) {
 	t.Helper()
@@ -35,13 +43,9 @@ func demo(t *testing.T, args ...string) (stdout string, err error) {
 func resultsOf(t *testing.T, folder string) []result {
 	t.Helper()
 	set, err := loadSamples(t.Context(), folder)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	results, err := set.results(t.Context(), set.newWebhook)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return results
 }
 
@@ -56,9 +60,7 @@ func replace(old, with string) edit {
 func edited(t *testing.T, pattern string, change edit) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, samples.Files()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.CopyFS(dir, samples.Files()))
 	paths, err := filepath.Glob(filepath.Join(dir, pattern))
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no file is %s: %v", pattern, err)
@@ -71,18 +73,14 @@ func edited(t *testing.T, pattern string, change edit) string {
 		if err == nil && change != nil {
 			err = os.WriteFile(path, []byte(change(string(data))), 0o600)
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 	}
 	return dir
 }
 
 func TestTheDocsShowTheOutput(t *testing.T) {
 	page, err := os.ReadFile("docs/demo.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	_, want, _ := strings.Cut(string(page), "<!-- demo -->\n```\n")
 	want, _, _ = strings.Cut(want, "```\n")
 	got, err := demo(t)
@@ -159,19 +157,14 @@ func TestABadFolderIsAnError(t *testing.T) {
 		change edit
 		want   string
 	}{
-		"no inventory":                {"inventory.yaml", nil, "inventory.yaml"},
-		"no policies":                 {"policies/*", nil, "policies: "},
-		"no manifests":                {"manifests/*", nil, "manifests/*.yaml"},
-		"namespaces only":             {"manifests/[1-9]*", nil, "has an image"},
-		"an expression that is bad":   {"policies/production.yaml", replace("image.registryType", "image."), "expression"},
-		"an unknown field of a row":   {"inventory.yaml", replace("image_name: clean", "image_title: clean"), "image_title"},
-		"a configuration that is bad": {"config.yaml", replace("hosts:", "hoster:"), "hoster"},
-		"no policy among policies":    {"policies/dev-audit.yaml", replace("ImageScanPolicy", "Pod"), "policies/dev-audit.yaml:"},
-		"a manifest without verdict":  {clean, replace("demo.hssgate.io/verdict: Admitted", "some: thing"), "manifests/10-clean.yaml: Pod \"clean\": annotation demo.hssgate.io/verdict must be Admitted, Denied or Warned, not \"\""},
-		"a manifest without name":     {clean, replace("  name: clean\n", ""), "metadata.name must be given"},
-		"a kind without images":       {clean, replace("kind: Pod\n", "kind: Secret\n"), "kind Secret has no images"},
-		"no YAML":                     {clean, func(string) string { return "a: [" }, "manifests/10-clean.yaml: document 1"},
-		"containers that are text":    {clean, replace("spec:\n  containers:", "spec:\n  containers: none\n  other:"), "read its images"},
+		"no inventory":               {"inventory.yaml", nil, "inventory.yaml"},
+		"no policies":                {"policies/*", nil, "policies: "},
+		"namespaces only":            {"manifests/[1-9]*", nil, "has an image"},
+		"a manifest without verdict": {clean, replace("demo.hssgate.io/verdict: Admitted", "some: thing"), "manifests/10-clean.yaml: Pod \"clean\": annotation demo.hssgate.io/verdict must be Admitted, Denied or Warned, not \"\""},
+		"a manifest without name":    {clean, replace("  name: clean\n", ""), "metadata.name must be given"},
+		"a kind without images":      {clean, replace("kind: Pod\n", "kind: Secret\n"), "kind Secret has no images"},
+		"no YAML":                    {clean, func(string) string { return "a: [" }, "manifests/10-clean.yaml: document 1"},
+		"containers that are text":   {clean, replace("spec:\n  containers:", "spec:\n  containers: none\n  other:"), "read its images"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

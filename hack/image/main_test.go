@@ -35,15 +35,11 @@ func TestTheImageIsThatOfTheDockerfile(t *testing.T) {
 	t.Parallel()
 	bin := newPrograms(t)
 	output := filepath.Join(t.TempDir(), "image")
-	if err := run([]string{"-f", "../../Dockerfile", "-bin", bin, "-platform", "linux/amd64,linux/arm64", "-o", output}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, run([]string{"-f", "../../Dockerfile", "-bin", bin, "-platform", "linux/amd64,linux/arm64", "-o", output}))
 	for _, architecture := range []string{"amd64", "arm64"} {
 		image := imageOf(t, output, architecture)
 		config, err := image.ConfigFile()
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		want := v1.Config{
 			User: "65532:65532", Entrypoint: []string{"/hssgate"},
 			Labels: map[string]string{
@@ -75,18 +71,12 @@ func TestTheSameFilesGiveTheSameDigest(t *testing.T) {
 	t.Parallel()
 	first, second := filepath.Join(t.TempDir(), "image"), filepath.Join(t.TempDir(), "image")
 	for _, output := range []string{first, second} {
-		if err := run([]string{"-f", "hss-simulator.Dockerfile", "-bin", newPrograms(t), "-o", output}); err != nil {
-			t.Fatal(err)
-		}
+		must(t, run([]string{"-f", "hss-simulator.Dockerfile", "-bin", newPrograms(t), "-o", output}))
 	}
 	index, err := os.ReadFile(filepath.Join(first, "index.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	again, err := os.ReadFile(filepath.Join(second, "index.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if diff := cmp.Diff(string(index), string(again)); diff != "" {
 		t.Error(diff)
 	}
@@ -100,21 +90,13 @@ func TestPush(t *testing.T) {
 	write(t, filepath.Join(folder, "Dockerfile"), "FROM scratch\nCOPY motd /etc/\nENV A=1\nUSER 1:1\nENTRYPOINT [\"/a\"]\nCMD [\"b\"]\n")
 	write(t, filepath.Join(folder, "motd"), "hello")
 	reference := strings.TrimPrefix(server.URL, "http://") + "/team/app:v1"
-	if err := run([]string{"-f", filepath.Join(folder, "Dockerfile"), "-push", reference, folder}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, run([]string{"-f", filepath.Join(folder, "Dockerfile"), "-push", reference, folder}))
 	parsed, err := name.ParseReference(reference)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	image, err := remote.Image(parsed)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	config, err := image.ConfigFile()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	want := v1.Config{User: "1:1", Entrypoint: []string{"/a"}, Cmd: []string{"b"}, Env: []string{"A=1"}}
 	if diff := cmp.Diff(want, config.Config, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("config (-want +got):\n%s", diff)
@@ -158,33 +140,31 @@ func newPrograms(t *testing.T) string {
 	return filepath.Join(folder, "{os}-{arch}")
 }
 
+// must ends a test that can't go on.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func write(t *testing.T, file, content string) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, []byte(content), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.MkdirAll(filepath.Dir(file), 0o755))
+	must(t, os.WriteFile(file, []byte(content), 0o755))
 }
 
 // imageOf returns the image of an architecture in a layout.
 func imageOf(t *testing.T, folder, architecture string) v1.Image {
 	t.Helper()
 	index, err := layout.ImageIndexFromPath(folder)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	manifest, err := index.IndexManifest()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, entry := range manifest.Manifests {
 		if entry.Platform != nil && entry.Platform.Architecture == architecture {
 			image, err := index.Image(entry.Digest)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			return image
 		}
 	}
@@ -198,27 +178,19 @@ func filesOf(t *testing.T, image v1.Image) (string, map[string]string) {
 	var list strings.Builder
 	contents := map[string]string{}
 	layers, err := image.Layers()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, layer := range layers {
 		content, err := layer.Uncompressed()
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		defer content.Close()
 		for files := tar.NewReader(content); ; {
 			header, err := files.Next()
 			if errors.Is(err, io.EOF) {
 				break
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			data, err := io.ReadAll(files)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			contents[header.Name] = string(data)
 			fmt.Fprintf(&list, "%s %d %s\n", header.FileInfo().Mode(), header.Uid, header.Name)
 		}

@@ -108,9 +108,7 @@ func startServer(tb testing.TB, name string) chan *connection {
 	if _, err := process.StdinPipe(); err != nil { // it closes with this process
 		tb.Fatal(err)
 	}
-	if err := process.Start(); err != nil {
-		tb.Fatal(err)
-	}
+	must(tb, process.Start())
 	ended := make(chan struct{})
 	go func() {
 		_ = process.Wait()
@@ -124,6 +122,14 @@ func startServer(tb testing.TB, name string) chan *connection {
 		idle <- c
 	}
 	return idle
+}
+
+// must ends a test that can't go on.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // dial connects to a server once it listens.
@@ -185,13 +191,9 @@ func (c *connection) exchange() error {
 func newRequests(tb testing.TB, address string) (requests []request) {
 	tb.Helper()
 	data, err := os.ReadFile("testdata/pod.yaml")
-	if err != nil {
-		tb.Fatal(err)
-	}
+	must(tb, err)
 	pod := &corev1.Pod{}
-	if err := yaml.UnmarshalStrict(data, pod); err != nil {
-		tb.Fatal(err)
-	}
+	must(tb, yaml.UnmarshalStrict(data, pod))
 	for n := range distinctReviews {
 		uid := fmt.Sprintf("0f5f4a2e-4c2b-4d7e-9a3b-%012d", n)
 		body := newReview(tb, pod, n, types.UID(uid))
@@ -212,9 +214,7 @@ func newReview(tb testing.TB, pod *corev1.Pod, n int, uid types.UID) []byte {
 		pod.Spec.Containers[i].Image = imageName((3*n + i) % knownImages)
 	}
 	object, err := json.Marshal(pod)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	must(tb, err)
 	kind := metav1.GroupVersionKind{Version: "v1", Kind: "Pod"}
 	resource := metav1.GroupVersionResource{Version: "v1", Resource: "pods"}
 	body, err := json.Marshal(admissionv1.AdmissionReview{
@@ -232,8 +232,6 @@ func newReview(tb testing.TB, pod *corev1.Pod, n int, uid types.UID) []byte {
 			Options: apiruntime.RawExtension{Raw: []byte(`{"kind":"CreateOptions","apiVersion":"meta.k8s.io/v1"}`)},
 		},
 	})
-	if err != nil {
-		tb.Fatal(err)
-	}
+	must(tb, err)
 	return body
 }

@@ -19,12 +19,12 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+	"sigs.k8s.io/yaml"
 
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss/hsstest"
@@ -71,9 +71,7 @@ func TestServer(t *testing.T) {
 	ctrl.SetLogger(logr.Discard())
 	log.SetOutput(io.Discard) // net/http's
 	issuer, err := certificate.NewSelfSigned(clock.RealClock{}, "localhost", "127.0.0.1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(0)
@@ -85,17 +83,11 @@ func TestServer(t *testing.T) {
 
 func serveTyped(t *testing.T, address string, issuer *certificate.Issuer) error {
 	host, portText, err := net.SplitHostPort(address)
-	if err != nil {
-		return err
-	}
+	must(t, err)
 	port, err := strconv.Atoi(portText)
-	if err != nil {
-		return err
-	}
+	must(t, err)
 	scheme := runtime.NewScheme()
-	if err := corev1.AddToScheme(scheme); err != nil {
-		return err
-	}
+	must(t, corev1.AddToScheme(scheme))
 	s := ctrlwebhook.NewServer(ctrlwebhook.Options{Host: host, Port: port, TLSOpts: []func(*tls.Config){func(c *tls.Config) {
 		c.MinVersion, c.NextProtos, c.GetCertificate = tls.VersionTLS13, []string{"http/1.1"}, issuer.GetCertificate
 	}}})
@@ -127,9 +119,7 @@ func serveDecode(t *testing.T, address string, issuer *certificate.Issuer) error
 		_, _ = fmt.Fprintf(w, `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","response":{"uid":%q,"allowed":true}}`, review.Request.UID)
 	}
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
-	if err != nil {
-		return err
-	}
+	must(t, err)
 	s := &http.Server{Handler: http.HandlerFunc(decode)}
 	return s.Serve(tls.NewListener(listener, &tls.Config{
 		MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}, GetCertificate: issuer.GetCertificate,
@@ -149,23 +139,15 @@ projects:
 registries:
 - {name: main, hosts: [%s], project: main}
 `, hss.URL, registryHost))
-	if err != nil {
-		return err
-	}
+	must(t, err)
 	clients, err := inventory.NewClients(c, "hssgate-bench")
-	if err != nil {
-		return err
-	}
+	must(t, err)
 	known, err := inventory.New(inventory.Options{Config: c, Clients: clients})
-	if err != nil {
-		return err
-	}
+	must(t, err)
 	defer known.Close()
 	for i := range knownImages {
 		ref, err := image.Parse(imageName(i))
-		if err != nil {
-			return err
-		}
+		must(t, err)
 		if f := known.Facts(t.Context(), ref); f.State != policy.StateFound {
 			return fmt.Errorf("look up %s: %s", imageName(i), f.Reason)
 		}
@@ -174,9 +156,7 @@ registries:
 		Decider: newGate(t, known), Metrics: webhook.NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
 	})
 	s, err := server.NewWebhookServer(t.Context(), address, issuer.GetCertificate, handler, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return err
-	}
+	must(t, err)
 	return s.Start(t.Context())
 }
 
@@ -199,24 +179,18 @@ func cleanRows() []hsstest.Image {
 func newGate(tb testing.TB, known gate.Facts) *gate.Gate {
 	tb.Helper()
 	labels := map[string]string{"kubernetes.io/metadata.name": "prod", "env": "prod"}
-	spec := v1alpha1.ImageScanPolicySpec{
-		Enforcement: v1alpha1.EnforcementDeny,
-		Match:       v1alpha1.Match{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}}},
-		Require: v1alpha1.Requirements{
-			SeverityLevel:   &v1alpha1.SeverityRequirement{Max: v1alpha1.SeverityMedium},
-			Vulnerabilities: &v1alpha1.VulnerabilityRequirement{Max: 0},
-			MaliciousFiles:  &v1alpha1.CountRequirement{Max: 0},
-			UnsafeSettings:  &v1alpha1.CountRequirement{Max: 10},
-			ScanStatus:      &v1alpha1.ScanStatusRequirement{In: []v1alpha1.ScanStatus{v1alpha1.ScanStatusSuccess}},
-			ScanAge:         &v1alpha1.ScanAgeRequirement{Max: metav1.Duration{Duration: 168 * time.Hour}},
-		},
-	}
 	var all []*policy.Policy
 	for i := range 10 {
-		compiled, err := policy.Compile(&v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("policy-%d", i)}, Spec: spec})
-		if err != nil {
-			tb.Fatal(err)
-		}
+		p := &v1alpha1.ImageScanPolicy{}
+		must(tb, yaml.UnmarshalStrict(fmt.Appendf(nil, `
+metadata: {name: policy-%d}
+spec:
+  enforcement: Deny
+  match: {namespaceSelector: {matchLabels: {env: prod}}}
+  require: {severityLevel: {max: Medium}, vulnerabilities: {max: 0}, maliciousFiles: {max: 0}, unsafeSettings: {max: 10}, scanStatus: {in: [success]}, scanAge: {max: 168h}}
+`, i), p))
+		compiled, err := policy.Compile(p)
+		must(tb, err)
 		all = append(all, compiled)
 	}
 	return &gate.Gate{

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // testFlood connects from a pod to all ports of both replicas, more often than
@@ -65,10 +64,7 @@ func (c *cluster) startAttacker(t *testing.T) string {
 	c.newNamespace(t, evil)
 	pod := newPod("attacker", goodImage)
 	pod.Spec.Containers[0].Args = []string{"sleep", "987655"}
-	if _, err := c.client.CoreV1().Pods(evil).Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	c.awaitPod(t, evil, pod.Name)
+	c.startPod(t, evil, pod)
 	pid := strings.TrimSpace(c.exec(t, "pgrep", "-f", "^/bin/busybox sleep 987655"))
 	return filepath.Join(filepath.Dir(filepath.Dir(c.netns)), "root", "proc", pid, "ns", "net")
 }

@@ -65,9 +65,7 @@ func (c *cluster) asItself(t *testing.T) kubernetes.Interface {
 	config := rest.AnonymousClientConfig(c.config)
 	config.BearerToken = c.exec(t, "cat", "/proc/"+c.process(t, c.replicas(t)[0])+"/root/var/run/secrets/kubernetes.io/serviceaccount/token")
 	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return client
 }
 
@@ -83,9 +81,7 @@ func testAllow(t *testing.T, c *cluster) {
 	c.deploy(t, helm4, "enforce", "--set", "rbac.exceptionEditor=true")
 	c.kubectl(t, "-n", shop, "create", "rolebinding", "alice", "--clusterrole="+release+"-exception-editor", "--user=alice")
 	plugin := filepath.Join(c.bin, "kubectl-hssgate")
-	if err := os.Symlink("hssgate", plugin); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Symlink("hssgate", plugin))
 	allow := func(user string) (string, error) {
 		out, err := c.command(t.Context(), "exec", "sh", "-c", `PATH=$0:$PATH exec kubectl hssgate "$@"`, c.bin,
 			"allow", badImage, "-n", shop, "--for", "2h", "--reason", "INC-7: the shop is down", "--as", user).CombinedOutput()
@@ -99,16 +95,16 @@ func testAllow(t *testing.T, c *cluster) {
 		t.Error(err)
 	}
 
-	c.createDeployment(t, "allowed", badImage, 2, nil)
+	c.createDeployment(t, "allowed", badImage, 2)
 	c.awaitRefusal(t, "ReplicaSet", "allowed")
 	if out, err := allow("alice"); err != nil {
 		t.Fatalf("with the role: %v\n%s", err, out)
 	}
 	eventually(t, func() error { return c.review(t.Context(), badImage) })
 	c.exec(t, "sh", "-c", emergencyCommand(t, "Bring the pods back"))
-	c.awaitDeployment(t, shop, "allowed")
+	c.awaitDeployment(t, "allowed")
 	c.newNamespace(t, evil)
-	if _, err := c.client.CoreV1().Pods(evil).Create(t.Context(), newPod("elsewhere", badImage), metav1.CreateOptions{}); !isDenial(err) {
+	if err := c.createPod(t.Context(), evil, newPod("elsewhere", badImage)); !isDenial(err) {
 		t.Errorf("in another namespace: got %v, want a denial", err)
 	}
 

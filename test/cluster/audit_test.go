@@ -15,8 +15,8 @@ func testAudit(t *testing.T, c *cluster) {
 	c.deploy(t, helm4, "audit", "--set", "config.audit.interval=15s", "--set", "config.cache.freshFor=1s")
 	turns := c.newImage(t, "turns")
 	c.hss.know(t, turns)
-	c.createDeployment(t, "turns", "swr.cn-north-4.myhuaweicloud.com/prod/turns:1", 2, nil)
-	c.awaitDeployment(t, shop, "turns")
+	c.createDeployment(t, "turns", "swr.cn-north-4.myhuaweicloud.com/prod/turns:1", 2)
+	c.awaitDeployment(t, "turns")
 	policy := []string{"get", "imagescanpolicy", release + "-default", "-o", "jsonpath={.status.lastAudit.evaluated} {.status.lastAudit.violations} {.status.lastAudit.firstViolations[*].name}"}
 	c.awaitOutput(t, "2 0 ", policy...)
 

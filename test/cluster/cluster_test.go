@@ -57,17 +57,13 @@ func newCluster(t *testing.T) *cluster {
 	run(t, build)
 	licenses := exec.CommandContext(t.Context(), "hack/licenses.sh", "./cmd/hssgate", "./cmd/hss-simulator")
 	licenses.Dir = root
-	if err := os.WriteFile(filepath.Join(bin, "LICENSES.txt"), []byte(run(t, licenses)), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(filepath.Join(bin, "LICENSES.txt"), []byte(run(t, licenses)), 0o644))
 
 	c := &cluster{node: startNode(t), bin: bin, version: fmt.Sprintf("0.0.0-test.%d", time.Now().Unix())}
 	c.connect(t)
 	c.uninstall(t) // on a node that was kept, hssgate doesn't trust the simulator's new certificate
 	log, err := os.Stat(c.auditLog())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	c.auditStart = log.Size()
 	c.pushChart(t, c.version)
 	c.push(t, "hssgate/hssgate:v"+c.version, root+"/Dockerfile", bin, root)
@@ -85,9 +81,7 @@ func (c *cluster) connect(t *testing.T) {
 	t.Helper()
 	c.config = c.newConfig(t)
 	client, err := kubernetes.NewForConfig(c.config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	c.client = client
 }
 
@@ -127,9 +121,7 @@ func (c *cluster) pushApp(t *testing.T, name, content string) string {
 		t.Fatalf("%v: hack/debian.sh installs busybox-static", err)
 	}
 	for file, data := range map[string]string{"busybox": string(busybox), "index.html": content} {
-		if err := os.WriteFile(filepath.Join(folder, file), []byte(data), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(filepath.Join(folder, file), []byte(data), 0o755))
 	}
 	return c.push(t, "prod/"+name+":1", "testdata/app.Dockerfile", "", folder)
 }
@@ -155,23 +147,27 @@ func newContainer(name, image string) corev1.Container {
 	}}
 }
 
-// startPod creates a pod and waits until it is ready.
-func (c *cluster) startPod(t *testing.T, namespace, name, image string) *corev1.Pod {
-	t.Helper()
-	if _, err := c.client.CoreV1().Pods(namespace).Create(t.Context(), newPod(name, image), metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	return c.awaitPod(t, namespace, name)
+// createPod creates a pod.
+func (c *cluster) createPod(ctx context.Context, namespace string, pod *corev1.Pod) error {
+	_, err := c.client.CoreV1().Pods(namespace).Create(ctx, pod, metav1.CreateOptions{})
+	return err
 }
 
-// awaitPod waits until a pod is ready.
-func (c *cluster) awaitPod(t *testing.T, namespace, name string) *corev1.Pod {
+// startPod creates a pod and waits until it is ready.
+func (c *cluster) startPod(t *testing.T, namespace string, pod *corev1.Pod) *corev1.Pod {
+	t.Helper()
+	must(t, c.createPod(t.Context(), namespace, pod))
+	return c.awaitPod(t, namespace, pod.Name, isReady)
+}
+
+// awaitPod waits until a pod is as it should be.
+func (c *cluster) awaitPod(t *testing.T, namespace, name string, is func(*corev1.Pod) bool) *corev1.Pod {
 	t.Helper()
 	var pod *corev1.Pod
 	eventually(t, func() (err error) {
 		pod, err = c.client.CoreV1().Pods(namespace).Get(t.Context(), name, metav1.GetOptions{})
-		if err == nil && !isReady(pod) {
-			err = fmt.Errorf("pod %s is not ready: %+v", name, pod.Status)
+		if err == nil && !is(pod) {
+			err = fmt.Errorf("pod %s is not yet as it should be: %+v", name, pod.Status)
 		}
 		return err
 	})
@@ -244,6 +240,14 @@ func (c *cluster) report(t *testing.T) {
 	}
 }
 
+// must ends a test that can't go on.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // eventually waits until condition returns nil.
 func eventually(t *testing.T, condition func() error) {
 	t.Helper()
@@ -267,8 +271,6 @@ func eventually(t *testing.T, condition func() error) {
 func toYAML(t *testing.T, value any) string {
 	t.Helper()
 	data, err := yaml.Marshal(value)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return string(data)
 }

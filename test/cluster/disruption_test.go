@@ -33,9 +33,7 @@ func testEviction(t *testing.T, c *cluster) {
 	before := c.replicas(t)
 	load := c.load(t)
 	eviction := &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: before[0].Name, Namespace: namespace}}
-	if err := c.client.PolicyV1().Evictions(namespace).Evict(t.Context(), eviction); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.client.PolicyV1().Evictions(namespace).Evict(t.Context(), eviction))
 	c.awaitReplaced(t, before[0])
 	load.finish(t, 0)
 }
@@ -65,12 +63,8 @@ func testLeaderKilled(t *testing.T, c *cluster) {
 	leader, identity := c.leader(t)
 	load := c.load(t)
 	c.exec(t, "kill", "-s", "KILL", c.process(t, leader))
-	eventually(t, func() error {
-		pod, err := c.client.CoreV1().Pods(namespace).Get(t.Context(), leader.Name, metav1.GetOptions{})
-		if err == nil && (pod.Status.ContainerStatuses[0].RestartCount == leader.Status.ContainerStatuses[0].RestartCount || !isReady(pod)) {
-			err = fmt.Errorf("pod %s is not ready again: %+v", pod.Name, pod.Status)
-		}
-		return err
+	c.awaitPod(t, namespace, leader.Name, func(pod *corev1.Pod) bool {
+		return pod.Status.ContainerStatuses[0].RestartCount > leader.Status.ContainerStatuses[0].RestartCount && isReady(pod)
 	})
 	eventually(t, func() error {
 		if _, now := c.leader(t); now == identity {
@@ -89,19 +83,11 @@ func testReplicaStopped(t *testing.T, c *cluster) {
 	process := c.process(t, stopped)
 	load := c.load(t)
 	c.exec(t, "kill", "-s", "STOP", process)
-	eventually(t, func() error {
-		pod, err := c.client.CoreV1().Pods(namespace).Get(t.Context(), stopped.Name, metav1.GetOptions{})
-		if err == nil && isReady(pod) {
-			err = fmt.Errorf("pod %s is still ready", pod.Name)
-		}
-		return err
-	})
+	c.awaitPod(t, namespace, stopped.Name, func(pod *corev1.Pod) bool { return !isReady(pod) })
 	load.finish(t, fewReviews)
 
 	// Reviews work while the replica is still stopped.
-	load = c.load(t)
-	load.await(t, 5*rate)
-	load.finish(t, 0)
+	c.failsNone(t, 5*rate)
 	if status := c.exec(t, "cat", "/proc/"+process+"/status"); !strings.Contains(status, "State:\tT (stopped)") {
 		t.Errorf("the replica is not stopped any more, so the reviews prove nothing:\n%s", status)
 	}

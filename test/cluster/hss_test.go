@@ -95,9 +95,7 @@ func (h *hss) writeInventory(t *testing.T) string {
 func (c *cluster) installHSS(t *testing.T) *hss {
 	t.Helper()
 	certificate, key, err := cert.GenerateSelfSignedCertKey("hss.hss.svc", nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	h := &hss{cluster: c, rows: map[string]imageRow{}, ca: string(certificate)}
 	c.newNamespace(t, "hss")
 	h.writeInventory(t)
@@ -106,9 +104,7 @@ func (c *cluster) installHSS(t *testing.T) *hss {
 		"stringData": map[string]string{"tls.crt": string(certificate), "tls.key": string(key)},
 	}))
 	manifests, err := os.ReadFile("testdata/hss.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	c.apply(t, strings.ReplaceAll(string(manifests), "VERSION", "v"+c.version))
 	c.kubectl(t, "-n", "hss", "rollout", "status", "deployment/hss", "--timeout", patience.String())
 	return h

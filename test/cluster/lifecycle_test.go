@@ -18,9 +18,9 @@ func testLifecycle(helm string) func(*testing.T, *cluster) {
 		c.newNamespace(t, shop)
 		c.deploy(t, helm, "audit")
 		c.checkContainer(t)
-		c.startPod(t, shop, "good", goodImage)
+		c.startPod(t, shop, newPod("good", goodImage))
 		eventually(t, func() error { return c.warns(t) })
-		c.startPod(t, shop, "bad", badImage)
+		c.startPod(t, shop, newPod("bad", badImage))
 
 		c.deploy(t, helm, "enforce")
 		eventually(t, func() error { return c.enforces(t.Context()) })
@@ -33,7 +33,7 @@ func testLifecycle(helm string) func(*testing.T, *cluster) {
 		eventually(t, func() error { return c.review(t.Context(), badImage) })
 
 		c.uninstall(t)
-		c.startPod(t, shop, "after", badImage)
+		c.startPod(t, shop, newPod("after", badImage))
 		c.deleteNamespace(t, shop)
 	}
 }
@@ -68,7 +68,7 @@ func testUninstall(t *testing.T, c *cluster) {
 		}
 		return nil
 	})
-	c.startPod(t, shop, "after-uninstall", badImage)
+	c.startPod(t, shop, newPod("after-uninstall", badImage))
 }
 
 // checkContainer checks what hssgate runs as, from its pods and from /proc.

@@ -111,6 +111,14 @@ func (l *load) await(t *testing.T, n int) {
 	})
 }
 
+// failsNone has n reviews answered.
+func (c *cluster) failsNone(t *testing.T, n int) {
+	t.Helper()
+	l := c.load(t)
+	l.await(t, n)
+	l.finish(t, 0)
+}
+
 // finish stops the load and logs its figures. It fails the test if more reviews
 // than allowed failed.
 func (l *load) finish(t *testing.T, allowed int) {

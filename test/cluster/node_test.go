@@ -54,16 +54,10 @@ func (n *node) keepRunning(t *testing.T) {
 	command.Env, command.Stderr = n.env, os.Stderr
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // an interrupt of the test must not interrupt the removal
 	lifeline, err := command.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	output, err := command.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
+	must(t, command.Start())
 	t.Cleanup(func() {
 		_ = lifeline.Close()
 		if err := command.Wait(); err != nil {
@@ -133,9 +127,7 @@ func (n *node) findNetwork(t *testing.T) {
 func (n *node) newConfig(t *testing.T) *rest.Config {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", filepath.Join(n.data, "pki", "admin.kubeconfig"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	config.Dial = n.dial
 	config.QPS = -1 // the limit is meant for controllers
 	config.WarningHandler = rest.NoWarnings{}

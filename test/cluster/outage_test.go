@@ -20,7 +20,7 @@ func testKubeletKilled(t *testing.T, c *cluster) {
 	load := c.load(t)
 	c.control(t, "kill", "KILL", "kubelet", "containerd")
 	c.control(t, "start", "containerd", "kubelet")
-	c.startPod(t, shop, "after-kubelet", goodImage)
+	c.startPod(t, shop, newPod("after-kubelet", goodImage))
 	load.finish(t, 0)
 	if after := c.restarts(t); after != before {
 		t.Errorf("hssgate has been restarted: %s, before %s", after, before)
@@ -39,9 +39,7 @@ func testAPIServerGone(t *testing.T, c *cluster) {
 	started := time.Now()
 	c.control(t, "start", "kube-apiserver")
 	c.awaitEnforcement(t, started, "the API server starts")
-	load := c.load(t)
-	load.await(t, 5*rate)
-	load.finish(t, 0)
+	c.failsNone(t, 5*rate)
 	t.Logf("restarts of hssgate: %s, before %s", c.restarts(t), before)
 
 	c.apply(t, strict)
@@ -70,10 +68,8 @@ func testPowerCut(t *testing.T, c *cluster) {
 	c.connect(t)
 	c.awaitRestarted(t, booted)
 	c.awaitEnforcement(t, booted, "the node starts")
-	load := c.load(t)
-	load.await(t, 5*rate)
-	load.finish(t, 0)
-	c.startPod(t, shop, "after-power-cut", goodImage)
+	c.failsNone(t, 5*rate)
+	c.startPod(t, shop, newPod("after-power-cut", goodImage))
 	c.kubectl(t, "-n", shop, "delete", "deployment/powered", "pod/after-power-cut")
 }
 
@@ -91,15 +87,13 @@ func testGateGone(t *testing.T, c *cluster) {
 	c.kubectl(t, "-n", namespace, "scale", "deployment/"+release, "--replicas=2") // as many as in the chart, so Helm sees no conflict
 	c.awaitEnforcement(t, scaled, "hssgate is scaled up")
 	deployment, err := c.client.AppsV1().Deployments(shop).Get(t.Context(), "refused", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Logf("%d of 3 pods are back by then", deployment.Status.Replicas)
 
 	command := emergencyCommand(t, "Bring the pods back")
 	annotated := time.Now()
 	c.exec(t, "sh", "-c", command)
-	c.awaitDeployment(t, shop, "refused")
+	c.awaitDeployment(t, "refused")
 	t.Logf("all pods are back %s after the command; without it, up to 1,000 s", time.Since(annotated).Round(100*time.Millisecond))
 	c.kubectl(t, "-n", shop, "delete", "deployment/refused")
 }
@@ -108,9 +102,7 @@ func testGateGone(t *testing.T, c *cluster) {
 func emergencyCommand(t *testing.T, heading string) string {
 	t.Helper()
 	page, err := os.ReadFile(root + "/docs/emergency.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	_, section, _ := strings.Cut(string(page), "\n## "+heading+"\n")
 	_, block, _ := strings.Cut(section, "\n```sh\n")
 	command, _, found := strings.Cut(block, "\n```\n")
@@ -171,31 +163,30 @@ func (c *cluster) awaitRestarted(t *testing.T, since time.Time) {
 // newDeployment creates a Deployment of a good image in the shop and waits for its pods.
 func (c *cluster) newDeployment(t *testing.T, name string, replicas int32) {
 	t.Helper()
-	c.createDeployment(t, name, goodImage, replicas, nil)
-	c.awaitDeployment(t, shop, name)
+	c.createDeployment(t, name, goodImage, replicas)
+	c.awaitDeployment(t, name)
 }
 
-// createDeployment creates a Deployment in the shop whose pods have annotations.
-func (c *cluster) createDeployment(t *testing.T, name, image string, replicas int32, annotations map[string]string) {
+// createDeployment creates a Deployment in the shop.
+func (c *cluster) createDeployment(t *testing.T, name, image string, replicas int32) {
 	t.Helper()
 	labels := map[string]string{"app": name}
 	deployment := &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: annotations},
+		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: appsv1.DeploymentSpec{
 			Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: labels},
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations}, Spec: podSpec(image)},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: podSpec(image)},
 		},
 	}
-	if _, err := c.client.AppsV1().Deployments(shop).Create(t.Context(), deployment, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	_, err := c.client.AppsV1().Deployments(shop).Create(t.Context(), deployment, metav1.CreateOptions{})
+	must(t, err)
 }
 
 // awaitDeployment waits until all pods of a Deployment are ready.
-func (c *cluster) awaitDeployment(t *testing.T, namespace, name string) {
+func (c *cluster) awaitDeployment(t *testing.T, name string) {
 	t.Helper()
 	eventually(t, func() error {
-		deployment, err := c.client.AppsV1().Deployments(namespace).Get(t.Context(), name, metav1.GetOptions{})
+		deployment, err := c.client.AppsV1().Deployments(shop).Get(t.Context(), name, metav1.GetOptions{})
 		if err == nil && deployment.Status.ReadyReplicas != *deployment.Spec.Replicas {
 			err = fmt.Errorf("%d pods of %s are ready, want %d", deployment.Status.ReadyReplicas, name, *deployment.Spec.Replicas)
 		}

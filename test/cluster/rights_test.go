@@ -16,9 +16,7 @@ const user = "system:serviceaccount:" + namespace + ":" + release
 // the scenarios before.
 func testRights(t *testing.T, c *cluster) {
 	log, err := os.Open(c.auditLog())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer log.Close()
 	if _, err := log.Seek(c.auditStart, io.SeekStart); err != nil {
 		t.Fatal(err)
@@ -32,9 +30,7 @@ func testRights(t *testing.T, c *cluster) {
 			User             struct{ Username string }
 			ResponseStatus   struct{ Code int }
 		}
-		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
-			t.Fatal(err)
-		}
+		must(t, json.Unmarshal(lines.Bytes(), &event))
 		if event.User.Username != user {
 			continue
 		}
@@ -43,9 +39,7 @@ func testRights(t *testing.T, c *cluster) {
 			t.Errorf("answered %d: %s %s", code, event.Verb, event.RequestURI)
 		}
 	}
-	if err := lines.Err(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, lines.Err())
 	if requests < 50 {
 		t.Errorf("the audit log has %d requests of %s, want 50 at least", requests, user)
 	}

@@ -26,17 +26,13 @@ func testImages(t *testing.T, c *cluster) {
 			good, bad := newPod("good-"+place, goodImage), newPod("bad-"+place, goodImage)
 			put(&good.Spec, goodImage)
 			put(&bad.Spec, badImage)
-			if _, err := c.client.CoreV1().Pods(shop).Create(t.Context(), good, metav1.CreateOptions{}); err != nil {
-				t.Fatal(err)
-			}
-			c.awaitPod(t, shop, good.Name)
+			c.startPod(t, shop, good)
 			if place == "image-volume" {
 				if got := c.kubectl(t, "-n", shop, "exec", good.Name, "--", "/bin/busybox", "cat", "/files/www/index.html"); got != "good" {
 					t.Errorf("the file of the image volume holds %q", got)
 				}
 			}
-			_, err := c.client.CoreV1().Pods(shop).Create(t.Context(), bad, metav1.CreateOptions{})
-			checkDenied(t, err)
+			checkDenied(t, c.createPod(t.Context(), shop, bad))
 		})
 	}
 	t.Run("ephemeral container", func(t *testing.T) { testEphemeral(t, c) })
@@ -50,7 +46,7 @@ func newInit(image string) corev1.Container {
 
 // testEphemeral adds containers to a pod that runs.
 func testEphemeral(t *testing.T, c *cluster) {
-	pod := c.startPod(t, shop, "debugged", goodImage)
+	pod := c.startPod(t, shop, newPod("debugged", goodImage))
 	for _, image := range []string{badImage, goodImage} {
 		container := newContainer("debugger", image)
 		pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
@@ -64,12 +60,8 @@ func testEphemeral(t *testing.T, c *cluster) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, func() error {
-		current, err := c.client.CoreV1().Pods(shop).Get(t.Context(), pod.Name, metav1.GetOptions{})
-		if err == nil && (len(current.Status.EphemeralContainerStatuses) == 0 || current.Status.EphemeralContainerStatuses[0].State.Running == nil) {
-			err = fmt.Errorf("the ephemeral container does not run: %+v", current.Status.EphemeralContainerStatuses)
-		}
-		return err
+	c.awaitPod(t, shop, pod.Name, func(pod *corev1.Pod) bool {
+		return len(pod.Status.EphemeralContainerStatuses) > 0 && pod.Status.EphemeralContainerStatuses[0].State.Running != nil
 	})
 }
 
@@ -101,9 +93,7 @@ func testWorkloads(t *testing.T, c *cluster) {
 		c.awaitRefusal(t, creator, strings.ToLower(kind)+"-bad")
 	}
 	pods, err := c.client.CoreV1().Pods(shop).List(t.Context(), metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, pod := range pods.Items {
 		if strings.HasSuffix(pod.Labels["app"], "-bad") {
 			t.Errorf("pod %s has a bad image", pod.Name)
@@ -178,9 +168,7 @@ func testStaticPod(t *testing.T, c *cluster) {
 	pod := newPod("static", badImage)
 	pod.Namespace, pod.APIVersion, pod.Kind = shop, "v1", "Pod"
 	pod.Spec.Containers[0].Args = []string{"sleep", "987654"}
-	if err := os.WriteFile(file, []byte(toYAML(t, pod)), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(file, []byte(toYAML(t, pod)), 0o600))
 	t.Cleanup(func() { _ = os.Remove(file) })
 	eventually(t, func() error {
 		return c.command(t.Context(), "exec", "pgrep", "-f", "^/bin/busybox sleep 987654").Run()
@@ -212,7 +200,7 @@ func testPinning(t *testing.T, c *cluster) {
 		}
 		return err
 	})
-	pod = c.startPod(t, "pinned", "app", "swr.cn-north-4.myhuaweicloud.com/prod/pinned:1")
+	pod = c.startPod(t, "pinned", newPod("app", "swr.cn-north-4.myhuaweicloud.com/prod/pinned:1"))
 	if id := pod.Status.ContainerStatuses[0].ImageID; !strings.HasSuffix(id, scanned) {
 		t.Errorf("the container runs %s, want %s", id, scanned)
 	}

@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -17,7 +16,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hssgate/hssgate/hss/hsstest"
@@ -32,28 +30,20 @@ const (
 	allPods            = auditedNamespaces * auditedDeployments * auditedPods
 )
 
-// TestAudit audits 2,000 running pods while an image turns bad and good again.
-func TestAudit(t *testing.T) {
-	t.Parallel()
-	c := newCluster(t)
+// testAudit audits 2,000 running pods while an image turns bad and good again.
+func testAudit(t *testing.T, c *cluster) {
+	c = newCluster(t, c.program)
 	c.mustKubectl(t, "", "apply", "--server-side", "-f", "testdata/openreports.yaml")
-	a := &audited{cluster: c, hss: newHSS(t), client: c.Clientset(t)}
-	a.fill(t)
-	a.gate = newGate(t, c, setup{
-		name: "auditing", projects: map[string]*hsstest.Server{"main": a.hss}, cache: "freshFor: 1s\nnotFoundFor: 1s",
-		audit: "interval: 15s",
-	})
-	p := &v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: "audited"}, Spec: strict()}
-	p.Spec.Match.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"audited": "yes"}}
-	p.Spec.Enforcement = v1alpha1.EnforcementAudit
-	if err := c.policies.Create(t.Context(), p); err != nil {
-		t.Fatal(err)
-	}
+	hss := newHSS(t)
+	a := &audited{policy: newPolicy("audited", "audited", "yes", enforcement(v1alpha1.EnforcementAudit))}
+	fill(t, c, hss)
+	a.gate = c.newGate(t, setup{name: "auditing", hss: map[string]*hsstest.Server{"main": hss}, cache: changing, audit: "interval: 15s"})
+	c.create(t, a.policy)
 	none := told{Evaluated: allPods, Metric: `hssgate_audit_violations{policy="audited"} 0`}
 	a.checkTold(t, &none)
 
 	t.Log("an image turns bad")
-	change(a.hss, "app-3", high)
+	change(hss, "app-3", high)
 	const line = `container "app": main.example.com/prod/app-3:1 — severity High, allowed Medium; 111 vulnerabilities, allowed 0`
 	found := &told{
 		Evaluated: allPods, Violations: auditedPods,
@@ -65,7 +55,7 @@ func TestAudit(t *testing.T) {
 	a.checkTold(t, found)
 
 	t.Log("it turns good")
-	change(a.hss, "app-3", func(i *hsstest.Image) { *i = row("app-3") })
+	change(hss, "app-3", func(i *hsstest.Image) { *i = row("app-3") })
 	none.Events = found.Events // until the API server forgets it
 	a.checkTold(t, &none)
 
@@ -73,81 +63,45 @@ func TestAudit(t *testing.T) {
 	a.checkMetrics(t)
 }
 
-// audited is a cluster full of pods, and the gate that audits them.
+// audited is the gate that audits a cluster full of pods.
 type audited struct {
 	*gate
-	cluster *cluster
-	hss     *hsstest.Server
-	client  kubernetes.Interface
+
+	policy *v1alpha1.ImageScanPolicy
 }
 
 // fill creates the pods as controllers would, and has them run. Deployment N of
 // each namespace runs an image of its own.
-func (a *audited) fill(t *testing.T) {
+func fill(t *testing.T, c *cluster, hss *hsstest.Server) {
 	t.Helper()
-	for n := range auditedNamespaces * auditedDeployments {
-		add(a.hss, row(fmt.Sprintf("app-%d", n)))
-	}
 	var wg sync.WaitGroup
-	for n := range auditedNamespaces {
-		namespace := fmt.Sprintf("team-%d", n)
-		a.cluster.newNamespace(t, namespace, map[string]string{"audited": "yes"})
-		for d := range auditedDeployments {
-			wg.Go(func() {
-				if err := a.deploy(t.Context(), namespace, n*auditedDeployments+d); err != nil {
+	defer wg.Wait()
+	for n := range auditedNamespaces * auditedDeployments {
+		namespace, name := fmt.Sprintf("team-%d", n/auditedDeployments), fmt.Sprintf("web-%d", n)
+		add(hss, row(fmt.Sprintf("app-%d", n)))
+		if n%auditedDeployments == 0 {
+			c.newNamespace(t, namespace, map[string]string{"audited": "yes"})
+		}
+		deployment, set := &appsv1.Deployment{}, &appsv1.ReplicaSet{}
+		template := newPod("", fmt.Sprintf("main.example.com/prod/app-%d:1", n), func(p *corev1.Pod) { p.Labels = map[string]string{"app": name} })
+		deployment.Name, deployment.Namespace, set.Name, set.Namespace = name, namespace, name+"-5d4f", namespace
+		deployment.Spec.Selector = &metav1.LabelSelector{MatchLabels: template.Labels}
+		deployment.Spec.Template = corev1.PodTemplateSpec{ObjectMeta: template.ObjectMeta, Spec: template.Spec}
+		set.Spec.Selector, set.Spec.Template = deployment.Spec.Selector, deployment.Spec.Template
+		c.create(t, deployment)
+		set.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(deployment, appsv1.SchemeGroupVersion.WithKind("Deployment"))}
+		c.create(t, set)
+		wg.Go(func() {
+			for i := range auditedPods {
+				pod := template.DeepCopy()
+				pod.Name = fmt.Sprintf("%s-%d", set.Name, i)
+				pod.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(set, appsv1.SchemeGroupVersion.WithKind("ReplicaSet"))}
+				if err := c.runAs(t.Context(), namespace, pod, corev1.PodRunning, ""); err != nil {
 					t.Error(err)
 				}
-			})
-		}
+			}
+		})
 	}
-	wg.Wait()
-	if t.Failed() {
-		t.FailNow()
-	}
-}
-
-func (a *audited) deploy(ctx context.Context, namespace string, n int) error {
-	name, labels := fmt.Sprintf("web-%d", n), map[string]string{"app": fmt.Sprintf("web-%d", n)}
-	template := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: podSpec(fmt.Sprintf("main.example.com/prod/app-%d:1", n))}
-	selector := &metav1.LabelSelector{MatchLabels: labels}
-	deployment, err := a.client.AppsV1().Deployments(namespace).Create(ctx, &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: appsv1.DeploymentSpec{Selector: selector, Template: template},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return err
-	}
-	set, err := a.client.AppsV1().ReplicaSets(namespace).Create(ctx, &appsv1.ReplicaSet{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: name + "-5d4f", OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(deployment, appsv1.SchemeGroupVersion.WithKind("Deployment"))},
-		},
-		Spec: appsv1.ReplicaSetSpec{Selector: selector, Template: template},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return err
-	}
-	owner := *metav1.NewControllerRef(set, appsv1.SchemeGroupVersion.WithKind("ReplicaSet"))
-	for i := range auditedPods {
-		pod := newPod(fmt.Sprintf("%s-%d", set.Name, i), template.Spec.Containers[0].Image)
-		pod.Labels, pod.OwnerReferences = labels, []metav1.OwnerReference{owner}
-		created, err := a.client.CoreV1().Pods(namespace).Create(ctx, pod, metav1.CreateOptions{})
-		if err != nil {
-			return err
-		}
-		created.Status.Phase = corev1.PodRunning
-		if _, err := a.client.CoreV1().Pods(namespace).UpdateStatus(ctx, created, metav1.UpdateOptions{}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (a *audited) scrape(t *testing.T) string {
-	t.Helper()
-	code, body, err := get(t, "http://"+a.metrics+"/metrics")
-	if err != nil || code != 200 {
-		t.Fatal(code, err)
-	}
-	return body
 }
 
 // told is what status, Events, reports and metrics tell of violations.
@@ -177,35 +131,24 @@ func (a *audited) checkTold(t *testing.T, want *told) {
 func (a *audited) told(t *testing.T) (*told, error) {
 	t.Helper()
 	got := &told{}
-	var p v1alpha1.ImageScanPolicy
-	if err := a.cluster.policies.Get(t.Context(), client.ObjectKey{Name: "audited"}, &p); err != nil {
-		return nil, err
-	}
-	if last := p.Status.LastAudit; last != nil {
+	if last := get(t, a.cluster, a.policy).Status.LastAudit; last != nil {
 		got.Evaluated, got.Violations, got.First = last.Evaluated, last.Violations, last.FirstViolations
 	}
-	events, err := a.client.CoreV1().Events(metav1.NamespaceAll).List(t.Context(), metav1.ListOptions{FieldSelector: "type=Warning,source=hssgate"})
-	if err != nil {
+	var events corev1.EventList
+	reports := &unstructured.UnstructuredList{}
+	reports.SetGroupVersionKind(schema.GroupVersionKind{Group: "openreports.io", Version: "v1alpha1", Kind: "ReportList"})
+	if err := errors.Join(a.cluster.List(t.Context(), &events, client.MatchingFields{"type": "Warning", "source": "hssgate"}), a.cluster.List(t.Context(), reports)); err != nil {
 		return nil, err
 	}
 	for _, e := range events.Items {
 		got.Events = append(got.Events, fmt.Sprintf("%s/%s/%s %s: %s", e.Namespace, e.InvolvedObject.Kind, e.InvolvedObject.Name, e.Reason, e.Message))
 	}
-	reports := &unstructured.UnstructuredList{}
-	reports.SetGroupVersionKind(schema.GroupVersionKind{Group: "openreports.io", Version: "v1alpha1", Kind: "ReportList"})
-	if err := a.cluster.policies.List(t.Context(), reports); err != nil {
-		return nil, err
-	}
+	slices.Sort(got.Events)
 	for i := range reports.Items {
 		summary, _, _ := unstructured.NestedMap(reports.Items[i].Object, "summary")
 		got.Reports = append(got.Reports, fmt.Sprintf("%s/%s %v %s", reports.Items[i].GetNamespace(), reports.Items[i].GetName(), summary, results(&reports.Items[i])))
 	}
-	for line := range strings.Lines(a.scrape(t)) {
-		if strings.HasPrefix(line, "hssgate_audit_violations{") {
-			got.Metric = strings.TrimSpace(line)
-		}
-	}
-	slices.Sort(got.Events)
+	got.Metric = strings.TrimSpace(regexp.MustCompile(`(?m)^hssgate_audit_violations\{.*$`).FindString(a.scrape(t)))
 	return got, nil
 }
 
@@ -228,15 +171,12 @@ func results(report *unstructured.Unstructured) string {
 func (a *audited) checkMetrics(t *testing.T) {
 	t.Helper()
 	s := a.newSpace(t)
-	add(a.hss, row("let-past", high, func(i *hsstest.Image) { i.ImageID = "img-let-past" }))
+	const image = "main.example.com/prod/let-past:1"
+	add(a.hss["main"], row("let-past", high, func(i *hsstest.Image) { i.ImageID = "img-let-past" }))
 	s.enforce(t, "p")
-	if err := s.run(t, newPod("denied", "main.example.com/prod/let-past:1")); err == nil {
-		t.Error("a bad image was admitted")
-	}
+	says(t, s.run(t, newPod("denied", image)), highLine(s, image))
 	s.grant(t, "e", excepting("main.example.com/prod/let-past"))
-	if err := s.run(t, newPod("let-past", "main.example.com/prod/let-past:1")); err != nil {
-		t.Error(err)
-	}
+	must(t, s.run(t, newPod("let-past", image)))
 	used := metricsInChart(t)
 	eventually(t, func() error {
 		scraped := a.scrape(t)
@@ -260,9 +200,7 @@ func metricsInChart(t *testing.T) []string {
 	var names []string
 	for _, path := range []string{"../../charts/hssgate/files/dashboards/hssgate.json", "../../charts/hssgate/templates/prometheusrule.yaml"} {
 		content, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		names = append(names, regexp.MustCompile(`hssgate_[a-z_]+`).FindAllString(string(content), -1)...)
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, "hssgate_audit_grace_") })

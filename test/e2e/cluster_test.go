@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,8 +14,11 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/kubernetes"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -33,53 +33,69 @@ const patience = 5 * time.Minute
 // cluster is a running API server, and the program to be tested with it.
 type cluster struct {
 	*controlplanetest.Environment
+	client.Client // of an administrator, for objects of all kinds
+
 	kubeconfig string
-	binary     string
-	// policies reads and writes ImageScanPolicies.
-	policies client.Client
+	program    func(*testing.T) string
 	// spaces and fences count what has been named after them.
 	spaces, fences atomic.Int32
 }
 
-func newCluster(t *testing.T, options ...controlplanetest.Option) *cluster {
+func newCluster(t *testing.T, program func(*testing.T) string, options ...controlplanetest.Option) *cluster {
 	t.Helper()
-	binary, built := controlplanetest.StartBuild(t, raceFlag())
-	c := &cluster{binary: binary, Environment: controlplanetest.Start(t, options...)}
-	// The limit is meant for controllers.
-	c.Config.QPS = -1
-	if err := <-built; err != nil {
-		t.Fatal(err)
-	}
+	c := &cluster{program: program, Environment: controlplanetest.Start(t, options...)}
+	c.Config.QPS = -1 // the limit is meant for controllers
 	c.kubeconfig = write(t, "kubeconfig", string(c.KubeConfig))
-	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
-	var err error
-	if c.policies, err = client.New(c.Config, client.Options{Scheme: scheme}); err != nil {
-		t.Fatal(err)
-	}
+	kinds := runtime.NewScheme()
+	must(t, errors.Join(scheme.AddToScheme(kinds), v1alpha1.AddToScheme(kinds)))
+	c.Client = c.newClient(t, rest.NoWarnings{}, client.Options{Scheme: kinds})
+	program(t)
 	return c
 }
 
-// raceFlag makes the program under test what the tests are, so that a race in it
-// ends it.
-func raceFlag() string {
-	info, _ := debug.ReadBuildInfo()
-	return fmt.Sprintf("-race=%t", slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}))
+func (c *cluster) newClient(t *testing.T, warnings rest.WarningHandlerWithContext, options client.Options) client.Client {
+	t.Helper()
+	config := rest.CopyConfig(c.Config)
+	config.WarningHandlerWithContext = warnings
+	k, err := client.New(config, options)
+	must(t, err)
+	return k
 }
 
-// client returns a client whose warnings are kept apart.
-func (c *cluster) client(t *testing.T) (kubernetes.Interface, *warnings) {
+// create creates objects.
+func (c *cluster) create(t *testing.T, objects ...client.Object) {
 	t.Helper()
-	w := &warnings{}
-	config := rest.CopyConfig(c.Config)
-	config.WarningHandlerWithContext = w
-	k, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		t.Fatal(err)
+	for _, o := range objects {
+		must(t, c.Create(t.Context(), o))
 	}
-	return k, w
+}
+
+// delete deletes an object.
+func (c *cluster) delete(t *testing.T, o client.Object) {
+	t.Helper()
+	must(t, c.Delete(t.Context(), o))
+}
+
+// patch changes an object as a merge patch says.
+func (c *cluster) patch(t *testing.T, o client.Object, patch string) {
+	t.Helper()
+	must(t, c.Patch(t.Context(), o, client.RawPatch(types.MergePatchType, []byte(patch))))
+}
+
+// get returns what is stored now of an object.
+func get[T any, P interface {
+	client.Object
+	*T
+}](t *testing.T, c client.Client, o P) P {
+	t.Helper()
+	now := P(new(T))
+	must(t, c.Get(t.Context(), client.ObjectKeyFromObject(o), now))
+	return now
+}
+
+func (c *cluster) newNamespace(t *testing.T, name string, labels map[string]string) {
+	t.Helper()
+	c.create(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}})
 }
 
 // kubectl runs kubectl and returns what it writes for people.
@@ -127,13 +143,19 @@ func (w *warnings) take() []string {
 	return list
 }
 
+// must ends a test that can't go on.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // write puts a file into a folder of the test's own.
 func write(t *testing.T, name, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path, []byte(content), 0o600))
 	return path
 }
 
@@ -170,19 +192,14 @@ type process struct {
 
 // start starts the program with its log in a file and more in its environment, and
 // stops it in the end.
-func (c *cluster) start(t *testing.T, environment []string, args ...string) *process {
+func start(t *testing.T, program string, environment []string, args ...string) *process {
 	t.Helper()
-	p := &process{logFile: filepath.Join(t.TempDir(), "log"), exited: make(chan struct{})}
+	p := &process{logFile: filepath.Join(t.TempDir(), "log"), exited: make(chan struct{}), command: exec.Command(program, args...)}
 	log, err := os.Create(p.logFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.command = exec.Command(c.binary, args...)
+	must(t, err)
 	p.command.Stdout, p.command.Stderr = log, log
 	p.command.Env = append(append(os.Environ(), "GORACE=halt_on_error=1"), environment...)
-	if err := p.command.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, p.command.Start())
 	go func() {
 		defer close(p.exited)
 		p.err = p.command.Wait()
@@ -200,7 +217,7 @@ func (p *process) terminate(t *testing.T) {
 	}
 }
 
-// stop ends the process and checks that it ended well and told no secret.
+// stop ends the process and checks that it ended well, and that its log is JSON and tells no secret.
 func (p *process) stop(t *testing.T) {
 	t.Helper()
 	p.terminate(t)
@@ -209,7 +226,13 @@ func (p *process) stop(t *testing.T) {
 	if p.err != nil {
 		t.Errorf("the program ended with %v", p.err)
 	}
-	for _, unwanted := range []string{secretKey, "DATA RACE", `"panic`, "[running]:"} {
+	for line := range strings.Lines(log) {
+		if !strings.HasPrefix(line, `{"time":`) {
+			t.Errorf("in the log is no JSON: %s", line)
+			break
+		}
+	}
+	for _, unwanted := range []string{secretKey, "PRIVATE KEY", `"panic`, "[running]:"} {
 		if strings.Contains(log, unwanted) {
 			t.Errorf("%q is in the log", unwanted)
 		}
@@ -222,9 +245,7 @@ func (p *process) stop(t *testing.T) {
 func (p *process) log(t *testing.T) string {
 	t.Helper()
 	log, err := os.ReadFile(p.logFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return string(log)
 }
 
@@ -236,14 +257,13 @@ func tail(log string) string {
 // runToEnd runs the program until it ends by itself.
 func (c *cluster) runToEnd(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), c.binary, args...)
+	command := exec.CommandContext(t.Context(), c.program(t), args...)
 	var out, problems bytes.Buffer
 	command.Stdout, command.Stderr = &out, &problems
 	// Nothing of the machine's own may stand in for what is left out.
 	command.Env = []string{"HOME=" + t.TempDir()}
 	err := command.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
+	if _, ended := errors.AsType[*exec.ExitError](err); err != nil && !ended {
 		t.Fatal(err)
 	}
 	return command.ProcessState.ExitCode(), out.String(), problems.String()

@@ -10,48 +10,38 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/hssgate/hssgate/hss/hsstest"
 	"github.com/hssgate/hssgate/internal/controlplanetest"
 )
 
-// TestDisruption takes hssgate's definitions away from a gate, and then the API
-// server. It has an API server of its own.
-func TestDisruption(t *testing.T) {
-	t.Parallel()
+// testDisruption takes hssgate's definitions away from a gate, and then the API
+// server.
+func testDisruption(t *testing.T, c *cluster) {
 	// It would wait a minute for the watches of others to end.
-	c := newCluster(t, controlplanetest.WithFlag("shutdown-watch-termination-grace-period", "1s"))
-	const own = "hssgate-system"
-	c.newNamespace(t, own, nil)
-	server := newHSS(t)
-	add(server, row("clean"), row("bad", high), row("late", high))
-	g := newGate(t, c, setup{
-		name: "steady", projects: map[string]*hsstest.Server{"main": server}, cache: "freshFor: 10m",
-		args: []string{"--leader-elect", "--shutdown-delay=0s"}, environment: []string{"POD_NAMESPACE=" + own},
-	})
+	c = newCluster(t, c.program, controlplanetest.WithFlag("shutdown-watch-termination-grace-period", "1s"))
+	g := c.newGate(t, c.asInstalled(t, setup{
+		name: "steady", hss: mainHSS(t, row("clean"), row("bad", high), row("late", high)), cache: "freshFor: 10m", args: []string{"--leader-elect"},
+	}))
 	s := g.newSpace(t)
-	p := s.enforce(t, "p")
 	// Only the leader writes it.
-	s.awaitReady(t, p.Name, metav1.ConditionTrue)
-	s.evaluates(t)
-	s.testWithoutCRDs(t, server)
-	asked, goroutines := lookUps(server), g.goroutines(t)
+	s.awaitPolicy(t, s.enforce(t, "p"), metav1.ConditionTrue)
+	s.decides(t, s.reviewed)
+	s.testWithoutCRDs(t)
+	asked, goroutines := lookUps(s.hss["main"], ""), g.goroutines(t)
 
-	s.evaluatesDuring(t, c.StopAPIServer)
-	s.testAway(t, asked, server)
-	s.evaluatesDuring(t, c.StartAPIServer)
+	s.decidesDuring(t, c.StopAPIServer)
+	s.testAway(t, asked)
+	s.decidesDuring(t, c.StartAPIServer)
 
 	t.Log("the API server is back")
-	if err := c.policies.Delete(t.Context(), s.newPolicy("p")); err != nil {
-		t.Fatal(err)
-	}
+	c.delete(t, s.newPolicy("p"))
 	s.settle(t)
 	s.admitted(t, s.run(t, newPod("permitted", "main.example.com/prod/bad:1")))
-	p = s.enforce(t, "p")
-	s.denied(t, s.run(t, newPod("bad", "main.example.com/prod/bad:1")), `pod "bad"`, []string{highLine(s, "main.example.com/prod/bad:1")}, adviseRebuild)
-	s.admitted(t, s.run(t, newPod("clean", "main.example.com/prod/clean:1")))
-	s.awaitReady(t, p.Name, metav1.ConditionTrue) // it leads again
+	p := s.enforce(t, "p")
+	s.decides(t, s.try)
+	s.awaitPolicy(t, p, metav1.ConditionTrue) // it leads again
 	eventually(t, func() error {
 		// A few more come and go with connections.
 		if n := g.goroutines(t); n > goroutines+goroutines/10 {
@@ -63,7 +53,7 @@ func TestDisruption(t *testing.T) {
 
 // testWithoutCRDs deletes the CustomResourceDefinitions, and with them all
 // policies, and brings them back.
-func (s *space) testWithoutCRDs(t *testing.T, server *hsstest.Server) {
+func (s *space) testWithoutCRDs(t *testing.T) {
 	t.Helper()
 	const folder = "../../charts/hssgate/files/crds"
 	s.cluster.mustKubectl(t, "", "delete", "--wait", "-f", folder)
@@ -71,11 +61,7 @@ func (s *space) testWithoutCRDs(t *testing.T, server *hsstest.Server) {
 	if err := s.run(t, newPod("web", "main.example.com/prod/bad:1")); err == nil {
 		t.Error("without policies to evaluate by, a bad image was admitted")
 	}
-	f := &fixture{gate: s.gate, hss: map[string]*hsstest.Server{"main": server}}
-	s.cluster.checkMistake(t, mistake{
-		[]string{"serve", "--config", f.misconfigured(t, ""), "--kubeconfig", s.cluster.kubeconfig}, 1,
-		"…the cluster has no hssgate.io/v1alpha1, Kind=ImageScanPolicy: apply charts/hssgate/files/crds first",
-	})
+	s.cluster.checkMistake(t, "the cluster has no hssgate.io/v1alpha1, Kind=ImageScanPolicy: apply charts/hssgate/files/crds first", s.cluster.kubeconfig, "", "")
 	for _, args := range [][]string{{}, {"--policy", "p"}} {
 		_, err := s.allow(t, "main.example.com/prod/bad:1", args...)
 		says(t, err, "hssgate is not installed in the cluster")
@@ -83,18 +69,18 @@ func (s *space) testWithoutCRDs(t *testing.T, server *hsstest.Server) {
 	s.cluster.mustKubectl(t, "", "apply", "--server-side", "-f", folder)
 	s.gate.awaitReady(t)
 	// The API server takes a moment to serve the kind again.
-	eventually(t, func() error { return s.cluster.policies.Create(t.Context(), s.newPolicy("p")) })
+	eventually(t, func() error { return s.cluster.Create(t.Context(), s.newPolicy("p")) })
 	s.settle(t)
-	s.evaluates(t)
+	s.decides(t, s.reviewed)
 }
 
 // testAway asks while there's no API server.
-func (s *space) testAway(t *testing.T, asked int, server *hsstest.Server) {
+func (s *space) testAway(t *testing.T, asked int) {
 	t.Helper()
-	const late = "main.example.com/prod/late:1"
+	const late, bad = "main.example.com/prod/late:1", "main.example.com/prod/bad:1"
 	rounds := 0
 	eventually(t, func() error {
-		s.evaluates(t)
+		s.decides(t, s.reviewed)
 		rounds++
 		if !strings.Contains(s.log(t), `"msg":"this replica no longer stands for election"`) {
 			return errors.New("it still thinks that it is elected")
@@ -102,48 +88,44 @@ func (s *space) testAway(t *testing.T, asked int, server *hsstest.Server) {
 		return nil
 	})
 	t.Logf("%d rounds of reviews while it lost its election", rounds)
-	if got := lookUps(server) - asked; got != 0 {
+	if got := lookUps(s.hss["main"], "") - asked; got != 0 {
 		t.Errorf("HSS was asked %d times for images that are known", got)
 	}
-	if got := s.ask(t, s.name, newPod("late", late)); got.Allowed || !strings.Contains(got.Result.Message, highLine(s, late)) {
-		t.Errorf("an image that is new meanwhile: got %+v, want the denial %s", got, highLine(s, late))
-	}
-	// Whether a policy selects a namespace that it hasn't heard of can't be known.
-	const bad = "main.example.com/prod/bad:1"
-	if got := s.ask(t, "unheard-of", newPod("bad", bad)); got.Allowed || !strings.Contains(got.Result.Message, highLine(s, bad)) {
-		t.Errorf("a namespace that is new meanwhile: got %+v, want the denial %s", got, highLine(s, bad))
-	}
+	// An image and a namespace that are new meanwhile. Whether a policy selects a namespace that it hasn't heard of can't be known.
+	says(t, s.reviewed(t, newPod("late", late)), highLine(s, late))
+	unheard := *s
+	unheard.name = "unheard-of"
+	says(t, unheard.reviewed(t, newPod("bad", bad)), highLine(s, bad))
 	for _, path := range []string{"/healthz", "/readyz"} {
-		if code, body, err := get(t, "http://"+s.health+path); err != nil || code != http.StatusOK {
+		if code, body, err := fetch(t, s.health+path); err != nil || code != http.StatusOK {
 			t.Errorf("%s: got %d %s, %v", path, code, body, err)
 		}
 	}
 }
 
-// evaluates asks the gate's port about a pod to admit and one to deny.
-func (s *space) evaluates(t *testing.T) {
+// reviewed asks the gate's port about a pod, and returns a denial.
+func (s *space) reviewed(t *testing.T, pod *corev1.Pod) error {
 	t.Helper()
-	const clean, bad = "main.example.com/prod/clean:1", "main.example.com/prod/bad:1"
-	if got := s.ask(t, s.name, newPod("clean", clean)); !got.Allowed || len(got.Warnings) > 0 {
-		t.Errorf("a clean image: got %+v", got)
+	got := s.ask(t, s.name, pod)
+	if !got.Allowed {
+		return errors.New(got.Result.Message)
 	}
-	if got := s.ask(t, s.name, newPod("bad", bad)); got.Allowed || !strings.Contains(got.Result.Message, highLine(s, bad)) {
-		t.Errorf("a bad image: got %+v, want the denial %s", got, highLine(s, bad))
+	if len(got.Warnings) > 0 {
+		t.Errorf("got warnings %q", got.Warnings)
 	}
+	return nil
 }
 
-// evaluatesDuring asks over and over until something is done.
-func (s *space) evaluatesDuring(t *testing.T, something func() error) {
+// decidesDuring asks over and over until something is done.
+func (s *space) decidesDuring(t *testing.T, something func() error) {
 	t.Helper()
 	done := make(chan error, 1)
 	go func() { done <- something() }()
 	for rounds := 1; ; rounds++ {
-		s.evaluates(t)
+		s.decides(t, s.reviewed)
 		select {
 		case err := <-done:
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			t.Logf("%d rounds of reviews", rounds)
 			return
 		case <-time.After(20 * time.Millisecond):
@@ -156,14 +138,11 @@ var goroutinesLine = regexp.MustCompile(`(?m)^go_goroutines (\d+)$`)
 // goroutines returns how many goroutines the gate has.
 func (g *gate) goroutines(t *testing.T) int {
 	t.Helper()
-	code, body, err := get(t, "http://"+g.metrics+"/metrics")
-	found := goroutinesLine.FindStringSubmatch(body)
-	if err != nil || found == nil {
-		t.Fatalf("/metrics: got %d, %v, want %s in it", code, err, goroutinesLine)
+	found := goroutinesLine.FindStringSubmatch(g.scrape(t))
+	if found == nil {
+		t.Fatalf("/metrics lacks %s", goroutinesLine)
 	}
 	n, err := strconv.Atoi(found[1])
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return n
 }

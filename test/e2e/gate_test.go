@@ -3,11 +3,12 @@ package e2e_test
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,22 +32,24 @@ const (
 // gate is a running hssgate that evaluates the namespaces labelled with its name.
 type gate struct {
 	*process
+
 	cluster *cluster
-	name    string
+	setup
 	// webhook, health and metrics are where it listens.
 	webhook, health, metrics string
-	args                     []string
+	caFile                   string
 }
 
 // setup is how a gate is to run.
 type setup struct {
 	name string
-	// projects are the HSS servers by the names of their projects; each has
-	// the registry host NAME.example.com.
-	projects map[string]*hsstest.Server
-	// cache, webhook and audit are lines of YAML for the configuration. Without
-	// the last, running pods are not audited.
-	cache, webhook, audit string
+	// hss are the HSS servers by the names of their projects; each has the registry host NAME.example.com.
+	hss map[string]*hsstest.Server
+	// program is the cluster's if it is empty.
+	program string
+	// serving, cache and audit are lines of YAML for the configuration, the first about the webhook. Without the last, running pods
+	// are not audited.
+	serving, cache, audit string
 	// project are lines for every project.
 	project     string
 	args        []string
@@ -57,45 +60,30 @@ type setup struct {
 	change func(*admissionregistrationv1.ValidatingWebhookConfiguration)
 }
 
+// changing has HSS asked again soon, so that tests see it change its mind.
+const changing = "freshFor: 1s\nnotFoundFor: 1s"
+
+// mainHSS is the HSS of most gates: of one project, with rows.
+func mainHSS(t *testing.T, rows ...hsstest.Image) map[string]*hsstest.Server {
+	t.Helper()
+	return map[string]*hsstest.Server{"main": newHSS(t, hsstest.WithImages(rows...))}
+}
+
 // newGate starts a gate and waits until it evaluates.
-func newGate(t *testing.T, c *cluster, s setup) *gate {
+func (c *cluster) newGate(t *testing.T, s setup) *gate {
 	t.Helper()
 	g := c.launch(t, s)
 	g.awaitReady(t)
-	if !strings.Contains(s.webhook, "certDir") {
-		g.awaitEvaluation(t)
+	if s.change == nil { // the API server may be asked about other namespaces
+		g.newSpace(t).settle(t)
 	}
 	return g
 }
 
-// launch starts a gate.
+// launch starts a gate and has the API server ask it as long as the test runs.
 func (c *cluster) launch(t *testing.T, s setup) *gate {
 	t.Helper()
-	ports := controlplanetest.FreeAddresses(t, 3)
-	g := &gate{cluster: c, name: s.name, webhook: ports[0], health: ports[1], metrics: ports[2]}
-	config := g.configuration(t, s)
-	g.args = append([]string{
-		"serve", "--log-level", "debug", "--config", write(t, "config.yaml", config),
-		"--kubeconfig", c.kubeconfig, "--ca-file", filepath.Join(t.TempDir(), "ca.crt"),
-	}, s.args...)
-	g.process = c.start(t, s.environment, g.args...)
-	g.installWebhooks(t, s)
-	return g
-}
-
-// awaitEvaluation waits until the API server asks the gate. Until it trusts its
-// certificate it may not be able to, not even about policies.
-func (g *gate) awaitEvaluation(t *testing.T) {
-	t.Helper()
-	s := g.newSpace(t)
-	fence := s.newFence()
-	eventually(t, func() error { return g.cluster.policies.Create(t.Context(), fence) })
-	s.awaitFence(t, fence)
-}
-
-// installWebhooks has the API server ask the gate as long as the test runs.
-func (g *gate) installWebhooks(t *testing.T, s setup) {
-	t.Helper()
+	g := c.startReplica(t, s)
 	configuration := &admissionregistrationv1.ValidatingWebhookConfiguration{}
 	g.decodeFor(t, webhookConfiguration, configuration)
 	if !s.resources {
@@ -104,18 +92,30 @@ func (g *gate) installWebhooks(t *testing.T, s setup) {
 	if s.change != nil {
 		s.change(configuration)
 	}
-	webhooks := g.cluster.Clientset(t).AdmissionregistrationV1().ValidatingWebhookConfigurations()
-	if _, err := webhooks.Create(t.Context(), configuration, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := webhooks.Delete(context.WithoutCancel(t.Context()), s.name, metav1.DeleteOptions{}); err != nil {
+	c.create(t, configuration)
+	t.Cleanup(func() { // before the gate stops, whose answers are needed
+		if err := c.Delete(context.WithoutCancel(t.Context()), configuration); err != nil {
 			t.Error(err)
 		}
 	})
+	return g
 }
 
-func (g *gate) configuration(t *testing.T, s setup) string {
+// startReplica starts a gate, which the API server does not ask.
+func (c *cluster) startReplica(t *testing.T, s setup) *gate {
+	t.Helper()
+	ports := controlplanetest.FreeAddresses(t, 3)
+	g := &gate{cluster: c, setup: s, webhook: ports[0], health: ports[1], metrics: ports[2], caFile: filepath.Join(t.TempDir(), "ca.crt")}
+	args := []string{"serve", "--log-level", "debug", "--config", g.configuration(t), "--kubeconfig", c.kubeconfig}
+	if !strings.Contains(s.serving, "caSecret") {
+		args = append(args, "--ca-file", g.caFile)
+	}
+	g.process = start(t, cmp.Or(s.program, c.program(t)), s.environment, append(args, s.args...)...)
+	return g
+}
+
+// configuration writes the gate's configuration file.
+func (g *gate) configuration(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
 	fmt.Fprintf(&b, `apiVersion: config.hssgate.io/v1alpha1
@@ -131,23 +131,20 @@ cache:
 %s
 audit:
 %s
-`, g.health, g.metrics, g.webhook, g.name, indent(s.webhook), indent(s.cache), indent(cmp.Or(s.audit, "enabled: false")))
+`, g.health, g.metrics, g.webhook, g.name, indent(g.serving), indent(g.cache), indent(cmp.Or(g.audit, "enabled: false")))
 	access, secret := write(t, "access-key", accessKey), write(t, "secret-key", secretKey)
-	b.WriteString("projects:\n")
-	for name, server := range s.projects {
-		fmt.Fprintf(&b, `- name: %s
+	projects, registries := "projects:\n", "registries:\n"
+	for name, server := range g.hss {
+		projects += fmt.Sprintf(`- name: %s
   endpoint: %s
   projectID: p1
   requestsPerSecond: 1000
   credentials: {source: Files, accessKeyFile: %s, secretKeyFile: %s}
 %s
-`, name, server.URL, access, secret, indent(s.project))
+`, name, server.URL, access, secret, indent(g.project))
+		registries += fmt.Sprintf("- {name: %s, hosts: [%[1]s.example.com], project: %[1]s}\n", name)
 	}
-	b.WriteString("registries:\n")
-	for name := range s.projects {
-		fmt.Fprintf(&b, "- {name: %s, hosts: [%[1]s.example.com], project: %[1]s}\n", name)
-	}
-	return b.String()
+	return write(t, "config.yaml", b.String()+projects+registries)
 }
 
 func indent(lines string) string {
@@ -163,22 +160,35 @@ func (g *gate) awaitReady(t *testing.T) {
 			t.Fatalf("it ended before it was ready: %v\n%s", g.err, tail(g.log(t)))
 		default:
 		}
-		code, body, err := get(t, "http://"+g.health+"/readyz")
-		if err == nil && code != http.StatusOK {
-			err = fmt.Errorf("/readyz answers %d: %s", code, body)
-		}
-		return err
+		return g.readiness(t, "", "")
 	})
 }
 
-// get returns an answer, in a format if one is given.
-func get(t *testing.T, url string, accept ...string) (code int, body string, err error) {
+// readiness returns nil if /readyz answers as it should: with a text, or with 200 for none.
+func (g *gate) readiness(t *testing.T, query, want string) error {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
+	code, body, err := fetch(t, g.health+"/readyz"+query)
+	if err == nil && (code == http.StatusOK) != (want == "") || !strings.Contains(body, want) {
+		err = fmt.Errorf("/readyz%s answers %d: %s, %w", query, code, body, orNotYet(err))
 	}
-	r.Header["Accept"] = accept
+	return err
+}
+
+// scrape returns the gate's metrics.
+func (g *gate) scrape(t *testing.T) string {
+	t.Helper()
+	code, body, err := fetch(t, g.metrics+"/metrics")
+	if err != nil || code != http.StatusOK {
+		t.Fatal(code, err)
+	}
+	return body
+}
+
+// fetch returns an answer.
+func fetch(t *testing.T, url string) (code int, body string, err error) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+url, http.NoBody)
+	must(t, err)
 	response, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return 0, "", err
@@ -220,55 +230,31 @@ webhooks:
 // decodeFor reads what is written for a gate into an object.
 func (g *gate) decodeFor(t *testing.T, text string, into any) {
 	t.Helper()
-	text = strings.NewReplacer("NAME", g.name, "ADDRESS", g.webhook).Replace(text)
-	if err := yaml.UnmarshalStrict([]byte(text), into); err != nil {
-		t.Fatal(err)
-	}
+	must(t, yaml.UnmarshalStrict([]byte(strings.NewReplacer("NAME", g.name, "ADDRESS", g.webhook).Replace(text)), into))
 }
 
-// bundle returns what the API server trusts the gate by.
-func (c *cluster) bundle(t *testing.T, name string) []byte {
+// trusted returns the CAs by which the API server trusts the gate.
+func (g *gate) trusted(t *testing.T) (bundle []byte, roots *x509.CertPool) {
 	t.Helper()
-	configuration, err := c.Clientset(t).AdmissionregistrationV1().ValidatingWebhookConfigurations().Get(t.Context(), name, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return configuration.Webhooks[0].ClientConfig.CABundle
-}
-
-// caFile returns what the gate wrote into --ca-file.
-func (g *gate) caFile(t *testing.T) []byte {
-	t.Helper()
-	ca, err := os.ReadFile(g.args[slices.Index(g.args, "--ca-file")+1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ca
-}
-
-// fixture is the gate that most tests share. It soon asks HSS again, so that
-// tests see HSS change its mind.
-type fixture struct {
-	*gate
-	// hss are the servers by the names of their projects. "main" is in good
-	// health; each of the others is one test's to ruin.
-	hss map[string]*hsstest.Server
+	configuration := get(t, g.cluster, &admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: g.name}})
+	bundle, roots = configuration.Webhooks[0].ClientConfig.CABundle, x509.NewCertPool()
+	roots.AppendCertsFromPEM(bundle)
+	return bundle, roots
 }
 
 // unvalidated is the label of policies that the policy webhook isn't asked
 // about, as if they had come before it.
 const unvalidated = "unvalidated"
 
-func newMainGate(t *testing.T, c *cluster) *fixture {
+// newMainGate starts the gate that most tests share. HSS's project "main" is in good health; each of the others is one test's to
+// ruin.
+func newMainGate(t *testing.T, c *cluster) *gate {
 	t.Helper()
-	f := &fixture{hss: map[string]*hsstest.Server{}}
-	for _, name := range append([]string{"main", "rescan", "known", "slow", "details"}, troubled()...) {
-		f.hss[name] = newHSS(t)
+	all := mainHSS(t)
+	for _, name := range append([]string{"rescan", "known", "slow", "details"}, slices.Collect(maps.Keys(troubles()))...) {
+		all[name] = newHSS(t)
 	}
-	f.gate = newGate(t, c, setup{
-		name: "main", projects: f.hss, cache: "freshFor: 1s\nnotFoundFor: 1s", resources: true,
-	})
-	return f
+	return c.newGate(t, setup{name: "main", hss: all, cache: changing, resources: true})
 }
 
 // newHSS starts a server that knows the gate's credentials.
@@ -280,10 +266,17 @@ func newHSS(t *testing.T, options ...hsstest.Option) *hsstest.Server {
 	return server
 }
 
-// lookUps counts the requests for images: the leader also checks whether HSS
+// lookUps counts the look-ups of an image; of "": of any. A look-up may need further pages, and the leader also checks whether HSS
 // answers.
-func lookUps(server *hsstest.Server) int {
-	return server.Stats().Count(func(q url.Values) bool { return q.Get("image_name") != "" })
+func lookUps(server *hsstest.Server, image string) int {
+	total := 0
+	for raw, n := range server.Stats().Queries {
+		q, _ := url.ParseQuery(raw)
+		if name := q.Get("image_name"); name != "" && (name == image || image == "") && (q.Get("offset") == "" || q.Get("offset") == "0") {
+			total += n
+		}
+	}
+	return total
 }
 
 // add adds a row to what a server knows.
@@ -340,6 +333,7 @@ func highFinding(s *space, image string) string {
 const (
 	adviseRebuild       = "rebuild the image with fixed packages, push it, and have HSS scan it"
 	noteSeverity        = "HSS's severity levels are not those of CVSS: its High may start at CVSS 9"
+	adviseFailed        = "see in HSS why the scan did not succeed, and scan the image again"
 	adviseScan          = "have HSS scan the image, or wait until its scan is done, and try again"
 	adviseName          = "check the image's name; if it is new, have HSS synchronise its registry, and scan it"
 	adviseRetry         = "try again shortly; if it stays so, see hssgate's log for what HSS answers"

@@ -18,18 +18,13 @@ import (
 // gracePeriod is longer than the test takes.
 const gracePeriod = time.Hour
 
-// TestGrace has images run and pass, turns them bad, and starts them again.
-func TestGrace(t *testing.T) {
-	t.Parallel()
-	g := newGraceWorld(t)
-	auditing := g.start(t, "auditing", "interval: 5s")
+// testGrace has images run and pass, turns them bad, and starts them again.
+func testGrace(t *testing.T, c *cluster) {
+	g := newGraceWorld(t, c)
 	second := g.start(t, "second", "").gate
-	g.space = auditing
 	g.populate(t)
-	g.cluster.awaitAudit(t, "graced")
-	if err := g.cluster.policies.Delete(t.Context(), g.newException("excepted")); err != nil {
-		t.Fatal(err)
-	}
+	g.awaitAudit(t)
+	g.cluster.delete(t, g.newException("excepted"))
 	g.granted(t)
 
 	t.Log("everything turns bad")
@@ -37,7 +32,7 @@ func TestGrace(t *testing.T) {
 	change(g.hss, "malware", func(i *hsstest.Image) { i.MaliciousFileNum = hsstest.Count(1) })
 	change(g.hss, "multiarch", func(i *hsstest.Image) { i.AssociationImages[0].VulNum = hsstest.Count(111) })
 	end := g.granted(t, "ran", "multiarch")
-	for _, by := range []*gate{auditing.gate, second} {
+	for _, by := range []*gate{g.gate, second} {
 		g.hasGrace(t, by, "ran", end)
 		g.hasGrace(t, by, "ran", end, pinned("ran"))
 		for _, name := range []string{"other-digest", "not-reported", "excepted", "elsewhere", "malware", "new"} {
@@ -49,10 +44,10 @@ func TestGrace(t *testing.T) {
 	g.isReported(t, end)
 
 	t.Log("the one that audits is replaced")
-	auditing.stop(t)
+	g.stop(t)
 	after := g.start(t, "after", "interval: 5s").gate
 	g.hasGrace(t, after, "ran", end)
-	g.cluster.awaitAudit(t, "graced")
+	g.awaitAudit(t)
 	g.granted(t, "ran", "multiarch")
 
 	t.Log("a later end prolongs nothing, an earlier one counts")
@@ -65,11 +60,9 @@ func TestGrace(t *testing.T) {
 	}
 
 	t.Log("deleting it ends it, too, and it does not come back")
-	if err := g.cluster.policies.Delete(t.Context(), g.graceOf(t, "multiarch")); err != nil {
-		t.Fatal(err)
-	}
+	g.cluster.delete(t, g.graceOf(t, "multiarch"))
 	g.denies(t, second, g.name, "multiarch", "[policy graced]\nto do")
-	g.cluster.awaitAudit(t, "graced")
+	g.awaitAudit(t)
 	g.granted(t, "ran")
 
 	t.Log("it turns good, and bad again")
@@ -78,24 +71,22 @@ func TestGrace(t *testing.T) {
 	})
 	change(g.hss, "multiarch", func(i *hsstest.Image) { i.AssociationImages[0].VulNum = hsstest.Count(0) })
 	g.granted(t)
-	g.cluster.awaitAudit(t, "graced")
+	g.awaitAudit(t)
 	g.turn(high)
 	g.granted(t, "excepted", "malware", "multiarch", "ran")
 
 	t.Log("without the policy it goes")
-	if err := g.cluster.policies.Delete(t.Context(), &v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: "graced"}}); err != nil {
-		t.Fatal(err)
-	}
+	g.cluster.delete(t, g.policy)
 	g.granted(t)
 }
 
 // graceWorld is a cluster in which images run, and what HSS says of them. Its space
-// is where they run.
+// is where they run, and its gate the one that audits.
 type graceWorld struct {
 	*space
 
-	cluster *cluster
-	hss     *hsstest.Server
+	hss    *hsstest.Server
+	policy *v1alpha1.ImageScanPolicy
 }
 
 // graceDigests are those of the records, by the names of images.
@@ -106,9 +97,9 @@ var graceDigests = map[string]string{
 
 func prodImage(name string) string { return "main.example.com/prod/" + name + ":1" }
 
-func newGraceWorld(t *testing.T) *graceWorld {
+func newGraceWorld(t *testing.T, c *cluster) *graceWorld {
 	t.Helper()
-	g := &graceWorld{cluster: newCluster(t), hss: newHSS(t)}
+	g := &graceWorld{hss: newHSS(t), space: &space{gate: &gate{cluster: newCluster(t, c.program)}}}
 	for name, d := range graceDigests {
 		add(g.hss, row(name, func(i *hsstest.Image) { i.ImageDigest = d }))
 	}
@@ -119,18 +110,16 @@ func newGraceWorld(t *testing.T) *graceWorld {
 		i.AssociationImages = []hsstest.Architecture{{ImageDigest: digest("7"), ScanStatus: "success",
 			VulNum: hsstest.Count(0), UnsafeSettingNum: hsstest.Count(0), MaliciousFileNum: hsstest.Count(0)}}
 	})
+	g.space = g.start(t, "auditing", "interval: 5s")
 	return g
 }
 
 // start starts a gate with a namespace of its own that the policy evaluates.
 func (g *graceWorld) start(t *testing.T, name, audit string) *space {
 	t.Helper()
-	s := &space{gate: newGate(t, g.cluster, setup{
-		name: name, projects: map[string]*hsstest.Server{"main": g.hss}, cache: "freshFor: 1s\nnotFoundFor: 1s", audit: audit,
-	}), name: "graced-" + name}
-	s.client, s.warnings = g.cluster.client(t)
-	g.cluster.newNamespace(t, s.name, map[string]string{gateLabel: name, "graced": "yes"})
-	return s
+	c := g.cluster
+	c.newNamespace(t, "graced-"+name, map[string]string{gateLabel: name, "graced": "yes"})
+	return c.newGate(t, setup{name: name, hss: map[string]*hsstest.Server{"main": g.hss}, cache: changing, audit: audit}).spaceOf(t, "graced-"+name)
 }
 
 // populate has pods run, as a kubelet would report them, and creates the policy.
@@ -139,42 +128,30 @@ func (g *graceWorld) populate(t *testing.T) {
 	g.cluster.newNamespace(t, "elsewhere", nil)
 	exception := g.newException("excepted", excepting("main.example.com/prod/excepted"))
 	exception.Spec.Policies = []string{"graced"}
-	g.createException(t, exception)
+	g.cluster.create(t, exception)
 	for name, imageID := range map[string]string{
 		"ran":          "main.example.com/prod/ran@" + graceDigests["ran"],
 		"multiarch":    "docker-pullable://main.example.com/prod/multiarch@" + digest("7"),
 		"malware":      graceDigests["malware"],
 		"other-digest": "main.example.com/prod/other-digest@" + digest("9"),
 		"excepted":     "main.example.com/prod/excepted@" + graceDigests["excepted"],
+		"elsewhere":    "main.example.com/prod/elsewhere@" + graceDigests["elsewhere"],
 	} {
-		runAs(t, g.space, g.name, name, imageID)
+		namespace := g.name
+		if name == "elsewhere" {
+			namespace = name
+		}
+		must(t, g.cluster.runAs(t.Context(), namespace, newPod(name, prodImage(name)), corev1.PodRunning, imageID))
 	}
-	runAs(t, g.space, "elsewhere", "elsewhere", "main.example.com/prod/elsewhere@"+graceDigests["elsewhere"])
+	// A user can write a status into a pod only when it is created, which drops it.
 	claim := newPod("not-reported", prodImage("not-reported"), forged)
 	claim.Status.Phase = corev1.PodRunning
 	claim.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "app", ImageID: graceDigests["not-reported"]}}
-	if err := g.run(t, claim); err != nil {
-		t.Fatal(err)
-	}
-	p := &v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: "graced"}, Spec: strict()}
-	p.Spec.Match.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"graced": "yes"}}
-	p.Spec.Grace = &v1alpha1.Grace{Period: metav1.Duration{Duration: gracePeriod}}
-	g.create(t, p)
-}
-
-// runAs has a pod run, as a kubelet would report it.
-func runAs(t *testing.T, s *space, namespace, name, imageID string) {
-	t.Helper()
-	pods := s.client.CoreV1().Pods(namespace)
-	pod, err := pods.Create(t.Context(), newPod(name, prodImage(name)), metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	pod.Status.Phase = corev1.PodRunning
-	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "app", Image: prodImage(name), ImageID: imageID}}
-	if _, err := pods.UpdateStatus(t.Context(), pod, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, g.run(t, claim))
+	g.policy = newPolicy("graced", "graced", "yes", func(spec *v1alpha1.ImageScanPolicySpec) {
+		spec.Grace = &v1alpha1.Grace{Period: metav1.Duration{Duration: gracePeriod}}
+	})
+	g.cluster.create(t, g.policy)
 }
 
 // forged claims in every way that a user has that the pod ran before.
@@ -223,9 +200,7 @@ func (g *graceWorld) granted(t *testing.T, names ...string) time.Time {
 func (g *graceWorld) graces(t *testing.T) []v1alpha1.ImageScanException {
 	t.Helper()
 	var list v1alpha1.ImageScanExceptionList
-	if err := g.cluster.policies.List(t.Context(), &list, client.MatchingLabels{v1alpha1.GraceLabel: "graced"}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, g.cluster.List(t.Context(), &list, client.MatchingLabels{v1alpha1.GraceLabel: "graced"}))
 	return list.Items
 }
 
@@ -243,12 +218,9 @@ func (g *graceWorld) graceOf(t *testing.T, name string) *v1alpha1.ImageScanExcep
 // edit sets the end of an image's grace, and returns when it was created.
 func (g *graceWorld) edit(t *testing.T, name string, end time.Time) (created time.Time) {
 	t.Helper()
-	eventually(t, func() error { // its status may change meanwhile
-		e := g.graceOf(t, name)
-		e.Spec.ExpiresAt, created = metav1.NewTime(end.Truncate(time.Second)), e.CreationTimestamp.Time
-		return g.cluster.policies.Update(t.Context(), e)
-	})
-	return created
+	e := g.graceOf(t, name)
+	g.cluster.patch(t, e, fmt.Sprintf(`{"spec":{"expiresAt":%q}}`, end.UTC().Format(time.RFC3339)))
+	return e.CreationTimestamp.Time
 }
 
 // hasGrace checks that a gate admits the image with nothing but the warning.
@@ -281,25 +253,16 @@ func (g *graceWorld) denies(t *testing.T, by *gate, namespace, name, want string
 func (g *graceWorld) isReported(t *testing.T, end time.Time) {
 	t.Helper()
 	until := end.UTC().Format(time.RFC3339)
-	if err := g.run(t, newPod("restarted", prodImage("ran"))); err != nil {
-		t.Fatal(err)
-	}
+	must(t, g.run(t, newPod("restarted", prodImage("ran"))))
 	name := "grace-graced-" + strings.TrimPrefix(graceDigests["ran"], "sha256:")[:32]
 	want := g.name + "/" + name + ": policy graced until " + until + ": grace of policy graced"
 	if got := g.annotations(t, "restarted", "exceptions")["pods.hssgate.io/exceptions"]; !strings.HasPrefix(got, want) {
 		t.Errorf("annotation: got %q, want %q", got, want)
 	}
 	eventually(t, func() error {
-		_, metrics, _ := get(t, "http://"+g.metrics+"/metrics")
-		events, err := g.client.CoreV1().Events(g.name).List(t.Context(), metav1.ListOptions{FieldSelector: "reason=ImageGraceEnds,involvedObject.name=ran"})
-		if err != nil {
-			return err
-		}
-		var p v1alpha1.ImageScanPolicy
-		if err := g.cluster.policies.Get(t.Context(), client.ObjectKey{Name: "graced"}, &p); err != nil {
-			return err
-		}
-		last := p.Status.LastAudit
+		metrics, last := g.scrape(t), get(t, g.client, g.policy).Status.LastAudit
+		var events corev1.EventList
+		must(t, g.client.List(t.Context(), &events, client.InNamespace(g.name), client.MatchingFields{"reason": "ImageGraceEnds", "involvedObject.name": "ran"}))
 		for what, there := range map[string]bool{
 			"a use of the grace":               g.graceOf(t, "ran").Name == name && g.graceOf(t, "ran").Status.Uses > 0,
 			"the metric of graces":             strings.Contains(metrics, `hssgate_audit_grace_images{policy="graced"} 2`+"\n"),
@@ -317,15 +280,11 @@ func (g *graceWorld) isReported(t *testing.T, end time.Time) {
 
 // awaitAudit waits for the end of an audit that began from now on: of the second
 // that ends.
-func (c *cluster) awaitAudit(t *testing.T, policy string) {
+func (g *graceWorld) awaitAudit(t *testing.T) {
 	t.Helper()
 	last, ended := time.Now(), 0
 	eventually(t, func() error {
-		var p v1alpha1.ImageScanPolicy
-		if err := c.policies.Get(t.Context(), client.ObjectKey{Name: policy}, &p); err != nil {
-			return err
-		}
-		if audit := p.Status.LastAudit; audit != nil && audit.Time.After(last) {
+		if audit := get(t, g.client, g.policy).Status.LastAudit; audit != nil && audit.Time.After(last) {
 			last = audit.Time.Time
 			ended++
 		}

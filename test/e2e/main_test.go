@@ -2,8 +2,14 @@ package e2e_test
 
 import (
 	"flag"
+	"fmt"
 	"os"
+	"runtime/debug"
+	"slices"
+	"sync"
 	"testing"
+
+	"github.com/hssgate/hssgate/internal/controlplanetest"
 )
 
 // TestMain lets many tests run at a time, however few cores there are: they
@@ -16,11 +22,36 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestHssgate holds all tests that share an API server and gates.
+// TestHssgate holds all tests, so that the program is built once: that takes longer than most of them.
 func TestHssgate(t *testing.T) {
-	t.Parallel()
-	c := newCluster(t)
-	inParallel(t, newMainGate(t, c), tests{
+	// A race in the program ends it, as it does the tests. The race detector takes memory.
+	info, _ := debug.ReadBuildInfo()
+	race := slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+	program, plain := startBuild(t, fmt.Sprintf("-race=%t", race)), startBuild(t)
+	clients := newClientCA(t)
+	c := newCluster(t, program, controlplanetest.WithFlag("admission-control-config-file", clients.admissionConfiguration(t)))
+	// Others would wait for longer than they expect.
+	t.Run("a flood leaves memory free", func(t *testing.T) { testFlood(t, c, plain(t)) })
+	shared := newMainGate(t, c) // it reviews the policies of all
+	t.Run("gates of their own", func(t *testing.T) {
+		t.Parallel()
+		inParallel(t, c, tests[*cluster]{
+			"audit":                   testAudit, // these four have clusters of their own, too
+			"grace":                   testGrace,
+			"scans on demand":         testScanOnDemand,
+			"disruption":              testDisruption,
+			"shutdown":                testShutdown,
+			"a second signal":         testSecondSignal,
+			"replicas share a CA":     testSharedCA,
+			"only known clients":      func(t *testing.T, c *cluster) { testClients(t, c, clients) },
+			"certificates from files": testCertificateFiles,
+			"pinning":                 testPinning,
+			"large and many reviews":  testReviews,
+			"tracing":                 testTracing,
+			"warm-up":                 testWarmUp,
+		})
+	})
+	inParallel(t, shared, tests[*gate]{
 		"verdicts":    testVerdicts,
 		"image IDs":   testImageIDs,
 		"places":      testPlaces,
@@ -33,25 +64,33 @@ func TestHssgate(t *testing.T) {
 		"exceptions":  testExceptions,
 		"allow":       testAllow,
 		"effect":      testEffect,
-		"pinning":     testPinning,
-		"reviews":     testReviews,
-		"operation":   testOperation,
 		"cves":        testVulnerabilities,
-		"processes":   testProcesses,
-		"tracing":     testTracing,
-		"warm-up":     testWarmUp,
+		"mistakes":    testMistakes,
 	})
 }
 
-type tests map[string]func(*testing.T, *fixture)
+// startBuild begins to build the program, and returns a function that waits for it, and returns its path.
+func startBuild(t *testing.T, flags ...string) func(*testing.T) string {
+	t.Helper()
+	path, built := controlplanetest.StartBuild(t, flags...)
+	wait := sync.OnceValue(func() error { return <-built })
+	t.Cleanup(func() { _ = wait() }) // before its folder is removed
+	return func(t *testing.T) string {
+		t.Helper()
+		must(t, wait())
+		return path
+	}
+}
+
+type tests[F any] map[string]func(*testing.T, F)
 
 // inParallel runs tests of one fixture at the same time.
-func inParallel(t *testing.T, f *fixture, all tests) {
+func inParallel[F any](t *testing.T, fixture F, all tests[F]) {
 	t.Helper()
 	for name, test := range all {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, f)
+			test(t, fixture)
 		})
 	}
 }

@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -12,9 +11,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admission/v1"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 
 	"github.com/hssgate/hssgate/hss/hsstest"
@@ -29,10 +28,16 @@ const (
 
 func pins(spec *v1alpha1.ImageScanPolicySpec) { spec.Pin = true }
 
-// testPinning has a gate of its own that pins.
-func testPinning(t *testing.T, main *fixture) {
-	f := newPinningGate(t, main.cluster)
-	inParallel(t, f, tests{
+// testPinning starts a gate that pins, and then makes what has the API server ask it to.
+func testPinning(t *testing.T, c *cluster) {
+	f := c.newGate(t, setup{
+		name: "pinning", hss: mainHSS(t, row("pin"), row("pin-high", high)), serving: "mutatingConfigurationName: pinning", cache: changing,
+	})
+	f.mutate(t, "pinning", gateLabel+": "+f.name, func(w *admissionregistrationv1.MutatingWebhook) { w.Name = "pin.hssgate.io" })
+	s := f.newSpace(t)
+	s.enforce(t, "p", pins)
+	s.awaitMutation(t, func(pod *corev1.Pod) bool { return pod.Spec.Containers[0].Image != pinImage })
+	inParallel(t, f, tests[*gate]{
 		"a pod runs the digest that HSS scanned":              testPinned,
 		"every place does, and the whole of a multi-arch":     testPinnedPlaces,
 		"what makes pods isn't touched, and is told so":       testTemplatesNotPinned,
@@ -42,27 +47,17 @@ func testPinning(t *testing.T, main *fixture) {
 	})
 }
 
-// newPinningGate starts the gate, and then makes what has the API server ask it
-// to pin.
-func newPinningGate(t *testing.T, c *cluster) *fixture {
+// awaitMutation waits until what would become of a pod is what it should.
+func (s *space) awaitMutation(t *testing.T, done func(*corev1.Pod) bool) {
 	t.Helper()
-	f := &fixture{hss: map[string]*hsstest.Server{"main": newHSS(t)}}
-	f.gate = newGate(t, c, setup{
-		name: "pinning", projects: f.hss, webhook: "mutatingConfigurationName: pinning",
-		cache: "freshFor: 1s\nnotFoundFor: 1s",
-	})
-	add(f.hss["main"], row("pin"), row("pin-high", high))
-	f.mutate(t, "pinning", gateLabel+": "+f.name, func(w *admissionregistrationv1.MutatingWebhook) { w.Name = "pin.hssgate.io" })
-	s := f.newSpace(t)
-	s.enforce(t, "p", pins)
 	eventually(t, func() error {
-		pod, err := s.tried(t, newPod("try", pinImage))
-		if err == nil && pod.Spec.Containers[0].Image == pinImage {
-			err = errNotYet
+		pod := newPod("try", pinImage)
+		if err := s.try(t, pod); err != nil || done(pod) {
+			return err
 		}
-		return err
+		return errNotYet
 	})
-	return f
+	s.warnings.take()
 }
 
 // mutating has the API server send a gate the pods of namespaces with a label.
@@ -87,65 +82,45 @@ func (g *gate) mutate(t *testing.T, name, label string, change func(*admissionre
 	configuration := &admissionregistrationv1.MutatingWebhookConfiguration{}
 	g.decodeFor(t, strings.NewReplacer("CONFIGURATION", name, "LABEL", label).Replace(mutating), configuration)
 	change(&configuration.Webhooks[0])
-	if _, err := g.cluster.Clientset(t).AdmissionregistrationV1().MutatingWebhookConfigurations().Create(t.Context(), configuration, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	g.cluster.create(t, configuration)
 }
 
-// imagesOf are the images of a pod by the names of their places.
-func imagesOf(pod *corev1.Pod) map[string]string {
-	all := map[string]string{}
-	for _, use := range image.InPodSpec(&pod.Spec) {
-		all[use.Name] = use.Image
-	}
-	return all
-}
-
-// runs checks the images of a pod that is stored.
+// runs checks the images of a pod that is stored, by the names of their places.
 func (s *space) runs(t *testing.T, pod string, want map[string]string) {
 	t.Helper()
-	stored, err := s.client.CoreV1().Pods(s.name).Get(t.Context(), pod, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
+	got := map[string]string{}
+	for _, use := range image.InPodSpec(&s.pod(t, pod).Spec) {
+		got[use.Name] = use.Image
 	}
-	if diff := cmp.Diff(want, imagesOf(stored)); diff != "" {
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the images of pod %q, -want +got:\n%s", pod, diff)
 	}
 }
 
 func onlyApp(image string) map[string]string { return map[string]string{"app": image} }
 
-func testPinned(t *testing.T, f *fixture) {
+func testPinned(t *testing.T, f *gate) {
 	s := f.newSpace(t)
 	s.enforce(t, "p", pins, func(spec *v1alpha1.ImageScanPolicySpec) { spec.Require.Digest = v1alpha1.DigestRequired })
 	pinned := pinImage + "@" + digest("a")
-	s.admitted(t, s.run(t, newPod("tag", pinImage)))
-	s.runs(t, "tag", onlyApp(pinned))
-	s.admitted(t, s.run(t, newPod("pinned", pinned)))
-	s.runs(t, "pinned", onlyApp(pinned))
-	tried, err := s.tried(t, newPod("tried", pinImage))
-	s.admitted(t, err)
-	if diff := cmp.Diff(onlyApp(pinned), imagesOf(tried)); diff != "" {
-		t.Errorf("a pod that is only tried, -want +got:\n%s", diff)
+	for n, written := range []string{pinImage, pinned} {
+		name := fmt.Sprintf("pod-%d", n)
+		s.admitted(t, s.run(t, newPod(name, written)))
+		s.runs(t, name, onlyApp(pinned))
 	}
-	other := pinImage + "@" + digest("b")
-	says(t, s.run(t, newPod("other", other)), "HSS knows prod/pin:1 with digest "+digest("a")+" only")
+	says(t, s.run(t, newPod("other", pinImage+"@"+digest("b"))), "HSS knows prod/pin:1 with digest "+digest("a")+" only")
 	bad := "main.example.com/prod/pin-high:1@" + digest("a")
 	s.denied(t, s.run(t, newPod("bad", "main.example.com/prod/pin-high:1")), `pod "bad"`, []string{highLine(s, bad)}, adviseRebuild)
 
-	event := s.cluster.AuditEvent(t, func(e *auditv1.Event) bool {
-		return e.Verb == "create" && e.ObjectRef != nil && e.ObjectRef.Namespace == s.name && e.ObjectRef.Name == "tag" && e.Annotations["pin.hssgate.io/pinned"] != ""
+	s.cluster.AuditEvent(t, func(e *auditv1.Event) bool {
+		return e.ObjectRef != nil && e.ObjectRef.Namespace == s.name && e.Annotations["pin.hssgate.io/pinned"] == `container "app": `+pinned
 	})
-	if got, want := event.Annotations["pin.hssgate.io/pinned"], `container "app": `+pinned; got != want {
-		t.Errorf("the audit log says %q, want %q", got, want)
-	}
-	_, metrics, _ := get(t, "http://"+s.metrics+"/metrics")
-	if !strings.Contains(metrics, `hssgate_pins_total{outcome="pinned",reason=""}`) {
+	if !strings.Contains(s.scrape(t), `hssgate_pins_total{outcome="pinned",reason=""}`) {
 		t.Error("no pin is counted")
 	}
 }
 
-func testPinnedPlaces(t *testing.T, f *fixture) {
+func testPinnedPlaces(t *testing.T, f *gate) {
 	add(f.hss["main"], row("pin-multi", func(i *hsstest.Image) {
 		i.MultiArch, i.ImageDigest = true, digest("d")
 		for n, of := range []string{"b", "c"} {
@@ -174,25 +149,19 @@ func testPinnedPlaces(t *testing.T, f *fixture) {
 	s.runs(t, "web", want)
 }
 
-func testTemplatesNotPinned(t *testing.T, f *fixture) {
+func testTemplatesNotPinned(t *testing.T, f *gate) {
 	s := f.newSpace(t)
 	s.enforce(t, "p", pins, func(spec *v1alpha1.ImageScanPolicySpec) {
 		spec.Require.Digest, spec.Templates = v1alpha1.DigestRequired, v1alpha1.TemplateDeny
 	})
 	s.admitted(t, s.createWorkload(t, "Deployment", "web", pinImage))
-	deployment, err := s.client.AppsV1().Deployments(s.name).Get(t.Context(), "web", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	deployment := get(t, s.client, &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: s.name, Name: "web"}})
 	if got := deployment.Spec.Template.Spec.Containers[0].Image; got != pinImage {
 		t.Errorf("the Deployment's image is %s, want it as it was written", got)
 	}
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "of-it"}, Spec: deployment.Spec.Template.Spec}
-	s.admitted(t, s.run(t, pod))
-	s.runs(t, "of-it", onlyApp(pinImage+"@"+digest("a")))
 }
 
-func testPinnedUpdates(t *testing.T, f *fixture) {
+func testPinnedUpdates(t *testing.T, f *gate) {
 	add(f.hss["main"], row("pin-next", func(i *hsstest.Image) { i.ImageDigest = digest("e") }))
 	s := f.newSpace(t)
 	const next = "main.example.com/prod/pin-next:1"
@@ -200,15 +169,15 @@ func testPinnedUpdates(t *testing.T, f *fixture) {
 	s.enforce(t, "p", pins)
 	s.admitted(t, s.patch(t, "old", `{"metadata":{"labels":{"a":"b"}}}`))
 	s.runs(t, "old", onlyApp(next))
-	s.admitted(t, s.swap(t, "old", pinImage))
-	s.runs(t, "old", onlyApp(pinImage+"@"+digest("a")))
-	s.admitted(t, s.swap(t, "old", pinImage))
-	s.runs(t, "old", onlyApp(pinImage+"@"+digest("a")))
+	for range 2 {
+		s.admitted(t, s.swap(t, "old", pinImage))
+		s.runs(t, "old", onlyApp(pinImage+"@"+digest("a")))
+	}
 	s.admitted(t, s.swap(t, "old", next))
 	s.runs(t, "old", onlyApp(next+"@"+digest("e")))
 }
 
-func testPinnedInjection(t *testing.T, f *fixture) {
+func testPinnedInjection(t *testing.T, f *gate) {
 	add(f.hss["main"], row("pin-sidecar", func(i *hsstest.Image) { i.ImageDigest = digest("f") }))
 	const sidecar = "main.example.com/prod/pin-sidecar:1"
 	injector := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { inject(t, w, r, sidecar) }))
@@ -216,24 +185,13 @@ func testPinnedInjection(t *testing.T, f *fixture) {
 	// It comes after the one that pins.
 	f.mutate(t, "pinning-then-injecting", injectLabel+`: "yes"`, func(w *admissionregistrationv1.MutatingWebhook) {
 		w.ReinvocationPolicy = new(admissionregistrationv1.NeverReinvocationPolicy)
-		w.ClientConfig.URL = &injector.URL
-		w.ClientConfig.CABundle = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: injector.Certificate().Raw})
+		w.ClientConfig.URL, w.ClientConfig.CABundle = &injector.URL, certificatePEM(injector.Certificate().Raw)
 	})
 
 	s := f.newSpace(t)
-	patch := []byte(`{"metadata":{"labels":{"` + injectLabel + `":"yes"}}}`)
-	if _, err := s.client.CoreV1().Namespaces().Patch(t.Context(), s.name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	s.cluster.patch(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.name}}, `{"metadata":{"labels":{"`+injectLabel+`":"yes"}}}`)
 	s.enforce(t, "p", pins)
-	eventually(t, func() error {
-		pod, err := s.tried(t, newPod("try", pinImage))
-		if err == nil && len(pod.Spec.Containers) != 2 {
-			err = errNotYet
-		}
-		return err
-	})
-	s.warnings.take()
+	s.awaitMutation(t, func(pod *corev1.Pod) bool { return len(pod.Spec.Containers) == 2 })
 	s.admitted(t, s.run(t, newPod("web", pinImage)))
 	s.runs(t, "web", map[string]string{"app": pinImage + "@" + digest("a"), "sidecar": sidecar + "@" + digest("f")})
 }
@@ -246,12 +204,10 @@ func inject(t *testing.T, w http.ResponseWriter, r *http.Request, image string) 
 		t.Error(err)
 		return
 	}
-	patchType := admissionv1.PatchTypeJSONPatch
 	review.Response = &admissionv1.AdmissionResponse{
-		UID: review.Request.UID, Allowed: true, PatchType: &patchType,
+		UID: review.Request.UID, Allowed: true, PatchType: new(admissionv1.PatchTypeJSONPatch),
 		Patch: fmt.Appendf(nil, `[{"op":"add","path":"/spec/containers/0","value":{"name":"sidecar","image":%q}}]`, image),
 	}
-	review.Request = nil
 	w.Header().Set("Content-Type", "application/json")
 	if err := json.NewEncoder(w).Encode(review); err != nil {
 		t.Error(err)
@@ -259,7 +215,7 @@ func inject(t *testing.T, w http.ResponseWriter, r *http.Request, image string) 
 }
 
 // HSS may not know yet that a tag was pushed again. What it scanned comes to run.
-func testPinnedMovedTag(t *testing.T, f *fixture) {
+func testPinnedMovedTag(t *testing.T, f *gate) {
 	add(f.hss["main"], row("pin-moved"))
 	s := f.newSpace(t)
 	s.enforce(t, "p", pins)
@@ -268,9 +224,9 @@ func testPinnedMovedTag(t *testing.T, f *fixture) {
 	s.runs(t, "before", onlyApp(image+"@"+digest("a")))
 	t.Log("HSS learns of the push, and has not scanned it yet")
 	change(f.hss["main"], "pin-moved", func(i *hsstest.Image) { unscanned(i); i.ImageDigest = digest("b") })
-	s.awaitDenial(t, image, "never scanned")
+	s.await(t, image, "never scanned")
 	change(f.hss["main"], "pin-moved", func(i *hsstest.Image) { *i = row("pin-moved", func(i *hsstest.Image) { i.ImageDigest = digest("b") }) })
-	s.awaitVerdict(t, image, true)
+	s.await(t, image, "")
 	s.admitted(t, s.run(t, newPod("after", image)))
 	s.runs(t, "after", onlyApp(image+"@"+digest("b")))
 }

@@ -9,7 +9,8 @@ import (
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hssgate/hssgate/hss/hsstest"
 	"github.com/hssgate/hssgate/internal/controlplanetest"
@@ -22,26 +23,20 @@ type scanning struct {
 	replicas []*gate
 }
 
-const scanningNamespace = "hssgate-system"
-
-func newScanning(t *testing.T) *scanning {
+func newScanning(t *testing.T, c *cluster) *scanning {
 	t.Helper()
-	c := newCluster(t, controlplanetest.WithControllers())
+	c = newCluster(t, c.program, controlplanetest.WithControllers())
 	s := &scanning{hss: newHSS(t, hsstest.WithScanTimes(time.Second, time.Second, time.Second),
 		hsstest.WithRegistries(hsstest.Registry{ID: "r1", Type: "SwrPrivate", Address: "main.example.com"}))}
-	c.newNamespace(t, scanningNamespace, nil)
-	with := setup{
-		name: "one", projects: map[string]*hsstest.Server{"main": s.hss},
-		cache:   "freshFor: 1s\nnotFoundFor: 1s",
-		project: "scanOnDemand: {enabled: true, maxPerHour: 20}",
-		args:    []string{"--leader-elect=false", "--shutdown-delay=0s"}, environment: []string{"POD_NAMESPACE=" + scanningNamespace},
-	}
-	one := newGate(t, c, with)
+	with := c.asInstalled(t, setup{
+		name: "one", hss: map[string]*hsstest.Server{"main": s.hss}, cache: changing,
+		project: "scanOnDemand: {enabled: true, maxPerHour: 20}", args: []string{"--leader-elect=false"},
+	})
+	one := c.newGate(t, with)
 	with.name, with.change = "two", func(configuration *admissionregistrationv1.ValidatingWebhookConfiguration) {
 		configuration.Webhooks[0].NamespaceSelector.MatchLabels = map[string]string{gateLabel: "one"}
 	}
-	two := c.launch(t, with)
-	two.awaitReady(t)
+	two := c.newGate(t, with)
 	s.replicas = []*gate{one, two}
 	s.space = one.newSpace(t)
 	s.enforce(t, "p")
@@ -58,11 +53,10 @@ func unseen(name, digit string, changes ...func(*hsstest.Image)) hsstest.Image {
 // asked is how often HSS was asked to scan.
 func (s *scanning) asked() int { return s.hss.Stats().Endpoints[hsstest.EndpointScan].Requests }
 
-// TestScanOnDemand takes images from being unknown to running pods, with two
+// testScanOnDemand takes images from being unknown to running pods, with two
 // replicas and the real controller of ReplicaSets.
-func TestScanOnDemand(t *testing.T) {
-	t.Parallel()
-	s := newScanning(t)
+func testScanOnDemand(t *testing.T, c *cluster) {
+	s := newScanning(t, c)
 	add(s.hss, unseen("fresh", "1", func(i *hsstest.Image) { i.Hidden = true }),
 		unseen("risky", "2", func(i *hsstest.Image) {
 			i.Outcome = &hsstest.ScanOutcome{SeverityLevel: "High", VulNum: hsstest.Count(9)}
@@ -99,14 +93,13 @@ func testTriedScan(t *testing.T, s *scanning) {
 
 func testReplicaSetScan(t *testing.T, s *scanning) {
 	const image = "main.example.com/prod/fresh:1"
-	if err := s.createWorkload(t, "ReplicaSet", "fresh", image); err != nil {
-		t.Fatal(err)
-	}
+	must(t, s.createWorkload(t, "ReplicaSet", "fresh", image))
 	if stats := s.hss.Stats(); stats.Scans != 0 {
 		t.Errorf("the template asked for %d scans", stats.Scans)
 	}
 	eventually(t, func() error {
-		pods, err := s.client.CoreV1().Pods(s.name).List(t.Context(), metav1.ListOptions{LabelSelector: "app=web"})
+		var pods corev1.PodList
+		err := s.client.List(t.Context(), &pods, client.InNamespace(s.name), client.MatchingLabels{"app": "web"})
 		if err == nil && len(pods.Items) < 1 {
 			err = errNotYet
 		}
@@ -117,7 +110,9 @@ func testReplicaSetScan(t *testing.T, s *scanning) {
 		t.Errorf("it took %d scans, %d requests and %d synchronisations, want one each, or two in a race of the replicas", stats.Scans, s.asked(), stats.Syncs)
 	}
 	eventually(t, func() error {
-		for _, event := range s.events(t, "FailedCreate") {
+		var events corev1.EventList
+		must(t, s.client.List(t.Context(), &events, client.InNamespace(s.name), client.MatchingFields{"reason": "FailedCreate"}))
+		for _, event := range events.Items {
 			if strings.Contains(event.Message, "scan: "+image+": ") && strings.Contains(event.Message, "a synchronisation of its registry was requested at ") {
 				return nil
 			}
@@ -192,12 +187,8 @@ func testScanMetrics(t *testing.T, s *scanning) {
 	eventually(t, func() error {
 		asked := 0
 		for _, replica := range s.replicas {
-			_, metrics, err := get(t, "http://"+replica.metrics+"/metrics")
-			if err != nil {
-				return err
-			}
 			n := 0
-			if _, count, found := strings.Cut(metrics, "\n"+`hssgate_scans_wanted_total{outcome="asked",project="main"} `); found {
+			if _, count, found := strings.Cut(replica.scrape(t), "\n"+`hssgate_scans_wanted_total{outcome="asked",project="main"} `); found {
 				_, _ = fmt.Sscan(count, &n)
 			}
 			asked += n

@@ -2,10 +2,8 @@ package e2e_test
 
 import (
 	"fmt"
-	"maps"
 	"net/http"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,40 +50,28 @@ func troubles() map[string]trouble {
 	}
 }
 
-func troubled() []string { return slices.Collect(maps.Keys(troubles())) }
-
 // testTrouble creates pods while HSS is slow, down or lying.
-func testTrouble(t *testing.T, f *fixture) {
+func testTrouble(t *testing.T, f *gate) {
+	s := f.newSpace(t)
+	s.enforce(t, "p")
+	all := tests[*space]{
+		"a policy may let such pods in with a warning": testUnavailableWarns,
+		"slow answers are waited for": func(t *testing.T, s *space) {
+			add(s.hss["slow"], row("app"))
+			s.hss["slow"].SetLatency(time.Second)
+			s.admitted(t, s.run(t, newPod("slow", "slow.example.com/prod/app:1")))
+		},
+		"what is known is used, and its age is told": testKnown,
+	}
 	for name, trouble := range troubles() {
 		add(f.hss[name], row("app"))
 		trouble.ruin(f.hss[name])
+		all[name+": denied in time, with the reason"] = func(t *testing.T, s *space) { testOneTrouble(t, s, name, trouble) }
 	}
-	s := f.newSpace(t)
-	s.enforce(t, "p")
-	for name, trouble := range troubles() {
-		t.Run(name+": denied in time, with the reason", func(t *testing.T) {
-			t.Parallel()
-			testOneTrouble(t, f, s.with(t), name, trouble)
-		})
-	}
-	t.Run("a policy may let such pods in with a warning", func(t *testing.T) {
-		t.Parallel()
-		testUnavailableWarns(t, f)
-	})
-	t.Run("slow answers are waited for", func(t *testing.T) {
-		t.Parallel()
-		s := s.with(t)
-		add(f.hss["slow"], row("app"))
-		f.hss["slow"].SetLatency(time.Second)
-		s.admitted(t, s.run(t, newPod("slow", "slow.example.com/prod/app:1")))
-	})
-	t.Run("what is known is used, and its age is told", func(t *testing.T) {
-		t.Parallel()
-		testKnown(t, f, s.with(t))
-	})
+	s.inParallel(t, all)
 }
 
-func testOneTrouble(t *testing.T, f *fixture, s *space, name string, trouble trouble) {
+func testOneTrouble(t *testing.T, s *space, name string, trouble trouble) {
 	image := name + ".example.com/prod/app:1"
 	before := fmt.Sprintf(`admission webhook "pods.hssgate.io" denied the request: pod %q denied by 1 policy: container "app": %s — `, name, image)
 	after, afterOwn := fmt.Sprintf(" [policy %s-p]\nto do: %s", s.name, adviseRetry), fmt.Sprintf(" [policy %s-p]\nto do: %s", s.name, adviseConfiguration)
@@ -108,17 +94,15 @@ func testOneTrouble(t *testing.T, f *fixture, s *space, name string, trouble tro
 	if trouble.lasts {
 		return
 	}
-	f.hss[name].ClearFaults()
-	eventually(t, func() error { return s.try(t, newPod(name, image)) })
+	s.hss[name].ClearFaults()
+	s.await(t, image, "")
 }
 
-func testUnavailableWarns(t *testing.T, f *fixture) {
-	s := f.newSpace(t)
+func testUnavailableWarns(t *testing.T, s *space) {
+	s = s.newSpace(t)
 	s.enforce(t, "p", func(spec *v1alpha1.ImageScanPolicySpec) { spec.When.Unavailable = v1alpha1.ActionWarn })
 	const image = "wait.example.com/prod/warned:1"
-	if err := s.run(t, newPod("warned", image)); err != nil {
-		t.Fatal(err)
-	}
+	must(t, s.run(t, newPod("warned", image)))
 	got := strings.Join(s.warnings.take(), "\n")
 	if want := `container "app": ` + image + " — HSS "; !strings.HasPrefix(got, want) {
 		t.Errorf("got warnings %q, want %q…", got, want)
@@ -126,9 +110,9 @@ func testUnavailableWarns(t *testing.T, f *fixture) {
 }
 
 // testKnown has HSS fail after it has told of two images.
-func testKnown(t *testing.T, f *fixture, s *space) {
+func testKnown(t *testing.T, s *space) {
 	const clean, bad = "known.example.com/prod/clean:1", "known.example.com/prod/bad:1"
-	server := f.hss["known"]
+	server := s.hss["known"]
 	add(server, row("clean"), row("bad", high))
 	s.admitted(t, s.run(t, newPod("clean", clean)))
 	s.denied(t, s.run(t, newPod("bad", bad)), `pod "bad"`, []string{highLine(s, bad)}, adviseRebuild)
@@ -136,22 +120,12 @@ func testKnown(t *testing.T, f *fixture, s *space) {
 	age := regexp.MustCompile(`^container "app": ` + regexp.QuoteMeta(clean) +
 		` was evaluated by a scan result from [1-9]\S*s ago, as HSS is unreachable: HSS `)
 	eventually(t, func() error {
-		if err := s.try(t, newPod("known", clean)); err != nil {
-			t.Fatal(err)
-		}
+		must(t, s.try(t, newPod("known", clean)))
 		if got := s.warnings.take(); len(got) != 1 || !age.MatchString(got[0]) {
 			return fmt.Errorf("got warnings %q, want %s", got, age)
 		}
 		return nil
 	})
 	s.denied(t, s.run(t, newPod("bad", bad)), `pod "bad"`, []string{highLine(s, bad)}, adviseRebuild)
-	// On a busy machine the time may be up before HSS has answered.
-	eventually(t, func() error {
-		err := s.run(t, newPod("new", "known.example.com/prod/new:1"))
-		says(t, err, `pod "new" denied by 1 policy:`, "HSS ")
-		if !strings.Contains(err.Error(), "HSS answered 503") {
-			return err
-		}
-		return nil
-	})
+	s.await(t, "known.example.com/prod/new:1", "HSS answered 503") // on a busy machine the time may be up before
 }
