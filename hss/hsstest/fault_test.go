@@ -2,8 +2,6 @@ package hsstest_test
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -94,40 +92,6 @@ func TestFaultsAreTakenInOrderByMatchingRequests(t *testing.T) {
 	h.ClearFaults()
 	if got := askFor(t, h, http.MethodGet, "image/registries", ""); got.Status != 200 {
 		t.Errorf("after clearing: got %d", got.Status)
-	}
-}
-
-func TestFaultsOfBodies(t *testing.T) {
-	t.Parallel()
-	type got struct {
-		body   []byte
-		length int64
-		err    error
-		took   time.Duration
-	}
-	for name, tc := range map[string]struct {
-		fault hsstest.Fault
-		right func(got) bool
-	}{
-		"a cut body ends before its length": {hsstest.CutFault(), func(g got) bool {
-			return errors.Is(g.err, io.ErrUnexpectedEOF) && int64(len(g.body)) < g.length && len(g.body) > 0
-		}},
-		"a slow body is complete and slow": {hsstest.SlowFault(20, time.Millisecond), func(g got) bool {
-			return g.err == nil && strings.Contains(string(g.body), `"image_version":"1.0"`) && g.took >= time.Duration(len(g.body)/20)*time.Millisecond
-		}},
-	} {
-		s := serve(t, hsstest.WithImages(versions("1.0")...))
-		s.Inject(tc.fault)
-		began := time.Now()
-		response, err := get(t.Context(), t, s, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(response.Body)
-		_ = response.Body.Close()
-		if g := (got{body, response.ContentLength, err, time.Since(began)}); !tc.right(g) {
-			t.Errorf("%s: got %d of %d bytes in %v, %v", name, len(body), g.length, g.took, err)
-		}
 	}
 }
 

@@ -2,7 +2,6 @@ package hsstest_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -269,34 +268,5 @@ func TestRegistriesAreListed(t *testing.T) {
 	}
 	if got := askFor(t, h, http.MethodGet, "image/registries?limit=5", ""); got.Status != 400 || !strings.Contains(got.ErrorDescription, "from 10 to 200") {
 		t.Errorf("got %d %s", got.Status, got.Raw)
-	}
-}
-
-func TestIAMListsTheProjectsOfARegion(t *testing.T) {
-	t.Parallel()
-	known := hsstest.WithIAMProjects(hsstest.IAMProject{ID: "a", Name: "cn-north-4"}, hsstest.IAMProject{ID: "b", Name: "cn-north-4"},
-		hsstest.IAMProject{ID: "c", Name: "eu-west-101"})
-	for name, tc := range map[string]struct {
-		h      *hsstest.Handler
-		region string
-		want   []string
-	}{
-		"any region by default": {open(t), "cn-north-4", []string{hsstest.DefaultProjectID}},
-		"one project":           {open(t, known), "eu-west-101", []string{"c"}},
-		"several projects":      {open(t, known), "cn-north-4", []string{"a", "b"}},
-		"no project":            {open(t, known), "cn-east-3", nil},
-	} {
-		got := ask(t, tc.h, "name="+tc.region, func(r *http.Request) { r.URL.Path = "/v3/projects" })
-		var list struct{ Projects []hsstest.IAMProject }
-		if err := json.Unmarshal([]byte(got.Raw), &list); err != nil {
-			t.Fatal(err)
-		}
-		var ids []string
-		for _, project := range list.Projects {
-			ids = append(ids, project.ID)
-		}
-		if diff := cmp.Diff(tc.want, ids); diff != "" || got.Header.Get("X-Iam-Trace-Id") == "" {
-			t.Errorf("%s: header %v, projects (-want +got):\n%s", name, got.Header, diff)
-		}
 	}
 }
