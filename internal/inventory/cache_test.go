@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net"
 	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -373,16 +375,20 @@ func TestOneCallAtATimeTriesWhetherHSSIsWellAgain(t *testing.T) {
 
 func TestAnOutageDelaysNoAdmissionOfAKnownImage(t *testing.T) {
 	t.Parallel()
-	type testCase struct {
+	type outage struct {
 		images int
 		begin  func(w *world)
 	}
-	each(t, map[string]testCase{
-		"HSS hangs":              {50, func(w *world) { w.slow(time.Hour) }},
-		"HSS hangs, many images": {3000, func(w *world) { w.slow(time.Hour) }},
-		"HSS takes 5 s":          {3000, func(w *world) { w.slow(5 * time.Second) }},
-		"HSS answers 503":        {50, func(w *world) { w.fail(&hss.Error{StatusCode: 503}) }},
-	}, func(t *testing.T, tt testCase) {
+	outages := map[string]outage{}
+	for name, begin := range map[string]func(w *world){
+		"HSS hangs":       func(w *world) { w.slow(time.Hour) },
+		"HSS takes 5 s":   func(w *world) { w.slow(5 * time.Second) },
+		"HSS answers 503": func(w *world) { w.fail(&hss.Error{StatusCode: 503}) },
+		"HSS resets":      func(w *world) { w.fail(&net.OpError{Op: "read", Err: syscall.ECONNRESET}) },
+	} {
+		outages[name+", 50 images"], outages[name+", 3000 images"] = outage{50, begin}, outage{3000, begin}
+	}
+	each(t, outages, func(t *testing.T, tt outage) {
 		n := tt.images
 		w := &world{rows: images(n)}
 		live(t, w, func(t *testing.T, i *inventory.Inventory) {
@@ -390,7 +396,7 @@ func TestAnOutageDelaysNoAdmissionOfAKnownImage(t *testing.T) {
 				within(t, i, time.Minute, ofImage(m))
 			}
 			tt.begin(w)
-			const admissions = 18_000
+			const admissions = 6000
 			var late atomic.Int64
 			var all sync.WaitGroup
 			for m := range admissions { // for an hour
