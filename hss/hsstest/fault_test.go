@@ -22,14 +22,6 @@ func get(ctx context.Context, t *testing.T, s *hsstest.Server, query string) (*h
 	return (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(r)
 }
 
-// serve starts an open server, and closes it with the test.
-func serve(t *testing.T, list ...hsstest.Option) *hsstest.Server {
-	t.Helper()
-	s := hsstest.NewServer(append(list, hsstest.WithoutAuthentication())...)
-	t.Cleanup(s.Close)
-	return s
-}
-
 func TestFaultsThatAnswer(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
