@@ -54,8 +54,8 @@ func (c *checker) failf(field, format string, args ...any) {
 	}
 }
 
-// must reports a problem of a field unless it is as it must be.
-func (c *checker) must(ok bool, field, format string, args ...any) {
+// mustf reports a problem of a field unless it is as it must be.
+func (c *checker) mustf(ok bool, field, format string, args ...any) {
 	if !ok {
 		c.failf(field, format, args...)
 	}

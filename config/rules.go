@@ -35,19 +35,19 @@ func (c *checker) configuration(o *Configuration, document *yaml.Node) {
 		c.claims(field, r, o.Registries[:i])
 	}
 	longest := max(o.Cache.FreshFor, o.Cache.NotFoundFor)
-	c.must(o.Cache.MaxStaleness >= longest, "cache.maxStaleness", "must be at least as long as freshFor and notFoundFor (%s), not %s", longest, o.Cache.MaxStaleness)
+	c.mustf(o.Cache.MaxStaleness >= longest, "cache.maxStaleness", "must be at least as long as freshFor and notFoundFor (%s), not %s", longest, o.Cache.MaxStaleness)
 	c.webhook(&o.Webhook)
 }
 
 func (c *checker) project(field string, p *Project) {
-	c.must(p.Region != "" || p.Endpoint != "", field, "region or endpoint must be given")
+	c.mustf(p.Region != "" || p.Endpoint != "", field, "region or endpoint must be given")
 	if p.Endpoint != "" {
 		c.endpoint(field+".endpoint", p.Endpoint, p.Insecure)
 	}
 	isRegion := len(p.Region) <= 63 && regexp.MustCompile(`^([a-z]{2}(-[a-z0-9]+)+)?$`).MatchString(p.Region)
-	c.must(isRegion, field+".region", "must be a region's ID such as cn-north-4, not %q", shorten(p.Region))
+	c.mustf(isRegion, field+".region", "must be a region's ID such as cn-north-4, not %q", shorten(p.Region))
 	isID := regexp.MustCompile(`^[0-9A-Za-z_-]{0,64}$`).MatchString(p.ProjectID)
-	c.must(isID, field+".projectID", "must have up to 64 letters, digits, dashes and underscores, not %q", shorten(p.ProjectID))
+	c.mustf(isID, field+".projectID", "must have up to 64 letters, digits, dashes and underscores, not %q", shorten(p.ProjectID))
 }
 
 // endpoint checks the address of HSS. A value that may hold a password is not
@@ -97,7 +97,7 @@ func (c *checker) registry(field string, r *Registry, projects []string) {
 		c.host(fmt.Sprintf("%s.hosts[%d]", field, i), host)
 	}
 	for i, n := range r.Namespaces {
-		c.must(n != "" && !strings.ContainsAny(n, "/ {}*"), fmt.Sprintf("%s.namespaces[%d]", field, i),
+		c.mustf(n != "" && !strings.ContainsAny(n, "/ {}*"), fmt.Sprintf("%s.namespaces[%d]", field, i),
 			"must be one whole namespace, without slashes and wildcards, not %q", shorten(n))
 	}
 	switch known := strings.Join(projects, ", "); {
@@ -131,11 +131,11 @@ func (c *checker) types(field string, r *Registry) {
 		if !slices.Contains(r.ImageTypes, t) {
 			continue
 		}
-		c.must(len(r.ImageTypes) == 1, field+".imageTypes", "%s must stand alone, not among %s: make it a registry of its own", t, strings.Join(r.ImageTypes, ", "))
+		c.mustf(len(r.ImageTypes) == 1, field+".imageTypes", "%s must stand alone, not among %s: make it a registry of its own", t, strings.Join(r.ImageTypes, ", "))
 		if t == TypeInstance {
-			c.must(r.InstanceID != "", field, "instanceID must be given for image type %s: two instances may hold the same names", t)
+			c.mustf(r.InstanceID != "", field, "instanceID must be given for image type %s: two instances may hold the same names", t)
 		} else {
-			c.must(r.RegistryID+r.RegistryName != "", field, "registryName or registryID must be given for image type %s: two registries may hold the same names", t)
+			c.mustf(r.RegistryID+r.RegistryName != "", field, "registryName or registryID must be given for image type %s: two registries may hold the same names", t)
 		}
 	}
 }
@@ -199,21 +199,21 @@ func isFixed(segment string) bool {
 }
 
 func (c *checker) webhook(w *Webhook) {
-	c.must(len(w.ClientNames) == 0 || w.ClientCAFile != "", "webhook.clientNames", "needs clientCAFile: without it clients have no names")
+	c.mustf(len(w.ClientNames) == 0 || w.ClientCAFile != "", "webhook.clientNames", "needs clientCAFile: without it clients have no names")
 	for i, name := range w.ClientNames {
-		c.must(name != "", fmt.Sprintf("webhook.clientNames[%d]", i), "must be the common name or a DNS name of a client's certificate, not empty")
+		c.mustf(name != "", fmt.Sprintf("webhook.clientNames[%d]", i), "must be the common name or a DNS name of a client's certificate, not empty")
 	}
-	c.must(len(w.Hosts) == 0 || w.OwnCertificates(), "webhook.hosts", "must be left out if certificates are given: they say what hosts they are for")
+	c.mustf(len(w.Hosts) == 0 || w.OwnCertificates(), "webhook.hosts", "must be left out if certificates are given: they say what hosts they are for")
 	for i, host := range w.Hosts {
 		isHost := net.ParseIP(host) != nil || len(validation.IsDNS1123Subdomain(host)) == 0
-		c.must(isHost, fmt.Sprintf("webhook.hosts[%d]", i), "must be a DNS name or an IP address, not %q", shorten(host))
+		c.mustf(isHost, fmt.Sprintf("webhook.hosts[%d]", i), "must be a DNS name or an IP address, not %q", shorten(host))
 	}
-	c.must(w.MutatingConfigurationName == "" || w.ConfigurationName != "", "webhook.mutatingConfigurationName",
+	c.mustf(w.MutatingConfigurationName == "" || w.ConfigurationName != "", "webhook.mutatingConfigurationName",
 		"needs configurationName: images are pinned only where pods are evaluated")
 	if w.CASecret != "" {
 		const field = "webhook.caSecret"
-		c.must(len(validation.IsDNS1123Subdomain(w.CASecret)) == 0, field, "must be the name of a Secret, not %q", shorten(w.CASecret))
-		c.must(w.OwnCertificates(), field, "must be left out if certificates are given: then hssgate makes none")
-		c.must(w.ConfigurationName != "", field, "needs configurationName: the API server gets the CA from there")
+		c.mustf(len(validation.IsDNS1123Subdomain(w.CASecret)) == 0, field, "must be the name of a Secret, not %q", shorten(w.CASecret))
+		c.mustf(w.OwnCertificates(), field, "must be left out if certificates are given: then hssgate makes none")
+		c.mustf(w.ConfigurationName != "", field, "needs configurationName: the API server gets the CA from there")
 	}
 }

@@ -91,8 +91,9 @@ func (o *Owners) Top(ctx context.Context, namespace string, owner Owner) (Owner,
 		return owner, nil
 	}
 	key := ownerKey{namespace, owner}
-	if known, ok := o.known.Get(key); ok {
-		return known.(Owner), nil
+	known, _ := o.known.Get(key)
+	if top, ok := known.(Owner); ok {
+		return top, nil
 	}
 	top := owner
 	object, err := o.get(ctx, kind, namespace, owner.Name)
