@@ -2,13 +2,9 @@ package config
 
 import (
 	"fmt"
-	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 )
-
-// Duration is how long something takes; the file spells it as Go does, such as 1m30s.
-type Duration = time.Duration
 
 // Bytes is a size in bytes that the file spells as Kubernetes spells quantities,
 // such as 65536 or 16Mi.
