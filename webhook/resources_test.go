@@ -55,7 +55,7 @@ func TestExceptionsAreValidated(t *testing.T) {
 	}{
 		"a good one passes":                {nil, ending(time.Hour), ""},
 		"one that has ended is denied":     {nil, ending(-time.Hour), "is past"},
-		"one that is too long is denied":   {nil, ending(25 * time.Hour), "24h after its creation"},
+		"one that is too long is denied":   {nil, ending(25 * time.Hour), "1 day after its creation"},
 		"an old one may be labelled":       {ending(99 * time.Hour), ending(99*time.Hour, labelled), ""},
 		"an old one may be ended":          {ending(time.Hour), ending(-time.Hour), ""},
 		"an old one may not be prolonged":  {ending(time.Hour), ending(25 * time.Hour), "grant a new one"},

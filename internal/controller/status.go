@@ -76,16 +76,12 @@ func (s *Status) Write(ctx context.Context) (err error) {
 	if err := errors.Join(s.Client.List(ctx, &policies), s.Client.List(ctx, &exceptions)); err != nil {
 		return fmt.Errorf("read policies and exceptions: %w", err)
 	}
-	var failures []error
-	compiled := map[string]*policy.Policy{}
+	compiled, before := map[string]*policy.Policy{}, policies.DeepCopy()
 	for i := range policies.Items {
-		p := &policies.Items[i]
-		before := p.DeepCopy()
-		compiled[p.Name] = s.setPolicy(p)
-		_, err := s.write(ctx, before, p)
-		failures = append(failures, err)
+		compiled[policies.Items[i].Name] = s.setPolicy(&policies.Items[i])
 	}
-	for i := range exceptions.Items {
+	var failures []error
+	for i := range exceptions.Items { // first, as HSS changes the status of all policies at once
 		e := &exceptions.Items[i]
 		before := e.DeepCopy()
 		s.setException(e, compiled)
@@ -94,6 +90,10 @@ func (s *Status) Write(ctx context.Context) (err error) {
 		if written {
 			s.warnOfEnd(before, e)
 		}
+	}
+	for i := range policies.Items {
+		_, err := s.write(ctx, &before.Items[i], &policies.Items[i])
+		failures = append(failures, err)
 	}
 	return errors.Join(failures...)
 }

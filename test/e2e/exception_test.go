@@ -104,6 +104,7 @@ func testException(t *testing.T, f *gate) {
 		}
 		return nil
 	})
+	s.awaitState(t, e, "Active")
 	stdout, stderr, err := f.cluster.kubectl(t, "", "get", "ise", "-n", s.name, e.Name)
 	want := "NAME STATE UNTIL USES LAST USED AGE base-image Active " + until + " 1 "
 	if got := strings.Join(strings.Fields(stdout), " "); err != nil || !strings.Contains(got, want) {
