@@ -139,7 +139,7 @@ func (c *cache[K, V]) obtain(ctx context.Context, k K, a *answer[V], l lane, fal
 	}
 	wait := c.inventory.cfg.WaitWhenStale
 	if err := k.endpoint().unwell(wait); err != nil {
-		c.refresh(k, a) //nolint:contextcheck // it outlives the caller
+		c.refresh(k, a)
 		return nil, err
 	}
 	brief, cancel := context.WithTimeout(ctx, wait)
@@ -238,11 +238,11 @@ func (c *cache[K, V]) refresh(k K, a *answer[V]) {
 	if u == nil {
 		return
 	}
-	ended, cancel := context.WithCancel(c.inventory.base)
-	defer c.leave(ended, k, u)
-	cancel()
-	if free, _ := k.endpoint().project.take(ended, background, nil); free != nil { // without a wait
-		c.begin(ended, k, u, free)
+	ctx, noWait := c.inventory.base, make(chan struct{})
+	close(noWait)
+	defer c.leave(ctx, k, u)
+	if free, _ := k.endpoint().project.take(ctx, background, noWait); free != nil {
+		c.begin(ctx, k, u, free)
 	}
 }
 

@@ -140,7 +140,7 @@ func (i *Inventory) Known(ref image.Reference) (policy.Facts, bool) {
 // Facts returns what HSS knows of an image now. It returns when ctx ends, if not before, and never fails: State says
 // whether a result is available. The records are shared and must not be changed.
 func (i *Inventory) Facts(ctx context.Context, ref image.Reference) policy.Facts {
-	k, a, f, fresh := i.use(&ref) //nolint:contextcheck // what it refreshes outlives the caller
+	k, a, f, fresh := i.use(&ref)
 	if fresh {
 		return f
 	}
