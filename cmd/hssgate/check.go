@@ -58,14 +58,7 @@ As a kubectl plug-in, call the file kubectl-hssgate: kubectl hssgate check`,
   hssgate check -f config/samples/manifests --policies config/samples/policies --inventory config/samples/inventory.yaml`,
 		RunE: func(cmd *cobra.Command, images []string) error {
 			f.images = images
-			wrong := f.validate("name images, or give -f FILE, -k FOLDER, -A or -n NAMESPACE")
-			if f.explain && !slices.Contains(report.ChangeOutputs(), report.Output(f.output)) {
-				wrong = errors.Join(wrong, errors.New("--explain is for the outputs table, wide, json and yaml"))
-			}
-			return f.outputFlags.run(cmd, report.Outputs(), wrong, f.subject(), func(r *report.Report) error {
-				r.Strict = f.strict
-				return f.evaluate(cmd, r, f.explain, nil)
-			})
+			return f.run(cmd)
 		},
 	}
 	flags := cmd.Flags()
@@ -76,4 +69,15 @@ As a kubectl plug-in, call the file kubectl-hssgate: kubectl hssgate check`,
 	flags.BoolVar(&f.explain, "explain", false, "explain each verdict step by step, in the outputs table, wide, json and yaml")
 	flags.BoolVar(&f.strict, "strict", false, "exit with code 2 if an object is skipped")
 	return cmd
+}
+
+func (f *checkFlags) run(cmd *cobra.Command) error {
+	wrong := f.validate("name images, or give -f FILE, -k FOLDER, -A or -n NAMESPACE")
+	if f.explain && !slices.Contains(report.ChangeOutputs(), report.Output(f.output)) {
+		wrong = errors.Join(wrong, errors.New("--explain is for the outputs table, wide, json and yaml"))
+	}
+	return f.outputFlags.run(cmd, report.Outputs(), wrong, f.subject(), func(r *report.Report) error {
+		r.Strict = f.strict
+		return f.evaluate(cmd, r, f.explain, nil)
+	})
 }
