@@ -69,19 +69,25 @@ func writeStatus(t *testing.T, s *controller.Status) {
 	}
 }
 
+// newStatusClient counts the writes of status, and refuses them while they are to fail.
+func newStatusClient(t *testing.T, writes *atomic.Int32, fails *atomic.Bool, objects ...client.Object) client.WithWatch {
+	t.Helper()
+	return newClient(t, &interceptor.Funcs{SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+		writes.Add(1)
+		if fails.Load() {
+			return errors.New("connection refused")
+		}
+		return c.SubResource(sub).Patch(ctx, o, patch, opts...)
+	}}, objects...)
+}
+
 // Status follows the rules, and repeats what cannot be written. It writes nothing again.
 func TestStatusIsWrittenWhenItChanges(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var writes atomic.Int32
 		var fails atomic.Bool
-		c := newClient(t, &interceptor.Funcs{SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
-			writes.Add(1)
-			if fails.Load() {
-				return errors.New("connection refused")
-			}
-			return c.SubResource(sub).Patch(ctx, o, patch, opts...)
-		}}, denying("p"))
+		c := newStatusClient(t, &writes, &fails, denying("p"))
 		var log bytes.Buffer
 		rules := controller.NewRules(c, longest)
 		s := &controller.Status{Client: c, Rules: rules, Clock: clock.RealClock{}, Events: events.NewFakeRecorder(1), Log: slog.New(slog.NewTextHandler(&log, nil))}
@@ -230,13 +236,7 @@ func TestUsesAreWrittenTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var writes atomic.Int32
 		var fails atomic.Bool
-		c := newClient(t, &interceptor.Funcs{SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
-			writes.Add(1)
-			if fails.Load() {
-				return errors.New("connection refused")
-			}
-			return c.SubResource(sub).Patch(ctx, o, patch, opts...)
-		}}, exception("prod", "a", time.Hour))
+		c := newStatusClient(t, &writes, &fails, exception("prod", "a", time.Hour))
 		u := &controller.ExceptionUses{Live: c, Client: c, Log: slog.New(slog.DiscardHandler)}
 		ctx, stop := context.WithCancel(t.Context())
 		go func() { _ = u.Start(ctx) }()
