@@ -14,13 +14,6 @@ import (
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// Reasons of an exception's conditions Ready and Expiring, besides those of policies.
-const (
-	ReasonExpired   = "Expired"
-	ReasonEndsSoon  = "EndsSoon"
-	ReasonEndsLater = "EndsLater"
-)
-
 // EventExceptionExpiring is the reason of the Event that warns of an exception's end.
 const EventExceptionExpiring = "ExceptionExpiring"
 
@@ -33,17 +26,16 @@ const (
 // setException sets an exception's status: whether it is active and until when, and whether it has an effect with
 // the policies that there are.
 func (s *Status) setException(e *v1alpha1.ImageScanException, policies map[string]*policy.Policy) {
-	set := conditions{&e.Status.Conditions, e.Generation}
-	set.setEffective(ineffective(e, policies))
+	set := func(conditions ...metav1.Condition) { setConditions(&e.Status.Conditions, e.Generation, conditions...) }
 	inactive := func(reason, message string) {
-		set.set(newCondition(v1alpha1.ConditionReady, false, reason, message))
-		set.set(newCondition(v1alpha1.ConditionExpiring, false, reason, ""))
+		set(newCondition(v1alpha1.ConditionReady, false, reason, message), newCondition(v1alpha1.ConditionExpiring, false, reason, ""))
 	}
+	set(effective(e, policies))
 	e.Status.ObservedGeneration = e.Generation
 	compiled, err := policy.CompileException(e, s.Rules.maxLifetime)
 	if err != nil {
 		e.Status.ActiveUntil = nil
-		inactive(ReasonInvalid, "it allows nothing: "+err.Error())
+		inactive(reasonInvalid, "it allows nothing: "+err.Error())
 		return
 	}
 	until, now := compiled.Until(), s.Clock.Now()
@@ -53,16 +45,15 @@ func (s *Status) setException(e *v1alpha1.ImageScanException, policies map[strin
 		end += fmt.Sprintf(", %s after its creation, the longest that the configuration allows", s.Rules.maxLifetime)
 	}
 	if !compiled.Active(now) {
-		inactive(ReasonExpired, "it ended at "+end)
+		inactive("Expired", "it ended at "+end)
 		return
 	}
 	message := "it ends at " + end
-	set.set(newCondition(v1alpha1.ConditionReady, true, ReasonActive, message))
+	expiring := newCondition(v1alpha1.ConditionExpiring, true, "EndsSoon", message)
 	if now.Before(until.Add(-min(expiryWarning, until.Sub(e.CreationTimestamp.Time)/expiryPart))) {
-		set.set(newCondition(v1alpha1.ConditionExpiring, false, ReasonEndsLater, ""))
-		return
+		expiring = newCondition(v1alpha1.ConditionExpiring, false, "EndsLater", "")
 	}
-	set.set(newCondition(v1alpha1.ConditionExpiring, true, ReasonEndsSoon, message))
+	set(newCondition(v1alpha1.ConditionReady, true, reasonActive, message), expiring)
 }
 
 // warnOfEnd warns of an exception that has begun to expire. The condition outlives the leader, so that the Event comes once.
@@ -77,8 +68,8 @@ func (s *Status) warnOfEnd(before, e *v1alpha1.ImageScanException) {
 	}
 }
 
-// ineffective returns why an exception can have no effect; empty if that is not certain.
-func ineffective(e *v1alpha1.ImageScanException, policies map[string]*policy.Policy) (reason, message string) {
+// effective returns why an exception can have no effect, if that is certain.
+func effective(e *v1alpha1.ImageScanException, policies map[string]*policy.Policy) metav1.Condition {
 	var missing, forbidding []string
 	matches := false
 	for _, name := range e.Spec.Policies {
@@ -92,13 +83,14 @@ func ineffective(e *v1alpha1.ImageScanException, policies map[string]*policy.Pol
 		}
 		matches = matches || slices.ContainsFunc(e.Spec.Images, p.MayMatch)
 	}
+	reason, message := "", ""
 	switch {
 	case len(missing) > 0:
-		return ReasonPolicyNotFound, "there is no ImageScanPolicy " + strings.Join(missing, ", ")
+		reason, message = "PolicyNotFound", "there is no ImageScanPolicy "+strings.Join(missing, ", ")
 	case len(forbidding) == len(e.Spec.Policies):
-		return ReasonExceptionsForbidden, "no exception is permitted (spec.exceptions: Forbid) by policy " + strings.Join(forbidding, ", ")
+		reason, message = "ExceptionsForbidden", "no exception is permitted (spec.exceptions: Forbid) by policy "+strings.Join(forbidding, ", ")
 	case !matches:
-		return ReasonMatchesNothing, "no policy that the exception names matches any of its images"
+		reason, message = reasonMatchesNothing, "no policy that the exception names matches any of its images"
 	}
-	return "", ""
+	return newCondition(v1alpha1.ConditionEffective, false, reason, message)
 }

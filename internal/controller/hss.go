@@ -21,15 +21,6 @@ import (
 // hssInterval is the time from one check of HSS to the next.
 const hssInterval = 30 * time.Second
 
-// Reasons of the HSSReachable condition.
-const (
-	ReasonAnswers       = "Answers"
-	ReasonUnavailable   = "Unavailable"
-	ReasonMisconfigured = "Misconfigured"
-	ReasonOverloaded    = "Overloaded"
-	ReasonNotChecked    = "NotChecked"
-)
-
 // HSS checks again and again whether HSS answers for every project, and logs what
 // changes. Every replica runs it: otherwise, wrong credentials would show only with
 // the first pod. See NewHSS.
@@ -68,7 +59,7 @@ func (h *HSS) Condition() metav1.Condition {
 		return *last
 	}
 	return metav1.Condition{
-		Type: v1alpha1.ConditionHSSReachable, Status: metav1.ConditionUnknown, Reason: ReasonNotChecked, Message: "HSS has not been called yet",
+		Type: v1alpha1.ConditionHSSReachable, Status: metav1.ConditionUnknown, Reason: "NotChecked", Message: "HSS has not been called yet",
 	}
 }
 
@@ -84,7 +75,7 @@ func reachable(checks []inventory.ProjectCheck) metav1.Condition {
 		}
 	}
 	if len(failed) == 0 {
-		return newCondition(v1alpha1.ConditionHSSReachable, true, ReasonAnswers, "HSS answers for project "+strings.Join(names, ", "))
+		return newCondition(v1alpha1.ConditionHSSReachable, true, "Answers", "HSS answers for project "+strings.Join(names, ", "))
 	}
 	first := failed[0]
 	message := fmt.Sprintf("project %s: %s", first.Project, first.Cause)
@@ -96,7 +87,7 @@ func reachable(checks []inventory.ProjectCheck) metav1.Condition {
 		message += fmt.Sprintf(" (%d of %d projects fail)", len(failed), len(checks))
 	}
 	reason := map[policy.Cause]string{
-		policy.CauseOutage: ReasonUnavailable, policy.CauseOverload: ReasonOverloaded, policy.CauseConfiguration: ReasonMisconfigured,
+		policy.CauseOutage: "Unavailable", policy.CauseOverload: "Overloaded", policy.CauseConfiguration: "Misconfigured",
 	}[first.Fault]
 	return newCondition(v1alpha1.ConditionHSSReachable, false, reason, message)
 }

@@ -30,7 +30,7 @@ type Status struct {
 	Log    *slog.Logger
 	// Rules reports changes, and limits exceptions.
 	Rules *Rules
-	// HSS reports whether HSS answers; optional.
+	// HSS reports whether HSS answers.
 	HSS *HSS
 	// AuditInterval is how often running pods are audited; 0: never, and then no image can have a grace.
 	AuditInterval time.Duration
@@ -121,105 +121,84 @@ func newCondition(kind string, status bool, reason, message string) metav1.Condi
 	return c
 }
 
-// conditions are those of an object's generation.
-type conditions struct {
-	all        *[]metav1.Condition
-	generation int64
-}
-
-func (s conditions) set(c metav1.Condition) {
-	c.ObservedGeneration = s.generation
-	meta.SetStatusCondition(s.all, c)
-}
-
-// setEffective sets the condition Effective to False with a reason, or removes it without one.
-func (s conditions) setEffective(reason, message string) {
-	if reason == "" {
-		meta.RemoveStatusCondition(s.all, v1alpha1.ConditionEffective)
-		return
+// setConditions sets the conditions of an object's generation, and removes those without a reason.
+func setConditions(all *[]metav1.Condition, generation int64, conditions ...metav1.Condition) {
+	for _, c := range conditions {
+		if c.Reason == "" {
+			meta.RemoveStatusCondition(all, c.Type)
+			continue
+		}
+		c.ObservedGeneration = generation
+		meta.SetStatusCondition(all, c)
 	}
-	s.set(newCondition(v1alpha1.ConditionEffective, false, reason, message))
 }
 
-// Reasons of the conditions Ready, Grace and Effective.
+// Reasons that several conditions have. All others are where they are given.
 const (
-	ReasonActive  = "Active"
-	ReasonInvalid = "Invalid"
-
-	ReasonGraceGiven    = "Given"
-	ReasonGraceShort    = "ShorterThanAudits"
-	ReasonAuditDisabled = "AuditDisabled"
-
-	ReasonMatchesNothing      = "MatchesNothing"
-	ReasonHostUnclaimed       = "HostUnclaimed"
-	ReasonPolicyNotFound      = "PolicyNotFound"
-	ReasonExceptionsForbidden = "ExceptionsForbidden"
+	reasonActive         = "Active"
+	reasonInvalid        = "Invalid"
+	reasonMatchesNothing = "MatchesNothing"
 )
 
 // setPolicy sets a policy's status, and returns the policy compiled.
 func (s *Status) setPolicy(p *v1alpha1.ImageScanPolicy) *policy.Policy {
-	p.Status.ObservedGeneration = p.Generation
-	ready := newCondition(v1alpha1.ConditionReady, true, ReasonActive, "the policy is active")
+	ready := newCondition(v1alpha1.ConditionReady, true, reasonActive, "the policy is active")
 	compiled, err := policy.Compile(p)
 	if err != nil {
-		ready = newCondition(v1alpha1.ConditionReady, false, ReasonInvalid, "what is invalid counts as violated or as matching: "+err.Error())
+		ready = newCondition(v1alpha1.ConditionReady, false, reasonInvalid, "what is invalid counts as violated or as matching: "+err.Error())
 	}
-	set := conditions{&p.Status.Conditions, p.Generation}
-	set.set(ready)
-	s.setHSS(set)
-	s.setGrace(set, p.Spec.Grace)
-	set.setEffective(s.ineffective(&p.Spec.Match))
+	conditions := []metav1.Condition{ready, s.grace(p.Spec.Grace), s.effective(&p.Spec.Match)}
+	// A new leader keeps what the last one wrote until it has checked HSS itself.
+	reachable := s.HSS.Condition()
+	if reachable.Status != metav1.ConditionUnknown || meta.FindStatusCondition(p.Status.Conditions, reachable.Type) == nil {
+		conditions = append(conditions, reachable)
+	}
+	p.Status.ObservedGeneration = p.Generation
+	setConditions(&p.Status.Conditions, p.Generation, conditions...)
 	return compiled
 }
 
-// setHSS sets whether HSS answers. A new leader keeps what the last one wrote until
-// it has checked HSS itself.
-func (s *Status) setHSS(set conditions) {
-	if s.HSS == nil {
-		return
-	}
-	condition := s.HSS.Condition()
-	if condition.Status != metav1.ConditionUnknown || meta.FindStatusCondition(*set.all, condition.Type) == nil {
-		set.set(condition)
-	}
-}
-
-// setGrace sets whether images can have the grace that a policy gives.
-func (s *Status) setGrace(set conditions, grace *v1alpha1.Grace) {
-	if grace == nil {
-		meta.RemoveStatusCondition(set.all, v1alpha1.ConditionGrace)
-		return
-	}
-	switch period := grace.Period.Duration; {
+// grace returns whether images can have the grace that a policy gives, if it gives one.
+func (s *Status) grace(grace *v1alpha1.Grace) metav1.Condition {
+	status, reason, message := false, "", ""
+	switch {
+	case grace == nil:
 	case s.AuditInterval == 0:
-		set.set(newCondition(v1alpha1.ConditionGrace, false, ReasonAuditDisabled,
-			"no image has a grace: the audit, which sees what runs and passes, is switched off (audit.enabled)"))
-	case period < 2*s.AuditInterval:
-		set.set(newCondition(v1alpha1.ConditionGrace, false, ReasonGraceShort, fmt.Sprintf(
-			"the period of %s can end before the next audit: make it at least twice audit.interval, which is %s", period, s.AuditInterval)))
+		reason, message = "AuditDisabled", "no image has a grace: the audit, which sees what runs and passes, is switched off (audit.enabled)"
+	case grace.Period.Duration < 2*s.AuditInterval:
+		reason, message = "ShorterThanAudits", fmt.Sprintf(
+			"the period of %s can end before the next audit: make it at least twice audit.interval, which is %s", grace.Period.Duration, s.AuditInterval)
 	default:
-		set.set(newCondition(v1alpha1.ConditionGrace, true, ReasonGraceGiven, fmt.Sprintf(
-			"an image that ran and passed is admitted for %s after its scan result turns bad", period)))
+		status, reason = true, "Given"
+		message = fmt.Sprintf("an image that ran and passed is admitted for %s after its scan result turns bad", grace.Period.Duration)
 	}
+	return newCondition(v1alpha1.ConditionGrace, status, reason, message)
 }
 
-// ineffective returns why a policy can have no effect; empty if that is not certain.
-func (s *Status) ineffective(m *v1alpha1.Match) (reason, message string) {
-	if why := policy.MatchesNothing(m, s.ExemptNamespaces); why != "" {
-		return ReasonMatchesNothing, why
+// effective returns why a policy can have no effect, if that is certain.
+func (s *Status) effective(m *v1alpha1.Match) metav1.Condition {
+	reason, message := reasonMatchesNothing, policy.MatchesNothing(m, s.ExemptNamespaces)
+	if message == "" {
+		reason, message = s.unclaimed(m.Images)
 	}
-	var unclaimed []string
-	for _, image := range m.Images {
+	return newCondition(v1alpha1.ConditionEffective, false, reason, message)
+}
+
+// unclaimed returns which hosts no registry claims, if images name no others.
+func (s *Status) unclaimed(images []string) (reason, message string) {
+	var hosts []string
+	for _, image := range images {
 		host := glob.Host(image)
 		if host == "" || slices.Contains(s.RegistryHosts, host) {
 			return "", ""
 		}
-		unclaimed = append(unclaimed, host)
+		hosts = append(hosts, host)
 	}
-	if len(unclaimed) == 0 {
+	if len(hosts) == 0 {
 		return "", ""
 	}
-	return ReasonHostUnclaimed, fmt.Sprintf(
+	slices.Sort(hosts)
+	return "HostUnclaimed", fmt.Sprintf(
 		"no registry of the configuration claims %s: HSS has no scan result of any image that the policy matches, and when.notFound decides",
-		strings.Join(slices.Compact(slices.Sorted(slices.Values(unclaimed))), ", "))
+		strings.Join(slices.Compact(hosts), ", "))
 }

@@ -64,6 +64,9 @@ func TestTheStatusOfAPolicy(t *testing.T) {
 
 func writeStatus(t *testing.T, s *controller.Status) {
 	t.Helper()
+	if s.HSS == nil {
+		s.HSS = controller.NewHSS(nil, nil)
+	}
 	if err := s.Write(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +93,7 @@ func TestStatusIsWrittenWhenItChanges(t *testing.T) {
 		c := newStatusClient(t, &writes, &fails, denying("p"))
 		var log bytes.Buffer
 		rules := controller.NewRules(c, longest)
-		s := &controller.Status{Client: c, Rules: rules, Clock: clock.RealClock{}, Events: events.NewFakeRecorder(1), Log: slog.New(slog.NewTextHandler(&log, nil))}
+		s := &controller.Status{Client: c, Rules: rules, HSS: controller.NewHSS(nil, nil), Clock: clock.RealClock{}, Events: events.NewFakeRecorder(1), Log: slog.New(slog.NewTextHandler(&log, nil))}
 		ctx, stop := context.WithCancel(t.Context())
 		go func() { _ = s.Start(ctx) }()
 		after := func(d time.Duration, want int32) {

@@ -97,15 +97,14 @@ func TestTheObserverIsToldEverything(t *testing.T) {
 }
 
 // inRegion makes an inventory of one project that has a region and no ID. HSS and IAM are served by server.
-func inRegion(t *testing.T, server *hsstest.Server, secretKeyFile string) (*inventory.Inventory, *notes) {
+func inRegion(t *testing.T, server *hsstest.Server, secretKeyFile string) *inventory.Inventory {
 	t.Helper()
 	t.Setenv("HUAWEICLOUD_SDK_IAM_ENDPOINT", server.URL)
-	seen := &notes{}
 	return withClients(t, settings(func(c *config.Configuration) {
 		p := &c.Projects[0]
 		p.Endpoint, p.Credentials = server.URL, credentialFiles(t, "")
 		p.Credentials.SecretKeyFile = secretKeyFile
-	}), inventory.Options{Observer: seen}), seen
+	}), inventory.Options{})
 }
 
 func TestCheckReportsWhatHSSAnswers(t *testing.T) {
@@ -153,7 +152,7 @@ func TestCheckReportsWhatHSSAnswers(t *testing.T) {
 			if test.secretKey == "" {
 				test.secretKey = secretKey
 			}
-			i, _ := inRegion(t, server, write(t, "sk", test.secretKey))
+			i := inRegion(t, server, write(t, "sk", test.secretKey))
 			checks := i.Check(t.Context())
 			if len(checks) != 1 {
 				t.Fatalf("%d checks, want 1", len(checks))
@@ -169,36 +168,6 @@ func TestCheckReportsWhatHSSAnswers(t *testing.T) {
 				t.Errorf("the cause holds the secret key or has two lines: %q", got.Cause)
 			}
 		})
-	}
-}
-
-func TestRefusedCredentialsAreReportedOnceAndSoIsTheEnd(t *testing.T) {
-	server := hsstest.NewServer()
-	defer server.Close()
-	secretKey := write(t, "sk", "wrong")
-	i, seen := inRegion(t, server, secretKey)
-	for range 5 {
-		i.Check(t.Context())
-	}
-	got := seen.only("credentials")
-	if len(got) != 1 || !strings.HasPrefix(got[0], "credentials bj4 IAM refuses the access key HSSTESTACCESSKEY (IAM answered 401 APIGW.0301: ") ||
-		!strings.HasSuffix(got[0], ": check that the secret key belongs to it and that it is enabled") {
-		t.Errorf("got %q", got)
-	}
-	if err := os.WriteFile(secretKey, []byte(hsstest.DefaultCredential().SecretKey), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	// The client keeps that IAM refused for a second.
-	for begun := time.Now(); i.Check(t.Context())[0].Err != nil && time.Since(begun) < patience; {
-		time.Sleep(10 * time.Millisecond)
-	}
-	for range 5 {
-		if c := i.Check(t.Context())[0]; c.Err != nil {
-			t.Error(c.Cause)
-		}
-	}
-	if got := seen.only("credentials"); len(got) != 2 || got[1] != "credentials bj4 " {
-		t.Errorf("once the key is right: %q", got)
 	}
 }
 

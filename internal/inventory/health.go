@@ -204,16 +204,14 @@ type endpoint struct {
 	trouble error
 }
 
-// newEndpoint returns an endpoint. changed is called when its breaker changes its state.
-func newEndpoint(p *project, name string, changed func(to gobreaker.State)) *endpoint {
+func newEndpoint(p *project, name string) *endpoint {
 	return &endpoint{project: p, name: name, breaker: gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 		Interval: breakWindow, Timeout: openFor,
 		ReadyToTrip: func(c gobreaker.Counts) bool {
 			return c.ConsecutiveFailures >= breakAfter || c.Requests >= breakCalls && c.TotalFailures*100 >= c.Requests*breakPercent
 		},
-		IsSuccessful:  func(err error) bool { return kindOf(err) <= badRows },
-		IsExcluded:    func(err error) bool { return kindOf(err) > other },
-		OnStateChange: func(_ string, _, to gobreaker.State) { changed(to) },
+		IsSuccessful: func(err error) bool { return kindOf(err) <= badRows },
+		IsExcluded:   func(err error) bool { return kindOf(err) > other },
 	})}
 }
 

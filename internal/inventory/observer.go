@@ -34,11 +34,6 @@ type Observer interface {
 	Listed(project string, outcome Outcome)
 	// AskedVulnerabilities is called for each list of vulnerabilities read from HSS, with all pages. ctx has its trace.
 	AskedVulnerabilities(ctx context.Context, project string, took time.Duration, err error)
-	// Credentials is called when HSS begins to refuse the credentials of a project, with the cause and what to do, and
-	// when it accepts them again, with an empty cause.
-	Credentials(project, refused string)
-	// Breaker is called for each change of a project's circuit breaker.
-	Breaker(project string, state gobreaker.State)
 	// Synced is called when a whole project was listed, or what changed in it, with how many rows HSS sent, and why the list is not complete.
 	Synced(project string, full bool, rows int, err error)
 }
@@ -49,8 +44,6 @@ func (noObserver) Looked(string, Outcome)                                       
 func (noObserver) Asked(context.Context, string, time.Duration, error)                {}
 func (noObserver) Listed(string, Outcome)                                             {}
 func (noObserver) AskedVulnerabilities(context.Context, string, time.Duration, error) {}
-func (noObserver) Credentials(string, string)                                         {}
-func (noObserver) Breaker(string, gobreaker.State)                                    {}
 func (noObserver) Synced(string, bool, int, error)                                    {}
 
 // Stats are the sizes and states of an inventory at one moment.

@@ -76,9 +76,8 @@ type project struct {
 	mu    sync.Mutex
 	lanes map[lane]*openLane
 
-	// paused is set while HSS has asked hssgate to wait, refused while HSS refuses the credentials.
-	paused  atomic.Pointer[pause]
-	refused atomic.Bool
+	// paused is set while HSS has asked hssgate to wait.
+	paused atomic.Pointer[pause]
 	// syncer is nil unless the project is synchronised.
 	syncer   *syncer
 	coverage atomic.Pointer[coverage]
@@ -109,8 +108,7 @@ func (i *Inventory) newProject(c *config.Project, client Lister, o *Options) (*p
 		Project: *c, inventory: i, client: client, slots: make(chan struct{}, cmp.Or(o.MaxConcurrent, maxConcurrent)), lanes: map[lane]*openLane{},
 		timeout: cmp.Or(o.LookupTimeout, max(lookupTimeout, c.RequestTimeout)),
 	}
-	p.images = newEndpoint(p, p.Name, func(to gobreaker.State) { i.observer.Breaker(p.Name, to) })
-	p.lists = newEndpoint(p, p.Name+" (vulnerabilities)", func(gobreaker.State) {})
+	p.images, p.lists = newEndpoint(p, p.Name), newEndpoint(p, p.Name+" (vulnerabilities)")
 	p.hss, _ = client.(hssClient)
 	switch {
 	case client == nil:
@@ -236,17 +234,12 @@ func (p *project) send(ctx context.Context, e *endpoint, f func(ctx context.Cont
 	defer cancel()
 	err := guarded(limited, f)
 	ended := limited.Err()
-	_, refused := errors.AsType[*hss.RefusedError](err)
 	answered, ok := errors.AsType[*hss.Error](err)
 	switch {
 	case p.inventory.base.Err() != nil && (err != nil || ended != nil):
 		return errClosed()
 	case ended != nil && (err == nil || errors.Is(err, ended)):
 		return cmp.Or(ctx.Err(), p.late(a, p.timeout))
-	case refused && p.refused.CompareAndSwap(false, true):
-		p.inventory.observer.Credentials(p.Name, causeOf(err, ""))
-	case err == nil && p.refused.CompareAndSwap(true, false):
-		p.inventory.observer.Credentials(p.Name, "")
 	case e == p.images && ok && answered.RetryAfter > 0 && !answered.Unauthenticated():
 		p.paused.Store(&pause{err: err, until: p.inventory.clock.Now().Add(min(answered.RetryAfter, maxPause))})
 	}

@@ -12,7 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/sony/gobreaker/v2"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/hssgate/hssgate/config"
@@ -387,8 +386,6 @@ type notes struct {
 
 func (n *notes) Looked(registry string, o inventory.Outcome) { n.addf("looked %s %s", registry, o) }
 func (n *notes) Listed(project string, o inventory.Outcome)  { n.addf("listed %s %s", project, o) }
-func (n *notes) Credentials(project, refused string)         { n.addf("credentials %s %s", project, refused) }
-func (n *notes) Breaker(project string, s gobreaker.State)   { n.addf("breaker %s %s", project, s) }
 
 func (n *notes) Asked(_ context.Context, project string, took time.Duration, err error) {
 	n.addf("asked %s %s failed=%t", project, took, err != nil)

@@ -22,9 +22,8 @@ import (
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// lookupMetrics counts what the inventory does, and logs what an operator
-// should know of it. Its labels are names of the configuration and a few
-// words, never an image's.
+// lookupMetrics counts what the inventory does. Its labels are names of the
+// configuration and a few words, never an image's.
 type lookupMetrics struct {
 	log     *slog.Logger
 	lookups *prometheus.CounterVec
@@ -77,27 +76,6 @@ func (m *lookupMetrics) Listed(project string, outcome inventory.Outcome) {
 // AskedVulnerabilities counts a question to HSS, with its trace as an exemplar.
 func (m *lookupMetrics) AskedVulnerabilities(ctx context.Context, project string, took time.Duration, err error) {
 	tracing.Observe(trace.SpanContextFromContext(ctx), m.details.WithLabelValues(project, outcomeOf(err)), took.Seconds())
-}
-
-// Credentials logs once that HSS refuses the credentials of a project, and once
-// that it accepts them again.
-func (m *lookupMetrics) Credentials(project, refused string) {
-	if refused != "" {
-		m.log.Error("HSS refuses the credentials", "project", project, "cause", refused)
-		return
-	}
-	m.log.Info("HSS accepts the credentials again", "project", project)
-}
-
-// Breaker logs the changes between well and not.
-func (m *lookupMetrics) Breaker(project string, state gobreaker.State) {
-	switch state {
-	case gobreaker.StateOpen:
-		m.log.Warn("HSS fails, so it is not asked for a while", "project", project)
-	case gobreaker.StateClosed:
-		m.log.Info("HSS answers again", "project", project)
-	case gobreaker.StateHalfOpen:
-	}
 }
 
 // Synced counts a synchronisation, and logs what failed.

@@ -35,44 +35,44 @@ func TestThePresetDeniesOnlyWhatHssgateItselfFailsToEvaluate(t *testing.T) {
 		reason  string
 		message string
 	}{
-		"HSS answers": {reason: controller.ReasonAnswers, message: "HSS answers for project main"},
+		"HSS answers": {reason: "Answers", message: "HSS answers for project main"},
 		"HSS refuses the access key": {
 			fault: new(hsstest.StatusFault(http.StatusUnauthorized)), denied: true, say: []string{configuration, "HSS refused the credentials", "401", correct},
-			reason: controller.ReasonMisconfigured, message: "project main: HSS refuses the access key HSSTESTACCESSKEY",
+			reason: "Misconfigured", message: "project main: HSS refuses the access key HSSTESTACCESSKEY",
 		},
 		"HSS denies permission": {
 			fault: new(hsstest.StatusFault(http.StatusForbidden)), denied: true, say: []string{configuration, "HSS answered 403", correct},
-			reason: controller.ReasonMisconfigured, message: "no permission",
+			reason: "Misconfigured", message: "no permission",
 		},
 		"there is no such API at the endpoint": {
 			fault: new(hsstest.StatusFault(http.StatusNotFound)), denied: true, say: []string{configuration, "HSS answered 404", correct},
-			reason: controller.ReasonMisconfigured, message: "404",
+			reason: "Misconfigured", message: "404",
 		},
 		"there are no credentials": {
 			lines: map[string]string{"credentials": "{source: TokenFile, tokenFile: /nonexistent/token}"}, denied: true,
-			say: []string{configuration, "/nonexistent/token", correct}, reason: controller.ReasonMisconfigured, message: "/nonexistent/token",
+			say: []string{configuration, "/nonexistent/token", correct}, reason: "Misconfigured", message: "/nonexistent/token",
 		},
 		"there is no project ID": {
 			lines: map[string]string{"projectID": ""}, denied: true, say: []string{configuration, "no project", correct},
-			reason: controller.ReasonMisconfigured, message: "no project ID",
+			reason: "Misconfigured", message: "no project ID",
 		},
 		"dry-run mode denies nothing": {
 			fault: new(hsstest.StatusFault(http.StatusUnauthorized)), lines: map[string]string{"dryRun": "true"},
-			say: []string{configuration, "HSS refused the credentials"}, reason: controller.ReasonMisconfigured,
+			say: []string{configuration, "HSS refused the credentials"}, reason: "Misconfigured",
 		},
 		"HSS is overloaded by 503": {
 			fault: new(hsstest.StatusFault(http.StatusServiceUnavailable)), say: []string{"HSS answered 503"},
-			reason: controller.ReasonUnavailable, message: "HSS answered 503",
+			reason: "Unavailable", message: "HSS answered 503",
 		},
-		"HSS fails": {fault: new(hsstest.StatusFault(http.StatusInternalServerError)), say: []string{"HSS answered 500"}, reason: controller.ReasonUnavailable},
+		"HSS fails": {fault: new(hsstest.StatusFault(http.StatusInternalServerError)), say: []string{"HSS answered 500"}, reason: "Unavailable"},
 		"HSS throttles": {
-			fault: new(hsstest.ThrottleFault("3600")), say: []string{"HSS answered 429"}, reason: controller.ReasonUnavailable, message: "429",
+			fault: new(hsstest.ThrottleFault("3600")), say: []string{"HSS answered 429"}, reason: "Unavailable", message: "429",
 		},
-		"a proxy answers with a page": {fault: new(hsstest.HTMLFault(http.StatusOK)), say: []string{"a page of HTML"}, reason: controller.ReasonUnavailable},
+		"a proxy answers with a page": {fault: new(hsstest.HTMLFault(http.StatusOK)), say: []string{"a page of HTML"}, reason: "Unavailable"},
 		"the network fails": {
-			dial: refused, say: []string{"connection refused"}, reason: controller.ReasonUnavailable, message: "connection refused",
+			dial: refused, say: []string{"connection refused"}, reason: "Unavailable", message: "connection refused",
 		},
-		"HSS hangs": {fault: new(hsstest.HangFault()), say: []string{"HSS did not answer in time"}, reason: controller.ReasonUnavailable},
+		"HSS hangs": {fault: new(hsstest.HangFault()), say: []string{"HSS did not answer in time"}, reason: "Unavailable"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
