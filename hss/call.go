@@ -167,11 +167,11 @@ func (e *InvalidRequestError) Error() string {
 	return fmt.Sprintf("invalid %s request: %s", e.Request, strings.Join(e.Problems, "; "))
 }
 
-// parameters returns the parameters of a request that are set, and what breaks a bound that the API documents. A field
-// has its name in the tag query. The tag chars holds the fewest and the most characters of a text: "1-128". Without the
-// fewest, an empty text is not sent.
-func parameters(request any) (set url.Values, problems []string) {
-	set = url.Values{}
+// parameters returns the parameters of a request that are set, and an *InvalidRequestError if there are problems or one
+// breaks a bound that the API documents. A field has its name in the tag query. The tag chars holds the fewest and the
+// most characters of a text: "1-128". Without the fewest, an empty text is not sent.
+func parameters(kind string, request any, problems ...string) (url.Values, error) {
+	set := url.Values{}
 	for field, value := range reflect.ValueOf(request).Fields() {
 		name := field.Tag.Get("query")
 		low, high, _ := strings.Cut(field.Tag.Get("chars"), "-")
@@ -199,13 +199,8 @@ func parameters(request any) (set url.Values, problems []string) {
 			problems = append(problems, name+" is no valid UTF-8")
 		}
 	}
-	return set, problems
-}
-
-// invalid returns an *InvalidRequestError if there are problems.
-func invalid(request string, problems []string) error {
-	if len(problems) == 0 {
-		return nil
+	if len(problems) > 0 {
+		return set, &InvalidRequestError{Request: kind, Problems: problems}
 	}
-	return &InvalidRequestError{Request: request, Problems: problems}
+	return set, nil
 }

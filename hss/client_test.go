@@ -374,11 +374,12 @@ func TestListRequestSendsTheParametersThatAreSet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, full.Query()); diff != "" {
-		t.Errorf("query (-want +got):\n%s", diff)
+	got, err := full.Query()
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("error %v, query (-want +got):\n%s", err, diff)
 	}
-	if q := (hss.ListRequest{}).Query(); len(q) != 0 {
-		t.Errorf("query of an empty request is %v", q)
+	if q, err := (hss.ListRequest{}).Query(); len(q) != 0 || err != nil {
+		t.Errorf("query of an empty request is %v: %v", q, err)
 	}
 }
 
@@ -391,7 +392,7 @@ func TestRequestsAreValidated(t *testing.T) {
 		return r
 	}
 	for name, tc := range map[string]struct {
-		request interface{ Validate() error }
+		request interface{ Query() (url.Values, error) }
 		want    string // empty: valid
 	}{
 		"an empty list request":                   {hss.ListRequest{}, ""},
@@ -411,7 +412,7 @@ func TestRequestsAreValidated(t *testing.T) {
 		"an image ID that is a folder":     {of(func(r *hss.VulnerabilityRequest) { r.ImageID = ".." }), `vulnerability request: image_id is ".."`},
 		"a long namespace of an image":     {of(func(r *hss.VulnerabilityRequest) { r.Namespace = chars(65) }), "vulnerability request: namespace has 65 characters, at most 64"},
 	} {
-		err := tc.request.Validate()
+		_, err := tc.request.Query()
 		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: error is %v, want %q in it", name, err, tc.want)
 		}

@@ -183,6 +183,7 @@ func TestAChainUsesTheFirstSourceThatIsConfigured(t *testing.T) {
 	expect(t, ChainCredentials(first, second), key("A1", "S", "", ""))
 	expect(t, ChainCredentials(none, second), key("A2", "S", "", ""))
 	expect(t, ChainCredentials(none, broken, second), "security token contains a control character")
+	expect(t, ChainCredentials(), "no credentials found: looked in no place")
 	// Every machine is searched for a metadata service, also where nobody has set one up.
 	service := &metadataServer{tokenStatus: 403, token: "denied"}
 	_, err := ChainCredentials(none, PodIdentityCredentials(), reuse(service.start(t)))(t.Context())

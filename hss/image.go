@@ -164,18 +164,9 @@ const (
 	SortDescending       = "desc"
 )
 
-// Query returns the parameters, without those that are not set. It does not validate them.
-func (r ListRequest) Query() url.Values {
-	set, _ := parameters(r)
-	return set
-}
-
-// Validate checks the lengths of texts, in characters, against the bounds that the API documents, and names every field
-// that breaks one.
-func (r ListRequest) Validate() error {
-	_, problems := parameters(r)
-	return invalid("list", problems)
-}
+// Query returns the parameters that are set. The error is an *InvalidRequestError that names every text which is longer
+// than the API documents.
+func (r ListRequest) Query() (url.Values, error) { return parameters("list", r) }
 
 // AllGrantedEnterpriseProjects selects the images of every enterprise project that the account may see. Without it the
 // API shows the default one only.
@@ -192,21 +183,23 @@ type ListResponse struct {
 // List returns one page of the list. It validates r first, and retries inside ctx's deadline what may pass by itself.
 // An answer that is no list is an *Error, refused credentials are a *RefusedError.
 func (c *Client) List(ctx context.Context, r ListRequest) (*ListResponse, error) {
-	if err := r.Validate(); err != nil {
+	query, err := r.Query()
+	if err != nil {
 		return nil, err
 	}
-	total, rows, err := listPage(ctx, c, &call{path: pathImages, query: r.Query()}, fieldRows, c.readImage)
+	total, rows, err := listPage(ctx, c, &call{path: pathImages, query: query}, fieldRows, c.readImage)
 	if err != nil {
 		return nil, err
 	}
 	return &ListResponse{Total: total, Images: rows}, nil
 }
 
-// All returns the rows of all pages. A row that changed while the list was read comes once in each
-// state, else each row comes once. A list of which rows are missing is read again; if they still are, the error is an
-// *IncompleteListError. Any error ends it: it never ends early without one.
+// All returns the rows of all pages. A row that changed while the list was read comes once in each state, else each row
+// comes once. A list of which rows are missing is read again; if they still are, the error is an *IncompleteListError. Any
+// error ends it: it never ends early without one.
 func (c *Client) All(ctx context.Context, r ListRequest) iter.Seq2[Image, error] {
-	return allPages(ctx, c, pathImages, r.Query(), r.Validate(), KeyOf, c.readImage)
+	query, err := r.Query()
+	return allPages(ctx, c, pathImages, query, err, KeyOf, c.readImage)
 }
 
 const (

@@ -41,8 +41,8 @@ type Registry struct {
 // Registries returns the registries that HSS knows, each once. It ends as [Client.All] does: never early without an error.
 func (c *Client) Registries(ctx context.Context, r RegistryRequest) iter.Seq2[Registry, error] {
 	whole := func(r *Registry) Registry { return *r }
-	query, problems := parameters(r)
-	return allPages(ctx, c, "/image/registries", query, invalid("registry", problems), whole, readRegistry)
+	query, err := parameters("registry", r)
+	return allPages(ctx, c, "/image/registries", query, err, whole, readRegistry)
 }
 
 // readRegistry reads a row. One version of the reference spells registry_type "type".
@@ -70,12 +70,13 @@ type SyncRegistry struct {
 // SyncRegistries requests that HSS synchronises its list of images with registries. It returns once HSS has accepted
 // the request, before the images are listed. It costs nothing, so it is retried as a list is.
 func (c *Client) SyncRegistries(ctx context.Context, r SyncRequest) error {
-	query, problems := parameters(r)
+	var problems []string
 	if n := len(r.Registries); n < 1 || n > MaxSyncRegistries {
 		problems = append(problems, fmt.Sprintf("the number of registries is %d, allowed are 1 to %d", n, MaxSyncRegistries))
 	}
-	if len(problems) > 0 {
-		return invalid("synchronisation", problems)
+	query, err := parameters("synchronisation", r, problems...)
+	if err != nil {
+		return err
 	}
 	return c.post(ctx, &call{path: "/image/image-sync/tasks", query: query}, map[string]any{"sync_all_registries": false, "registry_info": r.Registries})
 }

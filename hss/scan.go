@@ -40,15 +40,16 @@ func (e *UnconfirmedError) Unwrap() error { return e.Err }
 // (429), or no connection could be made. After anything else that is no clear answer the error is an *UnconfirmedError.
 // An *Error is HSS's refusal.
 func (c *Client) StartScan(ctx context.Context, r ScanRequest) error {
-	query, problems := parameters(r)
-	query.Set("global_image_type", "registry")
+	var problems []string
 	i, image := &r.Image, map[string]any{}
 	if i.ID == "" && (i.Name == "" || i.Version == "") {
 		problems = append(problems, "the image has neither an id nor an image_name and image_version")
 	}
-	if len(problems) > 0 {
-		return invalid("scan", problems)
+	query, err := parameters("scan", r, problems...)
+	if err != nil {
+		return err
 	}
+	query.Set("global_image_type", "registry")
 	for name, value := range map[string]string{
 		"id": i.ID, "image_id": i.ImageID, "image_digest": i.Digest, "registry_id": i.RegistryID, "registry_name": i.RegistryName,
 		"registry_type": string(i.RegistryType), "image_name": i.Name, "image_version": i.Version, "namespace": i.Namespace,

@@ -28,23 +28,16 @@ func StaticCredentials(c Credentials) CredentialSource {
 
 // NoCredentialsError reports that nothing is configured where credentials were looked for; then a chain tries its next
 // source. A source that is configured and cannot be used returns another error.
-type NoCredentialsError struct {
-	places  []string
-	reasons []error
-}
+type NoCredentialsError struct{ places, reasons []string }
 
-func notConfigured(place string, reason error) error {
-	return &NoCredentialsError{[]string{place}, []error{reason}}
+func notConfigured(place, format string, args ...any) error {
+	return &NoCredentialsError{[]string{place}, []string{fmt.Sprintf(format, args...)}}
 }
 
 // Error names first the places that were searched, as that is what to mend, and then the reasons.
 func (e *NoCredentialsError) Error() string {
-	reasons := strings.ReplaceAll(errors.Join(e.reasons...).Error(), "\n", "; ")
-	return fmt.Sprintf("no credentials found: looked in %s (%s)", strings.Join(e.places, ", "), reasons)
+	return fmt.Sprintf("no credentials found: looked in %s (%s)", cmp.Or(strings.Join(e.places, ", "), "no place"), strings.Join(e.reasons, "; "))
 }
-
-// Unwrap returns the reasons.
-func (e *NoCredentialsError) Unwrap() []error { return e.reasons }
 
 // DefaultCredentials searches where the official SDK does, and CCE's pod identity too: environment variables, the
 // profile file, pod identity, and the agency of the node.
@@ -95,7 +88,7 @@ func bothSet(source, place, a, b string) (valueA, valueB string, err error) {
 	valueA, valueB = getenv(a), getenv(b)
 	switch {
 	case valueA == "" && valueB == "":
-		err = notConfigured(place, fmt.Errorf("%s: %s and %s are not configured", source, a, b))
+		err = notConfigured(place, "%s: %s and %s are not configured", source, a, b)
 	case valueA == "":
 		err = fmt.Errorf("%s: %s is set, but %s is not", source, b, a)
 	case valueB == "":
@@ -202,13 +195,13 @@ func ProfileCredentials(path string) CredentialSource {
 		if path == "" {
 			home, err := os.UserHomeDir()
 			if err != nil {
-				return Credentials{}, notConfigured(place, fmt.Errorf("profile: no file is named and there is no home folder: %w", err))
+				return Credentials{}, notConfigured(place, "profile: no file is named and there is no home folder: %s", err)
 			}
 			path, isDefault = filepath.Join(home, ".huaweicloud", "credentials"), true
 		}
 		text, err := readFile(path)
 		if errors.Is(err, fs.ErrNotExist) && isDefault {
-			return Credentials{}, notConfigured(place, fmt.Errorf("profile: %s does not exist", path))
+			return Credentials{}, notConfigured(place, "profile: %s does not exist", path)
 		}
 		if err != nil {
 			return Credentials{}, fmt.Errorf("profile: %w", err)

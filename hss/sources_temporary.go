@@ -110,7 +110,7 @@ func metadata(base string) CredentialSource {
 		c, err := fetchMetadata(ctx, base)
 		if err != nil {
 			// A chain looks here on every machine, so nobody may have set it up.
-			return Credentials{}, notConfigured("the node's metadata service", fmt.Errorf("metadata service at %s: %w", base, err))
+			return Credentials{}, notConfigured("the node's metadata service", "metadata service at %s: %s", base, err)
 		}
 		return c, nil
 	}

@@ -15,7 +15,6 @@ import (
 
 	"github.com/hssgate/hssgate/internal/check"
 	"github.com/hssgate/hssgate/internal/image"
-	"github.com/hssgate/hssgate/internal/inventory"
 	"github.com/hssgate/hssgate/internal/report"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
@@ -61,13 +60,9 @@ func checkObjects(t *testing.T, o check.Options, objects []check.Object) *report
 // HSS is unreachable, for a reason.
 type facts struct{ reason string }
 
-func (f *facts) Explain(image.Reference) inventory.Explanation {
-	return inventory.Explanation{Registry: "r", Project: "p", Queries: []inventory.ExplainedQuery{{Failed: f.reason}}}
-}
+func (f *facts) Explain(image.Reference) []string { return []string{f.reason} }
 
-func (*facts) ExplainVulnerabilities(image.Reference, policy.Facts) []inventory.ExplainedList {
-	return nil
-}
+func (*facts) ExplainVulnerabilities(image.Reference, policy.Facts) []string { return nil }
 
 func (*facts) WithVulnerabilities(_ context.Context, _ image.Reference, f policy.Facts, _ bool) policy.Facts {
 	return f

@@ -10,7 +10,6 @@ import (
 
 	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/image"
-	"github.com/hssgate/hssgate/internal/inventory"
 	"github.com/hssgate/hssgate/internal/report"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
@@ -18,8 +17,8 @@ import (
 
 // lookups explains how references are looked up; *inventory.Inventory does.
 type lookups interface {
-	Explain(ref image.Reference) inventory.Explanation
-	ExplainVulnerabilities(ref image.Reference, f policy.Facts) []inventory.ExplainedList
+	Explain(ref image.Reference) []string
+	ExplainVulnerabilities(ref image.Reference, f policy.Facts) []string
 }
 
 // explanation explains the decision about one object step by step. Leading blanks
@@ -36,6 +35,13 @@ type explanation struct {
 
 func (x *explanation) addf(depth int, format string, args ...any) {
 	x.lines = append(x.lines, strings.Repeat("  ", depth)+fmt.Sprintf(format, args...))
+}
+
+// add adds lines of the inventory.
+func (x *explanation) add(lines []string) {
+	for _, line := range lines {
+		x.addf(1, "%s", line)
+	}
 }
 
 // explain explains the decision about an object with these images.
@@ -86,10 +92,10 @@ func (x *explanation) image(use image.Use, known *report.Image, facts *policy.Fa
 		x.addf(1, "HSS: not called, since no policy applies to the image")
 	default:
 		x.addf(1, "reference: %s", ref)
-		x.lookup(x.Explain.Explain(ref))
+		x.add(x.Explain.Explain(ref))
 		x.addf(1, "so HSS knows of it: %s", known.Known)
 		if listed := func(r policy.Record) bool { return r.Scan.Found != nil }; known.Listed != nil || slices.ContainsFunc(facts.Records, listed) {
-			x.vulnerabilities(x.Explain.ExplainVulnerabilities(ref, *facts))
+			x.add(x.Explain.ExplainVulnerabilities(ref, *facts))
 		}
 	}
 	for _, p := range x.Checker.Policies() {
@@ -102,58 +108,6 @@ func (x *explanation) image(use image.Use, known *report.Image, facts *policy.Fa
 			x.pin(p, facts)
 		}
 		x.checks(use, p, facts)
-	}
-}
-
-func (x *explanation) lookup(l inventory.Explanation) {
-	if l.Unclaimed != "" {
-		x.addf(1, "registry: none: %s", l.Unclaimed)
-		return
-	}
-	x.addf(1, "registry: %q of HSS project %q, where the image is %s", l.Registry, l.Project, l.Image)
-	for _, q := range l.Queries {
-		x.addf(1, "HSS query: %s", strings.ReplaceAll(q.Parameters, "&", " & "))
-		if q.Failed != "" {
-			x.addf(2, "no complete answer: %s", q.Failed)
-		}
-		if len(q.Rows) == 0 && q.Failed == "" {
-			x.addf(2, "no row came back")
-		}
-		for i := range q.Rows {
-			row := &q.Rows[i]
-			fit := "it fits"
-			if row.Misfit != "" {
-				fit = "it does not fit: " + row.Misfit
-			}
-			x.addf(2, "row %d: %s/%s:%s, %s, registry %q, id %q, scan %s, digest %q: %s", i+1, row.Namespace, row.Name, row.Version, row.Type, row.RegistryName, row.ID,
-				row.ScanStatus, row.Digest, fit)
-		}
-		if q.More > 0 {
-			x.addf(2, "and %d more rows", q.More)
-		}
-	}
-}
-
-func (x *explanation) vulnerabilities(lists []inventory.ExplainedList) {
-	for i := range lists {
-		l := &lists[i]
-		if l.Path == "" {
-			x.addf(1, "single vulnerabilities: the %d are not looked up: %s", l.Counted, l.Failed)
-			continue
-		}
-		x.addf(1, "HSS query: %s ? %s", l.Path, strings.ReplaceAll(l.Parameters, "&", " & "))
-		if l.Failed != "" {
-			x.addf(2, "no complete answer: %s", l.Failed)
-			continue
-		}
-		counted := fmt.Sprintf("HSS counts %d", l.Counted)
-		if missing := l.Counted - len(l.Read); missing > 0 {
-			counted += fmt.Sprintf(": the %d that it does not list count as well", missing)
-		}
-		x.addf(2, "listed: %d; %s", len(l.Read), counted)
-		for n := range l.Read {
-			x.addf(2, "%s: %s", l.Read[n].Severity, l.Read[n].String())
-		}
 	}
 }
 

@@ -134,7 +134,7 @@ func (c *cache[K, V]) obtain(ctx context.Context, k K, a *answer[V], l lane, fal
 	if err := a.failed.reason(c.inventory.clock.Now()); err != nil {
 		return nil, err
 	}
-	if !fallback || l == background || l == warmUp {
+	if !fallback || l == background {
 		return c.fetch(ctx, k, a, l)
 	}
 	wait := c.inventory.cfg.WaitWhenStale

@@ -59,11 +59,10 @@ func newClient(p *config.Project, wrap []Wrap, c hss.Config) (_ *hss.Client, err
 func identifyingFields(c *config.Configuration, p *config.Project) (fields []string) {
 	for i := range c.Registries {
 		r := &c.Registries[i]
-		if c.ProjectOf(r) == p && r.RegistryID != "" {
-			fields = append(fields, "registry_id")
-		}
-		if c.ProjectOf(r) == p && r.InstanceID != "" {
-			fields = append(fields, "instance_id")
+		for field, id := range map[string]string{"registry_id": r.RegistryID, "instance_id": r.InstanceID} {
+			if c.ProjectOf(r) == p && id != "" {
+				fields = append(fields, field)
+			}
 		}
 	}
 	return fields
@@ -165,33 +164,25 @@ func causeOf(err error, projectID string) string {
 	if own, ok := errors.AsType[*failure](err); ok && own.last != nil {
 		err = own.last
 	}
-	if refused, ok := errors.AsType[*hss.RefusedError](err); ok {
-		return causeOfRefusal(refused)
-	}
+	refused, isRefused := errors.AsType[*hss.RefusedError](err)
 	answer, answered := errors.AsType[*hss.Error](err)
-	if _, searched := errors.AsType[*hss.ProjectError](err); searched {
-		return causeOfNoProject(err, answer)
-	}
-	switch {
+	switch _, atIAM := errors.AsType[*hss.ProjectError](err); {
+	case isRefused:
+		return causeOfRefusal(refused)
+	case atIAM && answered && answer.Forbidden():
+		return fmt.Sprintf("%s: allow the action iam:projects:listProjects, or set projectID", err)
+	case atIAM && !answered && hss.Temporary(err):
+		return fmt.Sprintf("cannot reach IAM, which has the project ID: %s: open the way to it, or set projectID", err)
+	case atIAM:
+		return err.Error()
 	case answered && answer.StatusCode == http.StatusNotFound || answered && strings.HasSuffix(answer.Code, ".0101"):
 		return fmt.Sprintf("this API does not exist here (%s): check region and endpoint; not every region has it", answer)
 	case answered && answer.Forbidden():
 		return fmt.Sprintf("no permission (%s): grant HSS ReadOnlyAccess in project %s, or correct projectID", answer, projectID)
 	case hss.Temporary(err) && !answered:
-		return "cannot reach HSS: " + withoutQuery(err)
+		return "cannot reach HSS: " + err.Error()
 	}
 	return strings.TrimPrefix(reasonOf(err), "HSS could not be called: ")
-}
-
-// causeOfNoProject describes why IAM gave no project ID; answer is nil if IAM did not answer.
-func causeOfNoProject(err error, answer *hss.Error) string {
-	switch {
-	case answer != nil && answer.Forbidden():
-		return fmt.Sprintf("%s: allow the action iam:projects:listProjects, or set projectID", err)
-	case answer == nil && hss.Temporary(err):
-		return fmt.Sprintf("cannot reach IAM, which has the project ID: %s: open the way to it, or set projectID", withoutQuery(err))
-	}
-	return err.Error()
 }
 
 // causeOfRefusal says which key is refused, by whom and what to do.

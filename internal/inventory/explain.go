@@ -2,6 +2,9 @@ package inventory
 
 import (
 	"cmp"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/hssgate/hssgate/hss"
@@ -9,38 +12,7 @@ import (
 	"github.com/hssgate/hssgate/policy"
 )
 
-// Explanation explains how a reference is looked up, for a person.
-type Explanation struct {
-	// Unclaimed says why HSS is not called, in which case the rest is empty.
-	Unclaimed string
-	// Registry and Project are those of the configuration.
-	Registry, Project string
-	// Image is what HSS calls the image: namespace/name:version.
-	Image string
-	// Queries are the requests to HSS, one for each spelling of the name.
-	Queries []ExplainedQuery
-}
-
-// ExplainedQuery is one request to HSS, and what it answered.
-type ExplainedQuery struct {
-	// Parameters are those of the list request, in the form of a URL's query.
-	Parameters string
-	// Rows are those that came back, at most 100 of them; More counts the rest.
-	Rows []ExplainedRow
-	More int
-	// Failed says why there is no whole answer; empty if there is one.
-	Failed string
-}
-
-// ExplainedRow is a row that HSS sent.
-type ExplainedRow struct {
-	hss.Image
-
-	// Misfit says why it is not the wanted image, or that it cannot be read; empty if it fits.
-	Misfit string
-}
-
-// maxExplained bounds the rows of one query.
+// maxExplained bounds the rows of one request that are explained.
 const maxExplained = 100
 
 // spelling is a key by one spelling of its name.
@@ -55,74 +27,90 @@ type response struct {
 	err  error
 }
 
-// Explain explains for every row that HSS sent for the reference, in the answer that was evaluated, whether it counts and
-// why not. It needs Options.Explained, and does not call HSS.
-func (i *Inventory) Explain(ref image.Reference) Explanation {
+// Explain explains how a reference is looked up, in lines: each request to HSS and, below it, every row of the answer that was
+// evaluated, with whether it counts and why not. It needs Options.Explained, and does not call HSS.
+func (i *Inventory) Explain(ref image.Reference) []string {
 	k, reason := i.locate(&ref)
 	if reason != "" {
-		return Explanation{Unclaimed: reason}
+		return []string{"registry: none: " + reason}
 	}
-	e := Explanation{Registry: k.registry.Name, Project: k.project().Name, Image: k.String()}
+	lines := []string{fmt.Sprintf("registry: %q of HSS project %q, where the image is %s", k.registry.Name, k.project().Name, k)}
 	for _, name := range k.spellings() {
-		e.Queries = append(e.Queries, i.explainQuery(k, name, ref.Digest))
+		query, _ := k.request(name).Query()
+		lines = append(lines, "HSS query: "+strings.ReplaceAll(query.Encode(), "&", " & "))
+		lines = append(lines, i.explainResponse(k, name, ref.Digest)...)
 	}
-	return e
+	return lines
 }
 
-func (i *Inventory) explainQuery(k key, name, digest string) ExplainedQuery {
-	q := ExplainedQuery{Parameters: k.request(name).Query().Encode()}
+// explainResponse explains the answer to one request.
+func (i *Inventory) explainResponse(k key, name, digest string) (lines []string) {
 	kept, _ := i.responses.Load(spelling{k, name})
-	a, ok := kept.(response)
+	a, called := kept.(response)
+	failed := ""
 	switch {
-	case !ok:
-		q.Failed = "HSS was not called"
+	case !called:
+		failed = "HSS was not called"
 	case a.err != nil:
-		q.Failed = whole(cmp.Or(i.records.get(k).failed.reason(time.Time{}), a.err))
+		failed = whole(cmp.Or(i.records.get(k).failed.reason(time.Time{}), a.err))
 	}
+	of := k
+	of.digest = digest // rows of a tag are read whatever their digest
 	for n := range a.rows {
-		row := &a.rows[n]
-		misfit := "it cannot be read: " + row.Unreadable
-		if err := unreadable(row); err == nil {
-			of := k
-			of.digest = digest // rows of a tag are read whatever their digest
-			misfit = of.misfit(row, name)
-		} else if k.fits(row, name) {
-			q.Failed = describe(err)
+		row, fit := &a.rows[n], "it fits"
+		err := unreadable(row)
+		if err != nil {
+			fit = "it cannot be read: " + row.Unreadable
+		} else if misfit := of.misfit(row, name); misfit != "" {
+			fit = "it does not fit: " + misfit
+		}
+		if err != nil && k.fits(row, name) {
+			failed = describe(err)
 		}
 		if n < maxExplained {
-			q.Rows = append(q.Rows, ExplainedRow{*row, misfit})
+			lines = append(lines, fmt.Sprintf("  row %d: %s/%s:%s, %s, registry %q, id %q, scan %s, digest %q: %s", n+1, row.Namespace, row.Name, row.Version,
+				row.Type, row.RegistryName, row.ID, row.ScanStatus, row.Digest, fit))
 		}
 	}
-	q.More = len(a.rows) - len(q.Rows)
-	return q
+	if more := len(a.rows) - len(lines); more > 0 {
+		lines = append(lines, fmt.Sprintf("  and %d more rows", more))
+	}
+	if failed != "" {
+		return slices.Insert(lines, 0, "  no complete answer: "+failed)
+	}
+	if len(lines) == 0 {
+		lines = []string{"  no row came back"}
+	}
+	return lines
 }
 
-// ExplainedList is one request to HSS for the vulnerabilities of a scan, and what it answered.
-type ExplainedList struct {
-	// Path and Parameters are those of the request, below /v5/{project_id} and in the form of a URL's query. They are empty if HSS was not called.
-	Path, Parameters string
-	// Counted is how many HSS counts.
-	Counted int
-	// Read are those that it lists, as they are evaluated, the worst first.
-	Read []policy.Vulnerability
-	// Failed says why there is no whole answer; empty: there is one.
-	Failed string
-}
-
-// ExplainVulnerabilities returns what HSS listed of the scans that facts count any of. It does not call HSS.
-func (i *Inventory) ExplainVulnerabilities(ref image.Reference, f policy.Facts) []ExplainedList {
+// ExplainVulnerabilities explains in lines what HSS listed of the scans that facts count any of. It does not call HSS.
+func (i *Inventory) ExplainVulnerabilities(ref image.Reference, f policy.Facts) (lines []string) {
 	k, reason := i.locate(&ref)
 	if reason != "" {
 		return nil
 	}
-	all := k.project().scansOf(f.Records)
-	lists := make([]ExplainedList, len(all))
-	for n := range all {
-		w, l := &all[n], &lists[n]
-		if l.Counted, l.Failed = w.key.counted, w.unlisted(n); l.Failed == "" {
-			l.Path, l.Parameters = "/image/"+w.key.request.ImageID+"/vulnerabilities", w.key.request.Query().Encode()
-			l.Read, l.Failed = w.scan.Found, w.scan.Unlisted
+	addf := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	for n, w := range k.project().scansOf(f.Records) {
+		counted, listed := w.key.counted, w.scan.Found
+		if why := w.unlisted(n); why != "" {
+			addf("single vulnerabilities: the %d are not looked up: %s", counted, why)
+			continue
+		}
+		query, _ := w.key.request.Query()
+		addf("HSS query: /image/%s/vulnerabilities ? %s", w.key.request.ImageID, strings.ReplaceAll(query.Encode(), "&", " & "))
+		if w.scan.Unlisted != "" {
+			addf("  no complete answer: %s", w.scan.Unlisted)
+			continue
+		}
+		missing := ""
+		if n := counted - len(listed); n > 0 {
+			missing = fmt.Sprintf(": the %d that it does not list count as well", n)
+		}
+		addf("  listed: %d; HSS counts %d%s", len(listed), counted, missing)
+		for n := range listed {
+			addf("  %s: %s", listed[n].Severity, listed[n].String())
 		}
 	}
-	return lists
+	return lines
 }

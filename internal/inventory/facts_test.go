@@ -172,8 +172,8 @@ func TestAReferenceMapsToWhatHSSIsAskedFor(t *testing.T) {
 		var got []string
 		for _, r := range f.asked {
 			got = append(got, r.Namespace+" "+r.ImageName+" "+r.ImageVersion)
-			if r.EnterpriseProjectID != hss.AllGrantedEnterpriseProjects || r.ImageType != "" || r.Validate() != nil {
-				t.Errorf("HSS was asked %+v: %v", r, r.Validate())
+			if _, err := r.Query(); r.EnterpriseProjectID != hss.AllGrantedEnterpriseProjects || r.ImageType != "" || err != nil {
+				t.Errorf("HSS was asked %+v: %v", r, err)
 			}
 		}
 		slices.Sort(got)
@@ -263,7 +263,7 @@ func FuzzMapping(f *testing.F) {
 		i, _ := newInventory(t, lister, func(x *config.Configuration) { *x = *c })
 		i.Facts(t.Context(), parsed)
 		for _, r := range lister.asked {
-			if err := r.Validate(); err != nil {
+			if _, err := r.Query(); err != nil {
 				t.Errorf("%q on %q asks for what HSS refuses: %v", path, ref, err)
 			}
 			if r.Namespace == "" || !strings.Contains("/"+parsed.Path+"/", "/"+r.Namespace+"/") {
@@ -457,9 +457,9 @@ func TestARowThatCannotBeReadMakesItsOwnImageUnavailable(t *testing.T) {
 			if len(got.Records) > 1 {
 				t.Errorf("got %d records", len(got.Records))
 			}
-			e := i.Explain(reference(t, tt.ref)).Queries[0]
-			if e.Failed != tt.want || !strings.HasPrefix(e.Rows[0].Misfit, "it cannot be read: ") {
-				t.Errorf("explained as %+v", e)
+			e := strings.Join(i.Explain(reference(t, tt.ref)), "\n")
+			if strings.Contains(e, "no complete answer: "+tt.want) != (tt.want != "") || !strings.Contains(e, ": it cannot be read: ") {
+				t.Errorf("explained as %s", e)
 			}
 		})
 	}
@@ -502,12 +502,12 @@ func TestEveryRowIsExplained(t *testing.T) {
 					continue // any version of a digest will do
 				}
 				facts := i.Facts(t.Context(), reference(t, ref))
-				e := i.Explain(reference(t, ref))
-				if len(e.Queries) != 1 || len(e.Queries[0].Rows) != 1 {
-					t.Fatalf("%s: got %+v", ref, e)
+				fit := ": it fits"
+				if tt.want != "" {
+					fit = ": it does not fit: " + tt.want
 				}
-				if diff := cmp.Diff(tt.want, e.Queries[0].Rows[0].Misfit); diff != "" {
-					t.Errorf("%s (-want +got):\n%s", ref, diff)
+				if e := i.Explain(reference(t, ref)); len(e) != 3 || !strings.HasSuffix(e[2], fit) {
+					t.Errorf("%s: got %q, want %q", ref, e, fit)
 				}
 				// The explanation and the verdict are of one comparison.
 				if found := len(facts.Records) > 0; found != (tt.want == "") || f.asked[0].ImageType != hss.ImageTypePrivate {
@@ -522,18 +522,20 @@ func TestAnExplanationTellsWhatWasAsked(t *testing.T) {
 	t.Parallel()
 	i, _ := newInventory(t, &world{loose: true})
 	ref := reference(t, "swr.example.com/prod/team/app:1")
-	if q := i.Explain(ref).Queries[0]; q.Failed != "HSS was not called" {
-		t.Errorf("before it is asked, got %+v", q)
+	if e := i.Explain(ref); e[2] != "  no complete answer: HSS was not called" {
+		t.Errorf("before it is asked, got %q", e)
 	}
 	i.Facts(t.Context(), ref)
-	const parameters = "enterprise_project_id=all_granted_eps&image_name=%s&image_version=1&limit=200&namespace=prod"
-	want := inventory.Explanation{Registry: "swr", Project: "bj4", Image: "prod/team/app:1", Queries: []inventory.ExplainedQuery{
-		{Parameters: fmt.Sprintf(parameters, "team%2Fapp")}, {Parameters: fmt.Sprintf(parameters, "team%24app")},
-	}}
+	const query = "HSS query: enterprise_project_id=all_granted_eps & image_name=%s & image_version=1 & limit=200 & namespace=prod"
+	const none = "  no row came back"
+	want := []string{
+		`registry: "swr" of HSS project "bj4", where the image is prod/team/app:1`,
+		fmt.Sprintf(query, "team%2Fapp"), none, fmt.Sprintf(query, "team%24app"), none,
+	}
 	if d := cmp.Diff(want, i.Explain(ref)); d != "" {
 		t.Error(d)
 	}
-	want = inventory.Explanation{Unclaimed: `no configured registry claims host "evil.example.com"`}
+	want = []string{`registry: none: no configured registry claims host "evil.example.com"`}
 	if d := cmp.Diff(want, i.Explain(reference(t, "evil.example.com/prod/app:1"))); d != "" {
 		t.Error(d)
 	}
@@ -541,19 +543,17 @@ func TestAnExplanationTellsWhatWasAsked(t *testing.T) {
 
 func TestAnExplanationIsBoundedAndTellsOfFailure(t *testing.T) {
 	t.Parallel()
-	explain := func(f *world) inventory.ExplainedQuery {
+	explain := func(f *world) []string {
 		i, _ := newInventory(t, f)
 		i.Facts(t.Context(), reference(t, app))
-		return i.Explain(reference(t, app)).Queries[0]
+		return i.Explain(reference(t, app))
 	}
-	if q := explain(&world{loose: true, rows: make([]hss.Image, 130)}); len(q.Rows) != 100 || q.More != 30 {
-		t.Errorf("got %d rows and %d more", len(q.Rows), q.More)
+	if e := explain(&world{loose: true, rows: make([]hss.Image, 130)}); len(e) != 103 || e[102] != "  and 30 more rows" {
+		t.Errorf("got %d lines: %q", len(e), e)
 	}
-	if q := explain(&world{loose: true, cut: errors.New("connection refused")}); !strings.Contains(q.Failed, "connection refused") {
-		t.Errorf("got %q", q.Failed)
-	}
-	if q := explain(&world{loose: true, cut: errors.New(strings.Repeat("long ", 1000) + "and to the end")}); !strings.HasSuffix(q.Failed, "and to the end") {
-		t.Errorf("got %q", q.Failed)
+	e := explain(&world{loose: true, cut: errors.New(strings.Repeat("long ", 1000) + "and to the end")})
+	if !strings.HasPrefix(e[2], "  no complete answer: ") || !strings.HasSuffix(e[2], "and to the end") {
+		t.Errorf("got %q", e)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -22,10 +21,8 @@ import (
 type kind int
 
 const (
-	// answered means that HSS is well.
-	answered kind = iota
-	// rejected means that HSS, being well, answered with an error.
-	rejected
+	// well means that HSS answered, if only with an error.
+	well kind = iota
 	// badRows means that HSS, being well, sent rows that cannot be true, or not all of them.
 	badRows
 	// down means that no answer came, not in time, or one that says that HSS is not well.
@@ -95,7 +92,7 @@ func kindOf(err error) kind {
 	project, isProject := errors.AsType[*hss.ProjectError](err)
 	switch {
 	case err == nil:
-		return answered
+		return well
 	case isOwn && own.last != nil:
 		return kindOf(own.last)
 	case isOwn:
@@ -103,26 +100,17 @@ func kindOf(err error) kind {
 	case is[*hss.IncompleteListError](err):
 		return badRows
 	case is[*hss.RefusedError](err), is[*hss.InvalidRequestError](err), errors.Is(err, context.Canceled),
-		isProject && project.Err == nil: // IAM answers that the account has no such project
+		isProject && project.Err == nil, // IAM answers that the account has no such project
+		isAnswer && answer.Unauthenticated():
 		return misconfigured
-	case isAnswer:
-		return kindOfAnswer(answer)
-	case hss.Temporary(err):
+	case isAnswer && (answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode >= http.StatusInternalServerError),
+		isAnswer && answer.StatusCode < http.StatusBadRequest && answer.Code == "", // an answer that makes no sense
+		!isAnswer && hss.Temporary(err):
 		return down
+	case isAnswer:
+		return well
 	default:
 		return other
-	}
-}
-
-func kindOfAnswer(e *hss.Error) kind {
-	switch {
-	case e.Unauthenticated():
-		return misconfigured
-	case e.StatusCode == http.StatusTooManyRequests, e.StatusCode >= http.StatusInternalServerError,
-		e.StatusCode < http.StatusBadRequest && e.Code == "": // an answer that makes no sense
-		return down
-	default:
-		return rejected
 	}
 }
 
@@ -165,18 +153,8 @@ func reasonOf(err error) string {
 	case none != "":
 		return "HSS could not be called: " + none // the request does not matter
 	default:
-		return "HSS could not be called: " + withoutQuery(err)
+		return "HSS could not be called: " + err.Error()
 	}
-}
-
-// withoutQuery drops the query of the URL that an error may name, to leave room for what went wrong.
-func withoutQuery(err error) string {
-	failed, ok := errors.AsType[*url.Error](err)
-	if !ok {
-		return err.Error()
-	}
-	short, _, _ := strings.Cut(failed.URL, "?")
-	return strings.ReplaceAll(err.Error(), failed.URL, short)
 }
 
 // When a breaker opens, and for how long.

@@ -294,9 +294,6 @@ func (i *Inventory) Start(ctx context.Context) error {
 	return nil
 }
 
-// NeedLeaderElection reports that every replica caches for itself.
-func (i *Inventory) NeedLeaderElection() bool { return false }
-
 // begin registers a look-up with Close. It reports whether look-ups may still begin.
 func (i *Inventory) begin() bool {
 	i.mu.Lock()

@@ -135,7 +135,7 @@ func (w *wantedScan) unlisted(n int) string {
 		return fmt.Sprintf("the image has more than %d scans", maxScans)
 	}
 	// HSS's list holds images with names that its other calls do not take.
-	err := w.key.request.Validate()
+	_, err := w.key.request.Query()
 	if invalid, ok := errors.AsType[*hss.InvalidRequestError](err); ok {
 		return "HSS cannot list them: " + strings.Join(invalid.Problems, "; ")
 	}

@@ -450,22 +450,20 @@ func TestTheBackgroundAsksForVulnerabilitiesToo(t *testing.T) {
 
 func TestTheQuestionForVulnerabilitiesIsExplained(t *testing.T) {
 	t.Parallel()
-	path := inventory.ExplainedList{Path: "/image/img-1/vulnerabilities", Parameters: "enterprise_project_id=all_granted_eps&image_name=app&image_type=private_image&limit=200&namespace=prod&tag_name=1", Counted: 2}
-	with := func(change func(*inventory.ExplainedList)) []inventory.ExplainedList {
-		l := path
-		change(&l)
-		return []inventory.ExplainedList{l}
-	}
+	const query = "HSS query: /image/img-1/vulnerabilities ? enterprise_project_id=all_granted_eps & image_name=app & image_type=private_image & " +
+		"limit=200 & namespace=prod & tag_name=1"
 	type testCase struct {
 		row    func(*hss.Image)
 		change func(*world)
-		want   []inventory.ExplainedList
+		want   []string
 	}
 	each(t, map[string]testCase{
-		"what came back":       {nil, nil, with(func(l *inventory.ExplainedList) { l.Read = read() })},
-		"what went wrong":      {nil, func(w *world) { w.listError = errors.New("reset") }, with(func(l *inventory.ExplainedList) { l.Failed = "HSS could not be called: reset" })},
-		"why it isn't asked":   {func(r *hss.Image) { r.ImageID = "" }, nil, []inventory.ExplainedList{{Counted: 2, Failed: "HSS gives the image no ID to list them by"}}},
-		"there is none to ask": {func(r *hss.Image) { r.Vulnerabilities = new(0) }, nil, []inventory.ExplainedList{}},
+		"what came back": {func(r *hss.Image) { r.Vulnerabilities = new(3) }, nil, []string{
+			query, "  listed: 2; HSS counts 3: the 1 that it does not list count as well", "  High: " + read()[0].String(), "  Low: " + read()[1].String(),
+		}},
+		"what went wrong":      {nil, func(w *world) { w.listError = errors.New("reset") }, []string{query, "  no complete answer: HSS could not be called: reset"}},
+		"why it isn't asked":   {func(r *hss.Image) { r.ImageID = "" }, nil, []string{"single vulnerabilities: the 2 are not looked up: HSS gives the image no ID to list them by"}},
+		"there is none to ask": {func(r *hss.Image) { r.Vulnerabilities = new(0) }, nil, nil},
 	}, func(t *testing.T, tt testCase) {
 		listing(t, func(t *testing.T, w *world, i *inventory.Inventory) {
 			if tt.row != nil {
