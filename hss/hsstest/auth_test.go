@@ -30,17 +30,14 @@ func TestAuthentication(t *testing.T) {
 		"a signed request":                    {"", edits{signed(key, now)}, "", ""},
 		"a query with special characters":     {"namespace=a%20b%2F%E4%B8%AD%3D%26&image_name=~._-", edits{signed(key, now)}, "", ""},
 		"further signed headers":              {"", edits{header("X-Project-Id", "p1"), header("User-Agent", "  me "), signed(key, now)}, "", ""},
-		"a date 15 minutes old":               {"", edits{signed(key, now.Add(-15*time.Minute))}, "", ""},
 		"a known token":                       {"", edits{header("X-Auth-Token", "known")}, "", ""},
 		"no authentication":                   {"", nil, "0301", "x-auth-token not found"},
-		"an unknown token":                    {"", edits{header("X-Auth-Token", "other")}, "0301", "decrypt token fail"},
 		"a token that is too long":            {"", edits{header("X-Auth-Token", strings.Repeat("t", 32769))}, "0301", "1 to 32768"},
 		"a short signature":                   {"", scheme("Access=a, SignedHeaders=x-sdk-date, Signature=0a"), "0301", "64 hexadecimal digits"},
 		"a body that was changed":             {"", edits{signed(key, now), func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader("{}")) }}, "0301", wrong},
 		"an unknown access key":               {"", edits{signed(hsstest.Credential{AccessKey: "NO", SecretKey: "SK"}, now)}, "0301", "access key not found"},
 		"a wrong secret key":                  {"", edits{signed(hsstest.Credential{AccessKey: "AK", SecretKey: "no"}, now)}, "0301", wrong},
 		"a query that was changed":            {"", edits{signed(key, now), func(r *http.Request) { r.URL.RawQuery = "limit=1" }}, "0301", wrong},
-		"a header that was changed":           {"", edits{header("X-Project-Id", "p2"), signed(key, now), header("X-Project-Id", "p1")}, "0301", wrong},
 		"a plus sign for a space":             {"namespace=a+b", edits{signed(key, now)}, "0301", wrong},
 		"a temporary key without its token":   {"", edits{signed(hsstest.Credential{AccessKey: "TEMP", SecretKey: "SK2"}, now)}, "0301", wrong},
 		"a security token that is not signed": {"", edits{signed(hsstest.Credential{AccessKey: "TEMP", SecretKey: "SK2"}, now), header("X-Security-Token", "token")}, "0301", wrong},
@@ -55,17 +52,6 @@ func TestAuthentication(t *testing.T) {
 		if got.Status != 200 && (got.RequestID == "" || got.RequestID != got.Header.Get("X-Request-Id")) {
 			t.Errorf("%s: request_id is %q, header %q: want the same", name, got.RequestID, got.Header.Get("X-Request-Id"))
 		}
-	}
-}
-
-func TestTheDefaultCredentialIsAcceptedUnlessThereAreOthers(t *testing.T) {
-	t.Parallel()
-	sign := signed(hsstest.DefaultCredential(), time.Now())
-	if got := ask(t, hsstest.NewHandler(), "", sign); got.Status != 200 {
-		t.Errorf("got %d %s", got.Status, got.Raw)
-	}
-	if got := ask(t, hsstest.NewHandler(hsstest.WithTokens("t")), "", sign); got.Status != 401 {
-		t.Errorf("with a token: got %d %s", got.Status, got.Raw)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 )
 
@@ -30,39 +29,34 @@ func (f Fault) ForEndpoint(endpoint Endpoint) Fault {
 	return f
 }
 
-// faultQueue holds the faults to come.
-type faultQueue struct {
-	mu     sync.Mutex
-	faults []Fault
-}
-
 // Inject adds faults after those that are still to come. Each request takes the first fault that matches it.
 func (h *Handler) Inject(faults ...Fault) {
-	h.faults.mu.Lock()
-	defer h.faults.mu.Unlock()
-	h.faults.faults = append(h.faults.faults, faults...)
+	h.faulty.Lock()
+	defer h.faulty.Unlock()
+	h.faults = append(h.faults, faults...)
 }
 
 // ClearFaults removes the faults that are still to come.
 func (h *Handler) ClearFaults() {
-	h.faults.mu.Lock()
-	defer h.faults.mu.Unlock()
-	h.faults.faults = nil
+	h.faulty.Lock()
+	defer h.faulty.Unlock()
+	h.faults = nil
 }
 
-func (q *faultQueue) take(endpoint Endpoint) (Fault, bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	at := slices.IndexFunc(q.faults, func(f Fault) bool { return f.endpoint == "" || f.endpoint == endpoint })
+// takeFault returns the next fault of an endpoint, if there is one.
+func (h *Handler) takeFault(endpoint Endpoint) (Fault, bool) {
+	h.faulty.Lock()
+	defer h.faulty.Unlock()
+	at := slices.IndexFunc(h.faults, func(f Fault) bool { return f.endpoint == "" || f.endpoint == endpoint })
 	if at < 0 {
 		return Fault{}, false
 	}
-	fault := q.faults[at]
+	fault := h.faults[at]
 	switch {
 	case fault.times == 1:
-		q.faults = slices.Delete(q.faults, at, at+1)
+		h.faults = slices.Delete(h.faults, at, at+1)
 	case fault.times > 1:
-		q.faults[at].times--
+		h.faults[at].times--
 	}
 	return fault, true
 }
@@ -71,29 +65,25 @@ func once(serve func(h *Handler, w http.ResponseWriter, c *call)) Fault {
 	return Fault{times: 1, serve: serve}
 }
 
-func errorFault(failed func() *apiError) Fault {
-	return once(func(_ *Handler, w http.ResponseWriter, _ *call) { failed().write(w) })
+func errorFault(failed *apiError) Fault {
+	return once(func(_ *Handler, w http.ResponseWriter, _ *call) { failed.write(w) })
 }
 
 // StatusFault answers with a status and an error of the API gateway.
 func StatusFault(status int) Fault {
-	return errorFault(func() *apiError {
-		return gatewayError(status, fmt.Sprintf("APIGW.%04d", status), http.StatusText(status))
-	})
+	return errorFault(gatewayError(status, fmt.Sprintf("APIGW.%04d", status), http.StatusText(status)))
 }
 
 // ThrottleFault answers 429 APIGW.0308. retryAfter is optional: seconds, or a date as [http.TimeFormat].
 func ThrottleFault(retryAfter string) Fault {
-	return errorFault(func() *apiError {
-		failed := gatewayError(http.StatusTooManyRequests, codeThrottled, "The throttling threshold has been reached")
-		failed.retryAfter = retryAfter
-		return failed
-	})
+	failed := gatewayError(http.StatusTooManyRequests, codeThrottled, "The throttling threshold has been reached")
+	failed.retryAfter = retryAfter
+	return errorFault(failed)
 }
 
 // ErrorFault answers with a status and an error of HSS. With 200 it looks like a success.
 func ErrorFault(status int, code, message string) Fault {
-	return errorFault(func() *apiError { return serviceError(status, code, message, message) })
+	return errorFault(serviceError(status, code, message, message))
 }
 
 // BodyFault answers with a status and a body, such as a proxy's page.

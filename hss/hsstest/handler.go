@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -42,7 +43,8 @@ type Handler struct {
 	writing  sync.Mutex // held to replace images
 	images   atomic.Pointer[[]Image]
 	coming   coming
-	faults   faultQueue
+	faulty   sync.Mutex // of faults, which are to come
+	faults   []Fault
 	counters counters
 	latency  atomic.Int64
 	requests atomic.Uint64
@@ -121,7 +123,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, c *call) {
 		w.Header().Set("X-IAM-Trace-Id", id)
 	}
 	h.pause(r.Context(), time.Duration(h.latency.Load()))
-	if fault, ok := h.faults.take(c.endpoint); ok {
+	if fault, ok := h.takeFault(c.endpoint); ok {
 		fault.serve(h, w, c)
 		return
 	}
@@ -217,13 +219,14 @@ func notFound(format string, values ...any) *apiError {
 }
 
 func (e *apiError) write(w http.ResponseWriter) {
+	body := maps.Clone(e.body)
 	if e.gateway {
-		e.body["request_id"] = w.Header().Get("X-Request-Id")
+		body["request_id"] = w.Header().Get("X-Request-Id")
 	}
 	if e.retryAfter != "" {
 		w.Header().Set("Retry-After", e.retryAfter)
 	}
-	writeJSON(w, e.status, e.body)
+	writeJSON(w, e.status, body)
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {

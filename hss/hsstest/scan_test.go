@@ -51,11 +51,9 @@ func TestAScanProgressesByTheClock(t *testing.T) {
 		after time.Duration
 		want  string
 	}{
-		{0, "good:waiting_for_scan failing:waiting_for_scan bad:waiting_for_scan multi:waiting_for_scan left:unscan"},
-		{9 * time.Second, "good:waiting_for_scan failing:waiting_for_scan bad:waiting_for_scan multi:waiting_for_scan left:unscan"},
-		{time.Second, "good:scanning failing:scanning bad:scanning multi:scanning left:unscan"},
-		{19 * time.Second, "good:scanning failing:scanning bad:scanning multi:scanning left:unscan"},
-		{time.Second, "good:success failing:failed bad:success multi:success left:unscan"},
+		{10*time.Second - 1, "good:waiting_for_scan failing:waiting_for_scan bad:waiting_for_scan multi:waiting_for_scan left:unscan"},
+		{1, "good:scanning failing:scanning bad:scanning multi:scanning left:unscan"},
+		{20 * time.Second, "good:success failing:failed bad:success multi:success left:unscan"},
 	} {
 		at.advance(step.after)
 		if got := status(h); got != step.want {

@@ -42,8 +42,8 @@ func TestLatencyDelaysEveryAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t, hsstest.WithLatency(300*time.Millisecond))
 		h.Inject(hsstest.StatusFault(500))
-		for _, latency := range []time.Duration{300 * time.Millisecond, 300 * time.Millisecond, 2 * time.Second, 0} {
-			if latency != 300*time.Millisecond {
+		for n, latency := range []time.Duration{300 * time.Millisecond, 2 * time.Second, 0} {
+			if n > 0 {
 				h.SetLatency(latency)
 			}
 			began := time.Now()

@@ -26,20 +26,14 @@ type Stats struct {
 	Queries map[string]int
 }
 
-// Count returns the number of requests with a query that matches.
-func (s Stats) Count(match func(url.Values) bool) int {
-	total := 0
+// CountImage returns the number of requests for one image name.
+func (s Stats) CountImage(namespace, name string) (total int) {
 	for raw, n := range s.Queries {
-		if values, err := url.ParseQuery(raw); err == nil && match(values) {
+		if v, err := url.ParseQuery(raw); err == nil && v.Get(fieldNamespace) == namespace && v.Get(fieldImageName) == name {
 			total += n
 		}
 	}
 	return total
-}
-
-// CountImage returns the number of requests for one image name.
-func (s Stats) CountImage(namespace, name string) int {
-	return s.Count(func(v url.Values) bool { return v.Get(fieldNamespace) == namespace && v.Get(fieldImageName) == name })
 }
 
 // Stats returns the counters since the start, or since ResetStats.

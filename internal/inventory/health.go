@@ -56,15 +56,6 @@ func failuref(k kind, format string, args ...any) *failure {
 // errClosed returns the failure after Close.
 func errClosed() error { return failuref(notSent, "hssgate is shutting down") }
 
-// timeoutAfter returns the failure after a wait. last is what HSS answered meanwhile to a request that is sent again, or
-// how its answer broke off; optional.
-func timeoutAfter(waited time.Duration, last error) error {
-	if last != nil {
-		return &failure{down, fmt.Sprintf("%s; no other answer came in %s", reasonOf(last), rounded(waited)), last}
-	}
-	return failuref(down, "HSS did not answer in time (%s)", rounded(waited))
-}
-
 // recovered turns a panic into an error: trouble with one image must not end the process.
 func recovered(err *error) {
 	if r := recover(); r != nil {

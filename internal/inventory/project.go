@@ -267,7 +267,7 @@ type attempt struct {
 	mu    sync.Mutex
 	phase phase
 	sent  time.Time
-	// last is what HSS answered last to a request that is sent again.
+	// last is what HSS answered last to a request that is sent again, or how its answer broke off.
 	last error
 }
 
@@ -298,8 +298,10 @@ func (p *project) late(a *attempt, waited time.Duration) error {
 		return failuref(notCalled, "HSS was not called in time (%s), since other calls came first: at most %d are made at one time", rounded(waited), cap(p.slots))
 	case a.phase == limited:
 		return failuref(notSent, "HSS was not called in time (%s), since requestsPerSecond allows no more calls", rounded(waited))
+	case a.last != nil:
+		return &failure{down, fmt.Sprintf("%s; no other answer came in %s", reasonOf(a.last), rounded(waited)), a.last}
 	default:
-		return timeoutAfter(waited, a.last)
+		return failuref(down, "HSS did not answer in time (%s)", rounded(waited))
 	}
 }
 

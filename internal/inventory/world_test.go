@@ -95,7 +95,6 @@ func (w *world) List(ctx context.Context, r hss.ListRequest) (*hss.ListResponse,
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.underWay--
 	var found []hss.Image
 	for n := range w.rows {
 		if w.loose || matches(&w.rows[n], &r) {
@@ -112,29 +111,26 @@ func (w *world) List(ctx context.Context, r hss.ListRequest) (*hss.ListResponse,
 
 // enter counts a question, and takes its time for it.
 func (w *world) enter(ctx context.Context, r hss.ListRequest) error {
-	w.mu.Lock()
-	w.asked = append(w.asked, r)
-	w.underWay++
-	w.most = max(w.most, w.underWay)
-	latency, trouble := w.latency, w.trouble
-	w.mu.Unlock()
-	var err error
+	var latency time.Duration
+	var trouble func(hss.ListRequest) error
+	w.answer(func(w *world) {
+		w.asked = append(w.asked, r)
+		w.underWay++
+		w.most = max(w.most, w.underWay)
+		latency, trouble = w.latency, w.trouble
+	})
+	defer w.answer(func(w *world) { w.underWay-- })
 	if latency > 0 {
 		select {
 		case <-time.After(latency):
 		case <-ctx.Done():
-			err = fmt.Errorf("asking: %w", ctx.Err())
+			return fmt.Errorf("asking: %w", ctx.Err())
 		}
 	}
-	if err == nil && trouble != nil {
-		err = trouble(r)
+	if trouble != nil {
+		return trouble(r)
 	}
-	if err != nil {
-		w.mu.Lock()
-		w.underWay--
-		w.mu.Unlock()
-	}
-	return err
+	return nil
 }
 
 func matches(row *hss.Image, r *hss.ListRequest) bool {
