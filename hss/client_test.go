@@ -344,20 +344,6 @@ type transportFunc func(*http.Request) (*http.Response, error)
 
 func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-func TestRequestsOverConnectionsThatBreakAreRetried(t *testing.T) {
-	t.Parallel()
-	for name, fault := range map[string]hsstest.Fault{"before an answer": hsstest.ResetFault(), "in a body": hsstest.CutFault()} {
-		server := faithful(t, hsstest.WithImages(hsstest.Image{ImageName: "app"}))
-		server.Inject(fault.Times(2))
-		// Without kept connections the transport does not retry by itself.
-		client := newClient(t, server.URL, func(c *hss.Config) { c.Transport = &http.Transport{DisableKeepAlives: true} })
-		got, err := client.List(t.Context(), hss.ListRequest{})
-		if n := server.Stats().Requests; err != nil || len(got.Images) != 1 || n != 3 {
-			t.Errorf("%s: %v, error %v after %d requests, want 1 row after 3", name, got, err, n)
-		}
-	}
-}
-
 func TestListRequestSendsTheParametersThatAreSet(t *testing.T) {
 	t.Parallel()
 	at := time.UnixMilli(1700000000000)

@@ -111,22 +111,6 @@ func manyFields() string {
 	return b.String()
 }
 
-func TestATotalThatCannotBeReadIsUnknown(t *testing.T) {
-	t.Parallel()
-	for sent, want := range map[string]int{
-		`"total_num":3,`:     3,
-		`"total_num":"3",`:   3,
-		`"total_num":-3,`:    hss.UnknownTotal,
-		`"total_num":"few",`: hss.UnknownTotal,
-		`"total_num":null,`:  hss.UnknownTotal,
-		``:                   hss.UnknownTotal,
-	} {
-		if got, err := read(t, `{`+sent+`"data_list":[]}`); err != nil || got.Total != want {
-			t.Errorf("%s: got %+v, error %v, want %d", sent, got, err, want)
-		}
-	}
-}
-
 // fullRow has every field of the API.
 const fullRow = `{"id":42,"namespace":"prod","image_name":"app","image_id":"i1","image_digest":"sha256:aa","image_version":"1.4",` +
 	`"image_type":"instance_image","latest_version":true,"scan_status":"failed","scan_failed_code":"unknown_error","scan_failed_desc":"<why>",` +

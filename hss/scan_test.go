@@ -51,21 +51,6 @@ func TestStartScanSendsTheRow(t *testing.T) {
 	}
 }
 
-func TestStartScanStartsAScan(t *testing.T) {
-	t.Parallel()
-	server := faithful(t, hsstest.WithScanTimes(0, -1, 0), hsstest.WithImages(hsstest.Image{ID: 7, ImageName: "app", ImageVersion: "1", ScanStatus: "unscan"}))
-	client := newClient(t, server.URL, nil)
-	for _, want := range []hss.ScanStatus{hss.ScanStatusUnscan, hss.ScanStatusScanning} {
-		rows, err := every(client.All(t.Context(), hss.ListRequest{}))
-		if err != nil || len(rows) != 1 || rows[0].ScanStatus != want {
-			t.Fatalf("error %v, rows %v, want one that is %s", err, rows, want)
-		}
-		if err := client.StartScan(t.Context(), hss.ScanRequest{Image: rows[0]}); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 func TestAnswersToAPost(t *testing.T) {
 	t.Parallel()
 	type row struct {
@@ -170,26 +155,6 @@ func every[T any](rows func(func(T, error) bool)) (all []T, err error) {
 		all = append(all, row)
 	}
 	return all, nil
-}
-
-func TestSyncRegistriesListsPushedImages(t *testing.T) {
-	t.Parallel()
-	server := faithful(t, hsstest.WithScanTimes(0, 0, 0), hsstest.WithRegistries(hsstest.Registry{ID: "r1", Type: "SwrPrivate"}),
-		hsstest.WithImages(hsstest.Image{ImageName: "app", RegistryID: "r1", RegistryType: "SwrPrivate", Hidden: true}))
-	client := newClient(t, server.URL, nil)
-	for _, want := range []int{0, 1} {
-		if rows, err := every(client.All(t.Context(), hss.ListRequest{})); err != nil || len(rows) != want {
-			t.Errorf("%d rows, error %v; want %d", len(rows), err, want)
-		}
-		err := client.SyncRegistries(t.Context(), hss.SyncRequest{Registries: []hss.SyncRegistry{{ID: "r1", Type: hss.RegistryTypeSWRPrivate}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	err := client.SyncRegistries(t.Context(), hss.SyncRequest{Registries: []hss.SyncRegistry{{ID: "r9", Type: hss.RegistryTypeHarbor}}})
-	if refusal, ok := errors.AsType[*hss.Error](err); !ok || refusal.Code != "HSS.0011" {
-		t.Errorf("another registry: %v", err)
-	}
 }
 
 // TestSyncRegistriesIsRetried shows that it may be sent twice: it costs nothing.
