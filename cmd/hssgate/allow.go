@@ -199,9 +199,19 @@ func explainRefusal(err error, namespace string) error {
 
 // print prints what kubectl create would, and on standard error what the exception
 // admits.
-func (f *allowFlags) print(cmd *cobra.Command, e *v1alpha1.ImageScanException, refs []image.Reference) error {
-	if err := f.printObject(cmd, e); err != nil {
-		return err
+func (f *allowFlags) print(cmd *cobra.Command, e *v1alpha1.ImageScanException, refs []image.Reference) (err error) {
+	text := []byte("imagescanexception.hssgate.io/" + e.Name)
+	switch f.output {
+	case "name":
+	case "yaml":
+		text, err = yaml.Marshal(e)
+	case "json":
+		text, err = json.MarshalIndent(e, "", "    ")
+	default:
+		text = append(text, " created"+map[string]string{dryRunClient: " (dry run)", dryRunServer: " (server dry run)"}[f.dryRun]...)
+	}
+	if err == nil {
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", bytes.TrimSuffix(text, []byte("\n")))
 	}
 	notes := cmd.ErrOrStderr()
 	fmt.Fprintf(notes, "until %s, in namespace %s, for policy %s: %s\n", e.Spec.ExpiresAt.UTC().Format(time.RFC3339), e.Namespace,
@@ -215,23 +225,6 @@ func (f *allowFlags) print(cmd *cobra.Command, e *v1alpha1.ImageScanException, r
 	}
 	if f.dryRun == dryRunNone {
 		fmt.Fprintf(notes, "to end it sooner: kubectl -n %s delete imagescanexception %s\n", e.Namespace, e.Name)
-	}
-	return nil
-}
-
-func (f *allowFlags) printObject(cmd *cobra.Command, e *v1alpha1.ImageScanException) (err error) {
-	text := []byte("imagescanexception.hssgate.io/" + e.Name)
-	switch f.output {
-	case "name":
-	case "yaml":
-		text, err = yaml.Marshal(e)
-	case "json":
-		text, err = json.MarshalIndent(e, "", "    ")
-	default:
-		text = append(text, " created"+map[string]string{dryRunClient: " (dry run)", dryRunServer: " (server dry run)"}[f.dryRun]...)
-	}
-	if err == nil {
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", bytes.TrimSuffix(text, []byte("\n")))
 	}
 	return err
 }

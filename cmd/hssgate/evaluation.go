@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/utils/clock"
 
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss/inventoryfile"
@@ -112,17 +112,6 @@ func (f *evaluationFlags) subject() string {
 	}
 }
 
-// evaluation is what is evaluated, and by what.
-type evaluation struct {
-	*evaluationFlags
-	check.Manifests
-
-	cmd     *cobra.Command
-	options check.Options
-	// cluster is nil if it is not needed.
-	cluster *check.Cluster
-}
-
 // evaluate evaluates what the flags name and adds the results to a report. With
 // explain, each is explained. Change may change by what is evaluated; it is optional.
 func (f *evaluationFlags) evaluate(cmd *cobra.Command, r *report.Report, explain bool, change func(*check.Options) error) error {
@@ -141,32 +130,42 @@ func (f *evaluationFlags) evaluate(cmd *cobra.Command, r *report.Report, explain
 	defer known.Close()
 	progress, wipe := progressOn(cmd)
 	defer wipe()
-	e := &evaluation{evaluationFlags: f, cmd: cmd, options: check.Options{
-		Namespaces: &check.Namespaces{}, Facts: known, Clock: clock.RealClock{}, Now: time.Now(), Progress: progress,
-		Namespace: f.namespace(), ExemptNamespaces: c.ExemptNamespaces, MaxLifetime: c.MaxExceptionLifetime,
-	}}
+	o := &check.Options{
+		Facts: known, Now: time.Now(), Progress: progress, Namespace: f.namespace(), ExemptNamespaces: c.ExemptNamespaces, MaxLifetime: c.MaxExceptionLifetime,
+	}
 	if explain {
-		e.options.Explain = known
+		o.Explain = known
 	}
-	for _, read := range []func() error{e.readPolicies, e.readObjects, e.readExceptions} {
-		if err := read(); err != nil {
+	cluster, err := f.readPolicies(cmd, o)
+	if err != nil {
+		return err
+	}
+	m, err := f.readObjects(cmd, o, cluster)
+	if err != nil {
+		return err
+	}
+	var live []v1alpha1.ImageScanException
+	if cluster != nil {
+		if live, err = cluster.Exceptions(cmd.Context()); err != nil && !errors.Is(err, check.ErrNotInstalled) {
 			return err
 		}
 	}
+	// The last one of a name counts.
+	o.Resources.Exceptions = slices.Concat(live, m.Exceptions, o.Resources.Exceptions)
 	if change != nil {
-		if err := change(&e.options); err != nil {
+		if err := change(o); err != nil {
 			return err
 		}
 	}
-	checker, err := check.NewChecker(e.options)
+	checker, err := check.NewChecker(*o)
 	if err != nil { // an invalid policy or exception is a problem
-		e.Problems = append(e.Problems, report.Problem{Message: err.Error()})
+		m.Problems = append(m.Problems, report.Problem{Message: err.Error()})
 	}
-	r.Problems, r.Skipped = e.Problems, e.Skipped
+	r.Problems, r.Skipped = m.Problems, m.Skipped
 	if f.inCluster() && r.Changes == nil {
 		r.Audit = report.NewAudit(checker.Policies())
 	}
-	return checker.Check(cmd.Context(), e.Objects, r)
+	return checker.Check(cmd.Context(), m.Objects, r)
 }
 
 // open returns the inventory, of HSS or of a file. It sends no request. With explain,
@@ -182,94 +181,75 @@ func (f *evaluationFlags) open(c *config.Configuration, explain bool) (*inventor
 	return check.NewFileInventory(file, c)
 }
 
-// readPolicies reads the chosen policies, and the exceptions beside them. It connects to
-// the cluster, if that is needed for anything.
-func (e *evaluation) readPolicies() (err error) {
-	resources, given := &e.options.Resources, e.preset != "" || len(e.policyFiles) > 0
-	if e.inCluster() || !given {
-		if e.cluster, err = e.connect(e.cmd); err == nil {
-			e.options.Namespaces.Live = e.cluster.NamespaceLabels
+// readPolicies reads the chosen policies, and the exceptions beside them. It returns the
+// cluster if that is needed for anything.
+func (f *evaluationFlags) readPolicies(cmd *cobra.Command, o *check.Options) (cluster *check.Cluster, err error) {
+	given := f.preset != "" || len(f.policyFiles) > 0
+	if f.inCluster() || !given {
+		if cluster, err = f.connect(cmd); err == nil && !given {
+			o.Resources.Policies, err = cluster.Policies(cmd.Context())
 		}
-		if err == nil && !given {
-			resources.Policies, err = e.cluster.Policies(e.cmd.Context())
+		switch {
+		case err != nil && !given:
+			return nil, fmt.Errorf("%w; or give the policies by --policies or --preset", err)
+		case err != nil:
+			return nil, err
 		}
+		o.NamespaceLabels = cluster.NamespaceLabels
 	}
 	switch {
-	case err != nil && !given:
-		return fmt.Errorf("%w; or give the policies by --policies or --preset", err)
-	case err != nil || !given:
-		return err
-	case e.preset != "":
-		if *resources, err = check.Preset(e.preset); err != nil {
-			return usageError{fmt.Errorf("--preset: %w", err)}
+	case f.preset != "":
+		if o.Resources, err = check.Preset(f.preset); err != nil {
+			return nil, usageError{fmt.Errorf("--preset: %w", err)}
 		}
-	default:
-		*resources, err = check.LoadPolicies(e.cmd.Context(), check.Files{Paths: e.policyFiles, Stdin: e.cmd.InOrStdin()})
-		if err != nil {
-			return fmt.Errorf("--policies: %w", err)
+	case given:
+		if o.Resources, err = check.LoadPolicies(cmd.Context(), check.Files{Paths: f.policyFiles, Stdin: cmd.InOrStdin()}); err != nil {
+			return nil, fmt.Errorf("--policies: %w", err)
 		}
 	}
-	return nil
+	return cluster, nil
 }
 
 // readObjects reads the images and files, or the running pods of the cluster.
-func (e *evaluation) readObjects() (err error) {
-	if e.cmd.Flags().Changed("namespace-labels") {
-		e.options.Namespaces.Others, _ = labels.ConvertSelectorToLabelsMap(e.namespaceLabels) // validate has read it
+func (f *evaluationFlags) readObjects(cmd *cobra.Command, o *check.Options, cluster *check.Cluster) (m *check.Manifests, err error) {
+	if cmd.Flags().Changed("namespace-labels") {
+		others, _ := labels.ConvertSelectorToLabelsMap(f.namespaceLabels) // validate has read it
+		o.NamespaceLabels = func(context.Context, string) (map[string]string, error) { return others, nil }
 	}
-	if e.inCluster() {
-		err = e.readPods()
+	if f.inCluster() {
+		m, o.TopOwner = &check.Manifests{}, cluster.TopOwner
+		m.Objects, err = f.readPods(cmd.Context(), cluster)
 	} else {
-		err = e.readFiles()
+		f.files.Stdin = cmd.InOrStdin()
+		m, err = f.files.Read(cmd.Context())
+		o.Namespaces = m.Namespaces
 	}
-	if err == nil && len(e.Objects)+len(e.Problems)+len(e.Skipped) == 0 {
-		fmt.Fprintln(e.cmd.ErrOrStderr(), "hssgate: there is nothing to evaluate: no image, and no object that names one, was found")
-	}
-	return err
-}
-
-func (e *evaluation) readFiles() error {
-	e.files.Stdin = e.cmd.InOrStdin()
-	read, err := e.files.Read(e.cmd.Context())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	e.Manifests, e.options.Namespaces.Known = *read, read.Namespaces
-	for i, reference := range e.images {
-		e.Objects = slices.Insert(e.Objects, i, check.ImageObject(reference, ""))
+	for i, reference := range f.images {
+		m.Objects = slices.Insert(m.Objects, i, check.ImageObject(reference))
 	}
-	for _, p := range e.Skipped {
-		fmt.Fprintf(e.cmd.ErrOrStderr(), "hssgate: skipped: %s\n", p)
+	for _, p := range m.Skipped {
+		fmt.Fprintf(cmd.ErrOrStderr(), "hssgate: skipped: %s\n", p)
 	}
-	return nil
+	if len(m.Objects)+len(m.Problems)+len(m.Skipped) == 0 {
+		fmt.Fprintln(cmd.ErrOrStderr(), "hssgate: there is nothing to evaluate: no image, and no object that names one, was found")
+	}
+	return m, nil
 }
 
 // readPods reads running pods. A namespace that does not exist is an error, since the
 // name may be misspelt.
-func (e *evaluation) readPods() (err error) {
-	ctx, namespace := e.cmd.Context(), e.namespace()
-	e.options.TopOwner = e.cluster.TopOwner
-	if e.Objects, err = e.cluster.Pods(ctx, namespace, e.selector); err != nil {
-		return fmt.Errorf("read the pods: %w", err)
+func (f *evaluationFlags) readPods(ctx context.Context, cluster *check.Cluster) ([]check.Object, error) {
+	pods, err := cluster.Pods(ctx, f.namespace(), f.selector)
+	if err != nil {
+		return nil, fmt.Errorf("read the pods: %w", err)
 	}
-	if len(e.Objects) == 0 && namespace != "" {
-		if _, err := e.cluster.NamespaceLabels(ctx, namespace); apierrors.IsNotFound(err) {
-			return fmt.Errorf("there is no namespace %q in the cluster", namespace)
+	if len(pods) == 0 && f.namespace() != "" {
+		if _, err := cluster.NamespaceLabels(ctx, f.namespace()); apierrors.IsNotFound(err) {
+			return nil, fmt.Errorf("there is no namespace %q in the cluster", f.namespace())
 		}
 	}
-	return nil
-}
-
-// readExceptions adds the exceptions of the manifests, before those beside the
-// policies, and those of the cluster, if it is used, before both: the last of a
-// name counts.
-func (e *evaluation) readExceptions() (err error) {
-	var live []v1alpha1.ImageScanException
-	if e.cluster != nil {
-		if live, err = e.cluster.Exceptions(e.cmd.Context()); errors.Is(err, check.ErrNotInstalled) {
-			err = nil
-		}
-	}
-	e.options.Resources.Exceptions = slices.Concat(live, e.Exceptions, e.options.Resources.Exceptions)
-	return err
+	return pods, nil
 }

@@ -86,18 +86,12 @@ while the comment is missing.`,
 }
 
 func (f *probeFlags) run(cmd *cobra.Command) error {
-	if err := f.validate(); err != nil {
+	probe, err := f.chosen()
+	if err != nil {
 		return usagef(cmd, err)
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
 	defer cancel()
-	probe := f.probeWebhook
-	switch {
-	case f.hss:
-		probe = f.probeHSS
-	case f.apiServer:
-		probe = f.probeAPIServer
-	}
 	result, err := probe(ctx)
 	if result != "" {
 		fmt.Fprintln(cmd.OutOrStdout(), result)
@@ -105,21 +99,24 @@ func (f *probeFlags) run(cmd *cobra.Command) error {
 	return err
 }
 
-func (f *probeFlags) validate() error {
+// chosen returns the probe that the flags choose.
+func (f *probeFlags) chosen() (probe func(context.Context) (string, error), err error) {
+	u, err := url.Parse(f.url)
 	switch {
 	case f.hss && (f.apiServer || f.url != "" || f.configFile == ""):
-		return errors.New("--hss needs --config FILE, and no other probe")
+		return nil, errors.New("--hss needs --config FILE, and no other probe")
+	case f.hss:
+		return f.probeHSS, nil
 	case f.apiServer && (f.url != "" || f.caFile != ""):
-		return errors.New("--api-server and --url are two probes: give one")
-	case f.hss || f.apiServer:
-		return nil
+		return nil, errors.New("--api-server and --url are two probes: give one")
+	case f.apiServer:
+		return f.probeAPIServer, nil
 	case f.url == "":
-		return errors.New("--url is required: the webhook's https:// address; or --api-server")
+		return nil, errors.New("--url is required: the webhook's https:// address; or --api-server")
+	case err != nil || u.Scheme != "https" || u.Hostname() == "":
+		return nil, fmt.Errorf("--url must be the webhook's https:// address, not %q", f.url)
 	}
-	if u, err := url.Parse(f.url); err != nil || u.Scheme != "https" || u.Hostname() == "" {
-		return fmt.Errorf("--url must be the webhook's https:// address, not %q", f.url)
-	}
-	return nil
+	return f.probeWebhook, nil
 }
 
 // retry calls attempt until it succeeds, fails for good, or ctx ends. Then it returns
@@ -188,24 +185,18 @@ func (f *probeFlags) probeAPIServer(ctx context.Context) (string, error) {
 		got = nil
 		_, err = client.CoreV1().Pods(f.namespace).Create(ctx, probePod(), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		// A policy may deny the pod: hssgate was called all the same.
-		if i := slices.IndexFunc(got, webhook.IsProbeComment); i >= 0 {
+		switch i := slices.IndexFunc(got, webhook.IsProbeComment); {
+		case i >= 0:
 			return got[i], false, nil
+		case err != nil:
+			return "", true, fmt.Errorf("cannot create a pod in namespace %q (dry run): %w", f.namespace, err)
+		case len(got) > 0:
+			return "", true, fmt.Errorf("hssgate does not evaluate pods of namespace %q: %s", f.namespace, strings.Join(got, "; "))
 		}
-		return "", true, f.notCalled(err, got)
+		return "", true, fmt.Errorf(`the API server created the pod without calling hssgate, or could not reach it (failurePolicy Ignore hides that): `+
+			`check that namespace %q is not exempt, that "kubectl get validatingwebhookconfiguration" lists hssgate's with a caBundle, `+
+			`and that the API server reaches the webhook: its log says "failed calling webhook" with the cause`, f.namespace)
 	})
-}
-
-// notCalled explains an answer of the API server without a comment.
-func (f *probeFlags) notCalled(err error, got warnings) error {
-	if err != nil {
-		return fmt.Errorf("cannot create a pod in namespace %q (dry run): %w", f.namespace, err)
-	}
-	if len(got) > 0 {
-		return fmt.Errorf("hssgate does not evaluate pods of namespace %q: %s", f.namespace, strings.Join(got, "; "))
-	}
-	return errors.New(`the API server created the pod without calling hssgate, or could not reach it (failurePolicy Ignore hides that): ` +
-		`check that namespace "` + f.namespace + `" is not exempt, that "kubectl get validatingwebhookconfiguration" lists hssgate's with a caBundle, ` +
-		`and that the API server reaches the webhook: its log says "failed calling webhook" with the cause`)
 }
 
 // probePod returns a pod that Pod Security's level restricted allows.

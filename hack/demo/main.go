@@ -29,12 +29,12 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-
-	"k8s.io/utils/clock"
+	"time"
 
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss/hsstest"
 	"github.com/hssgate/hssgate/internal/check"
+	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/inventory"
 	"github.com/hssgate/hssgate/internal/report"
 )
@@ -144,11 +144,13 @@ func (s *sampleSet) useHSS(url string) error {
 func (s *sampleSet) check(ctx context.Context, known *inventory.Inventory) ([]report.Result, error) {
 	var objects []check.Object
 	for _, one := range s.samples {
-		objects = append(objects, check.Object{Namespace: one.object.GetNamespace(), Name: one.object.GetName(), Workload: one.workload})
+		objects = append(objects, check.Object{Request: gate.Request{
+			Namespace: one.object.GetNamespace(), Name: one.object.GetName(), Workload: one.workload, BeforePinning: true,
+		}})
 	}
 	r := &report.Report{}
 	checker, err := check.NewChecker(check.Options{
-		Resources: s.resources, Namespaces: s.namespaces, Facts: known, Clock: clock.RealClock{}, ExemptNamespaces: s.config.ExemptNamespaces,
+		Resources: s.resources, NamespaceLabels: s.namespaceLabels, Facts: known, Now: time.Now(), ExemptNamespaces: s.config.ExemptNamespaces,
 	})
 	if err == nil {
 		err = checker.Check(ctx, objects, r)

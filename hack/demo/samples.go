@@ -30,8 +30,8 @@ type sampleSet struct {
 	config     *config.Configuration
 	inventory  *inventoryfile.File
 	resources  check.Resources
-	policies   func() []*policy.Policy // compiled
-	namespaces *check.Namespaces
+	policies   func() []*policy.Policy      // compiled
+	namespaces map[string]map[string]string // labels by name
 	// setup are the policies and the namespaces.
 	setup   []client.Object
 	samples []*sample
@@ -48,8 +48,12 @@ type sample struct {
 	says     string
 }
 
+func (s *sampleSet) namespaceLabels(_ context.Context, name string) (map[string]string, error) {
+	return s.namespaces[name], nil
+}
+
 func loadSamples(ctx context.Context, dir string) (s *sampleSet, err error) {
-	s = &sampleSet{namespaces: &check.Namespaces{Known: map[string]map[string]string{}, Others: map[string]string{}}}
+	s = &sampleSet{namespaces: map[string]map[string]string{}}
 	configFile := filepath.Join(dir, "config.yaml")
 	if _, err := os.Stat(configFile); errors.Is(err, os.ErrNotExist) {
 		configFile = "config/samples/config.yaml"
@@ -104,7 +108,7 @@ func (s *sampleSet) loadManifest(file string) error {
 	for _, o := range objects {
 		if o.GetAPIVersion() == "v1" && o.GetKind() == "Namespace" {
 			s.setup = append(s.setup, o)
-			s.namespaces.Known[o.GetName()] = o.GetLabels()
+			s.namespaces[o.GetName()] = o.GetLabels()
 			continue
 		}
 		if o.GetNamespace() == "" {

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"k8s.io/utils/clock"
 
 	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/image"
@@ -37,10 +36,14 @@ type Options struct {
 	// MaxLifetime is the longest that an exception lasts from its creation. One that no
 	// API server has seen counts as if it were created at the time Now.
 	MaxLifetime time.Duration
-	Now         time.Time
-	Namespaces  *Namespaces
-	Facts       gate.Facts
-	Clock       clock.PassiveClock
+	// Now is the time of the check, and Later is how long after it objects are evaluated.
+	Now   time.Time
+	Later time.Duration
+	Facts gate.Facts
+	// Namespaces are labels by namespace, as files have them.
+	Namespaces map[string]map[string]string
+	// NamespaceLabels returns the labels of any other namespace. Optional.
+	NamespaceLabels func(ctx context.Context, name string) (map[string]string, error)
 	// Namespace is that of objects that name none; default: DefaultNamespace.
 	Namespace string
 	// ExemptNamespaces are not evaluated; see gate.Gate.
@@ -74,10 +77,30 @@ func NewChecker(o Options) (*Checker, error) {
 	return &Checker{Options: o, gate: &gate.Gate{
 		Policies:        func() []*policy.Policy { return policies },
 		Exceptions:      func(namespace string) []*policy.Exception { return exceptions[namespace] },
-		NamespaceLabels: o.Namespaces.NamespaceLabels,
-		Facts:           o.Facts, Clock: o.Clock, ExemptNamespaces: o.ExemptNamespaces, Patient: true,
+		NamespaceLabels: o.namespaceLabels,
+		Facts:           o.Facts, Clock: stopped(o.Now.Add(o.Later)), ExemptNamespaces: o.ExemptNamespaces, Patient: true,
 	}}, errors.Join(err, invalid)
 }
+
+func (o *Options) namespaceLabels(ctx context.Context, name string) (map[string]string, error) {
+	labels, known := o.Namespaces[name]
+	switch {
+	case known:
+		return labels, nil
+	case o.NamespaceLabels == nil:
+		return nil, errors.New("no Namespace of that name is among the files, and no labels were given for it")
+	}
+	return o.NamespaceLabels(ctx, name)
+}
+
+// stopped is a clock that stands still.
+type stopped time.Time
+
+// Now returns the time at which it stands.
+func (c stopped) Now() time.Time { return time.Time(c) }
+
+// Since returns the time from t to then.
+func (c stopped) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 
 // Policies returns the policies in the order of their names.
 func (c *Checker) Policies() []*policy.Policy { return c.gate.Policies() }
@@ -140,14 +163,13 @@ func (c *Checker) evaluateAll(ctx context.Context, objects []Object) ([]report.R
 }
 
 func (c *Checker) evaluate(ctx context.Context, o *Object) report.Result {
-	request := gate.Request{
-		Namespace: cmp.Or(o.Namespace, c.Namespace), Name: o.Name, Workload: o.Workload, BeforePinning: !o.running, Facts: true,
-	}
+	request := o.Request
+	request.Namespace, request.Facts = cmp.Or(o.Namespace, c.Namespace), true
 	decision := c.gate.Decide(ctx, request)
 	decision.Unlogged = true
 	images := make([]report.Image, len(o.Workload.Uses))
 	for i, use := range o.Workload.Uses {
-		images[i] = report.NewImage(use, decision.Facts[i], c.Clock.Now())
+		images[i] = report.NewImage(use, decision.Facts[i], c.gate.Clock.Now())
 		images[i].Line = o.lines[use.Image]
 	}
 	result := report.NewResult(&decision, images)

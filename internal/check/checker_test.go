@@ -11,7 +11,6 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/clock"
 
 	"github.com/hssgate/hssgate/internal/check"
 	"github.com/hssgate/hssgate/internal/image"
@@ -42,18 +41,28 @@ func checkObjects(t *testing.T, o check.Options, objects []check.Object) *report
 	if o.Resources.Policies == nil {
 		o.Resources = by(noVulnerabilities(""))
 	}
-	if o.Namespaces == nil {
-		o.Namespaces = &check.Namespaces{Others: map[string]string{}}
+	if o.NamespaceLabels == nil {
+		o.NamespaceLabels = labelled(nil)
 	}
-	if o.Clock == nil {
-		o.Clock = clock.RealClock{}
-	}
+	o.Now = time.Now()
 	r := &report.Report{}
 	c, _ := check.NewChecker(o) // what is invalid fails closed
 	if err := c.Check(t.Context(), objects, r); err != nil {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// labelled has the labels of all namespaces; those of an error can't be read.
+func labelled(labels map[string]string, failure ...error) func(context.Context, string) (map[string]string, error) {
+	return func(context.Context, string) (map[string]string, error) { return labels, errors.Join(failure...) }
+}
+
+// inShop is an image in namespace shop.
+func inShop(reference string) check.Object {
+	o := check.ImageObject(reference)
+	o.Namespace = "shop"
+	return o
 }
 
 // facts knows images by their paths, which are numbers of vulnerabilities. For others
@@ -104,7 +113,7 @@ func TestImagesAreEvaluated(t *testing.T) {
 		"an outage that a policy audits":         {when(v1alpha1.ActionAudit), "h.io/away:1", report.Unknown, "HSS is away"},
 		"an outage in which a policy admits all": {when(v1alpha1.ActionAllow), "h.io/away:1", report.Unknown, "HSS is unreachable"},
 	} {
-		r := checkObjects(t, check.Options{Facts: &facts{}, Resources: by(tt.policy)}, []check.Object{check.ImageObject(tt.image, "")})
+		r := checkObjects(t, check.Options{Facts: &facts{}, Resources: by(tt.policy)}, []check.Object{check.ImageObject(tt.image)})
 		got := r.Results[0]
 		if got.Verdict != tt.want || !strings.Contains(strings.Join(got.Why(), "\n"), tt.why) {
 			t.Errorf("%s: got %s because %q, want %s because %q", name, got.Verdict, got.Why(), tt.want, tt.why)
@@ -119,10 +128,9 @@ func TestPodsOfOneOwnerShareAResult(t *testing.T) {
 	t.Parallel()
 	var objects []check.Object
 	for i, path := range []string{"n0", "n0", "n7", "n0", "n7"} {
-		objects = append(objects, check.Object{
-			Namespace: "shop", Name: fmt.Sprintf("web-%d", i), Owner: ownerOf("ReplicaSet/web-1"),
-			Workload: image.Workload{Kind: "Pod", Uses: []image.Use{{Place: image.PlaceContainer, Name: "app", Image: "h.io/" + path + ":1"}}},
-		})
+		one := inShop("h.io/" + path + ":1")
+		one.Name, one.Workload.Kind, one.Owner = fmt.Sprintf("web-%d", i), "Pod", ownerOf("ReplicaSet/web-1")
+		objects = append(objects, one)
 	}
 	objects[4].Owner = ownerOf("ReplicaSet/web-2")
 	var failure error
@@ -139,7 +147,7 @@ func TestPodsOfOneOwnerShareAResult(t *testing.T) {
 		t.Errorf("%+v (-want +got):\n%s", r.Summary, diff)
 	}
 	failure = errors.New("the API server is unreachable")
-	o.Namespaces, o.Clock, o.Resources = &check.Namespaces{}, clock.RealClock{}, by(noVulnerabilities(""))
+	o.Resources = by(noVulnerabilities(""))
 	c, _ := check.NewChecker(o)
 	if got := c.Check(t.Context(), objects, r); !errors.Is(got, failure) {
 		t.Errorf("got %v, want %v", got, failure)
@@ -153,33 +161,32 @@ func TestPodsOfOneOwnerShareAResult(t *testing.T) {
 
 func TestNamespacesDecideWhichPolicyApplies(t *testing.T) {
 	t.Parallel()
-	broken := errors.New("broken")
+	prod, dev := map[string]string{"env": "prod"}, map[string]string{"env": "dev"}
 	for name, tt := range map[string]struct {
-		namespaces *check.Namespaces
-		want       report.Verdict
-		why        string
+		files  map[string]map[string]string
+		others func(context.Context, string) (map[string]string, error)
+		want   report.Verdict
+		why    string
 	}{
-		"labels of a file":             {filed(map[string]string{"env": "prod"}), report.Denied, "9 vulnerabilities"},
-		"other labels of a file":       {filed(map[string]string{"env": "dev"}), report.Admitted, "no policy applies"},
-		"a namespace without labels":   {filed(nil), report.Admitted, "no policy applies"},
-		"labels that were given":       {&check.Namespaces{Others: map[string]string{"env": "prod"}}, report.Denied, "9 vulnerabilities"},
-		"none, as was given":           {&check.Namespaces{Others: map[string]string{}}, report.Admitted, "no policy applies"},
-		"nothing known, so all do":     {&check.Namespaces{}, report.Denied, "no labels were given"},
-		"labels of a cluster":          {live(map[string]string{"env": "prod"}, nil), report.Denied, "9 vulnerabilities"},
-		"a cluster that can't be read": {live(nil, broken), report.Denied, "broken"},
+		"labels of a file":             {map[string]map[string]string{"shop": prod}, labelled(dev), report.Denied, "9 vulnerabilities"},
+		"other labels of a file":       {map[string]map[string]string{"shop": dev}, labelled(prod), report.Admitted, "no policy applies"},
+		"a namespace without labels":   {map[string]map[string]string{"shop": nil}, labelled(prod), report.Admitted, "no policy applies"},
+		"labels of another place":      {nil, labelled(prod), report.Denied, "9 vulnerabilities"},
+		"none, as was given":           {nil, labelled(nil), report.Admitted, "no policy applies"},
+		"nothing known, so all do":     {nil, nil, report.Denied, "no labels were given"},
+		"a cluster that can't be read": {nil, labelled(nil, errors.New("broken")), report.Denied, "broken"},
 	} {
-		o := check.Options{Facts: &facts{}, Namespaces: tt.namespaces, Resources: by(noVulnerabilities("prod"))}
-		got := checkObjects(t, o, []check.Object{check.ImageObject("h.io/n9:1", "shop")}).Results[0]
+		r := &report.Report{}
+		c, err := check.NewChecker(check.Options{Facts: &facts{}, Namespaces: tt.files, NamespaceLabels: tt.others, Resources: by(noVulnerabilities("prod")), Now: time.Now()})
+		if err == nil {
+			err = c.Check(t.Context(), []check.Object{inShop("h.io/n9:1")}, r)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := r.Results[0]
 		if got.Verdict != tt.want || !strings.Contains(strings.Join(got.Why(), "\n"), tt.why) {
 			t.Errorf("%s: got %s because %q, want %s because %q", name, got.Verdict, got.Why(), tt.want, tt.why)
 		}
 	}
-}
-
-func filed(labels map[string]string) *check.Namespaces {
-	return &check.Namespaces{Others: map[string]string{"env": "other"}, Known: map[string]map[string]string{"shop": labels}}
-}
-
-func live(labels map[string]string, err error) *check.Namespaces {
-	return &check.Namespaces{Live: func(context.Context, string) (map[string]string, error) { return labels, err }}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -30,6 +31,7 @@ var ErrNotInstalled = errors.New("hssgate is not installed in the cluster: it ha
 type Cluster struct {
 	client client.Client
 	owners *image.Owners
+	labels sync.Map // of namespaces, by name
 }
 
 // NewCluster returns the cluster that c reaches. It sends no request.
@@ -63,10 +65,7 @@ func (c *Cluster) Pods(ctx context.Context, namespace, selector string) (objects
 	err = audit.Pages(ctx, c.client, &corev1.PodList{}, func(list *corev1.PodList) error {
 		for i := range list.Items {
 			if pod := &list.Items[i]; pod.DeletionTimestamp == nil {
-				request := audit.RequestOf(pod)
-				objects = append(objects, Object{
-					Namespace: pod.Namespace, Name: pod.Name, Owner: image.OwnerOf(pod), Workload: request.Workload, running: true,
-				})
+				objects = append(objects, Object{Request: audit.RequestOf(pod), Owner: image.OwnerOf(pod)})
 			}
 		}
 		return nil
@@ -81,9 +80,16 @@ func (c *Cluster) TopOwner(ctx context.Context, namespace string, owner image.Ow
 
 // NamespaceLabels returns the labels of a namespace.
 func (c *Cluster) NamespaceLabels(ctx context.Context, name string) (map[string]string, error) {
+	if known, ok := c.labels.Load(name); ok {
+		labels, _ := known.(map[string]string)
+		return labels, nil
+	}
 	var namespace corev1.Namespace
-	err := c.client.Get(ctx, client.ObjectKey{Name: name}, &namespace)
-	return namespace.Labels, err
+	if err := c.client.Get(ctx, client.ObjectKey{Name: name}, &namespace); err != nil {
+		return nil, fmt.Errorf("read namespace %q: %w", name, err)
+	}
+	c.labels.Store(name, namespace.Labels)
+	return namespace.Labels, nil
 }
 
 // Policies returns the cluster's policies.

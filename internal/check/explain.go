@@ -51,7 +51,7 @@ func (c *Checker) explain(ctx context.Context, r *gate.Request, d *gate.Decision
 		x.addf(0, "namespace %q is exempt by the configuration: nothing in it is evaluated", r.Namespace)
 		return x.lines
 	}
-	if set, err := c.Namespaces.NamespaceLabels(ctx, r.Namespace); err != nil {
+	if set, err := c.namespaceLabels(ctx, r.Namespace); err != nil {
 		x.addf(0, "namespace %q: its labels are not known, so every policy applies that may select it: %s", r.Namespace, err)
 	} else {
 		x.labels = labels.Merge(set, nil)

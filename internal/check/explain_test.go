@@ -1,17 +1,18 @@
 package check_test
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/clock"
 
 	"github.com/hssgate/hssgate/config/samples"
 	"github.com/hssgate/hssgate/hss/inventoryfile"
 	"github.com/hssgate/hssgate/internal/check"
+	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/inventory"
 	"github.com/hssgate/hssgate/internal/report"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
@@ -35,14 +36,17 @@ func TestOddCasesAreExplained(t *testing.T) {
 		labels map[string]string
 		want   string
 	}{
-		"an image that is none":        {check.ImageObject("h.io/Upper", "shop"), nil, map[string]string{"env": "prod"}, "no node could pull it"},
-		"an exempt namespace":          {check.ImageObject("a", "kube-system"), []string{"kube-system"}, nil, `namespace "kube-system" is exempt`},
-		"labels that nobody knows":     {check.ImageObject("a", "shop"), nil, nil, "its labels are not known"},
-		"a namespace without labels":   {check.ImageObject("a", "shop"), nil, map[string]string{}, `namespace "shop" has no labels`},
-		"a pod without containers":     {check.Object{Name: "empty"}, nil, map[string]string{}, "it names no image"},
-		"a policy that doesn't select": {check.ImageObject("a", "shop"), nil, map[string]string{"env": "dev"}, "does not select the namespace"},
+		"an image that is none":        {inShop("h.io/Upper"), nil, map[string]string{"env": "prod"}, "no node could pull it"},
+		"an exempt namespace":          {check.Object{Request: gate.Request{Namespace: "kube-system"}}, []string{"kube-system"}, nil, `namespace "kube-system" is exempt`},
+		"labels that nobody knows":     {inShop("a"), nil, nil, "its labels are not known"},
+		"a namespace without labels":   {inShop("a"), nil, map[string]string{}, `namespace "shop" has no labels`},
+		"a pod without containers":     {check.Object{Request: gate.Request{Name: "empty"}}, nil, map[string]string{}, "it names no image"},
+		"a policy that doesn't select": {inShop("a"), nil, map[string]string{"env": "dev"}, "does not select the namespace"},
 	} {
-		o := check.Options{Resources: by(noVulnerabilities("prod")), ExemptNamespaces: tt.exempt, Namespaces: &check.Namespaces{Others: tt.labels}}
+		o := check.Options{Resources: by(noVulnerabilities("prod")), ExemptNamespaces: tt.exempt, NamespaceLabels: labelled(tt.labels)}
+		if tt.labels == nil {
+			o.NamespaceLabels = labelled(nil, errors.New("broken"))
+		}
 		if _, got := explained(t, o, tt.object); !strings.Contains(got, tt.want) {
 			t.Errorf("%s: no %q in it:\n%s", name, tt.want, got)
 		}
@@ -60,7 +64,7 @@ func TestEveryRequirementIsExplained(t *testing.T) {
 		Digest:                v1alpha1.DigestRequired,
 		Expressions:           []v1alpha1.Expression{{Expression: "image.registryType != 'Other'"}},
 	}
-	_, got := explained(t, check.Options{Resources: by(p)}, check.ImageObject("swr.cn-north-4.myhuaweicloud.com/prod/unscanned:1.0", "shop"))
+	_, got := explained(t, check.Options{Resources: by(p)}, inShop("swr.cn-north-4.myhuaweicloud.com/prod/unscanned:1.0"))
 	for _, want := range []string{
 		"severityLevel at most Low: not evaluated without a scan result",
 		"vulnerabilities at most 3 (of severity Medium or worse, with a fix, except CVE-2021-3712): not evaluated",
@@ -77,7 +81,7 @@ func TestWhyHSSIsUnreachableIsExplainedToTheEnd(t *testing.T) {
 	t.Parallel()
 	hss := &facts{reason: "HSS could not be called: " + strings.Repeat("long ", 200) + "and to the end"}
 	r := checkObjects(t, check.Options{Facts: hss, Explain: hss},
-		[]check.Object{check.ImageObject("h.io/app:1", "shop")})
+		[]check.Object{inShop("h.io/app:1")})
 	got := strings.Join(r.Results[0].Explanation, "\n")
 	if !strings.Contains(got, "and to the end") {
 		t.Errorf("the reason is not told to the end:\n%s", got)
@@ -105,7 +109,7 @@ func TestPinsAreExplainedAndEvaluated(t *testing.T) {
 	} {
 		p := noVulnerabilities("")
 		p.Spec.Pin, p.Spec.Enforcement, p.Spec.Require.Digest = true, c.enforcement, v1alpha1.DigestRequired
-		result, got := explained(t, check.Options{Resources: by(p)}, check.ImageObject(repository+c.image, "shop"))
+		result, got := explained(t, check.Options{Resources: by(p)}, inShop(repository+c.image))
 		if !strings.Contains(got, c.want) || (result.Verdict == report.Denied) != c.denied {
 			t.Errorf("%s: it is %s, want denied: %t, with %q in:\n%s", name, result.Verdict, c.denied, c.want, got)
 		}
@@ -142,5 +146,5 @@ func simulated(t *testing.T) check.Options {
 		t.Fatal(err)
 	}
 	t.Cleanup(known.Close)
-	return check.Options{Facts: known, Clock: clock.RealClock{}, ExemptNamespaces: c.ExemptNamespaces}
+	return check.Options{Facts: known, ExemptNamespaces: c.ExemptNamespaces}
 }

@@ -40,26 +40,30 @@ type Files struct {
 	Stdin io.Reader
 }
 
-// objects passes each object to visit, items of lists too. A document that cannot be
-// read, or that visit refuses, is a problem, and the rest is read. It fails for a path
-// that does not exist, and if ctx ends.
-func (f *Files) objects(ctx context.Context, visit visitor) (problems []report.Problem, err error) {
+// Read reads Kubernetes objects, and lists of them. A document that cannot be read is a
+// problem, and the rest is read. It fails for a path that does not exist, and if ctx ends.
+func (f *Files) Read(ctx context.Context) (*Manifests, error) {
+	m := &Manifests{Namespaces: map[string]map[string]string{}}
+	return m, f.readInto(ctx, m)
+}
+
+func (f *Files) readInto(ctx context.Context, m *Manifests) error {
 	if f.Kustomize != "" {
 		data, err := kustomize(f.Kustomize)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		problems = visit.documents(f.Kustomize, data, true)
+		m.addDocuments(f.Kustomize, data, true)
 	}
 	for _, path := range f.Paths {
 		names, err := f.find(path)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, name := range names {
 			data, err := f.read(ctx, name)
 			if ctx.Err() != nil {
-				return nil, ctx.Err()
+				return ctx.Err()
 			}
 			// A folder may hold empty files, but nothing on standard input means that the
 			// program that was to write it has failed.
@@ -70,13 +74,13 @@ func (f *Files) objects(ctx context.Context, visit visitor) (problems []report.P
 				name = "stdin"
 			}
 			if err != nil {
-				problems = append(problems, report.Problem{Source: name, Message: err.Error()})
+				m.Problems = append(m.Problems, report.Problem{Source: name, Message: err.Error()})
 			} else {
-				problems = append(problems, visit.documents(name, data, false)...)
+				m.addDocuments(name, data, false)
 			}
 		}
 	}
-	return problems, nil
+	return nil
 }
 
 func (f *Files) isStdin(name string) bool { return name == Stdin && f.Stdin != nil }

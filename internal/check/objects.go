@@ -2,7 +2,6 @@ package check
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -17,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
 
+	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/internal/report"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
@@ -24,61 +24,48 @@ import (
 
 // Object is something that names images: a pod, a workload, or an image itself.
 type Object struct {
+	// Request is the gate's. Its namespace is empty if the object names none.
+	gate.Request
+
 	// Source is the object's file and Line its line there, from 1; both are empty
 	// for objects that are in no file.
 	Source string
 	Line   int
-	// Namespace is empty if the object names none.
-	Namespace string
-	Name      string
 	// Owner is the object's controller; zero: none.
-	Owner    image.Owner
-	Workload image.Workload
+	Owner image.Owner
 
-	// running reports whether it is a running pod, which is not pinned any more.
-	running bool
 	// lines are those of its images in Source, by the images as they are written.
 	lines map[string]int
 }
 
 // ImageObject returns an object for an image by itself, as the only container of
-// a pod in a namespace.
-func ImageObject(reference, namespace string) Object {
+// a pod.
+func ImageObject(reference string) Object {
 	use := image.Use{Place: image.PlaceContainer, Name: "image", Image: reference}
-	return Object{Namespace: namespace, Name: reference, Workload: image.Workload{Kind: "Image", Uses: []image.Use{use}}}
+	return Object{Request: gate.Request{Name: reference, Workload: image.Workload{Kind: "Image", Uses: []image.Use{use}}, BeforePinning: true}}
 }
 
 // Manifests is the content of files.
 type Manifests struct {
+	// Resources are the exceptions, and the policies if onlyResources is set.
+	Resources
+
 	Objects []Object
 	// Namespaces are labels by name. The last one of a name counts, as for kubectl apply.
 	Namespaces map[string]map[string]string
-	Exceptions []v1alpha1.ImageScanException
-	// Others counts the objects that name no images, such as Services.
-	Others int
 	// Skipped are objects that may create pods, in which no image was found.
 	Skipped []report.Problem
 	// Problems are documents and objects that could not be read.
 	Problems []report.Problem
 
-	definitions definitions
+	// onlyResources makes anything but policies and exceptions a problem.
+	onlyResources bool
+	definitions   map[string]*definition // by kind
 }
 
-func newManifests() *Manifests { return &Manifests{Namespaces: map[string]map[string]string{}} }
-
-// Read reads Kubernetes objects, and lists of them; see objects.
-func (f *Files) Read(ctx context.Context) (m *Manifests, err error) {
-	m = newManifests()
-	m.Problems, err = f.objects(ctx, m.add)
-	return m, err
-}
-
-// visitor takes an object of a file, which is at a place.
-type visitor func(o *unstructured.Unstructured, at Object) error
-
-// documents visits the objects of a file. Generated text has no lines that a person
+// addDocuments adds the objects of a file. Generated text has no lines that a person
 // could look at.
-func (visit visitor) documents(name string, data []byte, generated bool) (problems []report.Problem) {
+func (m *Manifests) addDocuments(name string, data []byte, generated bool) {
 	for _, d := range split(data) {
 		at := Object{Source: name}
 		if !generated {
@@ -86,20 +73,19 @@ func (visit visitor) documents(name string, data []byte, generated bool) (proble
 		}
 		value, err := d.decode()
 		if err == nil && value != nil {
-			err = visit.value(value, at)
+			err = m.addValue(value, at)
 		}
 		if err != nil {
-			problems = append(problems, report.Problem{Source: name, Line: at.Line, Message: err.Error()})
+			m.Problems = append(m.Problems, report.Problem{Source: name, Line: at.Line, Message: err.Error()})
 		}
 	}
-	return problems
 }
 
 var errNoObject = errors.New("it is no Kubernetes object: it has no apiVersion or no kind")
 
-// value visits an object, or the items of a list. Items without a type, as in typed
+// addValue adds an object, or the items of a list. Items without a type, as in typed
 // lists, are of that of the list.
-func (visit visitor) value(value any, at Object) error {
+func (m *Manifests) addValue(value any, at Object) error {
 	fields, _ := value.(map[string]any)
 	o := &unstructured.Unstructured{Object: fields}
 	if o.GetAPIVersion() == "" || o.GetKind() == "" {
@@ -108,13 +94,13 @@ func (visit visitor) value(value any, at Object) error {
 	ofItems, isList := strings.CutSuffix(o.GetKind(), "List")
 	items, hasItems := fields["items"].([]any)
 	if !isList || !hasItems {
-		return visit(o, at)
+		return m.add(o, at)
 	}
 	for i, item := range items {
 		if one, ok := item.(map[string]any); ok && ofItems != "" && one["kind"] == nil && one["apiVersion"] == nil {
 			one["kind"], one["apiVersion"] = ofItems, o.GetAPIVersion()
 		}
-		if err := visit.value(item, at); err != nil {
+		if err := m.addValue(item, at); err != nil {
 			return fmt.Errorf("items[%d]: %w", i, err)
 		}
 	}
@@ -130,12 +116,15 @@ const (
 // add adds an object.
 func (m *Manifests) add(o *unstructured.Unstructured, at Object) error {
 	switch kind := o.GroupVersionKind(); {
+	case kind == v1alpha1.GroupVersion.WithKind(exceptionKind):
+		return addResource(m, o, &m.Exceptions)
+	case m.onlyResources && kind == v1alpha1.GroupVersion.WithKind(policyKind):
+		return addResource(m, o, &m.Policies)
+	case m.onlyResources:
+		return fmt.Errorf("it must be a %s %s or %s, not %q, %q", v1alpha1.GroupVersion, policyKind, exceptionKind, o.GetAPIVersion(), o.GetKind())
 	case kind.GroupKind() == schema.GroupKind{Kind: "Namespace"}:
 		m.Namespaces[o.GetName()] = o.GetLabels()
-	case kind == v1alpha1.GroupVersion.WithKind(exceptionKind):
-		return readResource(&m.definitions, o, &m.Exceptions)
-	case kind.GroupKind() == v1alpha1.GroupVersion.WithKind(policyKind).GroupKind(), isBuiltIn(kind) && !image.HoldsImages(kind.Group, kind.Kind):
-		m.Others++
+	case kind.Group == v1alpha1.GroupVersion.Group && kind.Kind == policyKind, isBuiltIn(kind) && !image.HoldsImages(kind.Group, kind.Kind):
 	default:
 		return m.addWorkload(o, at)
 	}
@@ -158,7 +147,7 @@ func (m *Manifests) addWorkload(o *unstructured.Unstructured, at Object) error {
 	if err := decode(o.Object, kind.Kind, &found); err != nil {
 		return err
 	}
-	at.Namespace, at.Name, at.Owner = found.Metadata.Namespace, found.Metadata.DisplayName(), found.Metadata.Controller
+	at.Namespace, at.Name, at.Owner, at.BeforePinning = found.Metadata.Namespace, found.Metadata.DisplayName(), found.Metadata.Controller, true
 	workloads, isKnown := found.Workloads(kind.Kind), image.HoldsImages(kind.Group, kind.Kind)
 	if isKnown {
 		if err := decode(o.Object, kind.Kind, &own); err != nil {

@@ -43,6 +43,7 @@ type policyTest struct {
 	Cases      []policyTestCase             `json:"cases"`
 
 	path    string
+	known   *inventory.Inventory
 	options Options // of all cases
 }
 
@@ -91,11 +92,10 @@ func RunPolicyTests(ctx context.Context, paths []string, r *report.Report) error
 
 func runPolicyTest(ctx context.Context, path string, r *report.Report) error {
 	t := &policyTest{path: path}
-	hss, err := t.load(ctx)
-	if err != nil {
+	if err := t.load(ctx); err != nil {
 		return err
 	}
-	defer hss.Close()
+	defer t.known.Close()
 	var errs []error
 	for i := range t.Cases {
 		c := &t.Cases[i]
@@ -120,10 +120,10 @@ func runPolicyTest(ctx context.Context, path string, r *report.Report) error {
 
 // load reads the file, and what its cases have in common. The caller closes the
 // inventory.
-func (t *policyTest) load(ctx context.Context) (*inventory.Inventory, error) {
+func (t *policyTest) load(ctx context.Context) error {
 	data, err := os.ReadFile(t.path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	value, err := (&document{text: data, line: 1}).decode()
 	if errors.Is(err, errSeveral) {
@@ -135,30 +135,26 @@ func (t *policyTest) load(ctx context.Context) (*inventory.Inventory, error) {
 	if err == nil {
 		err = t.validate()
 	}
-	if err == nil {
-		t.options.Resources, err = t.loadPolicies(ctx)
-	}
-	if err == nil {
-		_, err = NewChecker(Options{Resources: Resources{Policies: t.options.Resources.Policies}})
-	}
 	if err != nil {
-		return nil, err
-	}
-	c, err := LoadConfig(t.beside(t.Config))
-	if err != nil {
-		return nil, err
+		return err
 	}
 	if t.Now.IsZero() {
 		t.Now = time.Now()
 	}
-	file, err := t.loadInventory()
+	c, err := LoadConfig(t.beside(t.Config))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	hss, err := NewFileInventory(file, c)
-	t.options.Facts, t.options.Now = hss, t.Now
-	t.options.MaxLifetime, t.options.ExemptNamespaces = c.MaxExceptionLifetime, c.ExemptNamespaces
-	return hss, err
+	t.options = Options{Now: t.Now, MaxLifetime: c.MaxExceptionLifetime, ExemptNamespaces: c.ExemptNamespaces, NamespaceLabels: noLabels}
+	if t.options.Resources, err = t.loadPolicies(ctx); err != nil {
+		return err
+	}
+	file, err := t.loadInventory()
+	if err == nil {
+		t.known, err = NewFileInventory(file, c)
+	}
+	t.options.Facts = t.known
+	return err
 }
 
 // validate returns all that is wrong.
@@ -193,7 +189,8 @@ func (t *policyTest) beside(path string) string {
 	return filepath.Join(filepath.Dir(t.path), path)
 }
 
-func (t *policyTest) loadPolicies(ctx context.Context) (Resources, error) {
+// loadPolicies reads the policies, which must be valid, and the exceptions beside them.
+func (t *policyTest) loadPolicies(ctx context.Context) (loaded Resources, err error) {
 	if t.Preset != "" {
 		return Preset(t.Preset)
 	}
@@ -201,7 +198,10 @@ func (t *policyTest) loadPolicies(ctx context.Context) (Resources, error) {
 	for _, path := range t.Policies {
 		f.Paths = append(f.Paths, t.beside(path))
 	}
-	return LoadPolicies(ctx, f)
+	if loaded, err = LoadPolicies(ctx, f); err == nil {
+		_, err = NewChecker(Options{Resources: Resources{Policies: loaded.Policies}})
+	}
+	return loaded, err
 }
 
 func (t *policyTest) loadInventory() (*inventoryfile.File, error) {
@@ -215,23 +215,28 @@ func (t *policyTest) loadInventory() (*inventoryfile.File, error) {
 	return inventoryfile.Parse(data, t.Now)
 }
 
+// run evaluates the objects of a case. A misspelt namespace would be one without labels,
+// which policies may not select, so it is an error.
 func (t *policyTest) run(ctx context.Context, c *policyTestCase) ([]report.Result, error) {
 	m, err := t.manifests(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	o := t.options
-	o.Clock, o.Namespace = fixedClock(t.Now.Add(c.Later.Duration)), c.Namespace
-	o.Resources.Exceptions = slices.Concat(o.Resources.Exceptions, m.Exceptions)
-	for i := range o.Resources.Exceptions { // whatever the namespace of the case
-		e := &o.Resources.Exceptions[i]
-		e.Namespace = cmp.Or(e.Namespace, DefaultNamespace)
+	o.Later, o.Resources.Exceptions = c.Later.Duration, slices.Concat(o.Resources.Exceptions, m.Exceptions)
+	o.Namespaces = map[string]map[string]string{DefaultNamespace: nil}
+	maps.Copy(o.Namespaces, t.Namespaces)
+	maps.Copy(o.Namespaces, m.Namespaces)
+	for i := range m.Objects {
+		one := &m.Objects[i] // exceptions without a namespace are of the default one, whatever the case's
+		one.Namespace = cmp.Or(one.Namespace, c.Namespace, DefaultNamespace)
+		if _, known := o.Namespaces[one.Namespace]; !known && t.Namespaces != nil {
+			known := strings.Join(slices.Sorted(maps.Keys(o.Namespaces)), ", ")
+			return nil, fmt.Errorf("namespace %q is not among namespaces (%s): list it there, one without labels as %[1]s: {}", one.Namespace, known)
+		}
 	}
 	if c.HSS != "" {
-		o.Facts = unavailable{}
-	}
-	if o.Namespaces, err = t.namespaces(c, m); err != nil {
-		return nil, err
+		o.Facts = unavailable{t.known}
 	}
 	checker, err := NewChecker(o)
 	if err != nil {
@@ -240,34 +245,14 @@ func (t *policyTest) run(ctx context.Context, c *policyTestCase) ([]report.Resul
 	return checker.evaluateAll(ctx, m.Objects)
 }
 
-// namespaces returns the labels of the test's namespaces, and of those among the
-// manifests. A misspelt namespace would be one without labels, which policies may
-// not select, so it is an error.
-func (t *policyTest) namespaces(c *policyTestCase, m *Manifests) (*Namespaces, error) {
-	all := map[string]map[string]string{}
-	maps.Copy(all, t.Namespaces)
-	maps.Copy(all, m.Namespaces)
-	names := []string{c.Namespace}
-	for i := range m.Objects {
-		names = append(names, m.Objects[i].Namespace)
-	}
-	for _, name := range names {
-		if _, known := all[name]; !known && name != "" && name != DefaultNamespace && t.Namespaces != nil {
-			known := strings.Join(slices.Sorted(maps.Keys(all)), ", ")
-			return nil, fmt.Errorf("namespace %q is not among namespaces (%s): list it there, one without labels as %[1]s: {}", name, known)
-		}
-	}
-	return &Namespaces{Known: all, Others: map[string]string{}}, nil
-}
-
 // manifests returns what a case evaluates.
 func (t *policyTest) manifests(ctx context.Context, c *policyTestCase) (m *Manifests, err error) {
-	m = newManifests()
+	m = &Manifests{Namespaces: map[string]map[string]string{}}
 	switch {
 	case c.Image != "":
-		m.Objects = []Object{ImageObject(c.Image, "")}
+		m.Objects = []Object{ImageObject(c.Image)}
 	case c.Object != nil:
-		err = visitor(m.add).value(c.Object, Object{})
+		err = m.addValue(c.Object, Object{})
 	default:
 		m, err = (&Files{Paths: []string{t.beside(c.File)}}).Read(ctx)
 	}
@@ -302,21 +287,14 @@ func (e *expectation) problem(r *report.Result) string {
 	return ""
 }
 
-// fixedClock is a clock that stands still.
-type fixedClock time.Time
-
-func (c fixedClock) Now() time.Time                  { return time.Time(c) }
-func (c fixedClock) Since(t time.Time) time.Duration { return time.Time(c).Sub(t) }
-
 // unavailable is an HSS that can't be reached.
-type unavailable struct{}
-
-func (unavailable) WithVulnerabilities(_ context.Context, _ image.Reference, f policy.Facts, _ bool) policy.Facts {
-	return f
-}
+type unavailable struct{ *inventory.Inventory }
 
 func (unavailable) Known(image.Reference) (policy.Facts, bool) { return policy.Facts{}, false }
 
 func (unavailable) Facts(context.Context, image.Reference) policy.Facts {
 	return policy.Facts{State: policy.StateUnavailable, Reason: "HSS is unreachable in this case of the test"}
 }
+
+// noLabels are the labels of namespaces that no test names.
+func noLabels(context.Context, string) (map[string]string, error) { return nil, nil }

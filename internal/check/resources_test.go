@@ -1,6 +1,7 @@
 package check_test
 
 import (
+	"errors"
 	"os"
 	"regexp"
 	"strings"
@@ -29,16 +30,18 @@ func TestPresetsAreThoseOfTheChart(t *testing.T) {
 		t.Errorf("the chart has %d presets, the binary has %v", len(defined), presets.Names())
 	}
 	for _, one := range defined {
+		manifest, err := presets.Policy(one[1])
+		if err != nil {
+			t.Fatal(err)
+		}
 		spec := strings.ReplaceAll("\n"+one[2], "\n", "\n  ")
-		want, err := load(t, strings.Replace(policyHead, "{name: p}", "{name: "+one[1]+"}", 1)+spec)
-		if err != nil {
-			t.Fatal(err)
-		}
+		want, inChart := load(t, strings.Replace(policyHead, "{name: p}", "{name: "+one[1]+"}", 1)+spec)
+		inBinary, invalid := load(t, string(manifest))
 		got, err := check.Preset(one[1])
-		if err != nil {
+		if err := errors.Join(inChart, invalid, err); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want.Policies[0].Spec, got.Policies[0].Spec); diff != "" {
+		if diff := cmp.Diff(want.Policies[0].Spec, inBinary.Policies[0].Spec); diff != "" {
 			t.Errorf("%s (-chart +binary):\n%s", one[1], diff)
 		}
 		if _, err := check.NewChecker(check.Options{Resources: got}); err != nil || got.Policies[0].Name != one[1] {
@@ -110,7 +113,7 @@ func TestAnInvalidPolicyFailsClosed(t *testing.T) {
 	if _, err := check.NewChecker(check.Options{Resources: by(p)}); err == nil || !strings.Contains(err.Error(), `policy "bad" is invalid`) {
 		t.Fatalf("got %v", err)
 	}
-	r := checkObjects(t, check.Options{Facts: &facts{}, Resources: by(p)}, []check.Object{check.ImageObject("h.io/n0:1", "")})
+	r := checkObjects(t, check.Options{Facts: &facts{}, Resources: by(p)}, []check.Object{check.ImageObject("h.io/n0:1")})
 	if r.Summary.Denied != 1 {
 		t.Errorf("got %+v", r.Summary)
 	}
@@ -139,7 +142,7 @@ func TestTheLastExceptionOfANameCounts(t *testing.T) {
 		o.Resources.Exceptions = []v1alpha1.ImageScanException{live, tt.file}
 		excepted := ""
 		for _, number := range []string{"1", "2"} {
-			objects := []check.Object{check.ImageObject("h.io/n"+number+":1", "shop")}
+			objects := []check.Object{inShop("h.io/n" + number + ":1")}
 			if checkObjects(t, o, objects).Results[0].Verdict == report.Warned {
 				excepted += number
 			}

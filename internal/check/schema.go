@@ -26,14 +26,16 @@ import (
 	"github.com/hssgate/hssgate/charts"
 )
 
-// readResource reads a custom resource of hssgate from a file into a list, and refuses
-// what an API server would: it validates by the CustomResourceDefinition of the chart.
-func readResource[T any](known *definitions, o *unstructured.Unstructured, list *[]T) error {
-	crd, err := known.of(o.GetKind())
-	if err != nil {
-		return err
+// addResource adds a custom resource of hssgate to a list of m, and refuses what an API
+// server would: it validates by the CustomResourceDefinitions of the chart, which are
+// read with the first one, since that takes 20 ms.
+func addResource[T any](m *Manifests, o *unstructured.Unstructured, list *[]T) (err error) {
+	if m.definitions == nil {
+		if m.definitions, err = readDefinitions(); err != nil {
+			return err
+		}
 	}
-	if err := crd.validate(o); err != nil {
+	if err := m.definitions[o.GetKind()].validate(o); err != nil {
 		return fmt.Errorf("%s %q is invalid: %w", o.GetKind(), o.GetName(), err)
 	}
 	var resource T
@@ -44,9 +46,6 @@ func readResource[T any](known *definitions, o *unstructured.Unstructured, list 
 	return nil
 }
 
-// definitions are those that have been needed, by kind: to read one takes 10 ms.
-type definitions map[string]*definition
-
 // definition validates the resources of a CustomResourceDefinition.
 type definition struct {
 	namespaced bool
@@ -55,31 +54,20 @@ type definition struct {
 	rules      *cel.Validator
 }
 
-// of returns the definition of a kind in the chart.
-func (d *definitions) of(kind string) (*definition, error) {
-	if known := (*d)[kind]; known != nil {
-		return known, nil
-	}
+// readDefinitions returns the definitions of the chart by kind.
+func readDefinitions() (map[string]*definition, error) {
 	manifests, err := charts.CustomResourceDefinitions()
-	if err != nil {
-		return nil, err
-	}
+	definitions := map[string]*definition{}
 	for _, manifest := range manifests {
 		var v1 apiextensionsv1.CustomResourceDefinition
 		if err := yaml.Unmarshal(manifest, &v1); err != nil {
 			return nil, fmt.Errorf("read a CustomResourceDefinition: %w", err)
 		}
-		if v1.Spec.Names.Kind != kind {
-			continue
+		if definitions[v1.Spec.Names.Kind], err = newDefinition(&v1); err != nil {
+			return nil, err
 		}
-		read, err := newDefinition(&v1)
-		if *d == nil {
-			*d = definitions{}
-		}
-		(*d)[kind] = read
-		return read, err
 	}
-	return nil, fmt.Errorf("the chart has no CustomResourceDefinition of %s", kind)
+	return definitions, err
 }
 
 // newDefinition compiles a definition, which has one version.

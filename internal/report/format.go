@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"reflect"
 	"strconv"
 	"strings"
 	"text/template"
@@ -57,7 +58,7 @@ func (r *Report) Write(w io.Writer, o Output) error {
 	case YAML:
 		text, err = asYAML(r)
 	case SARIF:
-		text, err = asJSON(r.sarif())
+		text, err = r.sarif()
 	case JUnit:
 		text, err = r.junit()
 	case Markdown:
@@ -81,7 +82,10 @@ var templates embed.FS
 
 // render fills a template, which escapes what its format needs escaped.
 func render(name string, data any) (string, error) {
-	functions := template.FuncMap{"md": inline, "code": code, "line": oneLine, "indented": indented, "plural": plural}
+	functions := template.FuncMap{
+		"md": inline, "code": code, "line": oneLine, "indented": indented, "plural": plural, "json": asJSON, "uri": uri, "join": strings.Join,
+		"first": first, "more": more,
+	}
 	t, err := template.New(name).Funcs(functions).ParseFS(templates, "templates/"+name)
 	if err != nil {
 		return "", err
@@ -137,16 +141,15 @@ func Printable(text string) string {
 	}, text)
 }
 
-// part is the beginning of a list, and the number of the elements left out.
-type part[T any] struct {
-	Shown []T
-	More  int
+// first returns at most n elements of a list. Templates bound lists by it, so that a
+// browser opens the page of a large cluster, and code hosts don't cut a comment.
+func first(n int, list any) any {
+	all := reflect.ValueOf(list)
+	return all.Slice(0, min(n, all.Len())).Interface()
 }
 
-func firstOf[T any](list []T, most int) part[T] {
-	shown := list[:min(len(list), most)]
-	return part[T]{shown, len(list) - len(shown)}
-}
+// more returns the number of elements that first leaves out.
+func more(n int, list any) int { return max(0, reflect.ValueOf(list).Len()-n) }
 
 // oneLine returns a text in one line, without what could control a terminal.
 func oneLine(text any) string { return strings.Join(strings.Fields(Printable(fmt.Sprint(text))), " ") }

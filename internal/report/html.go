@@ -11,15 +11,6 @@ import (
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// Bounds of a page, so that a browser opens that of a large cluster. The page
-// counts what is left out.
-const (
-	maxWorstImages         = 20
-	maxPageRows            = 2000
-	maxPageObjects         = 200 // of one violation
-	maxPageVulnerabilities = 200 // of one image
-)
-
 // page is the data of the HTML template.
 type page struct {
 	*Report
@@ -27,9 +18,8 @@ type page struct {
 	Verdicts   []bar
 	Severities []bar
 	Worst      []worstImage
-	Listed     part[listed]
 	Namespaces []*namespaceViolations
-	Rows       part[*Result]
+	Rows       []*Result
 }
 
 // bar is one bar of a chart.
@@ -63,8 +53,7 @@ type pageViolation struct {
 func (r *Report) html() (string, error) {
 	t, err := template.New("report.html.tmpl").Funcs(template.FuncMap{
 		"capitalised": func(text string) string { return strings.ToUpper(text[:1]) + text[1:] },
-		"hostAndPath": hostAndPath,
-		"objects":     func(v *pageViolation) part[string] { return firstOf(v.Objects, maxPageObjects) },
+		"hostAndPath": hostAndPath, "first": first, "more": more,
 	}).ParseFS(templates, "templates/report.html.tmpl", "templates/style.css", "templates/script.js")
 	if err != nil {
 		return "", err
@@ -73,8 +62,8 @@ func (r *Report) html() (string, error) {
 	results, images := slices.Concat(bad, good), r.images()
 	var b strings.Builder
 	err = t.Execute(&b, &page{
-		Report: r, Verdicts: r.verdictBars(), Severities: severityBars(images), Worst: r.worstImages(images), Listed: r.listedImages(maxPageVulnerabilities),
-		Namespaces: byNamespace(results), Rows: firstOf(results, maxPageRows),
+		Report: r, Verdicts: r.verdictBars(), Severities: severityBars(images), Worst: r.worstImages(images),
+		Namespaces: byNamespace(results), Rows: results,
 	})
 	return Printable(b.String()), err
 }
@@ -123,7 +112,7 @@ func (r *Report) worstImages(images []*Image) []worstImage {
 			worst = append(worst, worstImage{Image: one, Uses: uses[one.Reference]})
 		}
 	}
-	return firstOf(worst, maxWorstImages).Shown
+	return worst
 }
 
 // hostAndPath returns the host of a reference with its slash, which the page keeps

@@ -1,30 +1,6 @@
 package report
 
-import (
-	"strings"
-
-	"github.com/hssgate/hssgate/policy"
-)
-
-// maxMarkdownRows bounds a table: code hosts cut long comments.
-const maxMarkdownRows = 200
-
-// listed is an image with the worst of its vulnerabilities.
-type listed struct {
-	*ListedImage
-
-	Rows part[policy.Vulnerability]
-}
-
-// listedImages returns the worst images with the worst of their vulnerabilities.
-func (r *Report) listedImages(maxRows int) part[listed] {
-	images := firstOf(r.Vulnerabilities, maxListedImages)
-	all := part[listed]{More: images.More}
-	for i := range images.Shown {
-		all.Shown = append(all.Shown, listed{&images.Shown[i], firstOf(images.Shown[i].Listed, maxRows)})
-	}
-	return all
-}
+import "strings"
 
 // markdown returns a comment for a pull request: first the violations, then the
 // rest, folded.
@@ -35,9 +11,7 @@ func (r *Report) markdown() (string, error) {
 		symbol = "⚠️"
 	}
 	return render("report.md.tmpl", map[string]any{
-		"Report": r, "Symbol": symbol, "Listed": r.listedImages(maxListedRows),
-		"Bad": firstOf(bad, maxMarkdownRows), "Good": firstOf(good, maxMarkdownRows), "GoodCount": plural(len(good), "result", "results"),
-		"Policies": strings.Join(r.Policies, ", "),
+		"Report": r, "Symbol": symbol, "Bad": bad, "Good": good,
 	})
 }
 

@@ -4,8 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
-	"maps"
+	"encoding/json"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -15,93 +14,68 @@ import (
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// object is an object of SARIF 2.1.0 (OASIS, errata 01).
-type object map[string]any
+// sarifResult is a result of SARIF: one finding in one use of an image.
+type sarifResult struct {
+	*Violation
+	policy.Finding
 
-// maxSARIFVulnerabilities bounds the identifiers in a property.
-const maxSARIFVulnerabilities = 100
+	Result *Result
+	// Object is the object's name, with its namespace and its owner in place of a pod.
+	Object string
+	// At is where the image stands.
+	At Problem
+	// Vulnerabilities are the identifiers of those listed, the worst first.
+	Vulnerabilities []string
+}
 
-func (r *Report) sarif() object {
-	results, rules, checks := []object{}, []object{}, map[policy.Check]bool{}
+// sarif returns SARIF 2.1.0 (OASIS, errata 01).
+func (r *Report) sarif() (string, error) {
+	var results []*sarifResult
+	var rules []policy.Check
 	for i := range r.Results {
 		one := &r.Results[i]
 		for j := range one.Violations {
 			for _, f := range one.Violations[j].Findings {
-				checks[f.Check] = true
+				rules = append(rules, f.Check)
 				results = append(results, one.sarif(&one.Violations[j], f))
 			}
 		}
 	}
-	for _, check := range slices.Sorted(maps.Keys(checks)) {
-		words := fmt.Sprintf("The image must meet the requirement %s of the ImageScanPolicy.", check)
-		rules = append(rules, object{
-			"id": check, "shortDescription": text(words), "defaultConfiguration": object{"level": "error"},
-			"help": text(words + " The result names the policy, which has the limits."),
-		})
+	slices.Sort(rules)
+	var document any // the template's blanks don't matter
+	text, err := render("report.sarif.tmpl", map[string]any{"Report": r, "Results": results, "Rules": slices.Compact(rules)})
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &document)
 	}
-	driver := object{"name": "hssgate", "informationUri": "https://github.com/hssgate/hssgate", "rules": rules}
-	if r.Version != "" {
-		driver["version"] = r.Version
+	if err != nil {
+		return "", err
 	}
-	return object{
-		"$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
-		"version": "2.1.0",
-		"runs": []object{{
-			"tool": object{"driver": driver}, "invocations": []object{r.invocation()}, "results": results, "columnKind": "unicodeCodePoints",
-		}},
-	}
+	return asJSON(document)
 }
 
-func text(s string) object { return object{"text": s} }
-
-// invocation returns whether everything was read, and what was not.
-func (r *Report) invocation() object {
-	notifications := []object{}
-	add := func(level, message string, p Problem) {
-		n := object{"level": level, "message": text(message)}
-		if p.Source != "" {
-			n["locations"] = []object{{"physicalLocation": physical(p.Source, p.Line)}}
-		}
-		notifications = append(notifications, n)
+func (r *Result) sarif(v *Violation, f policy.Finding) *sarifResult {
+	s := &sarifResult{
+		Violation: v, Finding: f, Result: r, At: Problem{Source: r.Source, Line: r.Line},
+		Object: strings.TrimPrefix(r.Namespace+"/"+cmp.Or(r.Owner, r.Name), "/"),
 	}
-	for _, p := range r.Problems {
-		add("error", p.Message, p)
-	}
-	for _, p := range r.Skipped {
-		add("warning", "skipped: "+p.Message, p)
-	}
-	i := object{"executionSuccessful": len(r.Problems) == 0, "toolExecutionNotifications": notifications}
-	if !r.Time.IsZero() {
-		i["endTimeUtc"] = r.Time.UTC().Format("2006-01-02T15:04:05.000Z")
-	}
-	return i
-}
-
-func (r *Result) sarif(v *Violation, f policy.Finding) object {
-	name := strings.TrimPrefix(r.Namespace+"/"+cmp.Or(r.Owner, r.Name), "/")
-	line, properties := r.Line, object{"policy": v.Policy, "image": v.Reference, "effect": v.Effect}
 	for i := range r.Images {
 		one := &r.Images[i]
 		if one.Place == v.Place && one.Name == v.Name {
-			line = cmp.Or(one.Line, line)
+			s.At.Line = cmp.Or(one.Line, s.At.Line)
 		}
-		if one.Reference == v.Reference && one.Listed != nil && len(one.Listed.Listed) > 0 && (f.Check == policy.CheckVulnerabilities || f.Check == policy.CheckSeverityLevel) {
-			properties["vulnerabilities"] = strings.Join(firstOf(one.Listed.ids(), maxSARIFVulnerabilities).Shown, " ")
+		if one.Reference == v.Reference && one.Listed != nil && (f.Check == policy.CheckVulnerabilities || f.Check == policy.CheckSeverityLevel) {
+			s.Vulnerabilities = one.Listed.ids()
 		}
 	}
-	location := object{"logicalLocations": []object{{"name": cmp.Or(r.Name, "unnamed"), "fullyQualifiedName": r.Kind + "/" + name, "kind": "resource"}}}
-	if r.Source != "" {
-		location["physicalLocation"] = physical(r.Source, line)
-	}
-	// The fingerprint stays the same while the same image of the same object fails the
-	// same check of the same policy.
-	repository, _, _ := strings.Cut(v.Reference, "@")
-	sum := sha256.Sum256([]byte(strings.Join([]string{r.Kind, name, string(v.Place), v.Name, repository, v.Policy, string(f.Check)}, "\x00")))
-	return object{
-		"ruleId": f.Check, "level": v.sarifLevel(), "locations": []object{location}, "properties": properties,
-		"message":             text(fmt.Sprintf("%s %s, %s %s: %s: %s [policy %s]", r.Kind, name, v.Place, v.Name, v.Reference, f.Message, v.Policy)),
-		"partialFingerprints": object{"hssgate/v1": hex.EncodeToString(sum[:])},
-	}
+	return s
+}
+
+// Fingerprint stays the same while the same image of the same object fails the same
+// check of the same policy.
+func (s *sarifResult) Fingerprint() string {
+	repository, _, _ := strings.Cut(s.Reference, "@")
+	sum := sha256.Sum256([]byte(strings.Join([]string{s.Result.Kind, s.Object, string(s.Place), s.Name, repository, s.Policy, string(s.Check)}, "\x00")))
+	return hex.EncodeToString(sum[:])
 }
 
 // ids returns the identifiers of the listed vulnerabilities, each once, the worst
@@ -116,28 +90,24 @@ func (i *ListedImage) ids() []string {
 	return ids
 }
 
-// sarifLevel returns an error also for a workload whose pods would be denied:
-// otherwise a pipeline that fails by errors would apply what never runs.
-func (v *Violation) sarifLevel() string {
+// Level returns an error also for a workload whose pods would be denied: otherwise a
+// pipeline that fails by errors would apply what never runs.
+func (s *sarifResult) Level() string {
 	switch {
-	case v.Effect == v1alpha1.EnforcementDeny, v.PodEffect == v1alpha1.EnforcementDeny:
+	case s.Effect == v1alpha1.EnforcementDeny, s.PodEffect == v1alpha1.EnforcementDeny:
 		return "error"
-	case v.Effect == v1alpha1.EnforcementWarn:
+	case s.Effect == v1alpha1.EnforcementWarn:
 		return "warning"
 	default:
 		return "note"
 	}
 }
 
-// physical returns a place in a file. Code hosts expect a relative URI.
-func physical(source string, line int) object {
+// uri returns the URI of a file. Code hosts expect a relative one.
+func uri(source string) string {
 	uri := url.URL{Path: strings.TrimPrefix(filepath.ToSlash(source), "./")}
 	if filepath.IsAbs(source) {
 		uri.Scheme = "file"
 	}
-	p := object{"artifactLocation": object{"uri": uri.String()}}
-	if line > 0 {
-		p["region"] = object{"startLine": line}
-	}
-	return p
+	return uri.String()
 }

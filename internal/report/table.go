@@ -8,12 +8,6 @@ import (
 	"github.com/hssgate/hssgate/internal/image"
 )
 
-// Bounds of lists. JSON and YAML have everything.
-const (
-	maxListedImages = 20
-	maxListedRows   = 20 // vulnerabilities of one image
-)
-
 // table is the data of the template of tables.
 type table struct {
 	*Report
@@ -27,9 +21,7 @@ type table struct {
 	Host string
 	// Hidden is the number of results that only a wide table has.
 	Hidden int
-	// Listed are the worst images, and ListedImages the number of those whose
-	// vulnerabilities are known one by one.
-	Listed       part[listed]
+	// ListedImages is the number of images whose vulnerabilities are known one by one.
 	ListedImages int
 }
 
@@ -48,7 +40,7 @@ func (r *Report) table(wide bool) (string, error) {
 		}
 	}
 	if len(t.Explained) == 0 {
-		t.Hidden, t.Listed = len(r.Results)-len(rows), r.listedImages(maxListedRows)
+		t.Hidden = len(r.Results) - len(rows)
 		if !wide {
 			t.Host = commonHost(rows)
 		}
