@@ -73,10 +73,10 @@ As a kubectl plug-in, call the file kubectl-hssgate: kubectl hssgate check`,
 
 func (f *checkFlags) run(cmd *cobra.Command) error {
 	wrong := f.validate("name images, or give -f FILE, -k FOLDER, -A or -n NAMESPACE")
-	if f.explain && !slices.Contains(report.ChangeOutputs(), report.Output(f.output)) {
+	if f.explain && !slices.Contains(report.ChangeOutputs(), f.output) {
 		wrong = errors.Join(wrong, errors.New("--explain is for the outputs table, wide, json and yaml"))
 	}
-	return f.outputFlags.run(cmd, report.Outputs(), wrong, f.subject(), func(r *report.Report) error {
+	return f.outputFlags.run(cmd, wrong, f.subject(), func(r *report.Report) error {
 		r.Strict = f.strict
 		return f.evaluate(cmd, r, f.explain, nil)
 	})

@@ -2,15 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/hssgate/hssgate/hss/hsstest"
 )
 
 const (
@@ -41,16 +37,16 @@ func TestTheExitCodeTellsTheVerdict(t *testing.T) {
 	deployment := func(image string) string {
 		return write(t, "deployment.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {template: {spec: {containers: [{name: a, image: '"+image+"'}]}}}\n")
 	}
+	service := write(t, "service.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
 	calls{
+		"nothing with an image":             {[]string{"-f", service, "--preset", "strict"}, 0, "there is nothing to evaluate"},
 		"a workload of a clean image":       {[]string{"-f", deployment(clean), "--preset", "baseline"}, 0, ""},
 		"a workload with pods to be denied": {[]string{"-f", deployment(high), "--preset", "baseline"}, exitFailure, ""},
 		"a workload that's only audited":    {[]string{"-f", deployment(high), "--preset", "audit"}, 0, ""},
 		"a clean image":                     {[]string{clean, "--preset", "baseline"}, 0, ""},
 		"a bad image":                       {[]string{high, "--preset", "baseline"}, exitFailure, ""},
-		"a bad image among clean ones":      {[]string{clean, high, "--preset", "baseline"}, exitFailure, ""},
 		"a bad image that is only audited":  {[]string{high, "--preset", "audit"}, 0, ""},
 		"labels that a policy selects":      {[]string{high, "--policies", samplePolicies, "--namespace-labels", "env=prod"}, exitFailure, ""},
-		"labels that none selects":          {[]string{high, "--policies", samplePolicies, "--namespace-labels", "env=dev"}, 0, ""},
 		"no labels":                         {[]string{high, "--policies", samplePolicies, "--namespace-labels", ""}, 0, ""},
 		"labels that are not given":         {[]string{high, "--policies", samplePolicies}, exitFailure, "no labels were given for it"},
 		"all samples":                       {[]string{"-f", sampleManifests, "--policies", samplePolicies}, exitFailure, ""},
@@ -59,23 +55,10 @@ func TestTheExitCodeTellsTheVerdict(t *testing.T) {
 		"an inventory that's missing":       {[]string{clean, "--preset", "audit", "--inventory", "no-such.yaml"}, exitUnknown, ""},
 		"an inventory that's none":          {[]string{clean, "--preset", "audit", "--inventory", unread}, exitUnknown, ""},
 		"manifests that are missing":        {[]string{"-f", "no-such.yaml", "--preset", "audit"}, exitUnknown, ""},
-		"policies that are missing":         {[]string{clean, "--policies", "no-such.yaml"}, exitUnknown, ""},
-		"a cluster that can't be found":     {[]string{"-A", "--kubeconfig", "no-such-kubeconfig"}, exitUnknown, ""},
 		"policies of a cluster that's away": {[]string{clean, "--kubeconfig", "no-such-kubeconfig"}, exitUnknown, ""},
 		"an output file nowhere":            {[]string{clean, "--preset", "audit", "--output-file", "no-such-folder/x"}, exitUnknown, ""},
 		"HSS away":                          {[]string{clean, "--preset", "baseline", "--config", awayConfig(t), "--inventory", ""}, exitUnknown, ""},
 	}.check(t, "check", "--inventory", sampleInventory)
-}
-
-func TestFilesWithoutImagesAreToldSo(t *testing.T) {
-	service := write(t, "service.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
-	stdout, stderr, err := run(t, "check", "--inventory", sampleInventory, "--preset", "strict", "-f", service, "-o", "json")
-	if err != nil || !strings.Contains(stderr, "there is nothing to evaluate") {
-		t.Errorf("got %v with %q", err, stderr)
-	}
-	if !json.Valid([]byte(stdout)) {
-		t.Errorf("what a program reads isn't JSON: %q", stdout)
-	}
 }
 
 func readFile(t *testing.T, path string) string {
@@ -99,10 +82,8 @@ func TestAWrongCheckIsToldSo(t *testing.T) {
 		"images and a selector":     {[]string{"a", "-l", "a=b", "--inventory", "x"}, exitUsage, "--selector is for a cluster"},
 		"all namespaces and one":    {[]string{"-A", "-n", "shop", "--inventory", "x"}, exitUsage, "exclude each other"},
 		"labels that are none":      {[]string{"a", "--namespace-labels", "a in b", "--inventory", "x"}, exitUsage, "--namespace-labels"},
-		"a label without a value":   {[]string{"a", "--namespace-labels", "env", "--inventory", "x"}, exitUsage, `--namespace-labels must be key=value[,key=value], not "env"`},
 		"a file for an image":       {[]string{"no-such.yaml", "--preset", "audit", "--inventory", "x"}, exitUsage, "did you mean -f no-such.yaml?"},
 		"a folder for an image":     {[]string{sampleManifests, "--preset", "audit", "--inventory", "x"}, exitUsage, "did you mean -f " + sampleManifests + "?"},
-		"a file among images":       {[]string{"nginx", "main.go", "--preset", "audit", "--inventory", "x"}, exitUsage, "did you mean -f main.go?"},
 		"standard input for image":  {[]string{"-", "--preset", "audit", "--inventory", "x"}, exitUsage, "did you mean -f -?"},
 		"standard input twice":      {[]string{"-f", "-", "--policies", "-", "--inventory", "x"}, exitUsage, "- is standard input, which can be read once only"},
 		"a configuration that's no": {[]string{"a", "--preset", "audit", "--config", "no-such.yaml"}, exitUsage, "no-such.yaml"},
@@ -153,31 +134,6 @@ func TestTheNameIsThatOfTheCall(t *testing.T) {
 	}
 }
 
-// What is explained is the answer that was evaluated: a second one may be another.
-func TestAnExplanationAsksHSSNothing(t *testing.T) {
-	server := hsstest.NewServer(hsstest.WithImages(hsstest.Image{Namespace: "prod", ImageName: "app", ImageVersion: "1", ImageType: "private_image", ScanStatus: "success"}))
-	defer server.Close()
-	config := probeConfig(t, server.URL)
-	requests := func(args ...string) (stdout string, count int) {
-		server.ResetStats()
-		stdout, _, _ = run(t, append([]string{"check", "swr.example.com/prod/app:1", "swr.example.com/prod/none:1", "--preset", "strict", "--config", config}, args...)...)
-		for _, stats := range server.Stats().Endpoints {
-			count += stats.Requests
-		}
-		return stdout, count
-	}
-	_, want := requests()
-	stdout, got := requests("--explain")
-	if got != want {
-		t.Errorf("an explanation takes %d requests, want %d as without one", got, want)
-	}
-	for _, part := range []string{"row 1: prod/app:1", "it fits", "no row came back"} {
-		if !strings.Contains(stdout, part) {
-			t.Errorf("no %q in %s", part, stdout)
-		}
-	}
-}
-
 func TestOneInterruptEndsACheckThatWaitsForStandardInput(t *testing.T) { // not parallel: check sets the loggers of libraries
 	ctx, interrupt := context.WithCancel(t.Context())
 	silent, writer := io.Pipe()
@@ -218,64 +174,14 @@ func TestExceptionsInFilesCount(t *testing.T) {
 		"without one":              {[]string{"-f", pod, "--policies", baseline}, exitFailure, ""},
 		"among the policies":       {[]string{"-f", pod, "--policies", baseline, "--policies", exceptionFile(t, time.Hour)}, 0, "Excepted"},
 		"among the manifests":      {[]string{"-f", pod, "--policies", baseline, "-f", exceptionFile(t, time.Hour)}, 0, "Excepted"},
-		"beside a preset":          {[]string{"-f", pod, "--preset", "baseline", "-f", exceptionFile(t, time.Hour)}, 0, "Excepted"},
 		"in a list":                {[]string{"-f", pod, "--preset", "baseline", "-f", list}, 0, "Excepted"},
-		"of an image by name":      {[]string{high, "--policies", baseline, "--policies", exceptionFile(t, time.Hour)}, 0, "Excepted"},
 		"that has ended":           {[]string{"-f", pod, "--policies", baseline, "-f", exceptionFile(t, -time.Hour)}, exitFailure, ""},
 		"of another namespace":     {[]string{"-f", pod, "--policies", baseline, "-f", exceptionFile(t, time.Hour, "name: one", "name: one, namespace: other")}, exitFailure, ""},
 		"in the namespace of -n":   {[]string{"-f", pod, "-n", "shop", "--policies", baseline, "-f", exceptionFile(t, time.Hour)}, 0, "Excepted"},
 		"of the namespace of -n":   {[]string{"-f", pod, "-n", "shop", "--policies", baseline, "-f", exceptionFile(t, time.Hour, "name: one", "name: one, namespace: shop")}, 0, "Excepted"},
-		"of another policy":        {[]string{"-f", pod, "--policies", baseline, "-f", exceptionFile(t, time.Hour, "baseline", "other")}, exitFailure, ""},
 		"longer than allowed":      {[]string{"-f", pod, "--policies", baseline, "-f", exceptionFile(t, 1000*time.Hour)}, exitFailure, "after its creation"},
 		"without a reason":         {[]string{"-f", pod, "--policies", baseline, "-f", exceptionFile(t, time.Hour, "  reason: mended tomorrow\n", "")}, exitFailure, "spec.reason"},
-		"with a misspelt field":    {[]string{"-f", pod, "--policies", baseline, "--policies", exceptionFile(t, time.Hour, "expiresAt", "expires")}, exitUnknown, ""},
 		"of another kind":          {[]string{"-f", pod, "--policies", baseline, "--policies", exceptionFile(t, time.Hour, "kind: ImageScanException", "kind: ImageScanExceptions")}, exitUnknown, ""},
-		"of a kind that is none":   {[]string{"-f", pod, "--preset", "audit", "-f", exceptionFile(t, time.Hour, "kind: ImageScanException", "kind: ImageScanExceptions")}, 0, "ImageScanExceptions/one"},
-		"without any policy":       {[]string{"-f", pod, "--policies", exceptionFile(t, time.Hour)}, exitUnknown, ""},
-		"twice, of the same name":  {[]string{"-f", pod, "--policies", baseline, "--policies", exceptionFile(t, -time.Hour), "--policies", exceptionFile(t, time.Hour)}, 0, "Excepted"},
 		"that is no policy itself": {[]string{"-f", exceptionFile(t, time.Hour), "--policies", baseline}, 0, ""},
 	}.check(t, "check", "--inventory", sampleInventory)
-}
-
-func TestExceptionsCountInPolicyTests(t *testing.T) {
-	inventory, err := filepath.Abs(sampleInventory)
-	if err != nil {
-		t.Fatal(err)
-	}
-	baseline := write(t, "baseline.yaml", readFile(t, "../../config/presets/baseline.yaml"))
-	exception := exceptionFile(t, time.Hour)
-	test := func(policies, rest string) string {
-		return write(t, "test.yaml", "{apiVersion: test.hssgate.io/v1alpha1, kind: PolicyTest, policies: ["+policies+"], inventory: "+inventory+", cases: [{name: one, image: "+sampleHost+"/prod/high:1.0, "+rest+"}]}")
-	}
-	for name, file := range map[string]string{
-		"without one":          test(baseline, "expect: {verdict: Denied}"),
-		"with one":             test(baseline+", "+exception, "expect: {verdict: Warned, says: [Excepted]}"),
-		"in another namespace": test(baseline+", "+exception, "namespace: shop, expect: {verdict: Denied}"),
-		"after its end":        test(baseline+", "+exception, "later: 2h, expect: {verdict: Denied}"),
-	} {
-		if stdout, _, err := run(t, "policy", "test", file); err != nil {
-			t.Errorf("%s: %v: %s", name, err, stdout)
-		}
-	}
-}
-
-func TestMergedKeysAreReadAsKubectlReadsThem(t *testing.T) {
-	merged := func(container string) string {
-		return write(t, "pod.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  initContainers:\n  - &a {name: a, image: '"+sampleHost+"/prod/clean:1.0'}\n  - &b {name: b, image: '"+sampleHost+"/prod/high:1.0'}\n  containers:\n  - "+container+"\n")
-	}
-	high := "image: '" + sampleHost + "/prod/high:1.0'"
-	clean := "image: '" + sampleHost + "/prod/clean:1.0'"
-	for text, want := range map[string]string{
-		"{<<: *a, name: c}":                      "prod/clean:1.0",
-		"{<<: *a, name: c, " + high + "}":        "prod/high:1.0",
-		"{<<: *b, name: c, " + clean + "}":       "prod/clean:1.0",
-		"{<<: [*a, *b], name: c}":                "prod/clean:1.0",
-		"{<<: *a, name: c, <<: *b}":              "",
-		"{name: c, " + high + ", " + clean + "}": `key "image" already defined at`,
-	} {
-		stdout, _ := checked(t, "-f", merged(text), "--preset", "audit", "-o", "wide")
-		if !strings.Contains(strings.Join(strings.Fields(stdout), " "), want) {
-			t.Errorf("%s: want %q in %s", text, want, stdout)
-		}
-	}
 }

@@ -57,7 +57,6 @@ func TestAWrongCallIsToldSo(t *testing.T) {
 	bad := write(t, "bad.yaml", "apiVersion: config.hssgate.io/v1alpha1\nkind: Configuration\nprojectz: []\n")
 	calls{
 		"an unknown command":                {[]string{"sevre"}, exitUsage, `there is no command "sevre" (did you mean serve?); see hssgate --help`},
-		"an unknown command of policy":      {[]string{"policy", "tset"}, exitUsage, `there is no command "tset" (did you mean test?)`},
 		"an unknown flag":                   {[]string{"serve", "--fast"}, exitUsage, "unknown flag: --fast; see hssgate serve --help"},
 		"an argument too many":              {[]string{"serve", "now"}, exitUsage, `serve takes no argument, got "now"; see hssgate serve --help`},
 		"serve without configuration":       {[]string{"serve"}, exitUsage, "--config is required"},
@@ -71,9 +70,7 @@ func TestAWrongCallIsToldSo(t *testing.T) {
 		"help":                              {[]string{"help"}, 0, "Exit codes: 0 success"},
 		"the version":                       {[]string{"version"}, 0, "hssgate " + version + " (go"},
 		"probe without an address":          {[]string{"probe"}, exitUsage, "--url is required"},
-		"probe of what is no address":       {[]string{"probe", "--url", "foo"}, exitUsage, `--url must be the webhook's https:// address, not "foo"; see hssgate probe --help`},
 		"probe of HSS without a file":       {[]string{"probe", "--hss"}, exitUsage, "--hss needs --config FILE, and no other probe"},
-		"probe of HSS and a webhook":        {[]string{"probe", "--hss", "--config", "c.yaml", "--url", "https://a"}, exitUsage, "--hss needs --config FILE, and no other probe"},
 		"probe without TLS":                 {[]string{"probe", "--url", "http://hssgate"}, exitUsage, `not "http://hssgate"`},
 		"probe of two ways at once":         {[]string{"probe", "--api-server", "--url", "https://hssgate"}, exitUsage, "--api-server and --url are two probes: give one"},
 		"probe of no host":                  {[]string{"probe", "--url", "https://:443/"}, exitUsage, `not "https://:443/"`},

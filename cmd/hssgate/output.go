@@ -18,20 +18,17 @@ import (
 
 // outputFlags choose the format of a report, and where it goes.
 type outputFlags struct {
-	output     string
+	outputs    []report.Output // to choose from
+	output     report.Output
 	outputFile string
 }
 
 // addTo adds the flags to a command with these outputs.
 func (f *outputFlags) addTo(cmd *cobra.Command, outputs []report.Output) {
-	names := make([]string, len(outputs))
-	for i, o := range outputs {
-		names[i] = string(o)
-	}
-	flags := cmd.Flags()
-	flags.StringVarP(&f.output, "output", "o", string(report.TableOutput), strings.Join(names, ", "))
-	flags.StringVar(&f.outputFile, "output-file", "", "write the report into this file instead of printing it")
-	complete(cmd, "output", names...)
+	f.outputs = outputs
+	cmd.Flags().StringVarP(&f.output, "output", "o", report.TableOutput, strings.Join(outputs, ", "))
+	cmd.Flags().StringVar(&f.outputFile, "output-file", "", "write the report into this file instead of printing it")
+	complete(cmd, "output", outputs...)
 }
 
 // complete sets the values that shells offer for a flag.
@@ -40,13 +37,12 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// run has a report filled, writes it as one of the outputs, and returns the error that
-// its verdicts are. The call is wrong if it is no output, or for the reason given. A
-// report that is incomplete or can't be written leaves the verdicts unknown.
-func (f *outputFlags) run(cmd *cobra.Command, outputs []report.Output, wrong error, subject string, fill func(*report.Report) error) error {
-	output := report.Output(f.output)
-	if !slices.Contains(outputs, output) {
-		wrong = errors.Join(fmt.Errorf("--output must be one of %s, not %q", outputs, output), wrong)
+// run has a report filled, writes it, and returns the error that its verdicts are. The
+// call is wrong if the output does not exist, or for the reason given. A report that is
+// incomplete or can't be written leaves the verdicts unknown.
+func (f *outputFlags) run(cmd *cobra.Command, wrong error, subject string, fill func(*report.Report) error) error {
+	if !slices.Contains(f.outputs, f.output) {
+		wrong = errors.Join(fmt.Errorf("--output must be one of %s, not %q", f.outputs, f.output), wrong)
 	}
 	if wrong != nil {
 		return usagef(cmd, wrong)
@@ -57,7 +53,7 @@ func (f *outputFlags) run(cmd *cobra.Command, outputs []report.Output, wrong err
 		err = fill(r)
 	}
 	if err == nil {
-		err = f.write(cmd, r, output)
+		err = f.write(cmd, r)
 	}
 	switch {
 	case err == nil:
@@ -103,9 +99,9 @@ func (f *outputFlags) checkFile() error {
 	return nil
 }
 
-func (f *outputFlags) write(cmd *cobra.Command, r *report.Report, output report.Output) error {
+func (f *outputFlags) write(cmd *cobra.Command, r *report.Report) error {
 	var content bytes.Buffer
-	if err := r.Write(&content, output); err != nil {
+	if err := r.Write(&content, f.output); err != nil {
 		return err
 	}
 	if f.outputFile == "" {

@@ -59,7 +59,7 @@ Exit codes: 0 all as expected, 1 some are not, 2 something can't be read, 3 wron
 			if len(files) == 0 {
 				wrong = errors.New("name at least one file of tests")
 			}
-			return f.run(cmd, report.TestOutputs(), wrong, strings.Join(files, ", "), func(r *report.Report) error {
+			return f.run(cmd, wrong, strings.Join(files, ", "), func(r *report.Report) error {
 				r.Tests = &report.Tests{}
 				return check.RunPolicyTests(cmd.Context(), files, r)
 			})
@@ -104,7 +104,7 @@ func (f *simulateFlags) run(cmd *cobra.Command) error {
 	if len(f.newPolicies) == 0 {
 		wrong = errors.Join(errors.New("-f is required: the policies to try"), wrong)
 	}
-	return f.outputFlags.run(cmd, report.ChangeOutputs(), wrong, f.subject(), func(r *report.Report) error {
+	return f.outputFlags.run(cmd, wrong, f.subject(), func(r *report.Report) error {
 		r.Changes = &report.Changes{}
 		return f.evaluate(cmd, r, false, func(o *check.Options) error { return f.change(cmd, o) })
 	})

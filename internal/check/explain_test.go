@@ -133,11 +133,7 @@ func simulated(t *testing.T) check.Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := samples.Files().ReadFile("inventory.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := inventoryfile.Parse(data, time.Now())
+	file, err := inventoryfile.Load("../../config/samples/inventory.yaml", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -148,13 +148,11 @@ func (f *Files) read(ctx context.Context, name string) ([]byte, error) {
 }
 
 func download(ctx context.Context, url string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, urlTimeout)
-	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return nil, err
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := (&http.Client{Timeout: urlTimeout}).Do(request)
 	if err != nil {
 		return nil, err
 	}

@@ -57,6 +57,7 @@ func names(m *check.Manifests) []string {
 func TestManifestsAreRead(t *testing.T) {
 	t.Parallel()
 	const template = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {template: {spec: {containers: [{name: c, image: 'd:1'}]}}}}"
+	const merged = "apiVersion: v1\nkind: Pod\nmetadata: {name: m}\nspec:\n  initContainers: [&a {name: a, image: 'a:1'}, &b {name: b, image: 'b:1'}]\n  containers: "
 	const dashed = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n  annotations:\n    note: |\n      ---\nspec:\n  containers: [{name: a, image: 'b:1'}]\n"
 	tests := map[string]struct {
 		text string
@@ -72,6 +73,9 @@ func TestManifestsAreRead(t *testing.T) {
 		"a kind that names no images":      {"apiVersion: v1\nkind: Service\nmetadata: {name: s}\n", nil},
 		"a kind that only sounds like one": {"apiVersion: example.com/v1\nkind: Deployment\nmetadata: {name: d}\n", nil},
 		"another kind with odd fields":     {"apiVersion: example.com/v1\nkind: Odd\nmetadata: {name: o}\nspec: [1, 2]\n", nil},
+		"a merged key":                     {merged + "[{<<: *a, name: c}]", []string{"/Pod/m a:1 b:1 a:1"}},
+		"one that a later key overrides":   {merged + "[{<<: *a, name: c, image: 'b:1'}]", []string{"/Pod/m a:1 b:1 b:1"}},
+		"the first of several merged keys": {merged + "[{<<: [*b, *a], name: c}]", []string{"/Pod/m a:1 b:1 b:1"}},
 		"dashes in a text":                 {dashed, []string{"/Pod/web b:1"}},
 	}
 	for name, tt := range tests {
@@ -112,7 +116,7 @@ func TestFilesAreFound(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"folder/b.yaml": pod, "folder/a.YML": pod, "folder/c.json": "{}", "folder/d.txt": pod, "folder/sub/e.yaml": pod, "folder/empty.yaml": "\n",
-		"volume/..2026_11_23/pod.yaml": pod, "kustomize/a.yaml": pod,
+		"volume/..2026_11_23/pod.yaml": pod, "kustomize/a.yaml": pod, "dotted/.a.yaml": pod,
 		"kustomize/kustomization.yaml": "resources: [a.yaml]\nimages: [{name: a.io/web, newTag: '2'}]\n",
 	} {
 		writeFile(t, filepath.Join(dir, name), text)
@@ -135,6 +139,7 @@ func TestFilesAreFound(t *testing.T) {
 	}{
 		"a folder":                            {path: "folder", want: "folder/a.YML folder/b.yaml", problem: isObject},
 		"a folder with its subfolders":        {path: "folder", recursive: true, want: "folder/a.YML folder/b.yaml folder/sub/e.yaml", problem: isObject},
+		"a folder of a dotted file":           {path: "dotted/.", want: "dotted/.a.yaml"},
 		"a file of any extension":             {path: "folder/d.txt", want: "folder/d.txt"},
 		"an empty file that is named":         {path: "folder/empty.yaml", problem: "empty.yaml: it is empty"},
 		"a glob":                              {path: "folder/[ab].*", want: "folder/a.YML folder/b.yaml"},
@@ -169,20 +174,6 @@ func TestFilesAreFound(t *testing.T) {
 		failed := fmt.Sprint(err, m.Problems)
 		if diff := cmp.Diff(tt.want, strings.Join(sources, " ")); diff != "" || !strings.Contains(failed, tt.problem) || tt.problem == "" && failed != "<nil> []" {
 			t.Errorf("%s: %s (-want +got):\n%s", name, failed, diff)
-		}
-	}
-}
-
-// No t.Parallel: it changes the folder that the program works in.
-func TestTheFolderThatOneIsInIsReadLikeAnyOther(t *testing.T) {
-	t.Chdir(t.TempDir())
-	for name, image := range map[string]string{"a.yaml": "plain:1", ".a.yaml": "dotted:1"} {
-		writeFile(t, name, strings.ReplaceAll(pod, "a.io/web:1", image))
-	}
-	for _, path := range []string{".", "./"} {
-		m, err := (&check.Files{Paths: []string{path}}).Read(t.Context())
-		if diff := cmp.Diff([]string{"shop/Pod/web dotted:1", "shop/Pod/web plain:1"}, names(m)); diff != "" || err != nil || len(m.Problems) > 0 {
-			t.Errorf("%s: %v %v (-want +got):\n%s", path, err, m.Problems, diff)
 		}
 	}
 }

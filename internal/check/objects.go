@@ -81,15 +81,13 @@ func (m *Manifests) addDocuments(name string, data []byte, generated bool) {
 	}
 }
 
-var errNoObject = errors.New("it is no Kubernetes object: it has no apiVersion or no kind")
-
 // addValue adds an object, or the items of a list. Items without a type, as in typed
 // lists, are of that of the list.
 func (m *Manifests) addValue(value any, at Object) error {
 	fields, _ := value.(map[string]any)
 	o := &unstructured.Unstructured{Object: fields}
 	if o.GetAPIVersion() == "" || o.GetKind() == "" {
-		return errNoObject
+		return errors.New("it is no Kubernetes object: it has no apiVersion or no kind")
 	}
 	ofItems, isList := strings.CutSuffix(o.GetKind(), "List")
 	items, hasItems := fields["items"].([]any)
@@ -153,11 +151,11 @@ func (m *Manifests) addWorkload(o *unstructured.Unstructured, at Object) error {
 		if err := decode(o.Object, kind.Kind, &own); err != nil {
 			return err
 		}
+		if path := own.WithoutContainers(kind.Group, kind.Kind); path != "" {
+			return fmt.Errorf("%s %q has no containers: %s is required", kind.Kind, at.Name, path)
+		}
 		workload, _ := own.Workload(kind.Group, kind.Kind)
 		workloads = []image.Workload{workload}
-	}
-	if path := own.WithoutContainers(kind.Group, kind.Kind); path != "" {
-		return fmt.Errorf("%s %q has no containers: %s is required", kind.Kind, at.Name, path)
 	}
 	var reasons []string
 	for i := range found.Gaps {

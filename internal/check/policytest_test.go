@@ -14,6 +14,10 @@ func testFile(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(sampleFolder(t), "test.yaml")
 	writeFile(t, path, text)
+	const head, tail = "apiVersion: hssgate.io/v1alpha1\nkind: ImageScanException\n", "policies: [production], reason: x, expiresAt: 2026-11-23T13:00:00Z}\n"
+	writeFile(t, filepath.Join(filepath.Dir(path), "exceptions.yaml"),
+		head+"metadata: {name: one, namespace: shop}\nspec: {images: [swr.cn-north-4.myhuaweicloud.com/prod/vulnerable], "+tail+"---\n"+
+			head+"metadata: {name: two}\nspec: {images: [swr.cn-north-4.myhuaweicloud.com/prod/unsafe], "+tail)
 	return path
 }
 
@@ -29,7 +33,7 @@ func runCases(t *testing.T, paths ...string) *report.Report {
 
 const policyTest = `apiVersion: test.hssgate.io/v1alpha1
 kind: PolicyTest
-policies: [policies]
+policies: [policies, exceptions.yaml]
 inventory: inventory.yaml
 config: config.yaml
 now: 2026-11-23T12:00:00Z
@@ -40,6 +44,7 @@ cases:
 func TestPoliciesAreTested(t *testing.T) {
 	t.Parallel()
 	const high, clean = "image: swr.cn-north-4.myhuaweicloud.com/prod/high:1.0", "image: swr.cn-north-4.myhuaweicloud.com/prod/clean:1.0"
+	const vulnerable, unsafe = "image: swr.cn-north-4.myhuaweicloud.com/prod/vulnerable:1.0", "image: swr.cn-north-4.myhuaweicloud.com/prod/unsafe:1.0"
 	tests := map[string]struct {
 		given, expect string
 		want          string
@@ -51,9 +56,13 @@ func TestPoliciesAreTested(t *testing.T) {
 		"another namespace":         {high + ", namespace: quiet", "verdict: Admitted, says: ['Audit: severity High']", ""},
 		"no policy for a namespace": {high, "verdict: Admitted, says: [no policy applies]", ""},
 		"HSS away":                  {clean + ", namespace: shop, hss: Unavailable", "verdict: Unknown", ""},
+		"an exception":              {vulnerable + ", namespace: shop", "verdict: Warned, says: [Excepted]", ""},
+		"after its end":             {vulnerable + ", namespace: shop, later: 2h", "verdict: Denied", ""},
+		"one of the default's":      {unsafe + ", namespace: shop", "verdict: Denied", ""},
 		"six days later":            {clean + ", namespace: shop, later: 144h", "verdict: Admitted", ""},
 		"eight days later":          {clean + ", namespace: shop, later: 192h", "verdict: Denied, says: [scanned 8 days ago]", ""},
 		"a file":                    {"file: manifests/50-init-container.yaml", "verdict: Denied, says: ['init container']", ""},
+		"a namespace of manifests":  {"object: {apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Namespace, metadata: {name: new, labels: {env: prod}}}, {apiVersion: v1, kind: Pod, metadata: {namespace: new}, spec: {containers: [{name: a, " + high + "}]}}]}", "verdict: Denied", ""},
 		"an object":                 {"object: {apiVersion: v1, kind: Pod, metadata: {namespace: shop}, spec: {containers: [{name: a, " + high + "}]}}", "verdict: Denied", ""},
 	}
 	for name, tt := range tests {
@@ -77,15 +86,15 @@ func TestAWrongTestIsRefused(t *testing.T) {
 		"an unknown field":      {policyTest + strings.Replace(one, "image:", "imgae:", 1), `unknown field "cases[0].imgae"`},
 		"a second document":     {policyTest + one + "---\n" + policyTest + one, "the file must hold one document only: put a second PolicyTest into a file of its own"},
 		"no cases":              {policyTest, "it has no cases"},
-		"no policies":           {strings.Replace(policyTest, "policies: [policies]\n", "", 1) + one, "either policies or preset"},
+		"no policies":           {strings.Replace(policyTest, "policies: [policies, exceptions.yaml]\n", "", 1) + one, "either policies or preset"},
 		"nothing to evaluate":   {policyTest + strings.Replace(one, "image: a, ", "", 1), "one of image, object and file"},
 		"an unknown verdict":    {policyTest + strings.Replace(one, "Denied", "Refused", 1), `not "Refused"`},
-		"missing policies":      {strings.Replace(policyTest, "[policies]", "[nowhere]", 1) + one, "nowhere"},
+		"missing policies":      {strings.Replace(policyTest, "[policies,", "[nowhere,", 1) + one, "nowhere"},
 		"a missing inventory":   {strings.Replace(policyTest, "inventory.yaml", "nowhere.yaml", 1) + one, "nowhere.yaml"},
 		"a file without images": {policyTest + strings.Replace(one, "image: a", "file: manifests/00-namespaces.yaml", 1), "no object in it that names images"},
 		"a misspelt namespace":  {policyTest + strings.Replace(one, "image: a", "image: a, namespace: shopp", 1), `case "one": namespace "shopp" is not among namespaces (default, quiet, shop): list it there`},
 		"an object's namespace": {policyTest + strings.Replace(one, "image: a", "namespace: shop, object: {apiVersion: v1, kind: Pod, metadata: {namespace: elsewhere}, spec: {containers: [{image: a}]}}", 1), `namespace "elsewhere" is not among namespaces (default, quiet, shop): list it there, one without labels as elsewhere: {}`},
-		"one policy, no list":   {strings.Replace(policyTest, "[policies]", "policies", 1) + one, "policies must be a list"},
+		"one policy, no list":   {strings.Replace(policyTest, "[policies, exceptions.yaml]", "policies", 1) + one, "policies must be a list"},
 		"a number for a name":   {policyTest + strings.Replace(one, "name: one", "name: 7", 1), "cases[0].name must be a string (in quotes, if it reads as something else)"},
 		"now without a day":     {strings.Replace(policyTest, "2026-11-23T12:00:00Z", "yesterday", 1) + one, `now must be a time such as 2026-11-23T12:00:00Z`},
 		"an inventory of faults": {
@@ -96,18 +105,6 @@ func TestAWrongTestIsRefused(t *testing.T) {
 		if got := runCases(t, testFile(t, tt.text)); len(got.Problems) != 1 || !strings.Contains(got.Problems[0].Message, tt.want) {
 			t.Errorf("%s: got %v, want a problem with %q", name, got.Problems, tt.want)
 		}
-	}
-}
-
-// TestNamespacesOfManifestsCountInATest: check reads their labels, too.
-func TestNamespacesOfManifestsCountInATest(t *testing.T) {
-	t.Parallel()
-	const manifests = "apiVersion: v1\nkind: Namespace\nmetadata: {name: new, labels: {env: prod}}\n---\n" +
-		"apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: new}\nspec: {containers: [{name: a, image: swr.cn-north-4.myhuaweicloud.com/prod/high:1.0}]}\n"
-	path := testFile(t, policyTest+"- {name: one, file: new.yaml, expect: {verdict: Denied}}\n")
-	writeFile(t, filepath.Join(filepath.Dir(path), "new.yaml"), manifests)
-	if got := runCases(t, path); len(got.Problems) > 0 || *got.Tests != (report.Tests{Cases: 1}) {
-		t.Errorf("got %+v", got)
 	}
 }
 

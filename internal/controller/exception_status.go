@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -42,7 +41,7 @@ func (s *Status) setException(e *v1alpha1.ImageScanException, policies map[strin
 	e.Status.ActiveUntil = &metav1.Time{Time: until}
 	end := until.UTC().Format(time.RFC3339)
 	if !until.Equal(e.Spec.ExpiresAt.Time) {
-		end += fmt.Sprintf(", %s after its creation, the longest that the configuration allows", s.Rules.maxLifetime)
+		end += ", the latest time that the configuration allows (maxExceptionLifetime)"
 	}
 	if !compiled.Active(now) {
 		inactive("Expired", "it ended at "+end)

@@ -150,8 +150,8 @@ func TestTheStatusOfAnException(t *testing.T) {
 		"a short one before its end":   {exception("prod", "a", 40*time.Minute), 30 * time.Minute, "Active", true, "it ends at 2026-11-23T12:40:00Z"},
 		"a short one at its beginning": {exception("prod", "a", 40*time.Minute), 0, "Active", false, "it ends at 2026-11-23T12:40:00Z"},
 		"one that has ended":           {exception("prod", "a", time.Hour), time.Hour, "Expired", false, "it ended at 2026-11-23T13:00:00Z"},
-		"one that is too long":         {exception("prod", "a", 2*longest), time.Hour, "Active", false, "it ends at 2026-12-23T12:00:00Z, 720h0m0s after its creation, the longest that the configuration allows"},
-		"a too long one that is over":  {exception("prod", "a", 2*longest), longest, "Expired", false, "it ended at 2026-12-23T12:00:00Z, 720h0m0s after its creation"},
+		"one that is too long":         {exception("prod", "a", 2*longest), time.Hour, "Active", false, "it ends at 2026-12-23T12:00:00Z, the latest time that the configuration allows (maxExceptionLifetime)"},
+		"a too long one that is over":  {exception("prod", "a", 2*longest), longest, "Expired", false, "it ended at 2026-12-23T12:00:00Z, the latest time"},
 		"one that is invalid":          {exception("prod", "a", time.Hour, wrong), time.Hour, "Invalid", false, "it allows nothing: "},
 	} {
 		e := statusAt(t, newClient(t, nil, tt.exception), events.NewFakeRecorder(1), tt.after)

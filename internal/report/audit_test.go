@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/image"
@@ -15,20 +14,13 @@ import (
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-func compiled(name string, enforcement v1alpha1.Enforcement) *policy.Policy {
-	p := &v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	p.Spec.Enforcement = enforcement
-	c, _ := policy.Compile(p) // that it requires nothing does not matter
-	return c
-}
-
 // audited is the report of an audit of pods that stand in every way.
 func audited() *report.Report {
 	r := &report.Report{
 		Subject: "running pods of all namespaces", Time: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), Version: "v1.0.0",
-		Policies: []string{"production", "<b>everywhere|"}, Audit: report.NewAudit([]*policy.Policy{
-			compiled("production", v1alpha1.EnforcementDeny), compiled("<b>everywhere|", v1alpha1.EnforcementAudit),
-		}),
+		Policies: []string{"production", "<b>everywhere|"}, Audit: &report.Audit{Policies: []report.PolicyCounts{
+			{Policy: "production", Enforcement: v1alpha1.EnforcementDeny}, {Policy: "<b>everywhere|", Enforcement: v1alpha1.EnforcementAudit},
+		}},
 	}
 	shown := report.Image{Place: image.PlaceContainer, Name: "app", Reference: host + "/prod/app:1", State: report.Found, Known: "severity High", Severity: v1alpha1.SeverityHigh}
 	violation := func(of string, effect v1alpha1.Enforcement, checks ...policy.Check) report.Violation {
@@ -76,7 +68,7 @@ func TestAnAuditCountsPodsByPolicy(t *testing.T) {
 
 func TestAnAuditWithoutAnythingToShowHasNoEmptyTable(t *testing.T) {
 	t.Parallel()
-	r := &report.Report{Policies: []string{"p"}, Audit: report.NewAudit([]*policy.Policy{compiled("p", "")})}
+	r := &report.Report{Policies: []string{"p"}, Audit: &report.Audit{Policies: []report.PolicyCounts{{Policy: "p", Enforcement: v1alpha1.EnforcementDeny}}}}
 	r.Add(report.Result{Kind: "Pod", Name: "good", Verdict: report.Admitted, Policies: []string{"p"}})
 	r.Finish()
 	text := writtenAs(t, r, report.TableOutput)

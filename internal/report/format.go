@@ -17,7 +17,7 @@ import (
 )
 
 // Output is the format of a report.
-type Output string
+type Output = string
 
 // The outputs.
 const (

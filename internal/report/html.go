@@ -17,7 +17,7 @@ type page struct {
 
 	Verdicts   []bar
 	Severities []bar
-	Worst      []worstImage
+	Worst      []*Image
 	Namespaces []*namespaceViolations
 	Rows       []*Result
 }
@@ -27,13 +27,6 @@ type bar struct {
 	Class string // of its colour
 	Label string
 	Count int
-}
-
-// worstImage is an image with the number of objects that use it.
-type worstImage struct {
-	*Image
-
-	Uses int
 }
 
 // namespaceViolations are those of the objects of a namespace.
@@ -62,7 +55,7 @@ func (r *Report) html() (string, error) {
 	results, images := slices.Concat(bad, good), r.images()
 	var b strings.Builder
 	err = t.Execute(&b, &page{
-		Report: r, Verdicts: r.verdictBars(), Severities: severityBars(images), Worst: r.worstImages(images),
+		Report: r, Verdicts: r.verdictBars(), Severities: severityBars(images), Worst: slices.DeleteFunc(slices.Clone(images), (*Image).harmless),
 		Namespaces: byNamespace(results), Rows: results,
 	})
 	return Printable(b.String()), err
@@ -93,26 +86,10 @@ func severityBars(images []*Image) []bar {
 	return slices.DeleteFunc(bars, func(b bar) bool { return b.Count == 0 })
 }
 
-// worstImages returns those of the images, the worst first, in which HSS found the most.
-func (r *Report) worstImages(images []*Image) []worstImage {
-	uses := map[string]int{}
-	for i := range r.Results {
-		references := map[string]bool{}
-		for j := range r.Results[i].Images {
-			references[r.Results[i].Images[j].Reference] = true
-		}
-		for reference := range references {
-			uses[reference] += len(r.Results[i].names())
-		}
-	}
-	var worst []worstImage
-	for _, one := range images {
-		found := number(one.Vulnerabilities) + number(one.MaliciousFiles) + number(one.UnsafeSettings)
-		if one.State == Found && (severityRank(one.Severity) > severityRank(v1alpha1.SeverityLow) || found > 0) {
-			worst = append(worst, worstImage{Image: one, Uses: uses[one.Reference]})
-		}
-	}
-	return worst
+// harmless reports whether HSS found nothing in the image, as far as it is known.
+func (i *Image) harmless() bool {
+	found := number(i.Vulnerabilities) + number(i.MaliciousFiles) + number(i.UnsafeSettings)
+	return i.State != Found || found == 0 && severityRank(i.Severity) <= severityRank(v1alpha1.SeverityLow)
 }
 
 // hostAndPath returns the host of a reference with its slash, which the page keeps

@@ -46,6 +46,8 @@ type Image struct {
 	Vulnerabilities *int              `json:"vulnerabilities,omitempty"`
 	MaliciousFiles  *int              `json:"maliciousFiles,omitempty"`
 	UnsafeSettings  *int              `json:"unsafeSettings,omitempty"`
+	// Uses is the number of uses of the image in all objects, set for one of them.
+	Uses int `json:"-"`
 	// Listed holds the single vulnerabilities, if they were looked up. The report
 	// lists them once for all uses of the image.
 	Listed *ListedImage `json:"-"`

@@ -41,7 +41,7 @@ func TestNoTextStepsOutOfItsPlace(t *testing.T) {
 	t.Parallel()
 	written := map[string]string{}
 	for _, output := range report.Outputs() {
-		written[string(output)] = writtenAs(t, injected(false), output)
+		written[output] = writtenAs(t, injected(false), output)
 	}
 	written["explained table"] = writtenAs(t, injected(true), report.TableOutput)
 	tests, changes := injected(false), injected(false)
@@ -51,7 +51,7 @@ func TestNoTextStepsOutOfItsPlace(t *testing.T) {
 		changes.Results[i].Before, changes.Results[i].Was = report.Admitted, []string{evil}
 	}
 	for _, output := range report.ChangeOutputs() {
-		written["tests "+string(output)], written["changes "+string(output)] = writtenAs(t, tests, output), writtenAs(t, changes, output)
+		written["tests "+output], written["changes "+output] = writtenAs(t, tests, output), writtenAs(t, changes, output)
 	}
 	written["tests junit"] = writtenAs(t, tests, report.JUnit)
 	for name, text := range written {

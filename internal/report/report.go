@@ -96,15 +96,19 @@ func (r *Report) Finish() {
 
 // images returns the different images, the worst first.
 func (r *Report) images() []*Image {
-	byReference := map[string]*Image{}
+	byReference, uses := map[string]*Image{}, map[string]int{}
 	for i := range r.Results {
 		for j := range r.Results[i].Images {
 			one := &r.Results[i].Images[j]
+			uses[one.Reference] += 1 + len(r.Results[i].Alike)
 			known := byReference[one.Reference]
 			if known == nil || known.State == NotLookedUp || known.Listed == nil && one.Listed != nil {
 				byReference[one.Reference] = one
 			}
 		}
+	}
+	for reference, one := range byReference {
+		one.Uses = uses[reference]
 	}
 	return slices.SortedFunc(maps.Values(byReference), compareImages)
 }

@@ -21,6 +21,8 @@ type table struct {
 	Host string
 	// Hidden is the number of results that only a wide table has.
 	Hidden int
+
+	digest *regexp.Regexp
 	// ListedImages is the number of images whose vulnerabilities are known one by one.
 	ListedImages int
 }
@@ -28,7 +30,7 @@ type table struct {
 // table returns the report for a terminal. Long lines are left to the terminal to
 // wrap.
 func (r *Report) table(wide bool) (string, error) {
-	t := &table{Report: r, Wide: wide}
+	t := &table{Report: r, Wide: wide, digest: regexp.MustCompile(`(sha256:[0-9a-f]{7})[0-9a-f]{57}`)}
 	var rows []*Result
 	for i := range r.Results {
 		one := &r.Results[i]
@@ -97,8 +99,8 @@ func (t *table) lines(r *Result) [][3]string {
 		lines[i][0] = verdict
 	}
 	for i, detail := range details {
-		if !t.Wide {
-			detail = shortDigests(detail)
+		if !t.Wide { // the part of a digest that people compare
+			detail = t.digest.ReplaceAllString(detail, "$1…")
 		}
 		lines[i][2] = detail
 	}
@@ -120,12 +122,4 @@ func commonHost(rows []*Result) string {
 		}
 	}
 	return best
-}
-
-// shortDigests shortens digests to the part that people compare.
-func shortDigests(text string) string {
-	if !strings.Contains(text, "sha256:") {
-		return text
-	}
-	return regexp.MustCompile(`(sha256:[0-9a-f]{7})[0-9a-f]{57}`).ReplaceAllString(text, "$1…")
 }
