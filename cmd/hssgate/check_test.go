@@ -119,9 +119,6 @@ func TestManifestsAndPoliciesMayComeOnStandardInput(t *testing.T) {
 	if err == nil || err.Error() != "1 of 1 would be denied" || !strings.Contains(stdout, "Pod/web") {
 		t.Errorf("a manifest: got %v and %s", err, stdout)
 	}
-	if _, _, err := runReading(t.Context(), policy, "policy", "simulate", "-f", "-", "--manifests", "-", "--preset", "audit", "--inventory", sampleInventory); err == nil || exitCode(err) != exitUsage {
-		t.Errorf("standard input twice: got %v", err)
-	}
 }
 
 func TestTheNameIsThatOfTheCall(t *testing.T) {

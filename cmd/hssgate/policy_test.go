@@ -72,6 +72,7 @@ func TestASimulationHasExitCodes(t *testing.T) {
 		"a policy unread":      {append([]string{"-f", unread}, samples...), exitUnknown, ""},
 		"a manifest unread":    {append([]string{"-f", milder, "--manifests", unread}, samples...), exitUnknown, "0 newly denied"},
 		"no policy":            {samples, exitUsage, ""},
+		"standard input twice": {[]string{"-f", "-", "--manifests", "-", "--preset", "audit", "--inventory", sampleInventory}, exitUsage, "which can be read once only"},
 		"nothing to evaluate":  {[]string{"-f", stricter, "--inventory", sampleInventory}, exitUsage, ""},
 		"an unknown output":    {append([]string{"-f", stricter, "-o", "html"}, samples...), exitUsage, ""},
 		"an argument too many": {append([]string{"-f", stricter, "x"}, samples...), exitUsage, ""},

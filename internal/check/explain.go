@@ -47,13 +47,14 @@ func (x *explanation) add(lines []string) {
 // explain explains the decision about an object with these images.
 func (c *Checker) explain(ctx context.Context, r *gate.Request, d *gate.Decision, images []report.Image) []string {
 	x := &explanation{Checker: c, Decision: d, workload: r.Workload}
-	if c.gate.Exempts(r.Namespace) {
+	set, err := c.namespaceLabels(ctx, r.Namespace)
+	switch {
+	case c.gate.Exempts(r.Namespace):
 		x.addf(0, "namespace %q is exempt by the configuration: nothing in it is evaluated", r.Namespace)
 		return x.lines
-	}
-	if set, err := c.namespaceLabels(ctx, r.Namespace); err != nil {
+	case err != nil:
 		x.addf(0, "namespace %q: its labels are not known, so every policy applies that may select it: %s", r.Namespace, err)
-	} else {
+	default:
 		x.labels = labels.Merge(set, nil)
 		x.addf(0, "namespace %q has %s", r.Namespace, labelsText(set))
 	}
@@ -65,7 +66,16 @@ func (c *Checker) explain(ctx context.Context, r *gate.Request, d *gate.Decision
 	}
 	for i, use := range r.Workload.Uses {
 		x.addf(0, "%s: %s", use, use.Image)
-		x.image(use, &images[i], d.Facts[i])
+		ref, err := image.Parse(use.Image)
+		if err != nil {
+			x.addf(1, "reference: %s; no node could pull it", err)
+		} else {
+			x.addf(1, "reference: %s", ref)
+			x.image(ref, &images[i], d.Facts[i])
+		}
+		for _, p := range c.Policies() {
+			x.policy(p, use, ref, d.Facts[i])
+		}
 	}
 	return x.lines
 }
@@ -77,63 +87,44 @@ func labelsText(set labels.Set) string {
 	return "the labels " + set.String()
 }
 
-// image explains one image. Facts are nil if no policy needed them.
-func (x *explanation) image(use image.Use, known *report.Image, facts *policy.Facts) {
-	ref, err := image.Parse(use.Image)
-	repository := "" // a reference that can't be read may be of any image
-	if err == nil {
-		repository = ref.Repository()
-	}
-	switch {
-	case err != nil:
-		x.addf(1, "reference: %s; no node could pull it", err)
-	case facts == nil:
-		x.addf(1, "reference: %s", ref)
+// image explains what HSS knows of an image. Facts are nil if no policy needed them.
+func (x *explanation) image(ref image.Reference, known *report.Image, facts *policy.Facts) {
+	if facts == nil {
 		x.addf(1, "HSS: not called, since no policy applies to the image")
-	default:
-		x.addf(1, "reference: %s", ref)
-		x.add(x.Explain.Explain(ref))
-		x.addf(1, "so HSS knows of it: %s", known.Known)
-		if listed := func(r policy.Record) bool { return r.Scan.Found != nil }; known.Listed != nil || slices.ContainsFunc(facts.Records, listed) {
-			x.add(x.Explain.ExplainVulnerabilities(ref, *facts))
-		}
+		return
 	}
-	for _, p := range x.Checker.Policies() {
-		if why := x.excludes(p, repository); why != "" {
-			x.addf(1, "policy %s does not apply: %s", p.Name(), why)
-			continue
-		}
-		x.addf(1, "policy %s applies, with enforcement %s:", p.Name(), x.effect(p))
-		if p.PinRequested() && ref.Digest == "" && facts != nil {
-			x.pin(p, facts)
-		}
-		x.checks(use, p, facts)
+	x.add(x.Explain.Explain(ref))
+	x.addf(1, "so HSS knows of it: %s", known.Known)
+	if listed := func(r policy.Record) bool { return r.Scan.Found != nil }; known.Listed != nil || slices.ContainsFunc(facts.Records, listed) {
+		x.add(x.Explain.ExplainVulnerabilities(ref, *facts))
 	}
 }
 
-// excludes returns why a policy does not apply to the images of a repository, which may
-// be unknown (empty); an empty reason: it applies.
-func (x *explanation) excludes(p *policy.Policy, repository string) string {
+// policy explains why a policy does not apply to an image, or what it finds. An invalid
+// reference, which is zero, may be of any image.
+func (x *explanation) policy(p *policy.Policy, use image.Use, ref image.Reference, facts *policy.Facts) {
+	excluded, effect := "", string(p.Enforcement())
 	switch {
 	case x.labels != nil && !p.MatchesNamespace(x.labels):
-		return "its namespaceSelector does not select the namespace"
+		excluded = "its namespaceSelector does not select the namespace"
 	case !p.MatchesPod(x.workload.Labels):
-		return "its objectSelector does not select the pod, which has " + labelsText(x.workload.Labels)
+		excluded = "its objectSelector does not select the pod, which has " + labelsText(x.workload.Labels)
 	case x.workload.Template && p.Templates() == v1alpha1.TemplateIgnore:
-		return "its spec.templates is Ignore"
-	case repository != "" && !p.MatchesImage(repository):
-		return "its images and excludeImages leave " + repository + " out"
-	default:
-		return ""
+		excluded = "its spec.templates is Ignore"
+	case ref != (image.Reference{}) && !p.MatchesImage(ref.Repository()):
+		excluded = "its images and excludeImages leave " + ref.Repository() + " out"
+	case x.workload.Template && p.Templates() == v1alpha1.TemplateWarn && p.Enforcement() == v1alpha1.EnforcementDeny:
+		effect = "Warn, by its spec.templates, and Deny for the pods"
 	}
-}
-
-// effect describes the enforcement of a policy on the object.
-func (x *explanation) effect(p *policy.Policy) string {
-	if x.workload.Template && p.Templates() == v1alpha1.TemplateWarn && p.Enforcement() == v1alpha1.EnforcementDeny {
-		return "Warn, by its spec.templates, and Deny for the pods"
+	if excluded != "" {
+		x.addf(1, "policy %s does not apply: %s", p.Name(), excluded)
+		return
 	}
-	return string(p.Enforcement())
+	x.addf(1, "policy %s applies, with enforcement %s:", p.Name(), effect)
+	if p.PinRequested() && ref.Digest == "" && facts != nil {
+		x.pin(p, facts)
+	}
+	x.checks(use, p, facts)
 }
 
 func (x *explanation) pin(p *policy.Policy, facts *policy.Facts) {

@@ -57,6 +57,7 @@ func names(m *check.Manifests) []string {
 func TestManifestsAreRead(t *testing.T) {
 	t.Parallel()
 	const template = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {template: {spec: {containers: [{name: c, image: 'd:1'}]}}}}"
+	const spec = ", spec: {template: {spec: {containers: [{name: a, image: 'b:1'}]}}}}"
 	const merged = "apiVersion: v1\nkind: Pod\nmetadata: {name: m}\nspec:\n  initContainers: [&a {name: a, image: 'a:1'}, &b {name: b, image: 'b:1'}]\n  containers: "
 	const dashed = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n  annotations:\n    note: |\n      ---\nspec:\n  containers: [{name: a, image: 'b:1'}]\n"
 	tests := map[string]struct {
@@ -76,7 +77,12 @@ func TestManifestsAreRead(t *testing.T) {
 		"a merged key":                     {merged + "[{<<: *a, name: c}]", []string{"/Pod/m a:1 b:1 a:1"}},
 		"one that a later key overrides":   {merged + "[{<<: *a, name: c, image: 'b:1'}]", []string{"/Pod/m a:1 b:1 b:1"}},
 		"the first of several merged keys": {merged + "[{<<: [*b, *a], name: c}]", []string{"/Pod/m a:1 b:1 b:1"}},
-		"dashes in a text":                 {dashed, []string{"/Pod/web b:1"}},
+		// So that no image passes unseen.
+		"a misspelt kind":           {"{apiVersion: apps/v1, kind: Deploymnet" + spec, []string{"/Deploymnet/ b:1"}},
+		"a kind without its group":  {"{apiVersion: v1, kind: Deployment" + spec, []string{"/Deployment/ b:1"}},
+		"a kind of another version": {"{apiVersion: apps/v2, kind: Deployment" + spec, []string{"/Deployment/ b:1"}},
+		"a kind of another group":   {"{apiVersion: extensions/v1beta1, kind: Deployment" + spec, []string{"/Deployment/ b:1"}},
+		"dashes in a text":          {dashed, []string{"/Pod/web b:1"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -62,24 +62,6 @@ func TestWhatNoAPIServerAcceptsIsAProblem(t *testing.T) {
 	}
 }
 
-// A misspelt kind is read like a custom resource, so that no image passes unseen.
-func TestAnUnknownKindIsReadAsACustomResource(t *testing.T) {
-	t.Parallel()
-	const spec = "spec: {template: {spec: {containers: [{name: a, image: 'b:1'}]}}}"
-	for head, want := range map[string]string{
-		"apiVersion: apps/v1, kind: Deploymnet":            "/Deploymnet/ b:1",
-		"apiVersion: v1, kind: Deployment":                 "/Deployment/ b:1",
-		"apiVersion: apps/v2, kind: Deployment":            "/Deployment/ b:1",
-		"apiVersion: extensions/v1beta1, kind: Deployment": "/Deployment/ b:1",
-		"apiVersion: nowhere/v1, kind: cronJob":            "/cronJob/ b:1",
-	} {
-		m := readText(t, "{"+head+", "+spec+"}")
-		if got := names(m); len(m.Problems) > 0 || len(got) != 1 || got[0] != want {
-			t.Errorf("%s: got %q and %v, want %q", head, got, m.Problems, want)
-		}
-	}
-}
-
 func TestTheParsersErrorsAreAboutTheFile(t *testing.T) {
 	t.Parallel()
 	const before = "# a comment\napiVersion: v1\nkind: ConfigMap\n---\n"

@@ -53,44 +53,6 @@ func TestPresetsAreThoseOfTheChart(t *testing.T) {
 	}
 }
 
-func TestPoliciesAreLoadedOrRefused(t *testing.T) {
-	t.Parallel()
-	const good = "apiVersion: hssgate.io/v1alpha1\nkind: ImageScanPolicy\nmetadata: {name: one}\nspec: {enforcement: Warn}\n"
-	tests := map[string]struct {
-		text, want string
-		names      []string
-	}{
-		"one policy":         {good, "", []string{"one"}},
-		"two of them":        {good + "---\n" + strings.Replace(good, "one", "two", 1), "", []string{"one", "two"}},
-		"a list of them":     {"{apiVersion: v1, kind: List, items: [{apiVersion: hssgate.io/v1alpha1, kind: ImageScanPolicy, metadata: {name: one}, spec: {enforcement: Warn}}]}", "", []string{"one"}},
-		"the same twice":     {good + "---\n" + good, "", []string{"one"}},
-		"none":               {"# nothing\n", "no ImageScanPolicy", nil},
-		"an unknown field":   {good + "stauts: {}\n", `unknown field "stauts"`, nil},
-		"another kind":       {"apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n", `not "v1", "Pod"`, nil},
-		"a policy no name":   {"apiVersion: hssgate.io/v1alpha1\nkind: ImageScanPolicy\n", "p.yaml:1: ImageScanPolicy \"\" is invalid: [metadata.name: Required value", nil},
-		"what isn't YAML":    {good + "---\n{]", "p.yaml:6: read the YAML", nil},
-		"no spec":            {strings.Replace(good, "spec:", "#", 1), `ImageScanPolicy "one" is invalid: spec: Required value`, nil},
-		"an unknown version": {strings.Replace(good, "v1alpha1", "v9", 1), "hssgate.io/v9", nil},
-	}
-	for name, tt := range tests {
-		loaded, err := load(t, tt.text)
-		if tt.want != "" {
-			if err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("%s: got %v, want an error with %q", name, err, tt.want)
-			}
-			continue
-		}
-		c, invalid := check.NewChecker(check.Options{Resources: loaded})
-		var names []string
-		for _, p := range c.Policies() {
-			names = append(names, p.Name())
-		}
-		if diff := cmp.Diff(tt.names, names); diff != "" || err != nil || invalid != nil {
-			t.Errorf("%s: %v, %v (-want +got):\n%s", name, err, invalid, diff)
-		}
-	}
-}
-
 // The API server takes such entries away before it evaluates.
 func TestWhatIsNullIsNotThere(t *testing.T) {
 	t.Parallel()

@@ -18,10 +18,23 @@ func load(t *testing.T, text string) (check.Resources, error) {
 	return check.LoadPolicies(t.Context(), check.Files{Paths: []string{path}})
 }
 
-func TestAPolicyInAFileMeetsTheSchema(t *testing.T) {
+func TestPoliciesAreLoadedOrRefused(t *testing.T) {
 	t.Parallel()
 	metadata := func(metadata string) string { return strings.Replace(policyHead, "{name: p}", metadata, 1) + "{}" }
+	good := policyHead + "{enforcement: Warn}\n"
 	for text, want := range map[string]string{
+		// Files.
+		good + "---\n" + strings.Replace(good, "{name: p}", "{name: two}", 1): "",
+		good + "---\n" + good: "",
+		"{apiVersion: v1, kind: List, items: [{apiVersion: hssgate.io/v1alpha1, kind: ImageScanPolicy, metadata: {name: p}, spec: {enforcement: Warn}}]}": "",
+		"# nothing\n": "no ImageScanPolicy",
+		"apiVersion: v1\nkind: Pod\nmetadata: {name: p}": `not "v1", "Pod"`,
+		strings.Replace(good, "v1alpha1", "v9", 1):       "hssgate.io/v9",
+		good + "---\n{]": "p.yaml:6: read the YAML",
+		// Fields.
+		good + "stauts: {}":                                        `unknown field "stauts"`,
+		strings.Replace(good, "spec:", "#", 1):                     `ImageScanPolicy "p" is invalid: spec: Required value`,
+		"apiVersion: hssgate.io/v1alpha1\nkind: ImageScanPolicy\n": "p.yaml:1: ImageScanPolicy \"\" is invalid: [metadata.name: Required value",
 		policyHead + "{require: {severityLevel: {max: Low}, scanStatus: {in: [success, failed]}}, when: {notFound: Allow}}": "",
 		policyHead + "{enforcement: null, require: {digest: Required}, match: null, when: null, grace: null}":               "",
 		policyHead + "{enforcement: deny}":                                                          `spec.enforcement: Unsupported value: "deny": supported values: "Deny", "Warn", "Audit"`,
