@@ -23,7 +23,7 @@ const serviceAccount = "system:serviceaccount:" + namespace + ":" + release
 // without hssgate's CustomResourceDefinitions: the chart brings them.
 func TestOnAPIServer(t *testing.T) {
 	t.Parallel()
-	program, built := controlplanetest.StartBuild(t)
+	program, built := controlplanetest.StartBuild(t, false)
 	env := controlplanetest.Start(t, controlplanetest.WithoutCRDs())
 	c := &cluster{Environment: env, program: program, kubeconfig: writeFile(t, "kubeconfig", string(env.KubeConfig))}
 	env.Config.WarningHandler = rest.NoWarnings{}

@@ -4,34 +4,35 @@
 #
 #   hack/licenses.sh PACKAGE...
 set -euo pipefail
-shopt -s nullglob nocaseglob
+shopt -s nullglob nocaseglob nocasematch
 export CGO_ENABLED=0
 
-# texts prints the licences and notices of a module: those in the folders of its packages, up to its root.
-texts() { # NAME ROOT FOLDER...
-  local name=$1 root=$2 folder file
-  for folder in "${@:3}"; do
-    for (( ; ${#folder} > ${#root}; )); do
-      echo "$folder"
-      folder=${folder%/*}
-    done
-    echo "$root"
-  done | sort -u | while read -r folder; do
-    # A pattern without brackets would be no pattern, and fit one case only.
-    for file in "$folder"/{licen[cs]e,unlicens[e],copyin[g],notic[e],patent[s]}{,[-.]*}; do
-      if [[ -f $file && $file != *.go ]]; then
-        printf '\n==== %s%s\n\n' "$name" "${file#"$root"}"
-        cat "$file"
-      fi
-    done
-  done
-}
+# Each module's name, its root, and the folders of its packages, up to the root.
+folders=$(
+  {
+    go list -deps -f $'{{with .Module}}{{.Path}}{{with .Version}}@{{.}}{{end}}\t{{.Dir}}\t{{$.Dir}}{{end}}' "$@"
+    go env GOVERSION GOROOT | paste -s -d '\t' | sed 's/^\(.*\)\t\(.*\)$/Go \1\t\2\t\2/'
+  } | awk -F '\t' 'NF {
+    for (folder = $3; length(folder) > length($2); sub("/[^/]*$", "", folder)) print $1 FS $2 FS folder
+    print $1 FS $2 FS $2
+  }' | LC_ALL=C sort -u
+)
 
-listed=$(go list -deps -f $'{{with .Module}}{{.Path}}{{with .Version}}@{{.}}{{end}}\t{{.Dir}}\t{{$.Dir}}{{end}}' "$@" | sort -u)
-while IFS=$'\t' read -r name root; do
-  mapfile -t folders < <(awk -F '\t' -v name="$name" '$1 == name {print $3}' <<<"$listed")
-  text=$(texts "$name" "$root" "${folders[@]}")
-  grep -qiE '^==== .*/(licen[cs]e|unlicense|copying)' <<<"$text" || { echo "module $name has no licence file" >&2; exit 1; }
-  printf '%s\n' "$text"
-done < <(cut -f 1,2 <<<"$listed" | sort -u)
-texts "Go $(go env GOVERSION)" "$(go env GOROOT)" "$(go env GOROOT)"
+module='' licensed=true
+# begins checks that the module before has a licence.
+begins() { # NAME
+  $licensed || { echo "module $module has no licence file" >&2; exit 1; }
+  module=$1 licensed=false
+}
+while IFS=$'\t' read -r name root folder; do
+  [[ $name == "$module" ]] || begins "$name"
+  # A pattern without brackets would be no pattern, and fit one case only.
+  for file in "$folder"/{licen[cs]e,unlicens[e],copyin[g],notic[e],patent[s]}{,[-.]*}; do
+    if [[ -f $file && $file != *.go ]]; then
+      printf '\n==== %s%s\n\n' "$name" "${file#"$root"}"
+      cat "$file"
+      [[ ${file##*/} == @(notice|patents)* ]] || licensed=true
+    fi
+  done
+done <<<"$folders"
+begins ''

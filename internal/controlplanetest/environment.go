@@ -267,14 +267,18 @@ func FreeAddresses(t testing.TB, n int) []string {
 	return nil
 }
 
-// StartBuild begins to build hssgate with the flags of go build, so that the
-// control plane can start meanwhile. It returns where the program will be, once
-// built gives nil.
-func StartBuild(t testing.TB, flags ...string) (program string, built <-chan error) {
+// StartBuild begins to build hssgate, so that the control plane can start meanwhile: with the race detector, or as it is
+// shipped. It returns where the program will be, once built gives nil.
+func StartBuild(t testing.TB, race bool) (program string, built <-chan error) {
 	t.Helper()
 	program = filepath.Join(t.TempDir(), "hssgate")
-	args := append(append([]string{"build"}, flags...), "-o", program, "github.com/hssgate/hssgate/cmd/hssgate")
-	command := exec.CommandContext(t.Context(), "go", args...)
+	flags, environment := []string{"-trimpath"}, append(os.Environ(), "CGO_ENABLED=0") // those of make build, whose cache it uses
+	if race {
+		flags, environment = []string{"-race"}, nil
+	}
+	args := append([]string{"build", "-ldflags=-s -w", "-o", program}, flags...)
+	command := exec.CommandContext(t.Context(), "go", append(args, "github.com/hssgate/hssgate/cmd/hssgate")...)
+	command.Env = environment
 	done := make(chan error, 1)
 	go func() {
 		out, err := command.CombinedOutput()

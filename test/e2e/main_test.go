@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -27,7 +26,7 @@ func TestHssgate(t *testing.T) {
 	// A race in the program ends it, as it does the tests. The race detector takes memory.
 	info, _ := debug.ReadBuildInfo()
 	race := slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
-	program, plain := startBuild(t, fmt.Sprintf("-race=%t", race)), startBuild(t)
+	program, plain := startBuild(t, race), startBuild(t, false)
 	clients := newClientCA(t)
 	c := newCluster(t, program, controlplanetest.WithFlag("admission-control-config-file", clients.admissionConfiguration(t)))
 	// Others would wait for longer than they expect.
@@ -70,9 +69,9 @@ func TestHssgate(t *testing.T) {
 }
 
 // startBuild begins to build the program, and returns a function that waits for it, and returns its path.
-func startBuild(t *testing.T, flags ...string) func(*testing.T) string {
+func startBuild(t *testing.T, race bool) func(*testing.T) string {
 	t.Helper()
-	path, built := controlplanetest.StartBuild(t, flags...)
+	path, built := controlplanetest.StartBuild(t, race)
 	wait := sync.OnceValue(func() error { return <-built })
 	t.Cleanup(func() { _ = wait() }) // before its folder is removed
 	return func(t *testing.T) string {
