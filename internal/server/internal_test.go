@@ -206,8 +206,7 @@ func TestTheStateOfAReplicaIsMeasured(t *testing.T) {
 		t.Fatal(err)
 	}
 	registry := prometheus.NewPedanticRegistry()
-	registerMetrics(registry, "v1.2.3", newIssuer(t).GetCertificate, func() []*policy.Policy { return []*policy.Policy{compiled} })
-	registry.MustRegister(inventoryMetrics(func() inventory.Stats {
+	registry.MustRegister(state("v1.2.3", newIssuer(t).GetCertificate, func() []*policy.Policy { return []*policy.Policy{compiled} }, func() inventory.Stats {
 		return inventory.Stats{Images: 5, NotFound: 2, Bytes: 1500, ListBytes: 900, Projects: []inventory.ProjectStats{
 			{Name: "bj4", Breaker: gobreaker.StateOpen, UnderWay: 3, Waiting: 4, LastSuccess: time.Unix(100, 5e8), PausedUntil: time.Unix(200, 0), SyncedUntil: time.Unix(300, 0)},
 			{Name: "idle", Breaker: gobreaker.StateClosed},

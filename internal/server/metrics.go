@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/sony/gobreaker/v2"
 	"go.opentelemetry.io/otel/trace"
 
@@ -97,31 +98,6 @@ func outcomeOf(err error) string {
 	return "success"
 }
 
-// registerMetrics registers what shows the state of this replica.
-func registerMetrics(registry prometheus.Registerer, version string, certificate CertificateSource, inForce func() []*policy.Policy) {
-	auto := promauto.With(registry)
-	auto.NewGauge(prometheus.GaugeOpts{
-		Name: "hssgate_build_info", Help: "1; the labels are the versions of hssgate and of Go.",
-		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
-	}).Set(1)
-	auto.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "hssgate_serving_certificate_not_after_timestamp_seconds",
-		Help: "End of the webhook's serving certificate, in seconds since 1970; 0: there is none.",
-	}, func() float64 {
-		c, err := certificate(nil)
-		if err != nil || c == nil || c.Leaf == nil {
-			return 0
-		}
-		return float64(c.Leaf.NotAfter.Unix())
-	})
-	for enforcement := range countByEnforcement(nil) {
-		auto.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "hssgate_policies_in_force", Help: "Policies in force in this replica, by their enforcement.",
-			ConstLabels: prometheus.Labels{"enforcement": string(enforcement)},
-		}, func() float64 { return float64(countByEnforcement(inForce())[enforcement]) })
-	}
-}
-
 func countByEnforcement(policies []*policy.Policy) map[v1alpha1.Enforcement]int {
 	counts := map[v1alpha1.Enforcement]int{v1alpha1.EnforcementDeny: 0, v1alpha1.EnforcementWarn: 0, v1alpha1.EnforcementAudit: 0}
 	for _, p := range policies {
@@ -137,27 +113,19 @@ func newRequestMetrics(registry prometheus.Registerer) func(project string, base
 		Help: "Requests to HSS, each page, each retry and each look-up of the project ID being one, by HTTP status; none: there was no answer.",
 	}, []string{"project", "code"})
 	return func(project string, base http.RoundTripper) http.RoundTripper {
-		return &countingTransport{base, requests.MustCurryWith(prometheus.Labels{"project": project})}
+		return promhttp.RoundTripperFunc(func(r *http.Request) (*http.Response, error) {
+			response, err := base.RoundTrip(r)
+			code := "none"
+			if err == nil {
+				code = "other" // the codes are bounded, whatever answers
+				if http.StatusText(response.StatusCode) != "" {
+					code = strconv.Itoa(response.StatusCode)
+				}
+			}
+			requests.WithLabelValues(project, code).Inc()
+			return response, err
+		})
 	}
-}
-
-type countingTransport struct {
-	http.RoundTripper
-	requests *prometheus.CounterVec
-}
-
-// RoundTrip sends the request. The codes that are counted are bounded, whatever answers.
-func (t *countingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	response, err := t.RoundTripper.RoundTrip(r)
-	code := "none"
-	if err == nil {
-		code = "other"
-		if http.StatusText(response.StatusCode) != "" {
-			code = strconv.Itoa(response.StatusCode)
-		}
-	}
-	t.requests.WithLabelValues(code).Inc()
-	return response, err
 }
 
 // observeScans counts outcomes, and logs those that cost money or did not work.
@@ -182,17 +150,18 @@ func observeScans(registry prometheus.Registerer, log *slog.Logger) func(project
 	}
 }
 
-// inventoryMetrics collects the inventory's figures.
-type inventoryMetrics func() inventory.Stats
+// gauge sends a metric. Each label is followed by its value. NaN is not sent.
+type gauge func(name, help string, value float64, labels ...string)
 
-var _ prometheus.Collector = inventoryMetrics(nil)
+// gauges is a collector that sends metrics when they are read.
+type gauges func(gauge)
 
 // Describe sends nothing: which metrics there are depends on what has happened.
-func (inventoryMetrics) Describe(chan<- *prometheus.Desc) {}
+func (gauges) Describe(chan<- *prometheus.Desc) {}
 
-// Collect sends all metrics that have a value.
-func (m inventoryMetrics) Collect(to chan<- prometheus.Metric) {
-	gauge := func(name, help string, value float64, labels ...string) { // each name with its value
+// Collect sends all metrics.
+func (g gauges) Collect(to chan<- prometheus.Metric) {
+	g(func(name, help string, value float64, labels ...string) {
 		constant := prometheus.Labels{}
 		for label := range slices.Chunk(labels, 2) {
 			constant[label[0]] = label[1]
@@ -200,8 +169,27 @@ func (m inventoryMetrics) Collect(to chan<- prometheus.Metric) {
 		if !math.IsNaN(value) {
 			to <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, nil, constant), prometheus.GaugeValue, value)
 		}
+	})
+}
+
+// state collects the figures of this replica.
+func state(version string, certificate CertificateSource, inForce func() []*policy.Policy, known func() inventory.Stats) gauges {
+	return func(gauge gauge) {
+		gauge("hssgate_build_info", "1; the labels are the versions of hssgate and of Go.", 1, "version", version, "goversion", runtime.Version())
+		notAfter := 0.0
+		if c, err := certificate(nil); err == nil && c != nil && c.Leaf != nil {
+			notAfter = float64(c.Leaf.NotAfter.Unix())
+		}
+		gauge("hssgate_serving_certificate_not_after_timestamp_seconds",
+			"End of the webhook's serving certificate, in seconds since 1970; 0: there is none.", notAfter)
+		for enforcement, n := range countByEnforcement(inForce()) {
+			gauge("hssgate_policies_in_force", "Policies in force in this replica, by their enforcement.", float64(n), "enforcement", string(enforcement))
+		}
+		inventoryState(known(), gauge)
 	}
-	s := m()
+}
+
+func inventoryState(s inventory.Stats, gauge gauge) {
 	for state, n := range map[string]int{"found": s.Images, "notFound": s.NotFound} {
 		gauge("hssgate_images", "Cached images, known to HSS (found) or not (notFound).", float64(n), "state", state)
 	}

@@ -34,16 +34,18 @@ const (
 // ShutdownDelay before it closes. Its manager has a context that does not end with ctx:
 // a review under way would be denied if it saw its context cancelled.
 func (g *Server) serve(ctx context.Context) error {
-	leading, stopLeading := context.WithCancel(ctx)
+	standing, stopStanding := context.WithCancel(ctx)
 	var leader sync.WaitGroup
-	leader.Go(func() { g.stand(leading) })
+	leader.Go(func() { g.stand(standing) })
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	defer context.AfterFunc(ctx, func() { g.drain(stop) })()
 	go g.reportReady(ctx)
 	err := g.manager.Start(serving)
-	stopLeading()
+	stopStanding()
 	leader.Wait()
+	g.leading.Lock()
+	defer g.leading.Unlock()
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
@@ -73,30 +75,22 @@ func (g *Server) leadOnce(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("prepare the election: %w", err)
 	}
-	elected, ended := make(chan context.Context, 1), make(chan struct{})
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Name: electionID, Lock: lock, LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true,
-		Callbacks: leaderelection.LeaderCallbacks{OnStartedLeading: func(ctx context.Context) { elected <- ctx }, OnStoppedLeading: func() {}},
+		Callbacks: leaderelection.LeaderCallbacks{OnStartedLeading: g.lead, OnStoppedLeading: func() {}},
 	})
 	if err != nil {
 		return fmt.Errorf("prepare the election: %w", err)
 	}
-	go func() {
-		defer close(ended)
-		elector.Run(ctx)
-	}()
-	select {
-	case leading := <-elected:
-		g.lead(leading) //nolint:contextcheck // it ends with ctx, or the election
-	case <-ended:
-	}
-	<-ended
+	elector.Run(ctx)
 	return errors.New("the election is lost")
 }
 
-// lead does what the leader does until ctx ends. What an audit remembers ends with it:
-// meanwhile another replica may lead.
+// lead does what the leader does until ctx ends, once the election before is done with. What
+// an audit remembers ends with it: meanwhile another replica may lead.
 func (g *Server) lead(ctx context.Context) {
+	g.leading.Lock()
+	defer g.leading.Unlock()
 	var tasks sync.WaitGroup
 	tasks.Go(func() { _ = g.newStatus().Start(ctx) })
 	if g.Config.Audit.Enabled {

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
@@ -81,6 +83,8 @@ type Server struct {
 	audit audit.Options
 	// stopping is set when Run's context has ended, closed ShutdownDelay later.
 	stopping, closed atomic.Bool
+	// leading is held while this replica does what the leader does.
+	leading sync.Mutex
 }
 
 // Run serves until ctx ends, which is no error.
@@ -128,7 +132,7 @@ func (g *Server) Run(ctx context.Context) error {
 	if err := g.addProbes(ctx); err != nil {
 		return err
 	}
-	registerMetrics(metrics.Registry, g.version(), g.certificates.source, g.rules.Policies)
+	metrics.Registry.MustRegister(state(g.version(), g.certificates.source, g.rules.Policies, known.Stats))
 	return g.serve(ctx)
 }
 
@@ -166,40 +170,25 @@ func (g *Server) newInventory() (*inventory.Inventory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare to ask HSS: %w", err)
 	}
-	metrics.Registry.MustRegister(inventoryMetrics(known.Stats))
 	return known, g.manager.Add(known)
 }
 
-// followCluster keeps policies, exceptions and namespaces up to date.
+// followCluster keeps policies, exceptions and namespaces up to date. They are read from the start, so that the
+// first review need not wait for them, and missing kinds are found at once.
 func (g *Server) followCluster(ctx context.Context) error {
-	if err := g.requireCRDs(); err != nil {
-		return err
-	}
 	reader := g.manager.GetCache()
-	g.rules = controller.NewRules(reader, g.maxLifetime())
-	if err := g.rules.SetupWithManager(g.manager); err != nil {
-		return err
-	}
-	// From the start, so that the first review need not wait for all of them.
-	if _, err := reader.GetInformer(ctx, controller.NewNamespace()); err != nil {
-		return fmt.Errorf("follow namespaces: %w", err)
-	}
-	return nil
-}
-
-// requireCRDs fails at once where a cache would never fill.
-func (g *Server) requireCRDs() error {
-	for _, name := range []string{"ImageScanPolicy", "ImageScanException"} {
-		kind := v1alpha1.GroupVersion.WithKind(name)
-		_, err := g.manager.GetRESTMapper().RESTMapping(kind.GroupKind(), kind.Version)
+	for _, o := range []client.Object{&v1alpha1.ImageScanPolicy{}, &v1alpha1.ImageScanException{}, controller.NewNamespace()} {
+		_, err := reader.GetInformer(ctx, o)
 		if meta.IsNoMatchError(err) {
+			kind, _ := g.manager.GetClient().GroupVersionKindFor(o)
 			return fmt.Errorf("the cluster has no %s: apply charts/hssgate/files/crds first", kind)
 		}
 		if err != nil {
 			return fmt.Errorf("reach the cluster: %w", err)
 		}
 	}
-	return nil
+	g.rules = controller.NewRules(reader, g.Config.MaxExceptionLifetime)
+	return g.rules.SetupWithManager(g.manager)
 }
 
 // newGate returns the gate that decides by what known has of images.
@@ -219,7 +208,7 @@ func (g *Server) addWebhook(ctx context.Context, known *inventory.Inventory, dec
 	})
 	resources := webhook.NewResources(webhook.ResourceOptions{
 		// Where someone else fills in caBundles, there may be another webhook that pins.
-		PinningMissing: w.ConfigurationName != "" && w.MutatingConfigurationName == "", MaxExceptionLifetime: g.maxLifetime(), Clock: clock.RealClock{}, Log: log,
+		PinningMissing: w.ConfigurationName != "" && w.MutatingConfigurationName == "", MaxExceptionLifetime: g.Config.MaxExceptionLifetime, Clock: clock.RealClock{}, Log: log,
 	})
 	mux := http.NewServeMux()
 	mux.Handle(ValidatePath, pods)
@@ -264,7 +253,5 @@ func (g *Server) exemptNamespaces() []string {
 	}
 	return exempt
 }
-
-func (g *Server) maxLifetime() time.Duration { return g.Config.MaxExceptionLifetime }
 
 func (g *Server) version() string { return strings.TrimPrefix(g.UserAgent, "hssgate/") }
