@@ -16,6 +16,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -49,12 +50,13 @@ type Options struct {
 	// Interval is the time from the start of one audit to that of the next, if
 	// nothing changes before.
 	Interval time.Duration
-	Reports  Reports
-	State    func() State
+	// Reports is Auto, OpenReports, PolicyReports or None.
+	Reports string
+	State   func() State
 	// Ready returns why no audit can be made yet, or nil.
 	Ready   func() error
 	Metrics *Metrics
-	Clock   clock.WithTicker
+	Clock   clock.PassiveClock
 	Log     *slog.Logger
 }
 
@@ -106,43 +108,30 @@ const (
 func (a *Auditor) Start(ctx context.Context) error {
 	defer a.Metrics.last.Store(nil)
 	go a.writeEvents(ctx)
-	ticker := a.Clock.NewTicker(statePoll)
-	defer ticker.Stop()
-	for a.Ready() != nil {
-		if !tick(ctx, ticker) {
-			return nil
-		}
+	ready := func(context.Context) (bool, error) { return a.Ready() == nil, nil }
+	if wait.PollUntilContextCancel(ctx, statePoll, true, ready) != nil {
+		return nil
 	}
 	for why := "start"; why != ""; {
 		seen, began := a.State(), a.Clock.Now()
 		err := a.Audit(ctx, why)
-		why = a.await(ctx, ticker, seen, began, err)
+		why = a.await(ctx, seen, began, err)
 	}
 	return nil
 }
 
-// tick waits for the next tick, and reports whether ctx has not ended.
-func tick(ctx context.Context, ticker clock.Ticker) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-ticker.C():
-		return true
-	}
-}
-
 // await waits until the next audit is due, and returns why it is; empty: ctx has
 // ended. err is that of the last audit.
-func (a *Auditor) await(ctx context.Context, ticker clock.Ticker, seen State, began time.Time, err error) string {
+func (a *Auditor) await(ctx context.Context, seen State, began time.Time, err error) (why string) {
 	now := a.Clock.Now()
 	earliest := now.Add(max(minPause, (share-1)*now.Sub(began)))
-	due, why := began.Add(a.Interval), "schedule"
+	due, whyDue := began.Add(a.Interval), "schedule"
 	if retry := now.Add(retryAfter); err != nil && retry.Before(due) {
-		due, why = retry, "retry"
+		due, whyDue = retry, "retry"
 	}
 	patient := began.Add(min(a.Interval/share, maxPause))
 	var changedAt time.Time
-	for tick(ctx, ticker) {
+	_ = wait.PollUntilContextCancel(ctx, statePoll, false, func(context.Context) (bool, error) {
 		now, state := a.Clock.Now(), a.State()
 		if state != seen && changedAt.IsZero() {
 			changedAt = now
@@ -150,13 +139,14 @@ func (a *Auditor) await(ctx context.Context, ticker clock.Ticker, seen State, be
 		switch {
 		case now.Before(earliest):
 		case !now.Before(due):
-			return why
+			why = whyDue
 		case state == seen || now.Sub(changedAt) < debounce:
 		case state.Prompt != seen.Prompt:
-			return "policies"
+			why = "policies"
 		case !now.Before(patient):
-			return "images"
+			why = "images"
 		}
-	}
-	return ""
+		return why != "", nil
+	})
+	return why
 }

@@ -104,7 +104,7 @@ func newCluster(t *testing.T, kinds ...schema.GroupVersionKind) *cluster {
 		}).Build()
 	c.Auditor = audit.New(audit.Options{
 		Decide: c.Decide, Live: c.WithWatch, Client: c.WithWatch, Policies: func() []*policy.Policy { return c.policies }, ExemptNamespaces: []string{"kube-system"}, Interval: 10 * time.Minute,
-		Reports: audit.ReportsAuto, State: func() audit.State { return audit.State{} }, Ready: func() error { return nil }, Metrics: audit.NewMetrics(c.metrics), Clock: c.clock,
+		Reports: "Auto", State: func() audit.State { return audit.State{} }, Ready: func() error { return nil }, Metrics: audit.NewMetrics(c.metrics), Clock: c.clock,
 		Log: slog.New(slog.NewTextHandler(&c.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	return c

@@ -101,21 +101,18 @@ func (f *findings) addPolicy(key groupKey, d *gate.Decision) {
 	default:
 		addPods(status, &v1alpha1.AuditStatus{Evaluated: 1, Excepted: excepted})
 	}
-	if len(violations) > 0 {
-		f.group(key).add(violations, unknown)
+	if len(violations) == 0 {
+		return
 	}
-}
-
-// group returns the group with the key, or one that is not kept if there are too many.
-func (f *findings) group(key groupKey) *group {
-	g, ok := f.groups[key]
-	if !ok {
-		g = &group{groupKey: key}
-		if len(f.groups) < maxGroups {
-			f.groups[key] = g
+	g := f.groups[key]
+	if g == nil {
+		if len(f.groups) >= maxGroups {
+			return
 		}
+		g = &group{groupKey: key}
+		f.groups[key] = g
 	}
-	return g
+	g.add(violations, unknown)
 }
 
 // hasResult reports whether a violation comes from a scan result, or from the lack

@@ -19,23 +19,6 @@ import (
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// Reports says which reports are written, one for each namespace with violations.
-type Reports string
-
-// The kinds of reports.
-const (
-	// ReportsAuto writes OpenReports if the cluster has them, else PolicyReports if
-	// it has those.
-	ReportsAuto Reports = "Auto"
-	// ReportsOpenReports writes openreports.io/v1alpha1 Reports.
-	ReportsOpenReports Reports = "OpenReports"
-	// ReportsPolicyReports writes wgpolicyk8s.io/v1alpha2 PolicyReports, the
-	// predecessors of OpenReports.
-	ReportsPolicyReports Reports = "PolicyReports"
-	// ReportsNone writes none.
-	ReportsNone Reports = "None"
-)
-
 const (
 	// reporter is the source of reports and Events, and the name of every report.
 	reporter = "hssgate"
@@ -47,17 +30,17 @@ const (
 	maxResultMessage = 1000
 )
 
-// reportKind returns the kind of reports to write, of those that the cluster has;
-// empty: none.
+// reportKind returns the kind of reports to write, by audit.reports of the
+// configuration and of those that the cluster has; empty: none.
 func (a *Auditor) reportKind() (schema.GroupVersionKind, error) {
 	for _, one := range []struct { // the preferred one first
-		reports Reports
-		kind    schema.GroupVersionKind
+		name string
+		kind schema.GroupVersionKind
 	}{
-		{ReportsOpenReports, schema.GroupVersionKind{Group: "openreports.io", Version: "v1alpha1", Kind: "Report"}},
-		{ReportsPolicyReports, schema.GroupVersionKind{Group: "wgpolicyk8s.io", Version: "v1alpha2", Kind: "PolicyReport"}},
+		{"OpenReports", schema.GroupVersionKind{Group: "openreports.io", Version: "v1alpha1", Kind: "Report"}},
+		{"PolicyReports", schema.GroupVersionKind{Group: "wgpolicyk8s.io", Version: "v1alpha2", Kind: "PolicyReport"}},
 	} {
-		if a.Reports != ReportsAuto && a.Reports != one.reports {
+		if a.Reports != "Auto" && a.Reports != one.name {
 			continue
 		}
 		_, err := a.Client.RESTMapper().RESTMapping(one.kind.GroupKind(), one.kind.Version)

@@ -17,7 +17,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
-	"github.com/hssgate/hssgate/internal/audit"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -139,16 +138,16 @@ func TestWhichReportsAreWritten(t *testing.T) {
 	t.Parallel()
 	both := []schema.GroupVersionKind{openReport, policyReport}
 	tests := map[string]struct {
-		reports   audit.Reports
+		reports   string
 		installed []schema.GroupVersionKind
 		want      schema.GroupVersionKind
 	}{
-		"Auto prefers OpenReports":           {audit.ReportsAuto, both, openReport},
-		"Auto takes PolicyReports else":      {audit.ReportsAuto, both[1:], policyReport},
-		"Auto writes none if there are none": {audit.ReportsAuto, nil, schema.GroupVersionKind{}},
-		"PolicyReports are an option":        {audit.ReportsPolicyReports, both, policyReport},
-		"OpenReports only":                   {audit.ReportsOpenReports, both[1:], schema.GroupVersionKind{}},
-		"None":                               {audit.ReportsNone, both, schema.GroupVersionKind{}},
+		"Auto prefers OpenReports":           {"Auto", both, openReport},
+		"Auto takes PolicyReports else":      {"Auto", both[1:], policyReport},
+		"Auto writes none if there are none": {"Auto", nil, schema.GroupVersionKind{}},
+		"PolicyReports are an option":        {"PolicyReports", both, policyReport},
+		"OpenReports only":                   {"OpenReports", both[1:], schema.GroupVersionKind{}},
+		"None":                               {"None", both, schema.GroupVersionKind{}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

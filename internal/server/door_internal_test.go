@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -41,6 +43,8 @@ type door struct {
 	pages map[string]string
 	// unreachable, if set, is what every call of HSS fails with.
 	unreachable error
+	// wire, if set, is what goes over the wire to each call of HSS, through a transport of net/http.
+	wire string
 }
 
 // newDoor takes the images of HSS, and lines of the configuration: "dryRun" of the
@@ -77,8 +81,9 @@ func newDoor(t *testing.T, lines map[string]string, images []hsstest.Image, chan
 		f(&o)
 	}
 	o.Clients, err = inventory.NewClients(c, "hssgate/test", func(_ string, base http.RoundTripper) http.RoundTripper {
-		if strings.HasPrefix(lines["endpoint"], "http://127.0.0.1") {
-			return base
+		if transport, ok := base.(*http.Transport); ok && lines["endpoint"] != "" {
+			transport.DialContext, transport.DisableKeepAlives = d.dial, true
+			return transport
 		}
 		return d
 	})
@@ -128,6 +133,18 @@ func (d *door) serve(w http.ResponseWriter, r *http.Request) (aborted bool) {
 	}()
 	d.hss.ServeHTTP(w, r)
 	return false
+}
+
+// dial connects to an HSS that answers with what is to go over the wire.
+func (d *door) dial(context.Context, string, string) (net.Conn, error) {
+	here, there := net.Pipe()
+	go func() {
+		defer there.Close()
+		if _, err := http.ReadRequest(bufio.NewReader(there)); err == nil {
+			_, _ = io.WriteString(there, d.wire)
+		}
+	}()
+	return here, nil
 }
 
 func secretFile(t *testing.T, content string) string {

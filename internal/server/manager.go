@@ -21,9 +21,6 @@ import (
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// eventSource is the reporter of Events.
-const eventSource = "hssgate"
-
 // newManager returns the manager.
 func (g *Server) newManager() (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
@@ -48,7 +45,7 @@ func (g *Server) newManager() (ctrl.Manager, error) {
 // newStatus returns what the leader writes status with.
 func (g *Server) newStatus() *controller.Status {
 	s := &controller.Status{
-		Client: g.manager.GetClient(), Events: g.manager.GetEventRecorder(eventSource), Clock: clock.RealClock{}, Log: g.Log.With("component", "status"),
+		Client: g.manager.GetClient(), Events: g.manager.GetEventRecorder("hssgate"), Clock: clock.RealClock{}, Log: g.Log.With("component", "status"),
 		Rules: g.rules, HSS: g.hss, AuditInterval: g.audit.Interval, ExemptNamespaces: g.exemptNamespaces(),
 	}
 	for i := range g.Config.Registries {
@@ -63,7 +60,7 @@ func (g *Server) newAudit(known *inventory.Inventory) audit.Options {
 	decider.Patient = true
 	return audit.Options{
 		Decide: decider.Decide, Live: g.manager.GetAPIReader(), Client: g.manager.GetClient(), Policies: g.rules.Policies, ExemptNamespaces: g.exemptNamespaces(),
-		Interval: g.Config.Audit.Interval, Reports: audit.Reports(g.Config.Audit.Reports), Ready: g.rules.Ready,
+		Interval: g.Config.Audit.Interval, Reports: g.Config.Audit.Reports, Ready: g.rules.Ready,
 		Metrics: audit.NewMetrics(metrics.Registry), Clock: clock.RealClock{}, Log: g.Log.With("component", "audit"),
 		State: func() audit.State {
 			return audit.State{

@@ -45,7 +45,7 @@ func madeUp(n int, attempt string) []string {
 func TestOneNamespacesLookUpsDenyNoOthersPods(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const good, bad, during = 284, 30, 10 * time.Minute
+		const good, bad, during = 85, 9, 3 * time.Minute
 		g := newBusyDoor(t, 200*time.Millisecond, good)
 		var reviews sync.WaitGroup
 		var denied, admitted atomic.Int64

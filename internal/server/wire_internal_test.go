@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"html"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -120,23 +119,6 @@ func TestAListWithoutEndIsUnavailableWithAReason(t *testing.T) {
 	}
 }
 
-// echo is a server that answers each request with the text that answer makes,
-// as it goes over the wire.
-func echo(t *testing.T, answer string) string {
-	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		connection, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		_, _ = connection.Write([]byte(answer))
-		_ = connection.Close()
-	}))
-	t.Cleanup(server.Close)
-	return server.URL
-}
-
 func TestNoAnswerShowsTheTokenThatAServerEchoes(t *testing.T) {
 	t.Parallel()
 	const token = `MIIEzQYJKoZIhvcNAQcCoIIEvjCCBLoCAQExDTALBglghkgBZQMEAgEwggMbBgkqhkiG9w0BBwGg/+==-x"y\z<&` // as long as an excerpt
@@ -203,19 +185,23 @@ func TestNoAnswerShowsTheTokenThatAServerEchoes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := newDoor(t, map[string]string{"endpoint": echo(t, answer), "credentials": fmt.Sprintf("{source: TokenFile, tokenFile: %q}", secretFile(t, token))}, nil)
-			ref, err := image.Parse("main.example.com/prod/app:1")
-			if err != nil {
-				t.Fatal(err)
-			}
-			review := d.review(t, "20s", "prod", "Pod", "app")
-			explained := d.inventory.Explain(ref)
-			shown := fmt.Sprintf("%s %+v %#v %+v", said(review), review, explained, d.inventory.Facts(t.Context(), ref))
-			for _, secret := range []string{token, token[:20], string(inJSON), url.QueryEscape(token)[:20]} {
-				if strings.Contains(shown, secret) {
-					t.Fatalf("%q is shown by %s", secret, shown)
+			synctest.Test(t, func(t *testing.T) {
+				credentials := fmt.Sprintf("{source: TokenFile, tokenFile: %q}", secretFile(t, token))
+				d := newDoor(t, map[string]string{"endpoint": "http://127.0.0.1", "credentials": credentials}, nil)
+				d.wire = answer
+				ref, err := image.Parse("main.example.com/prod/app:1")
+				if err != nil {
+					t.Fatal(err)
 				}
-			}
+				review := d.review(t, "20s", "prod", "Pod", "app")
+				explained := d.inventory.Explain(ref)
+				shown := fmt.Sprintf("%s %+v %#v %+v", said(review), review, explained, d.inventory.Facts(t.Context(), ref))
+				for _, secret := range []string{token, token[:20], string(inJSON), url.QueryEscape(token)[:20]} {
+					if strings.Contains(shown, secret) {
+						t.Fatalf("%q is shown by %s", secret, shown)
+					}
+				}
+			})
 		})
 	}
 }
