@@ -16,8 +16,6 @@ import (
 	"math/big"
 	"slices"
 	"time"
-
-	"k8s.io/client-go/util/cert"
 )
 
 const (
@@ -25,6 +23,9 @@ const (
 	caLifetime = 10 * 365 * 24 * time.Hour
 	// backdate is for clocks that lag.
 	backdate = 5 * time.Minute
+
+	certificateType = "CERTIFICATE"
+	keyType         = "PRIVATE KEY"
 )
 
 // CA is a self-signed certificate that signs serving certificates. Printing it shows no key, which is behind a pointer.
@@ -89,7 +90,7 @@ func sign(template, parent *x509.Certificate, key *ecdsa.PublicKey, parentKey cr
 
 // PEM returns the certificate, as a caBundle holds it.
 func (c *CA) PEM() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: cert.CertificateBlockType, Bytes: c.certificate.Raw})
+	return pem.EncodeToMemory(&pem.Block{Type: certificateType, Bytes: c.certificate.Raw})
 }
 
 // KeyPEM returns the key, which is a secret, in PKCS #8.
@@ -98,7 +99,7 @@ func (c *CA) KeyPEM() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode the key of a CA: %w", err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+	return pem.EncodeToMemory(&pem.Block{Type: keyType, Bytes: der}), nil
 }
 
 // NotBefore returns the start of the CA's validity.
@@ -150,7 +151,10 @@ func MergeBundle(bundle []byte, cas []*CA, now time.Time, keepOthers bool) []byt
 		}
 		certificates = slices.Delete(certificates, oldest, oldest+1)
 	}
-	merged, _ := cert.EncodeCertificates(certificates...) // into memory
+	var merged []byte
+	for _, c := range certificates {
+		merged = append(merged, pem.EncodeToMemory(&pem.Block{Type: certificateType, Bytes: c.Raw})...)
+	}
 	return merged
 }
 
