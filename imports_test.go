@@ -43,7 +43,7 @@ func directions() map[string]direction {
 		"hss":                       {others: []string{"github.com/go-json-experiment/json", "golang.org/x/sync/singleflight"}},
 		"hss/inventoryfile":         {ours: []string{"hss"}, others: []string{"github.com/go-json-experiment/json", "sigs.k8s.io/yaml"}},
 		"hss/hsstest":               {ours: []string{"hss", "hss/inventoryfile"}},
-		"policy":                    {ours: []string{"policy/glob", "policy/v1alpha1"}, others: append(types, "k8s.io/apiserver/pkg/cel", "github.com/google/cel-go", "google.golang.org/protobuf"), never: []string{hss, client, controller}, notDirectly: []string{"net/http"}},
+		"policy":                    {ours: []string{"internal/image", "policy/glob", "policy/v1alpha1"}, others: append(types, "github.com/distribution/reference", "github.com/opencontainers/go-digest", "github.com/go-json-experiment/json", "k8s.io/apiserver/pkg/cel", "github.com/google/cel-go", "google.golang.org/protobuf"), never: []string{hss, client, controller}, notDirectly: []string{"net/http"}},
 		"policy/glob":               {},
 		"policy/v1alpha1":           {others: []string{"k8s.io/apimachinery"}, never: []string{client, controller}, notDirectly: []string{"net/http"}},
 		"config":                    {ours: []string{"internal/image"}, others: []string{"go.yaml.in/yaml/v3", "sigs.k8s.io/yaml", "k8s.io/apimachinery"}, never: []string{client, controller}},

@@ -249,7 +249,7 @@ func TestPresetsAreValidPoliciesAndAuditShowsWhatBaselineWouldDeny(t *testing.T)
 		args := append(working("policies.preset="+preset, "policies.namespaceSelector.matchLabels.env=prod"), "--api-versions", "hssgate.io/v1alpha1/ImageScanPolicy")
 		p := decode[v1alpha1.ImageScanPolicy](t, render(t, args...).one(t, "ImageScanPolicy"))
 		specs[preset] = p.Spec
-		if problems := policy.Validate(p); len(problems) > 0 {
+		if _, problems := policy.Compile(p); len(problems) > 0 {
 			t.Errorf("preset %s: %v", preset, problems)
 		}
 		if denies := p.Spec.Enforcement == v1alpha1.EnforcementDeny; denies == (preset == "audit") {

@@ -229,7 +229,7 @@ func imageValue(s *subject) map[string]any {
 		architectures = append(architectures, value)
 	}
 	value := map[string]any{
-		"reference": image.Reference, "host": image.Host, "path": image.Path, "repository": image.Host + "/" + image.Path,
+		"reference": image.String(), "host": image.Host, "path": image.Path, "repository": image.Repository(),
 		"tag": image.Tag, "digest": image.Digest,
 		"namespace": record.Namespace, "name": record.Name, "version": record.Version, "scannedDigest": record.Digest,
 		"imageType": record.ImageType, "registryType": record.RegistryType, "registryName": record.RegistryName,

@@ -106,7 +106,7 @@ func failed() policy.Record {
 
 func image() policy.Image {
 	const host, path, tag = "swr.cn-north-4.myhuaweicloud.com", "prod/app", "1.4"
-	return policy.Image{Reference: host + "/" + path + ":" + tag, Host: host, Path: path, Tag: tag}
+	return policy.Image{Host: host, Path: path, Tag: tag}
 }
 
 func found(records ...policy.Record) *policy.Facts {
@@ -646,7 +646,8 @@ func TestExpressionsThatDoNotCompile(t *testing.T) {
 		"one that is too long":              {"'" + strings.Repeat("x", 1024) + "' == ''", "size exceeds limit"},
 		"one that is nested too deep":       {strings.Repeat("(", 500) + "true" + strings.Repeat(")", 500), "recursion limit"},
 	}, func(t *testing.T, c testCase) {
-		p, err := policy.Compile(policyOf(expressions(c.source)))
+		p, problems := policy.Compile(policyOf(expressions(c.source)))
+		err := problems.ToAggregate()
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Fatalf("error is %v, want one with %q", err, c.want)
 		}

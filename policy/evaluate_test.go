@@ -640,7 +640,7 @@ func TestScannedDigest(t *testing.T) {
 func TestFactsAsPinned(t *testing.T) {
 	t.Parallel()
 	pinned := found(cleanRecord()).AsPinned()
-	if want := image().Reference + "@" + digest; pinned.Image.Digest != digest || pinned.Image.Reference != want {
+	if want := image().String() + "@" + digest; pinned.Image.Digest != digest || pinned.Image.String() != want {
 		t.Errorf("got %+v", pinned.Image)
 	}
 	for name, facts := range map[string]*policy.Facts{

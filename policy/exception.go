@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/policy/glob"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -35,17 +36,9 @@ type Exception struct {
 }
 
 // CompileException prepares e, which ends maxLifetime after its creation at the
-// latest. The exception is never nil; if it is invalid, the error lists every
-// problem with its field.
-func CompileException(e *v1alpha1.ImageScanException, maxLifetime time.Duration) (*Exception, error) {
-	compiled, errs := compileException(e, maxLifetime)
-	if len(errs) > 0 {
-		return compiled, fmt.Errorf("exception %q is invalid: %w", e.Name, errs.ToAggregate())
-	}
-	return compiled, nil
-}
-
-func compileException(e *v1alpha1.ImageScanException, maxLifetime time.Duration) (*Exception, field.ErrorList) {
+// latest. The exception is never nil; if it is invalid, every problem is returned
+// with its field.
+func CompileException(e *v1alpha1.ImageScanException, maxLifetime time.Duration) (*Exception, field.ErrorList) {
 	compiled := &Exception{
 		namespace: e.Namespace, name: e.Name,
 		policies: slices.Clone(e.Spec.Policies), vulnerabilities: slices.Clone(e.Spec.Vulnerabilities),
@@ -55,7 +48,7 @@ func compileException(e *v1alpha1.ImageScanException, maxLifetime time.Duration)
 	spec := field.NewPath("spec")
 	var errs field.ErrorList
 	compiled.globs = compileGlobs(&errs, e.Spec.Images, spec.Child("images"))
-	compiled.digests = slices.DeleteFunc(slices.Clone(e.Spec.Images), func(image string) bool { return !namesDigest(image) })
+	compiled.digests = slices.DeleteFunc(slices.Clone(e.Spec.Images), func(pattern string) bool { return !namesDigest(pattern) })
 	if e.Spec.Reason == "" {
 		errs = append(errs, field.Required(spec.Child("reason"), "must say why"))
 	}
@@ -89,13 +82,6 @@ func longest(e *v1alpha1.ImageScanException, maxLifetime time.Duration) time.Dur
 // host is followed by a slash, and a port is a number.
 func namesDigest(pattern string) bool { return strings.HasPrefix(pattern, "sha256:") }
 
-// isDigest reports whether s is a complete sha256 digest, as HSS and registries
-// spell it.
-func isDigest(s string) bool {
-	hex, ok := strings.CutPrefix(s, "sha256:")
-	return ok && len(hex) == 64 && strings.Trim(hex, "0123456789abcdef") == ""
-}
-
 // Namespace returns the only namespace in which the exception counts.
 func (e *Exception) Namespace() string { return e.namespace }
 
@@ -122,12 +108,11 @@ func (e *Exception) Active(now time.Time) bool { return e.valid && now.Before(e.
 // Covers reports whether the exception, while it is active, is about a policy and
 // an image. Its digests cover only a reference that names one of them. A grace
 // covers nothing here: see Policy.Grace.
-func (e *Exception) Covers(policy string, image *Image) bool {
+func (e *Exception) Covers(policy string, i *Image) bool {
 	if !e.valid || e.grace || !slices.Contains(e.policies, policy) {
 		return false
 	}
-	return image.Digest != "" && slices.Contains(e.digests, image.Digest) ||
-		e.globs.Match(image.Host+"/"+image.Path)
+	return i.Digest != "" && slices.Contains(e.digests, i.Digest) || e.globs.Match(i.Repository())
 }
 
 // Excuses returns which checks of p the exception excuses. One for vulnerabilities
@@ -146,7 +131,7 @@ func (e *Exception) Excuses(ctx context.Context, p *Policy, f *Facts, now time.T
 // makes it invalid, an end more than maxLifetime after its creation, and, of a new
 // one, an end in the past.
 func ValidateException(e *v1alpha1.ImageScanException, isNew bool, now time.Time, maxLifetime time.Duration) field.ErrorList {
-	_, errs := compileException(e, maxLifetime)
+	_, errs := CompileException(e, maxLifetime)
 	maxLifetime = longest(e, maxLifetime)
 	path, end, created := field.NewPath("spec", "expiresAt"), e.Spec.ExpiresAt.Time, e.CreationTimestamp.Time
 	if isNew || created.IsZero() {
@@ -215,7 +200,7 @@ func (f *Facts) Digests() []Digests {
 	all := make([]Digests, 0, len(f.Records))
 	for i := range f.Records {
 		d := f.Records[i].digests()
-		if !isDigest(d.Image) {
+		if !image.IsDigest(d.Image) {
 			return nil
 		}
 		all = append(all, d)

@@ -1,5 +1,7 @@
 package policy
 
+import "github.com/hssgate/hssgate/internal/image"
+
 // PinObstacle is in one word why no digest can be pinned; empty: it can.
 type PinObstacle string
 
@@ -42,7 +44,7 @@ func ScannedDigest(f *Facts) ScannedPin {
 		switch d := f.Records[i].Digest; {
 		case clean(d) == "":
 			return noPin(PinNoDigest, "HSS reports no digest")
-		case !isDigest(d):
+		case !image.IsDigest(d):
 			return noPin(PinNoDigest, "HSS reports an invalid digest: "+clean(d))
 		case d != digest:
 			return noPin(PinAmbiguous, "HSS reports several digests for the tag, "+digest+" and "+d+" among them")
@@ -82,6 +84,5 @@ func (f *Facts) AsPinned() *Facts {
 	}
 	pinned := *f
 	pinned.Image.Digest = pin.Digest
-	pinned.Image.Reference += "@" + pin.Digest
 	return &pinned
 }

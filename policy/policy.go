@@ -54,23 +54,9 @@ type Policy struct {
 // out. The policy is never nil. Where p is invalid, it fails closed: an invalid
 // selector or glob matches everything (an exclusion nothing), an unknown value is
 // the strictest, and an expression that does not compile is a finding for every
-// image. The error then lists every problem with its field.
-func Compile(p *v1alpha1.ImageScanPolicy) (*Policy, error) {
-	compiled, errs := compile(p)
-	if len(errs) > 0 {
-		return compiled, fmt.Errorf("policy %q is invalid: %w", p.Name, errs.ToAggregate())
-	}
-	return compiled, nil
-}
-
-// Validate returns every problem of p, with its field, that the schema does not find:
-// invalid expressions, globs and selectors, and values of a newer schema.
-func Validate(p *v1alpha1.ImageScanPolicy) field.ErrorList {
-	_, errs := compile(p)
-	return errs
-}
-
-func compile(p *v1alpha1.ImageScanPolicy) (*Policy, field.ErrorList) {
+// image. It also returns every problem, with its field, that the schema does not
+// find: these, and values of a newer schema.
+func Compile(p *v1alpha1.ImageScanPolicy) (*Policy, field.ErrorList) {
 	s, spec := &p.Spec, field.NewPath("spec")
 	compiled := &Policy{
 		name: p.Name, pins: s.Pin, hasExpressions: len(s.Require.Expressions) > 0,

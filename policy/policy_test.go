@@ -117,7 +117,7 @@ func invalid() *v1alpha1.ImageScanPolicy {
 func TestValidateListsEveryProblemThatTheSchemaDoesNotFind(t *testing.T) {
 	t.Parallel()
 	var fields []string
-	problems := policy.Validate(invalid())
+	_, problems := policy.Compile(invalid())
 	for _, err := range problems {
 		fields = append(fields, err.Field)
 	}

@@ -4,21 +4,12 @@ import (
 	"context"
 	"time"
 
+	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
 // Image is a reference in its normalised parts.
-type Image struct {
-	// Reference is the whole reference, such as
-	// "swr.cn-north-4.myhuaweicloud.com/prod/app:1.4@sha256:…".
-	Reference string
-	// Host is the registry's host, with its port if it is not 443.
-	Host string
-	// Path is the repository below the host, such as "prod/app".
-	Path string
-	// Tag is empty if the reference names only a digest, Digest if only a tag.
-	Tag, Digest string
-}
+type Image = image.Reference
 
 // State is whether a scan result is available from HSS.
 type State int

@@ -67,9 +67,10 @@ type frame struct {
 	leastBytes int64
 	// keepObjects keeps the objects of reviews as they were sent.
 	keepObjects bool
-	tracer      trace.Tracer
-	log         *slog.Logger
-	failures    *limitedLog
+	// tracer is nil without tracing.
+	tracer   trace.Tracer
+	log      *slog.Logger
+	failures *limitedLog
 }
 
 // serve answers one review, and returns it with the answer and their span.

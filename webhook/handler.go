@@ -13,7 +13,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/sync/semaphore"
 	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/apimachinery/pkg/util/cache"
@@ -75,9 +74,6 @@ func (o *Options) setDefaults() {
 	}
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(prometheus.NewRegistry())
-	}
-	if o.Tracer == nil {
-		o.Tracer = noop.NewTracerProvider().Tracer("")
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()
@@ -175,7 +171,7 @@ func (h *Handler) allowsFailures(req *request) bool {
 
 // decide answers for one pod or pod template.
 func (h *Handler) decide(ctx context.Context, req *request, workload image.Workload) *response {
-	ctx, span := h.Tracer.Start(ctx, tracing.SpanDecision)
+	ctx, span := tracing.Start(ctx, tracing.SpanDecision)
 	d := h.Decider.Decide(ctx, gate.Request{Namespace: req.Namespace, Name: displayName(req), Workload: workload})
 	endDecision(span, &d)
 	h.Metrics.decided(&d)

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"time"
 
-	"go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/sync/semaphore"
 	admissionv1 "k8s.io/api/admission/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -53,7 +52,7 @@ func NewResources(o ResourceOptions) *Resources {
 	return &Resources{ResourceOptions: o, slot: make(chan struct{}, 1), frame: &frame{
 		maxBytes: maxResourceBytes, arrivalTimeout: arrivalTimeout, bodies: newBodies(maxResourceBytesArrived, patience),
 		evaluating: semaphore.NewWeighted(maxResourceBytesWaiting), leastBytes: leastResourceBytes, keepObjects: true,
-		tracer: noop.NewTracerProvider().Tracer(""), log: o.Log, failures: newLimitedLog(o.Log, 1, 20),
+		log: o.Log, failures: newLimitedLog(o.Log, 1, 20),
 	}}
 }
 
@@ -116,7 +115,8 @@ func (v *Resources) validatePolicy(req *request) (warnings []string, problems fi
 	case v.PinningMissing:
 		warnings = []string{"spec.pin: no image is pinned until the webhook that pins is installed: pin.enabled of the chart"}
 	}
-	return warnings, policy.Validate(p), nil
+	_, problems = policy.Compile(p)
+	return warnings, problems, nil
 }
 
 // validateException allows an update that leaves the spec alone, too, and one

@@ -32,8 +32,11 @@ func (o *Options) policies() (compiled []*policy.Policy, err error) {
 	}
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(last)) {
-		p, err := policy.Compile(last[name])
-		compiled, errs = append(compiled, p), append(errs, err)
+		p, problems := policy.Compile(last[name])
+		if len(problems) > 0 {
+			errs = append(errs, fmt.Errorf("policy %q is invalid: %w", name, problems.ToAggregate()))
+		}
+		compiled = append(compiled, p)
 	}
 	return compiled, errors.Join(errs...)
 }
@@ -51,8 +54,11 @@ func (o *Options) exceptions() (compiled map[string][]*policy.Exception, err err
 				continue
 			}
 		}
-		one, err := policy.CompileException(&e, o.MaxLifetime)
-		last[types.NamespacedName{Namespace: e.Namespace, Name: e.Name}], errs = one, append(errs, err)
+		one, problems := policy.CompileException(&e, o.MaxLifetime)
+		if len(problems) > 0 {
+			errs = append(errs, fmt.Errorf("exception %q is invalid: %w", e.Name, problems.ToAggregate()))
+		}
+		last[types.NamespacedName{Namespace: e.Namespace, Name: e.Name}] = one
 	}
 	compiled = map[string][]*policy.Exception{}
 	for name, e := range last {

@@ -31,10 +31,10 @@ func (s *Status) setException(e *v1alpha1.ImageScanException, policies map[strin
 	}
 	set(effective(e, policies))
 	e.Status.ObservedGeneration = e.Generation
-	compiled, err := policy.CompileException(e, s.Rules.maxLifetime)
-	if err != nil {
+	compiled, problems := policy.CompileException(e, s.Rules.maxLifetime)
+	if len(problems) > 0 {
 		e.Status.ActiveUntil = nil
-		inactive(reasonInvalid, "it allows nothing: "+err.Error())
+		inactive(reasonInvalid, "it allows nothing: "+problems.ToAggregate().Error())
 		return
 	}
 	until, now := compiled.Until(), s.Clock.Now()

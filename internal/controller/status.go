@@ -143,9 +143,9 @@ const (
 // setPolicy sets a policy's status, and returns the policy compiled.
 func (s *Status) setPolicy(p *v1alpha1.ImageScanPolicy) *policy.Policy {
 	ready := newCondition(v1alpha1.ConditionReady, true, reasonActive, "the policy is active")
-	compiled, err := policy.Compile(p)
-	if err != nil {
-		ready = newCondition(v1alpha1.ConditionReady, false, reasonInvalid, "what is invalid counts as violated or as matching: "+err.Error())
+	compiled, problems := policy.Compile(p)
+	if len(problems) > 0 {
+		ready = newCondition(v1alpha1.ConditionReady, false, reasonInvalid, "what is invalid counts as violated or as matching: "+problems.ToAggregate().Error())
 	}
 	conditions := []metav1.Condition{ready, s.grace(p.Spec.Grace), s.effective(&p.Spec.Match)}
 	// A new leader keeps what the last one wrote until it has checked HSS itself.

@@ -60,7 +60,8 @@ func (e *evaluation) covering(t *target, p *policy.Policy) []*policy.Exception {
 	if t.err != nil || !p.AllowsExceptions() {
 		return nil
 	}
-	img := policy.Image{Host: t.ref.Host, Path: t.ref.Path, Digest: cmp.Or(t.ref.Digest, t.evaluated.Image.Digest)}
+	img := t.ref
+	img.Digest = cmp.Or(t.ref.Digest, t.evaluated.Image.Digest)
 	return slices.DeleteFunc(slices.Clone(e.exceptions), func(x *policy.Exception) bool { return !x.Active(e.now) || !x.Covers(p.Name(), &img) })
 }
 

@@ -61,7 +61,7 @@ func (i *inventory) Facts(ctx context.Context, ref image.Reference) policy.Facts
 	if !ok {
 		f = policy.Facts{State: policy.StateNotFound, Reason: "HSS knows no such image"}
 	}
-	f.Image = policy.Image{Reference: ref.String(), Host: ref.Host, Path: ref.Path, Tag: ref.Tag, Digest: ref.Digest}
+	f.Image = ref
 	return f
 }
 

@@ -105,8 +105,7 @@ func (t *target) guarded(do func(*target)) {
 // tooMany returns the facts of one of too many images.
 func tooMany(ref image.Reference, images int) policy.Facts {
 	return policy.Facts{
-		Image: policy.Image{Reference: ref.String(), Host: ref.Host, Path: ref.Path, Tag: ref.Tag, Digest: ref.Digest},
-		State: policy.StateUnavailable, Cause: policy.CauseSize,
+		Image: ref, State: policy.StateUnavailable, Cause: policy.CauseSize,
 		Reason: fmt.Sprintf("the object names %d different images, at most %d are looked up", images, MaxImages),
 	}
 }

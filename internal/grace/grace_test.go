@@ -52,8 +52,8 @@ func newWorld(t testing.TB) *world {
 	}
 	w := &world{t: t, now: now}
 	for name, g := range map[string]*v1alpha1.Grace{"p": {Period: metav1.Duration{Duration: week}}, "without": nil} {
-		p, err := policy.Compile(&v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.ImageScanPolicySpec{Grace: g}})
-		w.check(err)
+		p, problems := policy.Compile(&v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.ImageScanPolicySpec{Grace: g}})
+		w.check(problems.ToAggregate())
 		w.policies = append(w.policies, p)
 	}
 	w.WithWatch = fake.NewClientBuilder().WithScheme(scheme).

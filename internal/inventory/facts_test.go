@@ -71,7 +71,7 @@ func TestARowIsReducedWithoutLoss(t *testing.T) {
 	i, clock := newInventory(t, f)
 	got := i.Facts(t.Context(), reference(t, "swr.example.com/prod/app:1"))
 	want := policy.Facts{
-		Image: policy.Image{Reference: "swr.example.com/prod/app:1", Host: "swr.example.com", Path: "prod/app", Tag: "1"},
+		Image: policy.Image{Host: "swr.example.com", Path: "prod/app", Tag: "1"},
 		State: policy.StateFound, AsOf: clock.Now(),
 		Records: []policy.Record{{
 			ID: "17", ImageType: "shared_image", RegistryType: "SwrShared", RegistryName: "reg", InstanceID: "i", InstanceName: "n",

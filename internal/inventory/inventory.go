@@ -167,7 +167,7 @@ func (i *Inventory) use(ref *image.Reference) (k key, a *answer[[]policy.Record]
 
 // recall returns what is cached of a reference: its key, the answer, what that says, and whether it may be used without calling HSS.
 func (i *Inventory) recall(ref *image.Reference) (k key, a *answer[[]policy.Record], f policy.Facts, fresh bool) {
-	f.Image = imageOf(ref)
+	f.Image = *ref
 	k, reason := i.locate(ref)
 	if reason != "" {
 		f.State, f.Reason, f.AsOf = policy.StateNotFound, reason, i.clock.Now()
@@ -213,10 +213,6 @@ func (i *Inventory) factsOf(k key, a *answer[[]policy.Record], of policy.Image) 
 		f.Reason = fmt.Sprintf("HSS knows %s with %s only, not with %s", k, digestsOf(a.value), of.Digest)
 	}
 	return f
-}
-
-func imageOf(ref *image.Reference) policy.Image {
-	return policy.Image{Reference: ref.String(), Host: ref.Host, Path: ref.Path, Tag: ref.Tag, Digest: ref.Digest}
 }
 
 // ttl returns how long facts are fresh.

@@ -166,9 +166,9 @@ func presetPolicies(t *testing.T) func() []*policy.Policy {
 	if err := yaml.UnmarshalStrict(manifest, p); err != nil {
 		t.Fatal(err)
 	}
-	compiled, err := policy.Compile(p)
-	if err != nil {
-		t.Fatal(err)
+	compiled, problems := policy.Compile(p)
+	if len(problems) > 0 {
+		t.Fatal(problems)
 	}
 	return func() []*policy.Policy { return []*policy.Policy{compiled} }
 }

@@ -189,8 +189,8 @@ spec:
   match: {namespaceSelector: {matchLabels: {env: prod}}}
   require: {severityLevel: {max: Medium}, vulnerabilities: {max: 0}, maliciousFiles: {max: 0}, unsafeSettings: {max: 10}, scanStatus: {in: [success]}, scanAge: {max: 168h}}
 `, i), p))
-		compiled, err := policy.Compile(p)
-		must(tb, err)
+		compiled, problems := policy.Compile(p)
+		must(tb, problems.ToAggregate())
 		all = append(all, compiled)
 	}
 	return &gate.Gate{
