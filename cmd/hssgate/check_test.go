@@ -93,14 +93,10 @@ func TestAWrongCheckIsToldSo(t *testing.T) {
 func TestPoliciesThatAreNowhereMayBeGiven(t *testing.T) {
 	t.Setenv("KUBECONFIG", "")
 	t.Setenv("HOME", t.TempDir())
-	_, _, err := run(t, "check", "a", "--inventory", sampleInventory)
-	if err == nil || !strings.Contains(err.Error(), "or give the policies by --policies or --preset") || exitCode(err) != exitUnknown {
-		t.Errorf("got error %v", err)
-	}
-	_, _, err = run(t, "check", "-A", "--preset", "audit", "--inventory", sampleInventory)
-	if err == nil || !strings.Contains(err.Error(), "find the cluster") || strings.Contains(err.Error(), "--preset") {
-		t.Errorf("running pods are of a cluster, whatever the policies; got error %v", err)
-	}
+	calls{
+		"an image":     {[]string{"a"}, exitUnknown, "or give the policies by --policies or --preset"},
+		"running pods": {[]string{"-A", "--preset", "audit"}, exitUnknown, "find the cluster"},
+	}.check(t, "check", "--inventory", sampleInventory)
 }
 
 func TestManifestsAndPoliciesMayComeOnStandardInput(t *testing.T) {

@@ -149,13 +149,9 @@ func TestEveryCommandTeaches(t *testing.T) {
 }
 
 func TestShellsComplete(t *testing.T) {
-	if stdout, _, err := run(t, "__complete", "se"); err != nil || !strings.Contains(stdout, "serve\t") {
-		t.Errorf("got %q, %v", stdout, err)
-	}
-	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
-		stdout, _, err := run(t, "completion", shell)
-		if err != nil || !strings.Contains(stdout, "hssgate") || len(stdout) < 1000 {
-			t.Errorf("%s: got %d bytes, %v", shell, len(stdout), err)
+	for want, args := range map[string][]string{"serve\t": {"se"}, "baseline": {"check", "--preset", ""}, "sarif": {"check", "-o", ""}, "client": {"allow", "--dry-run", ""}} {
+		if stdout, _, err := run(t, append([]string{"__complete"}, args...)...); err != nil || !strings.Contains(stdout, want) {
+			t.Errorf("%s: got %q, %v", args, stdout, err)
 		}
 	}
 }

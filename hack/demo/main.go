@@ -29,7 +29,6 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss/hsstest"
@@ -150,7 +149,7 @@ func (s *sampleSet) check(ctx context.Context, known *inventory.Inventory) ([]re
 	}
 	r := &report.Report{}
 	checker, err := check.NewChecker(check.Options{
-		Resources: s.resources, NamespaceLabels: s.namespaceLabels, Facts: known, Now: time.Now(), ExemptNamespaces: s.config.ExemptNamespaces,
+		Resources: s.resources, NamespaceLabels: s.namespaceLabels, Facts: known, ExemptNamespaces: s.config.ExemptNamespaces,
 	})
 	if err == nil {
 		err = checker.Check(ctx, objects, r)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/utils/clock"
 
 	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/image"
@@ -36,9 +37,9 @@ type Options struct {
 	// MaxLifetime is the longest that an exception lasts from its creation. One that no
 	// API server has seen counts as if it were created at the time Now.
 	MaxLifetime time.Duration
-	// Now is the time of the check, and Later is how long after it objects are evaluated.
+	// Clock is the real one by default, and Now its time.
+	Clock clock.PassiveClock
 	Now   time.Time
-	Later time.Duration
 	Facts gate.Facts
 	// Namespaces are labels by namespace, as files have them.
 	Namespaces map[string]map[string]string
@@ -71,14 +72,15 @@ type Checker struct {
 // NewChecker returns a Checker. As in the webhook, an invalid policy fails closed, and
 // an invalid exception has no effect; the error then lists every problem.
 func NewChecker(o Options) (*Checker, error) {
-	o.Namespace = cmp.Or(o.Namespace, DefaultNamespace)
+	o.Namespace, o.Clock = cmp.Or(o.Namespace, DefaultNamespace), cmp.Or[clock.PassiveClock](o.Clock, clock.RealClock{})
+	o.Now = cmp.Or(o.Now, o.Clock.Now())
 	policies, err := o.policies()
 	exceptions, invalid := o.exceptions()
 	return &Checker{Options: o, gate: &gate.Gate{
 		Policies:        func() []*policy.Policy { return policies },
 		Exceptions:      func(namespace string) []*policy.Exception { return exceptions[namespace] },
 		NamespaceLabels: o.namespaceLabels,
-		Facts:           o.Facts, Clock: stopped(o.Now.Add(o.Later)), ExemptNamespaces: o.ExemptNamespaces, Patient: true,
+		Facts:           o.Facts, Clock: o.Clock, ExemptNamespaces: o.ExemptNamespaces, Patient: true,
 	}}, errors.Join(err, invalid)
 }
 
@@ -93,15 +95,6 @@ func (o *Options) namespaceLabels(ctx context.Context, name string) (map[string]
 	return o.NamespaceLabels(ctx, name)
 }
 
-// stopped is a clock that stands still.
-type stopped time.Time
-
-// Now returns the time at which it stands.
-func (c stopped) Now() time.Time { return time.Time(c) }
-
-// Since returns the time from t to then.
-func (c stopped) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
-
 // Policies returns the policies in the order of their names.
 func (c *Checker) Policies() []*policy.Policy { return c.gate.Policies() }
 
@@ -115,6 +108,9 @@ func (c *Checker) Check(ctx context.Context, objects []Object, r *report.Report)
 	r.Policies = []string{}
 	for _, p := range c.Policies() {
 		r.Policies = append(r.Policies, p.Name())
+		if r.Audit != nil {
+			r.Audit.Policies = append(r.Audit.Policies, report.PolicyCounts{Policy: p.Name(), Enforcement: p.Enforcement()})
+		}
 	}
 	for some := range slices.Chunk(objects, batch) {
 		results, err := c.evaluateAll(ctx, some)
@@ -169,7 +165,7 @@ func (c *Checker) evaluate(ctx context.Context, o *Object) report.Result {
 	decision.Unlogged = true
 	images := make([]report.Image, len(o.Workload.Uses))
 	for i, use := range o.Workload.Uses {
-		images[i] = report.NewImage(use, decision.Facts[i], c.gate.Clock.Now())
+		images[i] = report.NewImage(use, decision.Facts[i], c.Clock.Now())
 		images[i].Line = o.lines[use.Image]
 	}
 	result := report.NewResult(&decision, images)

@@ -44,7 +44,6 @@ func checkObjects(t *testing.T, o check.Options, objects []check.Object) *report
 	if o.NamespaceLabels == nil {
 		o.NamespaceLabels = labelled(nil)
 	}
-	o.Now = time.Now()
 	r := &report.Report{}
 	c, _ := check.NewChecker(o) // what is invalid fails closed
 	if err := c.Check(t.Context(), objects, r); err != nil {
@@ -177,7 +176,7 @@ func TestNamespacesDecideWhichPolicyApplies(t *testing.T) {
 		"a cluster that can't be read": {nil, labelled(nil, errors.New("broken")), report.Denied, "broken"},
 	} {
 		r := &report.Report{}
-		c, err := check.NewChecker(check.Options{Facts: &facts{}, Namespaces: tt.files, NamespaceLabels: tt.others, Resources: by(noVulnerabilities("prod")), Now: time.Now()})
+		c, err := check.NewChecker(check.Options{Facts: &facts{}, Namespaces: tt.files, NamespaceLabels: tt.others, Resources: by(noVulnerabilities("prod"))})
 		if err == nil {
 			err = c.Check(t.Context(), []check.Object{inShop("h.io/n9:1")}, r)
 		}

@@ -223,7 +223,7 @@ func (t *policyTest) run(ctx context.Context, c *policyTestCase) ([]report.Resul
 		return nil, err
 	}
 	o := t.options
-	o.Later, o.Resources.Exceptions = c.Later.Duration, slices.Concat(o.Resources.Exceptions, m.Exceptions)
+	o.Clock, o.Resources.Exceptions = stopped(t.Now.Add(c.Later.Duration)), slices.Concat(o.Resources.Exceptions, m.Exceptions)
 	o.Namespaces = map[string]map[string]string{DefaultNamespace: nil}
 	maps.Copy(o.Namespaces, t.Namespaces)
 	maps.Copy(o.Namespaces, m.Namespaces)
@@ -286,6 +286,15 @@ func (e *expectation) problem(r *report.Result) string {
 	}
 	return ""
 }
+
+// stopped is a clock that stands still.
+type stopped time.Time
+
+// Now returns the time at which it stands.
+func (c stopped) Now() time.Time { return time.Time(c) }
+
+// Since returns the time from t to then.
+func (c stopped) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 
 // unavailable is an HSS that can't be reached.
 type unavailable struct{ *inventory.Inventory }

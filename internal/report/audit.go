@@ -34,15 +34,6 @@ type PolicyCounts struct {
 	Excepted   int `json:"excepted"`
 }
 
-// NewAudit returns an audit by policies, without pods.
-func NewAudit(policies []*policy.Policy) *Audit {
-	a := &Audit{Policies: make([]PolicyCounts, len(policies))}
-	for i, p := range policies {
-		a.Policies[i] = PolicyCounts{Policy: p.Name(), Enforcement: p.Enforcement()}
-	}
-	return a
-}
-
 // count adds one pod.
 func (a *Audit) count(r *Result) {
 	a.Pods++
