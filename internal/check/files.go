@@ -53,7 +53,7 @@ func (f *Files) readInto(ctx context.Context, m *Manifests) error {
 		if err != nil {
 			return err
 		}
-		m.addDocuments(f.Kustomize, data, true)
+		m.addDocuments(ctx, f.Kustomize, data, true)
 	}
 	for _, path := range f.Paths {
 		names, err := f.find(path)
@@ -76,7 +76,7 @@ func (f *Files) readInto(ctx context.Context, m *Manifests) error {
 			if err != nil {
 				m.Problems = append(m.Problems, report.Problem{Source: name, Message: err.Error()})
 			} else {
-				m.addDocuments(name, data, false)
+				m.addDocuments(ctx, name, data, false)
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package check
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -65,7 +66,7 @@ type Manifests struct {
 
 // addDocuments adds the objects of a file. Generated text has no lines that a person
 // could look at.
-func (m *Manifests) addDocuments(name string, data []byte, generated bool) {
+func (m *Manifests) addDocuments(ctx context.Context, name string, data []byte, generated bool) {
 	for _, d := range split(data) {
 		at := Object{Source: name}
 		if !generated {
@@ -73,7 +74,7 @@ func (m *Manifests) addDocuments(name string, data []byte, generated bool) {
 		}
 		value, err := d.decode()
 		if err == nil && value != nil {
-			err = m.addValue(value, at)
+			err = m.addValue(ctx, value, at)
 		}
 		if err != nil {
 			m.Problems = append(m.Problems, report.Problem{Source: name, Line: at.Line, Message: err.Error()})
@@ -83,7 +84,7 @@ func (m *Manifests) addDocuments(name string, data []byte, generated bool) {
 
 // addValue adds an object, or the items of a list. Items without a type, as in typed
 // lists, are of that of the list.
-func (m *Manifests) addValue(value any, at Object) error {
+func (m *Manifests) addValue(ctx context.Context, value any, at Object) error {
 	fields, _ := value.(map[string]any)
 	o := &unstructured.Unstructured{Object: fields}
 	if o.GetAPIVersion() == "" || o.GetKind() == "" {
@@ -92,13 +93,13 @@ func (m *Manifests) addValue(value any, at Object) error {
 	ofItems, isList := strings.CutSuffix(o.GetKind(), "List")
 	items, hasItems := fields["items"].([]any)
 	if !isList || !hasItems {
-		return m.add(o, at)
+		return m.add(ctx, o, at)
 	}
 	for i, item := range items {
 		if one, ok := item.(map[string]any); ok && ofItems != "" && one["kind"] == nil && one["apiVersion"] == nil {
 			one["kind"], one["apiVersion"] = ofItems, o.GetAPIVersion()
 		}
-		if err := m.addValue(item, at); err != nil {
+		if err := m.addValue(ctx, item, at); err != nil {
 			return fmt.Errorf("items[%d]: %w", i, err)
 		}
 	}
@@ -112,12 +113,12 @@ const (
 )
 
 // add adds an object.
-func (m *Manifests) add(o *unstructured.Unstructured, at Object) error {
+func (m *Manifests) add(ctx context.Context, o *unstructured.Unstructured, at Object) error {
 	switch kind := o.GroupVersionKind(); {
 	case kind == v1alpha1.GroupVersion.WithKind(exceptionKind):
-		return addResource(m, o, &m.Exceptions)
+		return addResource(ctx, m, o, &m.Exceptions)
 	case m.onlyResources && kind == v1alpha1.GroupVersion.WithKind(policyKind):
-		return addResource(m, o, &m.Policies)
+		return addResource(ctx, m, o, &m.Policies)
 	case m.onlyResources:
 		return fmt.Errorf("it must be a %s %s or %s, not %q, %q", v1alpha1.GroupVersion, policyKind, exceptionKind, o.GetAPIVersion(), o.GetKind())
 	case kind.GroupKind() == schema.GroupKind{Kind: "Namespace"}:

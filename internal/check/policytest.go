@@ -252,7 +252,7 @@ func (t *policyTest) manifests(ctx context.Context, c *policyTestCase) (m *Manif
 	case c.Image != "":
 		m.Objects = []Object{ImageObject(c.Image)}
 	case c.Object != nil:
-		err = m.addValue(c.Object, Object{})
+		err = m.addValue(ctx, c.Object, Object{})
 	default:
 		m, err = (&Files{Paths: []string{t.beside(c.File)}}).Read(ctx)
 	}

@@ -29,13 +29,13 @@ import (
 // addResource adds a custom resource of hssgate to a list of m, and refuses what an API
 // server would: it validates by the CustomResourceDefinitions of the chart, which are
 // read with the first one, since that takes 20 ms.
-func addResource[T any](m *Manifests, o *unstructured.Unstructured, list *[]T) (err error) {
+func addResource[T any](ctx context.Context, m *Manifests, o *unstructured.Unstructured, list *[]T) (err error) {
 	if m.definitions == nil {
 		if m.definitions, err = readDefinitions(); err != nil {
 			return err
 		}
 	}
-	if err := m.definitions[o.GetKind()].validate(o); err != nil {
+	if err := m.definitions[o.GetKind()].validate(ctx, o); err != nil {
 		return fmt.Errorf("%s %q is invalid: %w", o.GetKind(), o.GetName(), err)
 	}
 	var resource T
@@ -89,7 +89,7 @@ func newDefinition(v1 *apiextensionsv1.CustomResourceDefinition) (*definition, e
 // validate takes an object through the steps of an API server: null fields are
 // dropped, defaults added, unknown fields refused, and the schema and its rules in
 // CEL checked.
-func (d *definition) validate(o *unstructured.Unstructured) error {
+func (d *definition) validate(ctx context.Context, o *unstructured.Unstructured) error {
 	defaulting.PruneNonNullableNullsWithoutDefaults(o.Object, d.structural)
 	defaulting.Default(o.Object, d.structural)
 	coerced, unknown := objectmeta.CoerceWithOptions(nil, o.Object, d.structural, true, objectmeta.CoerceOptions{ReturnUnknownFieldPaths: true})
@@ -104,7 +104,7 @@ func (d *definition) validate(o *unstructured.Unstructured) error {
 	errs := validation.ValidateCustomResource(nil, o.Object, d.schema)
 	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, d.structural, o.Object)...)
 	if len(errs) == 0 {
-		errs, _ = d.rules.Validate(context.Background(), nil, d.structural, o.Object, nil, celconfig.RuntimeCELCostBudget)
+		errs, _ = d.rules.Validate(ctx, nil, d.structural, o.Object, nil, celconfig.RuntimeCELCostBudget)
 	}
 	if !d.namespaced {
 		o.SetNamespace("") // the API server ignores it
