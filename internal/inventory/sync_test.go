@@ -35,7 +35,7 @@ func TestASynchronisedProjectCostsNoCallAnImage(t *testing.T) {
 	live(t, w, func(t *testing.T, i *inventory.Inventory) {
 		begun := time.Now()
 		for round := 0; time.Since(begun) < 2*time.Hour; round++ {
-			for n := round % 10; n < 500; n += 10 {
+			for n := round % 25; n < 500; n += 25 {
 				ref := reference(t, ofImage(n))
 				if n%2 == 0 {
 					ref.Digest = fmt.Sprintf("sha256:%064x", n+1)

@@ -406,14 +406,12 @@ func TestRowsAreReadForTheWorst(t *testing.T) {
 func TestTheMemoryOfVulnerabilitiesIsBounded(t *testing.T) {
 	t.Parallel()
 	listing(t, func(t *testing.T, w *world, i *inventory.Inventory) {
-		const n = 40
-		rows := images(n)
+		rows, many := images(30), make([]hss.Vulnerability, 4000)
+		for k := range many {
+			many[k] = hss.Vulnerability{ID: fmt.Sprint("CVE-2024-", 10000+k), AppName: "openssl-libs", Version: "1.1.1k-6.el8", Solution: "1.1.1n"}
+		}
 		for n := range rows {
 			rows[n].ImageID, rows[n].Vulnerabilities = fmt.Sprint("img-", n), new(4000)
-			many := make([]hss.Vulnerability, 4000)
-			for k := range many {
-				many[k] = hss.Vulnerability{ID: fmt.Sprint("CVE-2024-", 10000+k), AppName: "openssl-libs", Version: "1.1.1k-6.el8", Solution: "1.1.1n"}
-			}
 			w.found[rows[n].ImageID] = many
 		}
 		w.set(rows...)
