@@ -20,16 +20,11 @@ type coming struct {
 	registries []Registry
 }
 
-// change is a part of a scan or of a synchronization.
+// change is a part of a scan or of a synchronization, some time after the one before; negative: never.
 type change struct {
-	at    time.Time
-	apply func(at time.Time)
-}
-
-// step is a change some time after the step before; negative: never.
-type step struct {
 	after time.Duration
 	apply func(at time.Time)
+	at    time.Time
 }
 
 // registryKey identifies a registry in a synchronization.
@@ -41,16 +36,17 @@ type registryKey struct {
 // scanTimes holds how long HSS takes; negative: forever.
 type scanTimes struct{ waiting, scanning, syncing time.Duration }
 
-// schedule applies steps from now on.
-func (h *Handler) schedule(steps ...step) {
+// schedule applies changes from now on.
+func (h *Handler) schedule(changes ...change) {
 	at := h.options.now()
 	h.coming.mu.Lock()
-	for _, s := range steps {
-		if s.after < 0 {
+	for _, c := range changes {
+		if c.after < 0 {
 			break
 		}
-		at = at.Add(s.after)
-		h.coming.changes = append(h.coming.changes, change{at, s.apply})
+		at = at.Add(c.after)
+		c.at = at
+		h.coming.changes = append(h.coming.changes, c)
 	}
 	h.coming.mu.Unlock()
 	h.advance()
@@ -169,8 +165,8 @@ func (h *Handler) scan(c *call) (any, error) {
 		ids = append(ids, visible[at].ID)
 	}
 	h.counters.add(func(s *Stats) { s.Scans += len(ids) })
-	change := func(apply func(row *Image, at time.Time)) func(at time.Time) {
-		return func(at time.Time) {
+	ofRows := func(after time.Duration, apply func(row *Image, at time.Time)) change {
+		return change{after: after, apply: func(at time.Time) {
 			h.Update(func(rows []Image) []Image {
 				for n := range rows {
 					if slices.Contains(ids, rows[n].ID) {
@@ -179,13 +175,13 @@ func (h *Handler) scan(c *call) (any, error) {
 				}
 				return rows
 			})
-		}
+		}}
 	}
-	status := func(status string) func(at time.Time) {
-		return change(func(row *Image, _ time.Time) { row.ScanStatus = status })
+	status := func(status string) func(*Image, time.Time) {
+		return func(row *Image, _ time.Time) { row.ScanStatus = status }
 	}
 	times := h.options.scanTimes
-	h.schedule(step{0, status("waiting_for_scan")}, step{times.waiting, status("scanning")}, step{times.scanning, change(applyOutcome)})
+	h.schedule(ofRows(0, status("waiting_for_scan")), ofRows(times.waiting, status("scanning")), ofRows(times.scanning, applyOutcome))
 	return nil, nil
 }
 
@@ -215,6 +211,6 @@ func (h *Handler) sync(c *call) (any, error) {
 	}
 	h.counters.add(func(s *Stats) { s.Syncs++ })
 	project := c.project()
-	h.schedule(step{h.options.scanTimes.syncing, func(at time.Time) { h.synchronized(project, body.RegistryInfo, at) }})
+	h.schedule(change{after: h.options.scanTimes.syncing, apply: func(at time.Time) { h.synchronized(project, body.RegistryInfo, at) }})
 	return nil, nil
 }

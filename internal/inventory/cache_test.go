@@ -390,7 +390,7 @@ func TestAnOutageDelaysNoAdmissionOfAKnownImage(t *testing.T) {
 				within(t, i, time.Minute, ofImage(m))
 			}
 			tt.begin(w)
-			const admissions = 4000
+			const admissions = 3000
 			var late atomic.Int64
 			var all sync.WaitGroup
 			for m := range admissions { // for an hour

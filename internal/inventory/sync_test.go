@@ -533,8 +533,9 @@ func (o *oracle) wasLess(ref image.Reference, records []string, asOf time.Time, 
 // check asks and evaluates the answer: it must be what the world said at the time that it claims to be of, and be as fresh as it should.
 func (o *oracle) check(t *testing.T, i *inventory.Inventory, lag time.Duration) {
 	ref := o.question()
-	got, _ := within(t, i, 5*time.Second, ref.String())
-	now := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	got, now := i.Facts(ctx, ref), time.Now()
 	if got.State == policy.StateUnavailable {
 		// Up to a minute is a pause that began while HSS was not well.
 		if !o.well() {
