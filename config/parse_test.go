@@ -23,18 +23,26 @@ registries:
   hosts: [swr.cn-north-4.myhuaweicloud.com]
 `
 
+// parsed returns the minimal configuration.
+func parsed() *config.Configuration {
+	c, err := config.Parse("config.yaml", []byte(minimal))
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
 func TestAMinimalFileGetsEveryDefault(t *testing.T) {
 	t.Parallel()
-	got, err := config.Parse("config.yaml", []byte(minimal))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := config.Default()
-	project, registry := config.DefaultProject(), config.DefaultRegistry()
-	project.Name, project.Region = "bj4", "cn-north-4"
-	registry.Name, registry.Project = "swr", "bj4"
-	registry.Hosts = []string{"swr.cn-north-4.myhuaweicloud.com"}
-	want.Projects, want.Registries = []config.Project{project}, []config.Registry{registry}
+	got, want := parsed(), config.Default()
+	want.Projects = []config.Project{{
+		Name: "bj4", Region: "cn-north-4", EnterpriseProjectID: "all_granted_eps", Credentials: config.Credentials{Source: config.SourceDefault},
+		RequestsPerSecond: 20, RequestTimeout: 10 * time.Second, ScanOnDemand: config.ScanOnDemand{MaxPerHour: 20},
+	}}
+	want.Registries = []config.Registry{{
+		Name: "swr", Project: "bj4", Hosts: []string{"swr.cn-north-4.myhuaweicloud.com"}, Path: "{namespace}/{name}",
+		ImageTypes: []string{"private_image", "shared_image"}, NestedNames: []string{"slash", "dollar"},
+	}}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
@@ -50,7 +58,8 @@ func TestEveryFieldIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := config.Default()
-	a, b, r := config.DefaultProject(), config.DefaultProject(), config.DefaultRegistry()
+	a, b, r := parsed().Projects[0], parsed().Projects[0], parsed().Registries[0]
+	a.Region = ""
 	a.Name, a.Endpoint, a.Insecure, a.ProjectID, a.EnterpriseProjectID = "a", "http://hss.example.com:8080", true, "00123456789012345678901234567890", "0"
 	a.Credentials.Source, a.Credentials.AccessKeyFile, a.Credentials.SecretKeyFile, a.Credentials.SecurityTokenFile = config.SourceFiles, "/k/ak", "/k/sk", "/k/st"
 	a.CAFile, a.RequestsPerSecond, a.RequestTimeout = "/k/ca.pem", 2.5, time.Second

@@ -1,9 +1,6 @@
 package config
 
-import (
-	"reflect"
-	"time"
-)
+import "time"
 
 // Project is one HSS project in one region.
 type Project struct {
@@ -97,11 +94,4 @@ type Credentials struct {
 	ProfileFile string `yaml:"profileFile"`
 	// TokenFile holds an X-Auth-Token, for source TokenFile.
 	TokenFile string `yaml:"tokenFile"`
-}
-
-// DefaultProject returns what a project of the file starts from.
-func DefaultProject() Project {
-	p := Project{}
-	setDefaults(reflect.ValueOf(&p).Elem())
-	return p
 }

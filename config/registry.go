@@ -1,7 +1,5 @@
 package config
 
-import "reflect"
-
 // Spellings of a name that holds slashes, such as the a/b of host/team/a/b.
 const (
 	// NestedSlash is a/b.
@@ -62,22 +60,4 @@ type Registry struct {
 	// NestedNames are the spellings that HSS may use for a name that holds
 	// slashes: slash (a/b) and dollar (a$b). Each is asked for.
 	NestedNames []string `yaml:"nestedNames" default:"[slash, dollar]" required:"true" unique:"true" oneof:"slash dollar"`
-}
-
-// DefaultRegistry returns what a registry of the file starts from.
-func DefaultRegistry() Registry {
-	r := Registry{}
-	setDefaults(reflect.ValueOf(&r).Elem())
-	return r
-}
-
-// ProjectOf returns the project of a registry: the one it names, or the only
-// one there is; nil if there is none such.
-func (c *Configuration) ProjectOf(r *Registry) *Project {
-	for i := range c.Projects {
-		if c.Projects[i].Name == r.Project || (r.Project == "" && len(c.Projects) == 1) {
-			return &c.Projects[i]
-		}
-	}
-	return nil
 }

@@ -16,11 +16,8 @@ import (
 
 // valid is a configuration that Validate accepts, changed as told.
 func valid(change func(*config.Configuration)) *config.Configuration {
-	c := config.Default()
-	p, r := config.DefaultProject(), config.DefaultRegistry()
-	p.Name, p.Region = "bj4", "cn-north-4"
-	r.Name, r.Hosts = "swr", []string{"swr.example.com"}
-	c.Projects, c.Registries = []config.Project{p}, []config.Registry{r}
+	c := parsed()
+	c.Registries[0].Project, c.Registries[0].Hosts = "", []string{"swr.example.com"}
 	change(c)
 	return c
 }

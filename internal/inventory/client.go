@@ -60,7 +60,7 @@ func identifyingFields(c *config.Configuration, p *config.Project) (fields []str
 	for i := range c.Registries {
 		r := &c.Registries[i]
 		for field, id := range map[string]string{"registry_id": r.RegistryID, "instance_id": r.InstanceID} {
-			if c.ProjectOf(r) == p && id != "" {
+			if r.Project == p.Name && id != "" {
 				fields = append(fields, field)
 			}
 		}

@@ -45,8 +45,8 @@ func TestNewClientsNamesEveryProjectThatFails(t *testing.T) {
 	c := settings()
 	c.Projects = nil
 	for n, ca := range []string{"", filepath.Join(t.TempDir(), "none.pem"), empty} {
-		p := config.DefaultProject()
-		p.Name, p.Region, p.CAFile = fmt.Sprintf("p%d", n), "cn-north-4", ca
+		p := settings().Projects[0]
+		p.Name, p.CAFile = fmt.Sprintf("p%d", n), ca
 		c.Projects = append(c.Projects, p)
 	}
 	clients, err := inventory.NewClients(c, "test")
@@ -254,7 +254,7 @@ func TestAMistypedKeyOfManyProjectsIsNotLocked(t *testing.T) {
 	failed := func(secretKey string) (n int) {
 		c, credentials := config.Default(), credentialFiles(t, secretKey)
 		for n := range 7 {
-			p, r := config.DefaultProject(), config.DefaultRegistry()
+			p, r := settings().Projects[0], settings().Registries[0]
 			p.Name, p.Endpoint, p.ProjectID, p.Credentials = fmt.Sprint("p", n), server.URL, fmt.Sprint("id", n), credentials
 			r.Name, r.Hosts, r.Project = fmt.Sprint("r", n), []string{fmt.Sprintf("swr%d.example.com", n)}, p.Name
 			c.Projects, c.Registries = append(c.Projects, p), append(c.Registries, r)

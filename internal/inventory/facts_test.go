@@ -212,7 +212,7 @@ func TestWhatNoRegistryClaimsIsNotFoundUnasked(t *testing.T) {
 // twoHarbors adds two registries that share a host.
 func twoHarbors(c *config.Configuration) {
 	for _, n := range []string{"1", "2"} {
-		r := config.DefaultRegistry()
+		r := c.Registries[0]
 		r.Name, r.Hosts, r.Namespaces = "harbor-"+n, []string{"harbor.example.com"}, []string{"team" + n}
 		r.ImageTypes, r.RegistryName = []string{"harbor"}, "office-"+n
 		c.Registries = append(c.Registries, r)

@@ -62,7 +62,7 @@ func (i *Inventory) compile(o *Options) error {
 	}
 	for n := range c.Registries {
 		r := &registry{Registry: c.Registries[n]}
-		r.project = byName[c.ProjectOf(&r.Registry).Name]
+		r.project = byName[r.Project]
 		r.project.registries = append(r.project.registries, r)
 		for _, host := range r.Hosts {
 			i.claims[host] = append(i.claims[host], r)

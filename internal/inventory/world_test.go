@@ -340,11 +340,15 @@ func row(change ...func(*hss.Image)) hss.Image {
 }
 
 func settings(change ...func(*config.Configuration)) *config.Configuration {
-	c := config.Default()
-	p, r := config.DefaultProject(), config.DefaultRegistry()
-	p.Name, p.Region = "bj4", "cn-north-4"
-	r.Name, r.Hosts = "swr", []string{"swr.example.com"}
-	c.Projects, c.Registries = []config.Project{p}, []config.Registry{r}
+	c, err := config.Parse("test.yaml", []byte(`
+apiVersion: config.hssgate.io/v1alpha1
+kind: Configuration
+projects: [{name: bj4, region: cn-north-4}]
+registries: [{name: swr, hosts: [swr.example.com]}]
+`))
+	if err != nil {
+		panic(err)
+	}
 	for _, f := range change {
 		f(c)
 	}
