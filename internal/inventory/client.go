@@ -175,7 +175,7 @@ func causeOf(err error, projectID string) string {
 		return fmt.Sprintf("cannot reach IAM, which has the project ID: %s: open the way to it, or set projectID", err)
 	case atIAM:
 		return err.Error()
-	case answered && answer.StatusCode == http.StatusNotFound || answered && strings.HasSuffix(answer.Code, ".0101"):
+	case answered && (answer.StatusCode == http.StatusNotFound || strings.HasSuffix(answer.Code, ".0101")):
 		return fmt.Sprintf("this API does not exist here (%s): check region and endpoint; not every region has it", answer)
 	case answered && answer.Forbidden():
 		return fmt.Sprintf("no permission (%s): grant HSS ReadOnlyAccess in project %s, or correct projectID", answer, projectID)
