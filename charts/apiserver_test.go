@@ -23,17 +23,13 @@ const serviceAccount = "system:serviceaccount:" + namespace + ":" + release
 // without hssgate's CustomResourceDefinitions: the chart brings them.
 func TestOnAPIServer(t *testing.T) {
 	t.Parallel()
-	program, built := controlplanetest.StartBuild(t, false)
+	built := controlplanetest.StartBuild(t, false)
 	env := controlplanetest.Start(t, controlplanetest.WithoutCRDs())
-	c := &cluster{Environment: env, program: program, kubeconfig: writeFile(t, "kubeconfig", string(env.KubeConfig))}
+	c := &cluster{Environment: env, program: built(t), kubeconfig: writeFile(t, "kubeconfig", string(env.KubeConfig))}
 	env.Config.WarningHandler = rest.NoWarnings{}
 	var err error
-	if c.client, err = client.New(env.Config, client.Options{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-built; err != nil {
-		t.Fatal(err)
-	}
+	c.client, err = client.New(env.Config, client.Options{})
+	must(t, err)
 	for _, step := range []struct {
 		name string
 		test func(*testing.T, *cluster)
@@ -118,9 +114,7 @@ func (c *cluster) as(t testing.TB, user string, groups ...string) client.Client 
 	config := rest.CopyConfig(c.Config)
 	config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: append(groups, "system:authenticated")}
 	impersonating, err := client.New(config, client.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return impersonating
 }
 
@@ -150,9 +144,7 @@ func testManifests(t *testing.T, c *cluster) {
 	var manifests strings.Builder
 	for _, file := range valuesFiles(t) {
 		one, err := template(t, "--values", file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		manifests.WriteString("\n" + one)
 	}
 	applied := c.kubectl(t, "apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", writeFile(t, "all.yaml", manifests.String()))

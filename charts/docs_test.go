@@ -88,9 +88,7 @@ func hasAnchor(page, anchor string) bool {
 func TestValuesInDocumentsExist(t *testing.T) {
 	t.Parallel()
 	var values map[string]any
-	if err := yaml.Unmarshal([]byte(readFile(t, chart+"/values.yaml")), &values); err != nil {
-		t.Fatal(err)
-	}
+	must(t, yaml.Unmarshal([]byte(readFile(t, chart+"/values.yaml")), &values))
 	for path, text := range pages(t) {
 		if !slices.Contains([]string{"install.md", "upgrade.md", "uninstall.md", "gitops.md", "threat-model.md", "emergency.md", "troubleshooting.md", "certificates.md", "NOTES.txt"},
 			filepath.Base(path)) && path != chart+"/README.md" {
@@ -196,9 +194,7 @@ func TestTheGuideNamesEveryPanel(t *testing.T) {
 	var dashboard struct {
 		Panels []struct{ Title, Description string }
 	}
-	if err := json.Unmarshal([]byte(readFile(t, dashboardFile)), &dashboard); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal([]byte(readFile(t, dashboardFile)), &dashboard))
 	guide := readFile(t, "../docs/guides/dashboard.md")
 	for _, p := range dashboard.Panels {
 		if line := "| " + p.Title + " | " + p.Description + " |"; !strings.Contains(guide, line) {

@@ -77,9 +77,7 @@ func (g *gate) start(t *testing.T, c *cluster, image hsstest.Image, values ...st
 		"credentials": map[string]any{"source": "TokenFile", "tokenFile": writeFile(t, "token", "a-token")},
 	}}
 	content, err := yaml.Marshal(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	g.configFile = writeFile(t, "config.yaml", string(content))
 	g.run(t, exec.Command(c.program, "serve", "--leader-elect", "--shutdown-delay=0s", "--config", g.configFile, "--kubeconfig", c.kubeconfigOf(t)))
 	eventually(t, func(ctx context.Context) string {
@@ -95,14 +93,10 @@ func (g *gate) start(t *testing.T, c *cluster, image hsstest.Image, values ...st
 func (g *gate) run(t *testing.T, command *exec.Cmd) {
 	t.Helper()
 	log, err := os.Create(g.logFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	command.Env = append(os.Environ(), "POD_NAMESPACE="+namespace)
 	command.Stdout, command.Stderr = log, log
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, command.Start())
 	g.stop = sync.OnceFunc(func() {
 		_ = command.Process.Signal(syscall.SIGTERM) // it may have ended
 		if err := command.Wait(); err != nil {
@@ -117,18 +111,14 @@ func (g *gate) run(t *testing.T, command *exec.Cmd) {
 func (g *gate) get(ctx context.Context, t testing.TB, port, path string) (code int, body string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+port+path, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return 0, fmt.Sprintf("%v\n%s", err, readFile(t, g.logFile))
 	}
 	defer response.Body.Close()
 	content, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return response.StatusCode, string(content)
 }
 
@@ -136,16 +126,12 @@ func (g *gate) get(ctx context.Context, t testing.TB, port, path string) (code i
 func (c *cluster) kubeconfigOf(t testing.TB) string {
 	t.Helper()
 	config, err := clientcmd.Load(c.KubeConfig)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, user := range config.AuthInfos {
 		user.Impersonate = serviceAccount
 	}
 	content, err := clientcmd.Write(*config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return writeFile(t, "kubeconfig", string(content))
 }
 

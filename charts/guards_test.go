@@ -123,9 +123,7 @@ func testGraces(t *testing.T, c *cluster) {
 		by client.Client
 		*unstructured.Unstructured
 	}{{c.client, newException("exception", byTag, "{}")}, {hssgate, newException("grace", byDigest, isGrace)}} {
-		if err := stored.by.Create(t.Context(), stored.Unstructured); err != nil {
-			t.Fatal(err)
-		}
+		must(t, stored.by.Create(t.Context(), stored.Unstructured))
 	}
 	type request = func(context.Context, client.Client) error
 	create := func(image, labels string) request {
@@ -246,9 +244,7 @@ func testStolenToken(t *testing.T, c *cluster) {
 	validating := &admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: release}}
 	mutating := &admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: release}}
 	ca, err := certificate.NewSelfSigned(clock.RealClock{}, "evil.example.com")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	caBundle := base64.StdEncoding.EncodeToString(ca.CA().PEM())
 	try := func(ctx context.Context, configuration client.Object, patch string) error {
 		changed, _ := configuration.DeepCopyObject().(client.Object)

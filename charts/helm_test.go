@@ -23,13 +23,19 @@ const (
 	namespace = "hssgate-system"
 )
 
+// must ends a test that can't go on.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // tool returns the path of a tool that `make tools` builds.
 func tool(t testing.TB, name string) string {
 	t.Helper()
 	path, err := filepath.Abs(filepath.Join("..", ".cache", "tools", "bin", name))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if _, err := os.Stat(path); err != nil {
 		t.Fatalf("%s isn't built: run make tools: %v", name, err)
 	}
@@ -77,9 +83,7 @@ func template(t testing.TB, args ...string) (manifests string, err error) {
 func render(t testing.TB, args ...string) objects {
 	t.Helper()
 	manifests, err := template(t, args...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return parse(t, manifests)
 }
 
@@ -135,15 +139,11 @@ func (o objects) at(t testing.TB, where string) string {
 	object, path, _ := strings.Cut(where, " ")
 	kind, name, _ := strings.Cut(object, "/")
 	query := jsonpath.New(where).AllowMissingKeys(true)
-	if err := query.Parse("{" + path + "}"); err != nil {
-		t.Fatal(err)
-	}
+	must(t, query.Parse("{"+path+"}"))
 	var found []string
 	for _, one := range o.ofKind(kind) {
 		var out strings.Builder
-		if err := query.Execute(&out, one.Object); err != nil {
-			t.Fatal(err)
-		}
+		must(t, query.Execute(&out, one.Object))
 		if name == "" || name == one.GetName() {
 			found = append(found, out.String())
 		}
@@ -182,9 +182,7 @@ func (o objects) named(t testing.TB, kind, name string) *unstructured.Unstructur
 func decode[T any](t testing.TB, object *unstructured.Unstructured) *T {
 	t.Helper()
 	data, err := yaml.Marshal(object.Object)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	into := new(T)
 	if err := yaml.UnmarshalStrict(data, into); err != nil {
 		t.Fatalf("%s %q: %v", object.GetKind(), object.GetName(), err)
@@ -196,9 +194,7 @@ func decode[T any](t testing.TB, object *unstructured.Unstructured) *T {
 func readFile(t testing.TB, path string) string {
 	t.Helper()
 	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return string(content)
 }
 
@@ -206,8 +202,6 @@ func readFile(t testing.TB, path string) string {
 func writeFile(t testing.TB, name, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path, []byte(content), 0o600))
 	return path
 }

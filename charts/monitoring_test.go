@@ -41,9 +41,7 @@ func TestThePageHasEveryMetric(t *testing.T) {
 	var registered []string
 	for _, folder := range []string{"../webhook", "../internal/*"} {
 		paths, err := filepath.Glob(folder + "/*.go")
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		for _, path := range slices.DeleteFunc(paths, func(path string) bool { return strings.HasSuffix(path, "_test.go") }) {
 			for _, name := range regexp.MustCompile(`"(hssgate_[a-z_]+)"`).FindAllStringSubmatch(readFile(t, path), -1) {
 				registered = append(registered, name[1])

@@ -191,9 +191,7 @@ func definitions() []string {
 
 func (c *cluster) get(ctx context.Context, t testing.TB, key client.ObjectKey, into client.Object) {
 	t.Helper()
-	if err := c.client.Get(ctx, key, into); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.client.Get(ctx, key, into))
 }
 
 // leaves checks that nothing of any kind is left of the release, or of hssgate,

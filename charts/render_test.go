@@ -267,9 +267,7 @@ func TestPresetsAreValidPoliciesAndAuditShowsWhatBaselineWouldDeny(t *testing.T)
 func TestCustomResourceDefinitions(t *testing.T) {
 	t.Parallel()
 	manifests, err := charts.CustomResourceDefinitions()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	found := render(t, working()...).ofKind("CustomResourceDefinition")
 	if len(found) != len(manifests) {
 		t.Fatalf("got %d CRDs, want %d", len(found), len(manifests))

@@ -88,8 +88,6 @@ func (c *cluster) mayHssgate(t *testing.T, verb string, r right) bool {
 	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
 		User: serviceAccount, Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"}, ResourceAttributes: &what,
 	}}
-	if err := c.client.Create(t.Context(), review); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.client.Create(t.Context(), review))
 	return review.Status.Allowed
 }

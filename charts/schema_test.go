@@ -33,18 +33,12 @@ func TestSchemaFollowsTheConfigurationFile(t *testing.T) {
 	t.Parallel()
 	const path = chart + "/values.schema.json"
 	var schema map[string]any
-	if err := json.Unmarshal([]byte(readFile(t, path)), &schema); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal([]byte(readFile(t, path)), &schema))
 	properties := schema["properties"].(map[string]any)
 	data, err := json.Marshal(schemaOf(t, "", reflect.TypeFor[config.Configuration](), meanings(t)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var want any
-	if err := json.Unmarshal(data, &want); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal(data, &want))
 	if diff := cmp.Diff(want, properties["config"]); diff != "" && !*update {
 		t.Errorf("values.schema.json doesn't fit package config: run go test ./charts -update\n-want +got:\n%s", diff)
 	}
@@ -56,12 +50,8 @@ func TestSchemaFollowsTheConfigurationFile(t *testing.T) {
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(schema); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, out.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, encoder.Encode(schema))
+	must(t, os.WriteFile(path, out.Bytes(), 0o600))
 }
 
 // meanings reads the reference of the configuration file: what each field means, by its path.

@@ -31,9 +31,7 @@ func testWebhookConfiguration(t *testing.T, c *cluster) {
 		set("mode=enforce", "policies.preset=none", "webhook.url="+server.URL, pinned, "exemptions.namespaces={spared}", "exemptions.label="+exemptLabel)...)...)
 	defer c.helm(t, "uninstall", release)
 	for name, labels := range map[string]map[string]string{"team": nil, "spared": nil, "labelled": {exemptLabel: ""}} {
-		if err := c.client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}); err != nil {
-			t.Fatal(err)
-		}
+		must(t, c.client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}))
 	}
 	template := corev1.PodTemplateSpec{
 		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "web"}},

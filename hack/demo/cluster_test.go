@@ -91,9 +91,8 @@ func (s *sampleSet) newCluster(t *testing.T) *cluster {
 	scheme := runtime.NewScheme()
 	must(t, v1alpha1.AddToScheme(scheme))
 	var err error
-	if c.client, err = client.New(access, client.Options{Scheme: scheme}); err != nil {
-		t.Fatal(err)
-	}
+	c.client, err = client.New(access, client.Options{Scheme: scheme})
+	must(t, err)
 	configuration, err := readObjects([]byte(strings.ReplaceAll(webhooks, "ADDRESS", s.config.Webhook.BindAddress)))
 	must(t, err)
 	for _, o := range append(s.setup, client.Object(configuration[0])) {

@@ -5,7 +5,6 @@ package controlplanetest
 import (
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -268,10 +267,10 @@ func FreeAddresses(t testing.TB, n int) []string {
 }
 
 // StartBuild begins to build hssgate, so that the control plane can start meanwhile: with the race detector, or as it is
-// shipped. It returns where the program will be, once built gives nil.
-func StartBuild(t testing.TB, race bool) (program string, built <-chan error) {
+// shipped. It returns a function that waits for the program, and returns its path.
+func StartBuild(t testing.TB, race bool) (built func(testing.TB) string) {
 	t.Helper()
-	program = filepath.Join(t.TempDir(), "hssgate")
+	program := filepath.Join(t.TempDir(), "hssgate")
 	flags, environment := []string{"-trimpath"}, append(os.Environ(), "CGO_ENABLED=0") // those of make build, whose cache it uses
 	if race {
 		flags, environment = []string{"-race"}, nil
@@ -279,13 +278,19 @@ func StartBuild(t testing.TB, race bool) (program string, built <-chan error) {
 	args := append([]string{"build", "-ldflags=-s -w", "-o", program}, flags...)
 	command := exec.CommandContext(t.Context(), "go", append(args, "github.com/hssgate/hssgate/cmd/hssgate")...)
 	command.Env = environment
-	done := make(chan error, 1)
+	var out []byte
+	var err error
+	done := make(chan struct{})
 	go func() {
-		out, err := command.CombinedOutput()
-		if err != nil {
-			err = fmt.Errorf("go build: %w\n%s", err, out)
-		}
-		done <- err
+		defer close(done)
+		out, err = command.CombinedOutput()
 	}()
-	return program, done
+	t.Cleanup(func() { <-done }) // before its folder is removed
+	return func(t testing.TB) string {
+		t.Helper()
+		if <-done; err != nil {
+			t.Fatalf("go build: %v\n%s", err, out)
+		}
+		return program
+	}
 }

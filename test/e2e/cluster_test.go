@@ -36,12 +36,12 @@ type cluster struct {
 	client.Client // of an administrator, for objects of all kinds
 
 	kubeconfig string
-	program    func(*testing.T) string
+	program    func(testing.TB) string
 	// spaces and fences count what has been named after them.
 	spaces, fences atomic.Int32
 }
 
-func newCluster(t *testing.T, program func(*testing.T) string, options ...controlplanetest.Option) *cluster {
+func newCluster(t *testing.T, program func(testing.TB) string, options ...controlplanetest.Option) *cluster {
 	t.Helper()
 	c := &cluster{program: program, Environment: controlplanetest.Start(t, options...)}
 	c.Config.QPS = -1 // the limit is meant for controllers

@@ -61,7 +61,7 @@ func (s *space) testWithoutCRDs(t *testing.T) {
 	if err := s.run(t, newPod("web", "main.example.com/prod/bad:1")); err == nil {
 		t.Error("without policies to evaluate by, a bad image was admitted")
 	}
-	s.cluster.checkMistake(t, "the cluster has no hssgate.io/v1alpha1, Kind=ImageScanPolicy: apply charts/hssgate/files/crds first", s.cluster.kubeconfig, "", "")
+	s.cluster.checkMistake(t, "the cluster has no hssgate.io/v1alpha1, Kind=ImageScanPolicy: apply charts/hssgate/files/crds first", s.cluster.kubeconfig, "")
 	for _, args := range [][]string{{}, {"--policy", "p"}} {
 		_, err := s.allow(t, "main.example.com/prod/bad:1", args...)
 		says(t, err, "hssgate is not installed in the cluster")

@@ -69,19 +69,8 @@ func mainHSS(t *testing.T, rows ...hsstest.Image) map[string]*hsstest.Server {
 	return map[string]*hsstest.Server{"main": newHSS(t, hsstest.WithImages(rows...))}
 }
 
-// newGate starts a gate and waits until it evaluates.
+// newGate starts a gate, has the API server ask it as long as the test runs, and waits until it evaluates.
 func (c *cluster) newGate(t *testing.T, s setup) *gate {
-	t.Helper()
-	g := c.launch(t, s)
-	g.awaitReady(t)
-	if s.change == nil { // the API server may be asked about other namespaces
-		g.newSpace(t).settle(t)
-	}
-	return g
-}
-
-// launch starts a gate and has the API server ask it as long as the test runs.
-func (c *cluster) launch(t *testing.T, s setup) *gate {
 	t.Helper()
 	g := c.startReplica(t, s)
 	configuration := &admissionregistrationv1.ValidatingWebhookConfiguration{}
@@ -98,6 +87,10 @@ func (c *cluster) launch(t *testing.T, s setup) *gate {
 			t.Error(err)
 		}
 	})
+	g.awaitReady(t)
+	if s.change == nil { // the API server may be asked about other namespaces
+		g.newSpace(t).settle(t)
+	}
 	return g
 }
 

@@ -141,7 +141,7 @@ func (g *graceWorld) populate(t *testing.T) {
 		if name == "elsewhere" {
 			namespace = name
 		}
-		must(t, g.cluster.runAs(t.Context(), namespace, newPod(name, prodImage(name)), corev1.PodRunning, imageID))
+		must(t, g.cluster.runAs(t.Context(), namespace, newPod(name, prodImage(name)), imageID))
 	}
 	// A user can write a status into a pod only when it is created, which drops it.
 	claim := newPod("not-reported", prodImage("not-reported"), forged)

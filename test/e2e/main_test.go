@@ -5,7 +5,6 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
-	"sync"
 	"testing"
 
 	"github.com/hssgate/hssgate/internal/controlplanetest"
@@ -26,7 +25,7 @@ func TestHssgate(t *testing.T) {
 	// A race in the program ends it, as it does the tests. The race detector takes memory.
 	info, _ := debug.ReadBuildInfo()
 	race := slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
-	program, plain := startBuild(t, race), startBuild(t, false)
+	program, plain := controlplanetest.StartBuild(t, race), controlplanetest.StartBuild(t, false)
 	clients := newClientCA(t)
 	c := newCluster(t, program, controlplanetest.WithFlag("admission-control-config-file", clients.admissionConfiguration(t)))
 	// Others would wait for longer than they expect.
@@ -66,19 +65,6 @@ func TestHssgate(t *testing.T) {
 		"cves":        testVulnerabilities,
 		"mistakes":    testMistakes,
 	})
-}
-
-// startBuild begins to build the program, and returns a function that waits for it, and returns its path.
-func startBuild(t *testing.T, race bool) func(*testing.T) string {
-	t.Helper()
-	path, built := controlplanetest.StartBuild(t, race)
-	wait := sync.OnceValue(func() error { return <-built })
-	t.Cleanup(func() { _ = wait() }) // before its folder is removed
-	return func(t *testing.T) string {
-		t.Helper()
-		must(t, wait())
-		return path
-	}
 }
 
 type tests[F any] map[string]func(*testing.T, F)

@@ -169,13 +169,13 @@ func (s *space) debug(t *testing.T, pod, name, image string) error {
 	return s.client.SubResource("ephemeralcontainers").Update(t.Context(), p)
 }
 
-// runAs has a pod run that was admitted, as a kubelet would report it: in a phase, with an image.
-func (c *cluster) runAs(ctx context.Context, namespace string, pod *corev1.Pod, phase corev1.PodPhase, imageID string) error {
+// runAs has a pod run that was admitted, as a kubelet would report it, with an image.
+func (c *cluster) runAs(ctx context.Context, namespace string, pod *corev1.Pod, imageID string) error {
 	pod.Namespace = namespace
 	if err := c.Create(ctx, pod); err != nil {
 		return err
 	}
-	pod.Status.Phase = phase
+	pod.Status.Phase = corev1.PodRunning
 	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "app", Image: pod.Spec.Containers[0].Image, ImageID: imageID}}
 	return c.Status().Update(ctx, pod)
 }

@@ -126,6 +126,14 @@ type world struct {
 	handler http.Handler
 }
 
+// must ends a test that can't go on.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func image(n int) string { return fmt.Sprintf("main.example.com/prod/app-%d:1", n) }
 
 func newWorld(t *testing.T) *world {
@@ -140,7 +148,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{clock: &shifted{}, hss: hsstest.NewServer(hsstest.WithImages(all...))}
 	var err error
 	// Images are looked up again soon, and used for an hour if that fails.
-	if w.config, err = config.Parse("test.yaml", fmt.Appendf(nil, `
+	w.config, err = config.Parse("test.yaml", fmt.Appendf(nil, `
 apiVersion: config.hssgate.io/v1alpha1
 kind: Configuration
 projects:
@@ -148,17 +156,12 @@ projects:
 registries:
 - {name: main, hosts: [main.example.com]}
 cache: {freshFor: 1s, notFoundFor: 1s, waitWhenStale: 50ms, maxStaleness: 2h}
-`, w.hss.URL)); err != nil {
-		t.Fatal(err)
-	}
+`, w.hss.URL))
+	must(t, err)
 	clients, err := inventory.NewClients(w.config, "hssgate/faults")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	facts, err := inventory.New(inventory.Options{Config: w.config, Clients: clients, Clock: w.clock, LookupTimeout: time.Second, ErrorFor: 100 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var running sync.WaitGroup
 	running.Go(func() { _ = facts.Start(t.Context()) }) // it ends with the test
 	t.Cleanup(func() {
