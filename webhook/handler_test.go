@@ -168,14 +168,26 @@ func readAnswer(t testing.TB, r *http.Response) *admissionv1.AdmissionResponse {
 	return answer.Response
 }
 
+// each runs a test for each case, in parallel.
+func each[C any](t *testing.T, cases map[string]C, test func(t *testing.T, c C)) {
+	t.Helper()
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, c)
+		})
+	}
+}
+
 func TestReviews(t *testing.T) {
 	t.Parallel()
-	tests := map[string]struct {
+	type testCase struct {
 		operation   admissionv1.Operation
 		object, old any
 		allowed     bool
 		images      []string
-	}{
+	}
+	each(t, map[string]testCase{
 		"a good pod is admitted":                                    {"CREATE", pod("good"), nil, true, []string{"good"}},
 		"a bad pod is denied":                                       {"CREATE", pod("good", "bad"), nil, false, []string{"good", "bad"}},
 		"a bad deployment is evaluated like its pods":               {"CREATE", deployment("bad"), nil, false, []string{"bad"}},
@@ -192,20 +204,16 @@ func TestReviews(t *testing.T) {
 		"an update of a deployment looks only at the new image":     {"UPDATE", deployment("bad"), deployment("good"), false, []string{"bad"}},
 		"a pod without images has nothing that could be refused":    {"CREATE", pod(), nil, true, nil},
 		"an owner reference is no evidence":                         {"CREATE", owned(pod("bad")), nil, false, []string{"bad"}},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			d := &decider{}
-			got := send(t, newHandler(d), reviewOf(t, tt.operation, tt.object, tt.old))
-			if got.Allowed != tt.allowed || got.UID != "705ab4f5" {
-				t.Errorf("allowed = %t (UID %q), want %t: %+v", got.Allowed, got.UID, tt.allowed, got.Result)
-			}
-			if diff := cmp.Diff(tt.images, d.images(), cmpopts.EquateEmpty()); diff != "" {
-				t.Errorf("evaluated images (-want +got):\n%s", diff)
-			}
-		})
-	}
+	}, func(t *testing.T, tt testCase) {
+		d := &decider{}
+		got := send(t, newHandler(d), reviewOf(t, tt.operation, tt.object, tt.old))
+		if got.Allowed != tt.allowed || got.UID != "705ab4f5" {
+			t.Errorf("allowed = %t (UID %q), want %t: %+v", got.Allowed, got.UID, tt.allowed, got.Result)
+		}
+		if diff := cmp.Diff(tt.images, d.images(), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("evaluated images (-want +got):\n%s", diff)
+		}
+	})
 }
 
 // images returns the images of all requests.
@@ -253,32 +261,29 @@ note: HSS's severity levels are not those of CVSS: its High may start at CVSS 9`
 
 func TestOutcomesHaveCodesOfTheirOwn(t *testing.T) {
 	t.Parallel()
-	tests := map[string]struct {
+	type testCase struct {
 		outcome gate.Outcome
 		allowed bool
 		code    int32
 		reason  metav1.StatusReason
-	}{
+	}
+	each(t, map[string]testCase{
 		"admitted":                      {gate.Admitted, true, 0, ""},
 		"denied":                        {gate.Denied, false, 403, metav1.StatusReasonForbidden},
 		"HSS is unreachable":            {gate.Unavailable, false, 503, metav1.StatusReasonServiceUnavailable},
 		"no outcome is no admission":    {"", false, 500, metav1.StatusReasonInternalError},
 		"an unknown outcome is neither": {"Perhaps", false, 500, metav1.StatusReasonInternalError},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			d := &decider{decide: func(context.Context, gate.Request) gate.Decision { return gate.Decision{Outcome: tt.outcome} }}
-			got := send(t, newHandler(d), reviewOf(t, "CREATE", pod("bad"), nil))
-			status := metav1.Status{}
-			if got.Result != nil {
-				status = *got.Result
-			}
-			if got.Allowed != tt.allowed || status.Code != tt.code || status.Reason != tt.reason {
-				t.Errorf("allowed %t, code %d, reason %q; want %t, %d, %q", got.Allowed, status.Code, status.Reason, tt.allowed, tt.code, tt.reason)
-			}
-		})
-	}
+	}, func(t *testing.T, tt testCase) {
+		d := &decider{decide: func(context.Context, gate.Request) gate.Decision { return gate.Decision{Outcome: tt.outcome} }}
+		got := send(t, newHandler(d), reviewOf(t, "CREATE", pod("bad"), nil))
+		status := metav1.Status{}
+		if got.Result != nil {
+			status = *got.Result
+		}
+		if got.Allowed != tt.allowed || status.Code != tt.code || status.Reason != tt.reason {
+			t.Errorf("allowed %t, code %d, reason %q; want %t, %d, %q", got.Allowed, status.Code, status.Reason, tt.allowed, tt.code, tt.reason)
+		}
+	})
 }
 
 func TestWarnings(t *testing.T) {
@@ -315,14 +320,15 @@ func TestAReviewThatCannotBeEvaluated(t *testing.T) {
 		return &decider{decide: func(context.Context, gate.Request) gate.Decision { panic("a bug") }}
 	}
 	big := pod(strings.Repeat("<", 16<<10))
-	tests := map[string]struct {
+	type testCase struct {
 		decider *decider
 		options []func(*webhook.Options)
 		body    []byte
 		allowed bool
 		code    int32
 		says    string
-	}{
+	}
+	each(t, map[string]testCase{
 		"too large is denied":                             {&decider{}, nil, reviewOf(t, "CREATE", big, nil), false, 413, "at most 65536 bytes are allowed"},
 		"too large is admitted if no policy denies":       {&decider{milder: true}, nil, reviewOf(t, "CREATE", big, nil), true, 0, "at most 65536 bytes are allowed"},
 		"too large is admitted in dry-run mode":           {&decider{}, with(dryRun), reviewOf(t, "CREATE", big, nil), true, 0, "at most 65536 bytes are allowed"},
@@ -345,21 +351,17 @@ func TestAReviewThatCannotBeEvaluated(t *testing.T) {
 		"what is being deleted doesn't":                   {&decider{}, with(notReady), reviewOf(t, "UPDATE", dying(pod("bad")), dying(pod("bad"))), true, 0, ""},
 		"a deletion doesn't":                              {&decider{}, with(notReady), reviewOf(t, "DELETE", nil, pod("bad")), true, 0, ""},
 		"a kind without images doesn't":                   {&decider{}, with(notReady), bytes.Replace(reviewOf(t, "CREATE", pod("x"), nil), []byte(`"kind":"Pod"`), []byte(`"kind":"Node"`), 1), true, 0, ""},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			got := send(t, newHandler(tt.decider, tt.options...).Limit(webhook.Limits{ReviewBytes: 64 << 10}), tt.body)
-			says := strings.Join(got.Warnings, "\n")
-			var code int32
-			if got.Result != nil {
-				says, code = got.Result.Message, got.Result.Code
-			}
-			if got.UID != "705ab4f5" || got.Allowed != tt.allowed || code != tt.code || !strings.Contains(says, tt.says) {
-				t.Errorf("UID %q, allowed %t, code %d, %q; want allowed %t, code %d, %q", got.UID, got.Allowed, code, says, tt.allowed, tt.code, tt.says)
-			}
-		})
-	}
+	}, func(t *testing.T, tt testCase) {
+		got := send(t, newHandler(tt.decider, tt.options...).Limit(webhook.Limits{ReviewBytes: 64 << 10}), tt.body)
+		says := strings.Join(got.Warnings, "\n")
+		var code int32
+		if got.Result != nil {
+			says, code = got.Result.Message, got.Result.Code
+		}
+		if got.UID != "705ab4f5" || got.Allowed != tt.allowed || code != tt.code || !strings.Contains(says, tt.says) {
+			t.Errorf("UID %q, allowed %t, code %d, %q; want allowed %t, code %d, %q", got.UID, got.Allowed, code, says, tt.allowed, tt.code, tt.says)
+		}
+	})
 }
 
 func with(options ...func(*webhook.Options)) []func(*webhook.Options) { return options }
@@ -377,10 +379,11 @@ func TestWhatIsNoReviewIsNeverAllowed(t *testing.T) {
 
 func TestTheAPIServersTimeoutIsKept(t *testing.T) {
 	t.Parallel()
-	tests := map[string]struct {
+	type testCase struct {
 		url  string
 		want time.Duration
-	}{
+	}
+	each(t, map[string]testCase{
 		"a timeout leaves the margin":     {"/validate?timeout=5s", 4500 * time.Millisecond},
 		"a short one is at least halved":  {"/validate?timeout=600ms", 300 * time.Millisecond},
 		"none is the default":             {"/validate", 9500 * time.Millisecond},
@@ -389,23 +392,19 @@ func TestTheAPIServersTimeoutIsKept(t *testing.T) {
 		"one among others is found":       {"/validate?a=b&timeout=5s", 4500 * time.Millisecond},
 		"an escaped one is read":          {"/validate?timeout=%35s", 4500 * time.Millisecond},
 		"a longer one than any is capped": {"/validate?timeout=10h", 29500 * time.Millisecond},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				begun := time.Now()
-				d := &decider{decide: func(ctx context.Context, _ gate.Request) gate.Decision {
-					<-ctx.Done()
-					if took := time.Since(begun); took != tt.want || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-						t.Errorf("the context ended after %s with %v, want %s", took, ctx.Err(), tt.want)
-					}
-					return gate.Decision{Outcome: gate.Admitted}
-				}}
-				newHandler(d).ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodPost, tt.url, bytes.NewReader(reviewOf(t, "CREATE", pod("good"), nil))))
-			})
+	}, func(t *testing.T, tt testCase) {
+		synctest.Test(t, func(t *testing.T) {
+			begun := time.Now()
+			d := &decider{decide: func(ctx context.Context, _ gate.Request) gate.Decision {
+				<-ctx.Done()
+				if took := time.Since(begun); took != tt.want || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+					t.Errorf("the context ended after %s with %v, want %s", took, ctx.Err(), tt.want)
+				}
+				return gate.Decision{Outcome: gate.Admitted}
+			}}
+			newHandler(d).ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodPost, tt.url, bytes.NewReader(reviewOf(t, "CREATE", pod("good"), nil))))
 		})
-	}
+	})
 }
 
 func TestAReviewOutlivesItsCaller(t *testing.T) {
@@ -511,11 +510,12 @@ func TestCustomResourcesAreEvaluatedAsTemplates(t *testing.T) {
 		}
 		return `{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "web"}, "spec": [` + strings.Join(templates, ",") + `]}`
 	}
-	tests := map[string]struct {
+	type testCase struct {
 		operation   admissionv1.Operation
 		object, old string
 		want        []string
-	}{
+	}
+	each(t, map[string]testCase{
 		"a new one":                  {admissionv1.Create, rollout("a"), "", []string{"a"}},
 		"two templates":              {admissionv1.Create, rollout("a", "b"), "", []string{"a", "b"}},
 		"one without a template":     {admissionv1.Create, `{"metadata": {"name": "web"}}`, "", nil},
@@ -524,26 +524,22 @@ func TestCustomResourcesAreEvaluatedAsTemplates(t *testing.T) {
 		"an update of no old object": {admissionv1.Update, rollout("a"), "", []string{"a"}},
 		"one that is to be deleted":  {admissionv1.Delete, "null", rollout("a"), nil},
 		"a missing image":            {admissionv1.Create, `{"metadata": {"name": "web"}, "spec": {"template": {"spec": {"containers": [{"name": "a"}]}}}}`, "", nil},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var got []string
-			d := &decider{decide: func(_ context.Context, r gate.Request) gate.Decision {
-				if !r.Workload.Template || r.Workload.Kind != "Rollout" || r.Name != "web" || r.Namespace != "prod" {
-					t.Errorf("got %+v", r)
-				}
-				for _, use := range r.Workload.Uses {
-					got = append(got, use.Image)
-				}
-				return gate.Decision{Outcome: gate.Admitted, Notices: []string{fmt.Sprint("seen ", len(got))}}
-			}}
-			answer := send(t, newHandler(d), customReview(t, tt.operation, tt.object, tt.old))
-			if diff := cmp.Diff(tt.want, got); diff != "" || !answer.Allowed || len(answer.Warnings) != len(tt.want) {
-				t.Errorf("got %+v (-want +got):\n%s", answer, diff)
+	}, func(t *testing.T, tt testCase) {
+		var got []string
+		d := &decider{decide: func(_ context.Context, r gate.Request) gate.Decision {
+			if !r.Workload.Template || r.Workload.Kind != "Rollout" || r.Name != "web" || r.Namespace != "prod" {
+				t.Errorf("got %+v", r)
 			}
-		})
-	}
+			for _, use := range r.Workload.Uses {
+				got = append(got, use.Image)
+			}
+			return gate.Decision{Outcome: gate.Admitted, Notices: []string{fmt.Sprint("seen ", len(got))}}
+		}}
+		answer := send(t, newHandler(d), customReview(t, tt.operation, tt.object, tt.old))
+		if diff := cmp.Diff(tt.want, got); diff != "" || !answer.Allowed || len(answer.Warnings) != len(tt.want) {
+			t.Errorf("got %+v (-want +got):\n%s", answer, diff)
+		}
+	})
 }
 
 func TestACustomResourceThatIsNotAdmitted(t *testing.T) {

@@ -61,11 +61,12 @@ func TestPinning(t *testing.T) {
 	const containers = "containers"
 	all := []string{"initContainers", containers, "ephemeralContainers", "volumes"}
 	a, b := "a:1@"+pinDigest, "b:1@"+pinDigest
-	tests := map[string]struct {
+	type testCase struct {
 		operation   admissionv1.Operation
 		object, old any
 		want        []string
-	}{
+	}
+	each(t, map[string]testCase{
 		"a tag gets its digest":                                {"CREATE", pod("a:1"), nil, in(0, a, containers)},
 		"all places do":                                        {"CREATE", everywhere("a:1", "b:1"), nil, append(in(0, a, all...), in(1, b, all...)...)},
 		"what has a digest and what is unknown stay":           {"CREATE", everywhere("unknown:1", "a:1", b), nil, in(1, a, all...)},
@@ -81,19 +82,15 @@ func TestPinning(t *testing.T) {
 		"a Deployment is never changed":                        {"CREATE", deployment("a:1"), nil, nil},
 		"nor what is deleted":                                  {"DELETE", nil, pod("a:1"), nil},
 		"nor what is connected to":                             {"CONNECT", pod("a:1"), nil, nil},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			got := send(t, newPinning(), reviewOf(t, tt.operation, tt.object, tt.old))
-			if !got.Allowed || got.UID != "705ab4f5" || (got.PatchType == nil) != (tt.want == nil) || got.PatchType != nil && *got.PatchType != admissionv1.PatchTypeJSONPatch {
-				t.Errorf("allowed is %t (UID %q), the patch of type %v", got.Allowed, got.UID, got.PatchType)
-			}
-			if diff := cmp.Diff(tt.want, operations(t, got), cmpopts.SortSlices(strings.Compare)); diff != "" {
-				t.Errorf("the patch, -want +got:\n%s", diff)
-			}
-		})
-	}
+	}, func(t *testing.T, tt testCase) {
+		got := send(t, newPinning(), reviewOf(t, tt.operation, tt.object, tt.old))
+		if !got.Allowed || got.UID != "705ab4f5" || (got.PatchType == nil) != (tt.want == nil) || got.PatchType != nil && *got.PatchType != admissionv1.PatchTypeJSONPatch {
+			t.Errorf("allowed is %t (UID %q), the patch of type %v", got.Allowed, got.UID, got.PatchType)
+		}
+		if diff := cmp.Diff(tt.want, operations(t, got), cmpopts.SortSlices(strings.Compare)); diff != "" {
+			t.Errorf("the patch, -want +got:\n%s", diff)
+		}
+	})
 }
 
 // operations returns those of the patch, as words.
@@ -128,40 +125,38 @@ func TestPinningSaysWhatItDid(t *testing.T) {
 			Warnings: []string{left}, AuditAnnotations: map[string]string{"pinned": pinned, "not-pinned": left},
 		}
 	}
-	for name, c := range map[string]struct {
+	type testCase struct {
 		body   []byte
 		change func(*webhook.Options)
 		want   *admissionv1.AdmissionResponse
 		counts map[string]float64
-	}{
+	}
+	each(t, map[string]testCase{
 		"a pod": {review, nil, answer(), map[string]float64{"pinned/": 1, "left/notFound": 1}},
 		"a dry-run request gets the same answer and is not counted": {dryRunRequest(review), nil, answer(), map[string]float64{}},
 		"dry-run mode changes nothing": {review, dryRun, &admissionv1.AdmissionResponse{
 			Warnings:         []string{left, "would be pinned (dry-run mode): " + pinned},
 			AuditAnnotations: map[string]string{"not-pinned": left, "dry-run": "true"},
 		}, map[string]float64{"left/dryRun": 1, "left/notFound": 1}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			registry := prometheus.NewRegistry()
-			change := func(o *webhook.Options) {
-				if o.Metrics = webhook.NewMetrics(registry); c.change != nil {
-					c.change(o)
-				}
+	}, func(t *testing.T, c testCase) {
+		registry := prometheus.NewRegistry()
+		change := func(o *webhook.Options) {
+			if o.Metrics = webhook.NewMetrics(registry); c.change != nil {
+				c.change(o)
 			}
-			got := send(t, newPinning(change), c.body)
-			c.want.Allowed, c.want.UID = true, "705ab4f5"
-			if diff := cmp.Diff(c.want, got); diff != "" {
-				t.Errorf("-want +got:\n%s", diff)
-			}
-			if diff := cmp.Diff(c.counts, counted(t, registry, "hssgate_pins_total")); diff != "" {
-				t.Errorf("counted, -want +got:\n%s", diff)
-			}
-			if reviews := counted(t, registry, "hssgate_admission_reviews_total"); len(reviews) > 0 {
-				t.Errorf("counted as admissions: %v", reviews)
-			}
-		})
-	}
+		}
+		got := send(t, newPinning(change), c.body)
+		c.want.Allowed, c.want.UID = true, "705ab4f5"
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+		if diff := cmp.Diff(c.counts, counted(t, registry, "hssgate_pins_total")); diff != "" {
+			t.Errorf("counted, -want +got:\n%s", diff)
+		}
+		if reviews := counted(t, registry, "hssgate_admission_reviews_total"); len(reviews) > 0 {
+			t.Errorf("counted as admissions: %v", reviews)
+		}
+	})
 }
 
 // Whatever goes wrong, the pod is admitted as it is, for the validating webhook.
@@ -169,34 +164,32 @@ func TestWhatCannotBePinnedIsAdmittedAsItIs(t *testing.T) {
 	t.Parallel()
 	notReady := func(o *webhook.Options) { o.Ready = func() error { return fmt.Errorf("policies aren't known yet") } }
 	review := reviewOf(t, "CREATE", pod("a:1"), nil)
-	for name, c := range map[string]struct {
+	type testCase struct {
 		pin    func(context.Context, gate.Request) gate.Pinning
 		change func(*webhook.Options)
 		body   []byte
 		says   string
 		reason string
-	}{
+	}
+	each(t, map[string]testCase{
 		"a panic":              {func(context.Context, gate.Request) gate.Pinning { panic("a bug") }, dryRun, review, "internal error", "failed/InternalError"},
 		"a gate that is new":   {nil, notReady, review, "not ready: policies aren't known yet", "failed/ServiceUnavailable"},
 		"a review that is cut": {nil, dryRun, review[:len(review)-40], "decode AdmissionReview", "failed/BadRequest"},
 		"a huge review":        {nil, dryRun, bytes.Replace(review, []byte(`"a:1"`), []byte(`"`+strings.Repeat("a", 20_000)+`"`), 1), "too large", "failed/RequestEntityTooLarge"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			registry := prometheus.NewRegistry()
-			h := newHandler(&decider{pin: c.pin}, c.change, func(o *webhook.Options) { o.Metrics = webhook.NewMetrics(registry) })
-			got := send(t, h.Limit(webhook.Limits{ReviewBytes: 10 << 10}).Pinning(), c.body)
-			if !got.Allowed || got.Patch != nil || len(got.Warnings) != 1 || got.AuditAnnotations["not-pinned"] != got.Warnings[0] {
-				t.Fatalf("got %+v", got)
-			}
-			if !strings.HasPrefix(got.Warnings[0], "hssgate could not pin images: ") || !strings.Contains(got.Warnings[0], c.says) {
-				t.Errorf("got warning %q, want …%s…", got.Warnings[0], c.says)
-			}
-			if diff := cmp.Diff(map[string]float64{c.reason: 1}, counted(t, registry, "hssgate_pins_total")); diff != "" {
-				t.Errorf("counted, -want +got:\n%s", diff)
-			}
-		})
-	}
+	}, func(t *testing.T, c testCase) {
+		registry := prometheus.NewRegistry()
+		h := newHandler(&decider{pin: c.pin}, c.change, func(o *webhook.Options) { o.Metrics = webhook.NewMetrics(registry) })
+		got := send(t, h.Limit(webhook.Limits{ReviewBytes: 10 << 10}).Pinning(), c.body)
+		if !got.Allowed || got.Patch != nil || len(got.Warnings) != 1 || got.AuditAnnotations["not-pinned"] != got.Warnings[0] {
+			t.Fatalf("got %+v", got)
+		}
+		if !strings.HasPrefix(got.Warnings[0], "hssgate could not pin images: ") || !strings.Contains(got.Warnings[0], c.says) {
+			t.Errorf("got warning %q, want …%s…", got.Warnings[0], c.says)
+		}
+		if diff := cmp.Diff(map[string]float64{c.reason: 1}, counted(t, registry, "hssgate_pins_total")); diff != "" {
+			t.Errorf("counted, -want +got:\n%s", diff)
+		}
+	})
 }
 
 func TestPinningIsSilentWhereNothingIsToBePinned(t *testing.T) {

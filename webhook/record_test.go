@@ -183,52 +183,50 @@ func excepted(t *testing.T) func(context.Context, gate.Request) gate.Decision {
 func TestUsedExceptionsAreRecorded(t *testing.T) {
 	t.Parallel()
 	const use = "prod/base-image: policy p until 2026-12-01T00:00:00Z: PLAT-217"
-	for name, tt := range map[string]struct {
+	type testCase struct {
 		dryRun   bool
 		outcome  gate.Outcome
 		recorded []string
 		counted  map[string]float64
-	}{
+	}
+	each(t, map[string]testCase{
 		"of a request":                 {false, gate.Admitted, []string{use}, map[string]float64{"p": 1}},
 		"not of a dry-run request":     {true, gate.Admitted, nil, map[string]float64{}},
 		"not if another policy denies": {false, gate.Denied, nil, map[string]float64{}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var used []string
-			registry := prometheus.NewRegistry()
-			decide := func(ctx context.Context, r gate.Request) gate.Decision {
-				d := excepted(t)(ctx, r)
-				d.Outcome = tt.outcome
-				return d
-			}
-			h := newHandler(&decider{decide: decide}, func(o *webhook.Options) {
-				o.Metrics = webhook.NewMetrics(registry)
-				o.ExceptionUsed = func(use gate.ExceptionUse) { used = append(used, use.String()) }
-			})
-			body := reviewOf(t, "CREATE", pod("bad"), nil)
-			if tt.dryRun {
-				body = dryRunRequest(body)
-			}
-			got := send(t, h, body)
-			want := map[string]string{
-				"decision": string(tt.outcome), "policies": "p", "exceptions": use,
-				"violations": "Excepted: container \"c0\": bad — severity High, allowed Medium [policy p]",
-			}
-			if diff := cmp.Diff(want, got.AuditAnnotations); got.Allowed != (tt.outcome == gate.Admitted) || diff != "" {
-				t.Errorf("allowed %t, audit annotations (-want +got):\n%s", got.Allowed, diff)
-			}
-			if diff := cmp.Diff(tt.recorded, used); diff != "" {
-				t.Errorf("recorded (-want +got):\n%s", diff)
-			}
-			if diff := cmp.Diff(tt.counted, counted(t, registry, "hssgate_exceptions_used_total")); diff != "" {
-				t.Errorf("metrics (-want +got):\n%s", diff)
-			}
-			if diff := cmp.Diff(map[string]float64{"Excepted/p/severityLevel": 1}, counted(t, registry, "hssgate_policy_decisions_total")); diff != "" {
-				t.Errorf("decisions (-want +got):\n%s", diff)
-			}
+	}, func(t *testing.T, tt testCase) {
+		var used []string
+		registry := prometheus.NewRegistry()
+		decide := func(ctx context.Context, r gate.Request) gate.Decision {
+			d := excepted(t)(ctx, r)
+			d.Outcome = tt.outcome
+			return d
+		}
+		h := newHandler(&decider{decide: decide}, func(o *webhook.Options) {
+			o.Metrics = webhook.NewMetrics(registry)
+			o.ExceptionUsed = func(use gate.ExceptionUse) { used = append(used, use.String()) }
 		})
-	}
+		body := reviewOf(t, "CREATE", pod("bad"), nil)
+		if tt.dryRun {
+			body = dryRunRequest(body)
+		}
+		got := send(t, h, body)
+		want := map[string]string{
+			"decision": string(tt.outcome), "policies": "p", "exceptions": use,
+			"violations": "Excepted: container \"c0\": bad — severity High, allowed Medium [policy p]",
+		}
+		if diff := cmp.Diff(want, got.AuditAnnotations); got.Allowed != (tt.outcome == gate.Admitted) || diff != "" {
+			t.Errorf("allowed %t, audit annotations (-want +got):\n%s", got.Allowed, diff)
+		}
+		if diff := cmp.Diff(tt.recorded, used); diff != "" {
+			t.Errorf("recorded (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(tt.counted, counted(t, registry, "hssgate_exceptions_used_total")); diff != "" {
+			t.Errorf("metrics (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(map[string]float64{"Excepted/p/severityLevel": 1}, counted(t, registry, "hssgate_policy_decisions_total")); diff != "" {
+			t.Errorf("decisions (-want +got):\n%s", diff)
+		}
+	})
 }
 
 // counted returns the values of a counter that are not 0, by the values of its labels.
@@ -287,13 +285,14 @@ func lacking(effect v1alpha1.Enforcement, check policy.Check, paths ...string) *
 
 func TestScansAreRequestedForWhatAPodLacks(t *testing.T) {
 	t.Parallel()
-	for name, tc := range map[string]struct {
+	type testCase struct {
 		decider *decider
 		options []func(*webhook.Options)
 		object  any
 		edit    func([]byte) []byte
 		want    []string
-	}{
+	}
+	each(t, map[string]testCase{
 		"a pod that is denied":      {lacking("Deny", policy.CheckNotScanned, "a", "b", "a"), nil, pod("x"), nil, []string{"a", "b"}},
 		"a pod that is warned of":   {lacking("Warn", policy.CheckNotFound, "a"), nil, pod("x"), nil, []string{"a"}},
 		"a scan that failed":        {lacking("Deny", policy.CheckScanStatus, "a"), nil, pod("x"), nil, []string{"a"}},
@@ -305,21 +304,18 @@ func TestScansAreRequestedForWhatAPodLacks(t *testing.T) {
 		"a dry-run request":         {lacking("Deny", policy.CheckNotScanned, "a"), nil, pod("x"), dryRunRequest, nil},
 		"dry-run mode":              {lacking("Deny", policy.CheckNotScanned, "a"), with(dryRun), pod("x"), nil, nil},
 		"many images":               {lacking("Deny", policy.CheckNotScanned, strings.Split("a b c d e f g h i j k l m n o p q r s t u v w x y", " ")...), nil, pod("x"), nil, strings.Split("a b c d e f g h i j k l m n o p q r s t", " ")},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			seen := &scans{}
-			h := newHandler(tc.decider, append(tc.options, func(o *webhook.Options) { o.RequestScans = seen.request })...)
-			body := reviewOf(t, "CREATE", tc.object, nil)
-			if tc.edit != nil {
-				body = tc.edit(body)
-			}
-			send(t, h, body)
-			if !slices.Equal(seen.images, tc.want) {
-				t.Errorf("requested are %v, want %v", seen.images, tc.want)
-			}
-		})
-	}
+	}, func(t *testing.T, tc testCase) {
+		seen := &scans{}
+		h := newHandler(tc.decider, append(tc.options, func(o *webhook.Options) { o.RequestScans = seen.request })...)
+		body := reviewOf(t, "CREATE", tc.object, nil)
+		if tc.edit != nil {
+			body = tc.edit(body)
+		}
+		send(t, h, body)
+		if !slices.Equal(seen.images, tc.want) {
+			t.Errorf("requested are %v, want %v", seen.images, tc.want)
+		}
+	})
 }
 
 func TestADenialMentionsTheScan(t *testing.T) {

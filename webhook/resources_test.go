@@ -49,10 +49,11 @@ func TestExceptionsAreValidated(t *testing.T) {
 	}
 	labelled := func(e *v1alpha1.ImageScanException) { e.Labels = map[string]string{"a": "b"} }
 	leaving := func(e *v1alpha1.ImageScanException) { e.DeletionTimestamp = &metav1.Time{Time: resourceTime} }
-	for name, tt := range map[string]struct {
+	type testCase struct {
 		old, e *v1alpha1.ImageScanException
 		want   string
-	}{
+	}
+	each(t, map[string]testCase{
 		"a good one passes":                {nil, ending(time.Hour), ""},
 		"one that has ended is denied":     {nil, ending(-time.Hour), "is past"},
 		"one that is too long is denied":   {nil, ending(25 * time.Hour), "1 day after its creation"},
@@ -63,12 +64,9 @@ func TestExceptionsAreValidated(t *testing.T) {
 		"a bad one may be corrected":       {ending(99 * time.Hour), ending(time.Hour), ""},
 		"a good one may not become bad":    {ending(time.Hour), ending(time.Hour, func(e *v1alpha1.ImageScanException) { e.Spec.Images = []string{"x"} }), "spec.images[0]"},
 		"all problems are named":           {nil, ending(-time.Hour, func(e *v1alpha1.ImageScanException) { e.Spec.Reason = "" }), "spec.reason"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			checkValidation(t, newResources(false), changeOf(t, tt.e, tt.old), tt.want)
-		})
-	}
+	}, func(t *testing.T, tt testCase) {
+		checkValidation(t, newResources(false), changeOf(t, tt.e, tt.old), tt.want)
+	})
 }
 
 func checkValidation(t *testing.T, h http.Handler, body []byte, want string) *admissionv1.AdmissionResponse {
@@ -97,11 +95,12 @@ func TestPoliciesAreValidated(t *testing.T) {
 	bad := newPolicy(func(s *v1alpha1.ImageScanPolicySpec) {
 		s.Require.Expressions = []v1alpha1.Expression{{Expression: "image.nonsense", Message: "x"}}
 	})
-	for name, tt := range map[string]struct {
+	type testCase struct {
 		p, old         *v1alpha1.ImageScanPolicy
 		pinningMissing bool
 		want, warning  string
-	}{
+	}
+	each(t, map[string]testCase{
 		"one that denies pins":                        {p: pin("")},
 		"one that warns pins":                         {p: pin(v1alpha1.EnforcementWarn)},
 		"one that audits doesn't":                     {p: pin(v1alpha1.EnforcementAudit), warning: "while spec.enforcement is Audit"},
@@ -111,26 +110,24 @@ func TestPoliciesAreValidated(t *testing.T) {
 		"an expression that does not compile":         {p: bad, want: "nonsense"},
 		"an update that makes it so":                  {p: bad, old: pin(""), want: "nonsense"},
 		"an update of a bad one that leaves it alone": {p: bad, old: bad},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			got := checkValidation(t, newResources(tt.pinningMissing), changeOf(t, tt.p, tt.old), tt.want)
-			if said := strings.Join(got.Warnings, "\n"); !strings.Contains(said, tt.warning) || (said == "") != (tt.warning == "") {
-				t.Errorf("warnings %q, want one with %q", said, tt.warning)
-			}
-		})
-	}
+	}, func(t *testing.T, tt testCase) {
+		got := checkValidation(t, newResources(tt.pinningMissing), changeOf(t, tt.p, tt.old), tt.want)
+		if said := strings.Join(got.Warnings, "\n"); !strings.Contains(said, tt.warning) || (said == "") != (tt.warning == "") {
+			t.Errorf("warnings %q, want one with %q", said, tt.warning)
+		}
+	})
 }
 
 func TestAReviewOfAResourceThatCannotBeReadIsDenied(t *testing.T) {
 	t.Parallel()
 	whole := reviewOf(t, "CREATE", &v1alpha1.ImageScanPolicy{}, nil)
 	tooLarge := &v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"x": strings.Repeat("x", 5<<20)}}}
-	for name, test := range map[string]struct {
+	type testCase struct {
 		body io.Reader
 		code int32
 		says string
-	}{
+	}
+	each(t, map[string]testCase{
 		"no review":          {bytes.NewReader(bytes.Replace(whole, []byte(`admission.k8s.io/v1"`), []byte(`admission.k8s.io/v1beta1"`), 1)), 400, `got apiVersion "admission.k8s.io/v1beta1"`},
 		"no JSON in the end": {bytes.NewReader(append(whole[:len(whole)-1:len(whole)-1], ']')), 400, "decode AdmissionReview"},
 		"another kind":       {bytes.NewReader(reviewOf(t, "CREATE", pod(), nil)), 400, "kind Pod is not one of"},
@@ -138,19 +135,16 @@ func TestAReviewOfAResourceThatCannotBeReadIsDenied(t *testing.T) {
 		"no object":          {bytes.NewReader(reviewOf(t, "CREATE", (*v1alpha1.ImageScanPolicy)(nil), nil)), 400, "has no request.object"},
 		"too large":          {bytes.NewReader(reviewOf(t, "CREATE", tooLarge, nil)), 413, "review is too large"},
 		"it does not arrive": {io.MultiReader(bytes.NewReader(whole[:300]), neverReader{t.Context().Done()}), 503, "review did not arrive in time"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			h := newResources(false)
-			if test.code == http.StatusServiceUnavailable {
-				h.LimitArrival(time.Second / 5)
-			}
-			got := post(t, overTLS(t, h), "timeout=30s", test.body)
-			if got.Allowed || got.UID != "705ab4f5" || got.Result.Code != test.code || !strings.Contains(got.Result.Message, test.says) {
-				t.Errorf("got %+v", got)
-			}
-		})
-	}
+	}, func(t *testing.T, test testCase) {
+		h := newResources(false)
+		if test.code == http.StatusServiceUnavailable {
+			h.LimitArrival(time.Second / 5)
+		}
+		got := post(t, overTLS(t, h), "timeout=30s", test.body)
+		if got.Allowed || got.UID != "705ab4f5" || got.Result.Code != test.code || !strings.Contains(got.Result.Message, test.says) {
+			t.Errorf("got %+v", got)
+		}
+	})
 	if got := send(t, newResources(false), bytes.Replace(whole, []byte(`"CREATE"`), []byte(`"DELETE"`), 1)); !got.Allowed {
 		t.Errorf("a deletion got %+v", got)
 	}

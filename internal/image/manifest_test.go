@@ -10,8 +10,6 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	appsv1 "k8s.io/api/apps/v1"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kjson "sigs.k8s.io/json"
@@ -32,46 +30,6 @@ func everyPlace() corev1.PodSpec {
 	}
 }
 
-var everyUse = []image.Use{
-	{Place: image.PlaceInitContainer, Name: "setup", Image: "setup:1"},
-	{Place: image.PlaceContainer, Name: "app", Image: "app:1"},
-	{Place: image.PlaceContainer, Name: "proxy", Image: "proxy:1"},
-	{Place: image.PlaceEphemeralContainer, Name: "debug", Image: "debug:1"},
-	{Place: image.PlaceVolume, Name: "model", Image: "model:1"},
-}
-
-func TestWorkloadReadsEveryKind(t *testing.T) {
-	t.Parallel()
-	labels := map[string]string{"app": "web"}
-	template := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: everyPlace()}
-	tests := map[string]struct {
-		group, kind string
-		object      any
-		template    bool
-	}{
-		"Pod":                   {"", "Pod", corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: everyPlace()}, false},
-		"PodTemplate":           {"", "PodTemplate", corev1.PodTemplate{Template: template}, true},
-		"ReplicationController": {"", "ReplicationController", corev1.ReplicationController{Spec: corev1.ReplicationControllerSpec{Template: &template}}, true},
-		"Deployment":            {"apps", "Deployment", appsv1.Deployment{Spec: appsv1.DeploymentSpec{Template: template}}, true},
-		"StatefulSet":           {"apps", "StatefulSet", appsv1.StatefulSet{Spec: appsv1.StatefulSetSpec{Template: template}}, true},
-		"DaemonSet":             {"apps", "DaemonSet", appsv1.DaemonSet{Spec: appsv1.DaemonSetSpec{Template: template}}, true},
-		"ReplicaSet":            {"apps", "ReplicaSet", appsv1.ReplicaSet{Spec: appsv1.ReplicaSetSpec{Template: template}}, true},
-		"Job":                   {"batch", "Job", batchv1.Job{Spec: batchv1.JobSpec{Template: template}}, true},
-		"CronJob": {"batch", "CronJob", batchv1.CronJob{Spec: batchv1.CronJobSpec{
-			JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: template}}}}, true},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			got, ok := decode(t, tt.object).Workload(tt.group, tt.kind)
-			want := image.Workload{Kind: tt.kind, Template: tt.template, Labels: labels, Uses: everyUse}
-			if diff := cmp.Diff(want, got); diff != "" || !ok {
-				t.Errorf("Workload = %t (-want +got):\n%s", ok, diff)
-			}
-		})
-	}
-}
-
 func TestKindsOfOtherGroupsHoldNoImages(t *testing.T) {
 	t.Parallel()
 	for _, gk := range [][2]string{{"", "Service"}, {"apps", "Pod"}, {"example.com", "Deployment"}, {"autoscaling", "Scale"}, {"", "pod"}} {
@@ -81,31 +39,6 @@ func TestKindsOfOtherGroupsHoldNoImages(t *testing.T) {
 		if _, ok := new(image.Manifest).Workload(gk[0], gk[1]); ok {
 			t.Errorf("Workload(%q, %q) found one", gk[0], gk[1])
 		}
-	}
-}
-
-func TestATemplateMayLeaveAnImageOutAndAPodMayNot(t *testing.T) {
-	t.Parallel()
-	spec := corev1.PodSpec{Containers: []corev1.Container{{Name: "later"}}}
-	deployment, _ := decode(t, appsv1.Deployment{Spec: appsv1.DeploymentSpec{Template: corev1.PodTemplateSpec{Spec: spec}}}).Workload("apps", "Deployment")
-	if len(deployment.Uses) != 0 {
-		t.Errorf("the deployment has uses %v, want none", deployment.Uses)
-	}
-	pod, _ := decode(t, corev1.Pod{Spec: spec}).Workload("", "Pod")
-	if len(pod.Uses) != 1 {
-		t.Errorf("the pod has uses %v, want the one without an image", pod.Uses)
-	}
-}
-
-func TestManifestFieldNamesAreCaseSensitive(t *testing.T) {
-	t.Parallel()
-	var m image.Manifest
-	if err := json.Unmarshal([]byte(`{"Spec":{"containers":[{"image":"a"}]},"spec":{"Containers":[{"image":"b"}],"containers":[{"Image":"c","image":"d"}]}}`), &m); err != nil {
-		t.Fatal(err)
-	}
-	w, _ := m.Workload("", "Pod")
-	if diff := cmp.Diff([]image.Use{{Place: image.PlaceContainer, Image: "d"}}, w.Uses); diff != "" {
-		t.Errorf("uses (-want +got):\n%s", diff)
 	}
 }
 
@@ -158,17 +91,6 @@ func TestController(t *testing.T) {
 	}
 }
 
-func TestManifestTakesNullForNothing(t *testing.T) {
-	t.Parallel()
-	var m image.Manifest
-	if err := json.Unmarshal([]byte(`{"metadata":{"labels":null},"spec":{"containers":null,"volumes":null,"template":null}}`), &m); err != nil {
-		t.Fatal(err)
-	}
-	if w, ok := m.Workload("", "Pod"); !ok || len(w.Uses) != 0 || len(w.Labels) != 0 {
-		t.Errorf("Workload = %+v, %t, want an empty one", w, ok)
-	}
-}
-
 func TestMissing(t *testing.T) {
 	t.Parallel()
 	use := func(name, img string) image.Use {
@@ -199,19 +121,6 @@ func TestDisplayName(t *testing.T) {
 	}
 }
 
-func decode(t *testing.T, object any) *image.Manifest {
-	t.Helper()
-	data, err := stdjson.Marshal(object)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := &image.Manifest{}
-	if err := json.Unmarshal(data, m); err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
 // What both decoders accept must mean the same: images that hssgate doesn't
 // see but the API server does would run unevaluated.
 func FuzzManifestMeansWhatTheAPIServerMeans(f *testing.F) {
@@ -221,6 +130,7 @@ func FuzzManifestMeansWhatTheAPIServerMeans(f *testing.F) {
 	}
 	f.Add(pod)
 	f.Add([]byte(`{"spec":{"Containers":[{"image":"b"}],"containers":[{"image":"\u0061:1"}]}}`))
+	f.Add([]byte(`{"metadata":{"labels":null},"spec":{"containers":null,"volumes":null}}`))
 	f.Add([]byte(`{"spec":{"volumes":[{"image":{"reference":"m:1"}},{"image":null}]}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var m image.Manifest

@@ -87,23 +87,6 @@ func TestParseRefusesWithTheReason(t *testing.T) {
 	}
 }
 
-func TestIsDigest(t *testing.T) {
-	t.Parallel()
-	whole := "sha256:" + strings.Repeat("0a", 32)
-	if !image.IsDigest(whole) {
-		t.Errorf("%s is a digest", whole)
-	}
-	for name, s := range map[string]string{
-		"nothing": "", "digits without an algorithm": strings.Repeat("0a", 32), "one digit short": whole[:len(whole)-1], "one digit long": whole + "0",
-		"an upper-case digit": whole[:len(whole)-1] + "A", "another letter inside": whole[:20] + "g" + whole[21:],
-		"another algorithm": "sha512:" + strings.Repeat("0a", 64), "space around it": " " + whole,
-	} {
-		if image.IsDigest(s) {
-			t.Errorf("%s: %q is no digest", name, s)
-		}
-	}
-}
-
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{"nginx", "a/b:c", "h:443/a@" + digest, "[::1]:5000/a/b:1", "H.X/a__b/c.d:T", "localhost/a", "x.y:0443/p", "", "Docker.io/a", "INDEX.docker.io:443/a", "[::ffff:102:304]/a", "a.b_c/d"} {
 		f.Add(s)
