@@ -107,11 +107,11 @@ test-browser: ## Open the HTML report in a real headless Chromium, which must be
 	go vet -tags browser ./internal/report
 	go test -race -tags browser -run 'ThePage' -timeout 30m ./internal/report
 
-# The measurements of docs/performance.md by their letters there; (b) and (c) are tests, which log what they find.
-ONLY ?= abc
+# The measurements of docs/performance.md by their letters there; all but (a) are tests, which log what they find.
+ONLY ?= abcd
 
 .PHONY: bench
-bench: $(TOOLS)/benchstat ## Measure hssgate and what it is compared with, in minutes; ONLY=ac: only these (docs/performance.md); QUICK=1: less exactly
+bench: $(TOOLS)/benchstat ## Measure hssgate and what it is compared with, in minutes; ONLY=ad: only these (docs/performance.md); QUICK=1: less exactly
 ifneq (,$(findstring a,$(ONLY)))
 	@mkdir -p bin
 	@go test -c -o bin/bench.test ./test/bench
@@ -125,6 +125,9 @@ ifneq (,$(findstring b,$(ONLY)))
 endif
 ifneq (,$(findstring c,$(ONLY)))
 	go test -v -count 1 -run '^TestTenThousandPodsOfFiftyImagesCostFiftyLookUps$$' ./internal/inventory
+endif
+ifneq (,$(findstring d,$(ONLY)))
+	go test -v -count 1 -run '^TestAnHourOfOutage$$' ./test/outage
 endif
 
 .PHONY: fuzz

@@ -56,8 +56,9 @@ type Config struct {
 	UserAgent string
 	// AttemptTimeout bounds one attempt, so that an answer that never comes leaves time for another. Default: 10 s.
 	AttemptTimeout time.Duration
-	// Failed is called with the request's context and the error of an attempt that may be followed by another. Optional.
-	Failed func(ctx context.Context, err error)
+	// Retry is called with the request's context and the error of an attempt that may be followed by another. It reports
+	// whether it is. Default: it is.
+	Retry func(ctx context.Context, err error) bool
 	// Rand returns a number from 0 up to, but not including, 1, which is how much of a wait before another attempt is waited.
 	// It must be safe for concurrent use. Default: that of math/rand/v2.
 	Rand func() float64
@@ -93,8 +94,8 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Rand == nil {
 		c.Rand = rand.Float64
 	}
-	if c.Failed == nil {
-		c.Failed = func(context.Context, error) {}
+	if c.Retry == nil {
+		c.Retry = func(context.Context, error) bool { return true }
 	}
 	if c.Budget == nil {
 		c.Budget = func(context.Context) error { return nil }

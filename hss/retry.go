@@ -30,10 +30,9 @@ func (c *Client) send(ctx context.Context, e *call) error {
 		if answer, ok := errors.AsType[*Error](err); ok && answer.StatusCode == http.StatusInternalServerError {
 			internal++
 		}
-		if attempt >= maxAttempts || internal > 1 || !isRetried(err) || ctx.Err() != nil {
+		if attempt >= maxAttempts || internal > 1 || !isRetried(err) || ctx.Err() != nil || !c.config.Retry(ctx, err) {
 			return describeAttempts(attempt, err, before)
 		}
-		c.config.Failed(ctx, err)
 		wait := c.delay(attempt, err)
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= wait {
 			return fmt.Errorf("no time for another attempt in %s: %w", wait.Round(time.Millisecond), err)

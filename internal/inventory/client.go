@@ -51,7 +51,10 @@ func newClient(p *config.Project, wrap []Wrap, c hss.Config) (_ *hss.Client, err
 		return nil, err
 	}
 	c.Endpoint, c.AllowInsecure, c.ProjectID, c.Region, c.AttemptTimeout = p.Endpoint, p.Insecure, p.ProjectID, p.Region, p.RequestTimeout
-	c.Budget, c.Failed = newBudget(p), func(ctx context.Context, err error) { attemptOf(ctx).noteRetry(err) }
+	c.Budget, c.Retry = newBudget(p), func(ctx context.Context, err error) bool {
+		attemptOf(ctx).noteRetry(err)
+		return isRetried(ctx)
+	}
 	return hss.NewClient(c)
 }
 

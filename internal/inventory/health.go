@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sony/gobreaker/v2"
+	"golang.org/x/time/rate"
 
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/policy"
@@ -31,6 +32,8 @@ const (
 	other
 	// notCalled means that other calls come first.
 	notCalled
+	// tripped means that the breaker is not closed.
+	tripped
 	// notSent means that the call did not reach HSS for a reason of hssgate's own.
 	notSent
 	// misconfigured means that the credentials, the project or the request is wrong.
@@ -113,7 +116,7 @@ func (p *project) classify(err error) policy.Cause {
 	switch k := kindOf(err); {
 	case k == notSent, k == notCalled && p.inventory.clock.Since(p.images.answered()) < answersWithin:
 		return policy.CauseOverload
-	case k == notCalled, k == badRows, k == down, hss.Temporary(err):
+	case k == notCalled, k == tripped, k == badRows, k == down, hss.Temporary(err):
 		return policy.CauseOutage
 	}
 	return policy.CauseConfiguration // credentials, permission, project, endpoint, or a defect
@@ -154,9 +157,12 @@ const (
 	breakAfter   = 5
 	breakPercent = 50
 	breakCalls   = 20
-	breakWindow  = time.Minute
-	// openFor is how long HSS is not called.
-	openFor = 5 * time.Second
+	breakWindow  = 3 * time.Minute
+	// Until HSS is well again, a call tries it every probeEvery, and the breaker is open for openFor after each.
+	probeEvery = 10 * time.Second
+	openFor    = time.Second
+	// triedEvery is how often an admission that waits for the breaker tries to call HSS.
+	triedEvery = 500 * time.Millisecond
 )
 
 // endpoint is a part of HSS's API, and how well it is.
@@ -164,6 +170,8 @@ type endpoint struct {
 	project *project
 	name    string
 	breaker *gobreaker.CircuitBreaker[struct{}]
+	// probes limits the calls while the breaker is not closed.
+	probes *rate.Limiter
 
 	mu sync.Mutex
 	// lastSuccess is when HSS last answered, lastTook how long that took, and vain when an admission with a known result last waited in vain.
@@ -174,22 +182,29 @@ type endpoint struct {
 }
 
 func newEndpoint(p *project, name string) *endpoint {
-	return &endpoint{project: p, name: name, breaker: gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
-		Interval: breakWindow, Timeout: openFor,
+	return &endpoint{project: p, name: name, probes: rate.NewLimiter(rate.Every(probeEvery), 1), breaker: gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
+		Interval: breakWindow, BucketPeriod: breakWindow / 12, Timeout: openFor,
 		ReadyToTrip: func(c gobreaker.Counts) bool {
 			return c.ConsecutiveFailures >= breakAfter || c.Requests >= breakCalls && c.TotalFailures*100 >= c.Requests*breakPercent
 		},
 		IsSuccessful: func(err error) bool { return kindOf(err) <= badRows },
-		IsExcluded:   func(err error) bool { return kindOf(err) > other },
+		IsExcluded:   func(err error) bool { return errors.Is(err, gobreaker.ErrOpenState) || kindOf(err) > other },
 	})}
 }
 
-// execute calls f unless the breaker is open, and keeps how HSS answered. One call at a time tries whether HSS is well again. The endpoint is optional.
+// closed reports whether HSS is well as far as the breaker knows. The endpoint is optional.
+func (e *endpoint) closed() bool { return e == nil || e.breaker.State() == gobreaker.StateClosed }
+
+// execute calls f unless the breaker is open, and keeps how HSS answered. One call at a time, every probeEvery, tries whether HSS is well again. The
+// endpoint is optional.
 func (e *endpoint) execute(f func() error) error {
 	if e == nil {
 		return f()
 	}
 	_, err := e.breaker.Execute(func() (struct{}, error) {
+		if !e.closed() && !e.probes.Allow() {
+			return struct{}{}, gobreaker.ErrOpenState
+		}
 		begun := e.project.inventory.clock.Now()
 		err := f()
 		now := e.project.inventory.clock.Now()
@@ -209,12 +224,18 @@ func (e *endpoint) execute(f func() error) error {
 	return err
 }
 
+// isTripped reports whether an error says that the breaker let no call through.
+func isTripped(err error) bool {
+	own, ok := errors.AsType[*failure](err)
+	return ok && own.kind == tripped
+}
+
 // open returns why HSS is not called while the breaker is not closed.
 func (e *endpoint) open() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return &failure{notCalled, fmt.Sprintf("HSS project %q failed repeatedly, so it is only tried every few seconds; the last failure: %s",
-		e.name, describe(e.trouble)), e.trouble}
+	return &failure{tripped, fmt.Sprintf("HSS project %q failed repeatedly, so it is only tried every %s; the last failure: %s",
+		e.name, probeEvery, describe(e.trouble)), e.trouble}
 }
 
 // answered returns when HSS last answered; zero: never.
@@ -234,7 +255,7 @@ func (e *endpoint) waitedInVain(err error) {
 // unwell returns why HSS is not likely to answer within a time, or nil: its breaker is not closed, its last answer took
 // longer, or an admission has waited in vain since.
 func (e *endpoint) unwell(wait time.Duration) error {
-	if e.breaker.State() != gobreaker.StateClosed {
+	if !e.closed() {
 		return e.open()
 	}
 	e.mu.Lock()

@@ -180,10 +180,16 @@ func (i *Inventory) recall(ref *image.Reference) (k key, a *answer[[]policy.Reco
 	return k, a, f, fresh
 }
 
-// lookUp returns what HSS says of an image now or, without an answer in time, the last known result, which is a and f, if it is not too old.
+// lookUp returns what HSS says of an image now or, without an answer in time, the last known result, which is a and f, if it is not too old. An
+// admission of an image that no one has asked about waits until HSS is well again: soon after an outage there is an answer in time.
 func (i *Inventory) lookUp(ctx context.Context, k key, a *answer[[]policy.Record], f policy.Facts, l lane) (policy.Facts, Outcome) {
 	usable := a.isKnown() && i.clock.Since(f.AsOf) <= i.cfg.MaxStaleness
-	fresh, err := i.records.obtain(ctx, k.clone(), a, l, usable && f.HasResults() && !isPending(f.Records))
+	wanted, fallback := k.clone(), usable && f.HasResults() && !isPending(f.Records)
+	fresh, err := i.records.obtain(ctx, wanted, a, l, fallback)
+	_, limited := ctx.Deadline() // "hssgate check" has none
+	for limited && !a.isKnown() && l != background && isTripped(err) && sleep(ctx, triedEvery) {
+		fresh, err = i.records.obtain(ctx, wanted, a, l, fallback)
+	}
 	if err == nil {
 		return i.factsOf(k, fresh, f.Image), Miss
 	}
@@ -309,10 +315,11 @@ func (i *Inventory) Close() {
 	i.underWay.Wait()
 }
 
-// sleep waits until ctx ends, if not before.
-func sleep(ctx context.Context, d time.Duration) {
+// sleep waits. It reports whether it did so for all of the time, before ctx ended.
+func sleep(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):
 	case <-ctx.Done():
 	}
+	return ctx.Err() == nil
 }

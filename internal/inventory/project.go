@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/sony/gobreaker/v2"
 	"golang.org/x/time/rate"
 
 	"github.com/hssgate/hssgate/config"
@@ -188,7 +187,7 @@ func (p *project) refusal() error {
 	if err := p.paused.Load().reason(p.inventory.clock.Now()); err != nil {
 		return err
 	}
-	if p.images.breaker.State() == gobreaker.StateOpen {
+	if !p.images.closed() && p.images.probes.Tokens() < 1 {
 		return p.images.open()
 	}
 	return nil
@@ -230,7 +229,7 @@ func (p *project) callIn(ctx context.Context, l lane, e *endpoint, f func(ctx co
 func (p *project) send(ctx context.Context, e *endpoint, f func(ctx context.Context) error) error {
 	a := attemptOf(ctx)
 	a.reach(called)
-	limited, cancel := context.WithTimeout(ctx, p.timeout)
+	limited, cancel := context.WithTimeout(context.WithValue(ctx, endpointKey{}, e), p.timeout)
 	defer cancel()
 	err := guarded(limited, f)
 	ended := limited.Err()
@@ -305,7 +304,16 @@ func (p *project) late(a *attempt, waited time.Duration) error {
 	}
 }
 
-type attemptKey struct{}
+type (
+	attemptKey  struct{}
+	endpointKey struct{}
+)
+
+// isRetried reports whether a request that failed may be sent again: not while the breaker only lets HSS be tried.
+func isRetried(ctx context.Context) bool {
+	e, _ := ctx.Value(endpointKey{}).(*endpoint)
+	return e.closed()
+}
 
 func withAttempt(ctx context.Context, a *attempt) context.Context {
 	return context.WithValue(ctx, attemptKey{}, a)
