@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net"
 	"reflect"
 	"slices"
@@ -8,8 +9,27 @@ import (
 	"strings"
 	"unicode"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
+
+// Bytes is a size in bytes that the file spells as Kubernetes spells quantities,
+// such as 65536 or 16Mi.
+type Bytes int64
+
+// UnmarshalText reads a quantity.
+func (b *Bytes) UnmarshalText(text []byte) error {
+	q, err := resource.ParseQuantity(string(text))
+	v, whole := q.AsInt64()
+	if err != nil || !whole || v < 0 {
+		return fmt.Errorf("must be a size in bytes such as 65536, 64Ki or 16Mi, not %q", text)
+	}
+	*b = Bytes(v)
+	return nil
+}
+
+// String spells the size with the largest suffix that loses nothing.
+func (b Bytes) String() string { return resource.NewQuantity(int64(b), resource.BinarySI).String() }
 
 // value checks a single value by its field's tags.
 func (c *checker) value(field string, v reflect.Value, tag reflect.StructTag) {

@@ -70,8 +70,6 @@ func (c *Clients) Require(server *tls.Config) {
 	}
 }
 
-var errUnknownClient = errors.New("webhook.clientNames doesn't name this client")
-
 func (c *Clients) verify(state tls.ConnectionState) error {
 	if len(c.names) == 0 {
 		return nil
@@ -82,6 +80,7 @@ func (c *Clients) verify(state tls.ConnectionState) error {
 			return nil
 		}
 	}
-	c.log.Warn("client refused", "commonName", client.Subject.CommonName, "dnsNames", client.DNSNames, "reason", errUnknownClient)
-	return errUnknownClient
+	err := errors.New("webhook.clientNames doesn't name this client")
+	c.log.Warn("client refused", "commonName", client.Subject.CommonName, "dnsNames", client.DNSNames, "reason", err)
+	return err
 }
