@@ -27,9 +27,9 @@ type Project struct {
 	// CAFile holds PEM certificates to trust in place of the system's, for HSS
 	// and IAM.
 	CAFile string `yaml:"caFile"`
-	// RequestsPerSecond bounds the calls to HSS. The API gateway allows 200
-	// calls a second by default.
-	RequestsPerSecond float64 `yaml:"requestsPerSecond" default:"20" min:"0.001" max:"1000"`
+	// RequestsPerSecond bounds each replica's calls to HSS. The API gateway
+	// allows 200 calls a second by default, for all clients together.
+	RequestsPerSecond float64 `yaml:"requestsPerSecond" default:"50" min:"0.001" max:"1000"`
 	// RequestTimeout bounds one call to HSS.
 	RequestTimeout time.Duration `yaml:"requestTimeout" default:"10s" min:"100ms" max:"5m"`
 	// SyncInterval, if set, has hssgate list the whole project ahead of any

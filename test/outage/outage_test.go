@@ -191,6 +191,22 @@ func TestAnHourOfOutage(t *testing.T) {
 	}
 }
 
+func TestAColdReplicaAdmitsFiveHundredServicesAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHandler(t, &transport{state: takes(latency)})
+		var all sync.WaitGroup
+		for n := range 500 {
+			all.Go(func() {
+				if allowed, took := admit(t, h, known(n)); !allowed {
+					t.Errorf("service %d was denied after %s", n, took)
+				}
+			})
+		}
+		all.Wait()
+	})
+}
+
 // run takes hssgate through an outage of HSS.
 func run(t *testing.T, state outage, images int) *cell {
 	t.Helper()
