@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sony/gobreaker/v2"
 	"golang.org/x/time/rate"
 
 	"github.com/hssgate/hssgate/config"
@@ -187,7 +188,7 @@ func (p *project) refusal() error {
 	if err := p.paused.Load().reason(p.inventory.clock.Now()); err != nil {
 		return err
 	}
-	if !p.images.closed() && p.images.probes.Tokens() < 1 {
+	if s := p.images.breaker.State(); s == gobreaker.StateOpen || s == gobreaker.StateHalfOpen && p.images.probes.Tokens() < 1 {
 		return p.images.open()
 	}
 	return nil
