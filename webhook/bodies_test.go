@@ -42,9 +42,7 @@ func startTrickle(t *testing.T, server *httptest.Server, body []byte, length int
 	reader, writer := io.Pipe()
 	s := &trickle{sent: make(chan struct{}), answer: make(chan *admissionv1.AdmissionResponse, 1)}
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/validate?timeout=30s", reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	request.ContentLength = length
 	go func() {
 		defer close(s.answer)
@@ -145,43 +143,39 @@ func TestManyLargeReviewsShareWhatRoomThereIs(t *testing.T) {
 
 func TestTooManyReviewsAreAnsweredAtOnce(t *testing.T) {
 	t.Parallel()
-	for name, test := range map[string]struct {
-		milder  bool
-		dry     bool
-		allowed bool
-	}{"denied": {}, "with a warning if no policy denies": {milder: true, allowed: true}, "with a warning in dry-run mode": {dry: true, allowed: true}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			release, deciding := make(chan struct{}), make(chan struct{}, 2)
-			d := &decider{milder: test.milder, decide: func(_ context.Context, r gate.Request) gate.Decision {
-				if r.Workload.Uses[0].Image == "slow" {
-					deciding <- struct{}{}
-					<-release
-				}
-				return gate.Decision{Outcome: gate.Admitted}
-			}}
-			h := newHandler(d, func(o *webhook.Options) { o.DryRun = test.dry }).Limit(webhook.Limits{EvaluatingBytes: 8 << 10})
-			var slow sync.WaitGroup
-			for range 2 {
-				slow.Go(func() { send(t, h, reviewOf(t, "CREATE", pod("slow"), nil)) })
-				<-deciding
+	type testCase struct{ milder, dry, allowed bool }
+	each(t, map[string]testCase{
+		"denied": {}, "with a warning if no policy denies": {milder: true, allowed: true}, "with a warning in dry-run mode": {dry: true, allowed: true},
+	}, func(t *testing.T, test testCase) {
+		release, deciding := make(chan struct{}), make(chan struct{}, 2)
+		d := &decider{milder: test.milder, decide: func(_ context.Context, r gate.Request) gate.Decision {
+			if r.Workload.Uses[0].Image == "slow" {
+				deciding <- struct{}{}
+				<-release
 			}
-			got := send(t, h, reviewOf(t, "CREATE", pod("good"), nil))
-			says := strings.Join(got.Warnings, "")
-			if got.Result != nil {
-				says = fmt.Sprintf("%d %s", got.Result.Code, got.Result.Message)
-			}
-			if got.UID != "705ab4f5" || got.Allowed != test.allowed || !strings.Contains(says, "too many reviews at once") || (!test.allowed && !strings.HasPrefix(says, "503 ")) {
-				t.Errorf("got allowed %t: %s", got.Allowed, says)
-			}
-			if got := send(t, h, reviewOf(t, "UPDATE", pod("bad"), pod("bad"))); !got.Allowed {
-				t.Errorf("what needs no decision got %+v", got.Result)
-			}
-			close(release)
-			slow.Wait()
-			if got := send(t, h, reviewOf(t, "CREATE", pod("good"), nil)); !got.Allowed || len(got.Warnings) > 0 {
-				t.Errorf("afterwards got %+v", got)
-			}
-		})
-	}
+			return gate.Decision{Outcome: gate.Admitted}
+		}}
+		h := newHandler(d, func(o *webhook.Options) { o.DryRun = test.dry }).Limit(webhook.Limits{EvaluatingBytes: 8 << 10})
+		var slow sync.WaitGroup
+		for range 2 {
+			slow.Go(func() { send(t, h, reviewOf(t, "CREATE", pod("slow"), nil)) })
+			<-deciding
+		}
+		got := send(t, h, reviewOf(t, "CREATE", pod("good"), nil))
+		says := strings.Join(got.Warnings, "")
+		if got.Result != nil {
+			says = fmt.Sprintf("%d %s", got.Result.Code, got.Result.Message)
+		}
+		if got.UID != "705ab4f5" || got.Allowed != test.allowed || !strings.Contains(says, "too many reviews at once") || (!test.allowed && !strings.HasPrefix(says, "503 ")) {
+			t.Errorf("got allowed %t: %s", got.Allowed, says)
+		}
+		if got := send(t, h, reviewOf(t, "UPDATE", pod("bad"), pod("bad"))); !got.Allowed {
+			t.Errorf("what needs no decision got %+v", got.Result)
+		}
+		close(release)
+		slow.Wait()
+		if got := send(t, h, reviewOf(t, "CREATE", pod("good"), nil)); !got.Allowed || len(got.Warnings) > 0 {
+			t.Errorf("afterwards got %+v", got)
+		}
+	})
 }

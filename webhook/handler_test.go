@@ -116,9 +116,7 @@ func reviewOf(t testing.TB, operation admissionv1.Operation, object, old any) []
 	}
 	raw := func(o any) k8sruntime.RawExtension {
 		data, err := json.Marshal(o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		return k8sruntime.RawExtension{Raw: data}
 	}
 	data, err := json.Marshal(admissionv1.AdmissionReview{
@@ -128,9 +126,7 @@ func reviewOf(t testing.TB, operation admissionv1.Operation, object, old any) []
 			Operation: operation, Object: raw(object), OldObject: raw(old),
 		},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return data
 }
 
@@ -144,15 +140,25 @@ func newHandler(d *decider, change ...func(*webhook.Options)) *webhook.Handler {
 
 func dryRun(o *webhook.Options) { o.DryRun = true }
 
+func notReady(o *webhook.Options) {
+	o.Ready = func() error { return fmt.Errorf("policies have not been read yet") }
+}
+
 // send posts a review and reads the complete answer to it.
 func send(t testing.TB, h http.Handler, body []byte) *admissionv1.AdmissionResponse {
 	t.Helper()
-	recorder := httptest.NewRecorder()
-	h.ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/validate?timeout=10s", bytes.NewReader(body)))
-	if recorder.Code != http.StatusOK {
-		t.Errorf("HTTP status %d, want 200", recorder.Code)
+	code, answer := serve(t, t.Context(), h, "/validate?timeout=10s", body)
+	if code != http.StatusOK {
+		t.Errorf("HTTP status %d, want 200", code)
 	}
-	return readAnswer(t, recorder.Result())
+	return answer
+}
+
+func serve(t testing.TB, ctx context.Context, h http.Handler, url string, body []byte) (code int, answer *admissionv1.AdmissionResponse) {
+	t.Helper()
+	recorder := httptest.NewRecorder()
+	h.ServeHTTP(recorder, httptest.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body)))
+	return recorder.Code, readAnswer(t, recorder.Result())
 }
 
 func readAnswer(t testing.TB, r *http.Response) *admissionv1.AdmissionResponse {
@@ -166,6 +172,14 @@ func readAnswer(t testing.TB, r *http.Response) *admissionv1.AdmissionResponse {
 		t.Fatalf("the answer is no AdmissionReview: %+v", answer)
 	}
 	return answer.Response
+}
+
+// must ends a test that can't go on.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // each runs a test for each case, in parallel.
@@ -313,9 +327,6 @@ func TestWarnings(t *testing.T) {
 
 func TestAReviewThatCannotBeEvaluated(t *testing.T) {
 	t.Parallel()
-	notReady := func(o *webhook.Options) {
-		o.Ready = func() error { return fmt.Errorf("policies have not been read yet") }
-	}
 	bug := func() *decider {
 		return &decider{decide: func(context.Context, gate.Request) gate.Decision { panic("a bug") }}
 	}
@@ -369,14 +380,14 @@ func with(options ...func(*webhook.Options)) []func(*webhook.Options) { return o
 func TestWhatIsNoReviewIsNeverAllowed(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{"", "{}", "null", "[]", "nonsense", `{"request":{"uid":""}}`, strings.Repeat("[", 100_000)} {
-		recorder := httptest.NewRecorder()
-		newHandler(&decider{milder: true}, dryRun).ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/validate", strings.NewReader(body)))
-		if got := readAnswer(t, recorder.Result()); got.Allowed || recorder.Code != http.StatusBadRequest {
-			t.Errorf("%.20q: allowed %t, HTTP status %d; want false, 400", body, got.Allowed, recorder.Code)
+		code, got := serve(t, t.Context(), newHandler(&decider{milder: true}, dryRun), "/validate", []byte(body))
+		if got.Allowed || code != http.StatusBadRequest {
+			t.Errorf("%.20q: allowed %t, HTTP status %d; want false, 400", body, got.Allowed, code)
 		}
 	}
 }
 
+// A review outlives its caller, until the API server's timeout.
 func TestTheAPIServersTimeoutIsKept(t *testing.T) {
 	t.Parallel()
 	type testCase struct {
@@ -395,6 +406,8 @@ func TestTheAPIServersTimeoutIsKept(t *testing.T) {
 	}, func(t *testing.T, tt testCase) {
 		synctest.Test(t, func(t *testing.T) {
 			begun := time.Now()
+			caller, cancel := context.WithCancel(t.Context())
+			cancel()
 			d := &decider{decide: func(ctx context.Context, _ gate.Request) gate.Decision {
 				<-ctx.Done()
 				if took := time.Since(begun); took != tt.want || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -402,26 +415,11 @@ func TestTheAPIServersTimeoutIsKept(t *testing.T) {
 				}
 				return gate.Decision{Outcome: gate.Admitted}
 			}}
-			newHandler(d).ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodPost, tt.url, bytes.NewReader(reviewOf(t, "CREATE", pod("good"), nil))))
+			if _, got := serve(t, caller, newHandler(d), tt.url, reviewOf(t, "CREATE", pod("good"), nil)); !got.Allowed {
+				t.Errorf("denied: %+v", got.Result)
+			}
 		})
 	})
-}
-
-func TestAReviewOutlivesItsCaller(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	d := &decider{decide: func(ctx context.Context, _ gate.Request) gate.Decision {
-		if ctx.Err() != nil {
-			t.Errorf("the decision's context is over: %v", ctx.Err())
-		}
-		return gate.Decision{Outcome: gate.Admitted}
-	}}
-	recorder := httptest.NewRecorder()
-	newHandler(d).ServeHTTP(recorder, httptest.NewRequestWithContext(ctx, http.MethodPost, "/validate", bytes.NewReader(reviewOf(t, "CREATE", pod("good"), nil))))
-	if got := readAnswer(t, recorder.Result()); !got.Allowed {
-		t.Errorf("denied: %+v", got.Result)
-	}
 }
 
 // overTLS is a server as the API server meets it, where a body is cut off or an
@@ -436,13 +434,9 @@ func overTLS(t *testing.T, h http.Handler) *httptest.Server {
 func post(t *testing.T, server *httptest.Server, query string, body io.Reader) *admissionv1.AdmissionResponse {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/validate?"+query, body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	response, err := server.Client().Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer func() { _ = response.Body.Close() }()
 	return readAnswer(t, response)
 }
@@ -460,18 +454,15 @@ func TestATooLargeReviewIsAnsweredOverTheWire(t *testing.T) {
 
 func TestASlowBodyIsAnsweredInTime(t *testing.T) {
 	t.Parallel()
-	for name, size := range map[string]int{"a small one": 1, "a large one": 1 << 20} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			server := overTLS(t, newHandler(&decider{}).Limit(webhook.Limits{ArrivalTimeout: time.Second}))
-			body := large(t, size)
-			got := <-startTrickle(t, server, body, int64(len(body))).answer
-			want := "hssgate could not evaluate this object: review did not arrive in time"
-			if got == nil || got.Allowed || got.UID != "705ab4f5" || got.Result.Code != 503 || got.Result.Message != want {
-				t.Errorf("got %+v, want a denial with UID that says %s", got, want)
-			}
-		})
-	}
+	each(t, map[string]int{"a small one": 1, "a large one": 1 << 20}, func(t *testing.T, size int) {
+		server := overTLS(t, newHandler(&decider{}).Limit(webhook.Limits{ArrivalTimeout: time.Second}))
+		body := large(t, size)
+		got := <-startTrickle(t, server, body, int64(len(body))).answer
+		want := "hssgate could not evaluate this object: review did not arrive in time"
+		if got == nil || got.Allowed || got.UID != "705ab4f5" || got.Result.Code != 503 || got.Result.Message != want {
+			t.Errorf("got %+v, want a denial with UID that says %s", got, want)
+		}
+	})
 }
 
 // A review of empty containers once took 3.1 GB to decode.

@@ -162,7 +162,6 @@ func TestPinningSaysWhatItDid(t *testing.T) {
 // Whatever goes wrong, the pod is admitted as it is, for the validating webhook.
 func TestWhatCannotBePinnedIsAdmittedAsItIs(t *testing.T) {
 	t.Parallel()
-	notReady := func(o *webhook.Options) { o.Ready = func() error { return fmt.Errorf("policies aren't known yet") } }
 	review := reviewOf(t, "CREATE", pod("a:1"), nil)
 	type testCase struct {
 		pin    func(context.Context, gate.Request) gate.Pinning
@@ -173,7 +172,7 @@ func TestWhatCannotBePinnedIsAdmittedAsItIs(t *testing.T) {
 	}
 	each(t, map[string]testCase{
 		"a panic":              {func(context.Context, gate.Request) gate.Pinning { panic("a bug") }, dryRun, review, "internal error", "failed/InternalError"},
-		"a gate that is new":   {nil, notReady, review, "not ready: policies aren't known yet", "failed/ServiceUnavailable"},
+		"a gate that is new":   {nil, notReady, review, "not ready: policies have not been read yet", "failed/ServiceUnavailable"},
 		"a review that is cut": {nil, dryRun, review[:len(review)-40], "decode AdmissionReview", "failed/BadRequest"},
 		"a huge review":        {nil, dryRun, bytes.Replace(review, []byte(`"a:1"`), []byte(`"`+strings.Repeat("a", 20_000)+`"`), 1), "too large", "failed/RequestEntityTooLarge"},
 	}, func(t *testing.T, c testCase) {
@@ -194,7 +193,6 @@ func TestWhatCannotBePinnedIsAdmittedAsItIs(t *testing.T) {
 
 func TestPinningIsSilentWhereNothingIsToBePinned(t *testing.T) {
 	t.Parallel()
-	notReady := func(o *webhook.Options) { o.Ready = func() error { return fmt.Errorf("starting") } }
 	exempt := bytes.Replace(reviewOf(t, "CREATE", pod("a:1"), nil), []byte(`"namespace":"prod"`), []byte(`"namespace":"kube-system"`), 1)
 	for name, body := range map[string][]byte{
 		"an exempt namespace":             exempt,

@@ -51,9 +51,7 @@ func logging(t *testing.T) func(replicaSet string, d gate.Decision) []map[string
 		send(t, h, bytes.Replace(reviewOf(t, "CREATE", p, nil), []byte(`"userInfo":{`), []byte(`"userInfo":{"username":"controller"`), 1))
 		for decoder := json.NewDecoder(&log); decoder.More(); {
 			var line map[string]any
-			if err := decoder.Decode(&line); err != nil {
-				t.Fatal(err)
-			}
+			must(t, decoder.Decode(&line))
 			delete(line, "time")
 			lines = append(lines, line)
 		}
@@ -161,22 +159,19 @@ func dryRunRequest(body []byte) []byte {
 	return []byte(strings.Replace(string(body), `"operation"`, `"dryRun":true,"operation"`, 1))
 }
 
-// excepted returns a decision that an exception made.
-func excepted(t *testing.T) func(context.Context, gate.Request) gate.Decision {
+// excepted returns decisions with an exception.
+func excepted(t *testing.T, outcome gate.Outcome) func(context.Context, gate.Request) gate.Decision {
 	t.Helper()
 	e, err := policy.CompileException(&v1alpha1.ImageScanException{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "base-image"},
 		Spec: v1alpha1.ImageScanExceptionSpec{Images: []string{"**"}, Policies: []string{"p"}, Reason: "PLAT-217",
 			ExpiresAt: metav1.NewTime(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC))},
 	}, time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err.ToAggregate())
 	return func(_ context.Context, r gate.Request) gate.Decision {
 		v := violation(r.Workload.Uses[0], "severity High, allowed Medium")
 		v.Effect, v.Otherwise, v.Exception = gate.EffectExcepted, "Deny", e
-		return gate.Decision{Kind: "Pod", Namespace: r.Namespace, Name: r.Name, Outcome: gate.Admitted, Policies: []string{"p"},
-			Violations: []gate.Violation{v}}
+		return gate.Decision{Kind: "Pod", Namespace: r.Namespace, Name: r.Name, Outcome: outcome, Policies: []string{"p"}, Violations: []gate.Violation{v}}
 	}
 }
 
@@ -196,12 +191,7 @@ func TestUsedExceptionsAreRecorded(t *testing.T) {
 	}, func(t *testing.T, tt testCase) {
 		var used []string
 		registry := prometheus.NewRegistry()
-		decide := func(ctx context.Context, r gate.Request) gate.Decision {
-			d := excepted(t)(ctx, r)
-			d.Outcome = tt.outcome
-			return d
-		}
-		h := newHandler(&decider{decide: decide}, func(o *webhook.Options) {
+		h := newHandler(&decider{decide: excepted(t, tt.outcome)}, func(o *webhook.Options) {
 			o.Metrics = webhook.NewMetrics(registry)
 			o.ExceptionUsed = func(use gate.ExceptionUse) { used = append(used, use.String()) }
 		})
@@ -233,9 +223,7 @@ func TestUsedExceptionsAreRecorded(t *testing.T) {
 func counted(t *testing.T, registry *prometheus.Registry, name string) map[string]float64 {
 	t.Helper()
 	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	counts := map[string]float64{}
 	for _, family := range families {
 		for _, m := range family.GetMetric() {

@@ -5,7 +5,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -173,36 +172,30 @@ func TestReviewsOfResourcesThatWaitAreBounded(t *testing.T) {
 	t.Parallel()
 	e := &v1alpha1.ImageScanException{}
 	large := &v1alpha1.ImageScanException{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"large": strings.Repeat("x", 3<<20)}}}
-	for name, tt := range map[string]struct {
+	type testCase struct {
 		e             *v1alpha1.ImageScanException
 		sent, mayWait int
-	}{"by their number": {e, 300, 256}, "by their bytes": {large, 12, 10}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				release := make(chan struct{})
-				h := webhook.NewResources(webhook.ResourceOptions{Clock: &slowClock{release: release}, Log: slog.New(slog.DiscardHandler)})
-				body := reviewOf(t, "CREATE", tt.e, nil)
-				answers := make(chan *admissionv1.AdmissionResponse, tt.sent)
-				for range tt.sent {
-					go func() {
-						recorder := httptest.NewRecorder()
-						h.ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/?timeout=30s", bytes.NewReader(body)))
-						answers <- readAnswer(t, recorder.Result())
-					}()
-				}
-				for range tt.sent - tt.mayWait {
-					if got := <-answers; got.Allowed || got.Result.Code != http.StatusServiceUnavailable || !strings.Contains(got.Result.Message, "too many reviews at once") {
-						t.Errorf("got %+v before any was validated", got)
-					}
-				}
-				close(release)
-				for range tt.mayWait {
-					if got := <-answers; got.Result.Code != http.StatusUnprocessableEntity {
-						t.Errorf("one that waited got %+v", got)
-					}
-				}
-			})
-		})
 	}
+	each(t, map[string]testCase{"by their number": {e, 300, 256}, "by their bytes": {large, 12, 10}}, func(t *testing.T, tt testCase) {
+		synctest.Test(t, func(t *testing.T) {
+			release := make(chan struct{})
+			h := webhook.NewResources(webhook.ResourceOptions{Clock: &slowClock{release: release}, Log: slog.New(slog.DiscardHandler)})
+			body := reviewOf(t, "CREATE", tt.e, nil)
+			answers := make(chan *admissionv1.AdmissionResponse, tt.sent)
+			for range tt.sent {
+				go func() { answers <- send(t, h, body) }()
+			}
+			for range tt.sent - tt.mayWait {
+				if got := <-answers; got.Allowed || got.Result.Code != http.StatusServiceUnavailable || !strings.Contains(got.Result.Message, "too many reviews at once") {
+					t.Errorf("got %+v before any was validated", got)
+				}
+			}
+			close(release)
+			for range tt.mayWait {
+				if got := <-answers; got.Result.Code != http.StatusUnprocessableEntity {
+					t.Errorf("one that waited got %+v", got)
+				}
+			}
+		})
+	})
 }

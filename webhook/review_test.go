@@ -3,8 +3,6 @@ package webhook_test
 import (
 	"bytes"
 	"context"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -154,9 +152,7 @@ func FuzzReviewMeansWhatTheAPIServerMeans(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		d := &decider{decide: func(context.Context, gate.Request) gate.Decision { return gate.Decision{Outcome: gate.Admitted} }}
-		recorder := httptest.NewRecorder()
-		newHandler(d).ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/validate", bytes.NewReader(body)))
-		if got := readAnswer(t, recorder.Result()); !got.Allowed {
+		if _, got := serve(t, t.Context(), newHandler(d), "/validate", body); !got.Allowed {
 			if got.Result.Message == "" {
 				t.Errorf("a denial says nothing: %+v", got)
 			}

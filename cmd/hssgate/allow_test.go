@@ -19,9 +19,7 @@ func printed(t *testing.T, args ...string) (e v1alpha1.ImageScanException, notes
 	stdout, notes, err := run(t, append([]string{
 		"allow", "-n", "shop", "--for", "2h", "--reason", "INC-7: the shop is down", "--dry-run", "client", "-o", "yaml", "--policy", "production",
 	}, args...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if err := yaml.UnmarshalStrict([]byte(stdout), &e); err != nil {
 		t.Fatalf("%v in %s", err, stdout)
 	}
@@ -29,7 +27,7 @@ func printed(t *testing.T, args ...string) (e v1alpha1.ImageScanException, notes
 }
 
 func TestAllowSelectsNoMoreThanItMust(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		images []string
 		want   string
 		note   string
@@ -41,8 +39,7 @@ func TestAllowSelectsNoMoreThanItMust(t *testing.T) {
 		"a host in capitals, with the default port":  {[]string{"SWR.example.com:443/prod/app:1"}, "swr.example.com/prod/app", ""},
 		"a port and an IPv6 address":                 {[]string{"[::1]:5000/prod/a__b-c.d:1"}, "[::1]:5000/prod/a__b-c.d", ""},
 		"two tags of one repository are one pattern": {[]string{"a.example.com/x:1", "a.example.com/x:2", "b.example.com/y"}, "a.example.com/x b.example.com/y", ""},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			before := time.Now().Add(2 * time.Hour).Truncate(time.Second)
 			e, notes := printed(t, tt.images...)
@@ -78,9 +75,7 @@ func TestAllowRefusesWhatCannotBeMeant(t *testing.T) {
 func TestAllowPrintsAsKubectlDoes(t *testing.T) {
 	for output, want := range map[string]string{"": ` created \(dry run\)`, "name": "", "json": "-"} {
 		stdout, _, err := run(t, "allow", "nginx", "-n", "shop", "--for", "2h", "--reason", "INC-7", "--dry-run", "client", "--policy", "p", "-o", output)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		pattern := "^imagescanexception.hssgate.io/nginx-[a-z0-9]{5}" + want + "\n$"
 		if want == "-" {
 			pattern = `^\{\n    "kind"|^\{\n    "apiVersion"`

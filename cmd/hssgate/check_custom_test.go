@@ -15,9 +15,10 @@ func custom(t *testing.T, text string) string {
 }
 
 func TestPodTemplatesOfAnyKindAreEvaluated(t *testing.T) {
-	tests := map[string]struct {
+	tests := calls{}
+	for name, tt := range map[string]struct {
 		text string
-		want int
+		code int
 	}{
 		"a Rollout":                       {"{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: a}, spec: {template: {spec: {containers: [{name: a, image: BAD}]}}}}", exitFailure},
 		"a good Rollout":                  {"{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: a}, spec: {template: {spec: {containers: [{name: a, image: GOOD}]}}}}", 0},
@@ -33,25 +34,20 @@ func TestPodTemplatesOfAnyKindAreEvaluated(t *testing.T) {
 		"a denial beside what is skipped": {"{apiVersion: v1, kind: List, items: [{apiVersion: example.com/v1, kind: Widget, metadata: {name: a}}, {apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [{name: a, image: BAD}]}}]}", exitFailure},
 		"a ConfigMap":                     {"{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {pod: \"containers: [{image: BAD}]\"}}", 0},
 		"what a status says":              {"{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: a}, status: {containers: [{name: a, image: BAD}]}, spec: {template: {spec: {containers: [{name: a, image: GOOD}]}}}}", 0},
+	} {
+		tests[name] = call{[]string{"-f", custom(t, tt.text)}, tt.code, ""}
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			if stdout, got := checked(t, "-f", custom(t, tt.text), "--preset", "baseline", "--strict"); got != tt.want {
-				t.Errorf("got exit code %d, want %d: %s", got, tt.want, stdout)
-			}
-		})
-	}
+	tests.check(t, "check", "--inventory", sampleInventory, "--preset", "baseline", "--strict")
 }
 
 func TestWhatIsSkippedIsListed(t *testing.T) {
-	tests := map[string]struct{ text, want string }{
+	for name, tt := range map[string]struct{ text, want string }{
 		"a Rollout of a Deployment":     {"{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: a}, spec: {workloadRef: {kind: Deployment, name: a}}}", "Rollout/a (argoproj.io/v1alpha1): no pod template found"},
 		"an image in no container":      {"{apiVersion: example.com/v1, kind: Widget, metadata: {name: a}, spec: {image: 'x/y:1'}}", `Widget/a (example.com/v1): spec.image "x/y:1" is not in a container`},
 		"an image by a parameter":       {"{apiVersion: argoproj.io/v1alpha1, kind: Workflow, metadata: {name: a}, spec: {templates: [{container: {image: '{{inputs.parameters.image}}'}}]}}", `Workflow/a (argoproj.io/v1alpha1): spec.templates[0].container.image "{{inputs.parameters.image}}" is not an image reference`},
 		"a misspelt predictor":          {"{apiVersion: serving.kserve.io/v1beta1, kind: InferenceService, metadata: {name: a}, spec: {predictor: {containers: [{name: a, imgae: BAD}]}}}", "InferenceService/a (serving.kserve.io/v1beta1): spec.predictor.containers[0].image is missing"},
 		"a parameter beside a good one": {"{apiVersion: tekton.dev/v1, kind: Task, metadata: {name: a}, spec: {steps: [{image: GOOD}, {image: $(params.image)}]}}", `Task/a (tekton.dev/v1): spec.steps[1].image "$(params.image)" is not an image reference`},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			path := custom(t, tt.text)
 			for _, o := range report.Outputs() {
@@ -65,9 +61,7 @@ func TestWhatIsSkippedIsListed(t *testing.T) {
 			}
 			stdout, got := checked(t, "-f", path, "--preset", "baseline", "--strict", "-o", "json")
 			var r report.Report
-			if err := json.Unmarshal([]byte(stdout), &r); err != nil {
-				t.Fatal(err)
-			}
+			must(t, json.Unmarshal([]byte(stdout), &r))
 			if got != exitUnknown || len(r.Skipped) != 1 || r.Skipped[0].Message != tt.want {
 				t.Errorf("got exit code %d and %v, want %d and %q", got, r.Skipped, exitUnknown, tt.want)
 			}

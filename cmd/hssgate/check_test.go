@@ -64,9 +64,7 @@ func TestTheExitCodeTellsTheVerdict(t *testing.T) {
 func readFile(t *testing.T, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return string(data)
 }
 

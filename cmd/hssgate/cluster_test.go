@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -29,18 +27,13 @@ func kubeconfig(t *testing.T, url string) string {
 // (there are none) and by a preset.
 func TestACheckOfACluster(t *testing.T) {
 	env := controlplanetest.Start(t)
-	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := os.WriteFile(kubeconfig, env.KubeConfig, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	kubeconfig := write(t, "kubeconfig", string(env.KubeConfig))
 	pods := env.Clientset(t).CoreV1().Pods("default")
 	for name, image := range map[string]string{"clean": "clean", "high": "high", "ended": "high"} {
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"app": name}}}
 		pod.Spec.Containers = []corev1.Container{{Name: "app", Image: sampleHost + "/prod/" + image + ":1.0"}}
 		created, err := pods.Create(t.Context(), pod, metav1.CreateOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if name == "ended" {
 			created.Status.Phase = corev1.PodSucceeded
 			if _, err := pods.UpdateStatus(t.Context(), created, metav1.UpdateOptions{}); err != nil {
@@ -49,7 +42,7 @@ func TestACheckOfACluster(t *testing.T) {
 		}
 	}
 	exempt := write(t, "config.yaml", readFile(t, "../../config/samples/config.yaml")+"\nexemptNamespaces: [default]\n")
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		args []string
 		want int
 		// pods are all that are evaluated; of these, so many are denied, and violate
@@ -68,15 +61,12 @@ func TestACheckOfACluster(t *testing.T) {
 		"a context not there":  {[]string{"-A", "--context", "nowhere"}, exitUnknown, 0, 0, 0, "nowhere"},
 		"a policy that audits": {[]string{"-A", "--preset", "audit"}, 0, 2, 0, 1, ""},
 		"an exempt namespace":  {[]string{"-A", "--preset", "audit", "--config", exempt}, 0, 2, 0, 0, ""},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			stdout, stderr, err := run(t, append([]string{"check", "--inventory", sampleInventory, "--kubeconfig", kubeconfig, "-o", "json"}, tt.args...)...)
 			r, said := report.Report{Audit: &report.Audit{}}, stderr+fmt.Sprint(err)
 			if stdout != "" {
-				if err := json.Unmarshal([]byte(stdout), &r); err != nil {
-					t.Fatal(err)
-				}
+				must(t, json.Unmarshal([]byte(stdout), &r))
 			}
 			code := codeOf(err)
 			if code != tt.want || r.Summary.Objects != tt.pods || r.Summary.Denied != tt.denied || r.Audit.Violating != tt.violating || !strings.Contains(said, tt.says) {
@@ -97,23 +87,18 @@ func useException(t *testing.T, env *controlplanetest.Environment, kubeconfig st
 		return code == exitFailure && !strings.Contains(stdout, "Excepted")
 	}
 	allow := func(more ...string) {
-		if _, _, err := run(t, append([]string{"allow", high, "-n", "shop", "--for", "1h", "--reason", "INC-7", "--kubeconfig", kubeconfig}, more...)...); err != nil {
-			t.Fatal(err)
-		}
+		_, _, err := run(t, append([]string{"allow", high, "-n", "shop", "--for", "1h", "--reason", "INC-7", "--kubeconfig", kubeconfig}, more...)...)
+		must(t, err)
 	}
 	c, err := client.New(env.Config, client.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	const namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: %s, labels: {env: %s}}\n"
 	for _, text := range []string{
 		fmt.Sprintf(namespace, "shop", "prod"), fmt.Sprintf(namespace, "other", "prod"), fmt.Sprintf(namespace, "quiet", "dev"),
 		strings.Replace(strictProduction, "digest: Required", "vulnerabilities: {max: 0}", 1),
 	} {
 		o := &unstructured.Unstructured{}
-		if err := errors.Join(yaml.Unmarshal([]byte(text), &o.Object), c.Create(t.Context(), o)); err != nil {
-			t.Fatal(err)
-		}
+		must(t, errors.Join(yaml.Unmarshal([]byte(text), &o.Object), c.Create(t.Context(), o)))
 	}
 	allow("--dry-run", "server")
 	if !denied("shop") || !denied("other") || denied("quiet") {

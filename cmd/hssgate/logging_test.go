@@ -27,21 +27,17 @@ func TestLibrariesLogTheirInformationForDebugging(t *testing.T) {
 		"information, while debugging": {slog.LevelDebug, nil, "Starting Controller", "level=DEBUG msg=\"Starting Controller\" a=b"},
 		"an error":                     {slog.LevelInfo, errors.New("no"), "Reconciler error", "level=ERROR msg=\"Reconciler error\" a=b err=no"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var out bytes.Buffer
-			// controller-runtime drops the verbosity.
-			log := logr.New(libraryLogger(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: tc.level})).GetSink()).WithValues("a", "b")
-			if tc.err == nil {
-				log.Info(tc.message)
-			} else {
-				log.Error(tc.err, tc.message)
-			}
-			_, got, _ := strings.Cut(strings.TrimSpace(out.String()), " ")
-			if got != tc.want {
-				t.Errorf("got %q, want %q", got, tc.want)
-			}
-		})
+		var out bytes.Buffer
+		// controller-runtime drops the verbosity.
+		log := logr.New(libraryLogger(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: tc.level})).GetSink()).WithValues("a", "b")
+		if tc.err == nil {
+			log.Info(tc.message)
+		} else {
+			log.Error(tc.err, tc.message)
+		}
+		if _, got, _ := strings.Cut(strings.TrimSpace(out.String()), " "); got != tc.want {
+			t.Errorf("%s: got %q, want %q", name, got, tc.want)
+		}
 	}
 }
 
@@ -55,9 +51,7 @@ func TestNoValueMakesALogLineLong(t *testing.T) {
 		} {
 			var out bytes.Buffer
 			handler, err := newLogHandler(&out, "info", format)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			slog.New(handler).With("before", long).Info(long, "value", value, "last", "kept")
 			if n := out.Len(); n > 16<<10 || !utf8.Valid(out.Bytes()) || !strings.Contains(out.String(), "kept") {
 				t.Errorf("%s in %s is a line of %d bytes", name, format, n)
@@ -72,12 +66,8 @@ func TestOnlyKeyFilesThatEveryUserCanReadAreWarnedOf(t *testing.T) {
 	folder := t.TempDir()
 	file := func(mode os.FileMode) string {
 		path := filepath.Join(folder, mode.String())
-		if err := os.WriteFile(path, nil, mode); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, nil, mode))
+		must(t, os.Chmod(path, mode))
 		return path
 	}
 	warnOfReadableKeys(slog.New(slog.NewTextHandler(&out, nil)), []config.Project{

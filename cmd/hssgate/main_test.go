@@ -20,11 +20,7 @@ import (
 // run runs hssgate with arguments, as a shell would.
 func run(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
-	return runWith(t.Context(), args...)
-}
-
-func runWith(ctx context.Context, args ...string) (stdout, stderr string, err error) {
-	return runReading(ctx, "", args...)
+	return runReading(t.Context(), "", args...)
 }
 
 // runReading runs it with something on standard input.
@@ -39,6 +35,14 @@ func runReading(ctx context.Context, stdin string, args ...string) (stdout, stde
 	return out.String(), errs.String(), err
 }
 
+// must ends a test that can't go on.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func write(t *testing.T, name, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
@@ -48,9 +52,7 @@ func write(t *testing.T, name, content string) string {
 
 func rewrite(t *testing.T, path, text string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path, []byte(text), 0o600))
 }
 
 func TestAWrongCallIsToldSo(t *testing.T) {
@@ -79,7 +81,9 @@ func TestAWrongCallIsToldSo(t *testing.T) {
 
 // calls are arguments by the names of cases, with the exit code, and what is
 // printed or said in the error.
-type calls map[string]struct {
+type calls map[string]call
+
+type call struct {
 	args []string
 	code int
 	says string
@@ -125,9 +129,7 @@ func TestEveryCommandTeaches(t *testing.T) {
 		t.Run(cmd.Name(), func(t *testing.T) {
 			path := cmd.CommandPath()
 			stdout, _, err := run(t, append(strings.Fields(path)[1:], "--help")...)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			for _, want := range []string{"Usage:", "Examples:", "Flags:", path} {
 				if !strings.Contains(stdout, want) {
 					t.Errorf("its help has no %q:\n%s", want, stdout)
@@ -161,11 +163,7 @@ func TestShellsComplete(t *testing.T) {
 func TestCommandsInDocumentsAreWhole(t *testing.T) {
 	commands := map[string][]string{}
 	for _, path := range documents(t) {
-		content, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		commands[path] = commandsIn(string(content))
+		commands[path] = commandsIn(readFile(t, path))
 	}
 	t.Chdir(t.TempDir())
 	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
@@ -193,15 +191,12 @@ func TestCommandsInDocumentsAreWhole(t *testing.T) {
 func documents(t *testing.T) []string {
 	t.Helper()
 	paths := []string{"../../README.md", "../../charts/hssgate/README.md", "../../config/reference.md"}
-	err := filepath.WalkDir("../../docs", func(path string, _ fs.DirEntry, err error) error {
+	must(t, filepath.WalkDir("../../docs", func(path string, _ fs.DirEntry, err error) error {
 		if filepath.Ext(path) == ".md" {
 			paths = append(paths, path)
 		}
 		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))
 	return paths
 }
 

@@ -16,9 +16,7 @@ import (
 // A report is written in place: a pipe takes it, and a file keeps its mode.
 func TestAnOutputFileMayBeAnyFile(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, syscall.Mkfifo(pipe, 0o600))
 	read := make(chan []byte, 1)
 	go func() { data, _ := os.ReadFile(pipe); read <- data }() // what is missing is no report
 	for _, path := range []string{pipe, write(t, "old", "long ago")} {

@@ -91,7 +91,7 @@ func TestAProbeThroughTheAPIServer(t *testing.T) {
 	t.Parallel()
 	created := dryRunAnswer{status: http.StatusCreated}
 	commented := dryRunAnswer{status: http.StatusCreated, warning: probeComment}
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		answers []dryRunAnswer
 		want    string
 		fails   string
@@ -104,8 +104,7 @@ func TestAProbeThroughTheAPIServer(t *testing.T) {
 		"the namespace is exempt":                   {answers: []dryRunAnswer{{http.StatusCreated, `hssgate v1.2.3 does not evaluate pods of namespace "team-a": it is exempt`, ""}}, fails: "it is exempt"},
 		"hssgate is not ready, and says so":         {answers: []dryRunAnswer{{http.StatusCreated, "hssgate cannot evaluate this object: not ready", ""}}, fails: "not ready"},
 		"the user has no right to create such pods": {answers: []dryRunAnswer{{http.StatusForbidden, "", "pods is forbidden"}}, fails: "pods is forbidden"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			// Once all answers are used, time is up.
@@ -113,14 +112,11 @@ func TestAProbeThroughTheAPIServer(t *testing.T) {
 			defer timeIsUp()
 			server := httptest.NewServer(dryRuns(tt.answers, timeIsUp))
 			defer server.Close()
-			stdout, _, err := runWith(ctx, "probe", "--api-server", "-n", "team-a", "--kubeconfig", kubeconfig(t, server.URL), "--timeout", "5m")
-			if tt.fails == "" {
-				if err != nil || stdout != tt.want+"\n" {
-					t.Errorf("got %q, %v, want %q", stdout, err, tt.want)
-				}
-				return
+			stdout, _, err := runReading(ctx, "", "probe", "--api-server", "-n", "team-a", "--kubeconfig", kubeconfig(t, server.URL), "--timeout", "5m")
+			if tt.fails == "" && (err != nil || stdout != tt.want+"\n") {
+				t.Errorf("got %q, %v, want %q", stdout, err, tt.want)
 			}
-			if err == nil || !strings.Contains(err.Error(), tt.fails) || exitCode(err) != exitFailure {
+			if tt.fails != "" && (codeOf(err) != exitFailure || !strings.Contains(err.Error(), tt.fails)) {
 				t.Errorf("got %v, want %q", err, tt.fails)
 			}
 		})

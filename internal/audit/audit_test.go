@@ -25,43 +25,36 @@ func TestAuditCountsWhatRuns(t *testing.T) {
 	allowed := verdict(v1alpha1.EnforcementDeny, policy.CheckUnavailable, "no answer")
 	allowed.Findings[0].Action = v1alpha1.ActionAllow
 	excepted := gate.Violation{Policy: "p", Effect: gate.EffectExcepted, PodEffect: gate.EffectExcepted, Findings: []policy.Finding{{Message: "excepted"}}}
-	tests := map[string]struct {
+	for name, test := range map[string]struct {
 		verdict *gate.Violation
 		change  func(*corev1.Pod)
 		want    v1alpha1.AuditStatus
 	}{
-		"a pod that passes":                  {nil, nil, v1alpha1.AuditStatus{Evaluated: 1}},
-		"a pod that would be denied":         {new(verdict(v1alpha1.EnforcementDeny, policy.CheckSeverityLevel, "High")), nil, v1alpha1.AuditStatus{Evaluated: 1, Violations: 1}},
-		"a pod that is only recorded":        {new(verdict(v1alpha1.EnforcementAudit, policy.CheckNotFound, "not found")), nil, v1alpha1.AuditStatus{Evaluated: 1, Violations: 1}},
-		"a pod that HSS has no answer about": {new(verdict(v1alpha1.EnforcementDeny, policy.CheckUnavailable, "no answer")), nil, v1alpha1.AuditStatus{Unknown: 1}},
-		"a pod that no scan result is available for, though the policy allows that": {new(allowed), nil, v1alpha1.AuditStatus{Unknown: 1}},
-		"a pod that an exception allows":                                            {&excepted, nil, v1alpha1.AuditStatus{Evaluated: 1, Excepted: 1}},
+		"a pod that passes":                  {nil, staying, v1alpha1.AuditStatus{Evaluated: 1}},
+		"a pod that would be denied":         {new(verdict(v1alpha1.EnforcementDeny, policy.CheckSeverityLevel, "High")), staying, v1alpha1.AuditStatus{Evaluated: 1, Violations: 1}},
+		"a pod that is only recorded":        {new(verdict(v1alpha1.EnforcementAudit, policy.CheckNotFound, "not found")), staying, v1alpha1.AuditStatus{Evaluated: 1, Violations: 1}},
+		"a pod that HSS has no answer about": {new(verdict(v1alpha1.EnforcementDeny, policy.CheckUnavailable, "no answer")), staying, v1alpha1.AuditStatus{Unknown: 1}},
+		"a pod that no scan result is available for, though the policy allows that": {new(allowed), staying, v1alpha1.AuditStatus{Unknown: 1}},
+		"a pod that an exception allows":                                            {&excepted, staying, v1alpha1.AuditStatus{Evaluated: 1, Excepted: 1}},
 		"a pod that is being deleted":                                               {new(verdict(v1alpha1.EnforcementDeny, policy.CheckSeverityLevel, "High")), leaving, v1alpha1.AuditStatus{}},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c := newCluster(t)
-			if test.verdict != nil {
-				c.verdicts["app:1"] = *test.verdict
-			}
-			c.run("a", "web", "app:1", func(p *corev1.Pod) {
-				if test.change != nil {
-					test.change(p)
-				}
-			})
-			got := *c.audits(t)
-			got.FirstViolations = nil
-			if !got.Time.Time.Equal(now) {
-				t.Errorf("the time is %s, want %s", got.Time, now)
-			}
-			got.Time = metav1.Time{}
-			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Error(diff)
-			}
-		})
+	} {
+		c := newCluster(t)
+		if test.verdict != nil {
+			c.verdicts["app:1"] = *test.verdict
+		}
+		c.run("a", "web", "app:1", test.change)
+		got := *c.audits(t)
+		if !got.Time.Time.Equal(now) {
+			t.Errorf("%s: the time is %s, want %s", name, got.Time, now)
+		}
+		got.FirstViolations, got.Time = nil, metav1.Time{}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
 	}
 }
+
+func staying(*corev1.Pod) {}
 
 func leaving(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: now} }
 
@@ -73,14 +66,9 @@ func TestAuditReadsPagesAndLeavesOutExemptNamespaces(t *testing.T) {
 		c.run("a", fmt.Sprintf("pod-%d", n), "good:1")
 	}
 	c.run("kube-system", "dns", "bad:1")
-	c.fail = func(verb, object string) error {
-		if verb == "list" && object == "*v1.PodList /250" {
-			expired := apierrors.NewResourceExpired("too old")
-			expired.ErrStatus.Continue = "260"
-			return expired
-		}
-		return nil
-	}
+	expired := apierrors.NewResourceExpired("too old")
+	expired.ErrStatus.Continue = "260"
+	c.failing("list", "PodList /250", expired)
 	if got := c.audits(t); got.Evaluated != 590 || got.Violations != 0 {
 		t.Errorf("got %+v, want 590 evaluated: the list expired, and went on where the API server said", got)
 	}
@@ -98,9 +86,7 @@ func TestAuditNamesWorkloads(t *testing.T) {
 		rs := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{
 			Namespace: "a", Name: set, UID: controller("", "ReplicaSet", set).UID, OwnerReferences: []metav1.OwnerReference{controller("apps/v1", "Deployment", "web")},
 		}}
-		if err := c.Create(t.Context(), rs); err != nil {
-			t.Fatal(err)
-		}
+		must(t, c.Create(t.Context(), rs))
 		c.run("a", set+"-x", "bad:1", ownedBy("apps/v1", "ReplicaSet", set))
 	}
 	c.run("a", "agent-x", "bad:1", ownedBy("apps/v1", "DaemonSet", "agent"))
@@ -169,12 +155,7 @@ func TestAnIncompleteAuditLeavesTheStatusAlone(t *testing.T) {
 	}
 	before := c.audits(t)
 	c.written()
-	c.fail = func(verb, object string) error {
-		if verb == "list" && object == "*v1.PodList /250" {
-			return errors.New("connection refused")
-		}
-		return nil
-	}
+	c.failing("list", "PodList /250", errors.New("connection refused"))
 	c.clock.Step(time.Hour)
 	err := c.Audit(t.Context(), "test")
 	if err == nil || !strings.Contains(err.Error(), "read the running pods: connection refused") {
@@ -238,9 +219,7 @@ func TestAGraceIsReported(t *testing.T) {
 	p := newPolicy("p")
 	p.Spec.Grace = &v1alpha1.Grace{Period: metav1.Duration{Duration: week}}
 	compiled, err := policy.Compile(p)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err.ToAggregate())
 	c.policies = []*policy.Policy{compiled}
 	c.run("a", "web", "app:1", func(p *corev1.Pod) {
 		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "app", ImageID: digest}}
@@ -274,12 +253,7 @@ func TestAGraceIsReported(t *testing.T) {
 	}
 
 	t.Log("a grace that cannot be written fails the audit")
-	c.fail = func(_, object string) error {
-		if strings.Contains(object, "ImageScanExceptionList") {
-			return errors.New("out of order")
-		}
-		return nil
-	}
+	c.failing("list", "ImageScanExceptionList", errors.New("out of order"))
 	if err := c.Audit(t.Context(), "test"); err == nil || !strings.Contains(err.Error(), "list graces: out of order") {
 		t.Errorf("got %v", err)
 	}
@@ -291,8 +265,6 @@ func graceOf(t *testing.T, digest string) *policy.Exception {
 		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{v1alpha1.GraceLabel: "p"}},
 		Spec:       v1alpha1.ImageScanExceptionSpec{Images: []string{digest}, Policies: []string{"p"}, Reason: "grace", ExpiresAt: metav1.NewTime(now)},
 	}, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err.ToAggregate())
 	return e
 }

@@ -72,9 +72,7 @@ func newCluster(t *testing.T, kinds ...schema.GroupVersionKind) *cluster {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme, appsv1.AddToScheme, batchv1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			t.Fatal(err)
-		}
+		must(t, add(scheme))
 	}
 	mapper := meta.NewDefaultRESTMapper(nil)
 	for gvk := range scheme.AllKnownTypes() {
@@ -108,6 +106,14 @@ func newCluster(t *testing.T, kinds ...schema.GroupVersionKind) *cluster {
 		Log: slog.New(slog.NewTextHandler(&c.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	return c
+}
+
+// must ends a test that can't go on.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func namespace(name string) *corev1.Namespace {
@@ -178,9 +184,7 @@ func (c *cluster) high() gate.Violation {
 // audits audits once and returns the policy's status.
 func (c *cluster) audits(t *testing.T) *v1alpha1.AuditStatus {
 	t.Helper()
-	if err := c.Audit(t.Context(), "test"); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.Audit(t.Context(), "test"))
 	c.WriteEvents(t.Context())
 	return c.status(t)
 }
@@ -188,10 +192,18 @@ func (c *cluster) audits(t *testing.T) *v1alpha1.AuditStatus {
 func (c *cluster) status(t *testing.T) *v1alpha1.AuditStatus {
 	t.Helper()
 	var p v1alpha1.ImageScanPolicy
-	if err := c.Get(t.Context(), client.ObjectKey{Name: "p"}, &p); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.Get(t.Context(), client.ObjectKey{Name: "p"}, &p))
 	return p.Status.LastAudit
+}
+
+// failing fails what concerns an object whose name contains a text.
+func (c *cluster) failing(verb, object string, err error) {
+	c.fail = func(v, o string) error {
+		if v == verb && strings.Contains(o, object) {
+			return err
+		}
+		return nil
+	}
 }
 
 // written returns what was written since the last time, but for status.
@@ -206,9 +218,7 @@ func (c *cluster) written() []string {
 func (c *cluster) events(t *testing.T) []string {
 	t.Helper()
 	var list corev1.EventList
-	if err := c.WithWatch.List(t.Context(), &list); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.WithWatch.List(t.Context(), &list))
 	var events []string
 	for _, e := range list.Items {
 		events = append(events, fmt.Sprintf("%s %s/%s/%s %s: %s", e.Type, e.Namespace, e.InvolvedObject.Kind, e.InvolvedObject.Name, e.Reason, e.Message))
@@ -267,9 +277,7 @@ func (c *cluster) apply(ctx context.Context, w client.WithWatch, o runtime.Apply
 func (c *cluster) measured(t *testing.T, name string) []string {
 	t.Helper()
 	families, err := c.metrics.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var lines []string
 	for _, f := range families {
 		if !strings.HasPrefix(f.GetName(), name) {

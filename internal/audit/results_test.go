@@ -29,9 +29,7 @@ func (c *cluster) report(t *testing.T, kind schema.GroupVersionKind, namespace s
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return r
 }
 
@@ -88,9 +86,7 @@ func TestAReportSaysWhatIsWrongInANamespace(t *testing.T) {
 	unstructured.RemoveNestedField(got.Object, "metadata", "resourceVersion")
 	unstructured.RemoveNestedField(got.Object, "metadata", "managedFields")
 	var want map[string]any
-	if err := yaml.Unmarshal([]byte(wantedReport), &want); err != nil {
-		t.Fatal(err)
-	}
+	must(t, yaml.Unmarshal([]byte(wantedReport), &want))
 	if diff := cmp.Diff(asYAML(t, want), asYAML(t, got.Object)); diff != "" {
 		t.Errorf("the report differs:\n%s", diff)
 	}
@@ -106,9 +102,7 @@ func TestAReportSaysWhatIsWrongInANamespace(t *testing.T) {
 func asYAML(t *testing.T, v any) string {
 	t.Helper()
 	text, err := yaml.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return string(text)
 }
 
@@ -123,9 +117,7 @@ func TestReportsOfOthersAreLeftAlone(t *testing.T) {
 		r.SetNamespace("a")
 		r.SetName(name)
 		r.SetLabels(labels)
-		if err := c.Create(t.Context(), r); err != nil {
-			t.Fatal(err)
-		}
+		must(t, c.Create(t.Context(), r))
 	}
 	c.written()
 	c.audits(t)
@@ -137,7 +129,7 @@ func TestReportsOfOthersAreLeftAlone(t *testing.T) {
 func TestWhichReportsAreWritten(t *testing.T) {
 	t.Parallel()
 	both := []schema.GroupVersionKind{openReport, policyReport}
-	tests := map[string]struct {
+	for name, test := range map[string]struct {
 		reports   string
 		installed []schema.GroupVersionKind
 		want      schema.GroupVersionKind
@@ -148,20 +140,16 @@ func TestWhichReportsAreWritten(t *testing.T) {
 		"PolicyReports are an option":        {"PolicyReports", both, policyReport},
 		"OpenReports only":                   {"OpenReports", both[1:], schema.GroupVersionKind{}},
 		"None":                               {"None", both, schema.GroupVersionKind{}},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c := newCluster(t, test.installed...)
-			c.Reports, c.verdicts["bad:1"] = test.reports, c.high()
-			c.run("a", "web", "bad:1")
-			c.audits(t)
-			for _, kind := range test.installed {
-				if got, want := c.report(t, kind, "a") != nil, kind == test.want; got != want {
-					t.Errorf("there is a %s: %t, want %t", kind.Kind, got, want)
-				}
+	} {
+		c := newCluster(t, test.installed...)
+		c.Reports, c.verdicts["bad:1"] = test.reports, c.high()
+		c.run("a", "web", "bad:1")
+		c.audits(t)
+		for _, kind := range test.installed {
+			if got, want := c.report(t, kind, "a") != nil, kind == test.want; got != want {
+				t.Errorf("%s: there is a %s: %t, want %t", name, kind.Kind, got, want)
 			}
-		})
+		}
 	}
 }
 
@@ -198,29 +186,19 @@ func TestAReportThatCannotBeWritten(t *testing.T) {
 	terminating := &apierrors.StatusError{ErrStatus: metav1.Status{
 		Reason: metav1.StatusReasonForbidden, Details: &metav1.StatusDetails{Causes: []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}},
 	}}
-	tests := map[string]struct {
+	for name, test := range map[string]struct {
 		err   error
 		wrong bool
 	}{
 		"fails the audit":                   {errors.New("etcd is full"), true},
 		"but not if its namespace is going": {terminating, false},
 		"and not if its namespace is gone":  {apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "a"), false},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c := newViolation(t)
-			c.fail = func(verb, _ string) error {
-				if verb == "apply" {
-					return test.err
-				}
-				return nil
-			}
-			err := c.Audit(t.Context(), "test")
-			if (err != nil) != test.wrong {
-				t.Errorf("got error %v", err)
-			}
-		})
+	} {
+		c := newViolation(t)
+		c.failing("apply", "", test.err)
+		if err := c.Audit(t.Context(), "test"); (err != nil) != test.wrong {
+			t.Errorf("%s: got error %v", name, err)
+		}
 	}
 }
 
@@ -261,9 +239,7 @@ func TestOneEventForEachWorkloadAndPolicy(t *testing.T) {
 			t.Errorf("%s: written: %t", step.name, got)
 		}
 		var list corev1.EventList
-		if err := c.WithWatch.List(t.Context(), &list); err != nil {
-			t.Fatal(err)
-		}
+		must(t, c.WithWatch.List(t.Context(), &list))
 		if e := list.Items[0]; !strings.HasSuffix(e.Message, step.note) || !e.LastTimestamp.Time.Equal(c.clock.Now()) {
 			t.Errorf("%s: %s has %s", step.name, e.Message, e.LastTimestamp)
 		}
@@ -280,15 +256,12 @@ func TestAnEventIsWrittenAsLongAsPodsViolate(t *testing.T) {
 			c.verdicts["bad:1"] = verdict(v1alpha1.EnforcementDeny, policy.CheckUnavailable, "no answer")
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c := newViolation(t)
-			change(c)
-			c.audits(t)
-			if got := c.events(t); got != nil {
-				t.Errorf("written: %v", got)
-			}
-		})
+		c := newViolation(t)
+		change(c)
+		c.audits(t)
+		if got := c.events(t); got != nil {
+			t.Errorf("%s: written: %v", name, got)
+		}
 	}
 }
 
@@ -308,16 +281,12 @@ func TestEventsAreBoundedForEachNamespaceAndInTheQueue(t *testing.T) {
 	t.Log("an audit waits for no Event, and leaves to the next one what the queue has no room for")
 	for n := range 45 {
 		name := fmt.Sprintf("team-%d", n)
-		if err := c.Create(t.Context(), namespace(name)); err != nil {
-			t.Fatal(err)
-		}
+		must(t, c.Create(t.Context(), namespace(name)))
 		for i := range 50 {
 			c.run(name, fmt.Sprintf("pod-%d", i), "bad:1")
 		}
 	}
-	if err := c.Audit(t.Context(), "no Event is written meanwhile"); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.Audit(t.Context(), "no Event is written meanwhile"))
 	if got := c.status(t).Violations; got != 61+45*50 {
 		t.Errorf("%d violations", got)
 	}
@@ -329,12 +298,7 @@ func TestEventsAreBoundedForEachNamespaceAndInTheQueue(t *testing.T) {
 func TestAnEventThatCannotBeWrittenFailsNoAudit(t *testing.T) {
 	t.Parallel()
 	c := newViolation(t)
-	c.fail = func(_, object string) error {
-		if strings.Contains(object, "event") {
-			return errors.New("forbidden")
-		}
-		return nil
-	}
+	c.failing("apply", "event", errors.New("forbidden"))
 	if got := c.audits(t); got.Violations != 2 {
 		t.Errorf("got %+v", got)
 	}

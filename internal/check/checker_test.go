@@ -46,10 +46,16 @@ func checkObjects(t *testing.T, o check.Options, objects []check.Object) *report
 	}
 	r := &report.Report{}
 	c, _ := check.NewChecker(o) // what is invalid fails closed
-	if err := c.Check(t.Context(), objects, r); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.Check(t.Context(), objects, r))
 	return r
+}
+
+// is checks a verdict, and what it says.
+func is(t *testing.T, name string, got report.Result, verdict report.Verdict, why string) {
+	t.Helper()
+	if said := strings.Join(got.Why(), "\n"); got.Verdict != verdict || !strings.Contains(said, why) {
+		t.Errorf("%s: got %s because %q, want %s because %q", name, got.Verdict, said, verdict, why)
+	}
 }
 
 // labelled has the labels of all namespaces; those of an error can't be read.
@@ -113,10 +119,7 @@ func TestImagesAreEvaluated(t *testing.T) {
 		"an outage in which a policy admits all": {when(v1alpha1.ActionAllow), "h.io/away:1", report.Unknown, "HSS is unreachable"},
 	} {
 		r := checkObjects(t, check.Options{Facts: &facts{}, Resources: by(tt.policy)}, []check.Object{check.ImageObject(tt.image)})
-		got := r.Results[0]
-		if got.Verdict != tt.want || !strings.Contains(strings.Join(got.Why(), "\n"), tt.why) {
-			t.Errorf("%s: got %s because %q, want %s because %q", name, got.Verdict, got.Why(), tt.want, tt.why)
-		}
+		is(t, name, r.Results[0], tt.want, tt.why)
 		if r.Summary.Objects != 1 || r.Summary.Images != 1 {
 			t.Errorf("%s: got %+v", name, r.Summary)
 		}
@@ -180,12 +183,7 @@ func TestNamespacesDecideWhichPolicyApplies(t *testing.T) {
 		if err == nil {
 			err = c.Check(t.Context(), []check.Object{inShop("h.io/n9:1")}, r)
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := r.Results[0]
-		if got.Verdict != tt.want || !strings.Contains(strings.Join(got.Why(), "\n"), tt.why) {
-			t.Errorf("%s: got %s because %q, want %s because %q", name, got.Verdict, got.Why(), tt.want, tt.why)
-		}
+		must(t, err)
+		is(t, name, r.Results[0], tt.want, tt.why)
 	}
 }

@@ -44,9 +44,7 @@ func (a *apiServer) cluster(t *testing.T) *check.Cluster {
 	server := httptest.NewServer(a)
 	t.Cleanup(server.Close)
 	c, err := check.NewCluster(&rest.Config{Host: server.URL})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return c
 }
 

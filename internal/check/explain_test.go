@@ -80,8 +80,7 @@ func TestEveryRequirementIsExplained(t *testing.T) {
 func TestWhyHSSIsUnreachableIsExplainedToTheEnd(t *testing.T) {
 	t.Parallel()
 	hss := &facts{reason: "HSS could not be called: " + strings.Repeat("long ", 200) + "and to the end"}
-	r := checkObjects(t, check.Options{Facts: hss, Explain: hss},
-		[]check.Object{inShop("h.io/app:1")})
+	r := checkObjects(t, check.Options{Facts: hss, Explain: hss}, []check.Object{inShop("h.io/app:1")})
 	got := strings.Join(r.Results[0].Explanation, "\n")
 	if !strings.Contains(got, "and to the end") {
 		t.Errorf("the reason is not told to the end:\n%s", got)
@@ -120,9 +119,7 @@ func TestPinsAreExplainedAndEvaluated(t *testing.T) {
 func sampleFolder(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, samples.Files()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.CopyFS(dir, samples.Files()))
 	return dir
 }
 
@@ -130,17 +127,11 @@ func sampleFolder(t *testing.T) string {
 func simulated(t *testing.T) check.Options {
 	t.Helper()
 	c, err := check.LoadConfig("")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	file, err := inventoryfile.Load("../../config/samples/inventory.yaml", time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	known, err := check.NewFileInventory(file, c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(known.Close)
 	return check.Options{Facts: known, ExemptNamespaces: c.ExemptNamespaces}
 }

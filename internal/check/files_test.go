@@ -23,10 +23,14 @@ const pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop}\n
 // writeFile writes a file, and the folder that it is in.
 func writeFile(t *testing.T, path, text string) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	must(t, os.MkdirAll(filepath.Dir(path), 0o750))
+	must(t, os.WriteFile(path, []byte(text), 0o600))
+}
+
+// must ends a test that can't go on.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
 		t.Fatal(err)
 	}
 }
@@ -35,9 +39,7 @@ func writeFile(t *testing.T, path, text string) {
 func readText(t *testing.T, text string) *check.Manifests {
 	t.Helper()
 	m, err := (&check.Files{Paths: []string{check.Stdin}, Stdin: strings.NewReader(text)}).Read(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return m
 }
 
@@ -60,7 +62,7 @@ func TestManifestsAreRead(t *testing.T) {
 	const spec = ", spec: {template: {spec: {containers: [{name: a, image: 'b:1'}]}}}}"
 	const merged = "apiVersion: v1\nkind: Pod\nmetadata: {name: m}\nspec:\n  initContainers: [&a {name: a, image: 'a:1'}, &b {name: b, image: 'b:1'}]\n  containers: "
 	const dashed = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n  annotations:\n    note: |\n      ---\nspec:\n  containers: [{name: a, image: 'b:1'}]\n"
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		text string
 		want []string
 	}{
@@ -83,18 +85,11 @@ func TestManifestsAreRead(t *testing.T) {
 		"a kind of another version": {"{apiVersion: apps/v2, kind: Deployment" + spec, []string{"/Deployment/ b:1"}},
 		"a kind of another group":   {"{apiVersion: extensions/v1beta1, kind: Deployment" + spec, []string{"/Deployment/ b:1"}},
 		"dashes in a text":          {dashed, []string{"/Pod/web b:1"}},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			m := readText(t, tt.text)
-			if len(m.Problems) > 0 {
-				t.Errorf("problems: %v", m.Problems)
-			}
-			if diff := cmp.Diff(tt.want, names(m)); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-		})
+	} {
+		m := readText(t, tt.text)
+		if diff := cmp.Diff(tt.want, names(m)); diff != "" || len(m.Problems) > 0 {
+			t.Errorf("%s: problems %v, objects (-want +got):\n%s", name, m.Problems, diff)
+		}
 	}
 }
 
@@ -129,9 +124,7 @@ func TestFilesAreFound(t *testing.T) {
 	}
 	// The volume of a ConfigMap holds its files in a folder that is changed as a whole, and links to them.
 	for from, to := range map[string]string{"volume/..data": "..2026_11_23", "volume/pod.yaml": "..data/pod.yaml", "link": "volume"} {
-		if err := os.Symlink(to, filepath.Join(dir, from)); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Symlink(to, filepath.Join(dir, from)))
 	}
 	server := httptest.NewServer(http.FileServer(http.Dir(dir)))
 	t.Cleanup(server.Close)
@@ -218,9 +211,7 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte(`{"kind":"Pod","apiVersion":"v1","spec":{"containers":[{"image":"a"}]}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := (&check.Files{Paths: []string{check.Stdin}, Stdin: strings.NewReader(string(data))}).Read(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		lines := strings.Count(string(data), "\n") + 1
 		for _, o := range m.Objects {
 			if o.Line < 1 || o.Line > lines {

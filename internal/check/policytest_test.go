@@ -25,9 +25,7 @@ func testFile(t *testing.T, text string) string {
 func runCases(t *testing.T, paths ...string) *report.Report {
 	t.Helper()
 	got := &report.Report{Tests: &report.Tests{}}
-	if err := check.RunPolicyTests(t.Context(), paths, got); err != nil {
-		t.Fatal(err)
-	}
+	must(t, check.RunPolicyTests(t.Context(), paths, got))
 	return got
 }
 
@@ -45,7 +43,7 @@ func TestPoliciesAreTested(t *testing.T) {
 	t.Parallel()
 	const high, clean = "image: swr.cn-north-4.myhuaweicloud.com/prod/high:1.0", "image: swr.cn-north-4.myhuaweicloud.com/prod/clean:1.0"
 	const vulnerable, unsafe = "image: swr.cn-north-4.myhuaweicloud.com/prod/vulnerable:1.0", "image: swr.cn-north-4.myhuaweicloud.com/prod/unsafe:1.0"
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		given, expect string
 		want          string
 	}{
@@ -64,12 +62,10 @@ func TestPoliciesAreTested(t *testing.T) {
 		"a file":                    {"file: manifests/50-init-container.yaml", "verdict: Denied, says: ['init container']", ""},
 		"a namespace of manifests":  {"object: {apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Namespace, metadata: {name: new, labels: {env: prod}}}, {apiVersion: v1, kind: Pod, metadata: {namespace: new}, spec: {containers: [{name: a, " + high + "}]}}]}", "verdict: Denied", ""},
 		"an object":                 {"object: {apiVersion: v1, kind: Pod, metadata: {namespace: shop}, spec: {containers: [{name: a, " + high + "}]}}", "verdict: Denied", ""},
-	}
-	for name, tt := range tests {
+	} {
 		got := runCases(t, testFile(t, policyTest+"- {name: one, "+tt.given+", expect: {"+tt.expect+"}}\n"))
 		if len(got.Results) != 1 || len(got.Problems) > 0 {
-			t.Errorf("%s: got %+v", name, got)
-			continue
+			t.Fatalf("%s: got %+v", name, got)
 		}
 		problem := got.Results[0].Problem
 		if (problem == "") != (tt.want == "") || !strings.Contains(problem, tt.want) || got.Tests.Failed > 0 != (tt.want != "") {
@@ -81,7 +77,7 @@ func TestPoliciesAreTested(t *testing.T) {
 func TestAWrongTestIsRefused(t *testing.T) {
 	t.Parallel()
 	one := "- {name: one, image: a, expect: {verdict: Denied}}\n"
-	tests := map[string]struct{ text, want string }{
+	for name, tt := range map[string]struct{ text, want string }{
 		"another kind":          {strings.Replace(policyTest, "PolicyTest", "Test", 1) + one, `not "test.hssgate.io/v1alpha1", "Test"`},
 		"an unknown field":      {policyTest + strings.Replace(one, "image:", "imgae:", 1), `unknown field "cases[0].imgae"`},
 		"a second document":     {policyTest + one + "---\n" + policyTest + one, "the file must hold one document only: put a second PolicyTest into a file of its own"},
@@ -97,11 +93,8 @@ func TestAWrongTestIsRefused(t *testing.T) {
 		"one policy, no list":   {strings.Replace(policyTest, "[policies, exceptions.yaml]", "policies", 1) + one, "policies must be a list"},
 		"a number for a name":   {policyTest + strings.Replace(one, "name: one", "name: 7", 1), "cases[0].name must be a string (in quotes, if it reads as something else)"},
 		"now without a day":     {strings.Replace(policyTest, "2026-11-23T12:00:00Z", "yesterday", 1) + one, `now must be a time such as 2026-11-23T12:00:00Z`},
-		"an inventory of faults": {
-			strings.Replace(policyTest, "inventory: inventory.yaml", "images: [{image_name: 7}]", 1) + one, "image_name",
-		},
-	}
-	for name, tt := range tests {
+		"an inventory of odds":  {strings.Replace(policyTest, "inventory: inventory.yaml", "images: [{image_name: 7}]", 1) + one, "image_name"},
+	} {
 		if got := runCases(t, testFile(t, tt.text)); len(got.Problems) != 1 || !strings.Contains(got.Problems[0].Message, tt.want) {
 			t.Errorf("%s: got %v, want a problem with %q", name, got.Problems, tt.want)
 		}

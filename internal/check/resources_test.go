@@ -22,25 +22,19 @@ import (
 func TestPresetsAreThoseOfTheChart(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../charts/hssgate/templates/_policies.tpl")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defined := regexp.MustCompile(`(?s)define "hssgate\.preset\.(\w+)" -}}\n(.*?)\{\{- end`).FindAllStringSubmatch(string(text), -1)
 	if len(defined) != len(presets.Names()) {
 		t.Errorf("the chart has %d presets, the binary has %v", len(defined), presets.Names())
 	}
 	for _, one := range defined {
 		manifest, err := presets.Policy(one[1])
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		spec := strings.ReplaceAll("\n"+one[2], "\n", "\n  ")
 		want, inChart := load(t, strings.Replace(policyHead, "{name: p}", "{name: "+one[1]+"}", 1)+spec)
 		inBinary, invalid := load(t, string(manifest))
 		got, err := check.Preset(one[1])
-		if err := errors.Join(inChart, invalid, err); err != nil {
-			t.Fatal(err)
-		}
+		must(t, errors.Join(inChart, invalid, err))
 		if diff := cmp.Diff(want.Policies[0].Spec, inBinary.Policies[0].Spec); diff != "" {
 			t.Errorf("%s (-chart +binary):\n%s", one[1], diff)
 		}
@@ -57,9 +51,7 @@ func TestPresetsAreThoseOfTheChart(t *testing.T) {
 func TestWhatIsNullIsNotThere(t *testing.T) {
 	t.Parallel()
 	loaded, err := load(t, policyHead+"{match: {namespaceSelector: {matchLabels: {env: null, tier: web}}}, require: {maliciousFiles: {max: 0}}}\n")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if diff := cmp.Diff(map[string]string{"tier": "web"}, loaded.Policies[0].Spec.Match.NamespaceSelector.MatchLabels); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

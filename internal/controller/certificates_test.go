@@ -81,9 +81,7 @@ func settled(t *testing.T) (*site, *replica) {
 	s := newSite(t, webhooks(), mutating(), caSecret(nil))
 	r := s.replica()
 	r.follow(t)
-	if err := r.Ready(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, r.Ready())
 	return s, r
 }
 
@@ -96,9 +94,7 @@ func (s *site) ca(t *testing.T) *certificate.CA {
 	t.Helper()
 	data := s.secret(t).Data
 	ca, err := certificate.ParseCA(data["ca.crt"], data["ca.key"])
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return ca
 }
 
@@ -106,9 +102,7 @@ func (s *site) change(t *testing.T, change func(data map[string][]byte)) {
 	t.Helper()
 	secret := s.secret(t)
 	change(secret.Data)
-	if err := s.Update(t.Context(), secret); err != nil {
-		t.Fatal(err)
-	}
+	must(t, s.Update(t.Context(), secret))
 }
 
 // moveCA is the first command of a rotation, removeOld the second.
@@ -152,9 +146,7 @@ func (s *site) setBundles(t *testing.T, bundle []byte) {
 		*b = bundle
 	}
 	for _, c := range configurations {
-		if err := s.Update(t.Context(), c); err != nil {
-			t.Fatal(err)
-		}
+		must(t, s.Update(t.Context(), c))
 	}
 }
 
@@ -257,9 +249,7 @@ func TestADeletedSecretIsPutBackLater(t *testing.T) {
 	t.Parallel()
 	s, one := settled(t)
 	first := s.ca(t)
-	if err := s.Delete(t.Context(), s.secret(t)); err != nil {
-		t.Fatal(err)
-	}
+	must(t, s.Delete(t.Context(), s.secret(t)))
 	s.setBundles(t, []byte("damaged"))
 	if wait := one.follow(t); wait != 10*time.Second {
 		t.Errorf("it looks again after %s", wait)
@@ -279,9 +269,7 @@ func TestAReplacedOrExpiredCA(t *testing.T) {
 	t.Parallel()
 	s, r := settled(t)
 	theirs, err := certificate.NewCA(start.Add(time.Hour))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	key, _ := theirs.KeyPEM()
 	s.pass(2 * time.Hour)
 	s.change(t, func(data map[string][]byte) { data["ca.crt"], data["ca.key"] = theirs.PEM(), key })
@@ -356,9 +344,7 @@ func TestReplicasWithCAsOfTheirOwnShareACaBundle(t *testing.T) {
 	var cas []*certificate.CA
 	for range 2 {
 		issuer, err := certificate.NewSelfSigned(s.clock, "localhost")
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		r := s.replicaOf(client.ObjectKey{}, issuer)
 		if r.Ready() == nil {
 			t.Error("ready before its CA is trusted")

@@ -33,9 +33,7 @@ func newClient(t *testing.T, funcs *interceptor.Funcs, objects ...client.Object)
 	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme, admissionregistrationv1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			t.Fatal(err)
-		}
+		must(t, add(scheme))
 	}
 	b := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
 		WithStatusSubresource(&v1alpha1.ImageScanPolicy{}, &v1alpha1.ImageScanException{})
@@ -45,12 +43,18 @@ func newClient(t *testing.T, funcs *interceptor.Funcs, objects ...client.Object)
 	return b.Build()
 }
 
+// must ends a test that can't go on.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // get reads an object from the API server of a test.
 func get[O client.Object](t *testing.T, c client.Reader, namespace, name string, o O) O {
 	t.Helper()
-	if err := c.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, o); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, o))
 	return o
 }
 
@@ -87,9 +91,7 @@ type reconciler interface {
 func reconcile(t *testing.T, r reconciler, namespace, name string) ctrl.Result {
 	t.Helper()
 	result, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKey{Namespace: namespace, Name: name}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return result
 }
 

@@ -67,9 +67,7 @@ func writeStatus(t *testing.T, s *controller.Status) {
 	if s.HSS == nil {
 		s.HSS = controller.NewHSS(nil, nil)
 	}
-	if err := s.Write(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, s.Write(t.Context()))
 }
 
 // newStatusClient counts the writes of status, and refuses them while they are to fail.
@@ -109,9 +107,7 @@ func TestStatusIsWrittenWhenItChanges(t *testing.T) {
 		reconcile(t, rules, "", "exceptions")
 		after(2*time.Second, 1)
 		after(time.Minute, 1)
-		if err := c.Create(ctx, exception("prod", "a", 0)); err != nil {
-			t.Fatal(err)
-		}
+		must(t, c.Create(ctx, exception("prod", "a", 0)))
 		fails.Store(true)
 		reconcile(t, rules, "", "exceptions")
 		after(2*time.Second, 2)
@@ -245,9 +241,7 @@ func TestUsesAreWrittenTogether(t *testing.T) {
 		go func() { _ = u.Start(ctx) }()
 		use := func(name string, n int) {
 			e, err := policy.CompileException(exception("prod", name, time.Hour), longest)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err.ToAggregate())
 			for range n {
 				u.Excepted(gate.ExceptionUse{Exception: e, Policy: "strict"})
 			}

@@ -116,41 +116,37 @@ const (
 
 func TestANewConnectionTakesThePlaceOfWhoLetsWaitLongest(t *testing.T) {
 	t.Parallel()
-	for name, test := range map[string]struct {
+	type testCase struct {
 		sends   string
 		answers int // what comes before; 0: nothing
 		ends    int // what comes when it is evicted; 0: just the end
-	}{
+	}
+	each(t, map[string]testCase{
 		"one that sends nothing":        {"", 0, 0},
 		"one whose head doesn't end":    {"GET / HTTP/1.1\r\nHost: gate\r\n", 0, 0},
 		"one that is idle":              {get, 200, 0},
 		"one whose body doesn't end":    {"POST / HTTP/1.1\r\nHost: gate\r\nContent-Length: 10\r\n\r\nhalf", 0, 408},
 		"one whose chunks don't either": {"POST / HTTP/1.1\r\nHost: gate\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", 0, 408},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				b := newBounded(t, 2)
-				answering := b.dial(t, slow)
-				waits := b.dial(t, test.sends)
-				if test.answers > 0 {
-					if got := status(waits); got != test.answers {
-						t.Fatalf("it got %d", got)
-					}
-				}
-				if got := status(b.dial(t, get)); got != http.StatusOK {
-					t.Errorf("the new one got %d", got)
-				}
-				if got := status(waits); got != test.ends {
-					t.Errorf("who let the server wait got %d, want %d", got, test.ends)
-				}
-				close(b.release)
-				if got := status(answering); got != http.StatusOK {
-					t.Errorf("whose answer was being made got %d", got)
-				}
-			})
-		})
-	}
+	}, func(t *testing.T, test testCase) {
+		b := newBounded(t, 2)
+		answering := b.dial(t, slow)
+		waits := b.dial(t, test.sends)
+		if test.answers > 0 {
+			if got := status(waits); got != test.answers {
+				t.Fatalf("it got %d", got)
+			}
+		}
+		if got := status(b.dial(t, get)); got != http.StatusOK {
+			t.Errorf("the new one got %d", got)
+		}
+		if got := status(waits); got != test.ends {
+			t.Errorf("who let the server wait got %d, want %d", got, test.ends)
+		}
+		close(b.release)
+		if got := status(answering); got != http.StatusOK {
+			t.Errorf("whose answer was being made got %d", got)
+		}
+	})
 }
 
 func TestWithAnswersToMakeOnAllConnectionsANewOneIsClosed(t *testing.T) {

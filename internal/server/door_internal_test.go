@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
@@ -87,12 +88,9 @@ func newDoor(t *testing.T, lines map[string]string, images []hsstest.Image, chan
 		}
 		return d
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d.inventory, err = inventory.New(o); err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
+	d.inventory, err = inventory.New(o)
+	must(t, err)
 	t.Cleanup(d.inventory.Close)
 	d.gate = &gate.Gate{Policies: presetPolicies(t), Facts: d.inventory, Clock: clock.RealClock{}}
 	d.handler = NewHandler(c, webhook.Options{Decider: d.gate, Log: slog.New(slog.DiscardHandler)})
@@ -147,30 +145,47 @@ func (d *door) dial(context.Context, string, string) (net.Conn, error) {
 	return here, nil
 }
 
+// must ends a test that can't go on.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func secretFile(t *testing.T, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path, []byte(content), 0o600))
 	return path
 }
 
 func presetPolicies(t *testing.T) func() []*policy.Policy {
 	t.Helper()
 	manifest, err := presets.Policy("baseline")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	p := &v1alpha1.ImageScanPolicy{}
-	if err := yaml.UnmarshalStrict(manifest, p); err != nil {
-		t.Fatal(err)
-	}
+	must(t, yaml.UnmarshalStrict(manifest, p))
+	return inForce(t, p)
+}
+
+// inForce compiles a policy.
+func inForce(t *testing.T, p *v1alpha1.ImageScanPolicy) func() []*policy.Policy {
+	t.Helper()
 	compiled, problems := policy.Compile(p)
-	if len(problems) > 0 {
-		t.Fatal(problems)
-	}
+	must(t, problems.ToAggregate())
 	return func() []*policy.Policy { return []*policy.Policy{compiled} }
+}
+
+// each runs a test for each case, in parallel and in a bubble of synctest.
+func each[C any](t *testing.T, cases map[string]C, test func(t *testing.T, c C)) {
+	t.Helper()
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { test(t, c) })
+		})
+	}
 }
 
 // app is an image that the preset baseline admits.

@@ -29,7 +29,6 @@ import (
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/internal/certificate"
 	"github.com/hssgate/hssgate/internal/inventory"
-	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
@@ -68,9 +67,7 @@ func TestServingWithoutACertificateIsRefused(t *testing.T) {
 	open := t.TempDir()
 	writePair(t, open)
 	key := filepath.Join(open, "tls.key")
-	if err := os.Chmod(key, 0o666); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Chmod(key, 0o666))
 	own := config.Webhook{CASecret: "ca", ConfigurationName: "hssgate"}
 	for want, g := range map[string]*Server{
 		"webhook.caSecret: hssgate doesn't know its namespace: set POD_NAMESPACE":        {Config: &config.Configuration{Webhook: own}},
@@ -89,9 +86,7 @@ func TestServingWithoutACertificateIsRefused(t *testing.T) {
 func newIssuer(t *testing.T) *certificate.Issuer {
 	t.Helper()
 	issuer, err := certificate.NewSelfSigned(clocktesting.NewFakePassiveClock(start), "localhost")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return issuer
 }
 
@@ -109,9 +104,7 @@ func TestACertificateThatIsNotValidIsNotReady(t *testing.T) {
 	writePair(t, dir)
 	g := &Server{Config: &config.Configuration{Webhook: config.Webhook{CertDir: dir}}, Log: slog.New(slog.DiscardHandler), manager: adding{}}
 	files, err := g.newCertificates()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	issuer := newIssuer(t)
 	for name, source := range map[string]CertificateSource{"from files": files.source, "hssgate's own": issuer.GetCertificate} {
 		c := &certificates{source: source}
@@ -127,19 +120,13 @@ func writePair(t *testing.T, dir string) {
 	t.Helper()
 	issuer := newIssuer(t)
 	serving, err := issuer.GetCertificate(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	key, err := x509.MarshalPKCS8PrivateKey(serving.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for name, block := range map[string]*pem.Block{
 		"tls.crt": {Type: "CERTIFICATE", Bytes: serving.Certificate[0]}, "tls.key": {Type: "PRIVATE KEY", Bytes: key},
 	} {
-		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600))
 	}
 }
 
@@ -147,9 +134,7 @@ func writePair(t *testing.T, dir string) {
 func gathered(t *testing.T, registry *prometheus.Registry) []string {
 	t.Helper()
 	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var lines []string
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
@@ -201,12 +186,8 @@ func TestTheStateOfAReplicaIsMeasured(t *testing.T) {
 	t.Parallel()
 	p := &v1alpha1.ImageScanPolicy{}
 	p.Name, p.Spec.Enforcement = "p", v1alpha1.EnforcementWarn
-	compiled, err := policy.Compile(p)
-	if err != nil {
-		t.Fatal(err)
-	}
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(state("v1.2.3", newIssuer(t).GetCertificate, func() []*policy.Policy { return []*policy.Policy{compiled} }, func() inventory.Stats {
+	registry.MustRegister(state("v1.2.3", newIssuer(t).GetCertificate, inForce(t, p), func() inventory.Stats {
 		return inventory.Stats{Images: 5, NotFound: 2, Bytes: 1500, ListBytes: 900, Projects: []inventory.ProjectStats{
 			{Name: "bj4", Breaker: gobreaker.StateOpen, UnderWay: 3, Waiting: 4, LastSuccess: time.Unix(100, 5e8), PausedUntil: time.Unix(200, 0), SyncedUntil: time.Unix(300, 0)},
 			{Name: "idle", Breaker: gobreaker.StateClosed},

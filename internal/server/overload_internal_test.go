@@ -85,38 +85,34 @@ func TestOneNamespacesLookUpsDenyNoOthersPods(t *testing.T) {
 
 func TestOfMoreImagesThanAreLookedUpHSSIsNotAsked(t *testing.T) {
 	t.Parallel()
-	for name, test := range map[string]struct {
+	type testCase struct {
 		kind    string
 		images  []string
 		allowed bool
 		calls   int
 		says    string
-	}{
+	}
+	each(t, map[string]testCase{
 		"a pod of one too many is denied":          {"Pod", madeUp(65, "a"), false, 0, "the object names 65 different images, at most 64 are looked up"},
 		"a pod of a thousand is denied":            {"Pod", madeUp(1000, "a"), false, 0, "the object names 1000 different images, at most 64 are looked up"},
 		"a Deployment of a thousand is warned of":  {"Deployment", madeUp(1000, "a"), true, 0, "the object names 1000 different images"},
 		"as many as are looked up are":             {"Pod", madeUp(64, "a"), true, 64, "has no image"},
 		"an image that is named again counts once": {"Pod", append(madeUp(64, "a"), madeUp(64, "a")...), true, 64, "has no image"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				g := newBusyDoor(t, time.Millisecond, 1)
-				begun := time.Now()
-				got := g.ask(t, "team", test.kind, test.images...)
-				says := strings.Join(got.Warnings, "\n")
-				if !got.Allowed {
-					says += got.Result.Message
-				}
-				if calls := g.hss.Stats().Requests; got.Allowed != test.allowed || calls != test.calls || !strings.Contains(says, test.says) {
-					t.Errorf("allowed: %t, %d calls: %s", got.Allowed, calls, says)
-				}
-				if !got.Allowed && (got.Result.Code != http.StatusForbidden || time.Since(begun) != 0) {
-					t.Errorf("it was denied after %s with %d", time.Since(begun), got.Result.Code)
-				}
-			})
-		})
-	}
+	}, func(t *testing.T, test testCase) {
+		g := newBusyDoor(t, time.Millisecond, 1)
+		begun := time.Now()
+		got := g.ask(t, "team", test.kind, test.images...)
+		says := strings.Join(got.Warnings, "\n")
+		if !got.Allowed {
+			says += got.Result.Message
+		}
+		if calls := g.hss.Stats().Requests; got.Allowed != test.allowed || calls != test.calls || !strings.Contains(says, test.says) {
+			t.Errorf("allowed: %t, %d calls: %s", got.Allowed, calls, says)
+		}
+		if !got.Allowed && (got.Result.Code != http.StatusForbidden || time.Since(begun) != 0) {
+			t.Errorf("it was denied after %s with %d", time.Since(begun), got.Result.Code)
+		}
+	})
 }
 
 func TestNothingIsLookedUpForAReviewThatHasEnded(t *testing.T) {
@@ -138,36 +134,32 @@ func TestNothingIsLookedUpForAReviewThatHasEnded(t *testing.T) {
 
 func TestAPodIsDecidedWhileAnotherNamespaceAsksForMuch(t *testing.T) {
 	t.Parallel()
-	for name, test := range map[string]struct {
+	type testCase struct {
 		latency time.Duration
 		// pods is how many of 64 images the other namespace has.
 		pods int
 		// same has the other namespace ask for the pod's image, too.
 		same bool
-	}{
+	}
+	each(t, map[string]testCase{
 		"HSS is slow":                        {6 * time.Second, 3, false},
 		"more wait than may":                 {200 * time.Millisecond, 500, false},
 		"the other waits for the same image": {time.Second, 10, true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				g := newBusyDoor(t, test.latency, 2)
-				g.ask(t, "team", "Pod", "good-1") // until then, one call at a time tries the key
-				var reviews sync.WaitGroup
-				for n := range test.pods {
-					reviews.Go(func() { g.ask(t, "evil", "Pod", madeUp(64, fmt.Sprint(n))...) })
-				}
-				synctest.Wait()
-				if test.same {
-					reviews.Go(func() { g.ask(t, "evil", "Pod", "good-0") })
-					synctest.Wait()
-				}
-				if got := g.ask(t, "team", "Pod", "good-0"); !got.Allowed || len(got.Warnings) > 0 {
-					t.Errorf("%v %v", got.Result, got.Warnings)
-				}
-				reviews.Wait()
-			})
-		})
-	}
+	}, func(t *testing.T, test testCase) {
+		g := newBusyDoor(t, test.latency, 2)
+		g.ask(t, "team", "Pod", "good-1") // until then, one call at a time tries the key
+		var reviews sync.WaitGroup
+		for n := range test.pods {
+			reviews.Go(func() { g.ask(t, "evil", "Pod", madeUp(64, fmt.Sprint(n))...) })
+		}
+		synctest.Wait()
+		if test.same {
+			reviews.Go(func() { g.ask(t, "evil", "Pod", "good-0") })
+			synctest.Wait()
+		}
+		if got := g.ask(t, "team", "Pod", "good-0"); !got.Allowed || len(got.Warnings) > 0 {
+			t.Errorf("%v %v", got.Result, got.Warnings)
+		}
+		reviews.Wait()
+	})
 }

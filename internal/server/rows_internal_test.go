@@ -10,7 +10,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
@@ -102,11 +101,7 @@ func newPolicyDoor(t *testing.T, change func(*v1alpha1.ImageScanPolicySpec)) *do
 	p := &v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}}
 	p.Spec.Require.SeverityLevel = &v1alpha1.SeverityRequirement{Max: v1alpha1.SeverityMedium}
 	change(&p.Spec)
-	compiled, err := policy.Compile(p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.gate.Policies = func() []*policy.Policy { return []*policy.Policy{compiled} }
+	d.gate.Policies = inForce(t, p)
 	return d
 }
 

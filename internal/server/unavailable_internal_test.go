@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -26,7 +25,7 @@ func TestThePresetDeniesOnlyWhatHssgateItselfFailsToEvaluate(t *testing.T) {
 	t.Parallel()
 	const configuration, correct = "not evaluated because of hssgate's own configuration: ", "to do: an administrator of hssgate has to correct its configuration"
 	refused := &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
-	for name, test := range map[string]struct {
+	type testCase struct {
 		fault   *hsstest.Fault
 		dial    error
 		lines   map[string]string
@@ -34,7 +33,8 @@ func TestThePresetDeniesOnlyWhatHssgateItselfFailsToEvaluate(t *testing.T) {
 		say     []string
 		reason  string
 		message string
-	}{
+	}
+	each(t, map[string]testCase{
 		"HSS answers": {reason: "Answers", message: "HSS answers for project main"},
 		"HSS refuses the access key": {
 			fault: new(hsstest.StatusFault(http.StatusUnauthorized)), denied: true, say: []string{configuration, "HSS refused the credentials", "401", correct},
@@ -73,34 +73,29 @@ func TestThePresetDeniesOnlyWhatHssgateItselfFailsToEvaluate(t *testing.T) {
 			dial: refused, say: []string{"connection refused"}, reason: "Unavailable", message: "connection refused",
 		},
 		"HSS hangs": {fault: new(hsstest.HangFault()), say: []string{"HSS did not answer in time"}, reason: "Unavailable"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				d := newDoor(t, test.lines, app())
-				d.unreachable = test.dial
-				if test.fault != nil {
-					d.hss.Inject(test.fault.Times(0))
-				}
-				allowed, text := d.pod(t, "10s")
-				if allowed == test.denied {
-					t.Errorf("allowed is %v, want %v: %s", allowed, !test.denied, text)
-				}
-				for _, want := range test.say {
-					if !strings.Contains(text, want) {
-						t.Errorf("it does not say %q:\n%s", want, text)
-					}
-				}
-				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-				defer cancel()
-				reach := controller.NewHSS(d.inventory.Check, slog.New(slog.DiscardHandler))
-				_ = reach.Start(ctx)
-				if c := reach.Condition(); c.Reason != test.reason || !strings.Contains(c.Message, test.message) || strings.Contains(c.Message, "(request ") {
-					t.Errorf("HSSReachable has %s: %s; want %s: %s", c.Reason, c.Message, test.reason, test.message)
-				}
-			})
-		})
-	}
+	}, func(t *testing.T, test testCase) {
+		d := newDoor(t, test.lines, app())
+		d.unreachable = test.dial
+		if test.fault != nil {
+			d.hss.Inject(test.fault.Times(0))
+		}
+		allowed, text := d.pod(t, "10s")
+		if allowed == test.denied {
+			t.Errorf("allowed is %v, want %v: %s", allowed, !test.denied, text)
+		}
+		for _, want := range test.say {
+			if !strings.Contains(text, want) {
+				t.Errorf("it does not say %q:\n%s", want, text)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		reach := controller.NewHSS(d.inventory.Check, slog.New(slog.DiscardHandler))
+		_ = reach.Start(ctx)
+		if c := reach.Condition(); c.Reason != test.reason || !strings.Contains(c.Message, test.message) || strings.Contains(c.Message, "(request ") {
+			t.Errorf("HSSReachable has %s: %s; want %s: %s", c.Reason, c.Message, test.reason, test.message)
+		}
+	})
 }
 
 func TestAKnownResultAnswersWhateverIsWrongWithTheConfiguration(t *testing.T) {
@@ -120,32 +115,26 @@ func TestTheLastAnswerOfHSSIsNamedWhenTheTimeEnds(t *testing.T) {
 	t.Parallel()
 	const cut = "the answer ends in the middle"
 	cutBody := hsstest.BodyFault(200, "application/json", `{"data_list":[`)
-	for name, tt := range map[string]struct {
+	type testCase struct {
 		faults []hsstest.Fault
 		say    string
-	}{
+	}
+	tests := map[string]testCase{
 		"502 again and again":             {[]hsstest.Fault{hsstest.StatusFault(502).Times(0)}, "HSS answered 502 APIGW.0502"},
 		"cut again and again":             {[]hsstest.Fault{cutBody.Times(0)}, cut},
 		"429 that says how long to wait":  {[]hsstest.Fault{hsstest.ThrottleFault("59").Times(0)}, "HSS answered 429 APIGW.0308"},
 		"429 and then nothing":            {[]hsstest.Fault{hsstest.ThrottleFault("0"), hsstest.HangFault().Times(0)}, "HSS answered 429 APIGW.0308"},
 		"a page of HTML and then nothing": {[]hsstest.Fault{hsstest.HTMLFault(http.StatusServiceUnavailable), hsstest.HangFault().Times(0)}, "503 Service Unavailable"},
-	} {
-		for limit, lookup := range map[string]time.Duration{"of the review": 10 * time.Minute, "of the look-up": 2 * time.Second} {
-			t.Run(name+", at the time limit "+limit, func(t *testing.T) {
-				t.Parallel()
-				synctest.Test(t, func(t *testing.T) {
-					d := newDoor(t, map[string]string{"requestTimeout": min(lookup, 5*time.Minute).String()}, app(), func(o *inventory.Options) { o.LookupTimeout = lookup })
-					d.hss.Inject(tt.faults...)
-					timeout := "4s"
-					if lookup == 2*time.Second {
-						timeout = "30s"
-					}
-					if _, text := d.pod(t, timeout); !strings.Contains(text, tt.say) || strings.Contains(text, "did not answer in time") || strings.Contains(text, "own limits") {
-						t.Errorf("it says %s", text)
-					}
-				})
-			})
-		}
+	}
+	for review, lookup := range map[string]time.Duration{"4s": 10 * time.Minute, "30s": 2 * time.Second} {
+		each(t, tests, func(t *testing.T, tt testCase) {
+			limited := func(o *inventory.Options) { o.LookupTimeout = lookup }
+			d := newDoor(t, map[string]string{"requestTimeout": min(lookup, 5*time.Minute).String()}, app(), limited)
+			d.hss.Inject(tt.faults...)
+			if _, text := d.pod(t, review); !strings.Contains(text, tt.say) || strings.Contains(text, "did not answer in time") || strings.Contains(text, "own limits") {
+				t.Errorf("in %s, with %s for the look-up, it says %s", review, lookup, text)
+			}
+		})
 	}
 }
 
@@ -154,37 +143,33 @@ func TestThePresetDeniesWhatHssgatesOwnLimitsDelay(t *testing.T) {
 	lookup := func(d time.Duration) func(*inventory.Options) {
 		return func(o *inventory.Options) { o.LookupTimeout = d }
 	}
-	for name, tt := range map[string]struct {
+	type testCase struct {
 		lines  map[string]string
 		change func(*inventory.Options)
 		hang   bool
 		say    string
-	}{
+	}
+	each(t, map[string]testCase{
 		"concurrent calls":                           {nil, func(o *inventory.Options) { o.MaxConcurrent = 1 }, true, "at most 1 are made at one time"},
 		"the rate, for the review's time":            {map[string]string{"requestsPerSecond": "0.002"}, lookup(10 * time.Minute), false, "requestsPerSecond"},
 		"the rate, for the look-up's time":           {map[string]string{"requestsPerSecond": "0.002"}, lookup(time.Second), false, "requestsPerSecond"},
 		"a rate that lets the request pass too late": {map[string]string{"requestsPerSecond": "0.2"}, lookup(2 * time.Second), false, "requestsPerSecond"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				d := newDoor(t, tt.lines, app(), tt.change)
-				d.pod(t, "60s") // HSS is well; with a rate limit this takes the only request
-				if tt.hang {
-					d.hss.Inject(hsstest.HangFault().Times(0))
-					go d.review(t, "10s", "prod", "Pod", "first")
-					synctest.Wait()
-				}
-				got := d.review(t, "4s", "prod", "Pod", "other")
-				text := said(got)
-				if got.Allowed || !strings.Contains(text, "not evaluated because of hssgate's own limits: ") || !strings.Contains(text, tt.say) ||
-					strings.Contains(text, "did not answer") || strings.Contains(text, "rate:") {
-					t.Errorf("allowed is %v: %s", got.Allowed, text)
-				}
-				time.Sleep(time.Minute)
-			})
-		})
-	}
+	}, func(t *testing.T, tt testCase) {
+		d := newDoor(t, tt.lines, app(), tt.change)
+		d.pod(t, "60s") // HSS is well; with a rate limit this takes the only request
+		if tt.hang {
+			d.hss.Inject(hsstest.HangFault().Times(0))
+			go d.review(t, "10s", "prod", "Pod", "first")
+			synctest.Wait()
+		}
+		got := d.review(t, "4s", "prod", "Pod", "other")
+		text := said(got)
+		if got.Allowed || !strings.Contains(text, "not evaluated because of hssgate's own limits: ") || !strings.Contains(text, tt.say) ||
+			strings.Contains(text, "did not answer") || strings.Contains(text, "rate:") {
+			t.Errorf("allowed is %v: %s", got.Allowed, text)
+		}
+		time.Sleep(time.Minute)
+	})
 }
 
 func TestNoReasonShowsAGoType(t *testing.T) {
@@ -211,17 +196,14 @@ func TestNoReasonShowsAGoType(t *testing.T) {
 			t.Errorf("%.100s: %q in %.3000s", body, goType.FindString(text), text)
 		}
 	}
-	for n, body := range []string{
+	for _, body := range []string{
 		`{"data_list":7}`, `{"total_num":1,"data_list":[7]}`, `{"total_num":{},"data_list":7}`,
 		`{"total_num":1,"data_list":[{` + goodRow() + `,"latest_update_time":{}}]}`, `no JSON`, `{"data_list":[{"id":`,
 	} {
-		t.Run(fmt.Sprint("answer ", n), func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				if _, text := answering(t, body).pod(t, "10s"); goType.MatchString(text) || text == "" {
-					t.Errorf("%s: %q in %q", body, goType.FindString(text), text)
-				}
-			})
+		synctest.Test(t, func(t *testing.T) {
+			if _, text := answering(t, body).pod(t, "10s"); goType.MatchString(text) || text == "" {
+				t.Errorf("%s: %q in %q", body, goType.FindString(text), text)
+			}
 		})
 	}
 }

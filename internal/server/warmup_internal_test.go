@@ -105,12 +105,13 @@ func (h *rehearsal) lookUp(ctx context.Context, refs iter.Seq[image.Reference], 
 func TestAReplicaWarmsUpBeforeItIsReady(t *testing.T) {
 	t.Parallel()
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errors.New("no"))
-	for name, test := range map[string]struct {
+	type testCase struct {
 		takes time.Duration
 		list  error
 		want  time.Duration
 		log   string
-	}{
+	}
+	each(t, map[string]testCase{
 		"everything is soon known": {
 			takes: time.Second / 10, want: 2100 * time.Millisecond,
 			log: `level=INFO msg="warmed up: all images of running pods are known" took=2.1s images=21`,
@@ -123,26 +124,21 @@ func TestAReplicaWarmsUpBeforeItIsReady(t *testing.T) {
 			list: forbidden,
 			log:  `level=WARN msg="not warmed up in full: HSS will be asked for the rest when it is needed" took=0s images=0 missing=0 error="list the running pods: pods is forbidden: no"`,
 		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				h := rehearse(newRunning(40, 20), test.takes)
-				h.fails = test.list
-				if h.ready(nil) == nil {
-					t.Error("it is ready before it began")
-				}
-				begun := time.Now()
-				if err := h.Start(t.Context()); err != nil || h.ready(nil) != nil || time.Since(begun) != test.want {
-					t.Errorf("Start returned %v after %s, want %s, and it is ready: %v", err, time.Since(begun), test.want, h.ready(nil))
-				}
-				_, log, _ := strings.Cut(strings.TrimSpace(h.log.String()), " ")
-				if diff := cmp.Diff(test.log, log); diff != "" {
-					t.Errorf("log (-want +got):\n%s", diff)
-				}
-			})
-		})
-	}
+	}, func(t *testing.T, test testCase) {
+		h := rehearse(newRunning(40, 20), test.takes)
+		h.fails = test.list
+		if h.ready(nil) == nil {
+			t.Error("it is ready before it began")
+		}
+		begun := time.Now()
+		if err := h.Start(t.Context()); err != nil || h.ready(nil) != nil || time.Since(begun) != test.want {
+			t.Errorf("Start returned %v after %s, want %s, and it is ready: %v", err, time.Since(begun), test.want, h.ready(nil))
+		}
+		_, log, _ := strings.Cut(strings.TrimSpace(h.log.String()), " ")
+		if diff := cmp.Diff(test.log, log); diff != "" {
+			t.Errorf("log (-want +got):\n%s", diff)
+		}
+	})
 }
 
 func TestAWarmUpLooksUpEachImageThatAPolicyEvaluatesOnce(t *testing.T) {

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"github.com/hssgate/hssgate/hss/hsstest"
 	"github.com/hssgate/hssgate/internal/image"
@@ -31,13 +30,20 @@ func answering(t *testing.T, body string) *door {
 
 func list(rows string) string { return `{"total_num":1,"data_list":[` + rows + `]}` }
 
-// reviewed checks the review of an image for which HSS answers with a body.
-func reviewed(t *testing.T, body string, deny bool, say string) {
+// answer is what HSS answers to every call, and what a review says then (empty: nothing).
+type answer struct {
+	body string
+	deny bool
+	say  string
+}
+
+// checkAnswers checks the reviews of an image after HSS's answers.
+func checkAnswers(t *testing.T, answers map[string]answer) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		allowed, text := answering(t, body).pod(t, "60s")
-		if allowed == deny || !strings.Contains(text, say) || say == "" && text != "" || len(text) > 2000 || strings.Contains(text, "struct") {
-			t.Errorf("%.100s: allowed is %v, want %v: %.2000s", body, allowed, !deny, text)
+	each(t, answers, func(t *testing.T, a answer) {
+		allowed, text := answering(t, a.body).pod(t, "60s")
+		if allowed == a.deny || !strings.Contains(text, a.say) || a.say == "" && text != "" || len(text) > 2000 || strings.Contains(text, "struct") {
+			t.Errorf("%.100s: allowed is %v, want %v: %.2000s", a.body, allowed, !a.deny, text)
 		}
 	})
 }
@@ -46,33 +52,26 @@ func TestAReviewIsOfWhatHSSWroteUnderTheExactNameOfEachField(t *testing.T) {
 	t.Parallel()
 	const malware = `"malicious_file_num":3`
 	bad := strings.Replace(goodRow(), `"malicious_file_num":0`, malware, 1)
-	for name, tt := range map[string]struct {
-		row  string
-		deny bool
-		say  string
-	}{
-		"the good row":                             {row: goodRow()},
-		"the bad row":                              {row: bad, deny: true, say: "3 malicious files"},
-		"a good count after it in other letters":   {row: bad + `,"Malicious_File_Num":0,"MALICIOUS_FILE_NUM":0`, deny: true, say: "3 malicious files"},
-		"a bad count after it in other letters":    {row: goodRow() + `,"Malicious_File_Num":3`},
-		"a good count after it, the name escaped":  {row: bad + `,"malicious\u005ffile_num":0`, say: "malicious_file_num is there twice"},
-		"a good count after it":                    {row: bad + `,"malicious_file_num":0`, say: "malicious_file_num is there twice"},
-		"a good count before it":                   {row: goodRow() + `,` + malware, say: "malicious_file_num is there twice"},
-		"a name after it in other letters":         {row: bad + `,"Image_Name":"other","IMAGE_VERSION":"9"`, deny: true, say: "3 malicious files"},
-		"a status in other letters only":           {row: strings.Replace(goodRow(), "scan_status", "Scan_Status", 1), deny: true, say: `unknown scan status ""`},
-		"a letter that only looks the same folded": {row: bad + `,"maliciouſ_file_num":0`, deny: true, say: "3 malicious files"},
-		"an architecture in other letters":         {row: goodRow() + `,"is_multiple_arch":true,"association_images":[{"image_digest":"sha256:a","scan_status":"success",` + malware + `,"Malicious_File_Num":0}]`, deny: true, say: "3 malicious files"},
-		"an architecture's count twice":            {row: goodRow() + `,"association_images":[{"scan_status":"success",` + malware + `,"malicious_file_num":0}]`, say: "association_images[0].malicious_file_num is there twice"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			reviewed(t, list(`{`+tt.row+`}`), tt.deny, tt.say)
-		})
-	}
+	of := func(row string) string { return list(`{` + row + `}`) }
+	checkAnswers(t, map[string]answer{
+		"the good row":                             {of(goodRow()), false, ""},
+		"the bad row":                              {of(bad), true, "3 malicious files"},
+		"a good count after it in other letters":   {of(bad + `,"Malicious_File_Num":0,"MALICIOUS_FILE_NUM":0`), true, "3 malicious files"},
+		"a bad count after it in other letters":    {of(goodRow() + `,"Malicious_File_Num":3`), false, ""},
+		"a good count after it, the name escaped":  {of(bad + `,"malicious\u005ffile_num":0`), false, "malicious_file_num is there twice"},
+		"a good count after it":                    {of(bad + `,"malicious_file_num":0`), false, "malicious_file_num is there twice"},
+		"a good count before it":                   {of(goodRow() + `,` + malware), false, "malicious_file_num is there twice"},
+		"a name after it in other letters":         {of(bad + `,"Image_Name":"other","IMAGE_VERSION":"9"`), true, "3 malicious files"},
+		"a status in other letters only":           {of(strings.Replace(goodRow(), "scan_status", "Scan_Status", 1)), true, `unknown scan status ""`},
+		"a letter that only looks the same folded": {of(bad + `,"maliciouſ_file_num":0`), true, "3 malicious files"},
+		"an architecture in other letters":         {of(goodRow() + `,"is_multiple_arch":true,"association_images":[{"image_digest":"sha256:a","scan_status":"success",` + malware + `,"Malicious_File_Num":0}]`), true, "3 malicious files"},
+		"an architecture's count twice":            {of(goodRow() + `,"association_images":[{"scan_status":"success",` + malware + `,"malicious_file_num":0}]`), false, "association_images[0].malicious_file_num is there twice"},
+	})
 }
 
 func TestAFieldOfAnotherTypeMakesTheImageUnavailableIfAVerdictNeedsIt(t *testing.T) {
 	t.Parallel()
+	answers := map[string]answer{}
 	for needed, fields := range map[bool]map[string]string{
 		false: {
 			"id": `{}`, "image_id": `[1,{"a":1,"a":2}]`, "registry_id": `"maybe"`, "latest_version": `-1`, "scannable": `{}`, "scan_failed_code": `null`,
@@ -85,47 +84,35 @@ func TestAFieldOfAnotherTypeMakesTheImageUnavailableIfAVerdictNeedsIt(t *testing
 		},
 	} {
 		for field, value := range fields {
-			t.Run(field, func(t *testing.T) {
-				t.Parallel()
-				row := slices.DeleteFunc(strings.Split(goodRow(), ","), func(pair string) bool { return strings.HasPrefix(pair, `"`+field+`"`) })
-				want := ""
-				if needed {
-					want = field + " is "
-				}
-				reviewed(t, list(`{`+strings.Join(append(row, `"`+field+`":`+value), ",")+`}`), false, want)
-			})
+			own := func(pair string) bool { return strings.HasPrefix(pair, `"`+field+`"`) }
+			row := append(slices.DeleteFunc(strings.Split(goodRow(), ","), own), `"`+field+`":`+value)
+			a := answer{body: list(`{` + strings.Join(row, ",") + `}`)}
+			if needed {
+				a.say = field + " is "
+			}
+			answers[field] = a
 		}
 	}
+	checkAnswers(t, answers)
 }
 
 func TestAListWithoutEndIsUnavailableWithAReason(t *testing.T) {
 	t.Parallel()
 	good := `{` + goodRow() + `},`
-	for name, tt := range map[string]struct {
-		body string
-		deny bool
-		say  string
-	}{
+	checkAnswers(t, map[string]answer{
 		"201 rows":          {list(strings.Repeat(good, 200) + `{}`), false, "there are more than the 200 rows that a page may have"},
 		"101 architectures": {list(`{` + goodRow() + `,"association_images":[` + strings.Repeat(`{},`, 100) + `{}]}`), false, "association_images has more than 100 elements"},
 		"a long name":       {list(`{` + strings.Replace(goodRow(), `"app"`, `"`+strings.Repeat("x", 1025)+`"`, 1) + `}`), false, "image_name has 1025 bytes, at most 1024 are read"},
 		"nested objects":    {strings.Repeat(`{"data_list":`, 20_000), false, "HSS answered 200"},
 		"17 MiB":            {`{"other":"` + strings.Repeat("x", 17<<20) + `","data_list":[]}`, true, "16777216 bytes"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			reviewed(t, tt.body, tt.deny, tt.say)
-		})
-	}
+	})
 }
 
 func TestNoAnswerShowsTheTokenThatAServerEchoes(t *testing.T) {
 	t.Parallel()
 	const token = `MIIEzQYJKoZIhvcNAQcCoIIEvjCCBLoCAQExDTALBglghkgBZQMEAgEwggMbBgkqhkiG9w0BBwGg/+==-x"y\z<&` // as long as an excerpt
 	inJSON, err := json.Marshal(token)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	escaped := ""
 	for _, r := range token {
 		escaped += fmt.Sprintf(`\u%04x`, r)
@@ -137,7 +124,7 @@ func TestNoAnswerShowsTheTokenThatAServerEchoes(t *testing.T) {
 	row := func(field string, value any) string {
 		return ok(fmt.Sprintf(`{"total_num":1,"data_list":[{%s,"%s":%s}]}`, strings.Replace(goodRow(), `"`+field+`"`, `"_"`, 1), field, value))
 	}
-	for name, answer := range map[string]string{
+	each(t, map[string]string{
 		"a request id":               bad("X-Request-Id: "+token+"\r\n", "{}"),
 		"a trace id":                 bad("X-IAM-Trace-Id: "+token+"\r\n", "{}"),
 		"a body's request id":        bad("", `{"error_code":"x","request_id":`+string(inJSON)+`}`),
@@ -182,26 +169,19 @@ func TestNoAnswerShowsTheTokenThatAServerEchoes(t *testing.T) {
 		"JSON that ends in the name": ok(`{` + string(inJSON)),
 		"JSON that goes wrong":       ok(`{` + string(inJSON) + `:` + token + `}`),
 		"JSON that goes on":          ok(`{"data_list":[]}` + string(inJSON)),
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				credentials := fmt.Sprintf("{source: TokenFile, tokenFile: %q}", secretFile(t, token))
-				d := newDoor(t, map[string]string{"endpoint": "http://127.0.0.1", "credentials": credentials}, nil)
-				d.wire = answer
-				ref, err := image.Parse("main.example.com/prod/app:1")
-				if err != nil {
-					t.Fatal(err)
-				}
-				review := d.review(t, "20s", "prod", "Pod", "app")
-				explained := d.inventory.Explain(ref)
-				shown := fmt.Sprintf("%s %+v %#v %+v", said(review), review, explained, d.inventory.Facts(t.Context(), ref))
-				for _, secret := range []string{token, token[:20], string(inJSON), url.QueryEscape(token)[:20]} {
-					if strings.Contains(shown, secret) {
-						t.Fatalf("%q is shown by %s", secret, shown)
-					}
-				}
-			})
-		})
-	}
+	}, func(t *testing.T, answer string) {
+		credentials := fmt.Sprintf("{source: TokenFile, tokenFile: %q}", secretFile(t, token))
+		d := newDoor(t, map[string]string{"endpoint": "http://127.0.0.1", "credentials": credentials}, nil)
+		d.wire = answer
+		ref, err := image.Parse("main.example.com/prod/app:1")
+		must(t, err)
+		review := d.review(t, "20s", "prod", "Pod", "app")
+		explained := d.inventory.Explain(ref)
+		shown := fmt.Sprintf("%s %+v %#v %+v", said(review), review, explained, d.inventory.Facts(t.Context(), ref))
+		for _, secret := range []string{token, token[:20], string(inJSON), url.QueryEscape(token)[:20]} {
+			if strings.Contains(shown, secret) {
+				t.Fatalf("%q is shown by %s", secret, shown)
+			}
+		}
+	})
 }
