@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 const dashboardFile = chart + "/files/dashboards/hssgate.json"
@@ -49,9 +47,7 @@ func TestThePageHasEveryMetric(t *testing.T) {
 		}
 	}
 	slices.Sort(registered)
-	if diff := cmp.Diff(slices.Compact(registered), slices.Sorted(maps.Keys(metricsOnPage(t)))); diff != "" {
-		t.Errorf("docs/reference/metrics.md: -registered +told:\n%s", diff)
-	}
+	equal(t, "the metrics of docs/reference/metrics.md", slices.Compact(registered), slices.Sorted(maps.Keys(metricsOnPage(t))))
 }
 
 // scrapedFitPage compares what a gate shows with the page.

@@ -75,9 +75,7 @@ func testRelease(t *testing.T, c *cluster) {
 	g.start(t, c, scannedImage("Low"), values...)
 	eventually(t, func(ctx context.Context) string { return c.state(ctx, t).missing() })
 	installed := c.state(t.Context(), t)
-	if installed["preset"] != "audit" || installed["failurePolicy"] != "Ignore" {
-		t.Errorf("got %+v, want preset audit and failurePolicy Ignore", installed)
-	}
+	equal(t, "preset and failurePolicy", "audit Ignore", installed["preset"]+" "+installed["failurePolicy"])
 	testRights(t, c)
 	testStolenToken(t, c)
 	testRepair(t, c, installed)
@@ -108,9 +106,7 @@ func testRelease(t *testing.T, c *cluster) {
 	}
 	for preset, want := range map[string]string{"none": "", "strict": "strict"} {
 		c.upgrade(t, slices.Concat(values, set("policies.preset="+preset))...)
-		if got := c.state(t.Context(), t); got["preset"] != want {
-			t.Errorf("preset %s: got %+v", preset, got)
-		}
+		equal(t, "preset "+preset, want, c.state(t.Context(), t)["preset"])
 	}
 	g.stop()
 	c.hadAllRights(t)
@@ -147,9 +143,7 @@ func testChangesByHand(t *testing.T, c *cluster, enforce []string, enforced stat
 		}
 	}
 	c.kubectl(t, "-n", namespace, "scale", "deployment", release, "--replicas=5")
-	if got := c.state(t.Context(), t)["failurePolicy"]; got != "Ignore" {
-		t.Errorf("%s: its patch leaves failurePolicy %s, want Ignore", path, got)
-	}
+	equal(t, "the failurePolicy after the patch of "+path, "Ignore", c.state(t.Context(), t)["failurePolicy"])
 	if out, err := c.tryHelm(t, append([]string{"upgrade", release, chart}, enforce...)...); err == nil || !strings.Contains(out, "conflict") {
 		t.Errorf("an upgrade without --force-conflicts: got %v, %s, want a conflict", err, out)
 	}
@@ -160,9 +154,7 @@ func testChangesByHand(t *testing.T, c *cluster, enforce []string, enforced stat
 	eventually(t, func(ctx context.Context) string { return cmp.Diff(enforced, c.state(ctx, t)) })
 	got := c.kubectl(t, "-n", namespace, "get", "deployment", release, "-o", "jsonpath={.spec.replicas}") + " " +
 		c.kubectl(t, "get", "imagescanpolicy", release+"-default", "-o", "jsonpath={.spec.enforcement}")
-	if got != "3 Deny" {
-		t.Errorf("after the upgrade: got replicas and enforcement %s, want 3 Deny", got)
-	}
+	equal(t, "replicas and enforcement after the upgrade", "3 Deny", got)
 }
 
 // testFirstInstallTakenBack starts with the CRDs that the last release kept, and

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -141,9 +140,7 @@ func TestRenderedValues(t *testing.T) {
 			for where := range test.want {
 				got[where] = rendered.at(t, where)
 			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Errorf("-want +got:\n%s", diff)
-			}
+			equal(t, "values", test.want, got)
 		})
 	}
 }
@@ -168,9 +165,7 @@ func TestConfigurationReplacesPods(t *testing.T) {
 	if checksum() == checksum("config.cache.freshFor=7m") {
 		t.Error("another configuration has the same checksum")
 	}
-	if checksum() != checksum("replicas=5") {
-		t.Error("the same configuration has another checksum")
-	}
+	equal(t, "checksums of one configuration", checksum(), checksum("replicas=5"))
 }
 
 func TestExtraWorkloadsAreAskedAboutAsOthers(t *testing.T) {
@@ -179,15 +174,13 @@ func TestExtraWorkloadsAreAskedAboutAsOthers(t *testing.T) {
 	all := webhooks(t, append(working(), "--set-json", value)...)
 	extra, workloads := all["extra-workloads.hssgate.io"], all["workloads.hssgate.io"]
 	want := `[{"apiGroups":["argoproj.io"],"apiVersions":["v1alpha1"],"operations":["CREATE","UPDATE"],"resources":["rollouts","workflows"],"scope":"Namespaced"}]`
-	if rules, err := json.Marshal(extra["rules"]); err != nil || string(rules) != want {
-		t.Errorf("got rules %s, %v, want %s", rules, err, want)
-	}
+	rules, err := json.Marshal(extra["rules"])
+	must(t, err)
+	equal(t, "rules", want, string(rules))
 	for _, field := range []string{"name", "rules", "matchConditions"} {
 		extra[field] = workloads[field]
 	}
-	if diff := cmp.Diff(workloads, extra); diff != "" {
-		t.Errorf("else as for workloads (-workloads +extra):\n%s", diff)
-	}
+	equal(t, "else as for workloads", workloads, extra)
 }
 
 // TestWebhooksAskAboutEveryKindThatHoldsImages keeps the rules in step with what
@@ -212,9 +205,7 @@ func TestWebhooksAskAboutEveryKindThatHoldsImages(t *testing.T) {
 			}
 		}
 	}
-	if diff := cmp.Diff(slices.Sorted(maps.Keys(kinds)), slices.Sorted(maps.Keys(asked))); diff != "" {
-		t.Errorf("-want +asked:\n%s", diff)
-	}
+	equal(t, "kinds that are asked about", slices.Sorted(maps.Keys(kinds)), slices.Sorted(maps.Keys(asked)))
 }
 
 func TestTheWebhookThatPins(t *testing.T) {
@@ -224,18 +215,14 @@ func TestTheWebhookThatPins(t *testing.T) {
 			"webhook.matchConditions[0].name=mine", "webhook.matchConditions[0].expression=1 == 1")...)
 		evaluating, pin := all["pods.hssgate.io"], all["pin.hssgate.io"]
 		for _, field := range []string{"rules", "namespaceSelector", "objectSelector", "timeoutSeconds", "matchPolicy"} {
-			if diff := cmp.Diff(evaluating[field], pin[field]); diff != "" {
-				t.Errorf("%s, %s: -evaluates +pins:\n%s", mode, field, diff)
-			}
+			equal(t, fmt.Sprintf("%s, %s", mode, field), evaluating[field], pin[field])
 		}
 		conditions, _ := pin["matchConditions"].([]any)
 		got := []any{pin["failurePolicy"], pin["reinvocationPolicy"], pin["sideEffects"]}
 		for _, condition := range conditions {
 			got = append(got, condition.(map[string]any)["name"])
 		}
-		if diff := cmp.Diff([]any{"Ignore", "IfNeeded", "None", "images-may-be-new", "some-image-has-no-digest", "mine"}, got); diff != "" {
-			t.Errorf("%s: -want +got:\n%s", mode, diff)
-		}
+		equal(t, mode, []any{"Ignore", "IfNeeded", "None", "images-may-be-new", "some-image-has-no-digest", "mine"}, got)
 	}
 	if manifests, err := template(t, working()...); err != nil || strings.Contains(strings.ToLower(manifests), "mutating") {
 		t.Errorf("by default something in the chart is about mutating, or %v", err)
@@ -259,9 +246,7 @@ func TestPresetsAreValidPoliciesAndAuditShowsWhatBaselineWouldDeny(t *testing.T)
 			t.Errorf("preset %s: got match %+v, want label env=prod", preset, p.Spec.Match)
 		}
 	}
-	if diff := cmp.Diff(specs["baseline"].Require, specs["audit"].Require); diff != "" {
-		t.Errorf("-baseline +audit:\n%s", diff)
-	}
+	equal(t, "what baseline and audit require", specs["baseline"].Require, specs["audit"].Require)
 }
 
 func TestCustomResourceDefinitions(t *testing.T) {
@@ -273,9 +258,7 @@ func TestCustomResourceDefinitions(t *testing.T) {
 		t.Fatalf("got %d CRDs, want %d", len(found), len(manifests))
 	}
 	for i, want := range parse(t, "---\n"+string(bytes.Join(manifests, []byte("\n---\n")))) {
-		if diff := cmp.Diff(want.Object["spec"], found[i].Object["spec"]); diff != "" {
-			t.Errorf("%s: -file +rendered:\n%s", want.GetName(), diff)
-		}
+		equal(t, want.GetName(), want.Object["spec"], found[i].Object["spec"])
 	}
 }
 
@@ -286,9 +269,7 @@ func TestTheNetworkPolicyLetsSpansOut(t *testing.T) {
 	} {
 		rendered := render(t, working("networkPolicy.enabled=true", "networkPolicy.hss.ports={444}",
 			"networkPolicy.apiServer.ports={6443}", "tracing.endpoint="+endpoint, "networkPolicy.tracesTo[0].podSelector.matchLabels.app=collector")...)
-		if got := rendered.at(t, `NetworkPolicy .spec.egress[?(@.to[0].podSelector.matchLabels.app=="collector")].ports[0].port`); got != want {
-			t.Errorf("%q: port %q is open, want %q", endpoint, got, want)
-		}
+		equal(t, endpoint, want, rendered.at(t, `NetworkPolicy .spec.egress[?(@.to[0].podSelector.matchLabels.app=="collector")].ports[0].port`))
 	}
 }
 
@@ -313,9 +294,7 @@ func TestHelmTestCallsHSSAsTheGateDoes(t *testing.T) {
 		rendered := render(t, "--values", file)
 		for _, gate := range rendered.ofKind("Deployment") {
 			test := decode[corev1.Pod](t, rendered.named(t, "Pod", gate.GetName()+"-test-hss"))
-			if diff := cmp.Diff(wayOf(&decode[appsv1.Deployment](t, gate).Spec.Template.Spec), wayOf(&test.Spec), cmpopts.EquateEmpty()); diff != "" {
-				t.Errorf("%s: -gate +test:\n%s", file, diff)
-			}
+			equal(t, file, wayOf(&decode[appsv1.Deployment](t, gate).Spec.Template.Spec), wayOf(&test.Spec), cmpopts.EquateEmpty())
 		}
 	}
 }
@@ -325,9 +304,7 @@ func TestSecretsOfValuesAppearOnlyInTheirSecret(t *testing.T) {
 	t.Parallel()
 	rendered := render(t, "--values", "hssgate/ci/credentials-values.yaml")
 	own := rendered.named(t, "Secret", "hssgate-credentials")
-	if got := string(decode[corev1.Secret](t, own).Data["secret-key"]); got != "example-secret-key" {
-		t.Errorf("got key %q", got)
-	}
+	equal(t, "the key", "example-secret-key", string(decode[corev1.Secret](t, own).Data["secret-key"]))
 	for _, object := range rendered {
 		if text := fmt.Sprint(object.Object); object != own && (strings.Contains(text, "example-secret-key") || strings.Contains(text, "example-security-token")) {
 			t.Errorf("%s %q holds a secret", object.GetKind(), object.GetName())

@@ -1,6 +1,7 @@
 package charts_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -69,9 +70,7 @@ func testRights(t *testing.T, c *cluster) {
 	} {
 		for _, r := range rights {
 			for verb := range strings.FieldsSeq(r.verbs) {
-				if got := c.mayHssgate(t, verb, r); got != may {
-					t.Errorf("%s %+v: allowed is %t, want %t", verb, r, got, may)
-				}
+				equal(t, fmt.Sprintf("allowed to %s %+v", verb, r), may, c.mayHssgate(t, verb, r))
 			}
 		}
 	}

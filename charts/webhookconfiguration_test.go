@@ -10,7 +10,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admission/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
@@ -114,9 +113,7 @@ func testWebhookConfiguration(t *testing.T, c *cluster) {
 		if err := step.do(t.Context()); err != nil {
 			t.Fatalf("%s: %v", step.name, err)
 		}
-		if diff := cmp.Diff(step.want, asked.take()); diff != "" {
-			t.Errorf("%s: -want +asked:\n%s", step.name, diff)
-		}
+		equal(t, step.name, step.want, asked.take())
 	}
 }
 

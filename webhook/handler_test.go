@@ -182,6 +182,14 @@ func must(t testing.TB, err error) {
 	}
 }
 
+// equal checks that nothing differs.
+func equal[T any](t testing.TB, what string, want, got T, options ...cmp.Option) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, options...); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
 // each runs a test for each case, in parallel.
 func each[C any](t *testing.T, cases map[string]C, test func(t *testing.T, c C)) {
 	t.Helper()
@@ -224,9 +232,7 @@ func TestReviews(t *testing.T) {
 		if got.Allowed != tt.allowed || got.UID != "705ab4f5" {
 			t.Errorf("allowed = %t (UID %q), want %t: %+v", got.Allowed, got.UID, tt.allowed, got.Result)
 		}
-		if diff := cmp.Diff(tt.images, d.images(), cmpopts.EquateEmpty()); diff != "" {
-			t.Errorf("evaluated images (-want +got):\n%s", diff)
-		}
+		equal(t, "evaluated images", tt.images, d.images(), cmpopts.EquateEmpty())
 	})
 }
 
@@ -267,9 +273,7 @@ note: HSS's severity levels are not those of CVSS: its High may start at CVSS 9`
 	} {
 		got := send(t, newHandler(&decider{}, tt.options...), reviewOf(t, "CREATE", pod("bad"), nil))
 		tt.want.UID = "705ab4f5"
-		if diff := cmp.Diff(tt.want, got); diff != "" {
-			t.Errorf("%s: response (-want +got):\n%s", name, diff)
-		}
+		equal(t, name+": response", tt.want, got)
 	}
 }
 

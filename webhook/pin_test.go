@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/prometheus/client_golang/prometheus"
 	admissionv1 "k8s.io/api/admission/v1"
@@ -87,9 +86,7 @@ func TestPinning(t *testing.T) {
 		if !got.Allowed || got.UID != "705ab4f5" || (got.PatchType == nil) != (tt.want == nil) || got.PatchType != nil && *got.PatchType != admissionv1.PatchTypeJSONPatch {
 			t.Errorf("allowed is %t (UID %q), the patch of type %v", got.Allowed, got.UID, got.PatchType)
 		}
-		if diff := cmp.Diff(tt.want, operations(t, got), cmpopts.SortSlices(strings.Compare)); diff != "" {
-			t.Errorf("the patch, -want +got:\n%s", diff)
-		}
+		equal(t, "the patch", tt.want, operations(t, got), cmpopts.SortSlices(strings.Compare))
 	})
 }
 
@@ -147,12 +144,8 @@ func TestPinningSaysWhatItDid(t *testing.T) {
 		}
 		got := send(t, newPinning(change), c.body)
 		c.want.Allowed, c.want.UID = true, "705ab4f5"
-		if diff := cmp.Diff(c.want, got); diff != "" {
-			t.Errorf("-want +got:\n%s", diff)
-		}
-		if diff := cmp.Diff(c.counts, counted(t, registry, "hssgate_pins_total")); diff != "" {
-			t.Errorf("counted, -want +got:\n%s", diff)
-		}
+		equal(t, "the answer", c.want, got)
+		equal(t, "counted", c.counts, counted(t, registry, "hssgate_pins_total"))
 		if reviews := counted(t, registry, "hssgate_admission_reviews_total"); len(reviews) > 0 {
 			t.Errorf("counted as admissions: %v", reviews)
 		}
@@ -185,9 +178,7 @@ func TestWhatCannotBePinnedIsAdmittedAsItIs(t *testing.T) {
 		if !strings.HasPrefix(got.Warnings[0], "hssgate could not pin images: ") || !strings.Contains(got.Warnings[0], c.says) {
 			t.Errorf("got warning %q, want …%s…", got.Warnings[0], c.says)
 		}
-		if diff := cmp.Diff(map[string]float64{c.reason: 1}, counted(t, registry, "hssgate_pins_total")); diff != "" {
-			t.Errorf("counted, -want +got:\n%s", diff)
-		}
+		equal(t, "counted", map[string]float64{c.reason: 1}, counted(t, registry, "hssgate_pins_total"))
 	})
 }
 
@@ -201,9 +192,7 @@ func TestPinningIsSilentWhereNothingIsToBePinned(t *testing.T) {
 		"a workload of which half is cut": reviewOf(t, "CREATE", deployment("a:1"), nil)[:200],
 	} {
 		got := send(t, newPinning(notReady), body)
-		if diff := cmp.Diff(&admissionv1.AdmissionResponse{UID: "705ab4f5", Allowed: true}, got); diff != "" {
-			t.Errorf("%s: -want +got:\n%s", name, diff)
-		}
+		equal(t, name, &admissionv1.AdmissionResponse{UID: "705ab4f5", Allowed: true}, got)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -69,9 +68,7 @@ func TestADenialIsOneLine(t *testing.T) {
 		"violations":    []any{"Deny: " + line, "Deny: " + line, `Warn: container "app": r.io/odd:1 — severity High [policy p]`},
 		"dryRunRequest": false, "dryRun": false,
 	}}
-	if diff := cmp.Diff(want, logged("web-1", newDenial("web-1-*"))); diff != "" {
-		t.Error(diff)
-	}
+	equal(t, "the line", want, logged("web-1", newDenial("web-1-*")))
 	admitted := newDenial("web")
 	admitted.Outcome = gate.Admitted
 	if lines := logged("", admitted); len(lines) > 0 {
@@ -91,9 +88,7 @@ func TestRepeatedDenialsAreLoggedOnceAMinute(t *testing.T) {
 			lines += len(logged("web-1", d))
 			time.Sleep(time.Second)
 		}
-		if lines != 2 {
-			t.Errorf("got %d lines in 90 s, want 2", lines)
-		}
+		equal(t, "lines in 90 s", 2, lines)
 		logged("web-2", newDenial("web-2-x"))
 		for name, change := range map[string]func(*gate.Violation){
 			"another check":   func(v *gate.Violation) { v.Findings = []policy.Finding{{Check: policy.CheckNotScanned}} },
@@ -105,9 +100,7 @@ func TestRepeatedDenialsAreLoggedOnceAMinute(t *testing.T) {
 		} {
 			d := newDenial("web-2-x")
 			change(&d.Violations[0])
-			if n := len(logged("web-2", d)); n != 1 {
-				t.Errorf("%s: %d lines, want 1", name, n)
-			}
+			equal(t, "lines of "+name, 1, len(logged("web-2", d)))
 		}
 	})
 }
@@ -149,9 +142,7 @@ func TestDecisionsAreCountedByPolicyEffectAndReason(t *testing.T) {
 		send(t, h, reviewOf(t, "CREATE", pod("x"), nil))
 	}
 	want := map[string]float64{"Deny/a/severityLevel": 1, "Audit/b/scanAge": 1, "Allow/d/passed": 2, "Warn/e/scanAge": 1}
-	if diff := cmp.Diff(want, counted(t, registry, "hssgate_policy_decisions_total")); diff != "" {
-		t.Error(diff)
-	}
+	equal(t, "decisions", want, counted(t, registry, "hssgate_policy_decisions_total"))
 }
 
 // dryRunRequest marks a review as that of a dry-run request.
@@ -159,25 +150,15 @@ func dryRunRequest(body []byte) []byte {
 	return []byte(strings.Replace(string(body), `"operation"`, `"dryRun":true,"operation"`, 1))
 }
 
-// excepted returns decisions with an exception.
-func excepted(t *testing.T, outcome gate.Outcome) func(context.Context, gate.Request) gate.Decision {
-	t.Helper()
+func TestUsedExceptionsAreRecorded(t *testing.T) {
+	t.Parallel()
+	const use = "prod/base-image: policy p until 2026-12-01T00:00:00Z: PLAT-217"
 	e, err := policy.CompileException(&v1alpha1.ImageScanException{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "base-image"},
 		Spec: v1alpha1.ImageScanExceptionSpec{Images: []string{"**"}, Policies: []string{"p"}, Reason: "PLAT-217",
 			ExpiresAt: metav1.NewTime(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC))},
 	}, time.Hour)
 	must(t, err.ToAggregate())
-	return func(_ context.Context, r gate.Request) gate.Decision {
-		v := violation(r.Workload.Uses[0], "severity High, allowed Medium")
-		v.Effect, v.Otherwise, v.Exception = gate.EffectExcepted, "Deny", e
-		return gate.Decision{Kind: "Pod", Namespace: r.Namespace, Name: r.Name, Outcome: outcome, Policies: []string{"p"}, Violations: []gate.Violation{v}}
-	}
-}
-
-func TestUsedExceptionsAreRecorded(t *testing.T) {
-	t.Parallel()
-	const use = "prod/base-image: policy p until 2026-12-01T00:00:00Z: PLAT-217"
 	type testCase struct {
 		dryRun   bool
 		outcome  gate.Outcome
@@ -191,7 +172,11 @@ func TestUsedExceptionsAreRecorded(t *testing.T) {
 	}, func(t *testing.T, tt testCase) {
 		var used []string
 		registry := prometheus.NewRegistry()
-		h := newHandler(&decider{decide: excepted(t, tt.outcome)}, func(o *webhook.Options) {
+		h := newHandler(&decider{decide: func(_ context.Context, r gate.Request) gate.Decision {
+			v := violation(r.Workload.Uses[0], "severity High, allowed Medium")
+			v.Effect, v.Otherwise, v.Exception = gate.EffectExcepted, "Deny", e
+			return gate.Decision{Kind: "Pod", Outcome: tt.outcome, Policies: []string{"p"}, Violations: []gate.Violation{v}}
+		}}, func(o *webhook.Options) {
 			o.Metrics = webhook.NewMetrics(registry)
 			o.ExceptionUsed = func(use gate.ExceptionUse) { used = append(used, use.String()) }
 		})
@@ -207,15 +192,9 @@ func TestUsedExceptionsAreRecorded(t *testing.T) {
 		if diff := cmp.Diff(want, got.AuditAnnotations); got.Allowed != (tt.outcome == gate.Admitted) || diff != "" {
 			t.Errorf("allowed %t, audit annotations (-want +got):\n%s", got.Allowed, diff)
 		}
-		if diff := cmp.Diff(tt.recorded, used); diff != "" {
-			t.Errorf("recorded (-want +got):\n%s", diff)
-		}
-		if diff := cmp.Diff(tt.counted, counted(t, registry, "hssgate_exceptions_used_total")); diff != "" {
-			t.Errorf("metrics (-want +got):\n%s", diff)
-		}
-		if diff := cmp.Diff(map[string]float64{"Excepted/p/severityLevel": 1}, counted(t, registry, "hssgate_policy_decisions_total")); diff != "" {
-			t.Errorf("decisions (-want +got):\n%s", diff)
-		}
+		equal(t, "recorded", tt.recorded, used)
+		equal(t, "metrics", tt.counted, counted(t, registry, "hssgate_exceptions_used_total"))
+		equal(t, "decisions", map[string]float64{"Excepted/p/severityLevel": 1}, counted(t, registry, "hssgate_policy_decisions_total"))
 	})
 }
 
@@ -300,9 +279,7 @@ func TestScansAreRequestedForWhatAPodLacks(t *testing.T) {
 			body = tc.edit(body)
 		}
 		send(t, h, body)
-		if !slices.Equal(seen.images, tc.want) {
-			t.Errorf("requested are %v, want %v", seen.images, tc.want)
-		}
+		equal(t, "images", tc.want, seen.images)
 	})
 }
 
@@ -315,12 +292,8 @@ func TestADenialMentionsTheScan(t *testing.T) {
 	if got := denied.Result.Message; !strings.Contains(got, want) || strings.Contains(got, "silent:1:") {
 		t.Errorf("the message is %q, want %q in it", got, want)
 	}
-	if got := denied.AuditAnnotations["scans"]; got != note {
-		t.Errorf("the annotation is %q, want %q", got, note)
-	}
-	if len(denied.Warnings) != 0 {
-		t.Errorf("a denial has warnings, too: %q", denied.Warnings)
-	}
+	equal(t, "the annotation", note, denied.AuditAnnotations["scans"])
+	equal(t, "warnings of a denial", nil, denied.Warnings)
 	warned := send(t, newHandler(lacking("Warn", policy.CheckNotScanned, "a"), scanner), reviewOf(t, "CREATE", pod("x"), nil))
 	if diff := cmp.Diff("scan: "+note, warned.Warnings[len(warned.Warnings)-1]); diff != "" || !warned.Allowed {
 		t.Errorf("warned: %v, allowed %v", warned.Warnings, warned.Allowed)

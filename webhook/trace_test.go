@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
@@ -73,19 +72,13 @@ func TestAReviewAndItsDecisionAreSpansOfTheAPIServersTrace(t *testing.T) {
 		"hssgate.review.uid": "705ab4f5", "hssgate.review.operation": "CREATE", "hssgate.review.kind": "Pod", "k8s.namespace.name": "prod",
 		"hssgate.review.name": "web", "hssgate.review.dry_run": "false", "hssgate.review.allowed": "false",
 	}
-	if diff := cmp.Diff(want, attributes(review)); diff != "" {
-		t.Errorf("the review has other attributes:\n%s", diff)
-	}
+	equal(t, "the attributes of the review", want, attributes(review))
 	want = map[string]string{
 		"hssgate.decision.outcome": "Denied", "hssgate.decision.images": "0", "hssgate.decision.policies": `["p"]`,
 		"hssgate.decision.violations": `["Deny: container \"c0\": bad — severity High, allowed Medium [policy p]"]`,
 	}
-	if diff := cmp.Diff(want, attributes(decision)); diff != "" {
-		t.Errorf("the decision has other attributes:\n%s", diff)
-	}
-	if review.Status.Code != codes.Unset {
-		t.Errorf("a denial is a failure: %v", review.Status)
-	}
+	equal(t, "the attributes of the decision", want, attributes(decision))
+	equal(t, "the status of a denial", codes.Unset, review.Status.Code)
 }
 
 func TestTheAPIServerDecidesWhatIsTraced(t *testing.T) {
@@ -95,9 +88,7 @@ func TestTheAPIServerDecidesWhatIsTraced(t *testing.T) {
 	for traceparent, spansOfGood := range map[string]int{parent + "-00": 0, "00-nonsense": 2, "": 2, parent + "-01": 2} {
 		with, spans := traced()
 		sendTraced(t, newHandler(&decider{}, with), traceparent, reviewOf(t, admissionv1.Create, pod("good"), nil))
-		if n := len(spans.GetSpans()); n != spansOfGood {
-			t.Errorf("%q: %d spans, want %d", traceparent, n, spansOfGood)
-		}
+		equal(t, "spans below "+traceparent, spansOfGood, len(spans.GetSpans()))
 	}
 	with, spans := traced()
 	sendTraced(t, newHandler(&decider{}, with), "", []byte("{"))

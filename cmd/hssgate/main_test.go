@@ -202,35 +202,14 @@ func documents(t *testing.T) []string {
 
 // commandsIn returns what follows the program's name in blocks and in code among
 // other words, as far as it is one command.
-func commandsIn(page string) []string {
-	var code strings.Builder
-	fenced := false
-	for line := range strings.Lines(strings.ReplaceAll(page, "\\\n", " ")) {
-		switch {
-		case strings.HasPrefix(strings.TrimSpace(line), "```"):
-			fenced = !fenced
-		case fenced, strings.HasPrefix(line, "    "):
-			code.WriteString(line)
-		default:
-			code.WriteString("\x00" + line) // it may go on in the next
-		}
+func commandsIn(page string) (commands []string) {
+	page = strings.ReplaceAll(page, "\\\n", " ")
+	blocks := regexp.MustCompile("(?ms)^ *```.*?^ *```$|^    [^\n]*$")
+	code := strings.Join(blocks.FindAllString(page, -1), "\n")
+	for _, span := range regexp.MustCompile("`([^`]*)`").FindAllStringSubmatch(blocks.ReplaceAllString(page, ""), -1) {
+		code += "\n" + strings.ReplaceAll(span[1], "\n", " ") // it may go on in the next line
 	}
-	var commands []string
-	prose := regexp.MustCompile("\n\x00").ReplaceAllString(code.String(), " ")
-	for _, span := range regexp.MustCompile("`([^`]*)`").FindAllStringSubmatch(prose, -1) {
-		commands = append(commands, commandsOf(span[1])...)
-	}
-	for line := range strings.Lines(code.String()) {
-		if !strings.HasPrefix(line, "\x00") {
-			commands = append(commands, commandsOf(line)...)
-		}
-	}
-	return commands
-}
-
-func commandsOf(line string) []string {
-	var commands []string
-	for _, match := range regexp.MustCompile(`(?:^|\s)(?:bin/)?hssgate ([a-z]+[^\n]*)`).FindAllStringSubmatch(line, -1) {
+	for _, match := range regexp.MustCompile(`(?m)(?:^|\s)(?:bin/)?hssgate ([a-z]+[^\n]*)`).FindAllStringSubmatch(code, -1) {
 		command := regexp.MustCompile(`\s(\||\|\||>|>>|<|#)(\s|$)`).Split(match[1]+" ", 2)[0]
 		commands = append(commands, strings.TrimSpace(command))
 	}

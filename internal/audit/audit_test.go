@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -44,13 +43,9 @@ func TestAuditCountsWhatRuns(t *testing.T) {
 		}
 		c.run("a", "web", "app:1", test.change)
 		got := *c.audits(t)
-		if !got.Time.Time.Equal(now) {
-			t.Errorf("%s: the time is %s, want %s", name, got.Time, now)
-		}
+		equal(t, name, now, got.Time.Time)
 		got.FirstViolations, got.Time = nil, metav1.Time{}
-		if diff := cmp.Diff(test.want, got); diff != "" {
-			t.Errorf("%s: %s", name, diff)
-		}
+		equal(t, name, test.want, got)
 	}
 }
 
@@ -73,9 +68,7 @@ func TestAuditReadsPagesAndLeavesOutExemptNamespaces(t *testing.T) {
 		t.Errorf("got %+v, want 590 evaluated: the list expired, and went on where the API server said", got)
 	}
 	slices.Sort(c.pages)
-	if diff := cmp.Diff([]int{91, 250, 250}, c.pages); diff != "" {
-		t.Errorf("pages differ:\n%s", diff)
-	}
+	equal(t, "pages", []int{91, 250, 250}, c.pages)
 }
 
 func TestAuditNamesWorkloads(t *testing.T) {
@@ -102,9 +95,7 @@ func TestAuditNamesWorkloads(t *testing.T) {
 		{Namespace: "a", Kind: "ReplicaSet", Name: "gone", Pods: 1, Message: message},
 		{Namespace: "b", Kind: "Pod", Name: "alone", Pods: 1, Message: message},
 	}
-	if diff := cmp.Diff(want, status.FirstViolations); diff != "" {
-		t.Errorf("the first violations differ:\n%s", diff)
-	}
+	equal(t, "the first violations", want, status.FirstViolations)
 }
 
 func TestStatusIsBounded(t *testing.T) {
@@ -161,9 +152,7 @@ func TestAnIncompleteAuditLeavesTheStatusAlone(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "read the running pods: connection refused") {
 		t.Errorf("got error %v", err)
 	}
-	if diff := cmp.Diff(before, c.status(t)); diff != "" {
-		t.Errorf("the status changed:\n%s", diff)
-	}
+	equal(t, "the status", before, c.status(t))
 	for _, write := range c.written() {
 		if strings.Contains(write, " b/") || strings.HasPrefix(write, "delete") {
 			t.Errorf("not all is known of namespace b, but: %s", write)
@@ -181,17 +170,13 @@ func TestAnAuditThatIsStoppedTellsNothing(t *testing.T) {
 	if err := c.Audit(ctx, "test"); !errors.Is(err, context.Canceled) {
 		t.Errorf("got error %v, want that it was cancelled", err)
 	}
-	if got := c.status(t); got != nil {
-		t.Errorf("the status became %+v", got)
-	}
+	equal(t, "the status", nil, c.status(t))
 }
 
 func TestMetricsTellTheLastAudit(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
-	if got := c.measured(t, "hssgate_audit_violations"); got != nil {
-		t.Errorf("before the first audit: %v", got)
-	}
+	equal(t, "metrics before the first audit", nil, c.measured(t, "hssgate_audit_violations"))
 	c.verdicts["bad:1"] = c.high()
 	for n := range 2 {
 		c.run("a", fmt.Sprintf("web-%d", n), "bad:1", func(p *corev1.Pod) {
@@ -204,9 +189,7 @@ func TestMetricsTellTheLastAudit(t *testing.T) {
 		"hssgate_audit_newest_pod":   "hssgate_audit_newest_pod_timestamp_seconds 9.466848e+08",
 		"hssgate_audit_last_success": fmt.Sprint("hssgate_audit_last_success_timestamp_seconds ", float64(now.Unix())),
 	} {
-		if diff := cmp.Diff([]string{want}, c.measured(t, name)); diff != "" {
-			t.Error(diff)
-		}
+		equal(t, name, []string{want}, c.measured(t, name))
 	}
 }
 
@@ -241,9 +224,7 @@ func TestAGraceIsReported(t *testing.T) {
 		t.Errorf("written: %v", got)
 	}
 	want := []string{`Warning a/Pod/web ImageUnderGrace: 1 pod violates policy p (Warn): container "app": app:1 — severity High, allowed Medium (grace until 2026-11-30T12:00:00Z: it ran here and passed before)`}
-	if diff := cmp.Diff(want, c.events(t)); diff != "" {
-		t.Error(diff)
-	}
+	equal(t, "events", want, c.events(t))
 
 	t.Log("a day before the end there is a warning")
 	c.clock.SetTime(now.Add(week - 23*time.Hour))

@@ -134,17 +134,11 @@ func TestAuditsWhileTheReplicaLeads(t *testing.T) {
 					if i == 0 {
 						w.start(t)
 					}
-					if got := w.after(s.wait); got != s.want {
-						t.Errorf("%d audits in %s, want %d", got, s.wait, s.want)
-					}
+					equal(t, "audits in "+s.wait.String(), s.want, w.after(s.wait))
 				}
-				if got := w.measured(t, "hssgate_audit_evaluated_pods"); len(got) != 1 {
-					t.Errorf("while it leads it measures %v", got)
-				}
+				equal(t, "metrics while it leads", 1, len(w.measured(t, "hssgate_audit_evaluated_pods")))
 				w.end(t)
-				if got := w.measured(t, "hssgate_audit_evaluated_pods"); got != nil {
-					t.Errorf("afterwards it measures %v", got)
-				}
+				equal(t, "metrics afterwards", nil, w.measured(t, "hssgate_audit_evaluated_pods"))
 				if !strings.Contains(w.log.String(), tt.log) {
 					t.Errorf("no %q in the log: %s", tt.log, w.log.String())
 				}

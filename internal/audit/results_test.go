@@ -36,37 +36,19 @@ func (c *cluster) report(t *testing.T, kind schema.GroupVersionKind, namespace s
 const wantedReport = `
 apiVersion: openreports.io/v1alpha1
 kind: Report
-metadata:
-  labels: {app.kubernetes.io/managed-by: hssgate}
-  name: hssgate
-  namespace: a
+metadata: {name: hssgate, namespace: a, labels: {app.kubernetes.io/managed-by: hssgate}}
 scope: {apiVersion: v1, kind: Namespace, name: a}
 summary: {pass: 1, fail: 2, warn: 1, error: 1, skip: 0}
 results:
-- source: hssgate
-  category: Image scan
-  policy: p
-  result: fail
-  scored: true
-  message: 'container "app": bad:1 — severity High, allowed Medium'
-  resources: [{apiVersion: apps/v1, kind: DaemonSet, namespace: a, name: agent, uid: DaemonSet/agent}]
-  properties: {pods: "2", enforcement: Deny}
-- source: hssgate
-  category: Image scan
-  policy: p
-  result: warn
-  scored: true
-  message: 'container "app": odd:1 — not found'
-  resources: [{apiVersion: v1, kind: Pod, namespace: a, name: odd, uid: a/odd}]
-  properties: {pods: "1", enforcement: Warn}
-- source: hssgate
-  category: Image scan
-  policy: p
-  result: error
-  scored: true
-  message: 'container "app": dark:1 — no answer'
-  resources: [{apiVersion: v1, kind: Pod, namespace: a, name: dark, uid: a/dark}]
-  properties: {pods: "1", enforcement: Deny}
+- {source: hssgate, category: Image scan, policy: p, result: fail, scored: true, properties: {pods: "2", enforcement: Deny},
+   message: 'container "app": bad:1 — severity High, allowed Medium',
+   resources: [{apiVersion: apps/v1, kind: DaemonSet, namespace: a, name: agent, uid: DaemonSet/agent}]}
+- {source: hssgate, category: Image scan, policy: p, result: warn, scored: true, properties: {pods: "1", enforcement: Warn},
+   message: 'container "app": odd:1 — not found',
+   resources: [{apiVersion: v1, kind: Pod, namespace: a, name: odd, uid: a/odd}]}
+- {source: hssgate, category: Image scan, policy: p, result: error, scored: true, properties: {pods: "1", enforcement: Deny},
+   message: 'container "app": dark:1 — no answer',
+   resources: [{apiVersion: v1, kind: Pod, namespace: a, name: dark, uid: a/dark}]}
 `
 
 func TestAReportSaysWhatIsWrongInANamespace(t *testing.T) {
@@ -87,9 +69,7 @@ func TestAReportSaysWhatIsWrongInANamespace(t *testing.T) {
 	unstructured.RemoveNestedField(got.Object, "metadata", "managedFields")
 	var want map[string]any
 	must(t, yaml.Unmarshal([]byte(wantedReport), &want))
-	if diff := cmp.Diff(asYAML(t, want), asYAML(t, got.Object)); diff != "" {
-		t.Errorf("the report differs:\n%s", diff)
-	}
+	equal(t, "the report", asYAML(t, want), asYAML(t, got.Object))
 	if c.report(t, openReport, "b") != nil {
 		t.Error("namespace b has a report, though all is well there")
 	}
@@ -121,9 +101,7 @@ func TestReportsOfOthersAreLeftAlone(t *testing.T) {
 	}
 	c.written()
 	c.audits(t)
-	if got := c.written(); got != nil {
-		t.Errorf("written: %v", got)
-	}
+	equal(t, "what is written", nil, c.written())
 }
 
 func TestWhichReportsAreWritten(t *testing.T) {
@@ -146,9 +124,7 @@ func TestWhichReportsAreWritten(t *testing.T) {
 		c.run("a", "web", "bad:1")
 		c.audits(t)
 		for _, kind := range test.installed {
-			if got, want := c.report(t, kind, "a") != nil, kind == test.want; got != want {
-				t.Errorf("%s: there is a %s: %t, want %t", name, kind.Kind, got, want)
-			}
+			equal(t, name+": there is a "+kind.Kind, kind == test.want, c.report(t, kind, "a") != nil)
 		}
 	}
 }
@@ -235,9 +211,7 @@ func TestOneEventForEachWorkloadAndPolicy(t *testing.T) {
 		c.verdicts["bad:1"] = verdict(v1alpha1.EnforcementDeny, policy.CheckSeverityLevel, step.note)
 		c.written()
 		c.audits(t)
-		if got := slices.ContainsFunc(c.written(), func(w string) bool { return strings.HasPrefix(w, "apply event") }); got != step.want {
-			t.Errorf("%s: written: %t", step.name, got)
-		}
+		equal(t, step.name, step.want, slices.ContainsFunc(c.written(), func(w string) bool { return strings.HasPrefix(w, "apply event") }))
 		var list corev1.EventList
 		must(t, c.WithWatch.List(t.Context(), &list))
 		if e := list.Items[0]; !strings.HasSuffix(e.Message, step.note) || !e.LastTimestamp.Time.Equal(c.clock.Now()) {
@@ -259,9 +233,7 @@ func TestAnEventIsWrittenAsLongAsPodsViolate(t *testing.T) {
 		c := newViolation(t)
 		change(c)
 		c.audits(t)
-		if got := c.events(t); got != nil {
-			t.Errorf("%s: written: %v", name, got)
-		}
+		equal(t, name, nil, c.events(t))
 	}
 }
 
@@ -274,9 +246,7 @@ func TestEventsAreBoundedForEachNamespaceAndInTheQueue(t *testing.T) {
 	}
 	c.run("b", "pod", "bad:1")
 	c.audits(t)
-	if got := len(c.events(t)); got != 51 {
-		t.Errorf("%d Events, want 50 and 1", got)
-	}
+	equal(t, "Events of both namespaces", 50+1, len(c.events(t)))
 
 	t.Log("an audit waits for no Event, and leaves to the next one what the queue has no room for")
 	for n := range 45 {
@@ -287,27 +257,19 @@ func TestEventsAreBoundedForEachNamespaceAndInTheQueue(t *testing.T) {
 		}
 	}
 	must(t, c.Audit(t.Context(), "no Event is written meanwhile"))
-	if got := c.status(t).Violations; got != 61+45*50 {
-		t.Errorf("%d violations", got)
-	}
-	if got := c.QueuedEvents(); got != 2000 {
-		t.Errorf("%d Events are queued, want as many as there is room for", got)
-	}
+	equal(t, "violations", 61+45*50, c.status(t).Violations)
+	equal(t, "Events in the queue, which has room for no more", 2000, c.QueuedEvents())
 }
 
 func TestAnEventThatCannotBeWrittenFailsNoAudit(t *testing.T) {
 	t.Parallel()
 	c := newViolation(t)
 	c.failing("apply", "event", errors.New("forbidden"))
-	if got := c.audits(t); got.Violations != 2 {
-		t.Errorf("got %+v", got)
-	}
+	equal(t, "violations", 2, c.audits(t).Violations)
 	if !strings.Contains(c.log.String(), "an Event was not written") {
 		t.Errorf("the log says nothing: %s", c.log.String())
 	}
 	c.fail = func(string, string) error { return nil }
 	c.audits(t)
-	if diff := cmp.Diff([]string{standing}, c.events(t)); diff != "" {
-		t.Errorf("it isn't tried again: %s", diff)
-	}
+	equal(t, "events of the next audit", []string{standing}, c.events(t))
 }

@@ -303,15 +303,11 @@ func TestReadiness(t *testing.T) {
 	}
 	s.patch = nil
 	r.follow(t)
-	if err := r.Ready(); err != nil {
-		t.Error(err)
-	}
+	must(t, r.Ready())
 	alone := newSite(t)
 	r = alone.replica()
 	r.follow(t)
-	if err := r.Ready(); err != nil {
-		t.Errorf("without webhook configurations: %v", err)
-	}
+	must(t, r.Ready())
 }
 
 func TestFailedWrites(t *testing.T) {
@@ -350,9 +346,7 @@ func TestReplicasWithCAsOfTheirOwnShareACaBundle(t *testing.T) {
 			t.Error("ready before its CA is trusted")
 		}
 		r.follow(t)
-		if err := r.Ready(); err != nil {
-			t.Error(err)
-		}
+		must(t, r.Ready())
 		cas = append(cas, issuer.CA())
 		s.patch = func(client.Object) error { return errors.New("written again") }
 		r.follow(t)

@@ -3,6 +3,7 @@ package server
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -109,6 +110,14 @@ func status(c *peer) int {
 	return response.StatusCode
 }
 
+// answers checks the next answer to a connection.
+func answers(t *testing.T, c *peer, want int, who string) {
+	t.Helper()
+	if got := status(c); got != want {
+		t.Errorf("%s got %d, want %d", who, got, want)
+	}
+}
+
 const (
 	get  = "GET / HTTP/1.1\r\nHost: gate\r\n\r\n"
 	slow = "POST /slow HTTP/1.1\r\nHost: gate\r\nContent-Length: 4\r\n\r\nbody"
@@ -132,20 +141,12 @@ func TestANewConnectionTakesThePlaceOfWhoLetsWaitLongest(t *testing.T) {
 		answering := b.dial(t, slow)
 		waits := b.dial(t, test.sends)
 		if test.answers > 0 {
-			if got := status(waits); got != test.answers {
-				t.Fatalf("it got %d", got)
-			}
+			answers(t, waits, test.answers, "it")
 		}
-		if got := status(b.dial(t, get)); got != http.StatusOK {
-			t.Errorf("the new one got %d", got)
-		}
-		if got := status(waits); got != test.ends {
-			t.Errorf("who let the server wait got %d, want %d", got, test.ends)
-		}
+		answers(t, b.dial(t, get), http.StatusOK, "the new one")
+		answers(t, waits, test.ends, "one that let the server wait")
 		close(b.release)
-		if got := status(answering); got != http.StatusOK {
-			t.Errorf("whose answer was being made got %d", got)
-		}
+		answers(t, answering, http.StatusOK, "one whose answer was being made")
 	})
 }
 
@@ -154,18 +155,12 @@ func TestWithAnswersToMakeOnAllConnectionsANewOneIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBounded(t, 2)
 		first, second := b.dial(t, slow), b.dial(t, slow)
-		if got := status(b.dial(t, get)); got != 0 {
-			t.Errorf("a third one got %d", got)
-		}
+		answers(t, b.dial(t, get), 0, "a third one")
 		close(b.release)
 		for _, c := range []*peer{first, second} {
-			if got := status(c); got != http.StatusOK {
-				t.Errorf("got %d", got)
-			}
+			answers(t, c, http.StatusOK, "it")
 		}
-		if got := status(b.dial(t, get)); got != http.StatusOK {
-			t.Errorf("afterwards a new one got %d", got)
-		}
+		answers(t, b.dial(t, get), http.StatusOK, "afterwards a new one")
 	})
 }
 
@@ -174,21 +169,15 @@ func TestAnIdleConnectionIsTheLastToBeEvicted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBounded(t, 3)
 		idle := b.dial(t, get)
-		if got := status(idle); got != http.StatusOK {
-			t.Fatalf("got %d", got)
-		}
+		answers(t, idle, http.StatusOK, "it")
 		var silent []*peer
 		for range 10 {
 			silent = append(silent, b.dial(t, "GET / HTTP/1.1\r\n"))
 		}
 		for n, c := range silent[:8] {
-			if got := status(c); got != 0 {
-				t.Errorf("silent connection %d got %d", n, got)
-			}
+			answers(t, c, 0, fmt.Sprint("silent connection ", n))
 		}
 		idle.send(get)
-		if got := status(idle); got != http.StatusOK {
-			t.Errorf("the idle one got %d when it was used again", got)
-		}
+		answers(t, idle, http.StatusOK, "the idle one when it was used again")
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -59,15 +60,10 @@ func newDoor(t *testing.T, lines map[string]string, images []hsstest.Image, chan
 		"credentials": fmt.Sprintf("{source: Files, accessKeyFile: %q, secretKeyFile: %q}",
 			secretFile(t, hsstest.DefaultCredential().AccessKey), secretFile(t, hsstest.DefaultCredential().SecretKey)),
 	}
-	text := "apiVersion: config.hssgate.io/v1alpha1\nkind: Configuration\nregistries:\n- {name: main, hosts: [main.example.com]}\n"
-	for name, value := range lines {
-		if name == "dryRun" {
-			text += "dryRun: " + value + "\n"
-			continue
-		}
-		project[name] = value
-	}
-	text += "projects:\n- "
+	maps.Copy(project, lines)
+	delete(project, "dryRun")
+	text := "apiVersion: config.hssgate.io/v1alpha1\nkind: Configuration\nregistries:\n- {name: main, hosts: [main.example.com]}\n" +
+		"dryRun: " + cmp.Or(lines["dryRun"], "false") + "\nprojects:\n- "
 	for name, value := range project {
 		if value != "" {
 			text += name + ": " + value + "\n  "

@@ -130,8 +130,8 @@ func writePair(t *testing.T, dir string) {
 	}
 }
 
-// gathered are the metrics of a registry, as lines such as name{label=value} 1.
-func gathered(t *testing.T, registry *prometheus.Registry) []string {
+// hasGathered checks the metrics of a registry, as lines such as name{label=value} 1.
+func hasGathered(t *testing.T, registry *prometheus.Registry, want []string) {
 	t.Helper()
 	families, err := registry.Gather()
 	must(t, err)
@@ -147,7 +147,9 @@ func gathered(t *testing.T, registry *prometheus.Registry) []string {
 		}
 	}
 	slices.Sort(lines)
-	return lines
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Errorf("metrics (-want +got):\n%s", diff)
+	}
 }
 
 func TestWhatTheInventoryTellsIsCountedAndLogged(t *testing.T) {
@@ -164,7 +166,7 @@ func TestWhatTheInventoryTellsIsCountedAndLogged(t *testing.T) {
 	m.AskedVulnerabilities(t.Context(), "bj4", time.Second, nil)
 	m.Synced("bj4", true, 7, nil)
 	m.Synced("bj4", false, 1, errors.New("cut off"))
-	want := []string{
+	hasGathered(t, registry, []string{
 		"hssgate_hss_lookup_duration_seconds{outcome=failure,project=bj4} 1",
 		"hssgate_hss_lookup_duration_seconds{outcome=success,project=bj4} 1",
 		"hssgate_hss_syncs_total{kind=changes,outcome=failure,project=bj4} 1",
@@ -173,10 +175,7 @@ func TestWhatTheInventoryTellsIsCountedAndLogged(t *testing.T) {
 		"hssgate_image_lookups_total{outcome=hit,registry=swr} 2",
 		"hssgate_image_lookups_total{outcome=unclaimed,registry=} 1",
 		"hssgate_vulnerability_lookups_total{outcome=stale,project=bj4} 1",
-	}
-	if d := cmp.Diff(want, gathered(t, registry)); d != "" {
-		t.Error(d)
-	}
+	})
 	if strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), "error=\"cut off\"") {
 		t.Errorf("what failed is to be logged, and nothing else:\n%s", log.String())
 	}
@@ -193,7 +192,7 @@ func TestTheStateOfAReplicaIsMeasured(t *testing.T) {
 			{Name: "idle", Breaker: gobreaker.StateClosed},
 		}}
 	}))
-	want := []string{
+	hasGathered(t, registry, []string{
 		"hssgate_build_info{goversion=" + runtime.Version() + ",version=v1.2.3} 1",
 		"hssgate_hss_breaker{project=bj4,state=closed} 0", "hssgate_hss_breaker{project=bj4,state=half-open} 0", "hssgate_hss_breaker{project=bj4,state=open} 1",
 		"hssgate_hss_breaker{project=idle,state=closed} 1", "hssgate_hss_breaker{project=idle,state=half-open} 0", "hssgate_hss_breaker{project=idle,state=open} 0",
@@ -206,10 +205,7 @@ func TestTheStateOfAReplicaIsMeasured(t *testing.T) {
 		"hssgate_policies_in_force{enforcement=Audit} 0", "hssgate_policies_in_force{enforcement=Deny} 0", "hssgate_policies_in_force{enforcement=Warn} 1",
 		fmt.Sprint("hssgate_serving_certificate_not_after_timestamp_seconds{} ", float64(start.Add(lifetime).Unix())),
 		"hssgate_vulnerability_lists_bytes{} 900",
-	}
-	if diff := cmp.Diff(want, gathered(t, registry)); diff != "" {
-		t.Error(diff)
-	}
+	})
 }
 
 // roundTripper answers with a status; 0: not at all.
@@ -235,11 +231,8 @@ func TestRequestsToHSSAreCountedByTheirStatus(t *testing.T) {
 			_ = response.Body.Close()
 		}
 	}
-	want := []string{
+	hasGathered(t, registry, []string{
 		"hssgate_hss_requests_total{code=200,project=bj4} 2", "hssgate_hss_requests_total{code=429,project=bj4} 1",
 		"hssgate_hss_requests_total{code=none,project=bj4} 1", "hssgate_hss_requests_total{code=other,project=bj4} 1",
-	}
-	if diff := cmp.Diff(want, gathered(t, registry)); diff != "" {
-		t.Error(diff)
-	}
+	})
 }

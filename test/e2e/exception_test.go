@@ -77,8 +77,7 @@ func exceptionLine(s *space, e *v1alpha1.ImageScanException, image string) strin
 }
 
 func testException(t *testing.T, f *gate) {
-	s := f.newSpace(t)
-	s.enforce(t, "p")
+	s := f.enforced(t)
 	s.denied(t, s.run(t, newPod("web", exceptedImage)), `pod "web"`, []string{highLine(s, exceptedImage)}, adviseRebuild)
 	e := s.grant(t, "base-image")
 	s.admitted(t, s.try(t, newPod("web", exceptedImage)), exceptionLine(s, e, exceptedImage))
@@ -128,8 +127,7 @@ func (s *space) annotations(t *testing.T, pod, key string) map[string]string {
 }
 
 func testExceptionEnds(t *testing.T, f *gate) {
-	s := f.newSpace(t)
-	s.enforce(t, "p")
+	s := f.enforced(t)
 	e := s.newException("short", func(e *v1alpha1.ImageScanException) {
 		e.Spec.ExpiresAt = metav1.NewTime(time.Now().Add(45 * time.Second))
 	})
@@ -144,8 +142,7 @@ func testExceptionEnds(t *testing.T, f *gate) {
 }
 
 func testExceptionsForbidden(t *testing.T, f *gate) {
-	s := f.newSpace(t)
-	s.enforce(t, "p")
+	s := f.enforced(t)
 	p := s.enforce(t, "strict", func(spec *v1alpha1.ImageScanPolicySpec) {
 		spec.Exceptions = v1alpha1.PermissionForbid
 		spec.Match.Images = []string{"main.example.com/prod/excepted"}
@@ -161,8 +158,7 @@ func testExceptionsForbidden(t *testing.T, f *gate) {
 }
 
 func testExceptionUpdates(t *testing.T, f *gate) {
-	s := f.newSpace(t)
-	s.enforce(t, "p")
+	s := f.enforced(t)
 	e := s.grant(t, "base-image")
 	s.awaitState(t, e, "Active")
 	ending := func(at time.Time) string {
@@ -218,8 +214,7 @@ func testAnnotationsDecideNothing(t *testing.T, f *gate) {
 }
 
 func testAllowed(t *testing.T, f *gate) {
-	s := f.newSpace(t)
-	s.enforce(t, "p")
+	s := f.enforced(t)
 	says(t, s.run(t, newPod("web", urgentImage)), highLine(s, urgentImage))
 	_, err := s.allow(t, urgentImage, "--policy", "no-such")
 	says(t, err, `there is no ImageScanPolicy "no-such" in the cluster`)
@@ -235,8 +230,7 @@ func testAllowed(t *testing.T, f *gate) {
 }
 
 func testAllowedByDigest(t *testing.T, f *gate) {
-	s := f.newSpace(t)
-	s.enforce(t, "p")
+	s := f.enforced(t)
 	const tagged = "main.example.com/prod/digested:1"
 	_, err := s.allow(t, tagged+"@"+digest("7"))
 	must(t, err)

@@ -110,8 +110,7 @@ func (c *cluster) startReplica(t *testing.T, s setup) *gate {
 // configuration writes the gate's configuration file.
 func (g *gate) configuration(t *testing.T) string {
 	t.Helper()
-	var b strings.Builder
-	fmt.Fprintf(&b, `apiVersion: config.hssgate.io/v1alpha1
+	text := fmt.Sprintf(`apiVersion: config.hssgate.io/v1alpha1
 kind: Configuration
 healthBindAddress: %s
 metricsBindAddress: %s
@@ -137,7 +136,7 @@ audit:
 `, name, server.URL, access, secret, indent(g.project))
 		registries += fmt.Sprintf("- {name: %s, hosts: [%[1]s.example.com], project: %[1]s}\n", name)
 	}
-	return write(t, "config.yaml", b.String()+projects+registries)
+	return write(t, "config.yaml", text+projects+registries)
 }
 
 func indent(lines string) string {

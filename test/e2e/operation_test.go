@@ -30,8 +30,7 @@ func testCertificateFiles(t *testing.T, c *cluster) {
 			configuration.Webhooks[0].ClientConfig.CABundle = append(certificatePEM(first.Certificate[0]), certificatePEM(second.Certificate[0])...)
 		},
 	})
-	s := g.newSpace(t)
-	s.enforce(t, "p")
+	s := g.enforced(t)
 	must(t, g.presents(t, first))
 	install(t, second, dir)
 	eventually(t, func() error { return g.presents(t, second) })

@@ -34,8 +34,7 @@ func testPinning(t *testing.T, c *cluster) {
 		name: "pinning", hss: mainHSS(t, row("pin"), row("pin-high", high)), serving: "mutatingConfigurationName: pinning", cache: changing,
 	})
 	f.mutate(t, "pinning", gateLabel+": "+f.name, func(w *admissionregistrationv1.MutatingWebhook) { w.Name = "pin.hssgate.io" })
-	s := f.newSpace(t)
-	s.enforce(t, "p", pins)
+	s := f.enforced(t, pins)
 	s.awaitMutation(t, func(pod *corev1.Pod) bool { return pod.Spec.Containers[0].Image != pinImage })
 	inParallel(t, f, tests[*gate]{
 		"a pod runs the digest that HSS scanned":              testPinned,
@@ -69,11 +68,7 @@ webhooks:
   namespaceSelector: {matchLabels: {LABEL}}
   rules:
   - {operations: [CREATE, UPDATE], apiGroups: [""], apiVersions: [v1], resources: [pods, pods/ephemeralcontainers]}
-  failurePolicy: Ignore
-  reinvocationPolicy: IfNeeded
-  sideEffects: None
-  timeoutSeconds: 15
-  admissionReviewVersions: [v1]
+  <<: {failurePolicy: Ignore, reinvocationPolicy: IfNeeded, sideEffects: None, timeoutSeconds: 15, admissionReviewVersions: [v1]}
 `
 
 // mutate creates a configuration, changed as wanted.
@@ -100,8 +95,7 @@ func (s *space) runs(t *testing.T, pod string, want map[string]string) {
 func onlyApp(image string) map[string]string { return map[string]string{"app": image} }
 
 func testPinned(t *testing.T, f *gate) {
-	s := f.newSpace(t)
-	s.enforce(t, "p", pins, func(spec *v1alpha1.ImageScanPolicySpec) { spec.Require.Digest = v1alpha1.DigestRequired })
+	s := f.enforced(t, pins, func(spec *v1alpha1.ImageScanPolicySpec) { spec.Require.Digest = v1alpha1.DigestRequired })
 	pinned := pinImage + "@" + digest("a")
 	for n, written := range []string{pinImage, pinned} {
 		name := fmt.Sprintf("pod-%d", n)
@@ -130,8 +124,7 @@ func testPinnedPlaces(t *testing.T, f *gate) {
 			})
 		}
 	}))
-	s := f.newSpace(t)
-	s.enforce(t, "p", pins)
+	s := f.enforced(t, pins)
 	const multi = "main.example.com/prod/pin-multi:1"
 	s.admitted(t, s.run(t, newPod("web", multi, func(p *corev1.Pod) {
 		p.Spec.InitContainers = []corev1.Container{{Name: "one", Image: pinImage}, {Name: "two", Image: multi + "@" + digest("b")}}
@@ -150,8 +143,7 @@ func testPinnedPlaces(t *testing.T, f *gate) {
 }
 
 func testTemplatesNotPinned(t *testing.T, f *gate) {
-	s := f.newSpace(t)
-	s.enforce(t, "p", pins, func(spec *v1alpha1.ImageScanPolicySpec) {
+	s := f.enforced(t, pins, func(spec *v1alpha1.ImageScanPolicySpec) {
 		spec.Require.Digest, spec.Templates = v1alpha1.DigestRequired, v1alpha1.TemplateDeny
 	})
 	s.admitted(t, s.createWorkload(t, "Deployment", "web", pinImage))
@@ -217,8 +209,7 @@ func inject(t *testing.T, w http.ResponseWriter, r *http.Request, image string) 
 // HSS may not know yet that a tag was pushed again. What it scanned comes to run.
 func testPinnedMovedTag(t *testing.T, f *gate) {
 	add(f.hss["main"], row("pin-moved"))
-	s := f.newSpace(t)
-	s.enforce(t, "p", pins)
+	s := f.enforced(t, pins)
 	const image = "main.example.com/prod/pin-moved:1"
 	s.admitted(t, s.run(t, newPod("before", image)))
 	s.runs(t, "before", onlyApp(image+"@"+digest("a")))

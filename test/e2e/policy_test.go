@@ -117,8 +117,7 @@ func testNewNamespaces(t *testing.T, f *gate) {
 
 // testKubeSystem has the API server ask about kube-system, too.
 func testKubeSystem(t *testing.T, f *gate) {
-	s := f.newSpace(t)
-	s.enforce(t, "p", func(spec *v1alpha1.ImageScanPolicySpec) {
+	s := f.enforced(t, func(spec *v1alpha1.ImageScanPolicySpec) {
 		spec.Match.NamespaceSelector = nil
 		spec.Match.ObjectSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"test": "system"}}
 	})
@@ -144,8 +143,7 @@ func testEnforcement(t *testing.T, f *gate) {
 	add(f.hss["main"], row("enforced", high), row("enforced-clean"))
 	inParallel(t, f, tests[*gate]{
 		"Deny denies, dry-run requests too, and is in the audit log": func(t *testing.T, f *gate) {
-			s := f.newSpace(t)
-			s.enforce(t, "p")
+			s := f.enforced(t)
 			s.denied(t, s.try(t, newPod("dry", enforcedImage)), `pod "dry"`, []string{highLine(s, enforcedImage)}, adviseRebuild)
 			s.denied(t, s.run(t, newPod("web", enforcedImage)), `pod "web"`, []string{highLine(s, enforcedImage)}, adviseRebuild)
 			s.audited(t, "web", "Denied", "Deny: "+highLine(s, enforcedImage))
@@ -154,15 +152,13 @@ func testEnforcement(t *testing.T, f *gate) {
 			s.audited(t, "clean", "Admitted", "")
 		},
 		"Warn admits with a warning": func(t *testing.T, f *gate) {
-			s := f.newSpace(t)
-			s.enforce(t, "p", enforcement(v1alpha1.EnforcementWarn))
+			s := f.enforced(t, enforcement(v1alpha1.EnforcementWarn))
 			s.admitted(t, s.try(t, newPod("web", enforcedImage)), highLine(s, enforcedImage))
 			s.admitted(t, s.run(t, newPod("web", enforcedImage)), highLine(s, enforcedImage))
 			s.audited(t, "web", "Admitted", "Warn: "+highLine(s, enforcedImage))
 		},
 		"Audit admits in silence": func(t *testing.T, f *gate) {
-			s := f.newSpace(t)
-			s.enforce(t, "p", enforcement(v1alpha1.EnforcementAudit))
+			s := f.enforced(t, enforcement(v1alpha1.EnforcementAudit))
 			s.admitted(t, s.run(t, newPod("web", enforcedImage)))
 			s.audited(t, "web", "Admitted", "Audit: "+highLine(s, enforcedImage))
 		},

@@ -39,8 +39,7 @@ func testReviews(t *testing.T, c *cluster) {
 			large := func(p *corev1.Pod) { // the API server writes "<" as \u003c
 				p.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "A", Value: strings.Repeat("<", 1_300_000)}}
 			}
-			s := g.newSpace(t)
-			s.enforce(t, "p")
+			s := g.enforced(t)
 			s.denied(t, s.post(t, newPod("large", bad, large)), `pod "large"`, []string{highLine(s, bad)}, adviseRebuild)
 			s.admitted(t, s.post(t, newPod("large", "main.example.com/prod/large-clean:1", large)))
 		},

@@ -38,8 +38,7 @@ func newScanning(t *testing.T, c *cluster) *scanning {
 	}
 	two := c.newGate(t, with)
 	s.replicas = []*gate{one, two}
-	s.space = one.newSpace(t)
-	s.enforce(t, "p")
+	s.space = one.enforced(t)
 	return s
 }
 

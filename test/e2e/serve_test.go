@@ -45,8 +45,7 @@ const (
 // testShutdown stops a replica while an API server sends it reviews.
 func testShutdown(t *testing.T, c *cluster) {
 	g := c.newGate(t, c.asInstalled(t, setup{name: "stopping", hss: mainHSS(t, row("app")), args: []string{"--shutdown-delay", shutdownDelay.String()}}))
-	s := g.newSpace(t)
-	s.enforce(t, "p")
+	s := g.enforced(t)
 	s.admitted(t, s.run(t, newPod("web", "main.example.com/prod/app:1")))
 	eventually(t, func() error { return g.leads(t) })
 	g.hss["main"].SetLatency(slowHSS)
@@ -242,16 +241,9 @@ func (c *clientCA) admissionConfiguration(t *testing.T) string {
 	t.Helper()
 	dir, client := t.TempDir(), c.client(t, "kube-apiserver-webhook-client")
 	install(t, client, dir)
-	kubeconfig := write(t, "webhook-kubeconfig.yaml", fmt.Sprintf(`apiVersion: v1
-kind: Config
-users:
-- name: '*'
-  user: {client-certificate: %[1]s/tls.crt, client-key: %[1]s/tls.key}
-`, dir))
-	return write(t, "admission.yaml", fmt.Sprintf(`apiVersion: apiserver.config.k8s.io/v1
-kind: AdmissionConfiguration
-plugins:
-- name: ValidatingAdmissionWebhook
-  configuration: {apiVersion: apiserver.config.k8s.io/v1, kind: WebhookAdmissionConfiguration, kubeConfigFile: %s}
-`, kubeconfig))
+	kubeconfig := write(t, "webhook-kubeconfig.yaml", fmt.Sprintf(
+		`{apiVersion: v1, kind: Config, users: [{name: '*', user: {client-certificate: %[1]s/tls.crt, client-key: %[1]s/tls.key}}]}`, dir))
+	return write(t, "admission.yaml", fmt.Sprintf(`{apiVersion: apiserver.config.k8s.io/v1, kind: AdmissionConfiguration, plugins: [{
+  name: ValidatingAdmissionWebhook,
+  configuration: {apiVersion: apiserver.config.k8s.io/v1, kind: WebhookAdmissionConfiguration, kubeConfigFile: %s}}]}`, kubeconfig))
 }

@@ -85,6 +85,14 @@ func (s *space) enforce(t *testing.T, name string, change ...func(*v1alpha1.Imag
 	return p
 }
 
+// enforced returns a new space in which policy p is in force.
+func (g *gate) enforced(t *testing.T, change ...func(*v1alpha1.ImageScanPolicySpec)) *space {
+	t.Helper()
+	s := g.newSpace(t)
+	s.enforce(t, "p", change...)
+	return s
+}
+
 // settle waits until the gate has seen every change of policies and exceptions up to now: it adds a policy and an exception from
 // it, which the gate sees after them, and waits until both are in force. The policy remains, for an image that no one has.
 func (s *space) settle(t *testing.T) {

@@ -24,8 +24,7 @@ func testTracing(t *testing.T, c *cluster) {
 		"OTEL_EXPORTER_OTLP_ENDPOINT=" + collector.URL, "OTEL_EXPORTER_OTLP_HEADERS=authorization=" + secretKey, "OTEL_BSP_SCHEDULE_DELAY=200",
 	}})
 	const image = "main.example.com/prod/traced:1"
-	s := g.newSpace(t)
-	s.enforce(t, "p")
+	s := g.enforced(t)
 	s.denied(t, s.run(t, newPod("web", image)), `pod "web"`, []string{highLine(s, image)}, adviseRebuild)
 	for _, want := range []string{
 		"review", "k8s.namespace.name", s.name, "decision", "hssgate.decision.outcome", s.name + "-p", "image look-up", image, "hss.project", "hss.request_id",

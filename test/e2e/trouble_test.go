@@ -52,8 +52,7 @@ func troubles() map[string]trouble {
 
 // testTrouble creates pods while HSS is slow, down or lying.
 func testTrouble(t *testing.T, f *gate) {
-	s := f.newSpace(t)
-	s.enforce(t, "p")
+	s := f.enforced(t)
 	all := tests[*space]{
 		"a policy may let such pods in with a warning": testUnavailableWarns,
 		"slow answers are waited for": func(t *testing.T, s *space) {
@@ -99,8 +98,7 @@ func testOneTrouble(t *testing.T, s *space, name string, trouble trouble) {
 }
 
 func testUnavailableWarns(t *testing.T, s *space) {
-	s = s.newSpace(t)
-	s.enforce(t, "p", func(spec *v1alpha1.ImageScanPolicySpec) { spec.When.Unavailable = v1alpha1.ActionWarn })
+	s = s.enforced(t, func(spec *v1alpha1.ImageScanPolicySpec) { spec.When.Unavailable = v1alpha1.ActionWarn })
 	const image = "wait.example.com/prod/warned:1"
 	must(t, s.run(t, newPod("warned", image)))
 	got := strings.Join(s.warnings.take(), "\n")

@@ -28,8 +28,7 @@ type verdict struct {
 
 // testVerdicts creates a pod for every state in which HSS can have an image.
 func testVerdicts(t *testing.T, f *gate) {
-	s := f.newSpace(t)
-	s.enforce(t, "p", func(spec *v1alpha1.ImageScanPolicySpec) {
+	s := f.enforced(t, func(spec *v1alpha1.ImageScanPolicySpec) {
 		spec.Require.Expressions = []v1alpha1.Expression{
 			{Expression: "image.registryType != 'Other'", Message: "only known registries"},
 		}
@@ -50,8 +49,7 @@ func testVerdicts(t *testing.T, f *gate) {
 // testImageIDs names images by their IDs on the node, which a runtime takes for
 // docker.io/library/sha256 only if it has no such image.
 func testImageIDs(t *testing.T, f *gate) {
-	s := f.newSpace(t)
-	s.enforce(t, "p", func(spec *v1alpha1.ImageScanPolicySpec) {
+	s := f.enforced(t, func(spec *v1alpha1.ImageScanPolicySpec) {
 		spec.Match.Images, spec.Match.ExcludeImages = []string{"main.example.com/**"}, []string{"docker.io/**"}
 	})
 	id := "sha256:" + strings.Repeat("7c", 32)
@@ -237,8 +235,7 @@ func testVulnerabilities(t *testing.T, f *gate) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := f.newSpace(t)
-			s.enforce(t, "p", func(spec *v1alpha1.ImageScanPolicySpec) { test.change(&spec.Require) })
+			s := f.enforced(t, func(spec *v1alpha1.ImageScanPolicySpec) { test.change(&spec.Require) })
 			add(f.hss["main"], row(s.name, having(test.listed...)))
 			s.await(t, "main.example.com/prod/"+s.name+":1", test.want) // what only the message needs is not waited for long
 		})

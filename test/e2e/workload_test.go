@@ -20,8 +20,7 @@ const (
 // testPlaces creates pods whose images stand in every place of a pod.
 func testPlaces(t *testing.T, f *gate) {
 	add(f.hss["main"], row("places-clean"), row("places-bad", high))
-	shared := f.newSpace(t)
-	shared.enforce(t, "p")
+	shared := f.enforced(t)
 	places := tests[*space]{"ephemeral containers": testEphemeralContainer}
 	for name, place := range map[string]struct {
 		with func(image string) func(*corev1.Pod)
@@ -74,25 +73,15 @@ func testTemplates(t *testing.T, f *gate) {
 	add(f.hss["main"], row("template", high), row("template-clean"))
 	// A custom resource that hssgate knows nothing of.
 	f.cluster.mustKubectl(t, `
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: rollouts.argoproj.io}
-spec:
-  group: argoproj.io
-  scope: Namespaced
-  names: {kind: Rollout, plural: rollouts}
-  versions:
-  - name: v1alpha1
-    served: true
-    storage: true
-    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: rollouts.argoproj.io}, spec: {
+  group: argoproj.io, scope: Namespaced, names: {kind: Rollout, plural: rollouts}, versions: [
+    {name: v1alpha1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]}}
 `, "apply", "-f", "-")
 	f.cluster.mustKubectl(t, "", "wait", "--for=condition=Established", "--timeout=5m", "crd/rollouts.argoproj.io")
 	all := tests[*gate]{"a person sees the warning": testKubectlApply}
 	for _, templates := range []v1alpha1.TemplateAction{v1alpha1.TemplateWarn, v1alpha1.TemplateDeny, v1alpha1.TemplateIgnore} {
 		all[string(templates)] = func(t *testing.T, f *gate) {
-			s := f.newSpace(t)
-			s.enforce(t, "p", func(spec *v1alpha1.ImageScanPolicySpec) { spec.Templates = templates })
+			s := f.enforced(t, func(spec *v1alpha1.ImageScanPolicySpec) { spec.Templates = templates })
 			for kind := range workloads() {
 				t.Log(kind)
 				err := s.createWorkload(t, kind, "bad", templateImage)
@@ -145,8 +134,7 @@ func (s *space) createWorkload(t *testing.T, kind, name, image string) error {
 }
 
 func testKubectlApply(t *testing.T, f *gate) {
-	s := f.newSpace(t)
-	s.enforce(t, "p")
+	s := f.enforced(t)
 	stdout, stderr, err := s.cluster.kubectl(t, manifest("Deployment", "web", templateImage), "apply", "--namespace", s.name, "-f", "-")
 	if err != nil || stdout != "deployment.apps/web created\n" {
 		t.Errorf("kubectl apply: %v, %q", err, stdout)
