@@ -145,7 +145,9 @@ func TestTooManyReviewsAreAnsweredAtOnce(t *testing.T) {
 	t.Parallel()
 	type testCase struct{ milder, dry, allowed bool }
 	each(t, map[string]testCase{
-		"denied": {}, "with a warning if no policy denies": {milder: true, allowed: true}, "with a warning in dry-run mode": {dry: true, allowed: true},
+		"denied":                             {},
+		"with a warning if no policy denies": {milder: true, allowed: true},
+		"with a warning in dry-run mode":     {dry: true, allowed: true},
 	}, func(t *testing.T, test testCase) {
 		release, deciding := make(chan struct{}), make(chan struct{}, 2)
 		d := &decider{milder: test.milder, decide: func(_ context.Context, r gate.Request) gate.Decision {

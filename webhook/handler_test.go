@@ -147,14 +147,14 @@ func notReady(o *webhook.Options) {
 // send posts a review and reads the complete answer to it.
 func send(t testing.TB, h http.Handler, body []byte) *admissionv1.AdmissionResponse {
 	t.Helper()
-	code, answer := serve(t, t.Context(), h, "/validate?timeout=10s", body)
+	code, answer := serve(t.Context(), t, h, "/validate?timeout=10s", body)
 	if code != http.StatusOK {
 		t.Errorf("HTTP status %d, want 200", code)
 	}
 	return answer
 }
 
-func serve(t testing.TB, ctx context.Context, h http.Handler, url string, body []byte) (code int, answer *admissionv1.AdmissionResponse) {
+func serve(ctx context.Context, t testing.TB, h http.Handler, url string, body []byte) (code int, answer *admissionv1.AdmissionResponse) {
 	t.Helper()
 	recorder := httptest.NewRecorder()
 	h.ServeHTTP(recorder, httptest.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body)))
@@ -384,7 +384,7 @@ func with(options ...func(*webhook.Options)) []func(*webhook.Options) { return o
 func TestWhatIsNoReviewIsNeverAllowed(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{"", "{}", "null", "[]", "nonsense", `{"request":{"uid":""}}`, strings.Repeat("[", 100_000)} {
-		code, got := serve(t, t.Context(), newHandler(&decider{milder: true}, dryRun), "/validate", []byte(body))
+		code, got := serve(t.Context(), t, newHandler(&decider{milder: true}, dryRun), "/validate", []byte(body))
 		if got.Allowed || code != http.StatusBadRequest {
 			t.Errorf("%.20q: allowed %t, HTTP status %d; want false, 400", body, got.Allowed, code)
 		}
@@ -419,7 +419,7 @@ func TestTheAPIServersTimeoutIsKept(t *testing.T) {
 				}
 				return gate.Decision{Outcome: gate.Admitted}
 			}}
-			if _, got := serve(t, caller, newHandler(d), tt.url, reviewOf(t, "CREATE", pod("good"), nil)); !got.Allowed {
+			if _, got := serve(caller, t, newHandler(d), tt.url, reviewOf(t, "CREATE", pod("good"), nil)); !got.Allowed {
 				t.Errorf("denied: %+v", got.Result)
 			}
 		})

@@ -151,7 +151,7 @@ func FuzzReviewMeansWhatTheAPIServerMeans(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		d := &decider{decide: func(context.Context, gate.Request) gate.Decision { return gate.Decision{Outcome: gate.Admitted} }}
-		if _, got := serve(t, t.Context(), newHandler(d), "/validate", body); !got.Allowed {
+		if _, got := serve(t.Context(), t, newHandler(d), "/validate", body); !got.Allowed {
 			if got.Result.Message == "" {
 				t.Errorf("a denial says nothing: %+v", got)
 			}

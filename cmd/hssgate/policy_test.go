@@ -22,8 +22,9 @@ func TestPolicyTestsHaveExitCodes(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.CopyFS(dir, samples.Files()))
 	test := func(verdict string) string {
-		path, text := filepath.Join(dir, verdict+".yaml"), "apiVersion: test.hssgate.io/v1alpha1\nkind: PolicyTest\npolicies: [policies]\ninventory: inventory.yaml\n"+
-			"namespaces: {shop: {env: prod}}\ncases:\n- {name: high, image: "+sampleHost+"/prod/high:1.0, namespace: shop, expect: {verdict: "+verdict+"}}\n"
+		path := filepath.Join(dir, verdict+".yaml")
+		text := "apiVersion: test.hssgate.io/v1alpha1\nkind: PolicyTest\npolicies: [policies]\ninventory: inventory.yaml\n" +
+			"namespaces: {shop: {env: prod}}\ncases:\n- {name: high, image: " + sampleHost + "/prod/high:1.0, namespace: shop, expect: {verdict: " + verdict + "}}\n"
 		rewrite(t, path, text)
 		return path
 	}

@@ -27,29 +27,17 @@ func answersProbe(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, `{"response":{"uid":"`+review.Request.UID+`","allowed":true}}`)
 }
 
-// unreachable is a listener that closes its first connections.
-type unreachable struct {
-	net.Listener
-	left int
-}
-
-func (l *unreachable) Accept() (net.Conn, error) {
-	for {
-		connection, err := l.Listener.Accept()
-		if err != nil || l.left == 0 {
-			return connection, err
-		}
-		l.left--
-		_ = connection.Close()
-	}
-}
-
 // probed starts a webhook that closes its first connections, and returns its address and
 // the file of its CA.
-func probed(t *testing.T, closed int, answer http.HandlerFunc) (url, ca string) {
+func probed(t *testing.T, closed int32, answer http.HandlerFunc) (url, ca string) {
 	t.Helper()
+	var connections atomic.Int32
 	server := httptest.NewUnstartedServer(answer)
-	server.Listener = &unreachable{Listener: server.Listener, left: closed}
+	server.Config.ConnState = func(c net.Conn, state http.ConnState) {
+		if state == http.StateNew && connections.Add(1) <= closed {
+			_ = c.Close()
+		}
+	}
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	return server.URL, write(t, "ca.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))

@@ -241,9 +241,16 @@ func (c *clientCA) admissionConfiguration(t *testing.T) string {
 	t.Helper()
 	dir, client := t.TempDir(), c.client(t, "kube-apiserver-webhook-client")
 	install(t, client, dir)
-	kubeconfig := write(t, "webhook-kubeconfig.yaml", fmt.Sprintf(
-		`{apiVersion: v1, kind: Config, users: [{name: '*', user: {client-certificate: %[1]s/tls.crt, client-key: %[1]s/tls.key}}]}`, dir))
-	return write(t, "admission.yaml", fmt.Sprintf(`{apiVersion: apiserver.config.k8s.io/v1, kind: AdmissionConfiguration, plugins: [{
-  name: ValidatingAdmissionWebhook,
-  configuration: {apiVersion: apiserver.config.k8s.io/v1, kind: WebhookAdmissionConfiguration, kubeConfigFile: %s}}]}`, kubeconfig))
+	kubeconfig := write(t, "webhook-kubeconfig.yaml", fmt.Sprintf(`apiVersion: v1
+kind: Config
+users:
+- name: '*'
+  user: {client-certificate: %[1]s/tls.crt, client-key: %[1]s/tls.key}
+`, dir))
+	return write(t, "admission.yaml", fmt.Sprintf(`apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+- name: ValidatingAdmissionWebhook
+  configuration: {apiVersion: apiserver.config.k8s.io/v1, kind: WebhookAdmissionConfiguration, kubeConfigFile: %s}
+`, kubeconfig))
 }
