@@ -94,8 +94,7 @@ func (s *simulator) run(cmd *cobra.Command) error {
 	fmt.Fprintf(cmd.OutOrStdout(), "serving %s as HSS at %s://%s, to the access key %s\n", s.inventory, scheme, listener.Addr(), s.accessKey)
 	go s.follow(ctx, handler, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), start, before)
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // fails only if the listener is already closed
-	defer stop()
+	defer context.AfterFunc(ctx, func() { _ = server.Close() })() // fails only if the listener is already closed
 	if scheme == "https" {
 		err = server.ServeTLS(listener, s.certFile, s.keyFile)
 	} else {

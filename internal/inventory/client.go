@@ -53,7 +53,8 @@ func newClient(p *config.Project, wrap []Wrap, c hss.Config) (_ *hss.Client, err
 	c.Endpoint, c.AllowInsecure, c.ProjectID, c.Region, c.AttemptTimeout = p.Endpoint, p.Insecure, p.ProjectID, p.Region, p.RequestTimeout
 	c.Budget, c.Retry = newBudget(p), func(ctx context.Context, err error) bool {
 		attemptOf(ctx).noteRetry(err)
-		return isRetried(ctx)
+		e, _ := ctx.Value(endpointKey{}).(*endpoint)
+		return e.closed() // otherwise HSS is only tried
 	}
 	return hss.NewClient(c)
 }

@@ -68,9 +68,6 @@ func recovered(err *error) {
 
 func rounded(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
 
-// is reports whether an error is, or wraps, one of a type.
-func is[E error](err error) bool { return textOf[E](err) != "" }
-
 // textOf returns the text of the first error of a type in the chain; empty: there is none.
 func textOf[E error](err error) string {
 	if e, ok := errors.AsType[E](err); ok {
@@ -91,9 +88,9 @@ func kindOf(err error) kind {
 		return kindOf(own.last)
 	case isOwn:
 		return own.kind
-	case is[*hss.IncompleteListError](err):
+	case textOf[*hss.IncompleteListError](err) != "":
 		return badRows
-	case is[*hss.RefusedError](err), is[*hss.InvalidRequestError](err), errors.Is(err, context.Canceled),
+	case textOf[*hss.RefusedError](err) != "", textOf[*hss.InvalidRequestError](err) != "", errors.Is(err, context.Canceled),
 		isProject && project.Err == nil, // IAM answers that the account has no such project
 		isAnswer && answer.Unauthenticated():
 		return misconfigured

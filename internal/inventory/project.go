@@ -310,12 +310,6 @@ type (
 	endpointKey struct{}
 )
 
-// isRetried reports whether a request that failed may be sent again: not while the breaker only lets HSS be tried.
-func isRetried(ctx context.Context) bool {
-	e, _ := ctx.Value(endpointKey{}).(*endpoint)
-	return e.closed()
-}
-
 func withAttempt(ctx context.Context, a *attempt) context.Context {
 	return context.WithValue(ctx, attemptKey{}, a)
 }
