@@ -20,8 +20,7 @@ import (
 	"github.com/hssgate/hssgate/hss"
 )
 
-// script is a transport that answers requests by its steps, the last again and again, and notes their times. Time can be
-// fake with it.
+// script is a transport that answers requests by its steps, the last again and again, and notes their times.
 type script struct {
 	mu       sync.Mutex
 	steps    []step
@@ -99,11 +98,10 @@ func (r hangingReader) Read([]byte) (int, error) {
 }
 
 // scripted returns a client of a script, whose jitter is always a half.
-func scripted(t *testing.T, s *script, change func(*hss.Config)) *hss.Client {
+func scripted(t testing.TB, s *script, change func(*hss.Config)) *hss.Client {
 	t.Helper()
 	return newClient(t, "https://hss.example.com", func(c *hss.Config) {
-		c.Transport = s
-		c.Rand = func() float64 { return 0.5 }
+		c.Transport, c.Rand = s, func() float64 { return 0.5 }
 		if change != nil {
 			change(c)
 		}
@@ -149,9 +147,7 @@ func TestRetries(t *testing.T) {
 		s := newScript(tc.steps...)
 		_, err := scripted(t, s, nil).List(t.Context(), hss.ListRequest{})
 		wantError(t, err, tc.want)
-		if diff := cmp.Diff(tc.at, s.at); diff != "" {
-			t.Errorf("times of the requests (-want +got):\n%s", diff)
-		}
+		wantEqual(t, "times of the requests", tc.at, s.at)
 	})
 }
 
@@ -248,6 +244,14 @@ func listAll(t *testing.T, client *hss.Client, callers int) []error {
 	return errs
 }
 
+// wantErrors is wantError for each of many calls.
+func wantErrors(t *testing.T, errs []error, text string) {
+	t.Helper()
+	for _, err := range errs {
+		wantError(t, err, text)
+	}
+}
+
 func TestRefusedCredentialsPause(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -271,9 +275,7 @@ func TestRefusedCredentialsPause(t *testing.T) {
 		}
 		time.Sleep(5*time.Minute - time.Second)
 		listAll(t, client, 1)
-		if s.sent() != 1 {
-			t.Error("asked again before the pause was over")
-		}
+		wantEqual(t, "requests before the pause is over", 1, s.sent())
 	})
 }
 
@@ -289,18 +291,13 @@ func TestChangedCredentialsEndThePause(t *testing.T) {
 		s := newScript(refusal(), list())
 		source := newKeys(accessKey())
 		client := scripted(t, s, func(c *hss.Config) { c.Credentials = source.Credentials })
-		if err := listAll(t, client, 1)[0]; err == nil {
-			t.Fatal("no error")
-		}
+		wantErrors(t, listAll(t, client, 1), "APIGW.0301")
 		source.current.Store(&next)
-		if err := listAll(t, client, 1)[0]; err != nil {
-			t.Errorf("with changed credentials: %v", err)
-		}
+		wantErrors(t, listAll(t, client, 1), "")
 		old := accessKey()
 		source.current.Store(&old)
-		if err := listAll(t, client, 1)[0]; err == nil || s.sent() != 2 {
-			t.Errorf("with the refused ones again: error %v, %d requests", err, s.sent())
-		}
+		wantErrors(t, listAll(t, client, 1), "APIGW.0301")
+		wantEqual(t, "requests", 2, s.sent())
 	})
 }
 
@@ -314,13 +311,9 @@ func TestCredentialsAreSentOneRequestAtATimeUntilTheyWork(t *testing.T) {
 		listAll(t, client, 20)
 		// Two show nothing of the credentials, the third that they work; then all others are in flight at once.
 		want := append([]time.Duration{0, time.Second, 2 * time.Second}, slices.Repeat([]time.Duration{3 * time.Second}, 17)...)
-		if diff := cmp.Diff(want, s.at); diff != "" {
-			t.Errorf("times of the requests (-want +got):\n%s", diff)
-		}
+		wantEqual(t, "times of the requests", want, s.at)
 		listAll(t, client, 20)
-		if s.sent() != 20 {
-			t.Errorf("%d requests were sent with refused credentials", s.sent()-20)
-		}
+		wantEqual(t, "requests until the credentials were refused", 20, s.sent())
 	})
 }
 
@@ -339,10 +332,7 @@ func TestARefusalForItsDateNamesTheClockSkew(t *testing.T) {
 			status: 401, body: fmt.Sprintf(`{"error_code":%q,"error_msg":"bad date"}`, tc.code),
 			header: map[string]string{"Date": tc.date, "X-Request-Id": "r"},
 		})
-		err := listAll(t, scripted(t, s, nil), 1)[0]
-		if err == nil || !strings.Contains(err.Error(), tc.want) {
-			t.Errorf("error is %v, want %q in it", err, tc.want)
-		}
+		wantErrors(t, listAll(t, scripted(t, s, nil), 1), tc.want)
 	})
 }
 
@@ -356,9 +346,7 @@ func TestACodeOfTheGatewayIsARefusalWhateverTheStatus(t *testing.T) {
 			client := scripted(t, s, nil)
 			listAll(t, client, 1)
 			listAll(t, client, 1)
-			if s.sent() != requests {
-				t.Errorf("%s: %d requests were sent, want %d", code, s.sent(), requests)
-			}
+			wantEqual(t, code+": requests", requests, s.sent())
 		})
 	}
 }
@@ -395,19 +383,10 @@ func TestAKeyOfManyProjectsIsNotLocked(t *testing.T) {
 		for _, want := range []int{2, 3, 4} { // then one a pause
 			var all sync.WaitGroup
 			for _, client := range clients {
-				all.Go(func() {
-					for _, err := range listAll(t, client, 5) {
-						var refused *hss.RefusedError
-						if !errors.As(err, &refused) || !strings.Contains(err.Error(), "APIGW.0301") {
-							t.Errorf("error is %v", err)
-						}
-					}
-				})
+				all.Go(func() { wantErrors(t, listAll(t, client, 5), "APIGW.0301") })
 			}
 			all.Wait()
-			if n := sent(servers); n != want {
-				t.Errorf("%d requests were sent with a key that never worked, want %d", n, want)
-			}
+			wantEqual(t, "requests with a key that never worked", want, sent(servers))
 			time.Sleep(10*time.Minute + time.Second)
 		}
 	})
@@ -419,19 +398,11 @@ func TestAProjectWhereAKeyIsRefusedStopsNoOther(t *testing.T) {
 		servers := map[string]*script{"good": newScript(list()), "bad": newScript(refusal())}
 		clients := projects(t, servers)
 		for range 6 * 60 {
-			if err := listAll(t, clients["bad"], 3)[0]; err == nil {
-				t.Fatal("no error")
-			}
-			for _, err := range listAll(t, clients["good"], 3) {
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
+			wantErrors(t, listAll(t, clients["bad"], 3), "APIGW.0301")
+			wantErrors(t, listAll(t, clients["good"], 3), "")
 			time.Sleep(time.Minute)
 		}
-		if n := servers["bad"].sent(); n != 9 {
-			t.Errorf("where the key is refused, %d requests were sent in six hours, want 9", n)
-		}
+		wantEqual(t, "requests in six hours where the key is refused", 9, servers["bad"].sent())
 	})
 }
 
@@ -442,11 +413,8 @@ func TestAProjectThatIsAlwaysRefusedStarvesNoOther(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			clients := projects(t, map[string]*script{"good": newScript(good...), "bad": newScript(refusal()), "worse": newScript(refusal())})
 			for range 60 {
-				for _, refused := range []string{"bad", "worse"} {
-					if err := listAll(t, clients[refused], 1)[0]; err == nil {
-						t.Errorf("%s: no error", refused)
-					}
-				}
+				wantErrors(t, listAll(t, clients["bad"], 1), "APIGW.0301")
+				wantErrors(t, listAll(t, clients["worse"], 1), "APIGW.0301")
 				if listAll(t, clients["good"], 1)[0] == nil {
 					return
 				}
@@ -466,14 +434,8 @@ func TestAnAnswerToAnEarlierRequestEndsNoPause(t *testing.T) {
 		client := scripted(t, s, nil)
 		listAll(t, client, 1)
 		listAll(t, client, 2) // one is refused, and then the other answered
-		for _, err := range listAll(t, client, 3) {
-			if err == nil || !strings.Contains(err.Error(), "APIGW.0301") {
-				t.Errorf("error is %v", err)
-			}
-		}
-		if s.sent() != 3 {
-			t.Errorf("%d requests were sent", s.sent())
-		}
+		wantErrors(t, listAll(t, client, 3), "APIGW.0301")
+		wantEqual(t, "requests", 3, s.sent())
 	})
 }
 
@@ -507,11 +469,7 @@ func TestTheProjectIDIsFoundThroughIAMOnce(t *testing.T) {
 		slow.takes = time.Second
 		c := &cloud{iam: newScript(slow), hss: newScript(list())}
 		client := inRegion(t, c, hss.StaticCredentials(credentials))
-		for _, err := range listAll(t, client, 20) {
-			if err != nil {
-				t.Error(err)
-			}
-		}
+		wantErrors(t, listAll(t, client, 20), "")
 		if c.iam.sent() != 1 || c.hss.sent() != 20 {
 			t.Errorf("%d requests to IAM and %d to HSS, want 1 and 20", c.iam.sent(), c.hss.sent())
 		}
@@ -581,12 +539,7 @@ func TestAnAccountWithoutOneProjectIsLookedUpOnceASecond(t *testing.T) {
 	}, func(t *testing.T, tc row) {
 		c := &cloud{iam: newScript(tc.answer), hss: newScript(list())}
 		client := inRegion(t, c, hss.StaticCredentials(accessKey()))
-		for _, err := range append(listAll(t, client, 5), listAll(t, client, 5)...) {
-			var failed *hss.ProjectError
-			if !errors.As(err, &failed) || err.Error() != tc.want {
-				t.Fatalf("error is %v, want %s", err, tc.want)
-			}
-		}
+		wantErrors(t, append(listAll(t, client, 5), listAll(t, client, 5)...), tc.want)
 		if c.iam.sent() != 1 || c.hss.sent() != 0 {
 			t.Errorf("%d requests to IAM and %d to HSS, want 1 and 0", c.iam.sent(), c.hss.sent())
 		}
@@ -594,9 +547,7 @@ func TestAnAccountWithoutOneProjectIsLookedUpOnceASecond(t *testing.T) {
 		c.iam.mu.Lock()
 		c.iam.steps = []step{oneProject()}
 		c.iam.mu.Unlock()
-		if err := listAll(t, client, 1)[0]; err != nil {
-			t.Errorf("once the account has one project: %v", err)
-		}
+		wantErrors(t, listAll(t, client, 1), "")
 	})
 }
 
@@ -616,9 +567,7 @@ func TestAKeyThatIAMRefusesIsNotSentAgainForAWhile(t *testing.T) {
 			t.Errorf("%d requests to IAM, %d to HSS, invalidated %d times; want 1, 0, 1", c.iam.sent(), c.hss.sent(), source.invalidated.Load())
 		}
 		time.Sleep(5 * time.Minute)
-		if err := listAll(t, client, 1)[0]; err != nil {
-			t.Errorf("after the pause: %v", err)
-		}
+		wantErrors(t, listAll(t, client, 1), "")
 	})
 }
 
@@ -645,9 +594,7 @@ func TestAnotherAccountIsLookedUpAnew(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if c.iam.sent() != tc.lookUps {
-			t.Errorf("%d requests to IAM, want %d", c.iam.sent(), tc.lookUps)
-		}
+		wantEqual(t, "requests to IAM", tc.lookUps, c.iam.sent())
 	})
 }
 

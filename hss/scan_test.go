@@ -45,9 +45,7 @@ func TestStartScanSendsTheRow(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := map[string]any{"scan_scope": float64(0x7fffffff), "rate_limit": 0.0, "is_all": false, "image_info": []any{want}}
-		if diff := cmp.Diff(want, sent); diff != "" {
-			t.Errorf("body (-want +got):\n%s", diff)
-		}
+		wantEqual[any](t, "body", want, sent)
 	}
 }
 
@@ -204,9 +202,7 @@ func TestVulnerabilitiesAreDecoded(t *testing.T) {
 	}, func(t *testing.T, tc row) {
 		got, err := every(scripted(t, newScript(step{status: 200, body: tc.body}), nil).Vulnerabilities(t.Context(), vulnerable()))
 		wantError(t, err, tc.text)
-		if diff := cmp.Diff(tc.want, got); diff != "" {
-			t.Errorf("rows (-want +got):\n%s", diff)
-		}
+		wantEqual(t, "rows", tc.want, got)
 	})
 }
 
@@ -216,8 +212,6 @@ func TestAnUndocumentedRepairNecessityIsAnUnknownSeverity(t *testing.T) {
 		hss.RepairImmediate: hss.SeverityHigh, hss.RepairDelay: hss.SeverityMedium, hss.RepairNotNeeded: hss.SeverityLow, "now": "now",
 		"": "unknown", "Security": "unknown", "Low": "unknown", "Medium": "unknown", "High": "unknown",
 	} {
-		if got := necessity.Severity(); got != want {
-			t.Errorf("%q: got %s, want %s", necessity, got, want)
-		}
+		wantEqual(t, string(necessity), want, necessity.Severity())
 	}
 }

@@ -2,12 +2,11 @@ package hsstest_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/hssgate/hssgate/hss/hsstest"
 )
@@ -70,21 +69,15 @@ func TestFaultsAreTakenInOrderByMatchingRequests(t *testing.T) {
 	}{
 		{list, 502}, {"image/registries", 504}, {list, 502}, {ofApp, 503}, {ofApp, 200}, {list, 200}, {"image/registries", 504}, {"image/nothing", 404},
 	} {
-		if got := askFor(t, h, http.MethodGet, step.path, ""); got.Status != step.status {
-			t.Errorf("request %d, %s: got %d, want %d", n+1, step.path, got.Status, step.status)
-		}
+		wantEqual(t, fmt.Sprint(n+1, step.path), step.status, askFor(t, h, http.MethodGet, step.path, "").Status)
 	}
 	want := map[hsstest.Endpoint]hsstest.EndpointStats{
 		hsstest.EndpointImages: {Requests: 3}, hsstest.EndpointVulnerabilities: {Requests: 2}, hsstest.EndpointRegistries: {Requests: 2},
 		"": {Requests: 1, Failures: 1},
 	}
-	if diff := cmp.Diff(want, h.Stats().Endpoints); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
+	wantEqual(t, "requests", want, h.Stats().Endpoints)
 	h.ClearFaults()
-	if got := askFor(t, h, http.MethodGet, "image/registries", ""); got.Status != 200 {
-		t.Errorf("after clearing: got %d", got.Status)
-	}
+	wantEqual(t, "after clearing", 200, askFor(t, h, http.MethodGet, "image/registries", "").Status)
 }
 
 // waitFor polls for what another goroutine is about to do.

@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/hss/hsstest"
 )
@@ -102,6 +105,14 @@ func open(t *testing.T, list ...hsstest.Option) *hsstest.Handler {
 	h := hsstest.NewHandler(append(list, hsstest.WithoutAuthentication())...)
 	t.Cleanup(h.Close)
 	return h
+}
+
+// wantEqual compares what a test got with what it wants; nothing is equal to empty.
+func wantEqual[T any](t *testing.T, what string, want, got T, options ...cmp.Option) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, append(options, cmpopts.EquateEmpty())...); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
 }
 
 // versions makes one image's rows, named by their versions.

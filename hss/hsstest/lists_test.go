@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/hssgate/hssgate/hss/hsstest"
 )
 
@@ -25,9 +23,7 @@ func TestRowsWithoutAnIDAreGivenOne(t *testing.T) {
 	))
 	rows := h.Images()
 	got := []int64{rows[0].ID, rows[1].ID, rows[1].AssociationImages[0].ID, rows[1].AssociationImages[1].ID, rows[2].ID}
-	if diff := cmp.Diff([]int64{10, 7, 11, 9, 12}, got); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
+	wantEqual(t, "IDs", []int64{10, 7, 11, 9, 12}, got)
 	h.Update(func(rows []hsstest.Image) []hsstest.Image {
 		rows[2].ImageVersion = "changed"
 		return append(rows[2:], versions("added")...)
@@ -42,9 +38,7 @@ func TestMissingFieldsAreNotServed(t *testing.T) {
 	got := ask(t, open(t, hsstest.WithImages(hsstest.Image{ID: 1})), "")
 	want := map[string]any{"id": 1.0, "namespace": "", "image_name": "", "image_version": "",
 		"latest_version": false, "scannable": false, "is_multiple_arch": false}
-	if diff := cmp.Diff(want, got.DataList[0]); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
+	wantEqual(t, "row", want, got.DataList[0])
 }
 
 func TestParametersAreChecked(t *testing.T) {
@@ -111,9 +105,7 @@ func TestFilters(t *testing.T) {
 		fmt.Sprint("start_latest_update_time=", ago(3*time.Hour).UnixMilli()): "b",
 		"start_latest_sync_time=0":                                            "a",
 	} {
-		if got := ask(t, h, query).tags(); got != want {
-			t.Errorf("%s: got %v, want %v", query, got, want)
-		}
+		wantEqual(t, query, want, ask(t, h, query).tags())
 	}
 }
 
@@ -149,9 +141,7 @@ func TestPagesMayRepeatOrShuffleRows(t *testing.T) {
 	t.Parallel()
 	h := open(t, hsstest.WithRepeatedRows(), hsstest.WithImages(numbered(5)...))
 	for query, want := range map[string]string{"limit=2": "0 1", "limit=2&offset=2": "1 2", "limit=2&offset=6": ""} {
-		if got := ask(t, h, query).tags(); got != want {
-			t.Errorf("%s: got %s, want %s", query, got, want)
-		}
+		wantEqual(t, query, want, ask(t, h, query).tags())
 	}
 	order := func(seed uint64) (rows []string) {
 		h := open(t, hsstest.WithShuffledRows(seed), hsstest.WithImages(numbered(50)...))
@@ -212,9 +202,7 @@ func TestRegistriesAreListed(t *testing.T) {
 		hsstest.Registry{ID: "r2", Type: "Jfrog", ProjectID: "p2"}))
 	want := []map[string]any{{"id": "r1", "registry_name": "swr", "registry_type": "SwrPrivate", "registry_addr": "swr.example.com",
 		"latest_sync_time": float64(at.UnixMilli())}}
-	if diff := cmp.Diff(want, askFor(t, h, http.MethodGet, "image/registries", "").DataList); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
+	wantEqual(t, "registries", want, askFor(t, h, http.MethodGet, "image/registries", "").DataList)
 }
 
 func TestVulnerabilitiesAreOfExactlyOneImage(t *testing.T) {

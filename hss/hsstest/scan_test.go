@@ -56,9 +56,7 @@ func TestAScanProgressesByTheClock(t *testing.T) {
 		{20 * time.Second, "good:success failing:failed bad:success multi:success left:unscan"},
 	} {
 		at.advance(step.after)
-		if got := status(h); got != step.want {
-			t.Fatalf("after %s more: got %s, want %s", step.after, got, step.want)
-		}
+		wantEqual(t, step.after.String()+" later", step.want, status(h))
 	}
 	rows := h.Images()
 	if r := rows[0]; r.SeverityLevel != "Security" || *r.VulNum != 0 || !r.LatestScanTime.Equal(at.now()) {
@@ -103,9 +101,7 @@ func TestScanRequestsAreChecked(t *testing.T) {
 			t.Errorf("%s: got %d %s, want %s with %q", name, got.Status, got.Raw, tc.code, tc.want)
 		}
 	}
-	if got := askFor(t, h, http.MethodPost, scanPath, strings.Repeat(" ", 2<<20)); got.Status != 413 {
-		t.Errorf("a body too large: got %d", got.Status)
-	}
+	wantEqual(t, "of a body too large", 413, askFor(t, h, http.MethodPost, scanPath, strings.Repeat(" ", 2<<20)).Status)
 }
 
 func TestASynchronisationShowsHiddenRows(t *testing.T) {
@@ -117,9 +113,7 @@ func TestASynchronisationShowsHiddenRows(t *testing.T) {
 	h := open(t, hsstest.WithImages(mine, other, shared), hsstest.WithClock(at.now), hsstest.WithScanTimes(0, 0, 5*time.Second),
 		hsstest.WithRegistries(hsstest.Registry{ID: "r1", Type: "SwrPrivate"}, hsstest.Registry{ID: "r2", Type: "SwrPrivate"}))
 	listed := func() string { return ask(t, h, "").tags() }
-	if got := listed(); got != "" {
-		t.Fatalf("before: got %s", got)
-	}
+	wantEqual(t, "before", "", listed())
 	sync := func(body string) {
 		t.Helper()
 		if got := askFor(t, h, http.MethodPost, syncPath, body); got.Status != 200 || got.Raw != "" {
@@ -127,13 +121,9 @@ func TestASynchronisationShowsHiddenRows(t *testing.T) {
 		}
 	}
 	sync(`{"sync_all_registries":false,"registry_info":[{"registry_id":"r1","registry_type":"SwrPrivate"}]}`)
-	if got := listed(); got != "" {
-		t.Errorf("at once: got %s", got)
-	}
+	wantEqual(t, "at once", "", listed())
 	at.advance(5 * time.Second)
-	if got := listed(); got != "mine" {
-		t.Errorf("then: got %s", got)
-	}
+	wantEqual(t, "then", "mine", listed())
 	if r := h.Registries(); !r[0].LatestSyncTime.Equal(at.now()) || !r[1].LatestSyncTime.IsZero() {
 		t.Errorf("the registries are %+v", r)
 	}
@@ -160,7 +150,5 @@ func TestSyncRequestsAreChecked(t *testing.T) {
 			t.Errorf("%s: got %d %s, want %q", body, got.Status, got.Raw, want)
 		}
 	}
-	if n := h.Stats().Syncs; n != 0 {
-		t.Errorf("%d synchronisations began", n)
-	}
+	wantEqual(t, "synchronisations", 0, h.Stats().Syncs)
 }

@@ -48,9 +48,7 @@ func TestLatencyDelaysEveryAnswer(t *testing.T) {
 			}
 			began := time.Now()
 			ask(t, h, "")
-			if took := time.Since(began); took != latency {
-				t.Errorf("took %v, want %v", took, latency)
-			}
+			wantEqual(t, "took", latency, time.Since(began))
 		}
 	})
 }

@@ -158,14 +158,16 @@ func TestBothClientsSendTheSameQuery(t *testing.T) {
 	key := hsstest.DefaultCredential()
 	s := serve(t, hsstest.WithImages(full(now)))
 	from := now.Add(-24 * time.Hour)
-	if _, err := sdkClient(t, s, key).ListRegistryImages(everything(now)); err != nil {
+	request := everything(now)
+	request.Offset = new(int32(1))
+	if _, err := sdkClient(t, s, key).ListRegistryImages(request); err != nil {
 		t.Fatal(err)
 	}
 	want := s.Stats().Queries
 	s.ResetStats()
 	if _, err := ourClient(t, s, key).List(t.Context(), hss.ListRequest{
 		EnterpriseProjectID: "e p/1", Namespace: "组织 a", ImageName: "team/app", ImageVersion: "1.0+b", RegistryName: "a&b=c",
-		ImageType: hss.ImageTypeInstance, SortKey: hss.SortByLatestScanTime, SortDir: hss.SortDescending, Limit: 200,
+		ImageType: hss.ImageTypeInstance, SortKey: hss.SortByLatestScanTime, SortDir: hss.SortDescending, Offset: 1, Limit: 200,
 		StartLatestUpdateTime: from, StartLatestScanTime: from, StartLatestSyncTime: from,
 	}); err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hssgate/hssgate/internal/gate"
@@ -106,9 +105,7 @@ func TestExceptionUses(t *testing.T) {
 		for _, use := range d.ExceptionUses() {
 			got = append(got, use.String())
 		}
-		if diff := cmp.Diff(tt.want, got); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", name, diff)
-		}
+		wantEqual(t, name, tt.want, got)
 	}
 }
 
@@ -127,9 +124,7 @@ func TestAnExceptionForOneVulnerability(t *testing.T) {
 		"Deny: " + at + "severity High, allowed Medium [policy p]",
 		"Excepted: " + at + "1 vulnerability, allowed 0 (worst: CVE-2024-1234 (no fix)) [policy p]",
 	}
-	if diff := cmp.Diff(want, d.Lines()); diff != "" {
-		t.Errorf("lines (-want +got):\n%s", diff)
-	}
+	wantEqual(t, "lines", want, d.Lines())
 }
 
 // naming narrows an exception to vulnerabilities.

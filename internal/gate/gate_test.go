@@ -152,6 +152,22 @@ func in(namespace string, r gate.Request) gate.Request {
 	return r
 }
 
+// wantEqual compares what a test got with what it wants; nothing is equal to empty.
+func wantEqual[T any](t *testing.T, what string, want, got T, options ...cmp.Option) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, append(options, cmpopts.EquateEmpty())...); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// wantOutcome decides a request, and returns the decision.
+func wantOutcome(t *testing.T, g *gate.Gate, r gate.Request, want gate.Outcome) gate.Decision {
+	t.Helper()
+	d := g.Decide(t.Context(), r)
+	wantEqual(t, "outcome: "+d.Message(), want, d.Outcome)
+	return d
+}
+
 func TestDecide(t *testing.T) {
 	t.Parallel()
 	ignoreTemplates := func(s *v1alpha1.ImageScanPolicySpec) { s.Templates = v1alpha1.TemplateIgnore }
@@ -214,12 +230,8 @@ func decide(t *testing.T, tests map[string]decision) {
 				withExceptions(t, g, tt.exception)
 			}
 			d := g.Decide(t.Context(), tt.request)
-			if diff := cmp.Diff(texts(g.References(t.Context(), tt.request)), inv.lookedUp, cmpopts.EquateEmpty(), cmpopts.SortSlices(strings.Compare)); diff != "" {
-				t.Errorf("what References names and a decision looks up differ (-named +looked up):\n%s", diff)
-			}
-			if d.Outcome != tt.want {
-				t.Errorf("Outcome = %q, want %q; lines:\n%s", d.Outcome, tt.want, strings.Join(d.Lines(), "\n"))
-			}
+			wantEqual(t, "what is looked up, as References names it", texts(g.References(t.Context(), tt.request)), inv.lookedUp, cmpopts.SortSlices(strings.Compare))
+			wantEqual(t, "outcome of "+strings.Join(d.Lines(), "\n"), tt.want, d.Outcome)
 			var got []v1alpha1.Enforcement
 			for _, v := range d.Violations {
 				got = append(got, v.Effect)
@@ -227,9 +239,7 @@ func decide(t *testing.T, tests map[string]decision) {
 					t.Errorf("%s: under grace is %t", v.Effect, v.UnderGrace())
 				}
 			}
-			if diff := cmp.Diff(tt.effects, got, cmpopts.EquateEmpty()); diff != "" {
-				t.Errorf("effects (-want +got):\n%s", diff)
-			}
+			wantEqual(t, "effects", tt.effects, got)
 		})
 	}
 }
@@ -292,9 +302,7 @@ func golden(t *testing.T, name, got string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", path, diff)
-	}
+	wantEqual(t, path, string(want), got)
 }
 
 func TestImagesAreLookedUpInParallel(t *testing.T) {
@@ -306,9 +314,7 @@ func TestImagesAreLookedUpInParallel(t *testing.T) {
 		all.Done()
 		all.Wait()
 	}
-	if d := g.Decide(t.Context(), pod(swr+"clean:1", swr+"clean:2", swr+"clean:3")); d.Outcome != gate.Admitted {
-		t.Errorf("Outcome = %q, want Admitted", d.Outcome)
-	}
+	wantOutcome(t, g, pod(swr+"clean:1", swr+"clean:2", swr+"clean:3"), gate.Admitted)
 }
 
 func TestExpressionsAreEvaluatedThoughHSSTakesAllTheTime(t *testing.T) {
@@ -403,9 +409,7 @@ func TestFreshFactsAreNotLookedUp(t *testing.T) {
 	if d := g.Decide(t.Context(), pod(swr+"clean:1", swr+"high:1", swr+"clean:1")); d.Outcome != gate.Denied || len(d.Violations) != 1 {
 		t.Errorf("Outcome = %q with %d violations, want Denied with 1", d.Outcome, len(d.Violations))
 	}
-	if diff := cmp.Diff([]string{swr + "high:1"}, inv.lookedUp); diff != "" {
-		t.Errorf("looked up (-want +got):\n%s", diff)
-	}
+	wantEqual(t, "looked up", []string{swr + "high:1"}, inv.lookedUp)
 }
 
 func BenchmarkDecide(b *testing.B) {
@@ -481,12 +485,8 @@ func TestWhatADecisionLacks(t *testing.T) {
 			t.Parallel()
 			g, _ := newGate(t, tt.policies...)
 			d := g.Decide(t.Context(), tt.request)
-			if diff := cmp.Diff(tt.unknown, d.Unknown); diff != "" {
-				t.Errorf("unknown (-want +got):\n%s", diff)
-			}
-			if diff := cmp.Diff(tt.unscanned, texts(d.Unscanned())); diff != "" {
-				t.Errorf("unscanned (-want +got):\n%s", diff)
-			}
+			wantEqual(t, "unknown", tt.unknown, d.Unknown)
+			wantEqual(t, "unscanned", tt.unscanned, texts(d.Unscanned()))
 		})
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clocktesting "k8s.io/utils/clock/testing"
 
@@ -110,9 +109,7 @@ func TestAGraceEndsOnTheSecond(t *testing.T) {
 		g, _ := newGraceGate(t, strict("p", forgiving))
 		g.Clock = clocktesting.NewFakePassiveClock(at)
 		d := g.Decide(t.Context(), pod(swr+"high:1"))
-		if got := strings.Join(d.Warnings(), "\n"); got != want {
-			t.Errorf("%s: got warnings %q, want %q", at, got, want)
-		}
+		wantEqual(t, at.String(), want, strings.Join(d.Warnings(), "\n"))
 		denial := line + " (grace ended at 2026-11-28T12:00:00Z)\n"
 		if (want == "") != strings.Contains(d.Message(), denial) {
 			t.Errorf("%s: got message %q", at, d.Message())
@@ -145,9 +142,7 @@ func TestSightings(t *testing.T) {
 	malware.Records[0].Digest, malware.Records[0].Scan.Status = ranDigest, "failed"
 	inv.facts["prod/failed"] = malware
 	r := pod(swr+"clean:1", swr+"high:1", swr+"gone:1", swr+"stale:1", swr+"unknown:1", "Not/An:Image", swr+"failed:1")
-	if d := g.Decide(t.Context(), r); d.Sightings != nil {
-		t.Error("sightings that were not requested")
-	}
+	wantEqual(t, "sightings that were not requested", nil, g.Decide(t.Context(), r).Sightings)
 	r.Sightings = true
 	digests := []policy.Digests{{Image: ranDigest}}
 	use := func(n int) image.Use { return r.Workload.Uses[n] }
@@ -156,9 +151,7 @@ func TestSightings(t *testing.T) {
 		{Use: use(1), Policy: "p", Digests: digests, Bad: true, Covered: true},
 		{Use: use(6), Policy: "p", Digests: digests, Bad: true, Covered: true},
 	}
-	if diff := cmp.Diff(want, g.Decide(t.Context(), r).Sightings); diff != "" {
-		t.Error(diff)
-	}
+	wantEqual(t, "sightings", want, g.Decide(t.Context(), r).Sightings)
 }
 
 // A policy that counts only some vulnerabilities is passed by an image that has others, once these are known one by one; until then it is unknown.

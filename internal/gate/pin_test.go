@@ -4,8 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hssgate/hssgate/internal/gate"
@@ -76,12 +74,8 @@ func TestPin(t *testing.T) {
 			g, inv := newGate(t, c.policies...)
 			digests(inv)
 			found := g.Pin(t.Context(), c.request)
-			if diff := cmp.Diff(c.want, outcomes(t, c.request, &found), cmpopts.EquateEmpty()); diff != "" {
-				t.Errorf("-want +got:\n%s", diff)
-			}
-			if len(inv.lookedUp) != c.lookedUp {
-				t.Errorf("looked up %v, want %d", inv.lookedUp, c.lookedUp)
-			}
+			wantEqual(t, "images", c.want, outcomes(t, c.request, &found))
+			wantEqual(t, "look-ups", c.lookedUp, len(inv.lookedUp))
 		})
 	}
 }
@@ -91,9 +85,7 @@ func outcomes(t *testing.T, r gate.Request, found *gate.Pinning) []string {
 	t.Helper()
 	var all []string
 	for _, p := range found.Pins {
-		if diff := cmp.Diff(r.Workload.Uses[p.Index], p.Use); diff != "" {
-			t.Errorf("the pin is of another place: %s", diff)
-		}
+		wantEqual(t, "the place of the pin", r.Workload.Uses[p.Index], p.Use)
 		if (p.Pinned == "") != (p.Obstacle != "") || p.Policy != "p" {
 			t.Errorf("got %+v", p)
 		}
@@ -114,16 +106,10 @@ func TestAPinIsWhatTheVerdictIsOf(t *testing.T) {
 	g, inv := newGate(t, strict("p", pins, needsDigest))
 	digests(inv)
 	r := pod(swr + "clean:1")
-	if d := g.Decide(t.Context(), r); d.Outcome != gate.Denied {
-		t.Errorf("a tag is %s by a policy that requires digests, want Denied", d.Outcome)
-	}
+	wantOutcome(t, g, r, gate.Denied)
 	r.Workload.Uses[0].Image = g.Pin(t.Context(), r).Pins[0].Pinned
-	if d := g.Decide(t.Context(), r); d.Outcome != gate.Admitted {
-		t.Errorf("the pinned pod is %s: %s", d.Outcome, d.Message())
-	}
-	if again := g.Pin(t.Context(), r); len(again.Pins) != 0 {
-		t.Errorf("the pinned pod is pinned again: %+v", again)
-	}
+	wantOutcome(t, g, r, gate.Admitted)
+	wantEqual(t, "pins of the pinned pod", nil, g.Pin(t.Context(), r).Pins)
 }
 
 // Objects that have not been pinned yet are evaluated as they will be pinned.
@@ -163,7 +149,5 @@ func TestAnExceptionForVulnerabilitiesCoversATemplateThatWillBePinned(t *testing
 	withExceptions(t, g, exception(func(e *v1alpha1.ImageScanException) {
 		e.Spec.Images, e.Spec.Vulnerabilities = []string{swr + "two"}, []string{"CVE-2024-1111", "CVE-2024-2222"}
 	}))
-	if d := g.Decide(t.Context(), template(swr+"two:1")); d.Outcome != gate.Admitted {
-		t.Errorf("got %s: %s", d.Outcome, d.Message())
-	}
+	wantOutcome(t, g, template(swr+"two:1"), gate.Admitted)
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 )
@@ -22,9 +21,7 @@ func TestEachImageThatIsLookedUpIsASpan(t *testing.T) {
 		if s.Name != "image look-up" {
 			continue
 		}
-		if s.Parent.SpanID() != above.SpanContext().SpanID() {
-			t.Errorf("it is below %v", s.Parent)
-		}
+		wantEqual(t, "parent", above.SpanContext().SpanID(), s.Parent.SpanID())
 		attributes := map[string]string{}
 		for _, a := range s.Attributes {
 			attributes[string(a.Key)] = a.Value.String()
@@ -35,7 +32,5 @@ func TestEachImageThatIsLookedUpIsASpan(t *testing.T) {
 		swr + "clean:1": "found 1", swr + "gone:1": "unavailable 0HSS did not answer in time (2.9s)",
 		swr + "stale:1": "found 1HSS did not answer in time (2.9s)", swr + "none:1": "not found 0",
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
+	wantEqual(t, "spans", want, got)
 }

@@ -10,9 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
-
 	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/policy"
@@ -165,9 +162,7 @@ func TestVulnerabilitiesAreLookedUpOnlyWhereTheyMatter(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				g.Decide(ctx, tt.request)
-				if diff := cmp.Diff(tt.want, l.calls, cmpopts.EquateEmpty()); diff != "" {
-					t.Errorf("calls (-want +got):\n%s", diff)
-				}
+				wantEqual(t, "calls", tt.want, l.calls)
 			})
 		})
 	}

@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/hssgate/hssgate/config"
@@ -91,9 +90,7 @@ func TestTheObserverIsToldEverything(t *testing.T) {
 		"asked bj4 0s failed=false", "looked swr miss", "looked swr hit", "looked  unclaimed",
 		"asked bj4 0s failed=true", "looked swr stale", "asked bj4 0s failed=true", "looked swr unavailable",
 	}
-	if d := cmp.Diff(want, slices.Clone(seen.seen)); d != "" {
-		t.Error(d)
-	}
+	wantEqual(t, "observed", want, slices.Clone(seen.seen))
 }
 
 // inRegion makes an inventory of one project that has a region and no ID. HSS and IAM are served by server.
@@ -249,29 +246,27 @@ func TestNewClientsTrustsTheConfiguredCertificates(t *testing.T) {
 
 func TestAMistypedKeyOfManyProjectsIsNotLocked(t *testing.T) {
 	t.Parallel()
-	server := hsstest.NewServer(hsstest.WithImages(served("app", "1")))
+	server := hsstest.NewServer()
 	t.Cleanup(server.Close)
-	failed := func(secretKey string) (n int) {
-		c, credentials := config.Default(), credentialFiles(t, secretKey)
-		for n := range 7 {
-			p, r := settings().Projects[0], settings().Registries[0]
-			p.Name, p.Endpoint, p.ProjectID, p.Credentials = fmt.Sprint("p", n), server.URL, fmt.Sprint("id", n), credentials
-			r.Name, r.Hosts, r.Project = fmt.Sprint("r", n), []string{fmt.Sprintf("swr%d.example.com", n)}, p.Name
-			c.Projects, c.Registries = append(c.Projects, p), append(c.Registries, r)
-		}
-		for _, check := range withClients(t, c, inventory.Options{}).Check(t.Context()) {
+	failed := func(secretKey string) (failed int) {
+		i := against(t, server, func(c *config.Configuration) {
+			c.Projects[0].Credentials = credentialFiles(t, secretKey)
+			for n := range 6 {
+				c.Projects = append(c.Projects, c.Projects[0])
+				c.Projects[n].Name, c.Projects[n].ProjectID = fmt.Sprint("p", n), fmt.Sprint("id", n)
+			}
+		})
+		for _, check := range i.Check(t.Context()) {
 			if check.Err != nil {
-				n++
+				failed++
 			}
 		}
-		return n
+		return failed
 	}
 	if n := failed("mistyped"); n != 7 || server.Stats().Requests != 2 {
 		t.Errorf("with a mistyped key, %d projects fail after %d requests, want 7 after 2", n, server.Stats().Requests)
 	}
-	if n := failed(hsstest.DefaultCredential().SecretKey); n != 0 {
-		t.Errorf("with the right key, %d projects fail: the key may be locked", n)
-	}
+	wantEqual(t, "projects that fail with the right key, which may be locked", 0, failed(hsstest.DefaultCredential().SecretKey))
 }
 
 func TestTheRealClientAsksAServerThatMatchesLooselyAndRepeatsRows(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/hssgate/hssgate/config"
@@ -18,6 +19,14 @@ import (
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
+
+// wantEqual compares what a test got with what it wants; nothing is equal to empty.
+func wantEqual[T any](t *testing.T, what string, want, got T, options ...cmp.Option) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, append(options, cmpopts.EquateEmpty())...); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
 
 func TestADigestInTheReferenceIsCompared(t *testing.T) {
 	t.Parallel()
@@ -83,9 +92,7 @@ func TestARowIsReducedWithoutLoss(t *testing.T) {
 			Architectures: []policy.Architecture{{ID: "x", Digest: digest("b"), Scan: policy.Scan{Status: "success", UnsafeSettings: new(4)}}},
 		}},
 	}
-	if d := cmp.Diff(want, got); d != "" {
-		t.Error(d)
-	}
+	wantEqual(t, "facts", want, got)
 }
 
 func TestEveryRowOfAnImageCounts(t *testing.T) {
@@ -110,9 +117,7 @@ func TestEveryRowOfAnImageCounts(t *testing.T) {
 		for _, r := range i.Facts(t.Context(), reference(t, "swr.example.com/prod/app:1")).Records {
 			severities = append(severities, string(r.Severity))
 		}
-		if got := strings.Join(severities, " "); got != test.want {
-			t.Errorf("got %s, want %s", got, test.want)
-		}
+		wantEqual(t, "severities", test.want, strings.Join(severities, " "))
 	})
 }
 
@@ -167,9 +172,7 @@ func TestAReferenceMapsToWhatHSSIsAskedFor(t *testing.T) {
 			}
 		}
 		slices.Sort(got)
-		if d := cmp.Diff(test.want, got); d != "" {
-			t.Error(d)
-		}
+		wantEqual(t, "calls", test.want, got)
 	})
 }
 
@@ -229,9 +232,7 @@ func TestWhatIsComparedIsWhatWasAskedFor(t *testing.T) {
 	f.set(named("1", "team/app"), named("2", "team$app"), named("3", "team%2Fapp"), named("4", "team.app"), named("5", "app"), office("1"), office("2"))
 	i, _ := newInventory(t, f, twoHarbors)
 	for ref, want := range map[string]string{"harbor.example.com/team2/app:1": "2", "swr.example.com/prod/team/app:1": "1 2"} {
-		if got := ids(i.Facts(t.Context(), reference(t, ref))); got != want {
-			t.Errorf("%s: got records %s, want %s", ref, got, want)
-		}
+		wantEqual(t, ref, want, ids(i.Facts(t.Context(), reference(t, ref))))
 	}
 }
 
@@ -342,9 +343,7 @@ func TestAnImageThatIsScannedAgainKeepsItsLastResult(t *testing.T) {
 		if last != nil && (last.Scan.Status != "success" || last.Severity != "Low" || last.LastCompleted != nil) {
 			t.Errorf("kept %+v", last)
 		}
-		if severity := string(got.Records[0].Severity); severity != test.shows {
-			t.Errorf("shows %q, want %q", severity, test.shows)
-		}
+		wantEqual(t, "severity", test.shows, string(got.Records[0].Severity))
 	})
 }
 
@@ -359,9 +358,7 @@ func TestAPinnedArchitectureIsTheOnlyOneAndKeepsItsOwnLastResult(t *testing.T) {
 			t.Fatalf("got %+v", r)
 		}
 		want := []policy.Architecture{{ID: "y", Digest: digest("d"), Scan: policy.Scan{Status: scan, Vulnerabilities: new(2)}}}
-		if d := cmp.Diff(want, r.Architectures); d != "" {
-			t.Error(d)
-		}
+		wantEqual(t, "architectures", want, r.Architectures)
 	}
 	f.set(row(multi(hss.ScanStatusSuccess)))
 	wantOnly(&i.Facts(t.Context(), ref).Records[0], "success")
@@ -508,9 +505,7 @@ func TestAnExplanationTellsWhatWasAsked(t *testing.T) {
 	t.Parallel()
 	i, _ := newInventory(t, &world{loose: true})
 	ref := reference(t, "swr.example.com/prod/team/app:1")
-	if e := i.Explain(ref); e[2] != "  no complete answer: HSS was not called" {
-		t.Errorf("before it is asked, got %q", e)
-	}
+	wantEqual(t, "before it is asked", "  no complete answer: HSS was not called", i.Explain(ref)[2])
 	i.Facts(t.Context(), ref)
 	const query = "HSS query: enterprise_project_id=all_granted_eps & image_name=%s & image_version=1 & limit=200 & namespace=prod"
 	const none = "  no row came back"
@@ -518,13 +513,9 @@ func TestAnExplanationTellsWhatWasAsked(t *testing.T) {
 		`registry: "swr" of HSS project "bj4", where the image is prod/team/app:1`,
 		fmt.Sprintf(query, "team%2Fapp"), none, fmt.Sprintf(query, "team%24app"), none,
 	}
-	if d := cmp.Diff(want, i.Explain(ref)); d != "" {
-		t.Error(d)
-	}
+	wantEqual(t, "explanation", want, i.Explain(ref))
 	want = []string{`registry: none: no configured registry claims host "evil.example.com"`}
-	if d := cmp.Diff(want, i.Explain(reference(t, "evil.example.com/prod/app:1"))); d != "" {
-		t.Error(d)
-	}
+	wantEqual(t, "explanation", want, i.Explain(reference(t, "evil.example.com/prod/app:1")))
 }
 
 func TestAnExplanationIsBoundedAndTellsOfFailure(t *testing.T) {

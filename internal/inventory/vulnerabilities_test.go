@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/hssgate/hssgate/config"
@@ -104,12 +103,8 @@ func TestVulnerabilitiesAreAskedForOnceWhoeverNeedsThem(t *testing.T) {
 			ImageID: "img-1", ImageType: hss.ImageTypePrivate, Namespace: "prod", ImageName: "app", Tag: "1",
 			EnterpriseProjectID: "all_granted_eps", Limit: 200,
 		}}
-		if d := cmp.Diff(want, w.lists()); d != "" {
-			t.Errorf("asked (-want +got):\n%s", d)
-		}
-		if before.Records[0].Scan.Found != nil {
-			t.Error("facts that others have were changed")
-		}
+		wantEqual(t, "questions", want, w.lists())
+		wantEqual(t, "facts that others have", nil, before.Records[0].Scan.Found)
 		if s := i.Stats(); s.ListBytes == 0 {
 			t.Error("the list takes no memory")
 		}
@@ -165,9 +160,7 @@ func TestVulnerabilitiesThatAreNotNeededAreNotWaitedFor(t *testing.T) {
 		w.answer(func(w *world) { w.listDelay = 3 * time.Second })
 		begun := time.Now()
 		wantUnlisted(t, detailed(t, i, 500*time.Millisecond, false), "HSS did not answer in time (500ms)")
-		if took := time.Since(begun); took != 500*time.Millisecond {
-			t.Errorf("it took %s", took)
-		}
+		wantEqual(t, "it took", 500*time.Millisecond, time.Since(begun))
 		time.Sleep(3 * time.Second)
 		wantFound(t, detailed(t, i, 0, false), read())
 		wantCalls(t, len(w.lists()), 1)
@@ -236,9 +229,7 @@ func TestWithoutTheListTheScanSaysWhy(t *testing.T) {
 				wantUnlisted(t, detailed(t, i, time.Second, true), s.part)
 				wantCalls(t, len(w.lists()), s.calls)
 			}
-			if f := i.Facts(t.Context(), reference(t, "swr.example.com/prod/other:1")); f.State != policy.StateNotFound {
-				t.Errorf("other images suffer: %s", f.Reason)
-			}
+			wantEqual(t, "other images", policy.StateNotFound, i.Facts(t.Context(), reference(t, "swr.example.com/prod/other:1")).State)
 		})
 	})
 }
@@ -257,9 +248,7 @@ func TestVulnerabilitiesThatFailKeepNobodyFromBeingAskedForElse(t *testing.T) {
 			wantUnlisted(t, detailedOf(t, i, ofImage(n), time.Second, true), "")
 		}
 		wantCalls(t, len(w.lists()), 5)
-		if s := i.Stats().Projects[0]; s.Breaker != gobreaker.StateClosed {
-			t.Errorf("the breaker is %s", s.Breaker)
-		}
+		wantEqual(t, "breaker", gobreaker.StateClosed, state(i))
 		w.answer(func(w *world) { w.listError = nil })
 		time.Sleep(time.Minute)
 		detailedOf(t, i, ofImage(39), time.Second, true)
@@ -325,9 +314,7 @@ func TestEachArchitectureAndTheLastCompletedScanHaveTheirOwn(t *testing.T) {
 			t.Error("what has none is listed")
 		}
 		got := [][]policy.Vulnerability{r.Architectures[0].Scan.Found, r.Architectures[1].Scan.Found}
-		if d := cmp.Diff([][]policy.Vulnerability{read()[1:], read()[:1]}, got); d != "" {
-			t.Errorf("architectures (-want +got):\n%s", d)
-		}
+		wantEqual(t, "architectures", [][]policy.Vulnerability{read()[1:], read()[:1]}, got)
 		pinned := detailedOf(t, i, app+"@"+digest("c"), time.Second, true)
 		if p := pinned.Records[0]; len(p.Architectures) != 1 || !cmp.Equal(p.Architectures[0].Scan.Found, read()[:1]) {
 			t.Errorf("pinned: %+v", p)
@@ -438,12 +425,8 @@ func TestTheBackgroundAsksForVulnerabilitiesToo(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		wantFound(t, detailed(t, i, time.Second, true), read())
 	})
-	if d := cmp.Diff([]string{"asked vulnerabilities bj4 0s failed=false"}, seen.only("asked vulnerabilities")); d != "" {
-		t.Errorf("asked (-want +got):\n%s", d)
-	}
-	if d := cmp.Diff([]string{"listed bj4 hit", "listed bj4 stale"}, seen.only("listed"), cmpopts.EquateEmpty()); d != "" {
-		t.Errorf("listed (-want +got):\n%s", d)
-	}
+	wantEqual(t, "calls", []string{"asked vulnerabilities bj4 0s failed=false"}, seen.only("asked vulnerabilities"))
+	wantEqual(t, "look-ups", []string{"listed bj4 hit", "listed bj4 stale"}, seen.only("listed"))
 }
 
 func TestTheQuestionForVulnerabilitiesIsExplained(t *testing.T) {
@@ -473,12 +456,8 @@ func TestTheQuestionForVulnerabilitiesIsExplained(t *testing.T) {
 			ref := reference(t, app)
 			facts := i.WithVulnerabilities(t.Context(), ref, i.Facts(t.Context(), ref), true)
 			got := i.ExplainVulnerabilities(ref, facts)
-			if d := cmp.Diff(tt.want, got); d != "" {
-				t.Errorf("explained (-want +got):\n%s", d)
-			}
-			if i.ExplainVulnerabilities(reference(t, "other.example.com/a/b:1"), policy.Facts{}) != nil {
-				t.Error("what nobody claims is explained")
-			}
+			wantEqual(t, "explanation", tt.want, got)
+			wantEqual(t, "of what nobody claims", nil, i.ExplainVulnerabilities(reference(t, "other.example.com/a/b:1"), policy.Facts{}))
 		})
 	})
 }

@@ -255,6 +255,14 @@ func wantKnown(t *testing.T, i *inventory.Inventory, want bool, numbers ...int) 
 	}
 }
 
+// wantState looks an image up, and checks its state.
+func wantState(t *testing.T, i *inventory.Inventory, n int, want policy.State) {
+	t.Helper()
+	if got, _ := within(t, i, time.Minute, ofImage(n)); got.State != want {
+		t.Errorf("image %d is %v: %s, want %v", n, got.State, got.Reason, want)
+	}
+}
+
 // wantCalls checks how often HSS was called.
 func wantCalls(t *testing.T, got, want int) {
 	t.Helper()

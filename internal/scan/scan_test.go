@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/hssgate/hssgate/config"
@@ -121,6 +123,14 @@ func want(t *testing.T, s *scan.Scans, ref string) string {
 	return ""
 }
 
+// wantEqual compares what a test got with what it wants; nothing is equal to empty.
+func wantEqual[T any](t *testing.T, what string, want, got T, options ...cmp.Option) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, append(options, cmpopts.EquateEmpty())...); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
 // settled wants an image until the note is as wanted: an earlier one answers while HSS is asked in the background.
 func settled(t *testing.T, s *scan.Scans, wanted string, ref string) {
 	t.Helper()
@@ -158,9 +168,7 @@ func TestAnImageThatWasNotScannedIsScannedOnce(t *testing.T) {
 	w.clock.Step(30 * time.Second)
 	w.server.Images()
 	settled(t, s, "HSS has scanned it meanwhile; try again", app)
-	if n := w.server.Stats().Scans; n != 1 {
-		t.Errorf("HSS scanned %d images", n)
-	}
+	wantEqual(t, "scans", 1, w.server.Stats().Scans)
 	if got := seen.outcomes(); !slices.Equal(got, []scan.Outcome{scan.Asked, scan.Held, scan.Needless}) {
 		t.Errorf("observed: %v", got)
 	}
@@ -222,9 +230,7 @@ func TestAnotherRepositoryOfADigestIsScannedLater(t *testing.T) {
 	const stage = "swr.example.com/stage/app:1"
 	want(t, s, app)
 	settled(t, s, "a scan was requested at 12:03:04 UTC; try again in about 1m", stage)
-	if n := w.server.Stats().Scans; n != 1 {
-		t.Errorf("HSS scanned %d images", n)
-	}
+	wantEqual(t, "scans", 1, w.server.Stats().Scans)
 	w.clock.Step(10 * time.Minute)
 	w.server.Images()
 	settled(t, s, "a scan was requested at 12:13:04 UTC; try again in about 1m", stage)
@@ -248,12 +254,8 @@ func TestTheHourlyLimit(t *testing.T) {
 	settled(t, s, "no scan is requested before 13:03:04 UTC, since 3 an hour are allowed", ref(3))
 	w.clock.Step(57 * time.Minute)
 	settled(t, s, "a scan was requested at 13:03:04 UTC; try again in about 1m", ref(3))
-	if n := w.server.Stats().Scans; n != 4 {
-		t.Errorf("HSS scanned %d images", n)
-	}
-	if got := seen.outcomes(); got[3] != scan.Exhausted {
-		t.Errorf("observed %v", got)
-	}
+	wantEqual(t, "scans", 4, w.server.Stats().Scans)
+	wantEqual(t, "the fourth", scan.Exhausted, seen.outcomes()[3])
 }
 
 func TestAnUnknownImageIsSynchronisedAndThenScanned(t *testing.T) {
@@ -265,9 +267,7 @@ func TestAnUnknownImageIsSynchronisedAndThenScanned(t *testing.T) {
 	s, seen := w.replica(t)
 	settled(t, s, "HSS does not know it yet, and a synchronisation of its registry was requested at 12:03:04 UTC; try again in about 1m", app)
 	want(t, s, "swr.example.com/prod/another:1")
-	if n := w.server.Stats().Syncs; n != 1 {
-		t.Errorf("%d synchronisations were requested", n)
-	}
+	wantEqual(t, "synchronisations", 1, w.server.Stats().Syncs)
 	w.clock.Step(5 * time.Second)
 	settled(t, s, "a scan was requested at 12:03:09 UTC; try again in about 1m", app)
 	if got := seen.outcomes(); got[0] != scan.Synchronised || got[len(got)-1] != scan.Asked {
@@ -319,9 +319,7 @@ func TestTheRegistryIsTheOneThatIsConfigured(t *testing.T) {
 					synced = append(synced, r.ID)
 				}
 			}
-			if got := strings.Join(synced, " "); got != test.want {
-				t.Errorf("synchronised are %q, want %q: %s", got, test.want, note)
-			}
+			wantEqual(t, "synchronised, "+note, test.want, strings.Join(synced, " "))
 			if none := `HSS does not know it, and lists no registry that is "swr" of hssgate's configuration`; test.want == "" && note != none {
 				t.Errorf("got %q, want %q", note, none)
 			}
@@ -362,9 +360,7 @@ func TestAnUnconfirmedRequestIsNotRepeatedSoon(t *testing.T) {
 	for end := time.Now().Add(time.Minute); len(seen.outcomes()) < 2 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
-	if n := w.server.Stats().Endpoints[hsstest.EndpointScan].Requests; n != 1 {
-		t.Errorf("HSS was asked %d times, though it may have received it", n)
-	}
+	wantEqual(t, "requests though HSS may have received the first", 1, w.server.Stats().Endpoints[hsstest.EndpointScan].Requests)
 	w.clock.Step(2 * time.Minute) // HSS's list would show it by now
 	settled(t, s, "a scan was requested at 12:14:04 UTC; try again in about 1m", app)
 }
@@ -459,13 +455,9 @@ func TestNothingIsRequestedWhereItIsOff(t *testing.T) {
 	s, _ := w.replica(t, func(c *config.Configuration) { c.Projects[0].ScanOnDemand.Enabled = false })
 	on, _ := w.replica(t)
 	for ref, s := range map[string]*scan.Scans{app: s, "swr.example.com/prod/unknown:1": s, "evil.example.com/prod/app:1": on} {
-		if got := want(t, s, ref); got != "" {
-			t.Errorf("%s: got %q", ref, got)
-		}
+		wantEqual(t, ref, "", want(t, s, ref))
 	}
-	if n := w.server.Stats().Requests; n != 0 {
-		t.Errorf("HSS was asked %d times", n)
-	}
+	wantEqual(t, "requests", 0, w.server.Stats().Requests)
 }
 
 func TestAReviewDoesNotWaitForHSS(t *testing.T) {
@@ -479,9 +471,7 @@ func TestAReviewDoesNotWaitForHSS(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if notes := s.Want(ended, []image.Reference{reference(t, app)}); notes[0] != pending {
-		t.Errorf("of a request that ended: got %q", notes)
-	}
+	wantEqual(t, "of a request that ended", pending, s.Want(ended, []image.Reference{reference(t, app)})[0])
 }
 
 func TestTooManyImagesAtOnceAreRefusedHonestly(t *testing.T) {
@@ -495,9 +485,7 @@ func TestTooManyImagesAtOnceAreRefusedHonestly(t *testing.T) {
 	for n := range 300 {
 		last = s.Want(ended, []image.Reference{reference(t, fmt.Sprint("swr.example.com/prod/app:", n))})[0]
 	}
-	if want := "no scan was requested, since too many images wait for one; try again in about 1m"; last != want {
-		t.Errorf("got %q, want %q", last, want)
-	}
+	wantEqual(t, "of the last one", "no scan was requested, since too many images wait for one; try again in about 1m", last)
 }
 
 func TestCallsThatCostNothingAreForgottenWhenTheyMayBeRepeated(t *testing.T) {
