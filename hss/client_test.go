@@ -109,9 +109,7 @@ func TestListSendsASignedRequest(t *testing.T) {
 			t.Errorf("error %v, list (-want +got):\n%s", err, diff)
 		}
 		got := s.requests[0]
-		if got.Method != http.MethodGet || got.URL.Path != listPath || got.URL.RawQuery != "limit=200&namespace=my%20team" {
-			t.Errorf("asked %s %s?%s", got.Method, got.URL.Path, got.URL.RawQuery)
-		}
+		wantEqual(t, "request", "GET "+listPath+"?limit=200&namespace=my%20team", got.Method+" "+got.URL.RequestURI())
 		for name, want := range map[string]string{
 			"Accept": "application/json", "User-Agent": "hssgate", "X-Project-Id": "p1", "X-Sdk-Date": "20000101T000000Z",
 		} {
@@ -313,9 +311,7 @@ func TestEveryAttemptWaitsForTheBudget(t *testing.T) {
 	if _, err := client.List(t.Context(), hss.ListRequest{}); err == nil || !strings.HasPrefix(err.Error(), "after 5 attempts: HSS answered 503") {
 		t.Errorf("error is %v", err)
 	}
-	if spent.asked.Load() != 5 || asked.Load() != 5 {
-		t.Errorf("budget asked %d times, server %d times, want 5 and 5", spent.asked.Load(), asked.Load())
-	}
+	wantEqual(t, "waits for the budget, and requests", [2]int32{5, 5}, [2]int32{spent.asked.Load(), asked.Load()})
 	spent.err = errors.New("nothing left")
 	if _, err := client.List(t.Context(), hss.ListRequest{}); !errors.Is(err, spent.err) {
 		t.Errorf("error is %v, want that of the budget", err)

@@ -27,13 +27,11 @@ func status(h *hsstest.Handler) string {
 	return strings.Join(rows, " ")
 }
 
-func start(t *testing.T, h *hsstest.Handler, versions ...string) {
+// post sends a body, which is accepted by an empty 200.
+func post(t *testing.T, h *hsstest.Handler, path, body string) {
 	t.Helper()
-	for _, version := range versions {
-		body := fmt.Sprintf(`{"scan_scope":2147483647,"is_all":false,"image_info":[{"image_name":"app","image_version":%q}]}`, version)
-		if got := askFor(t, h, http.MethodPost, scanPath+"?global_image_type=registry", body); got.Status != 200 || got.Raw != "" {
-			t.Fatalf("starting: got %d %q, want an empty 200", got.Status, got.Raw)
-		}
+	if got := askFor(t, h, http.MethodPost, path, body); got.Status != 200 || got.Raw != "" {
+		t.Fatalf("%s: got %d %q, want an empty 200", path, got.Status, got.Raw)
 	}
 }
 
@@ -46,7 +44,10 @@ func TestAScanProgressesByTheClock(t *testing.T) {
 	multi.AssociationImages = []hsstest.Architecture{{ImageID: "arm", ScanStatus: "unscan"}}
 	h := open(t, hsstest.WithImages(unscanned("good"), failing, bad, multi, unscanned("left")), hsstest.WithClock(at.now),
 		hsstest.WithScanTimes(10*time.Second, 20*time.Second, 0))
-	start(t, h, "good", "failing", "bad", "multi")
+	for _, version := range []string{"good", "failing", "bad", "multi"} {
+		body := fmt.Sprintf(`{"scan_scope":2147483647,"is_all":false,"image_info":[{"image_name":"app","image_version":%q}]}`, version)
+		post(t, h, scanPath+"?global_image_type=registry", body)
+	}
 	for _, step := range []struct {
 		after time.Duration
 		want  string
@@ -71,9 +72,7 @@ func TestAScanProgressesByTheClock(t *testing.T) {
 	if a := rows[3].AssociationImages[0]; a.ScanStatus != "success" || *a.VulNum != 0 {
 		t.Errorf("the architecture is %+v", a)
 	}
-	if got := h.Stats(); got.Scans != 4 || got.Endpoints[hsstest.EndpointScan].Requests != 4 {
-		t.Errorf("%d images were scanned", got.Scans)
-	}
+	wantEqual(t, "scans", 4, h.Stats().Scans)
 }
 
 func TestScanRequestsAreChecked(t *testing.T) {
@@ -114,13 +113,7 @@ func TestASynchronisationShowsHiddenRows(t *testing.T) {
 		hsstest.WithRegistries(hsstest.Registry{ID: "r1", Type: "SwrPrivate"}, hsstest.Registry{ID: "r2", Type: "SwrPrivate"}))
 	listed := func() string { return ask(t, h, "").tags() }
 	wantEqual(t, "before", "", listed())
-	sync := func(body string) {
-		t.Helper()
-		if got := askFor(t, h, http.MethodPost, syncPath, body); got.Status != 200 || got.Raw != "" {
-			t.Fatalf("got %d %s, want an empty 200", got.Status, got.Raw)
-		}
-	}
-	sync(`{"sync_all_registries":false,"registry_info":[{"registry_id":"r1","registry_type":"SwrPrivate"}]}`)
+	post(t, h, syncPath, `{"sync_all_registries":false,"registry_info":[{"registry_id":"r1","registry_type":"SwrPrivate"}]}`)
 	wantEqual(t, "at once", "", listed())
 	at.advance(5 * time.Second)
 	wantEqual(t, "then", "mine", listed())
@@ -130,9 +123,7 @@ func TestASynchronisationShowsHiddenRows(t *testing.T) {
 	if row := h.Images()[0]; !row.LatestSyncTime.Equal(at.now()) || row.ScanStatus != "unscan" {
 		t.Errorf("the row is %+v", row)
 	}
-	if got := h.Stats(); got.Syncs != 1 || got.Scans != 0 {
-		t.Errorf("got %d synchronisations, %d scans", got.Syncs, got.Scans)
-	}
+	wantEqual(t, "synchronisations and scans", [2]int{1, 0}, [2]int{h.Stats().Syncs, h.Stats().Scans})
 }
 
 func TestSyncRequestsAreChecked(t *testing.T) {

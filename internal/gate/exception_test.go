@@ -45,27 +45,25 @@ func withExceptions(t testing.TB, g *gate.Gate, all ...*v1alpha1.ImageScanExcept
 	g.Exceptions = func(string) []*policy.Exception { return inForce }
 }
 
+func forbids(s *v1alpha1.ImageScanPolicySpec) { s.Exceptions = v1alpha1.PermissionForbid }
+
 func TestExceptionsAllow(t *testing.T) {
 	t.Parallel()
-	const digest = "sha256:7cc4b5aefd1d0cadf8d97d4350462ba51c694ebca145b08d7d41b41acc8db5aa"
-	forbids := func(s *v1alpha1.ImageScanPolicySpec) { s.Exceptions = v1alpha1.PermissionForbid }
 	elsewhere := func(e *v1alpha1.ImageScanException) { e.Namespace = "dev" }
 	expired := func(e *v1alpha1.ImageScanException) { e.Spec.ExpiresAt = metav1.NewTime(now) }
 	old := func(e *v1alpha1.ImageScanException) {
 		e.CreationTimestamp, e.Spec.ExpiresAt = metav1.NewTime(now.Add(-24*time.Hour)), metav1.NewTime(now.Add(1000*time.Hour))
 	}
-	everything := func(e *v1alpha1.ImageScanException) { e.Spec.Images = []string{"**"} }
-	onlyDigest := func(e *v1alpha1.ImageScanException) { e.Spec.Images = []string{digest} }
+	everything, onlyDigest := excepting("**"), excepting(ranDigest)
 	ofOther := func(e *v1alpha1.ImageScanException) { e.Spec.Policies = []string{"other"} }
-	oneCVE := func(e *v1alpha1.ImageScanException) { e.Spec.Vulnerabilities = []string{"CVE-2024-1234"} }
-	denyTemplates := func(s *v1alpha1.ImageScanPolicySpec) { s.Templates = v1alpha1.TemplateDeny }
+	oneCVE := naming("CVE-2024-1234")
 	decide(t, map[string]decision{
 		"a bad image":                                    {all(strict("p")), exception(), nil, pod(swr + "high:1"), gate.Admitted, effects("Excepted")},
 		"a bad image in a template":                      {all(strict("p", denyTemplates)), exception(), nil, template(swr + "high:1"), gate.Admitted, effects("Excepted")},
 		"an image that is warned of":                     {all(strict("p", enforcement("Warn"))), exception(), nil, pod(swr + "high:1"), gate.Admitted, effects("Excepted")},
 		"an image that HSS doesn't know":                 {all(strict("p")), exception(everything), nil, pod(swr + "unknown:1"), gate.Admitted, effects("Excepted")},
 		"an image while HSS is unreachable":              {all(strict("p")), exception(everything), nil, pod(swr + "gone:1"), gate.Admitted, effects("Excepted")},
-		"an image by its digest":                         {all(strict("p")), exception(onlyDigest), nil, pod(swr + "high:1@" + digest), gate.Admitted, effects("Excepted")},
+		"an image by its digest":                         {all(strict("p")), exception(onlyDigest), nil, pod(swr + "high:1@" + ranDigest), gate.Admitted, effects("Excepted")},
 		"but no image by tag if it names a digest":       {all(strict("p")), exception(onlyDigest), nil, pod(swr + "high:1"), gate.Denied, effects("Deny")},
 		"but no other image of the pod":                  {all(strict("p")), exception(), nil, pod(swr+"high:1", swr+"unknown:1"), gate.Denied, effects("Excepted", "Deny")},
 		"but not past another policy":                    {all(strict("p"), strict("q")), exception(), nil, pod(swr + "high:1"), gate.Denied, effects("Excepted", "Deny")},
@@ -125,6 +123,11 @@ func TestAnExceptionForOneVulnerability(t *testing.T) {
 		"Excepted: " + at + "1 vulnerability, allowed 0 (worst: CVE-2024-1234 (no fix)) [policy p]",
 	}
 	wantEqual(t, "lines", want, d.Lines())
+}
+
+// excepting lets an exception cover other images.
+func excepting(images ...string) func(*v1alpha1.ImageScanException) {
+	return func(e *v1alpha1.ImageScanException) { e.Spec.Images = images }
 }
 
 // naming narrows an exception to vulnerabilities.

@@ -141,6 +141,8 @@ func pod(images ...string) gate.Request {
 	return r
 }
 
+func denyTemplates(s *v1alpha1.ImageScanPolicySpec) { s.Templates = v1alpha1.TemplateDeny }
+
 func template(images ...string) gate.Request {
 	r := pod(images...)
 	r.Workload.Kind, r.Workload.Template = "Deployment", true
@@ -161,23 +163,18 @@ func wantEqual[T any](t *testing.T, what string, want, got T, options ...cmp.Opt
 }
 
 // wantOutcome decides a request, and returns the decision.
-func wantOutcome(t *testing.T, g *gate.Gate, r gate.Request, want gate.Outcome) gate.Decision {
+func wantOutcome(t *testing.T, g *gate.Gate, r gate.Request, want gate.Outcome) *gate.Decision {
 	t.Helper()
 	d := g.Decide(t.Context(), r)
 	wantEqual(t, "outcome: "+d.Message(), want, d.Outcome)
-	return d
+	return &d
 }
 
 func TestDecide(t *testing.T) {
 	t.Parallel()
 	ignoreTemplates := func(s *v1alpha1.ImageScanPolicySpec) { s.Templates = v1alpha1.TemplateIgnore }
-	denyTemplates := func(s *v1alpha1.ImageScanPolicySpec) { s.Templates = v1alpha1.TemplateDeny }
 	warnUnknown := func(s *v1alpha1.ImageScanPolicySpec) { s.When.NotFound = v1alpha1.ActionWarn }
 	admitUnknown := func(s *v1alpha1.ImageScanPolicySpec) { s.When.NotFound = v1alpha1.ActionAllow }
-	onlyClean := func(s *v1alpha1.ImageScanPolicySpec) { s.Match.Images = []string{swr + "clean"} }
-	onlyWeb := func(s *v1alpha1.ImageScanPolicySpec) {
-		s.Match.ObjectSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}
-	}
 	decide(t, map[string]decision{
 		"a clean image is admitted":                          {all(strict("p")), nil, nil, pod(swr + "clean:1"), gate.Admitted, nil},
 		"a bad image is denied":                              {all(strict("p")), nil, nil, pod(swr + "high:1"), gate.Denied, effects("Deny")},
@@ -196,7 +193,7 @@ func TestDecide(t *testing.T) {
 		"an image that no glob selects is admitted":          {all(strict("p", onlyClean)), nil, nil, pod(swr + "high:1"), gate.Admitted, nil},
 		"a namespace that isn't selected is left alone":      {all(strict("p", onlyInProd)), nil, nil, in("dev", pod(swr+"high:1")), gate.Admitted, nil},
 		"a namespace that can't be read counts as selected":  {all(strict("p", onlyInProd)), nil, nil, in("secret", pod(swr+"high:1")), gate.Denied, effects("Deny")},
-		"a pod without the selected label is left alone":     {all(strict("p", onlyWeb)), nil, nil, pod(swr + "high:1"), gate.Admitted, nil},
+		"a pod without the selected label is left alone":     {all(strict("p", onlyLabelled)), nil, nil, pod(swr + "high:1"), gate.Admitted, nil},
 		"an image is looked up once":                         {all(strict("a"), strict("b")), nil, nil, pod("nginx", "docker.io/library/nginx:latest", "nginx"), gate.Denied, effects("Deny", "Deny", "Deny", "Deny", "Deny", "Deny")},
 		"an exempt namespace is left alone":                  {all(strict("p")), nil, nil, in("kube-system", pod(swr+"high:1")), gate.Admitted, nil},
 		"a template is warned of":                            {all(strict("p")), nil, nil, template(swr + "high:1"), gate.Admitted, effects("Warn")},
@@ -230,7 +227,8 @@ func decide(t *testing.T, tests map[string]decision) {
 				withExceptions(t, g, tt.exception)
 			}
 			d := g.Decide(t.Context(), tt.request)
-			wantEqual(t, "what is looked up, as References names it", texts(g.References(t.Context(), tt.request)), inv.lookedUp, cmpopts.SortSlices(strings.Compare))
+			named := texts(g.References(t.Context(), tt.request))
+			wantEqual(t, "what is looked up, as References names it", named, inv.lookedUp, cmpopts.SortSlices(strings.Compare))
 			wantEqual(t, "outcome of "+strings.Join(d.Lines(), "\n"), tt.want, d.Outcome)
 			var got []v1alpha1.Enforcement
 			for _, v := range d.Violations {
@@ -250,19 +248,18 @@ func effects(e ...v1alpha1.Enforcement) []v1alpha1.Enforcement { return e }
 
 func TestMessages(t *testing.T) {
 	t.Parallel()
-	digestRequired := func(s *v1alpha1.ImageScanPolicySpec) { s.Require.Digest = v1alpha1.DigestRequired }
 	many := make([]string, 30)
 	for i := range many {
 		many[i] = fmt.Sprintf("%shigh:%d", swr, i)
 	}
 	wordy := func(e *v1alpha1.ImageScanException) { e.Spec.Reason = strings.Repeat("very ", 100) + "long" }
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		policies  []*v1alpha1.ImageScanPolicy
 		request   gate.Request
 		exception *v1alpha1.ImageScanException
 	}{
 		"denied":           {all(strict("production")), pod(swr + "high:1.4"), nil},
-		"two-policies":     {all(strict("a", digestRequired), strict("b")), pod(swr+"high:1.4", swr+"clean:1", swr+"unknown:1"), nil},
+		"two-policies":     {all(strict("a", needsDigest), strict("b")), pod(swr+"high:1.4", swr+"clean:1", swr+"unknown:1"), nil},
 		"unavailable":      {all(strict("production")), pod(swr + "gone:1"), nil},
 		"invalid":          {all(strict("production")), pod("Prod/App:1", strings.Repeat("x", 500)+" "), nil},
 		"stale":            {all(strict("production")), pod(swr + "stale:1"), nil},
@@ -274,8 +271,7 @@ func TestMessages(t *testing.T) {
 		"excepted":         {all(strict("p")), pod(swr + "high:1.4"), exception()},
 		"excepted-wordy":   {all(strict("p")), pod(swr + "high:1.4"), exception(wordy)},
 		"excepted-audited": {all(strict("p", enforcement("Audit"))), pod(swr + "high:1.4"), exception()},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g, _ := newGate(t, tt.policies...)
@@ -370,12 +366,11 @@ func TestAPanicDoesNotSpread(t *testing.T) {
 	t.Parallel()
 	g, inv := newGate(t, strict("p", pins))
 	inv.list = func(context.Context, image.Reference, policy.Facts, bool) policy.Facts { panic("a bug") }
-	if d := g.Decide(t.Context(), pod(swr+"high:1", swr+"high:2")); d.Outcome != gate.Unavailable || !strings.Contains(d.Message(), "internal error: a bug") {
-		t.Errorf("while listing vulnerabilities: Outcome = %q, message %q", d.Outcome, d.Message())
-	}
+	listed := wantOutcome(t, g, pod(swr+"high:1", swr+"high:2"), gate.Unavailable).Message()
 	inv.before = func(context.Context, image.Reference) { panic("a bug") }
-	if d := g.Decide(t.Context(), pod(swr+"clean:1", swr+"clean:2")); d.Outcome != gate.Unavailable || !strings.Contains(d.Message(), "internal error: a bug") {
-		t.Errorf("while looking up: Outcome = %q, message %q", d.Outcome, d.Message())
+	lookedUp := wantOutcome(t, g, pod(swr+"clean:1", swr+"clean:2"), gate.Unavailable).Message()
+	if !strings.Contains(listed, "internal error: a bug") || !strings.Contains(lookedUp, "internal error: a bug") {
+		t.Errorf("while listing vulnerabilities: %q, while looking up: %q", listed, lookedUp)
 	}
 	if found := g.Pin(t.Context(), pod(swr+"clean:1")); len(found.Pins) != 1 || found.Pins[0].Obstacle != policy.PinUnavailable {
 		t.Errorf("while pinning: got %+v", found)
@@ -406,9 +401,8 @@ func TestFreshFactsAreNotLookedUp(t *testing.T) {
 	t.Parallel()
 	g, inv := newGate(t, strict("p"))
 	inv.known = func(ref image.Reference) (policy.Facts, bool) { return scanned("Low", 0), ref.Path == "prod/clean" }
-	if d := g.Decide(t.Context(), pod(swr+"clean:1", swr+"high:1", swr+"clean:1")); d.Outcome != gate.Denied || len(d.Violations) != 1 {
-		t.Errorf("Outcome = %q with %d violations, want Denied with 1", d.Outcome, len(d.Violations))
-	}
+	d := wantOutcome(t, g, pod(swr+"clean:1", swr+"high:1", swr+"clean:1"), gate.Denied)
+	wantEqual(t, "violations", 1, len(d.Violations))
 	wantEqual(t, "looked up", []string{swr + "high:1"}, inv.lookedUp)
 }
 

@@ -52,12 +52,7 @@ func withDigest(inv *inventory) {
 
 func TestGrace(t *testing.T) {
 	t.Parallel()
-	denyTemplates := func(s *v1alpha1.ImageScanPolicySpec) { s.Templates = v1alpha1.TemplateDeny }
-	forbids := func(s *v1alpha1.ImageScanPolicySpec) { s.Exceptions = v1alpha1.PermissionForbid }
-	elsewhere := pod(swr + "high:1")
-	elsewhere.Namespace = "dev"
 	noMalware := func(s *v1alpha1.ImageScanPolicySpec) { s.Require.MaliciousFiles = &v1alpha1.CountRequirement{} }
-	needDigest := func(s *v1alpha1.ImageScanPolicySpec) { s.Require.Digest = v1alpha1.DigestRequired }
 	noDev := func(s *v1alpha1.ImageScanPolicySpec) {
 		s.Require.Expressions = []v1alpha1.Expression{{Expression: "image.tag != '1'", Message: "no such tag"}}
 	}
@@ -81,12 +76,12 @@ func TestGrace(t *testing.T) {
 		"in a template":                               {all(strict("p", forgiving)), exception(granted), ran(nil), template(swr + "high:1"), gate.Admitted, effects("Warn")},
 		"whose scan failed":                           {all(strict("p", forgiving)), exception(granted), ran(failed), pod(swr + "high:1"), gate.Admitted, effects("Warn")},
 		"by a policy that forbids exceptions":         {all(strict("p", forgiving, forbids)), exception(granted), ran(nil), pod(swr + "high:1"), gate.Admitted, effects("Warn")},
-		"but not in another namespace":                {all(strict("p", forgiving)), exception(granted), ran(nil), elsewhere, gate.Denied, effects("Deny")},
+		"but not in another namespace":                {all(strict("p", forgiving)), exception(granted), ran(nil), in("dev", pod(swr+"high:1")), gate.Denied, effects("Deny")},
 		"but no other digest":                         {all(strict("p", forgiving)), exception(granted), ran(unknown), pod(swr + "high:1"), gate.Denied, effects("Deny")},
 		"but not by a policy that gives none":         {all(strict("p")), exception(granted), ran(nil), pod(swr + "high:1"), gate.Denied, effects("Deny")},
 		"but not by a policy that it did not pass":    {all(strict("p", forgiving), strict("q", forgiving)), exception(granted), ran(nil), pod(swr + "high:1"), gate.Denied, effects("Warn", "Deny")},
 		"but not with malware":                        {all(strict("p", forgiving, noMalware)), exception(granted), ran(malware), pod(swr + "high:1"), gate.Denied, effects("Deny")},
-		"but not without the digest that is required": {all(strict("p", forgiving, needDigest)), exception(granted), ran(nil), pod(swr + "high:1"), gate.Denied, effects("Deny")},
+		"but not without the digest that is required": {all(strict("p", forgiving, needsDigest)), exception(granted), ran(nil), pod(swr + "high:1"), gate.Denied, effects("Deny")},
 		"but not by a name that is forbidden":         {all(strict("p", forgiving, noDev)), exception(granted), ran(nil), pod(swr + "high:1"), gate.Denied, effects("Deny")},
 		"but not unscanned":                           {all(strict("p", forgiving)), exception(granted), ran(unscanned), pod(swr + "high:1"), gate.Denied, effects("Deny")},
 		"and an unreachable HSS stays unavailable":    {all(strict("p", forgiving)), exception(granted), ran(nil), pod(swr + "gone:1"), gate.Unavailable, effects("Deny")},
@@ -177,8 +172,6 @@ func TestASightingIsOfTheVulnerabilitiesThatCount(t *testing.T) {
 		d := g.Decide(t.Context(), r)
 		passed := slices.ContainsFunc(d.Sightings, func(s gate.Sighting) bool { return s.Passed })
 		bad := slices.ContainsFunc(d.Sightings, func(s gate.Sighting) bool { return s.Bad })
-		if passed != tt.passed || bad != tt.bad {
-			t.Errorf("%s: passed %t and bad %t", name, passed, bad)
-		}
+		wantEqual(t, name+": passed and bad", [2]bool{tt.passed, tt.bad}, [2]bool{passed, bad})
 	}
 }

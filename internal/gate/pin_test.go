@@ -101,27 +101,16 @@ func outcomes(t *testing.T, r gate.Request, found *gate.Pinning) []string {
 	return all
 }
 
-func TestAPinIsWhatTheVerdictIsOf(t *testing.T) {
-	t.Parallel()
-	g, inv := newGate(t, strict("p", pins, needsDigest))
-	digests(inv)
-	r := pod(swr + "clean:1")
-	wantOutcome(t, g, r, gate.Denied)
-	r.Workload.Uses[0].Image = g.Pin(t.Context(), r).Pins[0].Pinned
-	wantOutcome(t, g, r, gate.Admitted)
-	wantEqual(t, "pins of the pinned pod", nil, g.Pin(t.Context(), r).Pins)
-}
-
 // Objects that have not been pinned yet are evaluated as they will be pinned.
 func TestTemplatesAreEvaluatedAsTheirPodsWillBePinned(t *testing.T) {
 	t.Parallel()
-	denies := func(s *v1alpha1.ImageScanPolicySpec) { s.Templates = v1alpha1.TemplateDeny }
+	denies := denyTemplates
 	reads := func(s *v1alpha1.ImageScanPolicySpec) {
 		s.Require.Expressions = []v1alpha1.Expression{{Expression: "image.digest == '" + scannedDigest + "'"}}
 	}
 	before := pod(swr + "clean:1")
 	before.BeforePinning = true
-	forDigest := exception(func(e *v1alpha1.ImageScanException) { e.Spec.Images = []string{scannedDigest} })
+	forDigest := exception(excepting(scannedDigest))
 	decide(t, map[string]decision{
 		"a template whose pods will have the digest":      {all(strict("p", pins, needsDigest, denies, reads)), nil, digests, template(swr + "clean:1"), gate.Admitted, nil},
 		"a pod before it is pinned":                       {all(strict("p", pins, needsDigest, reads)), nil, digests, before, gate.Admitted, nil},
@@ -139,15 +128,11 @@ func TestTemplatesAreEvaluatedAsTheirPodsWillBePinned(t *testing.T) {
 
 func TestAnExceptionForVulnerabilitiesCoversATemplateThatWillBePinned(t *testing.T) {
 	t.Parallel()
-	g, l := listing(t, strict("p", pins, func(s *v1alpha1.ImageScanPolicySpec) {
-		s.Templates = v1alpha1.TemplateDeny
+	g, l := listing(t, strict("p", pins, denyTemplates, func(s *v1alpha1.ImageScanPolicySpec) {
 		s.Require.Vulnerabilities, s.Require.SeverityLevel = nil, nil
 		s.Require.Expressions = []v1alpha1.Expression{{Expression: "image.digest != '' && image.vulnerabilities == 0"}}
 	}))
-	facts := l.facts["prod/two"]
-	facts.Records[0].Digest = scannedDigest
-	withExceptions(t, g, exception(func(e *v1alpha1.ImageScanException) {
-		e.Spec.Images, e.Spec.Vulnerabilities = []string{swr + "two"}, []string{"CVE-2024-1111", "CVE-2024-2222"}
-	}))
+	l.facts["prod/two"].Records[0].Digest = scannedDigest
+	withExceptions(t, g, exception(excepting(swr+"two"), naming("CVE-2024-1111", "CVE-2024-2222")))
 	wantOutcome(t, g, template(swr+"two:1"), gate.Admitted)
 }

@@ -67,9 +67,6 @@ func listing(t *testing.T, all ...*v1alpha1.ImageScanPolicy) (*gate.Gate, *lists
 	return g, l
 }
 
-// forTwo lets an exception cover every image of SWR.
-func forTwo(e *v1alpha1.ImageScanException) { e.Spec.Images = []string{swr + "**"} }
-
 func narrowed(change func(*v1alpha1.Requirements)) func(*v1alpha1.ImageScanPolicySpec) {
 	return func(s *v1alpha1.ImageScanPolicySpec) { change(&s.Require) }
 }
@@ -82,7 +79,8 @@ func TestVulnerabilitiesDecideWhereAPolicyOrAnExceptionNeedsThem(t *testing.T) {
 	ignoring := func(ids ...string) func(*v1alpha1.ImageScanPolicySpec) {
 		return narrowed(func(r *v1alpha1.Requirements) { r.IgnoreVulnerabilities = ids })
 	}
-	worst := "worst: CVE-2024-1111 openssl 1.1.1k → 1.1.1n"
+	forTwo := excepting(swr + "**")
+	const worst = "worst: CVE-2024-1111 openssl 1.1.1k → 1.1.1n"
 	tests := map[string]struct {
 		policy    *v1alpha1.ImageScanPolicy
 		exception *v1alpha1.ImageScanException
@@ -126,6 +124,7 @@ func TestVulnerabilitiesAreLookedUpOnlyWhereTheyMatter(t *testing.T) {
 	malicious := narrowed(func(r *v1alpha1.Requirements) {
 		*r = v1alpha1.Requirements{UnsafeSettings: &v1alpha1.CountRequirement{Max: 0}, Digest: v1alpha1.DigestRequired}
 	})
+	forTwo := excepting(swr + "**")
 	// A second's time less what is kept for evaluating.
 	const verdict, denial = "875ms", "500ms"
 	tests := map[string]struct {

@@ -253,7 +253,7 @@ func TestAMistypedKeyOfManyProjectsIsNotLocked(t *testing.T) {
 			c.Projects[0].Credentials = credentialFiles(t, secretKey)
 			for n := range 6 {
 				c.Projects = append(c.Projects, c.Projects[0])
-				c.Projects[n].Name, c.Projects[n].ProjectID = fmt.Sprint("p", n), fmt.Sprint("id", n)
+				c.Projects[n+1].Name, c.Projects[n+1].ProjectID = fmt.Sprint("p", n), fmt.Sprint("id", n)
 			}
 		})
 		for _, check := range i.Check(t.Context()) {

@@ -195,9 +195,7 @@ func TestAScanWantedAThousandTimesCostsOne(t *testing.T) {
 		want(t, s, ref)
 	}
 	stats := w.server.Stats()
-	if stats.Scans != 1 || stats.Endpoints[hsstest.EndpointScan].Requests != 1 {
-		t.Errorf("%d images were scanned in %d requests", stats.Scans, stats.Endpoints[hsstest.EndpointScan].Requests)
-	}
+	wantEqual(t, "scans and requests", [2]int{1, 1}, [2]int{stats.Scans, stats.Endpoints[hsstest.EndpointScan].Requests})
 	if n := stats.Requests; n > 100 {
 		t.Errorf("HSS was called %d times", n)
 	}
@@ -466,9 +464,7 @@ func TestAReviewDoesNotWaitForHSS(t *testing.T) {
 	w.server.Inject(hsstest.HangFault().Times(0))
 	s, _ := w.replica(t)
 	notes := s.Want(t.Context(), []image.Reference{reference(t, app), reference(t, "swr.example.com/prod/other:1")})
-	if notes[0] != pending || notes[1] != pending {
-		t.Errorf("got %q", notes)
-	}
+	wantEqual(t, "notes", []string{pending, pending}, notes)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	wantEqual(t, "of a request that ended", pending, s.Want(ended, []image.Reference{reference(t, app)})[0])
