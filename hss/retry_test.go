@@ -592,10 +592,10 @@ func TestAnotherAccountIsLookedUpAnew(t *testing.T) {
 }
 
 func TestIAMEndpoint(t *testing.T) {
-	for variable, want := range map[string]string{ // sdkoracle compares those of all regions with the SDK's
-		"":                      "https://iam.cn-north-4.myhuaweicloud.com",
-		"iam.example.com":       "https://iam.example.com",
-		" http://127.0.0.1:80 ": "http://127.0.0.1:80",
+	for want, variable := range map[string]string{ // sdkoracle compares those of all regions with the SDK's
+		"https://iam.cn-north-4.myhuaweicloud.com": "",
+		"https://iam.example.com":                  "iam.example.com",
+		"http://127.0.0.1:80":                      " http://127.0.0.1:80 ",
 	} {
 		t.Setenv("HUAWEICLOUD_SDK_IAM_ENDPOINT", variable)
 		if got, err := hss.IAMEndpoint("cn-north-4"); got != want || err != nil {
