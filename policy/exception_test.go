@@ -1,7 +1,6 @@
 package policy_test
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
@@ -168,13 +167,8 @@ func affectedBy(ids ...string) *policy.Facts {
 func TestAnExceptionForVulnerabilitiesExcusesWhatTheyExplain(t *testing.T) {
 	t.Parallel()
 	const one, two = "CVE-2024-1234", "CVE-2024-5678"
-	unlisted := affectedBy(one)
-	unlisted.Records[0].Scan.Found = nil
-	uncounted := affectedBy(one)
-	*uncounted.Records[0].Scan.Vulnerabilities = 2
-	layered := affectedBy(one, two, one, two, one, two)
-	*layered.Records[0].Scan.Vulnerabilities = 4
-	malicious := affectedBy(one)
+	uncounted, layered, malicious := affectedBy(one), affectedBy(one, two, one, two, one, two), affectedBy(one)
+	uncounted.Records[0].Scan.Vulnerabilities, layered.Records[0].Scan.Vulnerabilities = new(2), new(4)
 	malicious.Records[0].Scan.MaliciousFiles = new(1)
 	several := found(with(architectures(affectedBy(one).Records[0].Scan, affectedBy(two).Records[0].Scan)))
 	type testCase struct {
@@ -189,7 +183,7 @@ func TestAnExceptionForVulnerabilitiesExcusesWhatTheyExplain(t *testing.T) {
 		"one of two":                        {affectedBy(one, two), []string{one}, policy.CheckVulnerabilities, false},
 		"both":                              {affectedBy(one, two), []string{one, two}, policy.CheckVulnerabilities, true},
 		"twice, in two packages":            {affectedBy(one, one), []string{one}, policy.CheckVulnerabilities, true},
-		"without a list, nothing is":        {unlisted, []string{one}, policy.CheckVulnerabilities, false},
+		"without a list, nothing is":        {found(unlisted(1, "")), []string{one}, policy.CheckVulnerabilities, false},
 		"more counted than listed":          {uncounted, []string{one}, policy.CheckVulnerabilities, false},
 		"malicious files are no such thing": {malicious, []string{one}, policy.CheckMaliciousFiles, false},
 		"beside malicious files, it is":     {malicious, []string{one}, policy.CheckVulnerabilities, true},
@@ -210,8 +204,7 @@ func TestAnExceptionForVulnerabilitiesExcusesWhatTheyExplain(t *testing.T) {
 	})
 }
 
-// HSS reports one severity level for all that it found. It is explained by named
-// vulnerabilities only if nothing else can be the reason.
+// HSS reports one severity level for all that it found. Vulnerabilities explain it only if nothing else can be the reason.
 func TestAnExceptionForVulnerabilitiesExcusesTheSeverityThatTheyExplain(t *testing.T) {
 	t.Parallel()
 	const one, two = "CVE-2024-1234", "CVE-2024-5678"
@@ -298,15 +291,9 @@ func TestAGraceCoversWhatScansFind(t *testing.T) {
 
 func TestWhatHasResultsAndWhatHasWorsened(t *testing.T) {
 	t.Parallel()
-	rescan := func(r *policy.Record) { r.Scan.Status = v1alpha1.ScanStatusScanning }
-	multi := func(statuses ...v1alpha1.ScanStatus) func(*policy.Record) {
-		return func(r *policy.Record) {
-			architectures(scan(0, 0, 0), scan(0, 0, 0))(r)
-			r.Architectures = r.Architectures[:len(statuses)]
-			for i := range statuses {
-				r.Architectures[i].Scan.Status = statuses[i]
-			}
-		}
+	rescan := status("scanning")
+	multi := func(first, second v1alpha1.ScanStatus) func(*policy.Record) {
+		return architectures(scanOf(first, 0), scanOf(second, 0))
 	}
 	type testCase struct {
 		record              policy.Record
@@ -315,17 +302,17 @@ func TestWhatHasResultsAndWhatHasWorsened(t *testing.T) {
 	}
 	each(t, map[string]testCase{
 		"a completed scan":                        {with(), false, true, false},
-		"one with more vulnerabilities":           {with(func(r *policy.Record) { r.Scan = scan(3, 0, 0) }), false, true, true},
+		"one with more vulnerabilities":           {with(vulnerable(3)), false, true, true},
 		"one with malicious files":                {with(func(r *policy.Record) { r.Scan = scan(0, 0, 1) }), false, true, true},
 		"one that has become old":                 {with(func(r *policy.Record) { r.ScannedAt = ago(9 * day) }), false, true, true},
-		"a scan that failed":                      {with(func(r *policy.Record) { r.Scan.Status = v1alpha1.ScanStatusFailed }), false, false, true},
-		"an image that was never scanned":         {with(func(r *policy.Record) { r.Scan.Status = v1alpha1.ScanStatusUnscan }), false, false, false},
+		"a scan that failed":                      {with(status("failed")), false, false, true},
+		"an image that was never scanned":         {with(status("unscan")), false, false, false},
 		"one pushed after its scan":               {with(func(r *policy.Record) { r.UpdatedAt = ago(0) }), false, false, false},
 		"one that is scanned again":               {with(rescan), false, true, false},
 		"one whose first scan is under way":       {with(rescan, func(r *policy.Record) { r.Severity = "" }), true, false, false},
 		"several architectures":                   {with(multi("success", "success")), false, true, false},
 		"several, of which one was never scanned": {with(multi("success", "unscan")), true, false, false},
-		"one architecture of several":             {with(multi("success"), func(r *policy.Record) { r.PinnedArchitecture, r.Scan.Status = true, "failed" }), false, true, false},
+		"one architecture of several":             {with(pinned(scan(0, 0, 0)), status("failed")), false, true, false},
 		"an architecture whose scan failed":       {with(multi("success", "failed")), false, false, true},
 		"several that are all scanned again":      {with(multi("scanning", "scanning"), rescan), false, true, false},
 	}, func(t *testing.T, tt testCase) {
@@ -334,11 +321,11 @@ func TestWhatHasResultsAndWhatHasWorsened(t *testing.T) {
 				s.When.NotScanned = v1alpha1.ActionAllow
 			}
 		}))
-		f := &policy.Facts{State: policy.StateFound, Records: []policy.Record{tt.record}}
+		f := found(tt.record)
 		if got := f.HasResults(); got != tt.hasResults {
 			t.Errorf("HasResults is %t, want %t", got, tt.hasResults)
 		}
-		findings := p.Evaluate(context.Background(), f, now())
+		findings := p.Evaluate(t.Context(), f, now())
 		if got := f.Worsened(findings); got != tt.worsens {
 			t.Errorf("Worsened is %t, want %t: %+v", got, tt.worsens, findings)
 		}
@@ -357,22 +344,20 @@ func TestDigestsOfRecords(t *testing.T) {
 	several := func(r *policy.Record) {
 		r.MultiArch, r.Architectures = true, []policy.Architecture{{Digest: amd64Digest}, {Digest: arm64Digest}, {}}
 	}
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		records []policy.Record
 		want    []policy.Digests
 	}{
 		"one":                      {[]policy.Record{with()}, []policy.Digests{{Image: digest}}},
 		"several architectures":    {[]policy.Record{with(several)}, []policy.Digests{{Image: digest, Architectures: []string{amd64Digest, arm64Digest}}}},
 		"the one that is named":    {[]policy.Record{with(several, func(r *policy.Record) { r.PinnedArchitecture = true })}, []policy.Digests{{Image: amd64Digest, Whole: digest}}},
-		"a record without digest":  {[]policy.Record{with(), with(func(r *policy.Record) { r.Digest = "" })}, nil},
-		"a digest that is none":    {[]policy.Record{with(func(r *policy.Record) { r.Digest = "sha256:abc" })}, nil},
-		"a digest in upper case":   {[]policy.Record{with(func(r *policy.Record) { r.Digest = strings.ToUpper(amd64Digest) })}, nil},
+		"a record without digest":  {[]policy.Record{with(), with(digestOf(""))}, nil},
+		"a digest that is none":    {[]policy.Record{with(digestOf("sha256:abc"))}, nil},
+		"a digest in upper case":   {[]policy.Record{with(digestOf(strings.ToUpper(amd64Digest)))}, nil},
 		"no record at all":         {nil, nil},
-		"two records with digests": {[]policy.Record{with(), with(func(r *policy.Record) { r.Digest = otherDigest })}, []policy.Digests{{Image: digest}, {Image: otherDigest}}},
-	}
-	for name, tt := range tests {
-		f := &policy.Facts{State: policy.StateFound, Records: tt.records}
-		if diff := cmp.Diff(tt.want, f.Digests(), cmpopts.EquateEmpty()); diff != "" {
+		"two records with digests": {[]policy.Record{with(), with(digestOf(otherDigest))}, []policy.Digests{{Image: digest}, {Image: otherDigest}}},
+	} {
+		if diff := cmp.Diff(tt.want, found(tt.records...).Digests(), cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("%s:\n%s", name, diff)
 		}
 	}
@@ -400,7 +385,8 @@ func TestGrace(t *testing.T) {
 	byGlob := func(e *v1alpha1.ImageScanException) { e.Spec.Images = []string{"**"} }
 	ofSome := func(e *v1alpha1.ImageScanException) { e.Spec.Vulnerabilities = []string{"CVE-2024-1234"} }
 	invalid := func(e *v1alpha1.ImageScanException) { e.Spec.Reason = "" }
-	tests := map[string]struct {
+	p := mustCompile(t, graced())
+	for name, tt := range map[string]struct {
 		exceptions []*policy.Exception
 		records    []policy.Record
 		want       time.Time
@@ -423,23 +409,18 @@ func TestGrace(t *testing.T) {
 		"a glob is no digest":                                     {all(granted(digest, ago(day), grace, byGlob)), []policy.Record{one}, time.Time{}},
 		"one that names vulnerabilities is not a grace":           {all(granted(digest, ago(day), grace, ofSome)), []policy.Record{one}, time.Time{}},
 		"an invalid exception":                                    {all(granted(digest, ago(day), grace, invalid)), []policy.Record{one}, time.Time{}},
-	}
-	p := mustCompile(t, graced())
-	for name, tt := range tests {
-		f := &policy.Facts{State: policy.StateFound, Records: tt.records}
-		e, got := p.Grace(tt.exceptions, f)
+	} {
+		e, got := p.Grace(tt.exceptions, found(tt.records...))
 		if !got.Equal(tt.want) || (e == nil) != tt.want.IsZero() {
 			t.Errorf("%s: the end is %s, %v, want %s", name, got, e, tt.want)
 		}
 	}
-	f := &policy.Facts{State: policy.StateFound, Records: []policy.Record{one}}
-	if e, _ := mustCompile(t, policyOf(strict())).Grace(all(granted(digest, ago(day), grace)), f); e != nil {
+	if e, _ := mustCompile(t, policyOf(strict())).Grace(all(granted(digest, ago(day), grace)), found(one)); e != nil {
 		t.Error("a policy that gives no grace gave one")
 	}
 }
 
-// A grace admits an image only through Policy.Grace, whose findings the gate
-// limits: as an ordinary exception it would cover malicious files.
+// A grace admits an image only through Policy.Grace, whose findings the gate limits: an exception covers malware, too.
 func TestAGraceIsNoOrdinaryException(t *testing.T) {
 	t.Parallel()
 	e := mustCompileException(t, exception(isGrace, excepting(digest, "**")))

@@ -90,9 +90,7 @@ func invalid() *v1alpha1.ImageScanPolicy {
 	return &v1alpha1.ImageScanPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: "invalid"},
 		Spec: v1alpha1.ImageScanPolicySpec{
-			Enforcement: "Block",
-			Templates:   "Maybe",
-			Exceptions:  "Maybe",
+			Enforcement: "Block", Templates: "Maybe", Exceptions: "Maybe",
 			Match: v1alpha1.Match{
 				NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"not a key": "x"}},
 				ObjectSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
@@ -103,7 +101,7 @@ func invalid() *v1alpha1.ImageScanPolicy {
 			},
 			Require: v1alpha1.Requirements{
 				SeverityLevel:   &v1alpha1.SeverityRequirement{Max: "Critical"},
-				Vulnerabilities: &v1alpha1.VulnerabilityRequirement{Max: -1, MinSeverity: "Terrible"},
+				Vulnerabilities: &v1alpha1.VulnerabilityRequirement{Max: 0, MinSeverity: v1alpha1.SeveritySecurity},
 				ScanStatus:      &v1alpha1.ScanStatusRequirement{In: []v1alpha1.ScanStatus{"done", "scanning"}},
 				ScanAge:         &v1alpha1.ScanAgeRequirement{Max: metav1.Duration{Duration: -time.Hour}},
 				Digest:          "Always",
@@ -143,6 +141,7 @@ func TestValidateListsEveryProblemThatTheSchemaDoesNotFind(t *testing.T) {
 
 func TestAnInvalidPolicyFailsClosed(t *testing.T) {
 	t.Parallel()
+	low := policy.Vulnerability{ID: "CVE-2024-1", Severity: v1alpha1.SeverityLow}
 	p, err := policy.Compile(invalid())
 	if err == nil || p == nil {
 		t.Fatalf("policy is %v, error %v", p, err)
@@ -155,12 +154,12 @@ func TestAnInvalidPolicyFailsClosed(t *testing.T) {
 	}
 	wantLines(t, strings.Join([]string{
 		"severityLevel: severity Low, allowed Critical",
-		"vulnerabilities: number of vulnerabilities unknown, allowed -1",
+		"vulnerabilities: 1 vulnerability, allowed 0 (worst: CVE-2024-1 (no fix))",
 		"scanStatus: scan success, allowed done or scanning",
 		"scanAge: scanned 1 day ago, allowed -1h0m0s",
 		"digest: image must be pinned by digest",
 		"expression: expression `image.nonsense` could not be compiled",
-	}, "\n"), lines(p.Evaluate(t.Context(), found(with(func(r *policy.Record) { r.Scan.Vulnerabilities = nil })), now())))
+	}, "\n"), lines(p.Evaluate(t.Context(), found(affected(0, low)), now())))
 	wantLines(t, "notScanned: never scanned\ndigest: image must be pinned by digest",
 		lines(p.Evaluate(t.Context(), found(with(status("unscan"))), now())))
 }

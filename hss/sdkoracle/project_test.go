@@ -1,8 +1,6 @@
 package sdkoracle_test
 
 import (
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -20,8 +18,7 @@ import (
 
 const regionID = "cn-north-4"
 
-// sdkInRegion is the official client without a project ID. The SDK keeps the
-// IDs that it finds by access key, so that each test needs one of its own.
+// sdkInRegion is the official client without a project ID. The SDK keeps these by access key: each test needs one of its own.
 func sdkInRegion(t *testing.T, url string, c hsstest.Credential) (*hssv5.HssClient, error) {
 	t.Helper()
 	credentials, err := basic.NewCredentialsBuilder().WithAk(c.AccessKey).WithSk(c.SecretKey).WithIamEndpointOverride(url).SafeBuild()
@@ -39,17 +36,10 @@ func sdkInRegion(t *testing.T, url string, c hsstest.Credential) (*hssv5.HssClie
 // usInRegion is hssgate's client without a project ID.
 func usInRegion(t *testing.T, url string, c hsstest.Credential) *hss.Client {
 	t.Helper()
-	client, err := hss.NewClient(hss.Config{Endpoint: url, Region: regionID, IAMEndpoint: url, Credentials: hss.StaticCredentials(hss.Credentials{
-		AccessKey: c.AccessKey, SecretKey: hss.NewSecret(c.SecretKey)})})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(client.CloseIdleConnections)
-	return client
+	return newClient(t, hss.Config{Endpoint: url, Region: regionID, IAMEndpoint: url}, c)
 }
 
-// TestBothClientsFindTheSameProject compares the project of the request that
-// HSS gets, or that there is an error, where IAM knows one, none or several.
+// TestBothClientsFindTheSameProject compares the project that HSS is asked for, where IAM knows one, none or several.
 func TestBothClientsFindTheSameProject(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -86,34 +76,20 @@ func TestBothClientsFindTheSameProject(t *testing.T) {
 // TestBothClientsAskIAMTheSame compares the requests that IAM gets.
 func TestBothClientsAskIAMTheSame(t *testing.T) {
 	t.Parallel()
-	var got []sent
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		got = append(got, sent{method: r.Method, uri: r.URL.RequestURI(), header: r.Header})
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write([]byte(`{"projects":[{"id":"p1","name":"cn-north-4"}]}`))
-	}))
-	defer server.Close()
+	const projects = `{"projects":[{"id":"p1","name":"cn-north-4"}]}`
 	key := hsstest.DefaultCredential()
-	if _, err := sdkInRegion(t, server.URL, key); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := usInRegion(t, server.URL, key).ProjectID(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if len(got) != 2 {
-		t.Fatalf("%d requests, want 2", len(got))
-	}
-	theirs, ours := got[0], got[1]
-	if ours.method != theirs.method || ours.uri != theirs.uri || ours.header.Get("X-Project-Id") != theirs.header.Get("X-Project-Id") {
-		t.Errorf("got %s %s %v, want %s %s %v", ours.method, ours.uri, ours.header, theirs.method, theirs.uri, theirs.header)
-	}
-	if ours.header.Get("Authorization") == "" || theirs.header.Get("Authorization") == "" {
-		t.Errorf("not signed: ours %v, theirs %v", ours.header, theirs.header)
-	}
+	theirs := record(t, projects, func(s *hsstest.Server) error {
+		_, err := sdkInRegion(t, s.URL, key)
+		return err
+	})
+	ours := record(t, projects, func(s *hsstest.Server) error {
+		_, err := usInRegion(t, s.URL, key).ProjectID(t.Context())
+		return err
+	})
+	wantSame(t, theirs, ours)
 }
 
-// TestBothKnowTheSameIAMEndpoints compares IAM's hosts in all regions that the
-// SDK knows HSS in.
+// TestBothKnowTheSameIAMEndpoints compares IAM's hosts in all regions that the SDK knows HSS in.
 func TestBothKnowTheSameIAMEndpoints(t *testing.T) {
 	t.Parallel()
 	_, unknown := hssregion.SafeValueOf("none") // it lists all that there are
