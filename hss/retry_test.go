@@ -592,14 +592,14 @@ func TestAnotherAccountIsLookedUpAnew(t *testing.T) {
 }
 
 func TestIAMEndpoint(t *testing.T) {
-	for want, variable := range map[string]string{ // sdkoracle compares those of all regions with the SDK's
-		"https://iam.cn-north-4.myhuaweicloud.com": "",
-		"https://iam.example.com":                  "iam.example.com",
-		"http://127.0.0.1:80":                      " http://127.0.0.1:80 ",
+	for set, want := range map[string]string{ // sdkoracle compares those of all regions with the SDK's
+		"":                    "https://iam.cn-north-4.myhuaweicloud.com",
+		"iam.example.com":     "https://iam.example.com",
+		"http://127.0.0.1:80": "http://127.0.0.1:80",
 	} {
-		t.Setenv("HUAWEICLOUD_SDK_IAM_ENDPOINT", variable)
+		t.Setenv("HUAWEICLOUD_SDK_IAM_ENDPOINT", " "+set+" ")
 		if got, err := hss.IAMEndpoint("cn-north-4"); got != want || err != nil {
-			t.Errorf("%q: got %q, %v; want %q", variable, got, err, want)
+			t.Errorf("%q: got %q, %v; want %q", set, got, err, want)
 		}
 	}
 }
