@@ -12,7 +12,7 @@ import (
 
 func TestAuthentication(t *testing.T) {
 	t.Parallel()
-	now := newClock().now()
+	now := newClock().Now()
 	key := hsstest.Credential{AccessKey: "AK", SecretKey: "SK"}
 	temporary := hsstest.Credential{AccessKey: "TEMP", SecretKey: "SK2", SecurityToken: "token"}
 	header := func(name, value string) func(*http.Request) {
@@ -30,6 +30,7 @@ func TestAuthentication(t *testing.T) {
 		"a signed request":                    {"", edits{signed(key, now)}, "", ""},
 		"a query with special characters":     {"namespace=a%20b%2F%E4%B8%AD%3D%26&image_name=~._-", edits{signed(key, now)}, "", ""},
 		"further signed headers":              {"", edits{header("X-Project-Id", "p1"), header("User-Agent", "  me "), signed(key, now)}, "", ""},
+		"a temporary key":                     {"", edits{signed(temporary, now)}, "", ""},
 		"a known token":                       {"", edits{header("X-Auth-Token", "known")}, "", ""},
 		"no authentication":                   {"", nil, "0301", "x-auth-token not found"},
 		"a token that is too long":            {"", edits{header("X-Auth-Token", strings.Repeat("t", 32769))}, "0301", "1 to 32768"},
@@ -44,7 +45,7 @@ func TestAuthentication(t *testing.T) {
 		"a signed header that is missing":     {"", edits{header("X-Other", "1"), signed(key, now), func(r *http.Request) { r.Header.Del("X-Other") }}, "0301", wrong},
 		"a date that is too old":              {"", edits{signed(key, now.Add(-15*time.Minute-time.Second))}, "0303", "more than 15 minutes"},
 	} {
-		h := hsstest.NewHandler(hsstest.WithCredentials(key, temporary), hsstest.WithTokens("known"), hsstest.WithClock(newClock().now))
+		h := hsstest.NewHandler(hsstest.WithCredentials(key, temporary), hsstest.WithTokens("known"), hsstest.WithClock(newClock().Now))
 		got := ask(t, h, tc.query, tc.edits...)
 		if (got.Status == 200) != (tc.code == "") || strings.TrimPrefix(got.ErrorCode, "APIGW.") != tc.code || !strings.Contains(got.ErrorMsg, tc.msg) {
 			t.Errorf("%s: got %d %s %q, want %s %q", name, got.Status, got.ErrorCode, got.ErrorMsg, tc.code, tc.msg)

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/hssgate/hssgate/hss/hsstest"
 )
@@ -78,20 +77,4 @@ func TestFaultsAreTakenInOrderByMatchingRequests(t *testing.T) {
 	wantEqual(t, "requests", want, h.Stats().Endpoints)
 	h.ClearFaults()
 	wantEqual(t, "after clearing", 200, askFor(t, h, http.MethodGet, "image/registries", "").Status)
-}
-
-// waitFor polls for what another goroutine is about to do.
-func waitFor(t *testing.T, done func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	ticker := time.NewTicker(time.Millisecond)
-	defer ticker.Stop()
-	for !done() {
-		select {
-		case <-ctx.Done():
-			t.Fatal("waited in vain")
-		case <-ticker.C:
-		}
-	}
 }

@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/hss/hsstest"
@@ -20,24 +21,8 @@ import (
 
 const listPath = "/v5/p1/image/registries/images"
 
-// clock is a time that tests move.
-type clock struct {
-	mu sync.Mutex
-	at time.Time
-}
-
-func newClock() *clock { return &clock{at: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)} }
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.at
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.at = c.at.Add(d)
+func newClock() *clocktesting.FakeClock {
+	return clocktesting.NewFakeClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
 }
 
 // answer is a response with any of its fields.
@@ -71,16 +56,24 @@ func ask(t *testing.T, h http.Handler, query string, edits ...func(*http.Request
 	return askFor(t, h, http.MethodGet, "image/registries/images?"+query, "", edits...)
 }
 
-func read(t *testing.T, response *http.Response) answer {
+// askFor sends a request for an endpoint, below the project p1, to the handler itself.
+func askFor(t *testing.T, h http.Handler, method, path, body string, edits ...func(*http.Request)) answer {
 	t.Helper()
-	raw, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatalf("read body: %v", err)
+	path, query, _ := strings.Cut(path, "?")
+	r := httptest.NewRequestWithContext(t.Context(), method, "/v5/p1/"+path, io.NopCloser(strings.NewReader(body)))
+	r.URL.RawQuery = query
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/json")
 	}
-	a := answer{Status: response.StatusCode, Header: response.Header, Raw: string(raw)}
-	if strings.HasPrefix(response.Header.Get("Content-Type"), "application/json;") {
-		if err := json.Unmarshal(raw, &a); err != nil {
-			t.Fatalf("answer %q: %v", raw, err)
+	for _, edit := range edits {
+		edit(r)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	a := answer{Status: w.Code, Header: w.Result().Header, Raw: w.Body.String()}
+	if strings.HasPrefix(a.Header.Get("Content-Type"), "application/json;") {
+		if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil {
+			t.Fatalf("answer %q: %v", a.Raw, err)
 		}
 	}
 	return a
@@ -113,13 +106,4 @@ func wantEqual[T any](t *testing.T, what string, want, got T, options ...cmp.Opt
 	if diff := cmp.Diff(want, got, append(options, cmpopts.EquateEmpty())...); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", what, diff)
 	}
-}
-
-// versions makes one image's rows, named by their versions.
-func versions(names ...string) []hsstest.Image {
-	var rows []hsstest.Image
-	for _, name := range names {
-		rows = append(rows, hsstest.Image{Namespace: "prod", ImageName: "app", ImageVersion: name})
-	}
-	return rows
 }

@@ -1,11 +1,8 @@
 package hsstest_test
 
 import (
-	"bytes"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -26,7 +23,7 @@ func TestRowsWithoutAnIDAreGivenOne(t *testing.T) {
 	wantEqual(t, "IDs", []int64{10, 7, 11, 9, 12}, got)
 	h.Update(func(rows []hsstest.Image) []hsstest.Image {
 		rows[2].ImageVersion = "changed"
-		return append(rows[2:], versions("added")...)
+		return append(rows[2:], hsstest.Image{ImageVersion: "added"})
 	})
 	if got := h.Images()[0].ID; got != 12 || ask(t, h, "").tags() != "changed added" {
 		t.Errorf("after an update the id of c is %d, and the rows are %s", got, ask(t, h, "").tags())
@@ -76,8 +73,8 @@ func TestParametersAreChecked(t *testing.T) {
 func TestFilters(t *testing.T) {
 	t.Parallel()
 	at := newClock()
-	ago := func(d time.Duration) time.Time { return at.now().Add(-d) }
-	h := open(t, hsstest.WithClock(at.now), hsstest.WithImages(
+	ago := func(d time.Duration) time.Time { return at.Now().Add(-d) }
+	h := open(t, hsstest.WithClock(at.Now), hsstest.WithImages(
 		hsstest.Image{ImageVersion: "a", Namespace: "prod", ImageName: "app", ImageType: "private_image", RegistryName: "swr",
 			LatestScanTime: ago(3 * time.Hour), LatestUpdateTime: ago(4 * time.Hour), LatestSyncTime: ago(time.Hour)},
 		hsstest.Image{ImageVersion: "b", Namespace: "prod", ImageName: "app", ImageType: "shared_image", RegistryName: "swr",
@@ -111,11 +108,11 @@ func TestFilters(t *testing.T) {
 
 // numbered makes n rows with the versions 0 to n-1.
 func numbered(n int) []hsstest.Image {
-	var names []string
-	for i := range n {
-		names = append(names, fmt.Sprint(i))
+	rows := make([]hsstest.Image, n)
+	for i := range rows {
+		rows[i] = hsstest.Image{Namespace: "prod", ImageName: "app", ImageVersion: fmt.Sprint(i)}
 	}
-	return versions(names...)
+	return rows
 }
 
 func TestAPageHasTenRowsByDefault(t *testing.T) {
@@ -155,23 +152,6 @@ func TestPagesMayRepeatOrShuffleRows(t *testing.T) {
 	}
 }
 
-// askFor sends a request for an endpoint, below the project p1, to the handler itself.
-func askFor(t *testing.T, h http.Handler, method, path, body string, edits ...func(*http.Request)) answer {
-	t.Helper()
-	path, query, _ := strings.Cut(path, "?")
-	r := httptest.NewRequestWithContext(t.Context(), method, "/v5/p1/"+path, io.NopCloser(bytes.NewBufferString(body)))
-	r.URL.RawQuery = query
-	if method == http.MethodPost {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	for _, edit := range edits {
-		edit(r)
-	}
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	return read(t, w.Result())
-}
-
 const ofApp = "image/aa11/vulnerabilities?image_type=private_image&namespace=prod&image_name=app&tag_name=1.0"
 
 // vulnerableApp is an image with vulnerabilities.
@@ -197,7 +177,7 @@ func TestOtherListsCheckTheirParameters(t *testing.T) {
 
 func TestRegistriesAreListed(t *testing.T) {
 	t.Parallel()
-	at := newClock().now()
+	at := newClock().Now()
 	h := open(t, hsstest.WithRegistries(hsstest.Registry{ID: "r1", Name: "swr", Type: "SwrPrivate", Address: "swr.example.com", LatestSyncTime: at},
 		hsstest.Registry{ID: "r2", Type: "Jfrog", ProjectID: "p2"}))
 	want := []map[string]any{{"id": "r1", "registry_name": "swr", "registry_type": "SwrPrivate", "registry_addr": "swr.example.com",
