@@ -98,23 +98,6 @@ func TestAuditNamesWorkloads(t *testing.T) {
 	equal(t, "the first violations", want, status.FirstViolations)
 }
 
-func TestStatusIsBounded(t *testing.T) {
-	t.Parallel()
-	c := newCluster(t)
-	c.verdicts["bad:1"] = c.high()
-	for n := range 18 {
-		c.run("a", fmt.Sprintf("pod-%03d", n), "bad:1")
-		c.run("b", fmt.Sprintf("pod-%03d", n), "bad:1")
-	}
-	status := c.audits(t)
-	if len(status.FirstViolations) != 20 || status.Violations != 36 {
-		t.Fatalf("got %d of %d violations, want 20 of 36", len(status.FirstViolations), status.Violations)
-	}
-	if last := status.FirstViolations[19]; last.Namespace != "b" || last.Name != "pod-001" {
-		t.Errorf("the last one is %+v, want the second of namespace b", last)
-	}
-}
-
 func TestMessagesAreBounded(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
@@ -214,7 +197,12 @@ func TestAGraceIsReported(t *testing.T) {
 	sighting.Passed, sighting.Bad = false, true
 	c.sightings["app:1"] = sighting
 	v := verdict(v1alpha1.EnforcementWarn, policy.CheckSeverityLevel, "severity High, allowed Medium")
-	v.Exception, v.GraceEnd = graceOf(t, digest), now.Add(week)
+	exception, err := policy.CompileException(&v1alpha1.ImageScanException{
+		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{v1alpha1.GraceLabel: "p"}},
+		Spec:       v1alpha1.ImageScanExceptionSpec{Images: []string{digest}, Policies: []string{"p"}, Reason: "grace", ExpiresAt: metav1.NewTime(now)},
+	}, 0)
+	must(t, err.ToAggregate())
+	v.Exception, v.GraceEnd = exception, now.Add(week)
 	c.verdicts["app:1"] = v
 	c.written()
 	if g := c.audits(t).Grace; g == nil || g.Images != 1 || !g.NextEnd.Time.Equal(now.Add(week)) {
@@ -238,14 +226,4 @@ func TestAGraceIsReported(t *testing.T) {
 	if err := c.Audit(t.Context(), "test"); err == nil || !strings.Contains(err.Error(), "list graces: out of order") {
 		t.Errorf("got %v", err)
 	}
-}
-
-func graceOf(t *testing.T, digest string) *policy.Exception {
-	t.Helper()
-	e, err := policy.CompileException(&v1alpha1.ImageScanException{
-		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{v1alpha1.GraceLabel: "p"}},
-		Spec:       v1alpha1.ImageScanExceptionSpec{Images: []string{digest}, Policies: []string{"p"}, Reason: "grace", ExpiresAt: metav1.NewTime(now)},
-	}, 0)
-	must(t, err.ToAggregate())
-	return e
 }

@@ -23,8 +23,6 @@ type watched struct {
 	// takes is how long an audit takes, and down whether the API server is unreachable.
 	takes time.Duration
 	down  atomic.Bool
-	stop  context.CancelFunc
-	done  chan error
 	// counted are the audits that after has told of.
 	counted int
 }
@@ -32,7 +30,7 @@ type watched struct {
 // newWatched returns an auditor of one pod, for the time of a synctest bubble.
 func newWatched(t *testing.T) *watched {
 	t.Helper()
-	w := &watched{cluster: newCluster(t), done: make(chan error, 1)}
+	w := &watched{cluster: newCluster(t)}
 	w.run("a", "web", "good:1")
 	w.ready.Store(true)
 	w.Clock = clock.RealClock{}
@@ -55,13 +53,6 @@ func newWatched(t *testing.T) *watched {
 	return w
 }
 
-func (w *watched) start(t *testing.T) {
-	t.Helper()
-	var ctx context.Context
-	ctx, w.stop = context.WithCancel(t.Context())
-	go func() { w.done <- w.Start(ctx) }()
-}
-
 // after tells how many audits there were in the time: those since it was last
 // called, for the first may be over before this is.
 func (w *watched) after(d time.Duration) int {
@@ -72,14 +63,6 @@ func (w *watched) after(d time.Duration) int {
 	before := w.counted
 	w.counted = w.asked
 	return w.asked - before
-}
-
-func (w *watched) end(t *testing.T) {
-	t.Helper()
-	w.stop()
-	if err := <-w.done; err != nil {
-		t.Errorf("it ended with %v", err)
-	}
 }
 
 // step is what happens, a time that passes, and how many audits there are in it.
@@ -126,18 +109,20 @@ func TestAuditsWhileTheReplicaLeads(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				w := newWatched(t)
+				w, done := newWatched(t), make(chan error, 1)
+				ctx, stop := context.WithCancel(t.Context())
 				for i, s := range tt.steps {
 					if s.do != nil {
 						s.do(w)
 					}
 					if i == 0 {
-						w.start(t)
+						go func() { done <- w.Start(ctx) }()
 					}
 					equal(t, "audits in "+s.wait.String(), s.want, w.after(s.wait))
 				}
 				equal(t, "metrics while it leads", 1, len(w.measured(t, "hssgate_audit_evaluated_pods")))
-				w.end(t)
+				stop()
+				must(t, <-done)
 				equal(t, "metrics afterwards", nil, w.measured(t, "hssgate_audit_evaluated_pods"))
 				if !strings.Contains(w.log.String(), tt.log) {
 					t.Errorf("no %q in the log: %s", tt.log, w.log.String())

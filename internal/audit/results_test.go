@@ -237,7 +237,7 @@ func TestAnEventIsWrittenAsLongAsPodsViolate(t *testing.T) {
 	}
 }
 
-func TestEventsAreBoundedForEachNamespaceAndInTheQueue(t *testing.T) {
+func TestTheStatusAndEventsAreBounded(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
 	c.verdicts["bad:1"] = c.high()
@@ -245,7 +245,10 @@ func TestEventsAreBoundedForEachNamespaceAndInTheQueue(t *testing.T) {
 		c.run("a", fmt.Sprintf("pod-%d", n), "bad:1")
 	}
 	c.run("b", "pod", "bad:1")
-	c.audits(t)
+	status := c.audits(t)
+	if first := status.FirstViolations; status.Violations != 61 || len(first) != 20 || first[19].Name != "pod-26" {
+		t.Errorf("got %d violations, and first %d to %+v, want 20 of 61, to a/pod-26", status.Violations, len(first), first[len(first)-1])
+	}
 	equal(t, "Events of both namespaces", 50+1, len(c.events(t)))
 
 	t.Log("an audit waits for no Event, and leaves to the next one what the queue has no room for")

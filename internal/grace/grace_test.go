@@ -46,11 +46,8 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
-	w := &world{t: t, now: now}
+	w, scheme := &world{t: t, now: now}, runtime.NewScheme()
+	w.check(v1alpha1.AddToScheme(scheme))
 	for name, g := range map[string]*v1alpha1.Grace{"p": {Period: metav1.Duration{Duration: week}}, "without": nil} {
 		p, problems := policy.Compile(&v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.ImageScanPolicySpec{Grace: g}})
 		w.check(problems.ToAggregate())
@@ -129,19 +126,11 @@ func reports(imageID string) func(*corev1.Pod) {
 	}
 }
 
-// granted returns the exceptions: namespace, digest's first letter, end.
-func (w *world) granted() []string {
+func (w *world) exceptions() []v1alpha1.ImageScanException {
 	w.t.Helper()
 	var list v1alpha1.ImageScanExceptionList
-	if err := w.List(w.t.Context(), &list); err != nil {
-		w.t.Fatal(err)
-	}
-	var all []string
-	for _, e := range list.Items {
-		_, hex, _ := strings.Cut(e.Spec.Images[0], ":")
-		all = append(all, e.Namespace+" "+hex[:1]+" "+e.Spec.ExpiresAt.UTC().Format(time.RFC3339))
-	}
-	return all
+	w.check(w.List(w.t.Context(), &list))
+	return list.Items
 }
 
 func (w *world) check(err error) {
@@ -158,9 +147,15 @@ func (w *world) wantsImages(want int32, got *v1alpha1.AuditGrace) {
 	}
 }
 
+// wants compares the exceptions: namespace, digest's first letter, end.
 func (w *world) wants(want ...string) {
 	w.t.Helper()
-	if diff := cmp.Diff(want, w.granted()); diff != "" {
+	var got []string
+	for _, e := range w.exceptions() {
+		_, hex, _ := strings.Cut(e.Spec.Images[0], ":")
+		got = append(got, e.Namespace+" "+hex[:1]+" "+e.Spec.ExpiresAt.UTC().Format(time.RFC3339))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
 		w.t.Errorf("exceptions (-want +got):\n%s", diff)
 	}
 }
@@ -170,20 +165,14 @@ const untilMonday = "prod a 2026-11-30T12:00:00Z"
 func TestWhatPassedAndTurnsBadIsGrantedAnException(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	if got := w.audit(passes); got.Images != 0 {
-		t.Errorf("got %+v", got)
-	}
+	w.wantsImages(0, w.audit(passes))
 	w.wants()
 	got := w.audit(isBad)
 	if got.Images != 1 || !got.NextEnd.Time.Equal(now.Add(week)) {
 		t.Errorf("got %+v", got)
 	}
 	w.wants(untilMonday)
-	var list v1alpha1.ImageScanExceptionList
-	if err := w.List(t.Context(), &list); err != nil {
-		t.Fatal(err)
-	}
-	e := list.Items[0]
+	e := w.exceptions()[0]
 	if e.Name != "grace-p-"+strings.Repeat("a", 32) || e.Labels[v1alpha1.GraceLabel] != "p" {
 		t.Errorf("got %+v", e.ObjectMeta)
 	}
@@ -238,7 +227,7 @@ func TestOnlyWhatTheNodeReportsHasPassed(t *testing.T) {
 			w := newWorld(t)
 			w.audit(tt.seen)
 			w.audit(isBad)
-			if got := len(w.granted()) == 1; got != tt.granted {
+			if got := len(w.exceptions()) == 1; got != tt.granted {
 				t.Errorf("granted is %t, want %t", got, tt.granted)
 			}
 		})
@@ -251,25 +240,19 @@ func TestWhatGetsNoGrace(t *testing.T) {
 	elsewhere.namespace, byOther.Policy, other.Digests = "dev", "without", []policy.Digests{{Image: digestB}}
 	passesOther := passes
 	passesOther.Policy = "without"
-	tests := map[string]func(*world){
-		"an image that was always bad":       func(w *world) { w.audit(isBad); w.audit(isBad) },
-		"another namespace":                  func(w *world) { w.audit(passes); w.audit(elsewhere) },
-		"another digest":                     func(w *world) { w.audit(passes); w.audit(other) },
-		"a policy that gives none":           func(w *world) { w.audit(passes, passesOther); w.audit(byOther) },
-		"malicious files":                    func(w *world) { w.audit(passes); w.audit(hasMalware) },
-		"malicious files in one of the pods": func(w *world) { w.audit(passes); w.audit(isBad, hasMalware, isBad) },
-		"an image that is bad in one pod":    func(w *world) { w.audit(passes, isBad); w.audit(isBad) },
-		"an image that turned bad unwatched": func(w *world) { w.audit(passes); w.newLeader(); w.audit(isBad) },
-		"an image that passed too long ago":  func(w *world) { w.audit(passes); w.now = now.Add(week); w.audit(isBad) },
-		"malicious files for the whole period": func(w *world) {
-			w.audit(passes)
-			w.audit(hasMalware)
-			w.now = now.Add(week)
-			w.audit(isBad)
-		},
+	for name, act := range map[string]func(*world){
+		"an image that was always bad":          func(w *world) { w.audit(isBad); w.audit(isBad) },
+		"another namespace":                     func(w *world) { w.audit(passes); w.audit(elsewhere) },
+		"another digest":                        func(w *world) { w.audit(passes); w.audit(other) },
+		"a policy that gives none":              func(w *world) { w.audit(passes, passesOther); w.audit(byOther) },
+		"malicious files":                       func(w *world) { w.audit(passes); w.audit(hasMalware) },
+		"malicious files in one of the pods":    func(w *world) { w.audit(passes); w.audit(isBad, hasMalware, isBad) },
+		"an image that is bad in one pod":       func(w *world) { w.audit(passes, isBad); w.audit(isBad) },
+		"an image that turned bad unwatched":    func(w *world) { w.audit(passes); w.newLeader(); w.audit(isBad) },
+		"an image that passed too long ago":     func(w *world) { w.audit(passes); w.now = now.Add(week); w.audit(isBad) },
+		"malicious files for the whole period":  func(w *world) { w.audit(passes); w.audit(hasMalware); w.now = now.Add(week); w.audit(isBad) },
 		"an image of which nothing is reported": func(w *world) { w.audit(passes); w.audit() },
-	}
-	for name, act := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
