@@ -1,7 +1,6 @@
 package hsstest_test
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -10,19 +9,9 @@ import (
 	"github.com/hssgate/hssgate/hss/hsstest"
 )
 
-// get sends a GET over a real connection.
-func get(ctx context.Context, t *testing.T, s *hsstest.Server, query string) (*http.Response, error) {
-	t.Helper()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+listPath+"?"+query, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(r)
-}
-
 func TestFaultsThatAnswer(t *testing.T) {
 	t.Parallel()
-	tests := map[string]struct {
+	for name, tc := range map[string]struct {
 		fault       hsstest.Fault
 		status      int
 		contentType string
@@ -38,8 +27,7 @@ func TestFaultsThatAnswer(t *testing.T) {
 		"garbage":                  {hsstest.GarbageFault(), 200, "application/json", `{"total_num":1,"data_list":[{"id":]}`, ""},
 		"nothing":                  {hsstest.EmptyFault(), 200, "application/json", "", ""},
 		"a body of one's own":      {hsstest.BodyFault(201, "text/plain", "hello"), 201, "text/plain", "hello", ""},
-	}
-	for name, tc := range tests {
+	} {
 		h := open(t)
 		h.Inject(tc.fault)
 		got := ask(t, h, "")

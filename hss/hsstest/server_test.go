@@ -19,10 +19,14 @@ func TestCloseEndsHangingResponses(t *testing.T) {
 			t.Parallel()
 			s := hsstest.NewServer(hsstest.WithoutAuthentication())
 			s.Inject(fault.Times(0))
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+listPath, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
 			var clients sync.WaitGroup
 			for range 4 {
 				clients.Go(func() {
-					response, err := get(t.Context(), t, s, "")
+					response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(r.Clone(t.Context()))
 					if err == nil {
 						// Not read: the server must get rid of the client by itself.
 						defer func() { _ = response.Body.Close() }()

@@ -86,7 +86,7 @@ func imageChanges(w *watched) { w.images.Store(true) }
 
 func TestAuditsWhileTheReplicaLeads(t *testing.T) {
 	t.Parallel()
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		steps []step
 		log   string
 	}{
@@ -104,8 +104,7 @@ func TestAuditsWhileTheReplicaLeads(t *testing.T) {
 		"are of policies that are changed together":             {[]step{{nil, 5 * time.Minute, 1}, {policiesChange(2), 30 * time.Second, 1}}, "why=policies"},
 		"are of changes without end, a few at a time":           {[]step{{nil, 5*time.Minute + time.Second/2, 1}, {policiesChange(60), time.Second, 15}}, "why=policies"},
 		"are made after a fifth of the interval for new images": {[]step{{nil, 5 * time.Second, 1}, {imageChanges, time.Minute, 0}, {nil, time.Minute, 1}}, "why=images"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {

@@ -199,7 +199,7 @@ func TestOnlyWhatTheNodeReportsHasPassed(t *testing.T) {
 	initReports := func(p *corev1.Pod) {
 		p.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "app", ImageID: digestA}}
 	}
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		seen    seen
 		granted bool
 	}{
@@ -220,8 +220,7 @@ func TestOnlyWhatTheNodeReportsHasPassed(t *testing.T) {
 		"an annotation":                      {inPlace(passes, image.PlaceContainer, func(p *corev1.Pod) { p.Annotations = map[string]string{"imageID": digestA} }), false},
 		"a bad image":                        {isBad, false},
 		"an image that nothing is known of":  {seen{Sighting: gate.Sighting{Digests: passes.Digests}}, false},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)

@@ -93,19 +93,7 @@ func TestTheObserverIsToldEverything(t *testing.T) {
 	wantEqual(t, "observed", want, slices.Clone(seen.seen))
 }
 
-// inRegion makes an inventory of one project that has a region and no ID. HSS and IAM are served by server.
-func inRegion(t *testing.T, server *hsstest.Server, secretKeyFile string) *inventory.Inventory {
-	t.Helper()
-	t.Setenv("HUAWEICLOUD_SDK_IAM_ENDPOINT", server.URL)
-	return withClients(t, settings(func(c *config.Configuration) {
-		p := &c.Projects[0]
-		p.Endpoint, p.Credentials = server.URL, credentialFiles(t, "")
-		p.Credentials.SecretKeyFile = secretKeyFile
-	}), inventory.Options{})
-}
-
 func TestCheckReportsWhatHSSAnswers(t *testing.T) {
-	const secretKey = "hsstest-secret-key"
 	in := func(id, region string) hsstest.Option {
 		return hsstest.WithIAMProjects(hsstest.IAMProject{ID: id, Name: region})
 	}
@@ -147,10 +135,12 @@ func TestCheckReportsWhatHSSAnswers(t *testing.T) {
 				server.Inject(*test.fault)
 			}
 			if test.secretKey == "" {
-				test.secretKey = secretKey
+				test.secretKey = hsstest.DefaultCredential().SecretKey
 			}
-			i := inRegion(t, server, write(t, "sk", test.secretKey))
-			checks := i.Check(t.Context())
+			t.Setenv("HUAWEICLOUD_SDK_IAM_ENDPOINT", server.URL)
+			checks := withClients(t, settings(func(c *config.Configuration) { // of a region, without an ID
+				c.Projects[0].Endpoint, c.Projects[0].Credentials = server.URL, credentialFiles(t, test.secretKey)
+			}), inventory.Options{}).Check(t.Context())
 			if len(checks) != 1 {
 				t.Fatalf("%d checks, want 1", len(checks))
 			}

@@ -354,11 +354,6 @@ type moment struct {
 	rows []hss.Image
 }
 
-const (
-	oracleNames    = 6
-	oracleVersions = 3
-)
-
 func newOracle(seed uint64, text string) *oracle {
 	o := &oracle{w: &world{}, random: rand.New(rand.NewPCG(seed, 7)), text: text}
 	for range 12 {
@@ -398,8 +393,8 @@ func (o *oracle) push() {
 	o.commit(append(o.rows(), r))
 }
 
-func (o *oracle) name() string    { return fmt.Sprintf("app-%d", o.random.IntN(oracleNames)) }
-func (o *oracle) version() string { return fmt.Sprint(o.random.IntN(oracleVersions)) }
+func (o *oracle) name() string    { return fmt.Sprintf("app-%d", o.random.IntN(6)) }
+func (o *oracle) version() string { return fmt.Sprint(o.random.IntN(3)) }
 
 // step changes something, as HSS would: all but a deletion and the begin of a scan shows in one of the times.
 func (o *oracle) step() {

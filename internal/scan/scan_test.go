@@ -458,7 +458,7 @@ func TestNothingIsRequestedWhereItIsOff(t *testing.T) {
 	wantEqual(t, "requests", 0, w.server.Stats().Requests)
 }
 
-func TestAReviewDoesNotWaitForHSS(t *testing.T) {
+func TestAReviewNeitherWaitsForHSSNorQueuesWithoutBound(t *testing.T) {
 	t.Parallel()
 	w := newWard(t, hsstest.WithImages(unscanned()))
 	w.server.Inject(hsstest.HangFault().Times(0))
@@ -468,18 +468,9 @@ func TestAReviewDoesNotWaitForHSS(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	wantEqual(t, "of a request that ended", pending, s.Want(ended, []image.Reference{reference(t, app)})[0])
-}
-
-func TestTooManyImagesAtOnceAreRefusedHonestly(t *testing.T) {
-	t.Parallel()
-	w := newWard(t)
-	w.server.Inject(hsstest.HangFault().Times(0))
-	s, _ := w.replica(t)
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
 	var last string
 	for n := range 300 {
-		last = s.Want(ended, []image.Reference{reference(t, fmt.Sprint("swr.example.com/prod/app:", n))})[0]
+		last = s.Want(ended, []image.Reference{reference(t, fmt.Sprint("swr.example.com/prod/app:v", n))})[0]
 	}
 	wantEqual(t, "of the last one", "no scan was requested, since too many images wait for one; try again in about 1m", last)
 }
