@@ -19,19 +19,23 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
 
+// must ends a test that can't go on.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // golden compares got with a file that -update writes.
 func golden(t *testing.T, path, got string) {
 	t.Helper()
 	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, []byte(got), 0o600))
 		return
 	}
 	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if d := cmp.Diff(string(want), got); d != "" {
 		t.Errorf("%s is out of date; go test ./config -update writes it anew\n%s", path, d)
 	}
@@ -139,14 +143,10 @@ func docComments(t *testing.T) map[string]string {
 	t.Helper()
 	docs := map[string]string{}
 	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, name := range files {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		docs["package"] += file.Doc.Text()
 		comment, owner := "", ""
 		ast.Inspect(file, func(n ast.Node) bool {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -10,7 +12,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,48 +21,35 @@ import (
 	"github.com/hssgate/hssgate/hss/hsstest"
 )
 
-// lines gives each line that is written to it.
-type lines struct {
-	mu   sync.Mutex
-	text string
-	seen chan struct{}
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.text += string(p)
-	select {
-	case l.seen <- struct{}{}:
-	default:
+// must ends a test that can't go on.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return len(p), nil
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text
 }
 
 // simulate serves an inventory until the function that it returns is called,
-// and returns its URL.
-func simulate(t *testing.T, inventory string, flags ...string) (url string, log *lines, stop func() error) {
+// and returns its URL and the file of its log.
+func simulate(t *testing.T, inventory string, flags ...string) (url, log string, stop func() error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	out, log := &lines{seen: make(chan struct{}, 1)}, &lines{seen: make(chan struct{}, 1)}
+	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	must(t, err)
+	out, printed := io.Pipe()
 	cmd := newCommand()
 	cmd.SetArgs(append([]string{"--inventory", inventory, "--listen", "127.0.0.1:0"}, flags...))
-	cmd.SetOut(out)
-	cmd.SetErr(log)
+	cmd.SetOut(printed)
+	cmd.SetErr(file)
 	ended := make(chan error, 1)
-	go func() { ended <- cmd.ExecuteContext(ctx) }()
-	select {
-	case <-out.seen:
-	case err := <-ended:
-		t.Fatalf("it ended: %v", err)
-	}
-	return regexp.MustCompile(`https?://[0-9.:]+`).FindString(out.String()), log, func() error {
+	go func() {
+		err := cmd.ExecuteContext(ctx)
+		_, _ = printed.CloseWithError(err), file.Close()
+		ended <- err
+	}()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	must(t, err)
+	return regexp.MustCompile(`https?://[0-9.:]+`).FindString(line), file.Name(), func() error {
 		cancel()
 		return <-ended
 	}
@@ -71,9 +59,7 @@ func simulate(t *testing.T, inventory string, flags ...string) (url string, log 
 func list(t *testing.T, url string, key hss.Credentials, transport http.RoundTripper) (versions string) {
 	t.Helper()
 	client, err := hss.NewClient(hss.Config{Endpoint: url, ProjectID: "p", Credentials: hss.StaticCredentials(key), Transport: transport})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for row, err := range client.All(t.Context(), hss.ListRequest{}) {
 		if err != nil {
 			return err.Error()
@@ -85,9 +71,7 @@ func list(t *testing.T, url string, key hss.Credentials, transport http.RoundTri
 
 func write(t *testing.T, path, text string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path, []byte(text), 0o600))
 }
 
 func TestTheSimulatorServesAFileAndFollowsItsChanges(t *testing.T) {
@@ -105,8 +89,10 @@ func TestTheSimulatorServesAFileAndFollowsItsChanges(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	write(t, path, "images: broken beyond repair")
-	for !strings.Contains(log.String(), "inventory not reloaded") {
-		time.Sleep(10 * time.Millisecond)
+	for text := []byte{}; !bytes.Contains(text, []byte("inventory not reloaded")); time.Sleep(10 * time.Millisecond) {
+		var err error
+		text, err = os.ReadFile(log)
+		must(t, err)
 	}
 	if got := list(t, url, key, nil); got != "second" {
 		t.Errorf("after a broken change: got %s", got)
@@ -119,9 +105,7 @@ func TestTheSimulatorServesAFileAndFollowsItsChanges(t *testing.T) {
 func TestTheSimulatorServesTLSToAnAccessKeyOfItsOwn(t *testing.T) {
 	t.Parallel()
 	certificate, key, err := cert.GenerateSelfSignedCertKey("127.0.0.1", nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	certFile, keyFile := filepath.Join(t.TempDir(), "tls.crt"), filepath.Join(t.TempDir(), "tls.key")
 	write(t, certFile, string(certificate))
 	write(t, keyFile, string(key))
@@ -153,15 +137,12 @@ func TestWrongFlagsAreErrors(t *testing.T) {
 		"with an address that is none":   {[]string{"--inventory", "../../config/samples/inventory.yaml", "--listen", "nowhere"}, "listen: "},
 		"with a missing certificate":     {[]string{"--inventory", "../../config/samples/inventory.yaml", "--listen", "127.0.0.1:0", "--tls-cert", "no-such.crt", "--tls-key", "y"}, "no-such.crt"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			cmd := newCommand()
-			cmd.SetArgs(tt.args)
-			cmd.SetOut(io.Discard)
-			cmd.SetErr(io.Discard)
-			if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("got error %v, want %q in it", err, tt.want)
-			}
-		})
+		cmd := newCommand()
+		cmd.SetArgs(tt.args)
+		cmd.SetOut(io.Discard)
+		cmd.SetErr(io.Discard)
+		if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got error %v, want %q in it", name, err, tt.want)
+		}
 	}
 }

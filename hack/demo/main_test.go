@@ -119,20 +119,18 @@ func TestAnUnexpectedVerdictIsNamed(t *testing.T) {
 		},
 	}
 	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			table, err := demo(t, "--samples", edited(t, tt.file, replace(tt.old, tt.with)))
-			if err == nil {
-				t.Fatal("got no error")
+		table, err := demo(t, "--samples", edited(t, tt.file, replace(tt.old, tt.with)))
+		if err == nil {
+			t.Fatalf("%s: got no error", name)
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: got %q, want %q in it", name, err, want)
 			}
-			for _, want := range tt.want {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("got %q, want %q in it", err, want)
-				}
-			}
-			if !strings.Contains(table, "! ") || !strings.Contains(table, "(marked !)") {
-				t.Errorf("the table doesn't mark it:\n%s", table)
-			}
-		})
+		}
+		if !strings.Contains(table, "! ") || !strings.Contains(table, "(marked !)") {
+			t.Errorf("%s: the table doesn't mark it:\n%s", name, table)
+		}
 	}
 }
 
@@ -167,10 +165,8 @@ func TestABadFolderIsAnError(t *testing.T) {
 		"containers that are text":   {clean, replace("spec:\n  containers:", "spec:\n  containers: none\n  other:"), "read its images"},
 	}
 	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			if _, err := demo(t, "--samples", edited(t, tt.files, tt.change)); err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("got error %v, want one with %q", err, tt.want)
-			}
-		})
+		if _, err := demo(t, "--samples", edited(t, tt.files, tt.change)); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got error %v, want one with %q", name, err, tt.want)
+		}
 	}
 }

@@ -29,73 +29,74 @@ import (
 
 var start = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-func newCA(t *testing.T, now time.Time) *certificate.CA {
+// must ends a test that can't go on.
+func must(t testing.TB, err error) {
 	t.Helper()
-	ca, err := certificate.NewCA(now)
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func newCA(t *testing.T, now time.Time) *certificate.CA {
+	t.Helper()
+	ca, err := certificate.NewCA(now)
+	must(t, err)
 	return ca
 }
 
 func keyPEM(t *testing.T, ca *certificate.CA) []byte {
 	t.Helper()
 	key, err := ca.KeyPEM()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return key
 }
 
-func serving(t *testing.T, i *certificate.Issuer) *x509.Certificate {
+func selfSigned(t *testing.T, clk clock.PassiveClock, hosts ...string) *certificate.Issuer {
+	t.Helper()
+	i, err := certificate.NewSelfSigned(clk, hosts...)
+	must(t, err)
+	return i
+}
+
+func serving(t *testing.T, i *certificate.Issuer) *tls.Certificate {
 	t.Helper()
 	c, err := i.GetCertificate(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c.Leaf
+	must(t, err)
+	return c
 }
 
 func TestACertificateIsTrustedForItsHosts(t *testing.T) {
 	t.Parallel()
-	i, err := certificate.NewSelfSigned(clocktesting.NewFakePassiveClock(start), "hssgate.hssgate-system.svc", "127.0.0.1", "::1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	i := selfSigned(t, clocktesting.NewFakePassiveClock(start), "hssgate.hssgate-system.svc", "127.0.0.1", "::1")
 	for range 2 {
 		roots := x509.NewCertPool()
 		roots.AppendCertsFromPEM(i.CA().PEM())
 		for host, want := range map[string]bool{"hssgate.hssgate-system.svc": true, "127.0.0.1": true, "::1": true, "other.svc": false} {
-			_, err := serving(t, i).Verify(x509.VerifyOptions{Roots: roots, DNSName: host, CurrentTime: start})
+			_, err := serving(t, i).Leaf.Verify(x509.VerifyOptions{Roots: roots, DNSName: host, CurrentTime: start})
 			if (err == nil) != want {
 				t.Errorf("trusted for %s: %v, want %t", host, err, want)
 			}
 		}
-		if err := i.Use(newCA(t, start)); err != nil {
-			t.Fatal(err)
-		}
+		must(t, i.Use(newCA(t, start)))
 	}
 }
 
 func TestACertificateIsRenewedAtTwoThirds(t *testing.T) {
 	t.Parallel()
 	clk := clocktesting.NewFakePassiveClock(start)
-	i, err := certificate.NewSelfSigned(clk, "localhost")
-	if err != nil {
-		t.Fatal(err)
-	}
-	first := serving(t, i)
+	i := selfSigned(t, clk, "localhost")
+	first := serving(t, i).Leaf
 	clk.SetTime(start.Add(59 * 24 * time.Hour))
-	if !serving(t, i).Equal(first) {
+	if !serving(t, i).Leaf.Equal(first) {
 		t.Error("renewed too early")
 	}
 	clk.SetTime(start.Add(61 * 24 * time.Hour))
-	if serving(t, i).Equal(first) {
+	if serving(t, i).Leaf.Equal(first) {
 		t.Error("not renewed")
 	}
 	clk.SetTime(start.Add((10*365 - 1) * 24 * time.Hour))
-	last := serving(t, i)
-	if want := start.Add(10 * 365 * 24 * time.Hour); !last.NotAfter.Equal(want) || !serving(t, i).Equal(last) {
+	last := serving(t, i).Leaf
+	if want := start.Add(10 * 365 * 24 * time.Hour); !last.NotAfter.Equal(want) || !serving(t, i).Leaf.Equal(last) {
 		t.Errorf("the last one is valid until %s, want the CA's end %s, and is made once", last.NotAfter, want)
 	}
 }
@@ -104,9 +105,7 @@ func TestACAIsReadAsItWasWritten(t *testing.T) {
 	t.Parallel()
 	ca := newCA(t, start)
 	again, err := certificate.ParseCA(ca.PEM(), keyPEM(t, ca))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var none *certificate.CA
 	if !again.Equal(ca) || again.String() != ca.String() || ca.Equal(newCA(t, start)) || ca.Equal(none) || none.Equal(ca) || !none.Equal(nil) {
 		t.Error("Equal mistakes one for another")
@@ -121,18 +120,10 @@ func TestACAIsReadAsItWasWritten(t *testing.T) {
 func TestParseCARefuses(t *testing.T) {
 	t.Parallel()
 	ca, other := newCA(t, start), newCA(t, start)
-	i, err := certificate.NewSelfSigned(clocktesting.NewFakePassiveClock(start), "localhost")
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := i.GetCertificate(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	i := selfSigned(t, clocktesting.NewFakePassiveClock(start), "localhost")
+	leaf := serving(t, i)
 	leafKey, err := x509.MarshalPKCS8PrivateKey(leaf.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for name, tt := range map[string]struct {
 		certificate, key []byte
 		want             string
@@ -215,16 +206,12 @@ func TestMergeBundle(t *testing.T) {
 func clientOf(t *testing.T, ca *certificate.CA, usage x509.ExtKeyUsage, name string, dnsNames ...string) []tls.Certificate {
 	t.Helper()
 	signer, err := tls.X509KeyPair(ca.PEM(), keyPEM(t, ca))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, DNSNames: dnsNames, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage},
 	}, signer.Leaf, &signer.PrivateKey.(*ecdsa.PrivateKey).PublicKey, signer.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: signer.PrivateKey}}
 }
 
@@ -250,29 +237,20 @@ func TestClients(t *testing.T) {
 		"a name alone, of another's, isn't enough": {[]string{"kube-apiserver"}, clientOf(t, others, usage, "kube-apiserver"), "certificate signed by unknown authority"},
 	}
 	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			clients, err := certificate.NewClients(file, tt.names, slog.New(slog.DiscardHandler))
-			if err != nil {
-				t.Fatal(err)
+		clients, err := certificate.NewClients(file, tt.names, slog.New(slog.DiscardHandler))
+		must(t, err)
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			err = handshake(t, serverFor(t, clients), tt.client, version)
+			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%s, %s: got %v, want %q", name, tls.VersionName(version), err, tt.want)
 			}
-			for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-				err = handshake(t, serverFor(t, clients), tt.client, version)
-				if got := err; tt.want == "" && got != nil || tt.want != "" && (got == nil || !strings.Contains(got.Error(), tt.want)) {
-					t.Errorf("%s: got %v, want %q", tls.VersionName(version), got, tt.want)
-				}
-			}
-		})
+		}
 	}
 }
 
 func serverFor(t *testing.T, clients *certificate.Clients) *tls.Config {
 	t.Helper()
-	a, err := certificate.NewSelfSigned(clock.RealClock{}, "localhost")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &tls.Config{GetCertificate: a.GetCertificate, MinVersion: tls.VersionTLS12}
+	server := &tls.Config{GetCertificate: selfSigned(t, clock.RealClock{}, "localhost").GetCertificate, MinVersion: tls.VersionTLS12}
 	clients.Require(server)
 	return server
 }
@@ -304,9 +282,7 @@ func TestTheFileOfClientsIsFollowed(t *testing.T) {
 	writeFile(t, file, first.PEM())
 	var log bytes.Buffer
 	clients, err := certificate.NewClients(file, nil, slog.New(slog.NewTextHandler(&log, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	server := serverFor(t, clients)
 	for _, step := range []struct {
 		name        string
@@ -350,7 +326,5 @@ func block(kind, content string) []byte {
 
 func writeFile(t *testing.T, path string, content []byte) {
 	t.Helper()
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path, content, 0o600))
 }

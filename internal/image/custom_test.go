@@ -27,20 +27,17 @@ func TestTheLabelsOfATemplateAreThoseOfTheNearestMetadata(t *testing.T) {
 		"metadata of another form":         {`{"spec": {"template": {"metadata": {"labels": ["x"]}, ` + container + `}}, "metadata": {"labels": {"a": "root"}}}`, []image.Labels{{"a": "root"}}},
 	}
 	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var c image.Custom
-			if err := json.Unmarshal([]byte(tt.text), &c); err != nil {
-				t.Fatal(err)
-			}
-			var got []image.Labels
-			for _, w := range c.Workloads("Widget") {
-				got = append(got, w.Labels)
-			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-		})
+		var c image.Custom
+		if err := json.Unmarshal([]byte(tt.text), &c); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		var got []image.Labels
+		for _, w := range c.Workloads("Widget") {
+			got = append(got, w.Labels)
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }
 
@@ -63,22 +60,19 @@ func TestAContainerIsKnownByItsPlaceOrByItsFields(t *testing.T) {
 		"a schema":                {`{"properties": {"containers": {"items": {"properties": {"image": {"type": "string"}}}}, "image": {"type": "string"}}}`, "", 0},
 	}
 	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var c image.Custom
-			if err := json.Unmarshal([]byte(tt.text), &c); err != nil {
-				t.Fatal(err)
+		var c image.Custom
+		if err := json.Unmarshal([]byte(tt.text), &c); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		var got []string
+		for _, w := range c.Workloads("Widget") {
+			for _, use := range w.Uses {
+				got = append(got, use.String()+" "+use.Image)
 			}
-			var got []string
-			for _, w := range c.Workloads("Widget") {
-				for _, use := range w.Uses {
-					got = append(got, use.String()+" "+use.Image)
-				}
-			}
-			if strings.Join(got, ", ") != tt.want || len(c.Gaps) != tt.gaps {
-				t.Errorf("got %q and %v, want %q and %d gaps", got, c.Gaps, tt.want, tt.gaps)
-			}
-		})
+		}
+		if strings.Join(got, ", ") != tt.want || len(c.Gaps) != tt.gaps {
+			t.Errorf("%s: got %q and %v, want %q and %d gaps", name, got, c.Gaps, tt.want, tt.gaps)
+		}
 	}
 }
 

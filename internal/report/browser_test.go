@@ -31,13 +31,9 @@ func chromium(t *testing.T, page string, flags ...string) string {
 		t.Fatalf("the browser tests need Chromium: install it, run hack/debian.sh as root, or set $CHROMIUM: %v", err)
 	}
 	file := filepath.Join(t.TempDir(), "page.html")
-	if err := os.WriteFile(file, []byte(page), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(file, []byte(page), 0o600))
 	profile, err := os.MkdirTemp("", "hssgate-browser-") // Chromium may still write while it ends
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer os.RemoveAll(profile)
 	flags = append(flags, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking",
 		"--disable-component-update", "--disable-sync", "--hide-scrollbars", "--enable-logging=stderr", "--user-data-dir="+profile, "file://"+file)
@@ -71,9 +67,7 @@ func large() *report.Report {
 // a screen, a phone or a sheet of paper, and has testdata/browser.js check them.
 func TestThePageInABrowser(t *testing.T) {
 	script, err := os.ReadFile("testdata/browser.js")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var frames strings.Builder
 	add := func(name string, width int, page string) {
 		fmt.Fprintf(&frames, `<iframe name="%s, %d wide" style="width:%dpx;height:900px;border:0" srcdoc="%s"></iframe>`, name, width, width, html.EscapeString(page))

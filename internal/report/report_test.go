@@ -76,12 +76,18 @@ func everything() *report.Report {
 	return r
 }
 
+// must ends a test that can't go on.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func writtenAs(t *testing.T, r *report.Report, o report.Output) string {
 	t.Helper()
 	var b strings.Builder
-	if err := r.Write(&b, o); err != nil {
-		t.Fatal(err)
-	}
+	must(t, r.Write(&b, o))
 	return b.String()
 }
 
@@ -102,14 +108,10 @@ func TestFormats(t *testing.T) {
 				got := writtenAs(t, r, output)
 				golden := filepath.Join("testdata", name+"."+output)
 				if *update {
-					if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
-						t.Fatal(err)
-					}
+					must(t, os.WriteFile(golden, []byte(got), 0o600))
 				}
 				want, err := os.ReadFile(golden)
-				if err != nil {
-					t.Fatal(err)
-				}
+				must(t, err)
 				if diff := cmp.Diff(string(want), got); diff != "" {
 					t.Errorf("(-want +got; -update writes the file):\n%s", diff)
 				}
@@ -125,9 +127,7 @@ func TestWhatProgramsReadIsWhole(t *testing.T) {
 		report.JSON: json.Unmarshal, report.YAML: func(data []byte, v any) error { return yaml.UnmarshalStrict(data, v) },
 	} {
 		var got report.Report
-		if err := read([]byte(writtenAs(t, want, output)), &got); err != nil {
-			t.Fatal(err)
-		}
+		must(t, read([]byte(writtenAs(t, want, output)), &got))
 		if diff := cmp.Diff(want.Vulnerabilities, got.Vulnerabilities); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", output, diff)
 		}

@@ -38,16 +38,13 @@ func TestVulnerabilitiesOfAnImageAreGathered(t *testing.T) {
 		"HSS counts some and lists none": {facts(policy.Scan{Vulnerabilities: new(4), Found: []policy.Vulnerability{}}), nil},
 		"HSS knows nothing of the image": {policy.Facts{State: policy.StateNotFound}, nil},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			if tt.want != nil {
-				tt.want.Reference = "h.io/a:1"
-			}
-			got := report.NewImage(image.Use{Image: "h.io/a:1"}, &tt.facts, time.Now())
-			if diff := cmp.Diff(tt.want, got.Listed); diff != "" {
-				t.Errorf("listed (-want +got):\n%s", diff)
-			}
-		})
+		if tt.want != nil {
+			tt.want.Reference = "h.io/a:1"
+		}
+		got := report.NewImage(image.Use{Image: "h.io/a:1"}, &tt.facts, time.Now())
+		if diff := cmp.Diff(tt.want, got.Listed); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }
 

@@ -17,6 +17,14 @@ import (
 	"github.com/hssgate/hssgate/internal/tracing"
 )
 
+// must ends a test that can't go on.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestTheEnvironmentSaysWhetherThereAreTraces(t *testing.T) {
 	const endpoint = "OTEL_EXPORTER_OTLP_ENDPOINT"
 	for name, test := range map[string]struct {
@@ -61,14 +69,10 @@ func TestSpansAreExportedByTheEnvironment(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20hush")
 	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
 	provider, err := tracing.NewProvider(t.Context(), "v1", slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	_, span := provider.Tracer(tracing.Name).Start(t.Context(), "review")
 	span.End()
-	if err := provider.Shutdown(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, provider.Shutdown(t.Context()))
 	text := (<-received).String()
 	for _, want := range []string{`"review"`, `"hssgate"`, `"v1"`, `"deployment.environment.name"`} {
 		if !strings.Contains(text, want) {
@@ -88,9 +92,7 @@ func TestFailuresAreLoggedOnceWithoutSecrets(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20hush")
 	log := &bytes.Buffer{}
 	provider, err := tracing.NewProvider(t.Context(), "v1", slog.New(slog.NewTextHandler(log, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for range 3 {
 		_, span := provider.Tracer(tracing.Name).Start(t.Context(), "review")
 		span.End()

@@ -61,9 +61,7 @@ func TestACallToHSSIsASpan(t *testing.T) {
 		spans := tracetest.NewInMemoryExporter()
 		transport := tracing.NewTransport(sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)), "main", &tt.answering)
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://hss.example.com/v5/p/image?image_name=app", http.NoBody)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		r.Header.Set("Authorization", "SDK-HMAC-SHA256 secret")
 		r.Header.Set("X-Auth-Token", "secret-token")
 		before := r.Header.Clone()
@@ -83,31 +81,23 @@ func TestACallToHSSIsASpan(t *testing.T) {
 		}
 		tt.has["hss.project"], tt.has["server.address"], tt.has["http.request.method"] = "main", "hss.example.com", "GET"
 		tt.has["url.full"] = "https://hss.example.com/v5/p/image?image_name=app"
-		check(t, name, spans.GetSpans().Snapshots(), tt.has, tt.status)
-	}
-}
-
-// check checks that there is one span, and what it tells.
-func check(t *testing.T, name string, spans []sdktrace.ReadOnlySpan, has map[string]string, status string) {
-	t.Helper()
-	if len(spans) != 1 {
-		t.Errorf("%s: %d spans, want 1", name, len(spans))
-		return
-	}
-	told := map[string]string{}
-	for _, a := range spans[0].Attributes() {
-		told[string(a.Key)] = a.Value.String()
-		if strings.Contains(a.Value.String(), "secret") {
-			t.Errorf("%s: a secret is told: %s", name, a.Value.String())
+		if n := len(spans.GetSpans()); n != 1 {
+			t.Fatalf("%s: %d spans, want 1", name, n)
 		}
-	}
-	for key, want := range has {
-		if told[key] != want {
-			t.Errorf("%s: %s is %q, want %q", name, key, told[key], want)
+		span, told := spans.GetSpans()[0], map[string]string{}
+		for _, a := range span.Attributes {
+			if told[string(a.Key)] = a.Value.String(); strings.Contains(a.Value.String(), "secret") {
+				t.Errorf("%s: a secret is told: %s", name, a.Value.String())
+			}
 		}
-	}
-	if s := spans[0].Status(); s.Description != strings.TrimPrefix(status, "401") || (s.Code == codes.Error) != (status != "") {
-		t.Errorf("%s: the status is %+v, want %q", name, s, status)
+		for key, want := range tt.has {
+			if told[key] != want {
+				t.Errorf("%s: %s is %q, want %q", name, key, told[key], want)
+			}
+		}
+		if s := span.Status; s.Description != strings.TrimPrefix(tt.status, "401") || (s.Code == codes.Error) != (tt.status != "") {
+			t.Errorf("%s: the status is %+v, want %q", name, s, tt.status)
+		}
 	}
 }
 
@@ -157,9 +147,7 @@ func TestAnExemplarNamesTheTrace(t *testing.T) {
 		histogram := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "h", Buckets: []float64{1}})
 		tracing.Observe(tt.span, histogram, 0.5)
 		var m dto.Metric
-		if err := histogram.Write(&m); err != nil {
-			t.Fatal(err)
-		}
+		must(t, histogram.Write(&m))
 		bucket, got := m.GetHistogram().GetBucket()[0], ""
 		for _, label := range bucket.GetExemplar().GetLabel() {
 			if label.GetName() == "trace_id" {

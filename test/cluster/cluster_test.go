@@ -13,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
@@ -251,20 +252,13 @@ func must(t *testing.T, err error) {
 // eventually waits until condition returns nil.
 func eventually(t *testing.T, condition func() error) {
 	t.Helper()
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	for {
-		err := condition()
-		if err == nil {
-			return
-		}
-		select {
-		case <-deadline.C:
-			t.Fatalf("after %s: %v", patience, err)
-		case <-t.Context().Done():
-			t.Fatal(err)
-		case <-time.After(200 * time.Millisecond):
-		}
+	var wrong error
+	is := func(context.Context) (bool, error) {
+		wrong = condition()
+		return wrong == nil, nil
+	}
+	if wait.PollUntilContextTimeout(t.Context(), 200*time.Millisecond, patience, true, is) != nil {
+		t.Fatalf("after up to %s: %v", patience, wrong)
 	}
 }
 

@@ -59,7 +59,8 @@ func testAPIServerGone(t *testing.T, c *cluster) {
 // that waits for hssgate.
 func testPowerCut(t *testing.T, c *cluster) {
 	c.enforce(t)
-	c.newDeployment(t, "powered", 2)
+	c.createDeployment(t, "powered", goodImage, 2)
+	c.awaitDeployment(t, "powered")
 	c.control(t, "down")
 	booted := time.Now()
 	c.control(t, "up")
@@ -78,7 +79,8 @@ func testPowerCut(t *testing.T, c *cluster) {
 // is back, until the command of the emergency page.
 func testGateGone(t *testing.T, c *cluster) {
 	c.enforce(t)
-	c.newDeployment(t, "refused", 3)
+	c.createDeployment(t, "refused", goodImage, 3)
+	c.awaitDeployment(t, "refused")
 	c.kubectl(t, "-n", namespace, "scale", "deployment/"+release, "--replicas=0")
 	c.kubectl(t, "-n", namespace, "wait", "--for=delete", "pod", "-l", selector, "--timeout", patience.String())
 	c.kubectl(t, "-n", shop, "delete", "pod", "-l", "app=refused")
@@ -158,13 +160,6 @@ func (c *cluster) awaitRestarted(t *testing.T, since time.Time) {
 		return nil
 	})
 	t.Logf("all pods are ready again after %s", time.Since(since).Round(100*time.Millisecond))
-}
-
-// newDeployment creates a Deployment of a good image in the shop and waits for its pods.
-func (c *cluster) newDeployment(t *testing.T, name string, replicas int32) {
-	t.Helper()
-	c.createDeployment(t, name, goodImage, replicas)
-	c.awaitDeployment(t, name)
 }
 
 // createDeployment creates a Deployment in the shop.

@@ -18,9 +18,8 @@ func testRights(t *testing.T, c *cluster) {
 	log, err := os.Open(c.auditLog())
 	must(t, err)
 	defer log.Close()
-	if _, err := log.Seek(c.auditStart, io.SeekStart); err != nil {
-		t.Fatal(err)
-	}
+	_, err = log.Seek(c.auditStart, io.SeekStart)
+	must(t, err)
 	requests := 0
 	lines := bufio.NewScanner(log)
 	lines.Buffer(nil, 1<<20)

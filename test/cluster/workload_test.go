@@ -15,8 +15,11 @@ import (
 func testImages(t *testing.T, c *cluster) {
 	c.enforce(t)
 	for place, put := range map[string]func(*corev1.PodSpec, string){
-		"container":      func(s *corev1.PodSpec, image string) { s.Containers[0].Image = image },
-		"init-container": func(s *corev1.PodSpec, image string) { s.InitContainers = []corev1.Container{newInit(image)} },
+		"container": func(s *corev1.PodSpec, image string) { s.Containers[0].Image = image },
+		"init-container": func(s *corev1.PodSpec, image string) {
+			s.InitContainers = []corev1.Container{newContainer("init", image)}
+			s.InitContainers[0].Command = []string{"/bin/busybox", "true"}
+		},
 		"image-volume": func(s *corev1.PodSpec, image string) {
 			s.Volumes = []corev1.Volume{{Name: "files", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: image}}}}
 			s.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "files", MountPath: "/files"}}
@@ -36,12 +39,6 @@ func testImages(t *testing.T, c *cluster) {
 		})
 	}
 	t.Run("ephemeral container", func(t *testing.T) { testEphemeral(t, c) })
-}
-
-func newInit(image string) corev1.Container {
-	init := newContainer("init", image)
-	init.Command = []string{"/bin/busybox", "true"}
-	return init
 }
 
 // testEphemeral adds containers to a pod that runs.

@@ -1,7 +1,6 @@
 package schematest
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -11,26 +10,6 @@ import (
 	"github.com/hssgate/hssgate/internal/report"
 	"github.com/hssgate/hssgate/policy"
 )
-
-func schema(t *testing.T) *jsonschema.Schema {
-	t.Helper()
-	compiler := jsonschema.NewCompiler()
-	compiler.AssertFormat()
-	s, err := compiler.Compile("../testdata/sarif-schema-2.1.0.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func validate(t *testing.T, s *jsonschema.Schema, text string) error {
-	t.Helper()
-	document, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s.Validate(document)
-}
 
 // violated is a result with whatever can stand in one.
 func violated(source string, line int) report.Result {
@@ -56,38 +35,30 @@ func TestSARIFIsValid(t *testing.T) {
 		"what can't be read":  {Problems: []report.Problem{{Source: "a.yaml", Line: 3, Message: "bad"}, {Message: "worse"}}},
 		"an object no name":   {Results: []report.Result{{Kind: "Pod", Verdict: report.Admitted}}},
 	}
-	s := schema(t)
-	for name, r := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var text strings.Builder
-			if err := r.Write(&text, report.SARIF); err != nil {
-				t.Fatal(err)
-			}
-			if err := validate(t, s, text.String()); err != nil {
-				t.Errorf("%v in\n%s", err, text.String())
-			}
-		})
-	}
-}
-
-// TestTheSchemaIsStrict shows that the validator finds what is wrong.
-func TestTheSchemaIsStrict(t *testing.T) {
-	t.Parallel()
-	var text strings.Builder
-	r := &report.Report{Results: []report.Result{violated("a.yaml", 1)}}
-	if err := r.Write(&text, report.SARIF); err != nil {
+	compiler := jsonschema.NewCompiler()
+	compiler.AssertFormat()
+	schema, err := compiler.Compile("../testdata/sarif-schema-2.1.0.json")
+	if err != nil {
 		t.Fatal(err)
 	}
-	for old, with := range map[string]string{
-		`"level": "error"`: `"level": "fatal"`, `"startLine": 4`: `"startLine": 0`, `"ruleId"`: `"ruleID"`, `"version": "2.1.0"`: `"version": "2.2"`,
-	} {
-		wrong := strings.Replace(text.String(), old, with, 1)
-		if wrong == text.String() || !json.Valid([]byte(wrong)) {
-			t.Fatalf("there is no %s", old)
+	validate := func(text string) error {
+		document, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+		if err != nil {
+			return err
 		}
-		if err := validate(t, schema(t), wrong); err == nil {
-			t.Errorf("%s was found valid", with)
+		return schema.Validate(document)
+	}
+	for name, r := range tests {
+		var text strings.Builder
+		if err := r.Write(&text, report.SARIF); err != nil {
+			t.Fatal(err)
+		}
+		if err := validate(text.String()); err != nil {
+			t.Errorf("%s: %v in\n%s", name, err, text.String())
+		}
+		wrong := strings.Replace(text.String(), `"level": "error"`, `"level": "fatal"`, 1)
+		if len(r.Results) > 0 && len(r.Results[0].Violations) > 0 && validate(wrong) == nil {
+			t.Errorf("%s: the schema allows any level", name)
 		}
 	}
 }
