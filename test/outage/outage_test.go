@@ -46,28 +46,27 @@ const (
 	perMinute = 50
 )
 
-// outage is how HSS treats a request; without an error it answers then.
-type outage func(ctx context.Context) error
+// outage is how HSS treats a request: it answers with a status, or the connection fails.
+type outage func(ctx context.Context) (status int, err error)
 
 func takes(d time.Duration) outage {
-	return func(ctx context.Context) error {
+	return func(ctx context.Context) (int, error) {
 		select {
 		case <-time.After(d):
-			return nil
+			return http.StatusOK, nil
 		case <-ctx.Done():
-			return ctx.Err()
+			return 0, ctx.Err()
 		}
 	}
 }
 
-// answers fails with a status, which transport turns into a response.
-func answers(status int) outage { return func(context.Context) error { return statusError(status) } }
+func answers(status int) outage {
+	return func(context.Context) (int, error) { return status, nil }
+}
 
-type statusError int
-
-func (e statusError) Error() string { return http.StatusText(int(e)) }
-
-func resets(context.Context) error { return &net.OpError{Op: "read", Err: syscall.ECONNRESET} }
+func resets(context.Context) (int, error) {
+	return 0, &net.OpError{Op: "read", Err: syscall.ECONNRESET}
+}
 
 // transport is the way to HSS, which knows and has scanned every image.
 type transport struct {
@@ -104,16 +103,15 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	t.sent = append(t.sent, time.Now())
 	state := t.state
 	t.mu.Unlock()
+	status, err := state(r.Context())
+	if err != nil {
+		return nil, err
+	}
 	answer := httptest.NewRecorder()
-	switch err := state(r.Context()); e := err.(type) { //nolint:errorlint // it was just made
-	case nil:
-		q := r.URL.Query()
+	answer.WriteHeader(status)
+	if q := r.URL.Query(); status == http.StatusOK {
 		_, _ = fmt.Fprintf(answer, `{"total_num": 1, "data_list": [{"namespace": %q, "image_name": %q, "image_version": %q, "image_type": "private_image",
 			"scan_status": "success", "latest_scan_time": %d}]}`, q.Get("namespace"), q.Get("image_name"), q.Get("image_version"), time.Now().UnixMilli())
-	case statusError:
-		answer.WriteHeader(int(e))
-	default:
-		return nil, err
 	}
 	return answer.Result(), nil
 }
@@ -122,7 +120,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 type cell struct {
 	outage string
 	images int
-	// known are the times that admissions of known images took, ascending, denied how many of these were denied.
+	// known are the times that admissions of known images took, ascending, also in the minute after; denied is how many of these were denied.
 	known  []time.Duration
 	denied int
 	// calls are the most requests to HSS in a minute, once the outage had lasted for three.
@@ -234,16 +232,12 @@ func run(t *testing.T, state outage, images int) *cell {
 				allowed, took := admit(t, h, image)
 				mu.Lock()
 				defer mu.Unlock()
-				if !isNew && !allowed {
-					c.denied++
-				}
-				if isNew && after {
+				switch {
+				case isNew && after:
 					c.after++
-				}
-				if isNew && after && !allowed {
-					c.refused++
-				}
-				if !isNew && !after {
+					c.refused += number(!allowed)
+				case !isNew:
+					c.denied += number(!allowed)
 					c.known = append(c.known, took)
 				}
 			})
@@ -300,6 +294,8 @@ registries:
 		Facts:           images, Clock: clock.RealClock{},
 	}})
 }
+
+func number(is bool) int { return map[bool]int{true: 1}[is] }
 
 func known(n int) string { return fmt.Sprintf("swr.example.com/prod/app:%d", n) }
 
