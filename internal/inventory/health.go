@@ -221,6 +221,14 @@ func (e *endpoint) execute(f func() error) error {
 	return err
 }
 
+// refusal returns why the breaker lets no call through, not even one that tries HSS, or nil.
+func (e *endpoint) refusal() error {
+	if s := e.breaker.State(); s == gobreaker.StateOpen || s == gobreaker.StateHalfOpen && e.probes.Tokens() < 1 {
+		return e.open()
+	}
+	return nil
+}
+
 // isTripped reports whether an error says that the breaker let no call through.
 func isTripped(err error) bool {
 	own, ok := errors.AsType[*failure](err)

@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/sony/gobreaker/v2"
 	"golang.org/x/time/rate"
 
 	"github.com/hssgate/hssgate/config"
@@ -185,13 +184,7 @@ func (p *project) wait(ctx context.Context, slots chan struct{}, done <-chan str
 
 // refusal returns why HSS must not be called now, or nil.
 func (p *project) refusal() error {
-	if err := p.paused.Load().reason(p.inventory.clock.Now()); err != nil {
-		return err
-	}
-	if s := p.images.breaker.State(); s == gobreaker.StateOpen || s == gobreaker.StateHalfOpen && p.images.probes.Tokens() < 1 {
-		return p.images.open()
-	}
-	return nil
+	return cmp.Or(p.paused.Load().reason(p.inventory.clock.Now()), p.images.refusal())
 }
 
 // call lets f call HSS once a slot is free, and returns when that was; zero: f was not called. What goes wrong counts for the breaker of the
