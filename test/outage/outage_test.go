@@ -235,9 +235,13 @@ func run(t *testing.T, state outage, images int) *cell {
 				switch {
 				case isNew && after:
 					c.after++
-					c.refused += number(!allowed)
+					if !allowed {
+						c.refused++
+					}
 				case !isNew:
-					c.denied += number(!allowed)
+					if !allowed {
+						c.denied++
+					}
 					c.known = append(c.known, took)
 				}
 			})
@@ -294,8 +298,6 @@ registries:
 		Facts:           images, Clock: clock.RealClock{},
 	}})
 }
-
-func number(is bool) int { return map[bool]int{true: 1}[is] }
 
 func known(n int) string { return fmt.Sprintf("swr.example.com/prod/app:%d", n) }
 
