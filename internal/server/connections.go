@@ -128,6 +128,7 @@ func (l *connections) setState(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateActive: // the head of a request is complete
 		c.waiting, c.inRequest = time.Now(), true
+		_ = c.SetReadDeadline(c.waiting.Add(reviewTimeout)) // ReadTimeout counts from the connection's begin
 	case http.StateIdle:
 		c.waiting, c.inRequest = time.Now().Add(idleGrace), false
 		if _, open := l.open[c]; !open {

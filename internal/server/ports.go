@@ -28,12 +28,10 @@ const (
 	// maxScrapes is how many answers with metrics are made at a time.
 	maxScrapes     = 4
 	maxHeaderBytes = 2 << 10
-	// headTimeout is for the handshake, and for the head of a request.
-	headTimeout = 10 * time.Second
-	// reviewTimeout is longer than any review may take, which is 30 s.
+	// reviewTimeout is longer than any review may take, which is 30 s. It is also for the handshake.
 	reviewTimeout = 35 * time.Second
-	// idleTimeout is longer than that of the API server, so that no request meets
-	// the end of its connection.
+	// idleTimeout is longer than that of the API server, which is 90 s, so that no request meets the end of its
+	// connection. It is also for the first request: an API server opens connections that it uses later.
 	idleTimeout = 3 * time.Minute
 	// probeTimeout is for a request for health or metrics and its answer.
 	probeTimeout = 10 * time.Second
@@ -53,17 +51,23 @@ func NewWebhookServer(
 	for _, option := range options {
 		option(c)
 	}
-	server := &http.Server{
-		Handler: handler, MaxHeaderBytes: maxHeaderBytes, ErrorLog: newErrorLog(log.With("component", "webhook")),
-		ReadHeaderTimeout: headTimeout, ReadTimeout: reviewTimeout, WriteTimeout: reviewTimeout, IdleTimeout: idleTimeout,
-	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("webhook.bindAddress: %w", err)
 	}
 	limited := newConnections(listener, maxConnections, false)
-	limited.track(server)
+	server := newReviewServer(limited, handler, log)
 	return &manager.Server{Name: "webhook", Server: server, Listener: tls.NewListener(limited, c), ShutdownTimeout: new(reviewTimeout)}, nil
+}
+
+// newReviewServer returns the server of handler on connections that it tracks.
+func newReviewServer(limited *connections, handler http.Handler, log *slog.Logger) *http.Server {
+	server := &http.Server{
+		Handler: handler, MaxHeaderBytes: maxHeaderBytes, ErrorLog: newErrorLog(log.With("component", "webhook")),
+		ReadHeaderTimeout: idleTimeout, WriteTimeout: reviewTimeout, IdleTimeout: idleTimeout,
+	}
+	limited.track(server)
+	return server
 }
 
 // newTLSConfig allows TLS 1.2 with forward secrecy and TLS 1.3. HTTP/2 is off: the
