@@ -68,8 +68,9 @@ type evaluation struct {
 	policy   *Policy
 	subject  subject
 	findings []placed
-	// record is the place of the record under evaluation.
-	record int
+	// record is the place of the record under evaluation; completed reports whether its scan is.
+	record    int
+	completed bool
 	// suffix distinguishes the messages of two results of one record.
 	suffix string
 }
@@ -102,7 +103,7 @@ func (e *evaluation) evaluateRecord(ctx context.Context, r *Record) {
 		}
 		ofRow := one.architecture == nil
 		s.record, s.scan, s.perArchitecture = one.record, one.scan, ofRow && one.record.MultiArch && !one.record.PinnedArchitecture
-		e.suffix = one.suffix
+		e.suffix, e.completed = one.suffix, stageOf(one.scan.Status) == stageDone
 		if ofRow && e.policy.hasExpressions {
 			s.variables = map[string]any{"image": imageValue(s), "now": s.now}
 		}
@@ -116,9 +117,9 @@ func (e *evaluation) evaluateRecord(ctx context.Context, r *Record) {
 // apply adds a finding for each rule of a scope that the subject violates, unless an
 // earlier result of the same record has it already. It names the architecture.
 func (e *evaluation) apply(ctx context.Context, sc scope, a *Architecture) {
-	for i := range e.policy.rules {
+	for _, i := range e.policy.byScope[sc] {
 		r := &e.policy.rules[i]
-		if r.scope != sc || r.needsResult && stageOf(e.subject.scan.Status) != stageDone {
+		if r.needsResult && !e.completed {
 			continue
 		}
 		message := r.violation(ctx, e.subject)

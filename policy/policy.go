@@ -44,6 +44,7 @@ type Policy struct {
 	counting    counting
 	ignored     []string
 	rules       []compiledRule
+	byScope     [ofScan + 1][]int // places of rules
 	// needsResult reports whether any rule needs the result of a scan.
 	needsResult    bool
 	hasExpressions bool
@@ -72,6 +73,7 @@ func Compile(p *v1alpha1.ImageScanPolicy) (*Policy, field.ErrorList) {
 		rules, invalid := c.compile(&s.Require, require)
 		errs = append(errs, invalid...)
 		for _, r := range rules {
+			compiled.byScope[c.scope] = append(compiled.byScope[c.scope], len(compiled.rules))
 			compiled.rules = append(compiled.rules, compiledRule{check: c, rule: r})
 			compiled.needsResult = compiled.needsResult || c.needsResult
 		}

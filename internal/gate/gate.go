@@ -150,8 +150,9 @@ type target struct {
 	facts policy.Facts
 	// evaluated are the facts that policies evaluate: with the digest, if the image is still to be pinned.
 	evaluated *policy.Facts
-	// verdicts are of the policies that match the image, in order.
+	// verdicts are of the policies that match the image, in order. The decision has the names of the first ones.
 	verdicts []verdict
+	named    int
 	// wait is how long the decision waits for the image's vulnerabilities.
 	wait time.Duration
 	// violations lack their Use.
@@ -252,15 +253,14 @@ func (e *evaluation) prepare(t *target) {
 	}
 }
 
-// report adds to the decision the policies that match, the violations of each use of an image, and what else should be known.
-func (e *evaluation) report(ctx context.Context, d *Decision) {
-	d.Examined = len(e.ofUse)
+// namePolicies adds to the decision the names of the policies that match an image.
+func (e *evaluation) namePolicies(d *Decision) {
 	for _, p := range e.policies {
 		matches, unknown := false, false
 		for i := range e.targets {
-			t := &e.targets[i]
-			if slices.ContainsFunc(t.verdicts, func(v verdict) bool { return v.policy == p }) {
+			if t := &e.targets[i]; t.named < len(t.verdicts) && t.verdicts[t.named].policy == p {
 				matches, unknown = true, unknown || t.unknown()
+				t.named++
 			}
 		}
 		if matches && d.Policies == nil {
@@ -273,6 +273,12 @@ func (e *evaluation) report(ctx context.Context, d *Decision) {
 			d.Unknown = append(d.Unknown, p.Name())
 		}
 	}
+}
+
+// report adds to the decision the policies that match, the violations of each use of an image, and what else should be known.
+func (e *evaluation) report(ctx context.Context, d *Decision) {
+	d.Examined = len(e.ofUse)
+	e.namePolicies(d)
 	for i := range e.targets {
 		t := &e.targets[i]
 		for k := range t.verdicts {
