@@ -24,7 +24,7 @@ const (
 
 // setException sets an exception's status: whether it is active and until when, and whether it has an effect with
 // the policies that there are.
-func (s *Status) setException(e *v1alpha1.ImageScanException, policies map[string]*policy.Policy) {
+func (s *Status) setException(e *v1alpha1.ImageScanException, policies map[string]*compiledPolicy) {
 	set := func(conditions ...metav1.Condition) { setConditions(&e.Status.Conditions, e.Generation, conditions...) }
 	inactive := func(reason, message string) {
 		set(newCondition(v1alpha1.ConditionReady, false, reason, message), newCondition(v1alpha1.ConditionExpiring, false, reason, ""))
@@ -68,7 +68,7 @@ func (s *Status) warnOfEnd(before, e *v1alpha1.ImageScanException) {
 }
 
 // effective returns why an exception can have no effect, if that is certain.
-func effective(e *v1alpha1.ImageScanException, policies map[string]*policy.Policy) metav1.Condition {
+func effective(e *v1alpha1.ImageScanException, policies map[string]*compiledPolicy) metav1.Condition {
 	var missing, forbidding []string
 	matches := false
 	for _, name := range e.Spec.Policies {

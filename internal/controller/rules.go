@@ -14,6 +14,8 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -41,11 +43,31 @@ type Rules struct {
 
 // rules are those of one moment. They never change.
 type rules struct {
-	// policies are in the order of their names.
+	// policies are in the order of their names; compiled has them by name.
 	policies   []*policy.Policy
+	compiled   map[string]*compiledPolicy
 	exceptions map[string][]*policy.Exception
 	// policyChanges and exceptionChanges count how often they were read.
 	policyChanges, exceptionChanges uint64
+}
+
+// compiledPolicy is a policy, and the object that it was compiled from.
+type compiledPolicy struct {
+	*policy.Policy
+
+	problems   field.ErrorList
+	uid        types.UID
+	generation int64
+}
+
+// compile returns a policy compiled: as it is in force, if that is of the same object. Expressions take long to compile.
+func (r *rules) compile(p *v1alpha1.ImageScanPolicy) *compiledPolicy {
+	if known := r.compiled[p.Name]; known != nil && known.uid == p.UID && known.generation == p.Generation {
+		return known
+	}
+	c := &compiledPolicy{uid: p.UID, generation: p.Generation}
+	c.Policy, c.problems = policy.Compile(p)
+	return c
 }
 
 // The requests of Rules: what is to be read again.
@@ -144,10 +166,11 @@ func (r *Rules) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Resul
 		if err := r.reader.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 			return ctrl.Result{}, fmt.Errorf("read policies: %w", err)
 		}
-		now.policies = nil
+		before := now
+		now.policies, now.compiled = nil, map[string]*compiledPolicy{}
 		for i := range list.Items {
-			compiled, _ := policy.Compile(&list.Items[i])
-			now.policies = append(now.policies, compiled)
+			c := before.compile(&list.Items[i])
+			now.policies, now.compiled[c.Name()] = append(now.policies, c.Policy), c
 		}
 		slices.SortFunc(now.policies, func(a, b *policy.Policy) int { return strings.Compare(a.Name(), b.Name()) })
 		now.policyChanges++

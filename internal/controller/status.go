@@ -10,8 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -28,7 +30,7 @@ type Status struct {
 	Events events.EventRecorder
 	Clock  clock.PassiveClock
 	Log    *slog.Logger
-	// Rules reports changes, and limits exceptions.
+	// Rules has the policies compiled, reports changes, and limits exceptions.
 	Rules *Rules
 	// HSS reports whether HSS answers.
 	HSS *HSS
@@ -73,18 +75,20 @@ func (s *Status) Write(ctx context.Context) (err error) {
 	}()
 	var policies v1alpha1.ImageScanPolicyList
 	var exceptions v1alpha1.ImageScanExceptionList
-	if err := errors.Join(s.Client.List(ctx, &policies), s.Client.List(ctx, &exceptions)); err != nil {
+	// The lists are the cache's own: what is changed below is a copy.
+	err = errors.Join(s.Client.List(ctx, &policies, client.UnsafeDisableDeepCopy), s.Client.List(ctx, &exceptions, client.UnsafeDisableDeepCopy))
+	if err != nil {
 		return fmt.Errorf("read policies and exceptions: %w", err)
 	}
-	compiled, before := map[string]*policy.Policy{}, policies.DeepCopy()
+	inForce, all := s.Rules.inForce.Load(), map[string]*compiledPolicy{}
 	for i := range policies.Items {
-		compiled[policies.Items[i].Name] = s.setPolicy(&policies.Items[i])
+		all[policies.Items[i].Name] = inForce.compile(&policies.Items[i])
 	}
 	var failures []error
 	for i := range exceptions.Items { // first, as HSS changes the status of all policies at once
-		e := &exceptions.Items[i]
-		before := e.DeepCopy()
-		s.setException(e, compiled)
+		before := &exceptions.Items[i]
+		e := before.DeepCopy()
+		s.setException(e, all)
 		written, err := s.write(ctx, before, e)
 		failures = append(failures, err)
 		if written {
@@ -92,7 +96,10 @@ func (s *Status) Write(ctx context.Context) (err error) {
 		}
 	}
 	for i := range policies.Items {
-		_, err := s.write(ctx, &before.Items[i], &policies.Items[i])
+		before := &policies.Items[i]
+		p := before.DeepCopy()
+		s.setPolicy(p, all[p.Name].problems)
+		_, err := s.write(ctx, before, p)
 		failures = append(failures, err)
 	}
 	return errors.Join(failures...)
@@ -100,6 +107,9 @@ func (s *Status) Write(ctx context.Context) (err error) {
 
 // write writes the status of an object if it differs from that before, and reports whether it did.
 func (s *Status) write(ctx context.Context, before, o client.Object) (written bool, err error) {
+	if equality.Semantic.DeepEqual(before, o) { // far cheaper than a patch
+		return false, nil
+	}
 	patch := client.MergeFrom(before)
 	if data, err := patch.Data(o); err != nil || string(data) == "{}" {
 		return false, err
@@ -140,10 +150,9 @@ const (
 	reasonMatchesNothing = "MatchesNothing"
 )
 
-// setPolicy sets a policy's status, and returns the policy compiled.
-func (s *Status) setPolicy(p *v1alpha1.ImageScanPolicy) *policy.Policy {
+// setPolicy sets the status of a policy that was compiled with problems.
+func (s *Status) setPolicy(p *v1alpha1.ImageScanPolicy, problems field.ErrorList) {
 	ready := newCondition(v1alpha1.ConditionReady, true, reasonActive, "the policy is active")
-	compiled, problems := policy.Compile(p)
 	if len(problems) > 0 {
 		ready = newCondition(v1alpha1.ConditionReady, false, reasonInvalid, "what is invalid counts as violated or as matching: "+problems.ToAggregate().Error())
 	}
@@ -155,7 +164,6 @@ func (s *Status) setPolicy(p *v1alpha1.ImageScanPolicy) *policy.Policy {
 	}
 	p.Status.ObservedGeneration = p.Generation
 	setConditions(&p.Status.Conditions, p.Generation, conditions...)
-	return compiled
 }
 
 // grace returns whether images can have the grace that a policy gives, if it gives one.

@@ -62,10 +62,36 @@ func TestTheStatusOfAPolicy(t *testing.T) {
 	}
 }
 
+// The rules may be older than what the status is written into.
+func TestTheStatusIsOfThePolicyAsItIsStored(t *testing.T) {
+	t.Parallel()
+	p := denying("p")
+	c := newClient(t, nil, p, invalid("q"))
+	rules := controller.NewRules(c, longest)
+	reconcile(t, rules, "", "policies")
+	p.Generation, p.Spec = 4, invalid("").Spec
+	must(t, c.Update(t.Context(), p))
+	writeStatus(t, &controller.Status{Client: c, Rules: rules})
+	inForce := rules.Policies()
+	for _, name := range []string{"p", "q"} {
+		got := get(t, c, "", name, &v1alpha1.ImageScanPolicy{})
+		if ready := meta.FindStatusCondition(got.Status.Conditions, v1alpha1.ConditionReady); ready.Reason != "Invalid" || ready.ObservedGeneration != got.Generation {
+			t.Errorf("%s: got %+v, want Invalid of generation %d", name, ready, got.Generation)
+		}
+	}
+	reconcile(t, rules, "", "policies")
+	if now := rules.Policies(); now[0] == inForce[0] || now[1] != inForce[1] {
+		t.Error("a change of p must compile p, and not q")
+	}
+}
+
 func writeStatus(t *testing.T, s *controller.Status) {
 	t.Helper()
 	if s.HSS == nil {
 		s.HSS = controller.NewHSS(nil, nil)
+	}
+	if s.Rules == nil {
+		s.Rules = controller.NewRules(s.Client, longest)
 	}
 	must(t, s.Write(t.Context()))
 }
