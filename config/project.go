@@ -35,8 +35,13 @@ type Project struct {
 	// SyncInterval, if set, has hssgate list the whole project ahead of any
 	// request, 200 images a call, and then ask this often for what changed. It
 	// suits clusters that use a good part of the project's images; otherwise most
-	// of the calls are wasted. Every replica synchronises for itself, and lists
-	// everything again each hour, which is when deletions show.
+	// of the calls are wasted. Every replica synchronises for itself. It lists
+	// everything again after an hour, and then less often as long as that shows
+	// nothing that the lists of changes missed: after twice the time, up to 12h
+	// and half of cache.maxStaleness. Only a whole list shows that an image was
+	// deleted, or changed without a new time of scan, update or synchronisation.
+	// So that is noticed 15h later at the latest, and 2h30m later with a
+	// maxStaleness of 2h.
 	SyncInterval time.Duration `yaml:"syncInterval" min:"5s" max:"1h"`
 	// ScanOnDemand asks HSS to scan images that pods need.
 	ScanOnDemand ScanOnDemand `yaml:"scanOnDemand"`

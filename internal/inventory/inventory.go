@@ -209,7 +209,7 @@ func (i *Inventory) lookUp(ctx context.Context, k key, a *answer[[]policy.Record
 
 // factsOf returns what an answer says of an image.
 func (i *Inventory) factsOf(k key, a *answer[[]policy.Record], of policy.Image) policy.Facts {
-	f := policy.Facts{Image: of, State: policy.StateFound, AsOf: i.confirmedAt(k, a), Records: pin(a.value, of.Digest)}
+	f := policy.Facts{Image: of, State: policy.StateFound, AsOf: confirmedAt(k, a), Records: pin(a.value, of.Digest)}
 	if len(f.Records) > 0 {
 		return f
 	}
@@ -233,12 +233,9 @@ func (i *Inventory) ttl(f *policy.Facts) time.Duration {
 	}
 }
 
-// confirmedAt returns when HSS last said what an answer says: when it was called, or when a later synchronisation saw
-// that nothing had changed. Only a call shows that HSS still does not know an image, or which rows hold a digest.
-func (i *Inventory) confirmedAt(k key, a *answer[[]policy.Record]) time.Time {
-	c := k.project().coverage.Load()
-	confirmed := c != nil && len(a.value) > 0 && k.digest == "" && !a.asOf.Before(c.begun) && a.stored.Before(c.until) && a.asOf.Before(c.until)
-	if confirmed {
+// confirmedAt returns when HSS last said what an answer says: when it was called, or when a later synchronisation saw that nothing had changed.
+func confirmedAt(k key, a *answer[[]policy.Record]) time.Time {
+	if c := k.project().coverage.Load(); c.confirms(k, a) {
 		return c.until
 	}
 	return a.asOf

@@ -16,8 +16,10 @@ import (
 )
 
 const (
-	// fullInterval is how often everything is listed.
-	fullInterval = time.Hour
+	// fullInterval is how often everything is listed, until a whole list shows nothing that lists of changes have missed. Then the interval doubles,
+	// up to maxFullInterval and half of cache.maxStaleness.
+	fullInterval    = time.Hour
+	maxFullInterval = 12 * time.Hour
 	// overlap is how far back a list of changes reaches behind the one before: HSS's clock may be behind.
 	overlap = 15 * time.Minute
 )
@@ -25,14 +27,22 @@ const (
 // coverage is the time for which a synchronisation speaks: it began with a complete list, and every change until its end is known.
 type coverage struct{ begun, until time.Time }
 
+// confirms reports whether an answer is known to have been right until the end of the coverage. Only a call shows that HSS still does not know an
+// image, or which rows hold a digest.
+func (c *coverage) confirms(k key, a *answer[[]policy.Record]) bool {
+	return c != nil && len(a.value) > 0 && k.digest == "" && !a.asOf.Before(c.begun) && a.stored.Before(c.until) && a.asOf.Before(c.until)
+}
+
 // syncer keeps the cache up to date by listing a whole project from time to time and what changed in between. From both
 // follows for which images HSS need not be called: those that a whole list showed, or that were looked up since, as long
 // as every change was seen. A row that a list missed costs a call, never a verdict.
 type syncer struct {
 	*project
 
-	begun              time.Time // of the last complete list; zero: there is none
-	since              time.Time // up to when changes were listed
+	begun              time.Time     // of the last complete list; zero: there is none
+	interval           time.Duration // from that list to the next
+	expires            time.Time     // when that list no longer confirms anything
+	since              time.Time     // up to when changes were listed
 	nextFull, nextPoll time.Time
 	failed             int // lists in a row
 }
@@ -70,12 +80,14 @@ func (s *syncer) run(ctx context.Context) {
 // full lists everything. A list that is not whole says nothing.
 func (s *syncer) full(ctx context.Context) {
 	begun := s.now()
+	since := cmp.Or(s.since, begun)
 	list := &list{project: s.project, begun: begun, room: int(s.inventory.cfg.MaxBytes), images: map[key]*listedImage{}}
 	err := s.pages(ctx, hss.ListRequest{}, func(page []hss.Image) {
 		list.add(page)
 		s.pollIfDue(ctx)
 	})
 	if err = cmp.Or(err, list.anonymous); err != nil {
+		s.interval = 0
 		s.nextFull = s.now().Add(s.inventory.jitter(min(s.SyncInterval<<min(s.failed, 10), fullInterval)))
 		s.failed++
 		if ctx.Err() == nil {
@@ -83,47 +95,58 @@ func (s *syncer) full(ctx context.Context) {
 		}
 		return
 	}
-	list.confirm()
-	s.begun, s.since, s.failed = begun, begun, 0
-	s.nextFull = begun.Add(s.inventory.jitter(fullInterval))
+	// Again all changes since those that were known when the list began: it may show a row as it was before one of them.
+	s.since = since
+	changes, err := s.changes(ctx)
+	missed := list.confirm(s.coverage.Load(), changes)
+	if missed || err != nil || list.bytes >= list.room {
+		s.interval = 0
+	}
+	s.interval = max(fullInterval, min(2*s.interval, maxFullInterval, s.inventory.cfg.MaxStaleness/2))
+	s.begun, s.failed, s.nextFull = begun, 0, begun.Add(s.inventory.jitter(s.interval))
+	s.expires = s.nextFull.Add(fullInterval)
 	s.inventory.observer.Synced(s.Name, true, list.rows, list.lacks)
-	s.poll(ctx)
+	s.apply(ctx, changes, err)
 }
 
 func (s *syncer) pollIfDue(ctx context.Context) {
 	if !s.begun.IsZero() && !s.now().Before(s.nextPoll) {
-		s.poll(ctx)
+		changes, err := s.changes(ctx)
+		s.apply(ctx, changes, err)
 	}
 }
 
-// poll lists what changed: scanned, pushed, or only now known to HSS, which may learn of a push long after it. Changes
-// that were seen before it failed are applied, but only a whole poll confirms anything.
-func (s *syncer) poll(ctx context.Context) {
+// changes lists what changed: scanned, pushed, or only now known to HSS, which may learn of a push long after it.
+func (s *syncer) changes(ctx context.Context) (*list, error) {
 	begun := s.now()
 	s.nextPoll = begun.Add(s.inventory.jitter(s.SyncInterval))
 	// By this time of day and how long ago the last poll was: the clock may have been set meanwhile.
 	from := begun.Add(-begun.Sub(s.since) - overlap)
-	list := &list{project: s.project, begun: begun, room: math.MaxInt, images: map[key]*listedImage{}}
-	var err error
+	changes := &list{project: s.project, begun: begun, room: math.MaxInt, images: map[key]*listedImage{}}
 	for _, r := range []hss.ListRequest{{StartLatestScanTime: from}, {StartLatestUpdateTime: from}, {StartLatestSyncTime: from}} {
-		if err = s.pages(ctx, r, list.add); err != nil {
-			break
+		if err := s.pages(ctx, r, changes.add); err != nil {
+			return changes, err
 		}
 	}
-	list.change()
-	switch err = cmp.Or(err, list.anonymous); {
+	return changes, changes.anonymous
+}
+
+// apply puts changes into the cache, also those that were seen before their list failed, but only a whole one confirms anything.
+func (s *syncer) apply(ctx context.Context, changes *list, err error) {
+	changes.change()
+	switch {
 	case err == nil:
-		s.since = begun
-		// What no list has confirmed for long does not stay confirmed: there may be changes that no filter shows.
-		until := begun
-		if last := s.begun.Add(2 * fullInterval); last.Before(until) {
-			until = last
+		s.since = changes.begun
+		// What no whole list has confirmed for long does not stay confirmed: there may be changes that no filter shows.
+		until := changes.begun
+		if s.expires.Before(until) {
+			until = s.expires
 		}
 		s.coverage.Store(&coverage{s.begun, until})
 	case ctx.Err() != nil:
 		return
 	}
-	s.inventory.observer.Synced(s.Name, false, list.rows, err)
+	s.inventory.observer.Synced(s.Name, false, changes.rows, err)
 }
 
 // pages lists page after page to the end. The error is an *hss.IncompleteListError if rows were missing. Rows that were
@@ -231,20 +254,35 @@ func (l *list) put(k key, record *policy.Record, unclear bool) {
 }
 
 // confirm caches what a whole list says of every image, unless a later answer is known, or one with a row that the list
-// does not have: then a look-up decides.
-func (l *list) confirm() {
+// does not have: then a look-up decides. It reports whether an answer that was confirmed until now has turned out to be wrong though the changes do not
+// show the image: a change that has none of the times, or a row that was deleted.
+func (l *list) confirm(confirmed *coverage, changes *list) (missed bool) {
 	same := func(a, b *policy.Record) bool { return isSame(a, b) || isSameRow(a, b) }
+	for k, known := range l.inventory.records.full.All() {
+		if confirmed.confirms(k, known) && known.asOf.Before(l.begun) && k.project() == l.project && l.images[k] == nil {
+			missed = true
+			break
+		}
+	}
 	for k, image := range l.images {
 		delete(l.images, k) // to free it now
 		known := l.inventory.records.get(k)
-		if image.unclear || known.isKnown() && (!known.asOf.Before(l.begun) || !arePartOf(known.value, image.records, same)) {
+		if image.unclear || known.isKnown() && !known.asOf.Before(l.begun) {
 			continue
 		}
+		whole := !known.isKnown() || arePartOf(known.value, image.records, same)
 		keepCompleted(image.records, known.value)
+		if changes.images[k] == nil && confirmed.confirms(k, known) && !areSame(known.value, image.records) {
+			missed = true
+		}
+		if !whole {
+			continue
+		}
 		l.inventory.records.set(k, known, &answer[[]policy.Record]{
 			value: slices.Clip(image.records), asOf: l.begun, stored: l.inventory.clock.Now(),
 		})
 	}
+	return missed
 }
 
 // change puts rows that changed into the answers that are known and older. An answer is outdated if it is unclear in

@@ -168,6 +168,78 @@ func TestAListThatIsCutChangesNothing(t *testing.T) {
 	}
 }
 
+// hours is an observer that notes at which hours everything was listed.
+type hours struct {
+	notes
+	begun time.Time
+	full  []int
+}
+
+func (h *hours) Synced(_ string, full bool, _ int, _ error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.begun.IsZero() {
+		h.begun = time.Now()
+	}
+	if full {
+		h.full = append(h.full, int(time.Since(h.begun).Round(time.Minute)/time.Hour))
+	}
+}
+
+func TestEverythingIsListedLessOftenAsLongAsListsOfChangesMissNothing(t *testing.T) {
+	t.Parallel()
+	type testCase struct {
+		change       func(w *world) // in the tenth hour
+		maxStaleness time.Duration
+		want         []int
+	}
+	const day = 24 * time.Hour
+	less, again := []int{0, 1, 3, 7, 15, 27, 39}, []int{0, 1, 3, 7, 15, 16, 18, 22, 30}
+	edit := func(change func(r *hss.Image)) func(w *world) { return func(w *world) { w.edit(7, change) } }
+	rows := func(change func([]hss.Image) []hss.Image) func(w *world) {
+		return func(w *world) { w.set(change(slices.Clone(w.rows))...) }
+	}
+	// during has something happen before the next whole list is answered.
+	during := func(do func(w *world) error) func(w *world) {
+		return func(w *world) {
+			w.failIf(func(r hss.ListRequest) error {
+				if isPoll(&r) {
+					return nil
+				}
+				w.fail(nil)
+				return do(w)
+			})
+		}
+	}
+	scanned := func(r *hss.Image) { r.Severity, r.LatestScanTime = hss.SeverityHigh, time.Now() }
+	each(t, map[string]testCase{
+		"nothing changes":                         {edit(func(*hss.Image) {}), day, less},
+		"results of less than a day may be used":  {edit(func(*hss.Image) {}), day / 4, []int{0, 1, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 33, 36, 39}},
+		"a change that lists of changes show":     {edit(scanned), day, less},
+		"a change while everything is listed":     {during(func(w *world) error { w.edit(7, scanned); return nil }), day, less},
+		"a new image":                             {rows(func(rows []hss.Image) []hss.Image { return append(rows, today(51)[50]) }), day, less},
+		"a change that has no time":               {edit(func(r *hss.Image) { r.Severity = hss.SeverityHigh }), day, again},
+		"an image that was deleted":               {rows(func(rows []hss.Image) []hss.Image { return slices.Delete(rows, 48, 49) }), day, again},
+		"one of the rows of an image was deleted": {rows(func(rows []hss.Image) []hss.Image { return rows[:50] }), day, again},
+		"a whole list that fails":                 {during(func(*world) error { return &hss.Error{StatusCode: 500} }), day, []int{0, 1, 3, 7, 15, 15, 16, 18, 22, 30}},
+	}, func(t *testing.T, tt testCase) {
+		w, seen := &world{rows: append(today(50), today(50)[49])}, &hours{}
+		w.edit(50, func(r *hss.Image) { r.ID, r.Type = "x", hss.ImageTypeShared })
+		clients(t, w, inventory.Options{Observer: seen}, func(t *testing.T, i *inventory.Inventory) {
+			time.Sleep(10*time.Hour - 30*time.Second)
+			tt.change(w)
+			time.Sleep(time.Hour)
+			wantKnown(t, i, true, upTo(49)...)
+			time.Sleep(28*time.Hour + time.Minute)
+			got := i.Facts(t.Context(), reference(t, ofImage(7)))
+			w.answer(func(w *world) { wantEqual(t, "severity", string(w.rows[7].Severity), string(got.Records[0].Severity)) })
+			seen.mu.Lock()
+			defer seen.mu.Unlock()
+			wantEqual(t, "hours of whole lists", tt.want, seen.full)
+		}, synchronised, shortStaleness(tt.maxStaleness), func(c *config.Configuration) { c.Projects[0].SyncInterval *= 4 })
+	})
+}
+
 func TestSeveralRowsOfOneImageStandTogether(t *testing.T) {
 	t.Parallel()
 	rows := today(500)
