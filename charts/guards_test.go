@@ -176,10 +176,10 @@ func testGraces(t *testing.T, c *cluster) {
 	c.kubectl(t, "delete", "imagescanexception", "exception")
 }
 
-// testCSIImages applies the policy of docs/threat-model.md against CSI drivers
+// testCSIImages applies the policy of docs/guides/csi-images.md against CSI drivers
 // that mount images.
 func testCSIImages(t *testing.T, c *cluster) {
-	policy := writeFile(t, "policy.yaml", blocks(t, "../docs/threat-model.md", "", 1)[0])
+	policy := writeFile(t, "policy.yaml", blocks(t, "../docs/guides/csi-images.md", "", 1)[0])
 	c.kubectl(t, "create", "-f", policy)
 	defer c.kubectl(t, "delete", "-f", policy)
 	pod := func(driver string) client.Object {

@@ -236,7 +236,7 @@ func (c *clientCA) client(t *testing.T, name string) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: c.key}
 }
 
-// admissionConfiguration makes an API server show a certificate to webhooks, as docs/certificates.md describes.
+// admissionConfiguration makes an API server show a certificate to webhooks, as docs/guides/client-certificates.md describes.
 func (c *clientCA) admissionConfiguration(t *testing.T) string {
 	t.Helper()
 	dir, client := t.TempDir(), c.client(t, "kube-apiserver-webhook-client")
