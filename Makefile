@@ -93,7 +93,7 @@ test: require-cc controllers $(FOR_CHART) ## Run all tests under the race detect
 # Not part of `make test`: it needs root, and what it needs takes minutes more to build.
 .PHONY: e2e
 e2e: require-root node $(TOOLS)/helm $(TOOLS)/helm3 ## As root: install the image and the chart on a real node, and take them through their life
-	go test -count=1 -v -timeout 60m ./test/cluster
+	HSSGATE_E2E=1 go test -count=1 -v -timeout 60m ./test/cluster
 
 .PHONY: require-root
 require-root:

@@ -128,12 +128,9 @@ func (s *space) annotations(t *testing.T, pod, key string) map[string]string {
 
 func testExceptionEnds(t *testing.T, f *gate) {
 	s := f.enforced(t)
-	e := s.newException("short", func(e *v1alpha1.ImageScanException) {
-		e.Spec.ExpiresAt = metav1.NewTime(time.Now().Add(45 * time.Second))
-	})
-	s.cluster.create(t, e)
-	s.await(t, exceptedImage, "")
-	s.awaitState(t, e, "Active")
+	e := s.grant(t, "short")
+	s.admitted(t, s.try(t, newPod("web", exceptedImage)), exceptionLine(s, e, exceptedImage))
+	s.cluster.patch(t, e, ending(time.Now().Add(5*time.Second)))
 	s.await(t, exceptedImage, highLine(s, exceptedImage))
 	if left := time.Until(e.Spec.ExpiresAt.Time); left > 0 {
 		t.Errorf("it ended %s early", left)
@@ -161,14 +158,16 @@ func testExceptionUpdates(t *testing.T, f *gate) {
 	s := f.enforced(t)
 	e := s.grant(t, "base-image")
 	s.awaitState(t, e, "Active")
-	ending := func(at time.Time) string {
-		return fmt.Sprintf(`{"spec":{"expiresAt":%q}}`, at.UTC().Format(time.RFC3339))
-	}
 	later := client.RawPatch(types.MergePatchType, []byte(ending(e.CreationTimestamp.Add(721*time.Hour))))
 	says(t, s.client.Patch(t.Context(), e.DeepCopy(), later), " at the latest, 30 days after its creation", "to prolong an exception, grant a new one")
 	s.cluster.patch(t, e, ending(time.Now().Add(-time.Second)))
 	s.awaitState(t, e, "Expired")
 	s.await(t, exceptedImage, highLine(s, exceptedImage))
+}
+
+// ending is a merge patch of an exception's end.
+func ending(at time.Time) string {
+	return fmt.Sprintf(`{"spec":{"expiresAt":%q}}`, at.UTC().Format(time.RFC3339))
 }
 
 const urgentImage = "main.example.com/prod/urgent:1"

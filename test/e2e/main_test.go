@@ -25,7 +25,11 @@ func TestHssgate(t *testing.T) {
 	// A race in the program ends it, as it does the tests. The race detector takes memory.
 	info, _ := debug.ReadBuildInfo()
 	race := slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
-	program, plain := controlplanetest.StartBuild(t, race), controlplanetest.StartBuild(t, false)
+	program := controlplanetest.StartBuild(t, race)
+	plain := program
+	if race {
+		plain = controlplanetest.StartBuild(t, false)
+	}
 	clients := newClientCA(t)
 	c := newCluster(t, program, controlplanetest.WithFlag("admission-control-config-file", clients.admissionConfiguration(t)))
 	// Others would wait for longer than they expect.

@@ -3,11 +3,13 @@ package faults_test
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -38,6 +40,15 @@ const (
 
 // faultTime is how long things go wrong, at least.
 const faultTime = 900 * time.Millisecond
+
+// TestMain lets all tests run at a time: they mostly wait.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "24"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 // TestFaults is not parallel: it counts goroutines, when all of its worlds have ended.
 func TestFaults(t *testing.T) { //nolint:paralleltest // see above
