@@ -41,6 +41,7 @@ func TestOnAPIServer(t *testing.T) {
 		{"which requests are asked about", testWebhookConfiguration},
 		{"who may exempt namespaces and write graces", testGuards},
 		{"which CSI drivers mount images", testCSIImages},
+		{"the tutorial", testTutorial},
 	} {
 		if !t.Run(step.name, func(t *testing.T) { step.test(t, c) }) {
 			return

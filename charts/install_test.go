@@ -2,7 +2,9 @@ package charts_test
 
 import (
 	"context"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -10,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/hssgate/hssgate/internal/controlplanetest"
 )
 
 // blocks returns the first n code blocks of a page behind some words.
@@ -103,4 +107,58 @@ func (c *cluster) says(ctx context.Context, t testing.TB, line string) string {
 		return line + err.Error() + "\n" + string(out)
 	}
 	return string(out)
+}
+
+// testTutorial runs the commands of docs/tutorial.md in a shell, but those that build programs and make a cluster.
+func testTutorial(t *testing.T, c *cluster) {
+	dir, addresses := t.TempDir(), controlplanetest.FreeAddresses(t, 2)
+	must(t, os.Mkdir(filepath.Join(dir, "bin"), 0o700))
+	for name, target := range map[string]string{
+		"charts": "../charts", "config": "../config",
+		"bin/hssgate": c.program, "bin/kubectl": c.Kubectl, "bin/helm": tool(t, "helm"),
+	} {
+		path, err := filepath.Abs(target)
+		must(t, err)
+		must(t, os.Symlink(path, filepath.Join(dir, name)))
+	}
+	simulator := filepath.Join(dir, "bin/hss-simulator")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", simulator, "../cmd/hss-simulator")
+	if _, stderr, err := run(t, build); err != nil {
+		t.Fatalf("%v: %s", err, stderr)
+	}
+	_, page, _ := strings.Cut(readFile(t, "../docs/tutorial.md"), "\n## 2. ")
+	page, _, _ = strings.Cut(page, "\n## Remove it")
+	page = strings.NewReplacer(
+		"172.18.0.1:9443", addresses[0], "172.18.0.1", "127.0.0.1", "127.0.0.1:8443", addresses[1],
+		"\nwebhook:\n", "\nwebhook:\n  bindAddress: "+addresses[0]+"\n",
+		"--inventory inventory.yaml\n", "--inventory inventory.yaml --listen "+addresses[1]+" >hss.log 2>&1 &\n",
+		"--log-format text\n", "--log-format text >gate.log 2>&1 &\n", "probe --api-server", "probe --api-server --timeout 5m").Replace(page)
+	script := "set -e; trap 'kill $(jobs -p)' EXIT\n"
+	var shown []string
+	for _, block := range regexp.MustCompile("(?ms)^```([a-z]+)\n(.*?)^```$").FindAllStringSubmatch(page, -1) {
+		switch block[1] {
+		case "yaml":
+			script += "cat >hssgate.yaml <<'END'\n" + block[2] + "END\n"
+		case "sh":
+			script += block[2]
+		case "console":
+			shown = append(shown, block[2])
+			for _, command := range regexp.MustCompile(`(?m)^\$ (.*)$`).FindAllStringSubmatch(block[2], -1) {
+				script += "echo '$ " + command[1] + "'\n" + command[1] + " || true\n"
+			}
+		}
+	}
+	shell := exec.CommandContext(t.Context(), "bash", "-c", "exec 2>&1\n"+script)
+	path := "PATH=" + filepath.Join(dir, "bin") + ":" + os.Getenv("PATH")
+	shell.Dir, shell.Env = dir, append(helm(t).Env, "KUBECONFIG="+c.kubeconfig, path)
+	out, _, err := run(t, shell)
+	for _, block := range shown {
+		if !strings.Contains(out, block) {
+			t.Errorf("docs/tutorial.md shows\n%s", block)
+		}
+	}
+	if err != nil || t.Failed() || len(shown) == 0 {
+		t.Errorf("%d blocks are shown; %v\n%s", len(shown), err, out)
+	}
+	c.helm(t, "uninstall", release)
 }
