@@ -31,6 +31,7 @@ type Gate struct {
 	ExemptNamespaces []string
 
 	references references
+	namespaces selections
 }
 
 // Request is an object to decide about.
@@ -109,23 +110,20 @@ func (g *Gate) selected(ctx context.Context, r *Request) (selected []*policy.Pol
 		return nil, nil
 	}
 	policies := g.Policies()
+	if slices.ContainsFunc(policies, (*policy.Policy).SelectsNamespaces) {
+		var labels map[string]string
+		if labels, err = g.NamespaceLabels(ctx, r.Namespace); err == nil {
+			policies = g.namespaces.of(r.Namespace, labels, policies)
+		}
+	}
 	selected = make([]*policy.Policy, 0, min(len(policies), few))
-	var labels map[string]string
-	known := false
 	for _, p := range policies {
-		if r.Workload.Template && p.Templates() == v1alpha1.TemplateIgnore || !p.MatchesPod(r.Workload.Labels) {
-			continue
+		if ignored := r.Workload.Template && p.Templates() == v1alpha1.TemplateIgnore; !ignored && p.MatchesPod(r.Workload.Labels) {
+			selected = append(selected, p)
 		}
-		if p.SelectsNamespaces() {
-			if !known {
-				labels, err = g.NamespaceLabels(ctx, r.Namespace)
-				known = true
-			}
-			if err == nil && !p.MatchesNamespace(labels) {
-				continue
-			}
-		}
-		selected = append(selected, p)
+	}
+	if !slices.ContainsFunc(selected, (*policy.Policy).SelectsNamespaces) {
+		err = nil
 	}
 	return selected, err
 }

@@ -397,6 +397,34 @@ func TestDenies(t *testing.T) {
 	}
 }
 
+// Which policies select a namespace is remembered.
+func TestANamespaceIsSelectedByItsLabelsOfNowAndThePoliciesOfNow(t *testing.T) {
+	t.Parallel()
+	g, _ := newGate(t, strict("p", onlyInProd), strict("q", onlyInProd, enforcement("Warn")))
+	warning, _ := newGate(t, strict("q", onlyInProd, enforcement("Warn")))
+	labelled := func(env string) func(context.Context, string) (map[string]string, error) {
+		return namespaces{"prod": {"env": env}}.NamespaceLabels
+	}
+	denying := g.Policies
+	for _, step := range []struct {
+		name     string
+		labels   func(context.Context, string) (map[string]string, error)
+		policies func() []*policy.Policy
+		want     gate.Outcome
+	}{
+		{"as it was made", labelled("prod"), denying, gate.Denied},
+		{"again", labelled("prod"), denying, gate.Denied},
+		{"labelled anew", labelled("dev"), denying, gate.Admitted},
+		{"labelled as before", labelled("prod"), denying, gate.Denied},
+		{"without the policy that denies", labelled("prod"), warning.Policies, gate.Admitted},
+		{"with it", labelled("prod"), denying, gate.Denied},
+		{"when its labels can't be read", namespaces{}.NamespaceLabels, denying, gate.Denied},
+	} {
+		g.NamespaceLabels, g.Policies = step.labels, step.policies
+		wantEqual(t, step.name, step.want, g.Decide(t.Context(), pod(swr+"high:1.4")).Outcome)
+	}
+}
+
 func TestFreshFactsAreNotLookedUp(t *testing.T) {
 	t.Parallel()
 	g, inv := newGate(t, strict("p"))
