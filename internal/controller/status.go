@@ -107,17 +107,11 @@ func (s *Status) Write(ctx context.Context) (err error) {
 
 // write writes the status of an object if it differs from that before, and reports whether it did.
 func (s *Status) write(ctx context.Context, before, o client.Object) (written bool, err error) {
-	if equality.Semantic.DeepEqual(before, o) { // far cheaper than a patch
+	if equality.Semantic.DeepEqual(before, o) {
 		return false, nil
 	}
-	patch := client.MergeFrom(before)
-	if data, err := patch.Data(o); err != nil || string(data) == "{}" {
-		return false, err
-	}
-	if err := s.Client.Status().Patch(ctx, o, patch); err != nil {
-		return false, client.IgnoreNotFound(err)
-	}
-	return true, nil
+	err = s.Client.Status().Patch(ctx, o, client.MergeFrom(before))
+	return err == nil, client.IgnoreNotFound(err)
 }
 
 // maxConditionMessage is the schema's limit of a condition's message.
