@@ -292,14 +292,22 @@ func isSameEntry(a, b *policy.Record) bool {
 
 // isSame reports whether two records say the same, but for their last completed results, which HSS did not send.
 func isSame(a, b *policy.Record) bool {
+	if a == b || a.LastCompleted == nil && b.LastCompleted == nil {
+		return reflect.DeepEqual(a, b)
+	}
 	x, y := *a, *b
 	x.LastCompleted, y.LastCompleted = nil, nil
 	return reflect.DeepEqual(&x, &y)
 }
 
+// areIdentical reports whether two sets of records are one in memory.
+func areIdentical(a, b []policy.Record) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
 // areSame reports whether two sets of records say the same.
 func areSame(a, b []policy.Record) bool {
-	return len(a) == len(b) && arePartOf(a, b, isSame) && arePartOf(b, a, isSame)
+	return areIdentical(a, b) || len(a) == len(b) && arePartOf(a, b, isSame) && arePartOf(b, a, isSame)
 }
 
 // arePartOf reports whether every one of the records is also one of others.

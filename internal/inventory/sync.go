@@ -81,32 +81,41 @@ func (s *syncer) run(ctx context.Context) {
 func (s *syncer) full(ctx context.Context) {
 	begun := s.now()
 	since := cmp.Or(s.since, begun)
-	list := &list{project: s.project, begun: begun, room: int(s.inventory.cfg.MaxBytes), images: map[key]*listedImage{}}
+	all := &list{project: s.project, begun: begun, room: int(s.inventory.cfg.MaxBytes), images: map[key]*listedImage{}}
+	var changes *list
+	var failed error
+	// Again all changes since those that were known when the list began: it may show a row as it was before one of them.
+	readChanges := func() []uint64 {
+		s.since = since
+		if changes, failed = s.changes(ctx); failed != nil {
+			return nil
+		}
+		return changes.keys
+	}
 	err := s.pages(ctx, hss.ListRequest{}, func(page []hss.Image) {
-		list.add(page)
+		all.add(page)
 		s.pollIfDue(ctx)
-	})
-	if err = cmp.Or(err, list.anonymous); err != nil {
+	}, readChanges)
+	if err = cmp.Or(err, all.anonymous); err != nil {
 		s.interval = 0
 		s.nextFull = s.now().Add(s.inventory.jitter(min(s.SyncInterval<<min(s.failed, 10), fullInterval)))
 		s.failed++
 		if ctx.Err() == nil {
-			s.inventory.observer.Synced(s.Name, true, list.rows, err)
+			s.inventory.observer.Synced(s.Name, true, all.rows, err)
 		}
 		return
 	}
-	// Again all changes since those that were known when the list began: it may show a row as it was before one of them.
-	s.since = since
-	changes, err := s.changes(ctx)
-	missed := list.confirm(s.coverage.Load(), changes)
-	if missed || err != nil || list.bytes >= list.room {
+	if changes == nil {
+		readChanges()
+	}
+	if all.confirm(s.coverage.Load(), changes) || failed != nil || all.bytes >= all.room {
 		s.interval = 0
 	}
 	s.interval = max(fullInterval, min(2*s.interval, maxFullInterval, s.inventory.cfg.MaxStaleness/2))
 	s.begun, s.failed, s.nextFull = begun, 0, begun.Add(s.inventory.jitter(s.interval))
 	s.expires = s.nextFull.Add(fullInterval)
-	s.inventory.observer.Synced(s.Name, true, list.rows, list.lacks)
-	s.apply(ctx, changes, err)
+	s.inventory.observer.Synced(s.Name, true, all.rows, all.lacks)
+	s.apply(ctx, changes, failed)
 }
 
 func (s *syncer) pollIfDue(ctx context.Context) {
@@ -123,8 +132,12 @@ func (s *syncer) changes(ctx context.Context) (*list, error) {
 	// By this time of day and how long ago the last poll was: the clock may have been set meanwhile.
 	from := begun.Add(-begun.Sub(s.since) - overlap)
 	changes := &list{project: s.project, begun: begun, room: math.MaxInt, images: map[key]*listedImage{}}
+	each := func(page []hss.Image) {
+		changes.add(page)
+		changes.keys = append(changes.keys, s.keys(page)...)
+	}
 	for _, r := range []hss.ListRequest{{StartLatestScanTime: from}, {StartLatestUpdateTime: from}, {StartLatestSyncTime: from}} {
-		if err := s.pages(ctx, r, changes.add); err != nil {
+		if err := s.pages(ctx, r, each, nil); err != nil {
 			return changes, err
 		}
 	}
@@ -150,8 +163,8 @@ func (s *syncer) apply(ctx context.Context, changes *list, err error) {
 }
 
 // pages lists page after page to the end. The error is an *hss.IncompleteListError if rows were missing. Rows that were
-// scanned lately come first: a row that is scanned meanwhile moves to where it was seen, and nothing is missed.
-func (s *syncer) pages(ctx context.Context, r hss.ListRequest, each func([]hss.Image)) error {
+// scanned lately come first. One that is scanned meanwhile moves to where the list has been read: atEnd, which is optional, returns the keys of such rows.
+func (s *syncer) pages(ctx context.Context, r hss.ListRequest, each func([]hss.Image), atEnd func() []uint64) error {
 	r.EnterpriseProjectID, r.Limit = s.EnterpriseProjectID, hss.MaxLimit
 	r.SortKey, r.SortDir = hss.SortByLatestScanTime, hss.SortDescending
 	return hss.ReadPages(r.Limit, hss.MaxOffset/hss.MaxLimit+1, func(offset int) (int, []uint64, error) {
@@ -160,13 +173,22 @@ func (s *syncer) pages(ctx context.Context, r hss.ListRequest, each func([]hss.I
 		if err != nil {
 			return 0, nil, err
 		}
-		keys := make([]uint64, len(page.Images)) // short keys, as there may be millions
-		for n := range page.Images {
-			keys[n] = maphash.Comparable(s.inventory.seed, hss.KeyOf(&page.Images[n]))
-		}
+		keys := s.keys(page.Images)
 		each(page.Images)
+		if len(keys) == 0 && atEnd != nil {
+			keys, atEnd = atEnd(), nil
+		}
 		return page.Total, keys, nil
 	})
+}
+
+// keys returns short keys of rows, as there may be millions.
+func (s *syncer) keys(rows []hss.Image) []uint64 {
+	keys := make([]uint64, len(rows))
+	for n := range rows {
+		keys[n] = maphash.Comparable(s.inventory.seed, hss.KeyOf(&rows[n]))
+	}
+	return keys
 }
 
 // page lists one page. The first list is more urgent than later ones. A page far down a list, which HSS may be slow to find
@@ -198,8 +220,9 @@ type list struct {
 	begun  time.Time
 	room   int // in bytes
 	images map[key]*listedImage
-	// rows counts the rows, bytes about the memory that they take.
+	// rows counts the rows, bytes about the memory that they take. keys are those of the rows of a list of changes.
 	rows, bytes int
+	keys        []uint64
 	// lacks is why the list says nothing of some images, anonymous why it says nothing at all: a row may be of any image.
 	lacks, anonymous error
 }
@@ -207,6 +230,8 @@ type list struct {
 // listedImage has the rows of one image.
 type listedImage struct {
 	records []policy.Record
+	// shared says that the records are those of an answer, which must not change: most of a million rows are as they were.
+	shared bool
 	// unclear says that a row cannot be read or came in two states, so that the list does not show what the image is.
 	unclear bool
 }
@@ -239,7 +264,12 @@ func (l *list) put(k key, record *policy.Record, unclear bool) {
 			return
 		}
 		image = &listedImage{}
-		l.images[k.clone()] = image
+		if known := l.inventory.records.get(k).value; len(known) == 1 && isSame(&known[0], record) {
+			image.records, image.shared, record = known, true, &known[0]
+			k.namespace, k.version = record.Namespace, record.Version // texts that are kept anyway
+			l.bytes += recordsBytes(known)
+		}
+		l.images[k] = image
 		l.bytes += entryBytes
 	}
 	image.unclear = image.unclear || unclear
@@ -249,41 +279,54 @@ func (l *list) put(k key, record *policy.Record, unclear bool) {
 			return
 		}
 	}
-	image.records = append(image.records, *record)
+	image.records, image.shared = append(slices.Clip(image.records), *record), false
 	l.bytes += recordsBytes([]policy.Record{*record})
 }
 
-// confirm caches what a whole list says of every image, unless a later answer is known, or one with a row that the list
-// does not have: then a look-up decides. It reports whether an answer that was confirmed until now has turned out to be wrong though the changes do not
-// show the image: a change that has none of the times, or a row that was deleted.
+// confirm caches what a whole list says of every image, with the changes while it was read, unless a later answer is known, or one with a row that the
+// list does not have: then a look-up decides. It reports whether an answer that was confirmed until now has turned out to be wrong though the changes do
+// not show the image: by a change that has none of the times, or a row that was deleted.
 func (l *list) confirm(confirmed *coverage, changes *list) (missed bool) {
-	same := func(a, b *policy.Record) bool { return isSame(a, b) || isSameRow(a, b) }
-	for k, known := range l.inventory.records.full.All() {
-		if confirmed.confirms(k, known) && known.asOf.Before(l.begun) && k.project() == l.project && l.images[k] == nil {
-			missed = true
-			break
+	for k, image := range changes.images {
+		if l.images[k] == nil {
+			l.images[k] = &listedImage{records: slices.Clone(image.records), unclear: image.unclear}
 		}
 	}
+	missed = l.lacksConfirmed(confirmed)
 	for k, image := range l.images {
 		delete(l.images, k) // to free it now
 		known := l.inventory.records.get(k)
 		if image.unclear || known.isKnown() && !known.asOf.Before(l.begun) {
 			continue
 		}
-		whole := !known.isKnown() || arePartOf(known.value, image.records, same)
-		keepCompleted(image.records, known.value)
-		if changes.images[k] == nil && confirmed.confirms(k, known) && !areSame(known.value, image.records) {
-			missed = true
+		if image.shared && !areIdentical(image.records, known.value) { // it has changed since
+			image.records, image.shared = slices.Clone(image.records), false
 		}
-		if !whole {
-			continue
+		if !image.shared {
+			keepCompleted(image.records, known.value)
+			missed = missed || changes.images[k] == nil && confirmed.confirms(k, known) && !areSame(known.value, image.records)
 		}
-		l.inventory.records.set(k, known, &answer[[]policy.Record]{
-			value: slices.Clip(image.records), asOf: l.begun, stored: l.inventory.clock.Now(),
-		})
+		if whole := image.shared || !known.isKnown() || arePartOf(known.value, image.records, isSameOrRow); whole {
+			l.inventory.records.set(k, known, &answer[[]policy.Record]{
+				value: slices.Clip(image.records), asOf: l.begun, stored: l.inventory.clock.Now(),
+			})
+		}
 	}
 	return missed
 }
+
+// lacksConfirmed reports whether the list lacks an image that was confirmed until now.
+func (l *list) lacksConfirmed(confirmed *coverage) bool {
+	for k, known := range l.inventory.records.full.All() {
+		if confirmed.confirms(k, known) && known.asOf.Before(l.begun) && k.project() == l.project && l.images[k] == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// isSameOrRow reports whether two records say the same, or are of one row.
+func isSameOrRow(a, b *policy.Record) bool { return isSame(a, b) || isSameRow(a, b) }
 
 // change puts rows that changed into the answers that are known and older. An answer is outdated if it is unclear in
 // which state a row is, or a row is new: it may stand beside the others or in the place of one.

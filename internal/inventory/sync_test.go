@@ -240,6 +240,23 @@ func TestEverythingIsListedLessOftenAsLongAsListsOfChangesMissNothing(t *testing
 	})
 }
 
+func TestRowsThatAreScannedWhileEverythingIsListedAreNotMissing(t *testing.T) {
+	t.Parallel()
+	w, seen := &world{rows: today(900)}, &notes{}
+	w.failIf(func(r hss.ListRequest) error {
+		if n := r.Offset / 4; !isPoll(&r) && r.Offset > 0 { // one that is not read yet
+			w.edit(n, func(r *hss.Image) { r.LatestScanTime = time.Now() })
+		}
+		return nil
+	})
+	clients(t, w, inventory.Options{Observer: seen}, func(t *testing.T, i *inventory.Inventory) {
+		time.Sleep(time.Minute)
+		wantKnown(t, i, true, upTo(900)...)
+		wantEqual(t, "whole lists", []string{"synced bj4 full=true rows=900 failed=false"}, seen.only("synced bj4 full=true"))
+		wantCalls(t, w.singly(), 0)
+	}, synchronised)
+}
+
 func TestSeveralRowsOfOneImageStandTogether(t *testing.T) {
 	t.Parallel()
 	rows := today(500)
