@@ -80,7 +80,9 @@ func TestAuditNamesWorkloads(t *testing.T) {
 			Namespace: "a", Name: set, UID: controller("", "ReplicaSet", set).UID, OwnerReferences: []metav1.OwnerReference{controller("apps/v1", "Deployment", "web")},
 		}}
 		must(t, c.Create(t.Context(), rs))
-		c.run("a", set+"-x", "bad:1", ownedBy("apps/v1", "ReplicaSet", set))
+		for n := range 20 {
+			c.run("a", fmt.Sprint(set, "-", n), "bad:1", ownedBy("apps/v1", "ReplicaSet", set))
+		}
 	}
 	c.run("a", "agent-x", "bad:1", ownedBy("apps/v1", "DaemonSet", "agent"))
 	c.run("a", "orphan-x", "bad:1", ownedBy("apps/v1", "ReplicaSet", "gone"))
@@ -90,12 +92,13 @@ func TestAuditNamesWorkloads(t *testing.T) {
 	const message = `container "app": bad:1 — severity High, allowed Medium`
 	want := []v1alpha1.AuditViolation{
 		{Namespace: "a", Kind: "DaemonSet", Name: "agent", Pods: 1, Message: message},
-		{Namespace: "a", Kind: "Deployment", Name: "web", Pods: 2, Message: message},
+		{Namespace: "a", Kind: "Deployment", Name: "web", Pods: 40, Message: message},
 		{Namespace: "a", Kind: "Pod", Name: "static", Pods: 1, Message: message},
 		{Namespace: "a", Kind: "ReplicaSet", Name: "gone", Pods: 1, Message: message},
 		{Namespace: "b", Kind: "Pod", Name: "alone", Pods: 1, Message: message},
 	}
 	equal(t, "the first violations", want, status.FirstViolations)
+	equal(t, "owners that were read, each once", 3, c.reads)
 }
 
 func TestMessagesAreBounded(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"time"
 
+	"golang.org/x/sync/singleflight"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -64,7 +65,9 @@ type Options struct {
 type Auditor struct {
 	Options
 	owners *image.Owners
-	graces grace.Graces
+	// topping looks an owner up once for all its pods that are evaluated side by side.
+	topping singleflight.Group
+	graces  grace.Graces
 	// events are to be written, written the hashes of those that were, by name.
 	events  chan *corev1ac.EventApplyConfiguration
 	written map[string]uint64

@@ -55,6 +55,7 @@ type cluster struct {
 	mu     sync.Mutex
 	pods   []corev1.Pod
 	pages  []int
+	reads  int // of owners
 	writes []string
 	// fail fails a list, or what is applied, if it returns an error.
 	fail func(verb, object string) error
@@ -91,6 +92,14 @@ func newCluster(t *testing.T, kinds ...schema.GroupVersionKind) *cluster {
 		WithStatusSubresource(&v1alpha1.ImageScanPolicy{}).
 		WithInterceptorFuncs(interceptor.Funcs{
 			List: c.list,
+			Get: func(ctx context.Context, w client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+				if _, ok := o.(*metav1.PartialObjectMetadata); ok {
+					c.mu.Lock()
+					defer c.mu.Unlock()
+					c.reads++
+				}
+				return w.Get(ctx, key, o, opts...)
+			},
 			Create: func(ctx context.Context, w client.WithWatch, o client.Object, opts ...client.CreateOption) error {
 				c.notef("create %T %s/%s", o, o.GetNamespace(), o.GetName())
 				return w.Create(ctx, o, opts...)
