@@ -43,7 +43,7 @@ func (f *clusterFlags) restConfig() (*rest.Config, error) {
 	if err != nil {
 		return nil, clusterError(err)
 	}
-	c.QPS, c.Burst = 50, 100 // client-go's default is for controllers
+	c.QPS = -1 // API Priority and Fairness limits clients
 	c.UserAgent = userAgent()
 	return c, nil
 }
