@@ -80,7 +80,7 @@ clean: ## Remove what was built, the cached control plane and tools included
 # Programs of tests are linked without symbols, which takes half of the time; `make lint` vets them. The longest packages come
 # first, so that no processor waits for them in the end.
 GO_TEST   := test -race -vet=off -ldflags='-s -w' -timeout 60m
-LONGEST   := ./test/e2e ./charts ./internal/inventory ./cmd/hssgate .
+LONGEST   := ./test/e2e ./charts ./test/outage ./cmd/hssgate . ./internal/inventory
 
 .PHONY: test
 test: require-cc controllers $(FOR_CHART) ## Run all tests under the race detector, the ones against a real API server included

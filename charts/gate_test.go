@@ -142,7 +142,7 @@ func (c *cluster) hadAllRights(t testing.TB) {
 	const last = "/version?after=gates"
 	c.kubectl(t, "get", "--raw", last)
 	requests, refused := 0, map[string]bool{}
-	c.AuditEvent(t, func(e *auditv1.Event) bool {
+	c.AuditEvent(t, "", func(e *auditv1.Event) bool {
 		if e.ImpersonatedUser != nil && e.ImpersonatedUser.Username == serviceAccount && strings.HasPrefix(e.UserAgent, "hssgate/") && e.ResponseStatus != nil {
 			requests++
 			if code := e.ResponseStatus.Code; code == http.StatusForbidden || code == http.StatusUnauthorized {

@@ -120,7 +120,7 @@ func testException(t *testing.T, f *gate) {
 // is key.
 func (s *space) annotations(t *testing.T, pod, key string) map[string]string {
 	t.Helper()
-	return s.cluster.AuditEvent(t, func(e *auditv1.Event) bool {
+	return s.cluster.AuditEvent(t, s.name, func(e *auditv1.Event) bool {
 		return e.Verb == "create" && e.ObjectRef != nil && e.ObjectRef.Namespace == s.name && e.ObjectRef.Name == pod &&
 			e.Annotations["pods.hssgate.io/"+key] != ""
 	}).Annotations

@@ -106,7 +106,7 @@ func testPinned(t *testing.T, f *gate) {
 	bad := "main.example.com/prod/pin-high:1@" + digest("a")
 	s.denied(t, s.run(t, newPod("bad", "main.example.com/prod/pin-high:1")), `pod "bad"`, []string{highLine(s, bad)}, adviseRebuild)
 
-	s.cluster.AuditEvent(t, func(e *auditv1.Event) bool {
+	s.cluster.AuditEvent(t, s.name, func(e *auditv1.Event) bool {
 		return e.ObjectRef != nil && e.ObjectRef.Namespace == s.name && e.Annotations["pin.hssgate.io/pinned"] == `container "app": `+pinned
 	})
 	if !strings.Contains(s.scrape(t), `hssgate_pins_total{outcome="pinned",reason=""}`) {

@@ -26,27 +26,21 @@ type trouble struct {
 	lasts bool
 }
 
-// troubles are by the names of the projects whose servers they ruin.
+// troubles are by the names of the projects whose servers they ruin; test/e2e/faults has more of them.
 func troubles() map[string]trouble {
 	inject := func(f hsstest.Fault) func(*hsstest.Server) {
 		return func(s *hsstest.Server) { s.Inject(f.Times(0)) }
 	}
 	return map[string]trouble{
-		"hang":     {ruin: inject(hsstest.HangFault()), want: "HSS did not answer in time ("},
-		"drip":     {ruin: inject(hsstest.SlowFault(1, time.Second)), want: "HSS did not answer in time ("},
-		"internal": {ruin: inject(hsstest.StatusFault(http.StatusInternalServerError)), want: "HSS answered 500 APIGW.0500: Internal Server Error"},
-		"busy":     {ruin: inject(hsstest.StatusFault(http.StatusServiceUnavailable)), want: "HSS answered 503 APIGW.0503: Service Unavailable"},
-		"page":     {ruin: inject(hsstest.HTMLFault(http.StatusOK)), want: "HSS answered 200"},
-		"empty":    {ruin: inject(hsstest.EmptyFault()), want: "HSS answered 200"},
-		"nolist":   {ruin: inject(hsstest.NoDataListFault()), want: "HSS answered 200"},
-		"garbage":  {ruin: inject(hsstest.GarbageFault()), want: "HSS answered 200"},
-		"pretend":  {ruin: inject(hsstest.ErrorFault(http.StatusOK, "HSS.0010", "access denied")), want: "HSS answered 200 HSS.0010: access denied", own: true},
-		"cut":      {ruin: inject(hsstest.CutFault()), want: "HSS could not be called: "},
-		"reset":    {ruin: inject(hsstest.ResetFault()), want: "HSS could not be called: "},
-		"storm":    {ruin: inject(hsstest.ThrottleFault("")), want: "HSS answered 429 APIGW.0308: "},
-		"wait":     {ruin: inject(hsstest.ThrottleFault("3600")), want: "HSS answered 429 APIGW.0308: ", lasts: true},
-		"refuse":   {ruin: inject(hsstest.StatusFault(http.StatusUnauthorized)), want: "HSS refused the credentials, so nothing is sent before ", own: true, lasts: true},
-		"gone":     {ruin: func(s *hsstest.Server) { s.Close() }, want: "connection refused", lasts: true},
+		"hang":    {ruin: inject(hsstest.HangFault()), want: "HSS did not answer in time ("},
+		"drip":    {ruin: inject(hsstest.SlowFault(1, time.Second)), want: "HSS did not answer in time ("},
+		"busy":    {ruin: inject(hsstest.StatusFault(http.StatusServiceUnavailable)), want: "HSS answered 503 APIGW.0503: Service Unavailable"},
+		"pretend": {ruin: inject(hsstest.ErrorFault(http.StatusOK, "HSS.0010", "access denied")), want: "HSS answered 200 HSS.0010: access denied", own: true},
+		"reset":   {ruin: inject(hsstest.ResetFault()), want: "HSS could not be called: "},
+		"storm":   {ruin: inject(hsstest.ThrottleFault("")), want: "HSS answered 429 APIGW.0308: "},
+		"wait":    {ruin: inject(hsstest.ThrottleFault("3600")), want: "HSS answered 429 APIGW.0308: ", lasts: true},
+		"refuse":  {ruin: inject(hsstest.StatusFault(http.StatusUnauthorized)), want: "HSS refused the credentials, so nothing is sent before ", own: true, lasts: true},
+		"gone":    {ruin: func(s *hsstest.Server) { s.Close() }, want: "connection refused", lasts: true},
 	}
 }
 
