@@ -149,8 +149,8 @@ func testTutorial(t *testing.T, c *cluster) {
 		}
 	}
 	shell := exec.CommandContext(t.Context(), "bash", "-c", "exec 2>&1\n"+script)
-	path := "PATH=" + filepath.Join(dir, "bin") + ":" + os.Getenv("PATH")
-	shell.Dir, shell.Env = dir, append(helm(t).Env, "KUBECONFIG="+c.kubeconfig, path)
+	path := filepath.Join(dir, "bin") + ":" + os.Getenv("PATH")
+	shell.Dir, shell.Env = dir, slices.Concat(helm(t).Env, []string{"KUBECONFIG=" + c.kubeconfig, "PATH=" + path})
 	out, _, err := run(t, shell)
 	for _, block := range shown {
 		if !strings.Contains(out, block) {
