@@ -397,31 +397,21 @@ func TestDenies(t *testing.T) {
 	}
 }
 
-// Which policies select a namespace is remembered.
-func TestANamespaceIsSelectedByItsLabelsOfNowAndThePoliciesOfNow(t *testing.T) {
+func TestLabelsAndPoliciesThatChangeCountAtOnce(t *testing.T) {
 	t.Parallel()
-	g, _ := newGate(t, strict("p", onlyInProd), strict("q", onlyInProd, enforcement("Warn")))
-	warning, _ := newGate(t, strict("q", onlyInProd, enforcement("Warn")))
-	labelled := func(env string) func(context.Context, string) (map[string]string, error) {
-		return namespaces{"prod": {"env": env}}.NamespaceLabels
-	}
-	denying := g.Policies
+	g, _ := newGate(t, strict("p", onlyInProd))
+	milder, _ := newGate(t, strict("q", onlyInProd, enforcement("Warn")))
+	strict, mild := g.Policies, milder.Policies
 	for _, step := range []struct {
-		name     string
-		labels   func(context.Context, string) (map[string]string, error)
+		env      string
 		policies func() []*policy.Policy
 		want     gate.Outcome
 	}{
-		{"as it was made", labelled("prod"), denying, gate.Denied},
-		{"again", labelled("prod"), denying, gate.Denied},
-		{"labelled anew", labelled("dev"), denying, gate.Admitted},
-		{"labelled as before", labelled("prod"), denying, gate.Denied},
-		{"without the policy that denies", labelled("prod"), warning.Policies, gate.Admitted},
-		{"with it", labelled("prod"), denying, gate.Denied},
-		{"when its labels can't be read", namespaces{}.NamespaceLabels, denying, gate.Denied},
+		{"prod", strict, gate.Denied}, {"prod", strict, gate.Denied}, {"dev", strict, gate.Admitted}, {"prod", strict, gate.Denied},
+		{"prod", mild, gate.Admitted}, {"prod", strict, gate.Denied},
 	} {
-		g.NamespaceLabels, g.Policies = step.labels, step.policies
-		wantEqual(t, step.name, step.want, g.Decide(t.Context(), pod(swr+"high:1.4")).Outcome)
+		g.NamespaceLabels, g.Policies = namespaces{"prod": {"env": step.env}}.NamespaceLabels, step.policies
+		wantOutcome(t, g, pod(swr+"high:1.4"), step.want)
 	}
 }
 

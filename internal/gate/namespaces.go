@@ -8,17 +8,16 @@ import (
 	"github.com/hssgate/hssgate/policy"
 )
 
-// maxSelections bounds the policies of all namespaces together that are remembered: 8 MB.
-const maxSelections = 1 << 20
+// maxSelections bounds the namespaces that are remembered.
+const maxSelections = 10_000
 
 // selections remember which policies select a namespace: with a thousand policies, of which most select others, to match
 // them all takes longer than the rest of a review. The zero value is ready for use.
 type selections struct {
 	mu sync.RWMutex
-	// all are the policies that were in force when the selections were made.
+	// all are the policies of which known ones were selected.
 	all   []*policy.Policy
 	known map[string]selection
-	kept  int
 }
 
 // selection is which policies select a namespace with labels.
@@ -36,20 +35,17 @@ func (s *selections) of(namespace string, labels map[string]string, all []*polic
 	if ok {
 		return known.policies
 	}
-	now := selection{labels: maps.Clone(labels)}
+	var selected []*policy.Policy
 	for _, p := range all {
 		if !p.SelectsNamespaces() || p.MatchesNamespace(labels) {
-			now.policies = append(now.policies, p)
+			selected = append(selected, p)
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.kept += len(now.policies) + 1; s.kept > maxSelections || !slices.Equal(s.all, all) {
-		s.all, s.kept, s.known = all, 0, nil
+	if s.known == nil || len(s.known) >= maxSelections || !slices.Equal(s.all, all) {
+		s.all, s.known = all, map[string]selection{}
 	}
-	if s.known == nil {
-		s.known = map[string]selection{}
-	}
-	s.known[namespace] = now
-	return now.policies
+	s.known[namespace] = selection{maps.Clone(labels), selected}
+	return selected
 }
