@@ -107,17 +107,25 @@ test-browser: ## Open the HTML report in a real headless Chromium, which must be
 	go vet -tags browser ./internal/report
 	go test -race -tags browser -run 'ThePage' -timeout 30m ./internal/report
 
-# The measurements of docs/performance.md by their letters there; all but (a) are tests, which log what they find.
-ONLY ?= abcd
+# The measurements of docs/performance.md by their letters there; (b), (c) and (d) are tests, which log what they find.
+ONLY   ?= abcde
+BENCH  := bin/bench.test -test.run '^$$' -test.cpu 1 -test.timeout 0
 
 .PHONY: bench
-bench: $(TOOLS)/benchstat ## Measure hssgate and what it is compared with, in minutes; ONLY=ad: only these (docs/performance.md); QUICK=1: less exactly
-ifneq (,$(findstring a,$(ONLY)))
+bench: $(TOOLS)/benchstat ## Measure hssgate and what it is compared with, in minutes; ONLY=ae: only these (docs/performance.md); QUICK=1: less exactly; CONTENDER="NAME=FILE …": other webhooks, too
+ifneq (,$(findstring a,$(ONLY))$(findstring e,$(ONLY)))
 	@mkdir -p bin
 	@go test -c -o bin/bench.test ./test/bench
-	@cd test/bench; for round in $$(seq $(if $(filter 1,$(QUICK)),1,10)); do \
-	  ../../bin/bench.test -test.run '^$$' -test.bench Review -test.cpu 1; \
-	done | tee ../../bin/bench.txt
+endif
+ifneq (,$(findstring e,$(ONLY)))
+	@$(if $(CLUSTER),,$(MAKE) controlplane)
+	@$(BENCH) -test.bench Creates -test.benchtime 1x -rounds $(if $(filter 1,$(QUICK)),3,10) \
+	  $(if $(CONTENDER),-contender "$(CONTENDER)") $(if $(CLUSTER),-kubeconfig "$(CLUSTER)")
+endif
+ifneq (,$(findstring a,$(ONLY)))
+	@for round in $$(seq $(if $(filter 1,$(QUICK)),1,10)); do \
+	  $(BENCH) -test.bench Review; \
+	done | tee bin/bench.txt
 	@$(TOOLS)/benchstat bin/bench.txt
 endif
 ifneq (,$(findstring b,$(ONLY)))

@@ -22,14 +22,18 @@ func sdkClient(t *testing.T, s *hsstest.Server, c hsstest.Credential) *hssv5.Hss
 	t.Helper()
 	credentials, err := basic.NewCredentialsBuilder().WithAk(c.AccessKey).WithSk(c.SecretKey).
 		WithSecurityToken(c.SecurityToken).WithProjectId(project).SafeBuild()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	client, err := hssv5.HssClientBuilder().WithEndpoint(s.URL).WithCredential(credentials).SafeBuild()
+	must(t, err)
+	return hssv5.NewHssClient(client)
+}
+
+// must ends a test that can't go on.
+func must(t *testing.T, err error) {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return hssv5.NewHssClient(client)
 }
 
 func serve(t *testing.T, list ...hsstest.Option) *hsstest.Server {
@@ -70,9 +74,7 @@ func TestTheSDKReadsEveryField(t *testing.T) {
 	now := time.Now()
 	s := serve(t, hsstest.WithImages(full(now), hsstest.Image{ID: 1, ImageName: "other"}))
 	got, err := sdkClient(t, s, hsstest.DefaultCredential()).ListRegistryImages(everything(now))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	image := full(now)
 	want := &model.ListRegistryImagesResponse{HttpStatusCode: 200, TotalNum: new(int32(1)), DataList: &[]model.RegistryImagesInfo{{
 		Id: new(int64(42)), Namespace: new("组织 a"), ImageName: new("team/app"), ImageId: new("i"), ImageDigest: new("sha256:d"),
@@ -130,9 +132,7 @@ func newClient(t *testing.T, config hss.Config, c hsstest.Credential) *hss.Clien
 	config.Credentials = hss.StaticCredentials(hss.Credentials{
 		AccessKey: c.AccessKey, SecretKey: hss.NewSecret(c.SecretKey), SecurityToken: hss.NewSecret(c.SecurityToken)})
 	client, err := hss.NewClient(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(client.CloseIdleConnections)
 	return client
 }
@@ -146,9 +146,8 @@ func TestBothClientsSendTheSameQuery(t *testing.T) {
 	from := now.Add(-24 * time.Hour)
 	request := everything(now)
 	request.Offset = new(int32(1))
-	if _, err := sdkClient(t, s, key).ListRegistryImages(request); err != nil {
-		t.Fatal(err)
-	}
+	_, err := sdkClient(t, s, key).ListRegistryImages(request)
+	must(t, err)
 	want := s.Stats().Queries
 	s.ResetStats()
 	if _, err := ourClient(t, s, key).List(t.Context(), hss.ListRequest{

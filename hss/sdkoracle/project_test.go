@@ -22,9 +22,7 @@ const regionID = "cn-north-4"
 func sdkInRegion(t *testing.T, url string, c hsstest.Credential) (*hssv5.HssClient, error) {
 	t.Helper()
 	credentials, err := basic.NewCredentialsBuilder().WithAk(c.AccessKey).WithSk(c.SecretKey).WithIamEndpointOverride(url).SafeBuild()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	client, err := hssv5.HssClientBuilder().WithRegion(region.NewRegion(regionID, url)).WithCredential(credentials).
 		WithHttpConfig(config.DefaultHttpConfig()).SafeBuild()
 	if err != nil {

@@ -29,21 +29,17 @@ func TestTheSDKSynchronisesScansAndFollows(t *testing.T) {
 		hsstest.WithRegistries(hsstest.Registry{ID: "r1", Name: "swr & co", Type: "SwrPrivate", Address: "swr.example.com"}))
 	client := sdkClient(t, s, hsstest.DefaultCredential())
 	registries, err := client.ListRegistry(&model.ListRegistryRequest{EnterpriseProjectId: new("0"), Offset: new(int32(0)), Limit: new(int32(100))})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	want := &model.ListRegistryResponse{HttpStatusCode: 200, TotalNum: new(int32(1)), DataList: &[]model.RegistryInfo{{
 		Id: new("r1"), RegistryName: new("swr & co"), RegistryType: new("SwrPrivate"),
 		RegistryAddr: new("swr.example.com")}}}
 	if diff := cmp.Diff(want, registries); diff != "" {
 		t.Errorf("registries (-want +got):\n%s", diff)
 	}
-	if _, err := client.CreateImageSynchronizeTask(syncing()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := client.CreateManualImageScanTask(scanning()); err != nil {
-		t.Fatal(err)
-	}
+	_, err = client.CreateImageSynchronizeTask(syncing())
+	must(t, err)
+	_, err = client.CreateManualImageScanTask(scanning())
+	must(t, err)
 	if row := s.Images()[0]; row.Hidden || row.ScanStatus != "scanning" {
 		t.Errorf("the row is %+v", row)
 	}
@@ -87,9 +83,7 @@ func record(t *testing.T, answer string, send func(endpoint *hsstest.Server) err
 		_, _ = io.WriteString(w, answer)
 	}))
 	defer server.Close()
-	if err := send(&hsstest.Server{URL: server.URL}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, send(&hsstest.Server{URL: server.URL}))
 	return got
 }
 

@@ -52,16 +52,12 @@ func bySDK(t *testing.T, endpoint string, in input, at time.Time) *http.Request 
 	}
 	built := builder.AddHeaderParam("X-Sdk-Date", at.UTC().Format(signer.BasicDateFormat)).Build()
 	signature, err := signer.Sign(built, accessKey, secretKey)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for name, value := range signature {
 		built.AddHeaderParam(name, value)
 	}
 	sent, err := built.ConvertRequest()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return sent.WithContext(t.Context())
 }
 
@@ -73,9 +69,7 @@ func byUs(t *testing.T, sent *http.Request, in input, at time.Time) string {
 	ours.Header.Del("X-Sdk-Date")
 	credentials := hss.Credentials{AccessKey: accessKey, SecretKey: hss.NewSecret(secretKey),
 		SecurityToken: hss.NewSecret(in.token), ProjectID: in.headers["X-Project-Id"]}
-	if err := hss.Sign(ours, []byte(in.body), credentials, at); err != nil {
-		t.Fatal(err)
-	}
+	must(t, hss.Sign(ours, []byte(in.body), credentials, at))
 	return ours.Header.Get("Authorization")
 }
 
@@ -181,9 +175,7 @@ func listInput(in input) input {
 func accepts(t *testing.T, r *http.Request) {
 	t.Helper()
 	response, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode == http.StatusUnauthorized || response.StatusCode == http.StatusNotFound {
 		body, _ := io.ReadAll(response.Body)

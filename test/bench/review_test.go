@@ -3,15 +3,16 @@ package bench_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
+	"context"
 	"crypto/tls"
+	"embed"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"runtime"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -25,9 +26,6 @@ import (
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
-
-	"github.com/hssgate/hssgate/internal/controlplanetest"
-	"github.com/hssgate/hssgate/internal/server"
 )
 
 const (
@@ -45,7 +43,8 @@ const (
 func BenchmarkReview(b *testing.B) {
 	perReview := map[string]time.Duration{}
 	for _, name := range serverNames {
-		idle := startServer(b, name) // not before: servers close connections on which no request begins for 10 s
+		r := startServer(b, name, oneProcessor()...)
+		idle := connect(b, r.url()) // not before: servers close connections on which no request begins for 10 s
 		b.Run("server="+name, func(b *testing.B) {
 			var mutex sync.Mutex
 			var took []time.Duration
@@ -84,44 +83,13 @@ func BenchmarkReview(b *testing.B) {
 // TestReview takes the benchmark's code through one review per server and connection.
 func TestReview(t *testing.T) {
 	for _, name := range serverNames {
-		idle := startServer(t, name)
+		idle := connect(t, startServer(t, name).url())
 		for range connections {
 			if err := (<-idle).exchange(); err != nil {
 				t.Errorf("server %s: %v", name, err)
 			}
 		}
 	}
-}
-
-// startServer starts this program as one of the servers, kept to one processor if taskset is there, and opens all
-// connections to it.
-func startServer(tb testing.TB, name string) chan *connection {
-	tb.Helper()
-	address := controlplanetest.FreeAddresses(tb, 1)[0]
-	command := []string{os.Args[0], "-test.run=^TestServer$", "-test.timeout=0"}
-	if taskset, err := exec.LookPath("taskset"); err == nil && runtime.NumCPU() > 1 {
-		command = append([]string{taskset, "-c", "1"}, command...)
-	}
-	process := exec.CommandContext(tb.Context(), command[0], command[1:]...)
-	process.Env = append(os.Environ(), "GOMAXPROCS=1", serverVariable+"="+name+" "+address)
-	process.Stderr = os.Stderr
-	if _, err := process.StdinPipe(); err != nil { // it closes with this process
-		tb.Fatal(err)
-	}
-	must(tb, process.Start())
-	ended := make(chan struct{})
-	go func() {
-		_ = process.Wait()
-		close(ended)
-	}()
-	tb.Cleanup(func() { <-ended })
-	requests, idle := newRequests(tb, address), make(chan *connection, connections)
-	for i := range connections {
-		c := &connection{Conn: dial(tb, address, ended), requests: requests, next: i * distinctReviews / connections}
-		c.reader = bufio.NewReader(c.Conn)
-		idle <- c
-	}
-	return idle
 }
 
 // must ends a test that can't go on.
@@ -132,24 +100,32 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// dial connects to a server once it listens.
-func dial(tb testing.TB, address string, ended <-chan struct{}) net.Conn {
+// connect opens all connections to a server, for reviews at a URL.
+func connect(tb testing.TB, to string) chan *connection {
 	tb.Helper()
+	target, err := url.Parse(to)
+	must(tb, err)
+	requests, idle := newRequests(tb, target), make(chan *connection, connections)
+	for i := range connections {
+		conn, err := dial(tb.Context(), net.JoinHostPort(target.Hostname(), cmp.Or(target.Port(), "443")))
+		must(tb, err)
+		tb.Cleanup(func() { _ = conn.Close() })
+		idle <- &connection{
+			Conn: conn, reader: bufio.NewReader(conn), requests: requests, next: i * distinctReviews / connections,
+		}
+	}
+	return idle
+}
+
+func dial(ctx context.Context, address string) (*tls.Conn, error) {
 	dialer := &tls.Dialer{Config: &tls.Config{
 		MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}, InsecureSkipVerify: true,
 	}}
-	for {
-		conn, err := dialer.DialContext(tb.Context(), "tcp", address)
-		if err == nil {
-			tb.Cleanup(func() { _ = conn.Close() })
-			return conn
-		}
-		select {
-		case <-ended:
-			tb.Fatalf("the server has ended: %v", err)
-		case <-time.After(20 * time.Millisecond):
-		}
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
 	}
+	return conn.(*tls.Conn), nil
 }
 
 // connection is a keep-alive connection. It writes requests that were made ahead, since an HTTP client would cost more than
@@ -188,31 +164,51 @@ func (c *connection) exchange() error {
 }
 
 // newRequests returns all reviews with the headers that the API server sends.
-func newRequests(tb testing.TB, address string) (requests []request) {
+func newRequests(tb testing.TB, to *url.URL) (requests []request) {
 	tb.Helper()
-	data, err := os.ReadFile("testdata/pod.yaml")
-	must(tb, err)
-	pod := &corev1.Pod{}
-	must(tb, yaml.UnmarshalStrict(data, pod))
+	pod, query := readPod(tb), to.Query()
+	query.Set("timeout", "10s")
 	for n := range distinctReviews {
 		uid := fmt.Sprintf("0f5f4a2e-4c2b-4d7e-9a3b-%012d", n)
-		body := newReview(tb, pod, n, types.UID(uid))
-		head := fmt.Sprintf("POST %s?timeout=10s HTTP/1.1\r\nHost: %s\r\nUser-Agent: kube-apiserver-admission\r\n"+
+		body := newReview(tb, newPod(pod, n), types.UID(uid))
+		head := fmt.Sprintf("POST %s?%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: kube-apiserver-admission\r\n"+
 			"Content-Length: %d\r\nAccept: application/json, */*\r\nContent-Type: application/json\r\nAccept-Encoding: gzip\r\n\r\n",
-			server.ValidatePath, address, len(body))
+			to.EscapedPath(), query.Encode(), to.Host, len(body))
 		requests = append(requests, request{append([]byte(head), body...), []byte(uid)})
 	}
 	return requests
 }
 
-// newReview returns the creation of the n-th pod as the API server sends it. Each of its three containers has another
-// one of the known images.
-func newReview(tb testing.TB, pod *corev1.Pod, n int, uid types.UID) []byte {
+//go:embed testdata
+var testdata embed.FS
+
+func readTestdata(tb testing.TB, name string) string {
 	tb.Helper()
+	data, err := testdata.ReadFile("testdata/" + name)
+	must(tb, err)
+	return string(data)
+}
+
+func readPod(tb testing.TB) *corev1.Pod {
+	tb.Helper()
+	pod := &corev1.Pod{}
+	must(tb, yaml.UnmarshalStrict([]byte(readTestdata(tb, "pod.yaml")), pod))
+	return pod
+}
+
+// newPod returns the n-th pod of a kind. Each of its three containers has another one of the known images.
+func newPod(like *corev1.Pod, n int) *corev1.Pod {
+	pod := like.DeepCopy()
 	pod.Name = fmt.Sprintf("web-7d4b9c6f5d-%05d", n)
 	for i := range pod.Spec.Containers {
 		pod.Spec.Containers[i].Image = imageName((3*n + i) % knownImages)
 	}
+	return pod
+}
+
+// newReview returns the creation of a pod as the API server sends it.
+func newReview(tb testing.TB, pod *corev1.Pod, uid types.UID) []byte {
+	tb.Helper()
 	object, err := json.Marshal(pod)
 	must(tb, err)
 	kind := metav1.GroupVersionKind{Version: "v1", Kind: "Pod"}

@@ -3,6 +3,7 @@ package bench_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -10,6 +11,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,7 +24,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
+	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
@@ -29,6 +34,7 @@ import (
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss/hsstest"
 	"github.com/hssgate/hssgate/internal/certificate"
+	"github.com/hssgate/hssgate/internal/controlplanetest"
 	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/internal/inventory"
@@ -43,6 +49,8 @@ const (
 	registryHost = "swr.cn-north-4.myhuaweicloud.com"
 	// knownImages is how many images are in use: those of a large rollout.
 	knownImages = 50
+	// namespace is where all pods are created.
+	namespace = "hssgate-bench"
 )
 
 func imageName(n int) string {
@@ -61,12 +69,12 @@ const (
 
 var serverNames = []string{typedServer, decodeServer, gateServer}
 
-// TestServer is no test: the benchmark starts it as the process of a server. It ends with standard input, which closes when
+// TestServer is no test: the benchmarks start it as the process of a server. It ends with standard input, which closes when
 // the parent dies.
 func TestServer(t *testing.T) {
 	name, address, wanted := strings.Cut(os.Getenv(serverVariable), " ")
 	if !wanted {
-		t.Skip("the benchmark starts it")
+		t.Skip("a benchmark starts it")
 	}
 	ctrl.SetLogger(logr.Discard())
 	log.SetOutput(io.Discard) // net/http's
@@ -81,12 +89,96 @@ func TestServer(t *testing.T) {
 	}[name](t, address, issuer))
 }
 
+// running is a server that runs until the end of the test.
+type running struct {
+	*os.Process
+
+	address string
+	ready   time.Duration // from its start
+	hss     *hsstest.Server
+}
+
+func (r *running) url() string { return "https://" + r.address + server.ValidatePath }
+
+// start runs a command, and returns once it is ready.
+func (r *running) start(tb testing.TB, ready func() error, environment []string, args ...string) *running {
+	tb.Helper()
+	command, begun, ended := exec.CommandContext(tb.Context(), args[0], args[1:]...), time.Now(), make(chan struct{})
+	command.Env, command.Stderr = append(os.Environ(), environment...), os.Stderr
+	_, err := command.StdinPipe() // it closes with this process
+	must(tb, err)
+	must(tb, command.Start())
+	go func() {
+		_ = command.Wait()
+		close(ended)
+	}()
+	tb.Cleanup(func() { <-ended })
+	for err := ready(); err != nil; err = ready() {
+		select {
+		case <-ended:
+			tb.Fatalf("%s has ended: %v", args[0], err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	r.Process, r.ready = command.Process, time.Since(begun)
+	return r
+}
+
+// oneProcessor begins a command that is to use only one, if taskset is there.
+func oneProcessor() []string {
+	command := []string{"env", "GOMAXPROCS=1"}
+	if taskset, err := exec.LookPath("taskset"); err == nil && runtime.NumCPU() > 1 {
+		command = append(command, taskset, "-c", "1")
+	}
+	return command
+}
+
+// startServer starts this program as one of the servers.
+func startServer(tb testing.TB, name string, prefix ...string) *running {
+	tb.Helper()
+	r := &running{address: controlplanetest.FreeAddresses(tb, 1)[0]}
+	listens := func() error {
+		conn, err := dial(tb.Context(), r.address)
+		if err == nil {
+			err = conn.Close()
+		}
+		return err
+	}
+	command := slices.Concat(prefix, []string{os.Args[0], "-test.run=^TestServer$", "-test.timeout=0"})
+	return r.start(tb, listens, []string{serverVariable + "=" + name + " " + r.address}, command...)
+}
+
+// startGate starts hssgate itself, with the default configuration.
+func startGate(tb testing.TB, program, kubeconfig string) *running {
+	tb.Helper()
+	addresses, key := controlplanetest.FreeAddresses(tb, 2), hsstest.DefaultCredential()
+	file := filepath.Join(tb.TempDir(), "config.yaml")
+	r := &running{address: addresses[0], hss: hsstest.NewServer(hsstest.WithImages(cleanRows()...))}
+	tb.Cleanup(r.hss.Close)
+	must(tb, os.WriteFile(file, fmt.Appendf(configuration(r.hss), "webhook: {bindAddress: %q}\nhealthBindAddress: %q\n"+
+		"metricsBindAddress: 127.0.0.1:0\n", r.address, addresses[1]), 0o600))
+	health, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, "http://"+addresses[1]+"/readyz", http.NoBody)
+	must(tb, err)
+	ready := func() error {
+		response, err := http.DefaultClient.Do(health)
+		if err != nil {
+			return err
+		}
+		if response.StatusCode != http.StatusOK {
+			err = fmt.Errorf("/readyz: %s", response.Status)
+		}
+		return errors.Join(err, response.Body.Close())
+	}
+	return r.start(tb, ready, []string{"HUAWEICLOUD_SDK_AK=" + key.AccessKey, "HUAWEICLOUD_SDK_SK=" + key.SecretKey},
+		program, "serve", "--log-level", "warn", "--config", file, "--kubeconfig", kubeconfig)
+}
+
 func serveTyped(t *testing.T, address string, issuer *certificate.Issuer) error {
 	host, portText, err := net.SplitHostPort(address)
 	must(t, err)
 	port, err := strconv.Atoi(portText)
 	must(t, err)
-	scheme := runtime.NewScheme()
+	scheme := apiruntime.NewScheme()
 	must(t, corev1.AddToScheme(scheme))
 	s := ctrlwebhook.NewServer(ctrlwebhook.Options{Host: host, Port: port, TLSOpts: []func(*tls.Config){func(c *tls.Config) {
 		c.MinVersion, c.NextProtos, c.GetCertificate = tls.VersionTLS13, []string{"http/1.1"}, issuer.GetCertificate
@@ -132,13 +224,7 @@ func serveGate(t *testing.T, address string, issuer *certificate.Issuer) error {
 	key := hsstest.DefaultCredential()
 	t.Setenv("HUAWEICLOUD_SDK_AK", key.AccessKey)
 	t.Setenv("HUAWEICLOUD_SDK_SK", key.SecretKey)
-	c, err := config.Parse("config.yaml", fmt.Appendf(nil, `apiVersion: config.hssgate.io/v1alpha1
-kind: Configuration
-projects:
-- {name: main, endpoint: %q, projectID: p1, credentials: {source: Environment}}
-registries:
-- {name: main, hosts: [%s], project: main}
-`, hss.URL, registryHost))
+	c, err := config.Parse("config.yaml", configuration(hss))
 	must(t, err)
 	clients, err := inventory.NewClients(c, "hssgate-bench")
 	must(t, err)
@@ -160,6 +246,17 @@ registries:
 	return s.Start(t.Context())
 }
 
+// configuration returns the default one, and what must be given.
+func configuration(hss *hsstest.Server) []byte {
+	return fmt.Appendf(nil, `apiVersion: config.hssgate.io/v1alpha1
+kind: Configuration
+projects:
+- {name: main, endpoint: %q, projectID: p1, credentials: {source: Environment}}
+registries:
+- {name: main, hosts: [%s], project: main}
+`, hss.URL, registryHost)
+}
+
 // cleanRows returns all known images, which every policy admits.
 func cleanRows() []hsstest.Image {
 	rows, now := make([]hsstest.Image, knownImages), time.Now()
@@ -175,20 +272,30 @@ func cleanRows() []hsstest.Image {
 	return rows
 }
 
-// newGate returns a gate with 10 policies that match every pod.
-func newGate(tb testing.TB, known gate.Facts) *gate.Gate {
-	tb.Helper()
-	labels := map[string]string{"kubernetes.io/metadata.name": "prod", "env": "prod"}
-	var all []*policy.Policy
+// policies returns the manifests of 10 policies that match every pod.
+func policies() (all []string) {
 	for i := range 10 {
-		p := &v1alpha1.ImageScanPolicy{}
-		must(tb, yaml.UnmarshalStrict(fmt.Appendf(nil, `
-metadata: {name: policy-%d}
+		all = append(all, fmt.Sprintf(`
+apiVersion: hssgate.io/v1alpha1
+kind: ImageScanPolicy
+metadata: {name: bench-%d}
 spec:
   enforcement: Deny
-  match: {namespaceSelector: {matchLabels: {env: prod}}}
+  match: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: %s}}}
   require: {severityLevel: {max: Medium}, vulnerabilities: {max: 0}, maliciousFiles: {max: 0}, unsafeSettings: {max: 10}, scanStatus: {in: [success]}, scanAge: {max: 168h}}
-`, i), p))
+`, i, namespace))
+	}
+	return all
+}
+
+// newGate returns a gate with these policies.
+func newGate(tb testing.TB, known gate.Facts) *gate.Gate {
+	tb.Helper()
+	labels := map[string]string{corev1.LabelMetadataName: namespace}
+	var all []*policy.Policy
+	for _, manifest := range policies() {
+		p := &v1alpha1.ImageScanPolicy{}
+		must(tb, yaml.UnmarshalStrict([]byte(manifest), p))
 		compiled, problems := policy.Compile(p)
 		must(tb, problems.ToAggregate())
 		all = append(all, compiled)
