@@ -28,12 +28,6 @@ import (
 	"time"
 )
 
-// The defaults of a Config.
-const (
-	defaultAttemptTimeout = 10 * time.Second
-	defaultUserAgent      = "hssgate"
-)
-
 // Config holds the settings of a client. Zero values have the stated default.
 type Config struct {
 	// Endpoint is such as https://hss.cn-north-4.myhuaweicloud.com. It must be https, unless its host is this machine or
@@ -89,8 +83,8 @@ func (c Config) withDefaults() (Config, error) {
 			return c, err
 		}
 	}
-	c.UserAgent = cmp.Or(c.UserAgent, defaultUserAgent)
-	c.AttemptTimeout = cmp.Or(c.AttemptTimeout, defaultAttemptTimeout)
+	c.UserAgent = cmp.Or(c.UserAgent, "hssgate")
+	c.AttemptTimeout = cmp.Or(c.AttemptTimeout, 10*time.Second)
 	if c.Rand == nil {
 		c.Rand = rand.Float64
 	}

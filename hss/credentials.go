@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"html"
@@ -120,13 +119,12 @@ func Sign(r *http.Request, body []byte, c Credentials, at time.Time) error {
 	r.Header.Set(headerDate, date)
 	headers, names := canonicalHeaders(r)
 	request := strings.Join([]string{
-		cmp.Or(r.Method, http.MethodGet), canonicalPath(r.URL), query, headers, names, hexSHA256(body),
+		cmp.Or(r.Method, http.MethodGet), canonicalPath(r.URL), query, headers, names, fmt.Sprintf("%x", sha256.Sum256(body)),
 	}, "\n")
-	text := signatureAlgorithm + "\n" + date + "\n" + hexSHA256([]byte(request))
 	mac := hmac.New(sha256.New, []byte(c.SecretKey.Reveal()))
-	mac.Write([]byte(text))
-	r.Header.Set(headerAuthorization, fmt.Sprintf("%s Access=%s, SignedHeaders=%s, Signature=%s",
-		signatureAlgorithm, c.AccessKey, names, hex.EncodeToString(mac.Sum(nil))))
+	fmt.Fprintf(mac, "%s\n%s\n%x", signatureAlgorithm, date, sha256.Sum256([]byte(request)))
+	r.Header.Set(headerAuthorization, fmt.Sprintf("%s Access=%s, SignedHeaders=%s, Signature=%x",
+		signatureAlgorithm, c.AccessKey, names, mac.Sum(nil)))
 	return nil
 }
 
@@ -173,12 +171,6 @@ func canonicalHeaders(r *http.Request) (lines, names string) {
 		}
 	}
 	return b.String(), strings.Join(sorted, ";")
-}
-
-// hexSHA256 is the SHA-256 of data in hexadecimal.
-func hexSHA256(data []byte) string {
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
 }
 
 // escape escapes every byte but A–Z, a–z, 0–9, "-", "_", "." and "~".

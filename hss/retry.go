@@ -37,8 +37,10 @@ func (c *Client) send(ctx context.Context, e *call) error {
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= wait {
 			return fmt.Errorf("no time for another attempt in %s: %w", wait.Round(time.Millisecond), err)
 		}
-		if cause := sleep(ctx, wait); cause != nil {
-			return fmt.Errorf("%w while waiting for another attempt: %w", cause, err)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w while waiting for another attempt: %w", context.Cause(ctx), err)
+		case <-time.After(wait):
 		}
 		before = err
 	}
@@ -85,16 +87,4 @@ func Temporary(err error) bool {
 	_, broken := errors.AsType[*brokenError](err)
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	return broken && !untrusted
-}
-
-// sleep waits, or returns why ctx ended first.
-func sleep(ctx context.Context, wait time.Duration) error {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
 }

@@ -41,7 +41,10 @@ func (a *response) annotate(key string, lines []string, separator string) {
 	if a.AuditAnnotations == nil {
 		a.AuditAnnotations = map[string]string{}
 	}
-	a.AuditAnnotations[key] = strings.Join(oneLineEach(lines), separator)
+	for i := range lines {
+		lines[i] = oneLine(lines[i])
+	}
+	a.AuditAnnotations[key] = strings.Join(lines, separator)
 }
 
 // write sends the complete AdmissionReview. A request without a UID was no
@@ -114,11 +117,4 @@ func oneLine(s string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(s, "�"))
-}
-
-func oneLineEach(lines []string) []string {
-	for i := range lines {
-		lines[i] = oneLine(lines[i])
-	}
-	return lines
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/hssgate/hssgate/internal/image"
@@ -27,17 +28,12 @@ type review struct {
 }
 
 type request struct {
-	UID  types.UID `json:"uid"`
-	Kind struct {
-		Group   string `json:"group"`
-		Version string `json:"version"`
-		Kind    string `json:"kind"`
-	} `json:"kind"`
-	SubResource string                `json:"subResource"`
-	Name        string                `json:"name"`
-	Namespace   string                `json:"namespace"`
-	Operation   admissionv1.Operation `json:"operation"`
-	UserInfo    struct {
+	UID       types.UID               `json:"uid"`
+	Kind      metav1.GroupVersionKind `json:"kind"`
+	Name      string                  `json:"name"`
+	Namespace string                  `json:"namespace"`
+	Operation admissionv1.Operation   `json:"operation"`
+	UserInfo  struct {
 		Username string `json:"username"`
 	} `json:"userInfo"`
 	DryRun bool   `json:"dryRun"`

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -112,7 +113,7 @@ func (s *sampleSet) loadManifest(file string) error {
 			continue
 		}
 		if o.GetNamespace() == "" {
-			o.SetNamespace(check.DefaultNamespace)
+			o.SetNamespace(metav1.NamespaceDefault)
 		}
 		key := strings.Join([]string{o.GroupVersionKind().String(), o.GetNamespace(), o.GetName()}, " ")
 		one, err := newSample(filepath.Base(file), o, last[key])

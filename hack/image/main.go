@@ -12,7 +12,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -109,9 +108,5 @@ func pushTo(where string, built artifact) error {
 	if err != nil {
 		return err
 	}
-	pusher, err := remote.NewPusher(remote.WithAuthFromKeychain(authn.DefaultKeychain))
-	if err != nil {
-		return err
-	}
-	return pusher.Push(context.Background(), reference, built)
+	return remote.Push(reference, built, remote.WithAuthFromKeychain(authn.DefaultKeychain))
 }

@@ -13,7 +13,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"slices"
 	"time"
 )
@@ -40,10 +39,7 @@ func NewCA(now time.Time) (*CA, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the key of a CA: %w", err)
 	}
-	template, err := newTemplate("hssgate CA", now, now.Add(caLifetime))
-	if err != nil {
-		return nil, err
-	}
+	template := newTemplate("hssgate CA", now, now.Add(caLifetime))
 	template.IsCA, template.BasicConstraintsValid, template.MaxPathLenZero = true, true, true
 	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	certificate, err := sign(template, template, &key.PublicKey, key)
@@ -72,12 +68,9 @@ func ParseCA(certificatePEM, keyPEM []byte) (*CA, error) {
 	return &CA{certificate: pair.Leaf, key: key}, nil
 }
 
-func newTemplate(name string, now, until time.Time) (*x509.Certificate, error) {
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
-	if err != nil {
-		return nil, fmt.Errorf("make a serial number: %w", err)
-	}
-	return &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: name}, NotBefore: now.Add(-backdate), NotAfter: until}, nil
+// newTemplate returns a template without a serial number: the signature adds a random one.
+func newTemplate(name string, now, until time.Time) *x509.Certificate {
+	return &x509.Certificate{Subject: pkix.Name{CommonName: name}, NotBefore: now.Add(-backdate), NotAfter: until}
 }
 
 func sign(template, parent *x509.Certificate, key *ecdsa.PublicKey, parentKey crypto.Signer) (*x509.Certificate, error) {

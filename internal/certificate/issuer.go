@@ -85,10 +85,7 @@ func (i *Issuer) issue(ca *CA) error {
 	if end := ca.certificate.NotAfter; end.Before(until) {
 		until, renewAt = end, end
 	}
-	template, err := newTemplate(i.hosts[0], now, until)
-	if err != nil {
-		return err
-	}
+	template := newTemplate(i.hosts[0], now, until)
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	for _, host := range i.hosts {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 
 	"github.com/hssgate/hssgate/internal/gate"
@@ -26,9 +27,6 @@ import (
 // maxParallel bounds the objects that are evaluated at one time. The inventory
 // bounds the calls to HSS.
 const maxParallel = 16
-
-// DefaultNamespace is the namespace of objects that name none.
-const DefaultNamespace = "default"
 
 // Options are the parts of a Checker. Those marked as optional may be nil.
 type Options struct {
@@ -45,7 +43,7 @@ type Options struct {
 	Namespaces map[string]map[string]string
 	// NamespaceLabels returns the labels of any other namespace. Optional.
 	NamespaceLabels func(ctx context.Context, name string) (map[string]string, error)
-	// Namespace is that of objects that name none; default: DefaultNamespace.
+	// Namespace is that of objects that name none; default: default.
 	Namespace string
 	// ExemptNamespaces are not evaluated; see gate.Gate.
 	ExemptNamespaces []string
@@ -72,7 +70,7 @@ type Checker struct {
 // NewChecker returns a Checker. As in the webhook, an invalid policy fails closed, and
 // an invalid exception has no effect; the error then lists every problem.
 func NewChecker(o Options) (*Checker, error) {
-	o.Namespace, o.Clock = cmp.Or(o.Namespace, DefaultNamespace), cmp.Or[clock.PassiveClock](o.Clock, clock.RealClock{})
+	o.Namespace, o.Clock = cmp.Or(o.Namespace, metav1.NamespaceDefault), cmp.Or[clock.PassiveClock](o.Clock, clock.RealClock{})
 	o.Now = cmp.Or(o.Now, o.Clock.Now())
 	policies, err := o.policies()
 	exceptions, invalid := o.exceptions()

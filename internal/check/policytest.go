@@ -224,12 +224,12 @@ func (t *policyTest) run(ctx context.Context, c *policyTestCase) ([]report.Resul
 	}
 	o := t.options
 	o.Clock, o.Resources.Exceptions = stopped(t.Now.Add(c.Later.Duration)), slices.Concat(o.Resources.Exceptions, m.Exceptions)
-	o.Namespaces = map[string]map[string]string{DefaultNamespace: nil}
+	o.Namespaces = map[string]map[string]string{metav1.NamespaceDefault: nil}
 	maps.Copy(o.Namespaces, t.Namespaces)
 	maps.Copy(o.Namespaces, m.Namespaces)
 	for i := range m.Objects {
 		one := &m.Objects[i] // exceptions without a namespace are of the default one, whatever the case's
-		one.Namespace = cmp.Or(one.Namespace, c.Namespace, DefaultNamespace)
+		one.Namespace = cmp.Or(one.Namespace, c.Namespace, metav1.NamespaceDefault)
 		if _, known := o.Namespaces[one.Namespace]; !known && t.Namespaces != nil {
 			known := strings.Join(slices.Sorted(maps.Keys(o.Namespaces)), ", ")
 			return nil, fmt.Errorf("namespace %q is not among namespaces (%s): list it there, one without labels as %[1]s: {}", one.Namespace, known)

@@ -64,13 +64,10 @@ type Spec struct {
 
 // PodTemplate is the part of a pod template that matters here.
 type PodTemplate struct {
-	Metadata PodMetadata `json:"metadata"`
-	Spec     PodSpec     `json:"spec"`
-}
-
-// PodMetadata is the part of a pod's metadata that matters here.
-type PodMetadata struct {
-	Labels Labels `json:"labels"`
+	Metadata struct {
+		Labels Labels `json:"labels"`
+	} `json:"metadata"`
+	Spec PodSpec `json:"spec"`
 }
 
 // PodSpec is the part of a pod's spec that names images.

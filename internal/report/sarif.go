@@ -3,8 +3,8 @@ package report
 import (
 	"cmp"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -74,8 +74,8 @@ func (r *Result) sarif(v *Violation, f policy.Finding) *sarifResult {
 // check of the same policy.
 func (s *sarifResult) Fingerprint() string {
 	repository, _, _ := strings.Cut(s.Reference, "@")
-	sum := sha256.Sum256([]byte(strings.Join([]string{s.Result.Kind, s.Object, string(s.Place), s.Name, repository, s.Policy, string(s.Check)}, "\x00")))
-	return hex.EncodeToString(sum[:])
+	parts := []string{s.Result.Kind, s.Object, string(s.Place), s.Name, repository, s.Policy, string(s.Check)}
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(parts, "\x00"))))
 }
 
 // ids returns the identifiers of the listed vulnerabilities, each once, the worst
