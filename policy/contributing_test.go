@@ -16,24 +16,25 @@ func TestTheExampleOfAnotherCheckWorks(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it compiles the package anew")
 	}
-	blocks := codeBlocks(t, "../docs/contributing.md")
+	page, err := os.ReadFile("../docs/contributing.md")
+	must(t, err)
+	blocks := regexp.MustCompile("(?s)```(?:go|diff)\n(.*?)```").FindAllStringSubmatch(string(page), -1)
+	if len(blocks) != 5 {
+		t.Fatalf("the page has %d blocks of code, want 5", len(blocks))
+	}
 	dir, overlay := t.TempDir(), map[string]string{}
 	replace := func(path, content string) {
 		whole, err := filepath.Abs(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		overlay[whole] = filepath.Join(dir, strings.ReplaceAll(path, "/", "_"))
-		if err := os.WriteFile(overlay[whole], []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(overlay[whole], []byte(content), 0o600))
 	}
-	if n := strings.Count(blocks[0], "\n"); n > 60 {
+	if n := strings.Count(blocks[0][1], "\n"); n > 60 {
 		t.Errorf("the new file has %d lines, at most 60 are allowed", n)
 	}
-	replace("check_image_age.go", blocks[0])
-	replace("check.go", applied(t, "check.go", blocks[1]))
-	replace("v1alpha1/imagescanpolicy_types.go", applied(t, "v1alpha1/imagescanpolicy_types.go", blocks[2], blocks[3]))
+	replace("check_image_age.go", blocks[0][1])
+	replace("check.go", applied(t, "check.go", blocks[1][1]))
+	replace("v1alpha1/imagescanpolicy_types.go", applied(t, "v1alpha1/imagescanpolicy_types.go", blocks[2][1], blocks[3][1]))
 	replace("check_image_age_test.go", `package policy_test
 
 import (
@@ -46,45 +47,22 @@ import (
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-`+blocks[4])
+`+blocks[4][1])
 	content, err := json.Marshal(map[string]any{"Replace": overlay})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	file := filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(file, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(file, content, 0o600))
 	out, err := exec.CommandContext(t.Context(), "go", "test", "-overlay", file, "-run", "^TestImageAge$", "-v", ".").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: TestImageAge/an_old_one_fails") {
 		t.Errorf("docs/contributing.md does not work as it stands there: %v\n%s", err, out)
 	}
 }
 
-// codeBlocks returns the five blocks of code in a document.
-func codeBlocks(t *testing.T, path string) []string {
-	t.Helper()
-	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var blocks []string
-	for _, m := range regexp.MustCompile("(?s)```(?:go|diff)\n(.*?)```").FindAllStringSubmatch(string(content), -1) {
-		blocks = append(blocks, m[1])
-	}
-	if len(blocks) != 5 {
-		t.Fatalf("%s has %d blocks of code, want 5", path, len(blocks))
-	}
-	return blocks
-}
-
 // applied returns a file with diffs applied, each of which must fit in one place.
 func applied(t *testing.T, path string, diffs ...string) string {
 	t.Helper()
 	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	content := string(b)
 	for _, diff := range diffs {
 		var before, after []string

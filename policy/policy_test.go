@@ -1,7 +1,6 @@
 package policy_test
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
@@ -17,32 +15,10 @@ import (
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-func TestCompile(t *testing.T) {
-	t.Parallel()
-	type testCase struct {
-		spec v1alpha1.ImageScanPolicySpec
-		want string
-	}
-	each(t, map[string]testCase{
-		"what is left out has the schema's default": {v1alpha1.ImageScanPolicySpec{}, "production Deny Warn, exceptions true, pins false"},
-		"what is given stays":                       {v1alpha1.ImageScanPolicySpec{Enforcement: "Warn", Templates: "Ignore", Exceptions: "Forbid", Pin: true}, "production Warn Ignore, exceptions false, pins true"},
-		"a policy that only audits does not pin":    {v1alpha1.ImageScanPolicySpec{Enforcement: "Audit", Exceptions: "Allow", Pin: true}, "production Audit Warn, exceptions true, pins false"},
-	}, func(t *testing.T, tt testCase) {
-		p := policyOf(v1alpha1.Requirements{})
-		p.Spec = tt.spec
-		c := mustCompile(t, p)
-		if got := fmt.Sprintf("%s %s %s, exceptions %t, pins %t", c.Name(), c.Enforcement(), c.Templates(), c.AllowsExceptions(), c.Pins()); got != tt.want {
-			t.Errorf("got %s, want %s", got, tt.want)
-		}
-	})
-}
-
 // matchOf reads a match as a policy has it.
 func matchOf(t *testing.T, text string) (m v1alpha1.Match) {
 	t.Helper()
-	if err := yaml.UnmarshalStrict([]byte(text), &m); err != nil {
-		t.Fatal(err)
-	}
+	must(t, yaml.UnmarshalStrict([]byte(text), &m))
 	return m
 }
 
@@ -79,9 +55,7 @@ func TestMatch(t *testing.T) {
 				got = append(got, one.name)
 			}
 		}
-		if diff := cmp.Diff(tt.want, strings.Join(got, " ")); diff != "" {
-			t.Error(diff)
-		}
+		wantEqual(t, "what matches", tt.want, strings.Join(got, " "))
 	})
 }
 
@@ -125,9 +99,7 @@ func TestValidateListsEveryProblemThatTheSchemaDoesNotFind(t *testing.T) {
 		"spec.require.severityLevel.max", "spec.require.vulnerabilities.minSeverity", "spec.require.scanStatus.in[0]",
 		"spec.require.digest", "spec.require.expressions[0].expression",
 	}
-	if diff := cmp.Diff(want, fields); diff != "" {
-		t.Errorf("fields differ (-want +got):\n%s", diff)
-	}
+	wantEqual(t, "fields", want, fields)
 	text := problems.ToAggregate().Error()
 	for _, want := range []string{
 		`supported values: "Deny", "Warn", "Audit"`, `"Security", "Low", "Medium", "High"`,
@@ -173,9 +145,7 @@ func TestValidSamplesOfTheSchemaCompile(t *testing.T) {
 	}
 	for _, path := range append(policies, exceptions...) {
 		content, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		var p v1alpha1.ImageScanPolicy
 		var e v1alpha1.ImageScanException
 		if slices.Contains(exceptions, path) {

@@ -221,6 +221,7 @@ func TestReviews(t *testing.T) {
 		"a finalizer of such a pod is removed without a decision":   {"UPDATE", dying(pod("bad")), dying(pod("bad")), true, nil},
 		"a pod that claims on creation to be deleted is evaluated":  {"CREATE", dying(pod("bad")), nil, false, []string{"bad"}},
 		"a pod that claims on an update to be deleted is evaluated": {"UPDATE", dying(pod("bad")), pod("good"), false, []string{"bad"}},
+		"an update that empties an image is evaluated":              {"UPDATE", pod(""), pod("good"), false, []string{""}},
 		"a deletion passes":                                         {"DELETE", nil, pod("bad"), true, nil},
 		"a connection passes":                                       {"CONNECT", pod("bad"), nil, true, nil},
 		"an update of a deployment looks only at the new image":     {"UPDATE", deployment("bad"), deployment("good"), false, []string{"bad"}},
@@ -232,19 +233,14 @@ func TestReviews(t *testing.T) {
 		if got.Allowed != tt.allowed || got.UID != "705ab4f5" {
 			t.Errorf("allowed = %t (UID %q), want %t: %+v", got.Allowed, got.UID, tt.allowed, got.Result)
 		}
-		equal(t, "evaluated images", tt.images, d.images(), cmpopts.EquateEmpty())
-	})
-}
-
-// images returns the images of all requests.
-func (d *decider) images() []string {
-	var images []string
-	for _, r := range d.requests {
-		for _, use := range r.Workload.Uses {
-			images = append(images, use.Image)
+		var images []string
+		for _, r := range d.requests {
+			for _, use := range r.Workload.Uses {
+				images = append(images, use.Image)
+			}
 		}
-	}
-	return images
+		equal(t, "evaluated images", tt.images, images, cmpopts.EquateEmpty())
+	})
 }
 
 func owned(p *corev1.Pod) *corev1.Pod {

@@ -86,24 +86,16 @@ func TestPinning(t *testing.T) {
 		if !got.Allowed || got.UID != "705ab4f5" || (got.PatchType == nil) != (tt.want == nil) || got.PatchType != nil && *got.PatchType != admissionv1.PatchTypeJSONPatch {
 			t.Errorf("allowed is %t (UID %q), the patch of type %v", got.Allowed, got.UID, got.PatchType)
 		}
-		equal(t, "the patch", tt.want, operations(t, got), cmpopts.SortSlices(strings.Compare))
+		var patch []struct{ Op, Path, Value string }
+		if got.Patch != nil {
+			must(t, json.Unmarshal(got.Patch, &patch))
+		}
+		var operations []string
+		for _, o := range patch {
+			operations = append(operations, o.Op+" "+o.Path+" "+o.Value)
+		}
+		equal(t, "the patch", tt.want, operations, cmpopts.SortSlices(strings.Compare))
 	})
-}
-
-// operations returns those of the patch, as words.
-func operations(t *testing.T, answer *admissionv1.AdmissionResponse) (all []string) {
-	t.Helper()
-	if answer.Patch == nil {
-		return nil
-	}
-	var patch []struct{ Op, Path, Value string }
-	if err := json.Unmarshal(answer.Patch, &patch); err != nil {
-		t.Fatalf("the patch %s: %v", answer.Patch, err)
-	}
-	for _, o := range patch {
-		all = append(all, o.Op+" "+o.Path+" "+o.Value)
-	}
-	return all
 }
 
 func debugged(p *corev1.Pod, img string) *corev1.Pod {

@@ -48,20 +48,29 @@ func TestExceptionsAreValidated(t *testing.T) {
 	}
 	labelled := func(e *v1alpha1.ImageScanException) { e.Labels = map[string]string{"a": "b"} }
 	leaving := func(e *v1alpha1.ImageScanException) { e.DeletionTimestamp = &metav1.Time{Time: resourceTime} }
+	claimed := func(e *v1alpha1.ImageScanException) {
+		e.CreationTimestamp = metav1.NewTime(resourceTime.Add(99 * time.Hour))
+	}
+	aged := func(e *v1alpha1.ImageScanException) {
+		e.CreationTimestamp = metav1.NewTime(resourceTime.Add(-time.Hour))
+	}
 	type testCase struct {
 		old, e *v1alpha1.ImageScanException
 		want   string
 	}
 	each(t, map[string]testCase{
 		"a good one passes":                {nil, ending(time.Hour), ""},
-		"one that has ended is denied":     {nil, ending(-time.Hour), "is past"},
-		"one that is too long is denied":   {nil, ending(25 * time.Hour), "1 day after its creation"},
+		"one that has ended is denied":     {nil, ending(-time.Hour), `spec.expiresAt: Invalid value: "2026-11-23T11:00:00Z": is past: it is now 2026-11-23T12:00:00Z`},
+		"the longest passes":               {nil, ending(24 * time.Hour), ""},
+		"one that is too long is denied":   {nil, ending(25 * time.Hour), "must be 2026-11-24T12:00:00Z at the latest, 1 day after its creation: to prolong an exception, grant a new one"},
+		"whatever creation it claims":      {nil, ending(25*time.Hour, claimed), "must be 2026-11-24T12:00:00Z at the latest"},
+		"an old one is as long as it was":  {ending(time.Hour, aged), ending(24*time.Hour, aged), "must be 2026-11-24T11:00:00Z at the latest"},
 		"an old one may be labelled":       {ending(99 * time.Hour), ending(99*time.Hour, labelled), ""},
 		"an old one may be ended":          {ending(time.Hour), ending(-time.Hour), ""},
 		"an old one may not be prolonged":  {ending(time.Hour), ending(25 * time.Hour), "grant a new one"},
 		"one that is being deleted passes": {ending(time.Hour), ending(25*time.Hour, leaving), ""},
 		"a bad one may be corrected":       {ending(99 * time.Hour), ending(time.Hour), ""},
-		"a good one may not become bad":    {ending(time.Hour), ending(time.Hour, func(e *v1alpha1.ImageScanException) { e.Spec.Images = []string{"x"} }), "spec.images[0]"},
+		"a good one may not become bad":    {ending(time.Hour), ending(time.Hour, func(e *v1alpha1.ImageScanException) { e.Spec.Images = []string{"**", "x"} }), `spec.images[1]: Invalid value: "x"`},
 		"all problems are named":           {nil, ending(-time.Hour, func(e *v1alpha1.ImageScanException) { e.Spec.Reason = "" }), "spec.reason"},
 	}, func(t *testing.T, tt testCase) {
 		checkValidation(t, newResources(false), changeOf(t, tt.e, tt.old), tt.want)

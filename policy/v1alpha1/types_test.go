@@ -10,8 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"sigs.k8s.io/yaml"
-
-	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
 const (
@@ -43,40 +41,22 @@ func TestEveryRuleOfASchemaHasAnInvalidSample(t *testing.T) {
 func TestCRDsHaveScopeStatusAndShortNames(t *testing.T) {
 	t.Parallel()
 	type shape struct {
-		Scope                           apiextensionsv1.ResourceScope
-		ShortNames, Categories, Columns []string
+		Scope                  apiextensionsv1.ResourceScope
+		ShortNames, Categories []string
 	}
 	for path, want := range map[string]shape{
-		policyCRD: {apiextensionsv1.ClusterScoped, []string{"isp"}, []string{"security", "hssgate"},
-			[]string{"Enforcement", "Ready", "HSS", "Evaluated", "Violations", "Unknown", "Age"}},
-		exceptionCRD: {apiextensionsv1.NamespaceScoped, []string{"ise"}, []string{"security", "hssgate"},
-			[]string{"State", "Until", "Uses", "Last used", "Age"}},
+		policyCRD:    {apiextensionsv1.ClusterScoped, []string{"isp"}, []string{"security", "hssgate"}},
+		exceptionCRD: {apiextensionsv1.NamespaceScoped, []string{"ise"}, []string{"security", "hssgate"}},
 	} {
 		crd := definition(t, path)
 		got := shape{Scope: crd.Spec.Scope, ShortNames: crd.Spec.Names.ShortNames, Categories: crd.Spec.Names.Categories}
 		version := crd.Spec.Versions[0]
-		for _, c := range version.AdditionalPrinterColumns {
-			if c.Priority == 0 {
-				got.Columns = append(got.Columns, c.Name)
-			}
-		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", path, diff)
 		}
 		if version.Subresources == nil || version.Subresources.Status == nil {
 			t.Errorf("%s has no status subresource", path)
 		}
-	}
-}
-
-func TestEmptyOptionalPartsAreNotMarshalled(t *testing.T) {
-	t.Parallel()
-	got, err := yaml.Marshal(v1alpha1.ImageScanPolicy{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff("metadata: {}\nspec: {}\n", string(got)); diff != "" {
-		t.Error(diff)
 	}
 }
 
