@@ -68,12 +68,18 @@ func key(ak, sk, sts, project string) Credentials {
 	return Credentials{AccessKey: ak, SecretKey: NewSecret(sk), SecurityToken: NewSecret(sts), ProjectID: project}
 }
 
+// must ends a test that can't go on.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // write writes a file of a test and returns its path.
 func write(t *testing.T, path, content string) string {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path, []byte(content), 0o600))
 	return path
 }
 
@@ -111,9 +117,7 @@ func TestFilesAreReadForEveryRequest(t *testing.T) {
 	expect(t, token, Credentials{Token: NewSecret("the second")})
 
 	// As a kubelet replaces a mounted Secret: another file under the name.
-	if err := os.Rename(write(t, filepath.Join(dir, "new"), "AK3\n"), ak); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Rename(write(t, filepath.Join(dir, "new"), "AK3\n"), ak))
 	expect(t, source, key("AK3", "SK-two", "the second", ""))
 }
 
@@ -167,9 +171,7 @@ func TestTheDefaultProfileMayBeMissing(t *testing.T) {
 	if _, err := named(t.Context()); err == nil || missing(err) {
 		t.Errorf("a profile that was named and is missing: error is %v", err)
 	}
-	if err := os.Mkdir(filepath.Join(home, ".huaweicloud"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Mkdir(filepath.Join(home, ".huaweicloud"), 0o700))
 	write(t, filepath.Join(home, ".huaweicloud", "credentials"), "[basic]\nak=AK\nsk=SK")
 	expect(t, source, key("AK", "SK", "", ""))
 	t.Setenv("HOME", "")
@@ -456,13 +458,9 @@ func TestKeyFilesThatOthersCanWriteAreRefused(t *testing.T) {
 		folder := t.TempDir()
 		// As in a mounted Secret, the file is a symbolic link.
 		file := write(t, filepath.Join(folder, "data"), "[basic]\nak=AK\nsk=SK\n")
-		if err := os.Chmod(file, mode); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Chmod(file, mode))
 		link := filepath.Join(folder, "link")
-		if err := os.Symlink("data", link); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Symlink("data", link))
 		for name, source := range map[string]CredentialSource{
 			"files": FileCredentials(link, link, ""), "a token": TokenFile(link), "a profile": ProfileCredentials(link),
 		} {
@@ -489,9 +487,7 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 	file := write(t, filepath.Join(dir, "secret"), hidden)
 	files := FileCredentials(file, file, file)
 	client, err := NewClient(Config{Endpoint: "https://example.com", ProjectID: "p", Credentials: files})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	type private struct{ inner Credentials }
 	for name, value := range map[string]any{
 		"a secret": secret, "a pointer to it": &secret, "credentials": credentials, "an unexported field": private{credentials},

@@ -26,9 +26,7 @@ func TestStartScanSendsTheRow(t *testing.T) {
 	s := newScript(step{status: 200})
 	client := scripted(t, s, nil)
 	for _, image := range []hss.Image{row, {ID: "x", Name: "<b>"}} {
-		if err := client.StartScan(t.Context(), hss.ScanRequest{EnterpriseProjectID: hss.AllGrantedEnterpriseProjects, Image: image}); err != nil {
-			t.Fatal(err)
-		}
+		must(t, client.StartScan(t.Context(), hss.ScanRequest{EnterpriseProjectID: hss.AllGrantedEnterpriseProjects, Image: image}))
 	}
 	for n, want := range []map[string]any{
 		{"id": 7.0, "image_id": "aa", "image_digest": "sha256:aa", "registry_id": "r1", "registry_name": "swr", "registry_type": "SwrPrivate",
@@ -41,9 +39,7 @@ func TestStartScanSendsTheRow(t *testing.T) {
 			t.Errorf("asked %s %s, %v", got.Method, got.URL, got.Header)
 		}
 		var sent any
-		if err := json.NewDecoder(got.Body).Decode(&sent); err != nil {
-			t.Fatal(err)
-		}
+		must(t, json.NewDecoder(got.Body).Decode(&sent))
 		want := map[string]any{"scan_scope": float64(0x7fffffff), "rate_limit": 0.0, "is_all": false, "image_info": []any{want}}
 		wantEqual[any](t, "body", want, sent)
 	}
@@ -197,7 +193,8 @@ func TestVulnerabilitiesAreDecoded(t *testing.T) {
 		"an undocumented necessity is kept":     {`{"total_num":1,"data_list":[{"repair_necessity":"now","new":[1]}]}`, []hss.Vulnerability{{Necessity: "now"}}, ""},
 		"a text that need not be readable":      {`{"total_num":1,"data_list":[{"vul_id":"A","description":{}}]}`, []hss.Vulnerability{{ID: "A"}}, ""},
 		"a row that is null":                    {`{"data_list":[null]}`, nil, "data_list[0]: the row is null, not an object"},
-		"a list for a text":                     {`{"data_list":[{"vul_id":[]}]}`, nil, "data_list[0]: vul_id is a list"},
+		"a list for a text, in one row of two":  {`{"data_list":[{"vul_id":"A"},{"app_name":[]}]}`, nil, "HSS's list is incomplete: data_list[1]: app_name is a list"},
+		"an object for the list":                {`{"data_list":{}}`, nil, "HSS answered 200: data_list is an object"},
 		"rows of which some are missing always": {`{"total_num":2,"data_list":[]}`, nil, "HSS's list is incomplete: it shows 0 of 2 rows"},
 	}, func(t *testing.T, tc row) {
 		got, err := every(scripted(t, newScript(step{status: 200, body: tc.body}), nil).Vulnerabilities(t.Context(), vulnerable()))

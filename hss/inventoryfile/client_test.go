@@ -4,8 +4,6 @@ import (
 	"iter"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/hss/hsstest"
 )
@@ -34,9 +32,7 @@ images:
 	}
 	file := parse(t, text)
 	client, err := file.Client("p1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	server := hsstest.NewServer(hsstest.WithInventory(parse(t, text)), hsstest.WithoutAuthentication())
 	t.Cleanup(server.Close)
 	served := realClient(t, server.URL)
@@ -51,10 +47,7 @@ images:
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			want, got := collect(t, served.All(t.Context(), request)), collect(t, client.All(t.Context(), request))
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("(-server +client):\n%s", diff)
-			}
+			equal(t, "server's", collect(t, served.All(t.Context(), request)), collect(t, client.All(t.Context(), request)))
 		})
 	}
 	for name, request := range map[string]hss.VulnerabilityRequest{
@@ -63,9 +56,9 @@ images:
 	} {
 		t.Run("vulnerabilities "+name, func(t *testing.T) {
 			t.Parallel()
-			want, got := collect(t, served.Vulnerabilities(t.Context(), request)), collect(t, client.Vulnerabilities(t.Context(), request))
-			if diff := cmp.Diff(want, got); diff != "" || len(got) == 0 {
-				t.Errorf("got %d, (-server +client):\n%s", len(got), diff)
+			got := collect(t, client.Vulnerabilities(t.Context(), request))
+			if equal(t, "server's", collect(t, served.Vulnerabilities(t.Context(), request)), got); len(got) == 0 {
+				t.Error("there are none")
 			}
 		})
 	}
@@ -79,12 +72,8 @@ images:
 func TestAClientOfAnUnknownProjectSeesTheRowsOfAll(t *testing.T) {
 	t.Parallel()
 	client, err := parse(t, "images: [{image_name: app, project_id: p1}, {image_name: app, project_id: p2}]").Client("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := collect(t, client.All(t.Context(), hss.ListRequest{ImageName: "app"})); len(got) != 2 {
-		t.Errorf("got %d rows, want 2", len(got))
-	}
+	must(t, err)
+	equal(t, "rows", 2, len(collect(t, client.All(t.Context(), hss.ListRequest{ImageName: "app"}))))
 }
 
 func realClient(t *testing.T, url string) *hss.Client {
@@ -93,9 +82,7 @@ func realClient(t *testing.T, url string) *hss.Client {
 	client, err := hss.NewClient(hss.Config{Endpoint: url, ProjectID: "p1", Credentials: hss.StaticCredentials(hss.Credentials{
 		AccessKey: known.AccessKey, SecretKey: hss.NewSecret(known.SecretKey),
 	})})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return client
 }
 
@@ -103,9 +90,7 @@ func collect[T any](t *testing.T, rows iter.Seq2[T, error]) []T {
 	t.Helper()
 	var list []T
 	for row, err := range rows {
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		list = append(list, row)
 	}
 	return list

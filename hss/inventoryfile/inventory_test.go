@@ -20,12 +20,26 @@ import (
 // start is what ages count from.
 func start() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
 
-func parse(t *testing.T, text string) *inventoryfile.File {
+// must ends a test that can't go on.
+func must(t *testing.T, err error) {
 	t.Helper()
-	inventory, err := inventoryfile.Parse([]byte(text), start())
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// equal checks that nothing differs.
+func equal[T any](t *testing.T, what string, want, got T) {
+	t.Helper()
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+func parse(t *testing.T, text string) *inventoryfile.File {
+	t.Helper()
+	inventory, err := inventoryfile.Parse([]byte(text), start())
+	must(t, err)
 	return inventory
 }
 
@@ -36,9 +50,7 @@ func TestARowNeedsOnlyAName(t *testing.T) {
 	} {
 		got := parse(t, fmt.Sprintf(`{"images": [{"image_name": "a\/b\ud83d\ude00", "image_digest": null, "image_type": %q}]}`, imageType))
 		row := inventoryfile.Image{ImageName: "a/b😀", ImageType: cmp.Or(imageType, "private_image"), RegistryType: want, RegistryName: want, ScanStatus: "unscan"}
-		if diff := gocmp.Diff([]inventoryfile.Image{row}, got.Images); diff != "" {
-			t.Errorf("-want +got:\n%s", diff)
-		}
+		equal(t, "rows", []inventoryfile.Image{row}, got.Images)
 	}
 }
 
@@ -70,9 +82,7 @@ images:
 				UnsafeSettingNum: new(0), MaliciousFileNum: new(1)},
 		},
 	}
-	if diff := gocmp.Diff(want, got); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
+	equal(t, "row", want, got)
 }
 
 func TestScansRegistriesAndVulnerabilitiesAreRead(t *testing.T) {
@@ -91,31 +101,24 @@ registries:
 - {id: r2, registry_type: Harbor}
 `)
 	images := got.Images
-	if diff := gocmp.Diff([]*inventoryfile.ScanOutcome{
+	equal(t, "outcomes", []*inventoryfile.ScanOutcome{
 		{ScanStatus: "failed", ScanFailedCode: "unknown_error", ScanFailedDesc: "d"},
 		{SeverityLevel: "High", VulNum: new(3), UnsafeSettingNum: new(2), MaliciousFileNum: new(1)},
-	}, []*inventoryfile.ScanOutcome{images[0].Outcome, images[1].Outcome}); diff != "" || !images[0].Hidden || images[1].Hidden {
-		t.Errorf("hidden %v, %v, outcomes (-want +got):\n%s", images[0].Hidden, images[1].Hidden, diff)
-	}
-	if diff := gocmp.Diff([]inventoryfile.Vulnerability{
+	}, []*inventoryfile.ScanOutcome{images[0].Outcome, images[1].Outcome})
+	equal(t, "hidden", [2]bool{true, false}, [2]bool{images[0].Hidden, images[1].Hidden})
+	equal(t, "vulnerabilities", []inventoryfile.Vulnerability{
 		{VulID: "CVE-1", RepairNecessity: "immediate_repair", AppName: "xz", Version: "5.6", Solution: "update", URL: "u",
 			Description: "d", Position: "p", AppPath: "a"},
 		{VulID: "CVE-2", RepairNecessity: "delay_repair"},
-	}, images[2].Vulnerabilities); diff != "" {
-		t.Errorf("vulnerabilities (-want +got):\n%s", diff)
-	}
-	if *images[2].VulNum != 2 || *images[3].VulNum != 9 || *images[3].AssociationImages[0].VulNum != 1 {
-		t.Errorf("the counts are %d, %d, %d", *images[2].VulNum, *images[3].VulNum, *images[3].AssociationImages[0].VulNum)
-	}
+	}, images[2].Vulnerabilities)
+	equal(t, "counts", [3]int{2, 9, 1}, [3]int{*images[2].VulNum, *images[3].VulNum, *images[3].AssociationImages[0].VulNum})
 	if id := images[3].ImageID; id == "" || id == images[3].AssociationImages[0].ImageID || images[0].ImageID != "" {
 		t.Errorf("vulnerabilities are found by %q, %q", id, images[3].AssociationImages[0].ImageID)
 	}
-	if diff := gocmp.Diff([]inventoryfile.Registry{
+	equal(t, "registries", []inventoryfile.Registry{
 		{ID: "r1", Name: "name", Type: "SwrPrivate", Address: "swr.example.com", ProjectID: "p1", LatestSyncTime: start().Add(-time.Hour)},
 		{ID: "r2", Type: "Harbor"},
-	}, got.Registries); diff != "" {
-		t.Errorf("registries (-want +got):\n%s", diff)
-	}
+	}, got.Registries)
 }
 
 func TestTimes(t *testing.T) {
@@ -176,9 +179,7 @@ func TestErrorsNameTheFile(t *testing.T) {
 	if _, err := inventoryfile.Load(path, time.Now()); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), path) {
 		t.Errorf("got %v", err)
 	}
-	if err := os.WriteFile(path, []byte("rows: 1"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path, []byte("rows: 1"), 0o600))
 	if _, err := inventoryfile.Load(path, time.Now()); err == nil || !strings.Contains(err.Error(), "wrong.yaml: unknown field rows") {
 		t.Errorf("got %v", err)
 	}
