@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/internal/report"
@@ -49,21 +47,6 @@ func audited() *report.Report {
 	add("away", "", report.Unknown, []string{"production"}, violation("production", v1alpha1.EnforcementDeny, policy.CheckUnavailable))
 	r.Finish()
 	return r
-}
-
-func TestAnAuditCountsPodsByPolicy(t *testing.T) {
-	t.Parallel()
-	want := &report.Audit{Pods: 8, Violating: 4, Unknown: 1, Policies: []report.PolicyCounts{
-		{Policy: "production", Enforcement: v1alpha1.EnforcementDeny, Evaluated: 6, Violations: 3, Unknown: 1, Excepted: 1},
-		{Policy: "<b>everywhere|", Enforcement: v1alpha1.EnforcementAudit, Evaluated: 6, Violations: 4},
-	}}
-	got := audited()
-	if diff := cmp.Diff(want, got.Audit); diff != "" {
-		t.Error(diff)
-	}
-	if got.Summary.Objects != 8 || got.Summary.Denied != 3 {
-		t.Errorf("the summary is %+v", got.Summary)
-	}
 }
 
 func TestAnAuditWithoutAnythingToShowHasNoEmptyTable(t *testing.T) {

@@ -46,10 +46,7 @@ func TestChangesAreCounted(t *testing.T) {
 	pods.Compare(&denied, warned)
 	pods.Compare(&denied, denied)
 	for want, r := range map[string]*report.Report{
-		"6 objects: 2 newly denied, 1 newly admitted, 2 changed otherwise, 1 unknown.": changed(),
-		"3 objects: 1 newly denied, 1 newly admitted.":                                 pods,
-		"2 cases, 1 of them (marked !) not as expected.":                               tested(),
-		"0 cases, all as expected.":                                                    {Tests: &report.Tests{}},
+		"3 objects: 1 newly denied, 1 newly admitted.": pods, "0 cases, all as expected.": {Tests: &report.Tests{}},
 	} {
 		if got := r.Counts(); got != want {
 			t.Errorf("got %q, want %q", got, want)
