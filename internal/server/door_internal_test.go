@@ -20,6 +20,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	gocmp "github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/yaml"
@@ -88,7 +89,11 @@ func newDoor(t *testing.T, lines map[string]string, images []hsstest.Image, chan
 	d.inventory, err = inventory.New(o)
 	must(t, err)
 	t.Cleanup(d.inventory.Close)
-	d.gate = &gate.Gate{Policies: presetPolicies(t), Facts: d.inventory, Clock: clock.RealClock{}}
+	manifest, err := presets.Policy("baseline")
+	must(t, err)
+	baseline := &v1alpha1.ImageScanPolicy{}
+	must(t, yaml.UnmarshalStrict(manifest, baseline))
+	d.gate = &gate.Gate{Policies: inForce(t, baseline), Facts: d.inventory, Clock: clock.RealClock{}}
 	d.handler = NewHandler(c, webhook.Options{Decider: d.gate, Log: slog.New(slog.DiscardHandler)})
 	return d
 }
@@ -156,21 +161,20 @@ func secretFile(t *testing.T, content string) string {
 	return path
 }
 
-func presetPolicies(t *testing.T) func() []*policy.Policy {
-	t.Helper()
-	manifest, err := presets.Policy("baseline")
-	must(t, err)
-	p := &v1alpha1.ImageScanPolicy{}
-	must(t, yaml.UnmarshalStrict(manifest, p))
-	return inForce(t, p)
-}
-
 // inForce compiles a policy.
 func inForce(t *testing.T, p *v1alpha1.ImageScanPolicy) func() []*policy.Policy {
 	t.Helper()
 	compiled, problems := policy.Compile(p)
 	must(t, problems.ToAggregate())
 	return func() []*policy.Policy { return []*policy.Policy{compiled} }
+}
+
+// equal checks that nothing differs.
+func equal[T any](t testing.TB, what string, want, got T) {
+	t.Helper()
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
 }
 
 // each runs a test for each case, in parallel and in a bubble of synctest.

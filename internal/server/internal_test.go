@@ -19,7 +19,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sony/gobreaker/v2"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -56,9 +55,7 @@ func TestCallersMoveToOtherReplicasForTheDelayOfAShutdown(t *testing.T) {
 		g.drain(cancel)
 		check(true)
 		<-ctx.Done()
-		if got := time.Since(begun); got != time.Minute {
-			t.Errorf("it stopped after %s, want a minute", got)
-		}
+		equal(t, "time until it stopped", time.Minute, time.Since(begun))
 	})
 }
 
@@ -147,9 +144,7 @@ func hasGathered(t *testing.T, registry *prometheus.Registry, want []string) {
 		}
 	}
 	slices.Sort(lines)
-	if diff := cmp.Diff(want, lines); diff != "" {
-		t.Errorf("metrics (-want +got):\n%s", diff)
-	}
+	equal(t, "metrics", want, lines)
 }
 
 func TestWhatTheInventoryTellsIsCountedAndLogged(t *testing.T) {

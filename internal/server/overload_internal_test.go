@@ -10,8 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	admissionv1 "k8s.io/api/admission/v1"
-
 	"github.com/hssgate/hssgate/hss/hsstest"
 )
 
@@ -25,12 +23,6 @@ func newBusyDoor(t *testing.T, latency time.Duration, images int) *door {
 	d := newDoor(t, nil, rows)
 	d.hss.SetLatency(latency)
 	return d
-}
-
-// ask has a pod, or an object of another kind, reviewed.
-func (d *door) ask(t *testing.T, namespace, kind string, images ...string) *admissionv1.AdmissionResponse {
-	t.Helper()
-	return d.review(t, "10s", namespace, kind, images...)
 }
 
 // madeUp names images that HSS doesn't have, and that no one has named before.
@@ -60,18 +52,18 @@ func TestOneNamespacesLookUpsDenyNoOthersPods(t *testing.T) {
 		each(int(during/time.Minute), time.Minute, func(minute int) {
 			for n := range 3 {
 				for _, images := range []int{1000, 64} {
-					reviews.Go(func() { g.ask(t, "evil", "Pod", madeUp(images, fmt.Sprint(minute, "-", n, "-", images))...) })
+					reviews.Go(func() { g.review(t, "10s", "evil", "Pod", madeUp(images, fmt.Sprint(minute, "-", n, "-", images))...) })
 				}
 			}
 		})
 		each(good, during/good, func(n int) {
-			if got := g.ask(t, fmt.Sprint("team-", n%4), "Pod", fmt.Sprint("good-", n)); !got.Allowed || len(got.Warnings) > 0 {
+			if got := g.review(t, "10s", fmt.Sprint("team-", n%4), "Pod", fmt.Sprint("good-", n)); !got.Allowed || len(got.Warnings) > 0 {
 				denied.Add(1)
 				t.Logf("good pod %d: %v %v", n, got.Result, got.Warnings)
 			}
 		})
 		each(bad, during/bad, func(n int) {
-			if got := g.ask(t, "evil", "Pod", fmt.Sprint("bad-", n)); got.Allowed {
+			if got := g.review(t, "10s", "evil", "Pod", fmt.Sprint("bad-", n)); got.Allowed {
 				admitted.Add(1)
 				t.Logf("bad pod %d: %v", n, got.Warnings)
 			}
@@ -101,7 +93,7 @@ func TestOfMoreImagesThanAreLookedUpHSSIsNotAsked(t *testing.T) {
 	}, func(t *testing.T, test testCase) {
 		g := newBusyDoor(t, time.Millisecond, 1)
 		begun := time.Now()
-		got := g.ask(t, "team", test.kind, test.images...)
+		got := g.review(t, "10s", "team", test.kind, test.images...)
 		says := strings.Join(got.Warnings, "\n")
 		if !got.Allowed {
 			says += got.Result.Message
@@ -121,7 +113,7 @@ func TestNothingIsLookedUpForAReviewThatHasEnded(t *testing.T) {
 		g := newBusyDoor(t, 2*time.Second, 1)
 		var reviews sync.WaitGroup
 		for n := range 10 {
-			reviews.Go(func() { g.ask(t, "evil", "Pod", madeUp(64, fmt.Sprint(n))...) })
+			reviews.Go(func() { g.review(t, "10s", "evil", "Pod", madeUp(64, fmt.Sprint(n))...) })
 		}
 		reviews.Wait()
 		ended := g.hss.Stats().Requests
@@ -147,17 +139,17 @@ func TestAPodIsDecidedWhileAnotherNamespaceAsksForMuch(t *testing.T) {
 		"the other waits for the same image": {time.Second, 10, true},
 	}, func(t *testing.T, test testCase) {
 		g := newBusyDoor(t, test.latency, 2)
-		g.ask(t, "team", "Pod", "good-1") // until then, one call at a time tries the key
+		g.review(t, "10s", "team", "Pod", "good-1") // until then, one call at a time tries the key
 		var reviews sync.WaitGroup
 		for n := range test.pods {
-			reviews.Go(func() { g.ask(t, "evil", "Pod", madeUp(64, fmt.Sprint(n))...) })
+			reviews.Go(func() { g.review(t, "10s", "evil", "Pod", madeUp(64, fmt.Sprint(n))...) })
 		}
 		synctest.Wait()
 		if test.same {
-			reviews.Go(func() { g.ask(t, "evil", "Pod", "good-0") })
+			reviews.Go(func() { g.review(t, "10s", "evil", "Pod", "good-0") })
 			synctest.Wait()
 		}
-		if got := g.ask(t, "team", "Pod", "good-0"); !got.Allowed || len(got.Warnings) > 0 {
+		if got := g.review(t, "10s", "team", "Pod", "good-0"); !got.Allowed || len(got.Warnings) > 0 {
 			t.Errorf("%v %v", got.Result, got.Warnings)
 		}
 		reviews.Wait()

@@ -7,14 +7,12 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -135,9 +133,7 @@ func TestAReplicaWarmsUpBeforeItIsReady(t *testing.T) {
 			t.Errorf("Start returned %v after %s, want %s, and it is ready: %v", err, time.Since(begun), test.want, h.ready(nil))
 		}
 		_, log, _ := strings.Cut(strings.TrimSpace(h.log.String()), " ")
-		if diff := cmp.Diff(test.log, log); diff != "" {
-			t.Errorf("log (-want +got):\n%s", diff)
-		}
+		equal(t, "log", test.log, log)
 	})
 }
 
@@ -161,22 +157,17 @@ func TestAWarmUpLooksUpEachImageThatAPolicyEvaluatesOnce(t *testing.T) {
 			t.Helper()
 			time.Sleep(after)
 			synctest.Wait()
-			if got := fmt.Sprint(h.ready(nil)); got != want {
-				t.Errorf("it says %q, want %q", got, want)
-			}
+			equal(t, "readiness", want, fmt.Sprint(h.ready(nil)))
 		}
 		says(time.Minute, "warm-up: 0 of 0 images of running pods are known")
 		decidable.Store(true)
 		says(1100*time.Millisecond, "warm-up: 1 of 2 images of running pods are known")
 		says(time.Minute, "<nil>")
-		var images []string
-		for ref := range h.seen {
-			images = append(images, ref.String())
+		images := map[string]int{}
+		for ref, times := range h.seen {
+			images[ref.String()] = times
 		}
-		slices.Sort(images)
-		if diff := cmp.Diff([]string{"example.com/app-0:1", "example.com/init:1"}, images); diff != "" {
-			t.Errorf("images (-want +got):\n%s", diff)
-		}
+		equal(t, "images, and how often they are given", map[string]int{"example.com/app-0:1": 5, "example.com/init:1": 5}, images)
 	})
 }
 
