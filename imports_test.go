@@ -97,7 +97,13 @@ func TestImportDirections(t *testing.T) {
 		if !hasPrefix([]string{module}, p.ImportPath) || len(p.GoFiles) == 0 {
 			continue
 		}
-		rule, ok := directionOf(p.ImportPath)
+		// The direction is that of the nearest folder that has one.
+		folder := strings.TrimPrefix(p.ImportPath, module+"/")
+		rule, ok := directions()[folder]
+		for !ok && strings.Contains(folder, "/") {
+			folder = folder[:strings.LastIndex(folder, "/")]
+			rule, ok = directions()[folder]
+		}
 		if !ok {
 			t.Errorf("%s has no direction: say in directions what it may import", p.ImportPath)
 			continue
@@ -158,21 +164,6 @@ func (d direction) allows(path string) bool {
 		return slices.Contains(d.ours, "*") || slices.Contains(d.ours, folder)
 	}
 	return slices.Contains(d.others, "*") || hasPrefix(d.others, path)
-}
-
-// directionOf returns the direction of the nearest folder that has one.
-func directionOf(path string) (direction, bool) {
-	folder := strings.TrimPrefix(path, module+"/")
-	for {
-		if rule, ok := directions()[folder]; ok {
-			return rule, true
-		}
-		slash := strings.LastIndex(folder, "/")
-		if slash < 0 {
-			return direction{}, false
-		}
-		folder = folder[:slash]
-	}
 }
 
 // hasPrefix says whether path is one of the prefixes or lies below one.

@@ -36,8 +36,14 @@ func golden(t *testing.T, path, got string) {
 	}
 	want, err := os.ReadFile(path)
 	must(t, err)
-	if d := cmp.Diff(string(want), got); d != "" {
-		t.Errorf("%s is out of date; go test ./config -update writes it anew\n%s", path, d)
+	equal(t, path+" (go test ./config -update writes it anew)", string(want), got)
+}
+
+// equal checks that nothing differs.
+func equal[T any](t *testing.T, what string, want, got T) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
 	}
 }
 

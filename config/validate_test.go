@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/hssgate/hssgate/config"
 )
 
@@ -47,9 +45,7 @@ type validation struct {
 func check(t *testing.T, tests map[string]validation) {
 	t.Helper()
 	for name, test := range tests {
-		if d := cmp.Diff(test.wrong, fields(t, valid(test.change).Validate())); d != "" {
-			t.Errorf("%s: %s", name, d)
-		}
+		equal(t, name, test.wrong, fields(t, valid(test.change).Validate()))
 	}
 }
 
@@ -186,14 +182,10 @@ func TestRegistries(t *testing.T) {
 		"an unknown type":           {types("private"), wrong(".imageTypes[0]")},
 		"a type twice":              {types("private_image", "private_image"), wrong(".imageTypes[1]")},
 		"a jfrog without a name":    {types("jfrog"), wrong("")},
-		"a jfrog with an ID": {
-			registry(func(r *config.Registry) { r.ImageTypes, r.RegistryID = []string{"jfrog"}, "7" }), nil,
-		},
-		"an instance with its ID": {
-			registry(func(r *config.Registry) { r.ImageTypes, r.InstanceID = []string{"instance_image"}, "prod" }), nil,
-		},
-		"a name that's too long": {registry(func(r *config.Registry) { r.RegistryName = strings.Repeat("x", 129) }), wrong(".registryName")},
-		"no spelling":            {registry(func(r *config.Registry) { r.NestedNames = nil }), wrong(".nestedNames")},
+		"a jfrog with an ID":        {registry(func(r *config.Registry) { r.ImageTypes, r.RegistryID = []string{"jfrog"}, "7" }), nil},
+		"an instance with its ID":   {registry(func(r *config.Registry) { r.ImageTypes, r.InstanceID = []string{"instance_image"}, "prod" }), nil},
+		"a name that's too long":    {registry(func(r *config.Registry) { r.RegistryName = strings.Repeat("x", 129) }), wrong(".registryName")},
+		"no spelling":               {registry(func(r *config.Registry) { r.NestedNames = nil }), wrong(".nestedNames")},
 	})
 }
 
@@ -257,13 +249,4 @@ func TestCacheAndWebhook(t *testing.T) {
 		"pinning without evaluation":            {webhook(func(w *config.Webhook) { w.MutatingConfigurationName = "a" }), wrong("webhook.mutatingConfigurationName")},
 		"clients of a CA, whatever their names": {webhook(func(w *config.Webhook) { w.ClientCAFile = "/ca" }), nil},
 	})
-}
-
-func TestScansOnDemandAreThoseOfAnyProject(t *testing.T) {
-	t.Parallel()
-	for want, projects := range map[bool][]config.Project{false: {{}, {}}, true: {{}, {ScanOnDemand: config.ScanOnDemand{Enabled: true}}}} {
-		if got := (&config.Configuration{Projects: projects}).ScansOnDemand(); got != want {
-			t.Errorf("ScansOnDemand is %t, want %t", got, want)
-		}
-	}
 }

@@ -97,9 +97,7 @@ func TestTheSimulatorServesAFileAndFollowsItsChanges(t *testing.T) {
 	if got := list(t, url, key, nil); got != "second" {
 		t.Errorf("after a broken change: got %s", got)
 	}
-	if err := stop(); err != nil {
-		t.Errorf("it ended with %v", err)
-	}
+	must(t, stop())
 }
 
 func TestTheSimulatorServesTLSToAnAccessKeyOfItsOwn(t *testing.T) {
@@ -117,9 +115,7 @@ func TestTheSimulatorServesTLSToAnAccessKeyOfItsOwn(t *testing.T) {
 	if got := list(t, url, hss.Credentials{AccessKey: "AK", SecretKey: hss.NewSecret("SK-of-the-test")}, transport); !strings.Contains(got, "1.0") {
 		t.Errorf("got %s", got)
 	}
-	if err := stop(); err != nil {
-		t.Errorf("it ended with %v", err)
-	}
+	must(t, stop())
 }
 
 func TestWrongFlagsAreErrors(t *testing.T) {

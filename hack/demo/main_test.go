@@ -84,9 +84,7 @@ func TestTheDocsShowTheOutput(t *testing.T) {
 	_, want, _ := strings.Cut(string(page), "<!-- demo -->\n```\n")
 	want, _, _ = strings.Cut(want, "```\n")
 	got, err := demo(t)
-	if err != nil {
-		t.Error(err)
-	}
+	must(t, err)
 	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("docs/demo.md between <!-- demo --> and the end of the block (-shown +output):\n%s", diff)
 	}

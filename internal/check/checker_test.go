@@ -113,7 +113,6 @@ func TestImagesAreEvaluated(t *testing.T) {
 		"a bad one":                              {noVulnerabilities(""), "h.io/n3:1", report.Denied, "3 vulnerabilities, allowed 0"},
 		"one that is none":                       {noVulnerabilities(""), "H.io/Upper", report.Denied, "invalid image reference"},
 		"an outage":                              {noVulnerabilities(""), "h.io/away:1", report.Unknown, "HSS is away"},
-		"an outage that a policy denies":         {when(v1alpha1.ActionDeny), "h.io/away:1", report.Unknown, "HSS is away"},
 		"an outage that a policy warns of":       {when(v1alpha1.ActionWarn), "h.io/away:1", report.Unknown, "HSS is away"},
 		"an outage that a policy audits":         {when(v1alpha1.ActionAudit), "h.io/away:1", report.Unknown, "HSS is away"},
 		"an outage in which a policy admits all": {when(v1alpha1.ActionAllow), "h.io/away:1", report.Unknown, "HSS is unreachable"},

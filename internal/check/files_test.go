@@ -177,15 +177,6 @@ func TestFilesAreFound(t *testing.T) {
 	}
 }
 
-func TestReadingIsInterrupted(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := (&check.Files{Paths: []string{"files_test.go"}}).Read(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v, want that it was cancelled", err)
-	}
-}
-
 // A program that should have written to standard input prints nothing when it fails.
 func TestStandardInputMustHoldSomething(t *testing.T) {
 	t.Parallel()

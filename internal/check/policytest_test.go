@@ -1,10 +1,12 @@
 package check_test
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/hssgate/hssgate/config/samples"
 	"github.com/hssgate/hssgate/internal/check"
 	"github.com/hssgate/hssgate/internal/report"
 )
@@ -12,7 +14,8 @@ import (
 // testFile writes a file of tests beside the samples.
 func testFile(t *testing.T, text string) string {
 	t.Helper()
-	path := filepath.Join(sampleFolder(t), "test.yaml")
+	path := filepath.Join(t.TempDir(), "test.yaml")
+	must(t, os.CopyFS(filepath.Dir(path), samples.Files()))
 	writeFile(t, path, text)
 	const head, tail = "apiVersion: hssgate.io/v1alpha1\nkind: ImageScanException\n", "policies: [production], reason: x, expiresAt: 2026-11-23T13:00:00Z}\n"
 	writeFile(t, filepath.Join(filepath.Dir(path), "exceptions.yaml"),

@@ -27,12 +27,18 @@ const app = "swr.example.com/prod/app:1"
 
 func digest(c string) string { return "sha256:" + strings.Repeat(c, 64) }
 
-func reference(t *testing.T, s string) image.Reference {
+// must ends a test that can't go on.
+func must(t *testing.T, err error) {
 	t.Helper()
-	r, err := image.Parse(s)
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func reference(t *testing.T, s string) image.Reference {
+	t.Helper()
+	r, err := image.Parse(s)
+	must(t, err)
 	return r
 }
 
@@ -56,9 +62,7 @@ func newWard(t *testing.T, options ...hsstest.Option) *ward {
 func (w *ward) replica(t *testing.T, change ...func(*config.Configuration)) (*scan.Scans, *attempts) {
 	t.Helper()
 	token := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(token, []byte("any"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(token, []byte("any"), 0o600))
 	c, err := config.Parse("test.yaml", fmt.Appendf(nil, `
 apiVersion: config.hssgate.io/v1alpha1
 kind: Configuration
@@ -72,20 +76,14 @@ registries:
 - name: swr
   hosts: [swr.example.com]
 `, w.server.URL, token))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, f := range change {
 		f(c)
 	}
 	clients, err := inventory.NewClients(c, "hssgate/test")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	i, err := inventory.New(inventory.Options{Config: c, Clients: clients, Clock: w.clock})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(i.Close)
 	seen := &attempts{}
 	return scan.New(scan.Options{Inventory: i, Clock: w.clock, Observe: seen.add, Jitter: func() time.Duration { return 0 }}), seen
@@ -169,9 +167,7 @@ func TestAnImageThatWasNotScannedIsScannedOnce(t *testing.T) {
 	w.server.Images()
 	settled(t, s, "HSS has scanned it meanwhile; try again", app)
 	wantEqual(t, "scans", 1, w.server.Stats().Scans)
-	if got := seen.outcomes(); !slices.Equal(got, []scan.Outcome{scan.Asked, scan.Held, scan.Needless}) {
-		t.Errorf("observed: %v", got)
-	}
+	wantEqual(t, "observed", []scan.Outcome{scan.Asked, scan.Held, scan.Needless}, seen.outcomes())
 }
 
 func TestAScanWantedAThousandTimesCostsOne(t *testing.T) {
@@ -214,9 +210,8 @@ func TestReplicasDoNotRepeatEachOther(t *testing.T) {
 		return 0
 	}
 	settled(t, late, "it is being scanned; try again in about 1m", app)
-	if got := seen.outcomes(); w.server.Stats().Scans != 1 || !slices.Equal(got, []scan.Outcome{scan.Held}) {
-		t.Errorf("%d scans, observed %v", w.server.Stats().Scans, got)
-	}
+	wantEqual(t, "scans", 1, w.server.Stats().Scans)
+	wantEqual(t, "observed", []scan.Outcome{scan.Held}, seen.outcomes())
 }
 
 // An image was promoted: HSS keeps a row, and a scan, for each repository.
@@ -278,39 +273,35 @@ func TestAnUnknownImageIsSynchronisedAndThenScanned(t *testing.T) {
 
 func TestTheRegistryIsTheOneThatIsConfigured(t *testing.T) {
 	t.Parallel()
+	const swr = "swr.example.com"
 	all := []hsstest.Registry{
 		{ID: "p", Type: "SwrPrivate", Address: "swr"}, {ID: "s", Type: "SwrShared", Address: "swr"},
 		{ID: "e1", Type: "SwrEnterprise", Address: "ee.example.com"}, {ID: "h1", Name: "office", Type: "Harbor", Address: "https://Harbor.example.com:443/"},
 		{ID: "h2", Name: "lab", Type: "Harbor", Address: "harbor.example.com:8443"}, {ID: "j", Type: "Jfrog", Address: "jfrog.example.com"},
 	}
 	for name, test := range map[string]struct {
-		change func(*config.Registry)
-		want   string
+		host     string
+		registry config.Registry
+		want     string
 	}{
-		"both of SWR":     {func(*config.Registry) {}, "p s"},
-		"one type of SWR": {func(r *config.Registry) { r.RegistryType = "SwrShared" }, "s"},
-		"an instance by its host": {func(r *config.Registry) {
-			r.ImageTypes, r.InstanceID, r.Hosts = []string{"instance_image"}, "i", []string{"ee.example.com"}
-		}, "e1"},
-		"an instance of elsewhere": {func(r *config.Registry) { r.ImageTypes, r.InstanceID = []string{"instance_image"}, "i" }, ""},
-		"a Harbor by its name and host": {func(r *config.Registry) {
-			r.ImageTypes, r.RegistryName, r.Hosts = []string{"harbor"}, "office", []string{"harbor.example.com"}
-		}, "h1"},
-		"a Harbor on a port": {func(r *config.Registry) {
-			r.ImageTypes, r.RegistryName, r.Hosts = []string{"harbor"}, "lab", []string{"harbor.example.com:8443"}
-		}, "h2"},
-		"a JFrog by its ID, whatever its address": {func(r *config.Registry) { r.ImageTypes, r.RegistryID = []string{"jfrog"}, "j" }, "j"},
-		"an ID that isn't there":                  {func(r *config.Registry) { r.ImageTypes, r.RegistryID = []string{"jfrog"}, "k" }, ""},
+		"both of SWR":                             {swr, config.Registry{ImageTypes: []string{"private_image", "shared_image"}}, "p s"},
+		"one type of SWR":                         {swr, config.Registry{ImageTypes: []string{"private_image", "shared_image"}, RegistryType: "SwrShared"}, "s"},
+		"an instance by its host":                 {"ee.example.com", config.Registry{ImageTypes: []string{"instance_image"}, InstanceID: "i"}, "e1"},
+		"an instance of elsewhere":                {swr, config.Registry{ImageTypes: []string{"instance_image"}, InstanceID: "i"}, ""},
+		"a Harbor by its name and host":           {"harbor.example.com", config.Registry{ImageTypes: []string{"harbor"}, RegistryName: "office"}, "h1"},
+		"a Harbor on a port":                      {"harbor.example.com:8443", config.Registry{ImageTypes: []string{"harbor"}, RegistryName: "lab"}, "h2"},
+		"a JFrog by its ID, whatever its address": {swr, config.Registry{ImageTypes: []string{"jfrog"}, RegistryID: "j"}, "j"},
+		"an ID that isn't there":                  {swr, config.Registry{ImageTypes: []string{"jfrog"}, RegistryID: "k"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWard(t, hsstest.WithRegistries(all...), hsstest.WithScanTimes(0, 0, 0))
-			var host string
 			s, _ := w.replica(t, func(c *config.Configuration) {
-				test.change(&c.Registries[0])
-				host = c.Registries[0].Hosts[0]
+				r := &c.Registries[0]
+				r.Hosts, r.ImageTypes, r.RegistryType = []string{test.host}, test.registry.ImageTypes, test.registry.RegistryType
+				r.InstanceID, r.RegistryName, r.RegistryID = test.registry.InstanceID, test.registry.RegistryName, test.registry.RegistryID
 			})
-			note := want(t, s, host+"/prod/app:1")
+			note := want(t, s, test.host+"/prod/app:1")
 			var synced []string
 			for _, r := range w.server.Registries() {
 				if !r.LatestSyncTime.IsZero() {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,11 +32,6 @@ func (a *answering) RoundTrip(r *http.Request) (*http.Response, error) {
 	return a.response, a.err
 }
 
-// broken is a body that breaks off.
-type broken struct{}
-
-func (broken) Read([]byte) (int, error) { return 0, errors.New("connection reset") }
-
 func answer(status int, body io.Reader) *http.Response {
 	return &http.Response{StatusCode: status, Header: http.Header{"X-Request-Id": {"abc-123"}}, Body: io.NopCloser(body)}
 }
@@ -50,13 +46,10 @@ func TestACallToHSSIsASpan(t *testing.T) {
 	}{
 		"a list":                {answering{response: answer(200, strings.NewReader("{}"))}, "", map[string]string{"hss.request_id": "abc-123", "http.response.status_code": "200"}},
 		"a refusal":             {answering{response: answer(401, strings.NewReader("{}"))}, "401", map[string]string{"hss.request_id": "abc-123", "http.response.status_code": "401"}},
-		"an answer that breaks": {answering{response: answer(200, broken{})}, "connection reset", map[string]string{"hss.request_id": "abc-123"}},
+		"an answer that breaks": {answering{response: answer(200, iotest.ErrReader(errors.New("connection reset")))}, "connection reset", map[string]string{"hss.request_id": "abc-123"}},
 		"no answer":             {answering{err: errors.New("no such host")}, "no such host", map[string]string{}},
 		"an echo":               {answering{err: errors.New(`malformed HTTP response "secret-token"`)}, `malformed HTTP response "[redacted]"`, map[string]string{}},
-		"an echoed id": {
-			answering{response: &http.Response{StatusCode: 200, Header: http.Header{"X-Request-Id": {"secret-token"}}, Body: io.NopCloser(strings.NewReader("{}"))}},
-			"", map[string]string{"hss.request_id": "[redacted]"},
-		},
+		"an echoed id":          {answering{response: &http.Response{StatusCode: 200, Header: http.Header{"X-Request-Id": {"secret-token"}}, Body: http.NoBody}}, "", map[string]string{"hss.request_id": "[redacted]"}},
 	} {
 		spans := tracetest.NewInMemoryExporter()
 		transport := tracing.NewTransport(sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)), "main", &tt.answering)
