@@ -87,7 +87,6 @@ func unknownField(t reflect.Type, known []string) string {
 	return message
 }
 
-// sequence visits the items of a list.
 func (c *checker) sequence(field string, n *yaml.Node, v reflect.Value, tag reflect.StructTag) {
 	if n != nil {
 		v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))

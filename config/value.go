@@ -79,7 +79,6 @@ func (c *checker) text(field, text string, tag reflect.StructTag) {
 	}
 }
 
-// oneOf names the allowed values.
 func oneOf(tag reflect.StructTag) string {
 	allowed := strings.Fields(tag.Get("oneof"))
 	if len(allowed) < 2 {

@@ -118,7 +118,6 @@ func (o *object) fail(field, reason string) {
 	}
 }
 
-// failed reports whether a field cannot be read.
 func (o *object) failed(field string) bool {
 	return slices.ContainsFunc(o.problems, func(p problem) bool { return p.field == field })
 }

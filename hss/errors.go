@@ -170,7 +170,6 @@ func describeBody(response *http.Response, body []byte, cause error) string {
 	return text
 }
 
-// describeHTML shows the title of a page.
 func describeHTML(page string) string {
 	const plain = "a page of HTML in place of JSON"
 	title := regexp.MustCompile(`(?is)<title>(.*?)</title>`).FindStringSubmatch(page)
@@ -222,7 +221,6 @@ func (e *hiddenError) Error() string { return e.text }
 
 func (e *hiddenError) Unwrap() error { return e.err }
 
-// hideSecrets removes secrets from an error's text.
 func hideSecrets(err error, scrub func(string) string) error {
 	if err == nil {
 		return nil

@@ -31,7 +31,6 @@ func newBodies(maxBytes int64, patience time.Duration) *bodies {
 	return &bodies{maxBytes: maxBytes, patience: patience, changed: make(chan struct{})}
 }
 
-// body is a body that is being read.
 type body struct {
 	of     *bodies
 	ctx    context.Context //nolint:containedctx // a Read has none

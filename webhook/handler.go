@@ -183,7 +183,6 @@ func (h *Handler) decide(ctx context.Context, req *request, workload image.Workl
 	return a
 }
 
-// conclude turns a decision into an answer.
 func (h *Handler) conclude(d *gate.Decision) *response {
 	var a *response
 	switch {

@@ -59,7 +59,6 @@ func (m *Metrics) observe(rv *review, isAllowed bool, took time.Duration, span t
 	tracing.Observe(span, m.duration.WithLabelValues(string(operation)), took.Seconds())
 }
 
-// decided counts what each policy did.
 func (m *Metrics) decided(d *gate.Decision) {
 	for _, name := range d.Policies {
 		effect, reason := effectOf(d, name)

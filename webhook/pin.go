@@ -41,7 +41,6 @@ func (p *pinning) review(ctx context.Context, rv *review) (*response, error) {
 	return p.conclude(&found, pointers), nil
 }
 
-// conclude turns what was found into an answer.
 func (p *pinning) conclude(found *gate.Pinning, pointers []string) *response {
 	pinned, left := found.Lines(true), append(found.Lines(false), found.Notices...)
 	a := allowed(left...)

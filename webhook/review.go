@@ -70,7 +70,6 @@ func (r *request) isCustom() bool {
 	return strings.Contains(r.Kind.Group, ".") && !image.HoldsImages(r.Kind.Group, r.Kind.Kind)
 }
 
-// object is the object of a request.
 type object struct {
 	image.Manifest
 

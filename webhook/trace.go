@@ -41,7 +41,6 @@ func endReview(span trace.Span, req *request, a *response) {
 	}
 }
 
-// endDecision ends the span of a decision.
 func endDecision(span trace.Span, d *gate.Decision) {
 	defer span.End()
 	if !span.IsRecording() {

@@ -33,7 +33,6 @@ func main() {
 	}
 }
 
-// simulator holds the flags.
 type simulator struct {
 	inventory, listen    string
 	certFile, keyFile    string

@@ -131,7 +131,6 @@ func (f *allowFlags) parse(images []string) (refs []image.Reference, err error) 
 	return refs, nil
 }
 
-// exception returns the exception to create.
 func (f *allowFlags) exception(namespace string, refs []image.Reference, policies []string) *v1alpha1.ImageScanException {
 	// The name shows the image.
 	const longest = 40

@@ -51,9 +51,6 @@ func displayName(path string) string {
 // usageError is a mistake in the call, with an exit code of its own.
 type usageError struct{ error }
 
-// Unwrap returns the mistake.
-func (e usageError) Unwrap() error { return e.error }
-
 // usagef returns a usageError that points to the command's help.
 func usagef(cmd *cobra.Command, err error) error {
 	return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
@@ -61,9 +58,6 @@ func usagef(cmd *cobra.Command, err error) error {
 
 // unknownError leaves open whether objects would be admitted.
 type unknownError struct{ error }
-
-// Unwrap returns the error.
-func (e unknownError) Unwrap() error { return e.error }
 
 func exitCode(err error) int {
 	switch {

@@ -23,7 +23,6 @@ type outputFlags struct {
 	outputFile string
 }
 
-// addTo adds the flags to a command with these outputs.
 func (f *outputFlags) addTo(cmd *cobra.Command, outputs []report.Output) {
 	f.outputs = outputs
 	cmd.Flags().StringVarP(&f.output, "output", "o", report.TableOutput, strings.Join(outputs, ", "))

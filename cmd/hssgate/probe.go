@@ -99,7 +99,6 @@ func (f *probeFlags) run(cmd *cobra.Command) error {
 	return err
 }
 
-// chosen returns the probe that the flags choose.
 func (f *probeFlags) chosen() (probe func(context.Context) (string, error), err error) {
 	u, err := url.Parse(f.url)
 	switch {
@@ -219,7 +218,6 @@ func probePod() *corev1.Pod {
 	}
 }
 
-// warnings collects the warnings of one answer.
 type warnings []string
 
 // HandleWarningHeader is rest.WarningHandler's.

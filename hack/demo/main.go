@@ -68,7 +68,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return errors.Join(err, unexpected)
 }
 
-// answer is the answer to a sample.
 type answer struct {
 	verdict  report.Verdict
 	message  string
@@ -83,10 +82,8 @@ func newAnswer(warnings []string) answer {
 	return answer{verdict: report.Admitted}
 }
 
-// sender sends a sample to hssgate.
 type sender func(context.Context, *sample) (answer, error)
 
-// result is a sample with the answer to it.
 type result struct {
 	*sample
 	answer
@@ -157,7 +154,6 @@ func (s *sampleSet) check(ctx context.Context, known *inventory.Inventory) ([]re
 	return r.Results, err
 }
 
-// why returns the reasons of the verdict in a few words.
 func (r *result) why() []string {
 	if len(r.workload.Uses) == 0 {
 		return []string{"brings no new image"}

@@ -26,7 +26,6 @@ import (
 	"github.com/hssgate/hssgate/policy"
 )
 
-// sampleSet is what a folder of samples holds.
 type sampleSet struct {
 	config     *config.Configuration
 	inventory  *inventoryfile.File
@@ -180,7 +179,6 @@ func (s *sample) title() string {
 	return title
 }
 
-// readObjects reads the documents of a file.
 func readObjects(data []byte) (objects []*unstructured.Unstructured, err error) {
 	for decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), len(data)); ; {
 		o := &unstructured.Unstructured{}

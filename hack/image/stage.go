@@ -36,7 +36,6 @@ type copied struct {
 	otherStage     bool
 }
 
-// sources are the folders that files come from.
 type sources struct{ context, bin string }
 
 func readStage(file string) (*stage, error) {
@@ -65,7 +64,6 @@ func readStage(file string) (*stage, error) {
 	return s, nil
 }
 
-// add takes over one instruction.
 func (s *stage) add(command instructions.Command) error {
 	switch c := command.(type) {
 	case *instructions.LabelCommand:
@@ -114,7 +112,6 @@ func (c copied) from(folder, bin string) string {
 	return filepath.Join(bin, path.Base(c.source))
 }
 
-// image builds the image of one platform.
 func (s *stage) image(from sources, platform *v1.Platform) (v1.Image, error) {
 	layer, err := s.layer(from.context, strings.NewReplacer("{os}", platform.OS, "{arch}", platform.Architecture).Replace(from.bin))
 	if err != nil {

@@ -21,7 +21,6 @@ func unauthorized(reason string) *apiError {
 	return gatewayError(http.StatusUnauthorized, codeUnauthorized, "Incorrect IAM authentication information: "+reason)
 }
 
-// authenticate checks the signature or the token of r.
 func (o *options) authenticate(r *http.Request, body []byte) error {
 	token := r.Header.Get("X-Auth-Token")
 	switch {

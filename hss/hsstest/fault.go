@@ -43,7 +43,6 @@ func (h *Handler) ClearFaults() {
 	h.faults = nil
 }
 
-// takeFault returns the next fault of an endpoint, if there is one.
 func (h *Handler) takeFault(endpoint Endpoint) (Fault, bool) {
 	h.faulty.Lock()
 	defer h.faulty.Unlock()

@@ -99,7 +99,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.mux.ServeHTTP(w, r)
 }
 
-// call is a request of an endpoint.
 type call struct {
 	*http.Request
 
@@ -108,7 +107,6 @@ type call struct {
 	body     []byte
 }
 
-// project returns the project in the path.
 func (c *call) project() string { return c.PathValue("project") }
 
 // receive counts a request, and answers it unless a fault does.
@@ -203,12 +201,10 @@ type apiError struct {
 
 func (e *apiError) Error() string { return fmt.Sprint(e.status, e.body) }
 
-// gatewayError is an error of the API gateway.
 func gatewayError(status int, code, message string) *apiError {
 	return &apiError{status: status, gateway: true, body: map[string]string{"error_code": code, "error_msg": message}}
 }
 
-// serviceError is an error of HSS.
 func serviceError(status int, code, message, description string) *apiError {
 	return &apiError{status: status,
 		body: map[string]string{"error_code": code, "error_msg": message, "error_description": description}}

@@ -81,7 +81,6 @@ func imageTypes() []string {
 	return []string{"private_image", "shared_image", "instance_image", "harbor", "jfrog"}
 }
 
-// listImages serves EndpointImages.
 func (h *Handler) listImages(c *call) (any, error) {
 	q, err := h.options.imageParameters().parse(c.URL.RawQuery)
 	if err != nil {
@@ -105,7 +104,6 @@ func (h *Handler) listImages(c *call) (any, error) {
 	return body, nil
 }
 
-// listVulnerabilities serves EndpointVulnerabilities.
 func (h *Handler) listVulnerabilities(c *call) (any, error) {
 	q, err := parameters{
 		"image_type":   {check: oneOf(append(imageTypes(), "cicd")...)},
@@ -141,7 +139,6 @@ func (h *Handler) registriesOf(project string) []Registry {
 	return slices.DeleteFunc(h.Registries(), func(r Registry) bool { return r.ProjectID != "" && r.ProjectID != project })
 }
 
-// listRegistries serves EndpointRegistries.
 func (h *Handler) listRegistries(c *call) (any, error) {
 	q, err := parameters{}.withPaging(10).parse(c.URL.RawQuery)
 	if err != nil {
@@ -150,7 +147,6 @@ func (h *Handler) listRegistries(c *call) (any, error) {
 	return page(q, h.registriesOf(c.project()), 0), nil
 }
 
-// listProjects serves EndpointProjects.
 func (h *Handler) listProjects(c *call) (any, error) {
 	q, err := url.ParseQuery(c.URL.RawQuery)
 	if err != nil || len(q) != 1 || len(q["name"]) != 1 {

@@ -1,6 +1,7 @@
 package hsstest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -19,7 +20,6 @@ const (
 	fieldImageName         = "image_name"
 )
 
-// parameter is one query parameter of a call.
 type parameter struct {
 	// check returns an error that names the allowed values.
 	check func(value string) error
@@ -72,7 +72,6 @@ func (q query) selects(row *Image) bool {
 	return true
 }
 
-// listBody is the response to a list request.
 type listBody[T any] struct {
 	TotalNum int `json:"total_num"`
 	DataList []T `json:"data_list"`
@@ -80,14 +79,10 @@ type listBody[T any] struct {
 
 // page returns the page of rows that q wants. It starts early rows before the offset.
 func page[T any](q query, rows []T, early int) listBody[T] {
-	number := func(name string, fallback int) int {
-		if n, err := strconv.Atoi(q.Get(name)); err == nil {
-			return n
-		}
-		return fallback
-	}
-	first := min(max(number("offset", 0)-early, 0), len(rows))
-	last := min(first+number("limit", 10), len(rows))
+	offset, _ := strconv.Atoi(q.Get("offset")) // parse has checked both; "" is 0
+	limit, _ := strconv.Atoi(cmp.Or(q.Get("limit"), "10"))
+	first := min(max(offset-early, 0), len(rows))
+	last := min(first+limit, len(rows))
 	return listBody[T]{TotalNum: len(rows), DataList: slices.Clone(rows[first:last])}
 }
 

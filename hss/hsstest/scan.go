@@ -66,7 +66,6 @@ func (h *Handler) advance() {
 	})
 }
 
-// applyOutcome writes the result of a scan to its row.
 func applyOutcome(row *Image, at time.Time) {
 	outcome := ScanOutcome{}
 	if row.Outcome != nil {
@@ -140,7 +139,6 @@ func matches(given, row *Image) bool {
 	return given.ID != 0 || given.ImageName != ""
 }
 
-// scan serves EndpointScan.
 func (h *Handler) scan(c *call) (any, error) {
 	var body struct {
 		ScanScope int64   `json:"scan_scope"`

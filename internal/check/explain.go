@@ -37,14 +37,12 @@ func (x *explanation) addf(depth int, format string, args ...any) {
 	x.lines = append(x.lines, strings.Repeat("  ", depth)+fmt.Sprintf(format, args...))
 }
 
-// add adds lines of the inventory.
 func (x *explanation) add(lines []string) {
 	for _, line := range lines {
 		x.addf(1, "%s", line)
 	}
 }
 
-// explain explains the decision about an object with these images.
 func (c *Checker) explain(ctx context.Context, r *gate.Request, d *gate.Decision, images []report.Image) []string {
 	x := &explanation{Checker: c, Decision: d, workload: r.Workload}
 	set, err := c.namespaceLabels(ctx, r.Namespace)

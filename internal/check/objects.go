@@ -112,7 +112,6 @@ const (
 	exceptionKind = "ImageScanException"
 )
 
-// add adds an object.
 func (m *Manifests) add(ctx context.Context, o *unstructured.Unstructured, at Object) error {
 	switch kind := o.GroupVersionKind(); {
 	case kind == v1alpha1.GroupVersion.WithKind(exceptionKind):
@@ -187,7 +186,6 @@ func (m *Manifests) addWorkload(o *unstructured.Unstructured, at Object) error {
 	return nil
 }
 
-// decode reads the fields of an object of a kind into v.
 func decode(fields any, kind string, v any) error {
 	data, err := json.Marshal(fields)
 	if err == nil {

@@ -245,7 +245,6 @@ func (t *policyTest) run(ctx context.Context, c *policyTestCase) ([]report.Resul
 	return checker.evaluateAll(ctx, m.Objects)
 }
 
-// manifests returns what a case evaluates.
 func (t *policyTest) manifests(ctx context.Context, c *policyTestCase) (m *Manifests, err error) {
 	m = &Manifests{Namespaces: map[string]map[string]string{}}
 	switch {

@@ -41,7 +41,6 @@ func (o *Options) policies() (compiled []*policy.Policy, err error) {
 	return compiled, errors.Join(errs...)
 }
 
-// exceptions compiles the exceptions, by namespace.
 func (o *Options) exceptions() (compiled map[string][]*policy.Exception, err error) {
 	var errs []error
 	last := map[types.NamespacedName]*policy.Exception{}

@@ -56,7 +56,6 @@ type Environment struct {
 // Option changes how Start starts the API server.
 type Option func(*settings)
 
-// settings are what the options have set.
 type settings struct {
 	flags               map[string][]string
 	noCRDs, controllers bool
@@ -118,7 +117,6 @@ func moduleRoot() string {
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
-// findAssets returns the folder of the control plane's binaries.
 func findAssets(t testing.TB, controllers bool) string {
 	t.Helper()
 	assets := cmp.Or(os.Getenv("KUBEBUILDER_ASSETS"), filepath.Join(moduleRoot(), ".cache", "controlplane", "bin"))

@@ -166,7 +166,6 @@ func newException(one image, now time.Time, period time.Duration) *v1alpha1.Imag
 	}
 }
 
-// imageOf returns the image that the exception of a grace is for.
 func imageOf(e *v1alpha1.ImageScanException) image {
 	one := image{namespace: e.Namespace}
 	if len(e.Spec.Policies) == 1 && len(e.Spec.Images) == 1 {

@@ -34,7 +34,6 @@ type PolicyCounts struct {
 	Excepted   int `json:"excepted"`
 }
 
-// count adds one pod.
 func (a *Audit) count(r *Result) {
 	a.Pods++
 	violating, unknown := false, false

@@ -22,14 +22,12 @@ type page struct {
 	Rows       []*Result
 }
 
-// bar is one bar of a chart.
 type bar struct {
 	Class string // of its colour
 	Label string
 	Count int
 }
 
-// namespaceViolations are those of the objects of a namespace.
 type namespaceViolations struct {
 	Name    string
 	Objects int

@@ -52,7 +52,6 @@ const (
 	repeatAfter = 24 * time.Hour
 )
 
-// result is the result of a request.
 type result struct {
 	outcome Outcome
 	note    string
@@ -131,7 +130,6 @@ func (s *Scans) synchronise(t inventory.ScanTarget) result {
 	})
 }
 
-// call is a call to HSS for a scan or a synchronisation.
 type call struct {
 	project, subject  string
 	billed            bool      // it counts for the hourly limit

@@ -140,7 +140,6 @@ func (s *Scans) makeRoom(now time.Time) bool {
 	return len(s.images) < maxImages
 }
 
-// run makes a request, and notes its result.
 func (s *Scans) run(t inventory.ScanTarget, r *request) {
 	result := result{Failed, "a scan could not be requested: internal error", againAfterFailure}
 	defer func() {

@@ -147,7 +147,6 @@ func underlying(conn net.Conn) *connection {
 	return c
 }
 
-// trackedBody is a request's body.
 type trackedBody struct {
 	io.ReadCloser
 	connection *connection

@@ -21,7 +21,6 @@ import (
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// newManager returns the manager.
 func (g *Server) newManager() (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, admissionregistrationv1.AddToScheme, corev1.AddToScheme} {
@@ -42,7 +41,6 @@ func (g *Server) newManager() (ctrl.Manager, error) {
 	return manager, nil
 }
 
-// newStatus returns what the leader writes status with.
 func (g *Server) newStatus() *controller.Status {
 	s := &controller.Status{
 		Client: g.manager.GetClient(), Events: g.manager.GetEventRecorder("hssgate"), Clock: clock.RealClock{}, Log: g.Log.With("component", "status"),
@@ -54,7 +52,6 @@ func (g *Server) newStatus() *controller.Status {
 	return s
 }
 
-// newAudit returns what the leader audits with.
 func (g *Server) newAudit(known *inventory.Inventory) audit.Options {
 	decider := g.newGate(known.Background())
 	decider.Patient = true

@@ -45,7 +45,6 @@ type warmUp struct {
 	progress inventory.Progress
 }
 
-// ready is a readiness check.
 func (w *warmUp) ready(*http.Request) error {
 	if w.over.Load() {
 		return nil
