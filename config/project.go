@@ -59,22 +59,15 @@ type ScanOnDemand struct {
 	MaxPerHour int `yaml:"maxPerHour" default:"20" min:"1" max:"1000"`
 }
 
-// Credential sources.
+// Credential sources; Credentials.Source describes them.
 const (
-	// SourceDefault tries Environment, Profile, PodIdentity and Metadata in turn.
-	SourceDefault = "Default"
-	// SourceEnvironment reads HUAWEICLOUD_SDK_AK and its siblings.
+	SourceDefault     = "Default"
 	SourceEnvironment = "Environment"
-	// SourceProfile reads a profile file.
-	SourceProfile = "Profile"
-	// SourceFiles reads one file for each key, as a mounted secret has them.
-	SourceFiles = "Files"
-	// SourceMetadata asks the node's metadata service.
-	SourceMetadata = "Metadata"
-	// SourcePodIdentity asks CCE's pod identity agent.
+	SourceProfile     = "Profile"
+	SourceFiles       = "Files"
+	SourceMetadata    = "Metadata"
 	SourcePodIdentity = "PodIdentity"
-	// SourceTokenFile reads an X-Auth-Token from a file.
-	SourceTokenFile = "TokenFile"
+	SourceTokenFile   = "TokenFile"
 )
 
 // Credentials say where the keys or the token come from. They never hold them.

@@ -8,18 +8,13 @@ const (
 	NestedDollar = "dollar"
 )
 
-// Image types of HSS.
+// Image types of HSS; Registry.ImageTypes describes them.
 const (
-	// TypePrivate and TypeShared are of SWR's shared edition.
-	TypePrivate = "private_image"
-	// TypeShared is an image that another account shares.
-	TypeShared = "shared_image"
-	// TypeInstance is of SWR Enterprise.
+	TypePrivate  = "private_image"
+	TypeShared   = "shared_image"
 	TypeInstance = "instance_image"
-	// TypeHarbor is of a Harbor registry.
-	TypeHarbor = "harbor"
-	// TypeJFrog is of a JFrog registry.
-	TypeJFrog = "jfrog"
+	TypeHarbor   = "harbor"
+	TypeJFrog    = "jfrog"
 )
 
 // Registry says which images HSS knows under which names.

@@ -21,10 +21,8 @@ const (
 	ImageTypeShared ImageType = "shared_image"
 	// ImageTypeInstance is an image of an SWR Enterprise instance.
 	ImageTypeInstance ImageType = "instance_image"
-	// ImageTypeHarbor is an image of a Harbor registry.
-	ImageTypeHarbor ImageType = "harbor"
-	// ImageTypeJFrog is an image of a JFrog registry.
-	ImageTypeJFrog ImageType = "jfrog"
+	ImageTypeHarbor   ImageType = "harbor"
+	ImageTypeJFrog    ImageType = "jfrog"
 )
 
 // Severity is the severity level that HSS gives a scanned image. Empty means that HSS gave none, which it does until an
@@ -48,16 +46,13 @@ const (
 	// ScanStatusUnscan: the image was never scanned.
 	ScanStatusUnscan ScanStatus = "unscan"
 	// ScanStatusSuccess: the last scan was completed; its counts hold.
-	ScanStatusSuccess ScanStatus = "success"
-	// ScanStatusScanning: a scan is running.
+	ScanStatusSuccess  ScanStatus = "success"
 	ScanStatusScanning ScanStatus = "scanning"
-	// ScanStatusFailed: the scan failed, see ScanFailedCode.
-	ScanStatusFailed ScanStatus = "failed"
+	ScanStatusFailed   ScanStatus = "failed"
 	// ScanStatusDownloadFailed: HSS could not pull the image.
 	ScanStatusDownloadFailed ScanStatus = "download_failed"
 	// ScanStatusImageOversized: the image is too large for HSS to scan.
 	ScanStatusImageOversized ScanStatus = "image_oversized"
-	// ScanStatusWaitingForScan: a scan is queued.
 	ScanStatusWaitingForScan ScanStatus = "waiting_for_scan"
 )
 

@@ -26,15 +26,9 @@ type Owner struct {
 // UnmarshalJSONFrom finds the controller among an object's ownerReferences.
 func (o *Owner) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	return read(dec, '[', func() error {
-		var one struct {
-			APIVersion string    `json:"apiVersion"`
-			Kind       string    `json:"kind"`
-			Name       string    `json:"name"`
-			UID        types.UID `json:"uid"`
-			Controller bool      `json:"controller"`
-		}
+		var one metav1.OwnerReference
 		err := json.UnmarshalDecode(dec, &one)
-		if one.Controller {
+		if one.Controller != nil && *one.Controller {
 			*o = Owner{one.APIVersion, one.Kind, one.Name, one.UID}
 		}
 		return err

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/cache"
 	"k8s.io/utils/clock"
 
 	"github.com/hssgate/hssgate/internal/image"
@@ -21,8 +22,10 @@ const (
 	patience = 500 * time.Millisecond
 	// maxJitter bounds the random time before a replica requests a scan: far longer than HSS takes to show a request of another in its list.
 	maxJitter = 3 * time.Second
-	// maxImages bounds the images that are remembered, maxRequests those of them that HSS is being asked about at one time.
+	// maxImages bounds the images that are remembered, for rememberFor at most, and maxRequests those of them that HSS
+	// is being asked about at one time.
 	maxImages   = 4096
+	rememberFor = 24 * time.Hour
 	maxRequests = 256
 )
 
@@ -49,7 +52,7 @@ type Scans struct {
 	Options
 
 	mu       sync.Mutex
-	images   map[inventory.ScanTarget]*request
+	images   *cache.LRUExpireCache // *request by inventory.ScanTarget
 	underWay int
 	// sent are the calls to HSS of the last hour that cost something or must not be repeated yet.
 	sent []*call
@@ -68,7 +71,7 @@ func New(o Options) *Scans {
 	if o.Jitter == nil {
 		o.Jitter = func() time.Duration { return rand.N(maxJitter) } //nolint:gosec // no secret
 	}
-	return &Scans{Options: o, images: map[inventory.ScanTarget]*request{}}
+	return &Scans{Options: o, images: cache.NewLRUExpireCache(maxImages)}
 }
 
 // Want requests scans in the background for images that a pod was refused or warned for. It returns soon, with a note for
@@ -76,8 +79,7 @@ func New(o Options) *Scans {
 func (s *Scans) Want(ctx context.Context, images []image.Reference) []string {
 	wait := patience
 	if deadline, ok := ctx.Deadline(); ok {
-		const part = 4
-		wait = min(wait, time.Until(deadline)/part)
+		wait = min(wait, time.Until(deadline)/4)
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
@@ -110,34 +112,22 @@ func (s *Scans) begin(t inventory.ScanTarget) (*request, string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.Clock.Now()
-	before := s.images[t]
+	known, _ := s.images.Get(t)
+	before, _ := known.(*request)
 	if before != nil && (before.running || now.Before(before.until)) {
 		return before, before.note
 	}
-	if s.underWay >= maxRequests || before == nil && !s.makeRoom(now) {
+	if s.underWay >= maxRequests {
 		return nil, tooMany
 	}
 	r := &request{running: true, done: make(chan struct{}), note: beingRequested}
 	if before != nil {
 		r.note = before.note
 	}
-	s.images[t] = r
+	s.images.Add(t, r, rememberFor)
 	s.underWay++
 	go s.run(t, r)
 	return r, r.note
-}
-
-// makeRoom reports whether one more image may be remembered, and forgets those whose time is over. The caller holds the lock.
-func (s *Scans) makeRoom(now time.Time) bool {
-	if len(s.images) < maxImages {
-		return true
-	}
-	for t, r := range s.images {
-		if !r.running && !now.Before(r.until) {
-			delete(s.images, t)
-		}
-	}
-	return len(s.images) < maxImages
 }
 
 func (s *Scans) run(t inventory.ScanTarget, r *request) {
