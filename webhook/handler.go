@@ -23,8 +23,6 @@ import (
 )
 
 const (
-	// defaultInFlightBytes is the default of Options.MaxInFlightBytes.
-	defaultInFlightBytes = 64 << 20
 	// maxEvaluatingBytes is ten thousand small reviews, or one of the largest.
 	maxEvaluatingBytes = 40 << 20
 	// leastEvaluatingBytes is what the smallest review counts as.
@@ -78,7 +76,7 @@ func (o *Options) setDefaults() {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	o.MaxInFlightBytes = cmp.Or(o.MaxInFlightBytes, defaultInFlightBytes)
+	o.MaxInFlightBytes = cmp.Or(o.MaxInFlightBytes, 64<<20)
 }
 
 // Handler answers the reviews of pods, and of objects with pod templates.

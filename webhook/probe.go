@@ -45,9 +45,6 @@ func (h *Handler) addProbeWarning(a *response, namespace string, w image.Workloa
 	a.Warnings = append([]string{comment}, a.Warnings...)
 }
 
-// maxProbeAnswer bounds what is read of an answer to a probe.
-const maxProbeAnswer = 1 << 20
-
 // Probe sends one review of a pod without images, which every policy admits,
 // and returns an error unless a complete answer with the same UID comes back. It
 // is a *url.Error if the webhook could not be reached.
@@ -64,7 +61,7 @@ func Probe(ctx context.Context, client *http.Client, url string, uid types.UID) 
 		return fmt.Errorf("call the webhook: %w", err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	data, err := io.ReadAll(io.LimitReader(response.Body, maxProbeAnswer))
+	data, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
 	if err != nil {
 		return fmt.Errorf("read the answer: %w", err)
 	}

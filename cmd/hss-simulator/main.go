@@ -20,9 +20,6 @@ import (
 	"github.com/hssgate/hssgate/hss/inventoryfile"
 )
 
-// reloadInterval is how often the inventory file is looked at.
-const reloadInterval = time.Second
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := newCommand().ExecuteContext(ctx)
@@ -116,7 +113,7 @@ func version(path string) string {
 
 // follow reads the rows again when the file changes, until ctx ends. A file that cannot be read leaves them as they were.
 func (s *simulator) follow(ctx context.Context, handler *hsstest.Handler, logger *slog.Logger, start time.Time, before string) {
-	ticker := time.NewTicker(reloadInterval)
+	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {
 		select {

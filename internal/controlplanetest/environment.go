@@ -215,14 +215,11 @@ func (e *Environment) StopAPIServer() error { return e.server.ControlPlane.GetAP
 // address, certificates and data, so that clients need nothing new.
 func (e *Environment) StartAPIServer() error { return e.server.ControlPlane.GetAPIServer().Start() }
 
-// auditTimeout bounds the time between an answer and its audit event.
-const auditTimeout = time.Minute
-
 // AuditEvent returns the first event of the API server's audit log that match accepts among those that mention a text, and
 // fails the test if there's none: the API server may write it a moment after it has answered.
 func (e *Environment) AuditEvent(t testing.TB, mention string, match func(*auditv1.Event) bool) *auditv1.Event {
 	t.Helper()
-	for end := time.Now().Add(auditTimeout); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		log, _ := os.ReadFile(e.auditLog) // it is made with the first event
 		for line := range bytes.Lines(log) {
 			event := new(auditv1.Event) // most of them need no decoding, which takes seconds

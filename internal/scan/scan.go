@@ -32,10 +32,7 @@ const (
 // tryAgain is advice for people: a workload's controller tries again by itself.
 const tryAgain = "try again in about 1m"
 
-const (
-	tooMany        = "no scan was requested, since too many images wait for one; " + tryAgain
-	beingRequested = "a scan is being requested; " + tryAgain
-)
+const beingRequested = "a scan is being requested; " + tryAgain
 
 // Options are those of New.
 type Options struct {
@@ -118,7 +115,7 @@ func (s *Scans) begin(t inventory.ScanTarget) (*request, string) {
 		return before, before.note
 	}
 	if s.underWay >= maxRequests {
-		return nil, tooMany
+		return nil, "no scan was requested, since too many images wait for one; " + tryAgain
 	}
 	r := &request{running: true, done: make(chan struct{}), note: beingRequested}
 	if before != nil {
