@@ -68,7 +68,10 @@ func patchOf(pins []gate.Pin, pointers []string) []byte {
 			patch = append(patch, map[string]string{"op": "replace", "path": pointers[pins[i].Index], "value": pins[i].Pinned})
 		}
 	}
-	text, _ := json.Marshal(patch) // texts only: it can't fail
+	text, err := json.Marshal(patch)
+	if err != nil { // can't happen: texts only
+		return nil
+	}
 	return text
 }
 

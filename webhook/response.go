@@ -61,7 +61,7 @@ func (a *response) write(w http.ResponseWriter) error {
 	if a.UID == "" {
 		w.WriteHeader(http.StatusBadRequest)
 	}
-	if _, err := w.Write(body); err != nil { //nolint:gosec // JSON, not HTML
+	if _, err := w.Write(body); err != nil {
 		return fmt.Errorf("send AdmissionReview: %w", err)
 	}
 	return nil

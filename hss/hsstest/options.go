@@ -10,11 +10,15 @@ import (
 type (
 	// Image is one row of the list. It is served as it is, without defaults except where a field documents one,
 	// since real rows lack fields too. The server assigns an ID to rows without one.
-	Image         = inventoryfile.Image
-	Architecture  = inventoryfile.Architecture
+	Image = inventoryfile.Image
+	// Architecture is one architecture of a multi-architecture image.
+	Architecture = inventoryfile.Architecture
+	// Vulnerability is one row of an image's vulnerabilities.
 	Vulnerability = inventoryfile.Vulnerability
-	ScanOutcome   = inventoryfile.ScanOutcome
-	Registry      = inventoryfile.Registry
+	// ScanOutcome is the result of a scan.
+	ScanOutcome = inventoryfile.ScanOutcome
+	// Registry is a registry that HSS knows.
+	Registry = inventoryfile.Registry
 )
 
 // IAMProject is a project as IAM lists it, named after its region.
