@@ -26,13 +26,9 @@ import (
 	"github.com/hssgate/hssgate/webhook"
 )
 
-const (
-	// probePause is the time between two attempts.
-	probePause = time.Second
-	// probeAttempt bounds one attempt: packets are dropped until a NetworkPolicy is
-	// in effect.
-	probeAttempt = 5 * time.Second
-)
+// probeAttempt bounds one attempt: packets are dropped until a NetworkPolicy is
+// in effect.
+const probeAttempt = 5 * time.Second
 
 type probeFlags struct {
 	url        string
@@ -132,7 +128,7 @@ func retry(ctx context.Context, attempt func(context.Context) (result string, ag
 		select {
 		case <-ctx.Done():
 			return last, fmt.Errorf("tried until the timeout: %w", err)
-		case <-time.After(probePause):
+		case <-time.After(time.Second):
 		}
 	}
 }

@@ -25,8 +25,6 @@ const (
 	leaseDuration, renewDeadline, retryPeriod = 15 * time.Second, 10 * time.Second, 2 * time.Second
 	// leaderRetry is the pause before a replica that lost its election stands again.
 	leaderRetry = 5 * time.Second
-	// readyPoll is how often a starting replica checks whether it is ready.
-	readyPoll = 200 * time.Millisecond
 )
 
 // serve runs the manager, and what the leader does, until ctx ends. Then the leader
@@ -153,7 +151,7 @@ func (g *Server) reportReady(ctx context.Context) {
 		}
 		return ready, nil
 	}
-	if wait.PollUntilContextCancel(ctx, readyPoll, true, isReady) == nil {
+	if wait.PollUntilContextCancel(ctx, 200*time.Millisecond, true, isReady) == nil {
 		g.Log.Info("ready", "took", time.Since(begun).Round(time.Millisecond).String(), "policies", countByEnforcement(g.rules.Policies()))
 	}
 }
