@@ -1,5 +1,5 @@
 // Package outage_test takes hssgate through outages of HSS in virtual time: the real webhook handler, gate, inventory and
-// client. With -v it logs the table of docs/performance.md.
+// client. With -v it logs the table of docs/failures.md.
 package outage_test
 
 import (
