@@ -123,12 +123,10 @@ func (a *Auditor) auditPod(ctx context.Context, pod *corev1.Pod, found *findings
 	}
 	violates := func(v gate.Violation) bool { return v.PodEffect != gate.EffectExcepted }
 	if slices.ContainsFunc(d.Violations, violates) && !found.full() {
-		key := fmt.Sprint(pod.Namespace, owner.APIVersion, owner, owner.UID)
-		top, err, _ := a.topping.Do(key, func() (any, error) { return a.owners.Top(ctx, pod.Namespace, owner) })
-		if err != nil {
+		var err error
+		if owner, err = a.owners.Top(ctx, pod.Namespace, owner); err != nil {
 			return err
 		}
-		owner, _ = top.(image.Owner) // nothing else is returned
 	}
 	found.add(owner, pod.CreationTimestamp.Time, &d)
 	seen.Add(pod, &d)

@@ -10,6 +10,7 @@ package audit
 
 import (
 	"context"
+	"fmt"
 	"hash/maphash"
 	"log/slog"
 	"time"
@@ -64,10 +65,8 @@ type Options struct {
 // Auditor audits the pods of a cluster. It is a manager.Runnable of the leader.
 type Auditor struct {
 	Options
-	owners *image.Owners
-	// topping looks an owner up once for all its pods that are evaluated side by side.
-	topping singleflight.Group
-	graces  grace.Graces
+	owners *Owners
+	graces grace.Graces
 	// events are to be written, written the hashes of those that were, by name.
 	events  chan *corev1ac.EventApplyConfiguration
 	written map[string]uint64
@@ -82,13 +81,27 @@ func New(o Options) *Auditor {
 	}
 }
 
+// Owners finds owners, and reads each once for all its pods that are evaluated side by side.
+type Owners struct {
+	*image.Owners
+	underWay singleflight.Group
+}
+
+// Top returns the same as that of image.Owners.
+func (o *Owners) Top(ctx context.Context, namespace string, owner image.Owner) (image.Owner, error) {
+	key := fmt.Sprint(namespace, owner.APIVersion, owner, owner.UID)
+	top, err, _ := o.underWay.Do(key, func() (any, error) { return o.Owners.Top(ctx, namespace, owner) })
+	found, _ := top.(image.Owner)
+	return found, err
+}
+
 // OwnersFrom returns the owners of the pods that a reader reads.
-func OwnersFrom(from client.Reader) *image.Owners {
-	return image.NewOwners(func(ctx context.Context, kind schema.GroupVersionKind, namespace, name string) (metav1.Object, error) {
+func OwnersFrom(from client.Reader) *Owners {
+	return &Owners{Owners: image.NewOwners(func(ctx context.Context, kind schema.GroupVersionKind, namespace, name string) (metav1.Object, error) {
 		object := &metav1.PartialObjectMetadata{}
 		object.SetGroupVersionKind(kind)
 		return object, from.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, object)
-	})
+	})}
 }
 
 // How often audits are made.

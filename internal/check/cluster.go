@@ -30,7 +30,7 @@ var ErrNotInstalled = errors.New("hssgate is not installed in the cluster: it ha
 // Cluster reads from an API server.
 type Cluster struct {
 	client client.Client
-	owners *image.Owners
+	owners *audit.Owners
 	labels sync.Map // of namespaces, by name
 }
 
