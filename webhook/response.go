@@ -39,18 +39,13 @@ func (a *response) annotate(key string, lines []string, separator string) {
 	if a.AuditAnnotations == nil {
 		a.AuditAnnotations = map[string]string{}
 	}
-	for i := range lines {
-		lines[i] = oneLine(lines[i])
-	}
-	a.AuditAnnotations[key] = strings.Join(lines, separator)
+	a.AuditAnnotations[key] = strings.Join(oneLineEach(lines), separator)
 }
 
 // write sends the complete AdmissionReview. A request without a UID was no
 // review, which the HTTP status says, too.
 func (a *response) write(w http.ResponseWriter) error {
-	for i := range a.Warnings {
-		a.Warnings[i] = oneLine(a.Warnings[i])
-	}
+	a.Warnings = oneLineEach(a.Warnings)
 	meta := metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: reviewKind}
 	body, err := json.Marshal(admissionv1.AdmissionReview{TypeMeta: meta, Response: &a.AdmissionResponse}, jsontext.AllowInvalidUTF8(true))
 	if err != nil {
@@ -76,4 +71,11 @@ func oneLine(s string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(s, "�"))
+}
+
+func oneLineEach(lines []string) []string {
+	for i := range lines {
+		lines[i] = oneLine(lines[i])
+	}
+	return lines
 }

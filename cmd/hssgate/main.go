@@ -51,6 +51,8 @@ func displayName(path string) string {
 // usageError is a mistake in the call, with an exit code of its own.
 type usageError struct{ error }
 
+func (e usageError) Unwrap() error { return e.error }
+
 // usagef returns a usageError that points to the command's help.
 func usagef(cmd *cobra.Command, err error) error {
 	return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
@@ -58,6 +60,8 @@ func usagef(cmd *cobra.Command, err error) error {
 
 // unknownError leaves open whether objects would be admitted.
 type unknownError struct{ error }
+
+func (e unknownError) Unwrap() error { return e.error }
 
 func exitCode(err error) int {
 	switch {

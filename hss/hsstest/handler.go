@@ -17,14 +17,20 @@ import (
 // Endpoint is one call of the API.
 type Endpoint string
 
-// The endpoints, whose paths NewHandler has.
+// The endpoints.
 const (
-	EndpointImages          Endpoint = "images"
+	// EndpointImages is GET image/registries/images.
+	EndpointImages Endpoint = "images"
+	// EndpointVulnerabilities is GET image/{image_id}/vulnerabilities.
 	EndpointVulnerabilities Endpoint = "vulnerabilities"
-	EndpointScan            Endpoint = "scan"
-	EndpointSync            Endpoint = "sync"
-	EndpointRegistries      Endpoint = "registries"
-	EndpointProjects        Endpoint = "projects"
+	// EndpointScan is POST image/image-scan/tasks.
+	EndpointScan Endpoint = "scan"
+	// EndpointSync is POST image/image-sync/tasks.
+	EndpointSync Endpoint = "sync"
+	// EndpointRegistries is GET image/registries.
+	EndpointRegistries Endpoint = "registries"
+	// EndpointProjects is IAM's GET /v3/projects.
+	EndpointProjects Endpoint = "projects"
 )
 
 // maxBody bounds the body of a request.

@@ -43,7 +43,7 @@ type Options struct {
 	Namespaces map[string]map[string]string
 	// NamespaceLabels returns the labels of any other namespace. Optional.
 	NamespaceLabels func(ctx context.Context, name string) (map[string]string, error)
-	// Namespace is that of objects that name none; default: default.
+	// Namespace is that of objects that name none; default: metav1.NamespaceDefault.
 	Namespace string
 	// ExemptNamespaces are not evaluated; see gate.Gate.
 	ExemptNamespaces []string

@@ -8,8 +8,8 @@ import (
 	"github.com/hssgate/hssgate/policy"
 )
 
-// maxSelections bounds the namespaces that are remembered.
-const maxSelections = 10_000
+// maxSelections bounds the namespaces that are remembered: with a thousand policies that select them all, 8 MB.
+const maxSelections = 1_000
 
 // selections remember which policies select a namespace: with a thousand policies, of which most select others, to match
 // them all takes longer than the rest of a review. The zero value is ready for use.

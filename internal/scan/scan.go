@@ -68,7 +68,7 @@ func New(o Options) *Scans {
 	if o.Jitter == nil {
 		o.Jitter = func() time.Duration { return rand.N(maxJitter) } //nolint:gosec // no secret
 	}
-	return &Scans{Options: o, images: cache.NewLRUExpireCache(maxImages)}
+	return &Scans{Options: o, images: cache.NewLRUExpireCacheWithClock(maxImages, o.Clock)}
 }
 
 // Want requests scans in the background for images that a pod was refused or warned for. It returns soon, with a note for
