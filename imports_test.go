@@ -50,7 +50,7 @@ func directions() map[string]direction {
 		"internal/inventory":        {ours: []string{"internal/image", "hss", "policy", "policy/v1alpha1", "config", "internal/tracing"}, others: anything, never: []string{client, controller}},
 		"internal/gate":             {ours: []string{"internal/image", "internal/inventory", "policy", "policy/v1alpha1", "internal/tracing"}, others: anything, notDirectly: []string{"net/http"}},
 		"internal/report":           {ours: []string{"internal/gate", "internal/image", "policy", "policy/v1alpha1"}, others: anything, never: []string{client, controller}, notDirectly: []string{"net/http"}},
-		"internal/check":            {ours: []string{"charts", "internal/audit", "internal/gate", "policy", "policy/v1alpha1", "internal/image", "internal/inventory", "config", "config/samples", "config/presets", "hss/inventoryfile", "internal/report"}, others: anything},
+		"internal/check":            {ours: []string{"charts", "internal/audit", "internal/gate", "policy", "policy/glob", "policy/v1alpha1", "internal/image", "internal/inventory", "config", "config/samples", "config/presets", "hss/inventoryfile", "internal/report"}, others: anything},
 		"internal/scan":             {ours: []string{"internal/image", "internal/inventory", "hss"}, others: anything, never: []string{client, controller}},
 		"webhook":                   {ours: []string{"webhook", "internal/gate", "internal/image", "policy", "policy/v1alpha1", "internal/tracing"}, others: anything},
 		"internal/grace":            {ours: []string{"internal/gate", "internal/image", "policy", "policy/v1alpha1"}, others: anything, never: []string{hss}},

@@ -93,7 +93,7 @@ func (f *allowFlags) run(cmd *cobra.Command, images []string) error {
 			return err
 		}
 	}
-	e := f.exception(namespace, refs, policies)
+	e := newException(namespace, refs, policies, f.reason, time.Now().Add(f.lifetime))
 	if f.dryRun != dryRunClient {
 		if err := cluster.CreateException(cmd.Context(), e, f.dryRun == dryRunServer); err != nil {
 			return explainRefusal(err, namespace)
@@ -131,8 +131,9 @@ func (f *allowFlags) parse(images []string) (refs []image.Reference, err error) 
 	return refs, nil
 }
 
-func (f *allowFlags) exception(namespace string, refs []image.Reference, policies []string) *v1alpha1.ImageScanException {
-	// The name shows the image.
+// newException returns an exception of images, by their digests if they have one. Its
+// name shows the first.
+func newException(namespace string, refs []image.Reference, policies []string, reason string, until time.Time) *v1alpha1.ImageScanException {
 	const longest = 40
 	name := regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(path.Base(refs[0].Path), "-")
 	name = strings.Trim(name[:min(len(name), longest)], "-") + "-" + utilrand.String(5)
@@ -140,7 +141,7 @@ func (f *allowFlags) exception(namespace string, refs []image.Reference, policie
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "ImageScanException"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 		Spec: v1alpha1.ImageScanExceptionSpec{
-			Policies: policies, Reason: f.reason, ExpiresAt: metav1.NewTime(time.Now().Add(f.lifetime).UTC().Truncate(time.Second)),
+			Policies: policies, Reason: reason, ExpiresAt: metav1.NewTime(until.UTC().Truncate(time.Second)),
 		},
 	}
 	for _, ref := range refs {

@@ -26,6 +26,7 @@ import (
 // evaluated, by which policies, and where scan results come from.
 type evaluationFlags struct {
 	clusterFlags
+	configFlags
 	outputFlags
 
 	images          []string
@@ -37,8 +38,7 @@ type evaluationFlags struct {
 	policyFiles []string
 	preset      string
 
-	configFile string
-	inventory  string
+	inventory string
 }
 
 func (f *evaluationFlags) addTo(cmd *cobra.Command, outputs []report.Output) {
@@ -50,7 +50,7 @@ func (f *evaluationFlags) addTo(cmd *cobra.Command, outputs []report.Output) {
 	flags.StringArrayVar(&f.policyFiles, "policies", nil, "a file, folder or URL of ImageScanPolicies and ImageScanExceptions, or - for standard input; may be repeated; default: those of the cluster")
 	flags.StringVar(&f.preset, "preset", "", "a policy that comes with hssgate: audit, baseline or strict")
 	complete(cmd, "preset", "audit", "baseline", "strict")
-	flags.StringVar(&f.configFile, "config", "", "the configuration file, which names registries and HSS projects; default with --inventory: that of the samples")
+	flags.StringVar(&f.configFile, "config", "", "the configuration file, which names registries and HSS projects; "+configDefaults+"; with --inventory at last that of the samples")
 	flags.StringVar(&f.inventory, "inventory", "", "a file of images and their scan results, in place of HSS")
 	f.outputFlags.addTo(cmd, outputs)
 }
@@ -60,9 +60,11 @@ func (f *evaluationFlags) inCluster() bool {
 	return len(f.images) == 0 && len(f.files.Paths) == 0 && f.files.Kustomize == ""
 }
 
-// validate refuses flags that exclude each other. The hint says how to choose
-// something to evaluate; more are other flags that may name standard input.
-func (f *evaluationFlags) validate(hint string, more ...string) error {
+// validate refuses flags that exclude each other, after the defaults are set. The hint
+// says how to choose something to evaluate; more are other flags that may name standard
+// input.
+func (f *evaluationFlags) validate(cmd *cobra.Command, hint string, more ...string) error {
+	f.find(cmd)
 	file := slices.IndexFunc(f.images, isFile)
 	switch {
 	case file >= 0: // without -f, Docker Hub's image of that name would be evaluated
@@ -85,7 +87,7 @@ func (f *evaluationFlags) validate(hint string, more ...string) error {
 	case len(f.policyFiles) > 0 && f.preset != "":
 		return errors.New("--policies and --preset exclude each other")
 	case f.configFile == "" && f.inventory == "":
-		return errors.New("--config is required, to read from HSS, or --inventory, to read from a file")
+		return errors.New("--config is required (or $" + configVariable + ", or a file " + configName + " in the current folder), to read from HSS, or --inventory, to read from a file")
 	case stdin >= 0 && slices.Contains(paths[stdin+1:], check.Stdin):
 		return errors.New("- is standard input, which can be read once only: name a file in place of the others")
 	default:
@@ -119,9 +121,9 @@ func (f *evaluationFlags) evaluate(cmd *cobra.Command, r *report.Report, explain
 	if _, err := newLogger(io.Discard, "error", "text"); err != nil {
 		return err
 	}
-	c, err := check.LoadConfig(f.configFile)
+	c, err := f.load(cmd)
 	if err != nil {
-		return usageError{err}
+		return err
 	}
 	known, err := f.open(c, explain)
 	if err != nil {
@@ -229,6 +231,9 @@ func (f *evaluationFlags) readObjects(cmd *cobra.Command, o *check.Options, clus
 	}
 	for i, reference := range f.images {
 		m.Objects = slices.Insert(m.Objects, i, check.ImageObject(reference))
+	}
+	for _, p := range m.Notes {
+		fmt.Fprintf(cmd.ErrOrStderr(), "hssgate: %s\n", p)
 	}
 	for _, p := range m.Skipped {
 		fmt.Fprintf(cmd.ErrOrStderr(), "hssgate: skipped: %s\n", p)

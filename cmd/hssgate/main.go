@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/hssgate/hssgate/internal/report"
 )
@@ -58,13 +59,32 @@ func usagef(cmd *cobra.Command, err error) error {
 	return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 }
 
+// flagError returns the usageError of a flag, with what to use in place of one that is
+// gone.
+func flagError(cmd *cobra.Command, err error) error {
+	if gone, is := errors.AsType[*pflag.NotExistError](err); is && gone.GetSpecifiedName() == "output-file" {
+		err = fmt.Errorf("%w: use -o FORMAT=FILE, such as -o sarif=FILE", err)
+	}
+	return usagef(cmd, err)
+}
+
 // unknownError leaves open whether objects would be admitted.
 type unknownError struct{ error }
 
 func (e unknownError) Unwrap() error { return e.error }
 
+// warnedError reports that objects would be admitted with a warning, with the exit code
+// that --warn-exit-code gives it.
+type warnedError struct {
+	error
+	code int
+}
+
 func exitCode(err error) int {
+	warned, is := errors.AsType[warnedError](err)
 	switch {
+	case is:
+		return warned.code
 	case errors.As(err, new(usageError)):
 		return exitUsage
 	case errors.As(err, new(unknownError)):
@@ -94,7 +114,9 @@ is not known (check, policy), 3 wrong usage.`,
 		Args:          noArguments,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(usagef)
+	root.Version = version
+	root.SetVersionTemplate(versionText())
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newServeCommand(), newCheckCommand(), newPolicyCommand(), newAllowCommand(), newProbeCommand(), newVersionCommand())
 	return root
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -71,6 +72,7 @@ func TestAWrongCallIsToldSo(t *testing.T) {
 		"nothing at all":                    {nil, 0, "hssgate check -f manifests/"},
 		"help":                              {[]string{"help"}, 0, "Exit codes: 0 success"},
 		"the version":                       {[]string{"version"}, 0, "hssgate " + version + " (go"},
+		"the version by a flag":             {[]string{"--version"}, 0, "hssgate " + version + " (go"},
 		"probe without an address":          {[]string{"probe"}, exitUsage, "--url is required"},
 		"probe of HSS without a file":       {[]string{"probe", "--hss"}, exitUsage, "--hss needs --config FILE, and no other probe"},
 		"probe without TLS":                 {[]string{"probe", "--url", "http://hssgate"}, exitUsage, `not "http://hssgate"`},
@@ -155,6 +157,18 @@ func TestShellsComplete(t *testing.T) {
 		if stdout, _, err := run(t, append([]string{"__complete"}, args...)...); err != nil || !strings.Contains(stdout, want) {
 			t.Errorf("%s: got %q, %v", args, stdout, err)
 		}
+	}
+}
+
+// TestKubectlCompletesThePlugIn runs the script that kubectl does, with something for the
+// plug-in that prints how it is called.
+func TestKubectlCompletesThePlugIn(t *testing.T) {
+	plugin := write(t, "kubectl-hssgate", "#!/bin/sh\nprintf '<%s>' \"$@\"\n")
+	must(t, os.Chmod(plugin, 0o700)) //nolint:gosec // it is executed
+	t.Setenv("PATH", filepath.Dir(plugin)+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	got, err := exec.CommandContext(t.Context(), "../../hack/kubectl_complete-hssgate", "check", "--preset", "").Output()
+	if want := "<__complete><check><--preset><>"; err != nil || string(got) != want {
+		t.Errorf("got %q, %v, want %q", got, err, want)
 	}
 }
 

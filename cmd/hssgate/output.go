@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -16,18 +18,81 @@ import (
 	"github.com/hssgate/hssgate/internal/report"
 )
 
-// outputFlags choose the format of a report, and where it goes.
+// outputFlags choose the formats of a report, and where each goes.
 type outputFlags struct {
-	outputs    []report.Output // to choose from
-	output     report.Output
-	outputFile string
+	formats  []report.Output // to choose from
+	values   []string
+	outputs  []output
+	quiet    bool
+	only     string
+	color    string
+	warnCode int
+
+	exceptions string // the content of the output of that name
 }
 
-func (f *outputFlags) addTo(cmd *cobra.Command, outputs []report.Output) {
-	f.outputs = outputs
-	cmd.Flags().StringVarP(&f.output, "output", "o", report.TableOutput, strings.Join(outputs, ", "))
-	cmd.Flags().StringVar(&f.outputFile, "output-file", "", "write the report into this file instead of printing it")
-	complete(cmd, "output", outputs...)
+// output is one format of a report, for a file, or to be printed if that is empty.
+type output struct {
+	format report.Output
+	file   string
+}
+
+func (f *outputFlags) addTo(cmd *cobra.Command, formats []report.Output) {
+	f.formats = formats
+	flags := cmd.Flags()
+	flags.StringArrayVarP(&f.values, "output", "o", []string{report.TableOutput}, strings.Join(formats, ", ")+"; FORMAT prints it, FORMAT=FILE writes it into a file; may be repeated")
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print errors only: the exit code is the result")
+	flags.StringVar(&f.only, "only", "", "failed: leave out what is admitted, with or without a warning, and tests that pass; counts are of all")
+	flags.StringVar(&f.color, "color", colorAuto, "colour verdicts in tables: auto (on a terminal, unless $NO_COLOR is set), always or never")
+	complete(cmd, "output", formats...)
+	complete(cmd, "only", onlyFailed)
+	complete(cmd, "color", colorAuto, colorAlways, colorNever)
+}
+
+// Values of --only and --color.
+const (
+	onlyFailed  = "failed"
+	colorAuto   = "auto"
+	colorAlways = "always"
+	colorNever  = "never"
+)
+
+// parse reads the outputs, and returns all that is wrong with the flags.
+func (f *outputFlags) parse(cmd *cobra.Command) error {
+	var errs []error
+	files := map[string]bool{}
+	for _, value := range f.values {
+		format, file, toFile := strings.Cut(value, "=")
+		switch {
+		case !slices.Contains(f.formats, format):
+			errs = append(errs, fmt.Errorf("--output must be one of %s, or FORMAT=FILE, not %q", f.formats, value))
+		case toFile && file == "":
+			errs = append(errs, fmt.Errorf("--output %s names no file: it must be %[1]sFILE", value))
+		case files[file] && !toFile:
+			errs = append(errs, fmt.Errorf("--output: only one format can be printed: write %s into a file, -o %[1]s=FILE", format))
+		case files[file]:
+			errs = append(errs, fmt.Errorf("--output: two formats name the file %s", file))
+		case f.quiet && !toFile && cmd.Flags().Changed("output"):
+			errs = append(errs, fmt.Errorf("--quiet prints no report: write %s into a file, -o %[1]s=FILE", format))
+		}
+		files[file] = true
+		f.outputs = append(f.outputs, output{format, file})
+	}
+	if f.only != "" && f.only != onlyFailed {
+		errs = append(errs, fmt.Errorf("--only must be %s, not %q", onlyFailed, f.only))
+	}
+	if !slices.Contains([]string{colorAuto, colorAlways, colorNever}, f.color) {
+		errs = append(errs, fmt.Errorf("--color must be auto, always or never, not %q", f.color))
+	}
+	if f.warnCode < 0 || f.warnCode > 255 {
+		errs = append(errs, fmt.Errorf("--warn-exit-code must be from 0 to 255, not %d", f.warnCode))
+	}
+	return errors.Join(errs...)
+}
+
+// has reports whether a format is among those chosen.
+func (f *outputFlags) has(format report.Output) bool {
+	return slices.ContainsFunc(f.values, func(value string) bool { return strings.Split(value, "=")[0] == format })
 }
 
 // complete sets the values that shells offer for a flag.
@@ -37,17 +102,18 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 }
 
 // run has a report filled, writes it, and returns the error that its verdicts are. The
-// call is wrong if the output does not exist, or for the reason given. A report that is
-// incomplete or can't be written leaves the verdicts unknown.
+// call is wrong if the flags are, or for the reason given. A report that is incomplete or
+// can't be written leaves the verdicts unknown.
 func (f *outputFlags) run(cmd *cobra.Command, wrong error, subject string, fill func(*report.Report) error) error {
-	if !slices.Contains(f.outputs, f.output) {
-		wrong = errors.Join(fmt.Errorf("--output must be one of %s, not %q", f.outputs, f.output), wrong)
-	}
-	if wrong != nil {
+	if wrong = errors.Join(f.parse(cmd), wrong); wrong != nil {
 		return usagef(cmd, wrong)
 	}
+	if f.quiet {
+		cmd.SetOut(io.Discard)
+		cmd.SetErr(io.Discard)
+	}
 	r := &report.Report{Subject: subject, Time: time.Now().UTC(), Version: version}
-	err := f.checkFile()
+	err := f.checkFiles()
 	if err == nil {
 		err = fill(r)
 	}
@@ -56,7 +122,7 @@ func (f *outputFlags) run(cmd *cobra.Command, wrong error, subject string, fill 
 	}
 	switch {
 	case err == nil:
-		return verdictError(r)
+		return f.verdictError(r)
 	case errors.As(err, new(usageError)):
 		return err
 	case cmd.Context().Err() != nil:
@@ -67,7 +133,7 @@ func (f *outputFlags) run(cmd *cobra.Command, wrong error, subject string, fill 
 }
 
 // verdictError returns the error whose exit code is that of the report.
-func verdictError(r *report.Report) error {
+func (f *outputFlags) verdictError(r *report.Report) error {
 	problems := r.Problems
 	if r.Strict {
 		problems = slices.Concat(problems, r.Skipped)
@@ -75,6 +141,8 @@ func verdictError(r *report.Report) error {
 	switch outcome := r.Outcome(); {
 	case outcome == report.Denied:
 		return errors.New(r.Headline())
+	case outcome == report.Warned && r.Summary.Warned > 0 && f.warnCode > 0:
+		return warnedError{errors.New(r.Headline()), f.warnCode}
 	case outcome != report.Unknown:
 		return nil
 	case len(problems) == 0:
@@ -86,31 +154,65 @@ func verdictError(r *report.Report) error {
 	}
 }
 
-// checkFile returns an error if the output file's folder is missing, before the
+// checkFiles returns an error if the folder of an output's file is missing, before the
 // evaluation, which may take long.
-func (f *outputFlags) checkFile() error {
-	if f.outputFile == "" {
-		return nil
+func (f *outputFlags) checkFiles() error {
+	var errs []error
+	for _, o := range f.outputs {
+		if _, err := os.Stat(filepath.Dir(o.file) + "/."); o.file != "" && err != nil { // it must be a folder
+			errs = append(errs, fmt.Errorf("--output %s=%s: %w", o.format, o.file, err))
+		}
 	}
-	if _, err := os.Stat(filepath.Dir(f.outputFile) + "/."); err != nil { // it must be a folder
-		return fmt.Errorf("--output-file: %w", err)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
+// write writes every output, also after one that fails.
 func (f *outputFlags) write(cmd *cobra.Command, r *report.Report) error {
-	var content bytes.Buffer
-	if err := r.Write(&content, f.output); err != nil {
-		return err
+	if f.only == onlyFailed {
+		r.KeepFailed()
 	}
-	if f.outputFile == "" {
-		_, err := cmd.OutOrStdout().Write(content.Bytes())
-		return err
+	var errs []error
+	for _, o := range f.outputs {
+		content, err := f.render(r, o.format)
+		switch {
+		case err != nil:
+		case o.file != "":
+			err = os.WriteFile(o.file, content, 0o666) //nolint:gosec // as any new file
+		case f.colors(cmd) && (o.format == report.TableOutput || o.format == report.WideOutput):
+			_, err = cmd.OutOrStdout().Write(colored(content))
+		default:
+			_, err = cmd.OutOrStdout().Write(content)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--output %s: %w", strings.TrimSuffix(o.format+"="+o.file, "="), err))
+		}
 	}
-	if err := os.WriteFile(f.outputFile, content.Bytes(), 0o666); err != nil { //nolint:gosec // as any new file
-		return fmt.Errorf("--output-file: %w", err)
+	return errors.Join(errs...)
+}
+
+func (f *outputFlags) render(r *report.Report, format report.Output) ([]byte, error) {
+	if format == exceptionsOutput {
+		return []byte(f.exceptions), nil
 	}
-	return nil
+	var b bytes.Buffer
+	err := r.Write(&b, format)
+	return b.Bytes(), err
+}
+
+// colors reports whether what is printed is coloured.
+func (f *outputFlags) colors(cmd *cobra.Command) bool {
+	file, isFile := cmd.OutOrStdout().(*os.File)
+	return f.color == colorAlways ||
+		f.color == colorAuto && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isFile && term.IsTerminal(int(file.Fd()))
+}
+
+// colored returns a table with its verdicts, at the beginning of lines, in colours.
+func colored(table []byte) []byte {
+	const red, green, yellow, magenta = "31", "32", "33", "35"
+	colors := map[string]string{"Denied": red, "FAIL": red, "Unknown": magenta, "Warned": yellow, "Admitted": green, "PASS": green}
+	return regexp.MustCompile(`(?m)^(Denied|FAIL|Unknown|Warned|Admitted|PASS)\b`).ReplaceAllFunc(table, func(verdict []byte) []byte {
+		return fmt.Appendf(nil, "\x1b[%sm%s\x1b[0m", colors[string(verdict)], verdict)
+	})
 }
 
 // progressOn returns a function that shows how many objects are evaluated on standard

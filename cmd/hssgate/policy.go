@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,7 +18,7 @@ func newPolicyCommand() *cobra.Command {
 		Short: "Test policies, and show what they would change",
 		Long: `policy tries ImageScanPolicies before they are in force: by test cases, without a
 cluster and without HSS (test), or against what runs (simulate).`,
-		Example: `  hssgate policy test tests/*.yaml
+		Example: `  hssgate policy test tests/
   hssgate policy simulate -f new.yaml -A --config hssgate.yaml`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -27,12 +28,15 @@ cluster and without HSS (test), or against what runs (simulate).`,
 }
 
 func newPolicyTestCommand() *cobra.Command {
-	f := &outputFlags{}
+	f, tests := &outputFlags{}, &check.PolicyTests{}
+	var run string
+	var update bool
 	cmd := &cobra.Command{
-		Use:   "test FILE ...",
+		Use:   "test FILE|FOLDER ...",
 		Short: "Run test cases of policies, without a cluster and without HSS",
 		Long: `test evaluates the cases of PolicyTest files and compares the verdicts with the
-expected ones, so that a repository of policies has a CI of its own. A file:
+expected ones, so that a repository of policies has a CI of its own. Of a folder, the
+PolicyTests in it and its subfolders are run. A file:
 
   apiVersion: test.hssgate.io/v1alpha1
   kind: PolicyTest
@@ -41,6 +45,7 @@ expected ones, so that a repository of policies has a CI of its own. A file:
   config: hssgate.yaml               # registries; default: those of the samples
   now: 2026-11-23T12:00:00Z          # ages count to it; default: the real time
   namespaces: {shop: {env: prod}}    # labels; then cases go to these only
+  exceptions: [...]                  # ImageScanExceptions, without apiVersion and kind
   cases:
   - name: a High image is denied
     image: swr.cn-north-4.myhuaweicloud.com/prod/high:1.0   # or object: {...}, or file: pod.yaml
@@ -54,17 +59,28 @@ expected ones, so that a repository of policies has a CI of its own. A file:
 
 Exit codes: 0 all as expected, 1 some are not, 2 something can't be read, 3 wrong usage.`,
 		Example: `  hssgate policy test tests/production.yaml
-  hssgate policy test tests/*.yaml -o junit --output-file junit.xml`,
+  hssgate policy test tests/ --run 'High|grace' --update
+  hssgate policy test tests/ -o table -o junit=junit.xml`,
 		RunE: func(cmd *cobra.Command, files []string) (wrong error) {
 			if len(files) == 0 {
-				wrong = errors.New("name at least one file of tests")
+				wrong = errors.New("name at least one file or folder of tests")
 			}
+			var err error
+			if tests.Run, err = regexp.Compile(run); err != nil {
+				wrong = errors.Join(wrong, fmt.Errorf("--run must be a regular expression, not %q: %w", run, err))
+			}
+			if update {
+				tests.Update = func(p report.Problem) { fmt.Fprintf(cmd.ErrOrStderr(), "hssgate: updated: %s\n", p) }
+			}
+			tests.Paths = files
 			return f.run(cmd, wrong, strings.Join(files, ", "), func(r *report.Report) error {
 				r.Tests = &report.Tests{}
-				return check.RunPolicyTests(cmd.Context(), files, r)
+				return tests.RunTo(cmd.Context(), r)
 			})
 		},
 	}
+	cmd.Flags().StringVar(&run, "run", "", "a regular expression: run only the cases with a name that it matches, wholly or in part")
+	cmd.Flags().BoolVar(&update, "update", false, "write the verdicts that cases have into the files, as the expected ones")
 	f.addTo(cmd, report.TestOutputs())
 	return cmd
 }
@@ -100,7 +116,7 @@ known, 3 wrong usage.`,
 }
 
 func (f *simulateFlags) run(cmd *cobra.Command) error {
-	wrong := f.validate("give --manifests FILE, -A or -n NAMESPACE", f.newPolicies...)
+	wrong := f.validate(cmd, "give --manifests FILE, -A or -n NAMESPACE", f.newPolicies...)
 	if len(f.newPolicies) == 0 {
 		wrong = errors.Join(errors.New("-f is required: the policies to try"), wrong)
 	}

@@ -3,8 +3,12 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/hssgate/hssgate/config/samples"
 )
@@ -29,14 +33,47 @@ func TestPolicyTestsHaveExitCodes(t *testing.T) {
 		return path
 	}
 	good, bad := test("Denied"), test("Admitted")
+	tests := filepath.Join(dir, "tests", "nested")
+	must(t, os.MkdirAll(tests, 0o700))
+	rewrite(t, filepath.Join(tests, "good.yaml"), strings.NewReplacer("[policies]", "[../../policies]", "inventory.yaml", "../../inventory.yaml").Replace(readFile(t, good)))
+	excepted := filepath.Join(dir, "excepted.yaml")
+	rewrite(t, excepted, strings.Replace(readFile(t, test("Warned")), "cases:", "exceptions:\n- metadata: {name: one, namespace: shop}\n  spec: {images: ['**'], policies: [production], reason: x, expiresAt: '"+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+"'}\ncases:", 1))
+	wrong := filepath.Join(dir, "wrong.yaml")
+	rewrite(t, wrong, strings.Replace(readFile(t, excepted), "reason: x, ", "", 1))
 	calls{
 		"as expected":      {[]string{good}, 0, "1 case, all as expected."},
-		"not as expected":  {[]string{good, bad}, exitFailure, "2 cases, 1 of them (marked !) not as expected."},
+		"not as expected":  {[]string{good, bad}, exitFailure, "2 cases, 1 of them (marked FAIL) not as expected."},
 		"in JUnit":         {[]string{bad, "-o", "junit"}, exitFailure, "<failure"},
 		"a missing file":   {[]string{"no-such.yaml"}, exitUnknown, "! no-such.yaml: "},
 		"another is there": {[]string{"no-such.yaml", good}, exitUnknown, "1 case, all as expected."},
 		"no file":          {nil, exitUsage, ""},
+		"a folder":         {[]string{filepath.Dir(tests)}, 0, "PASS " + filepath.Join(tests, "good.yaml") + ": high"},
+		"no tests in it":   {[]string{samplePolicies}, exitUnknown, "there is no PolicyTest in it"},
+		"what fails":       {[]string{good, bad, "--only", "failed"}, exitFailure, "FAIL " + bad + ": high"},
+		"some cases":       {[]string{bad, "--run", "^low"}, exitUnknown, `no case has a name that matches "^low"`},
+		"wrong cases":      {[]string{bad, "--run", "["}, exitUsage, `--run must be a regular expression, not "["`},
+		"an exception":     {[]string{excepted}, 0, "1 case, all as expected."},
+		"a wrong one":      {[]string{wrong}, exitUnknown, "exceptions[0]: ImageScanException \"one\" is invalid: spec.reason"},
 	}.check(t, "policy", "test")
+}
+
+// TestExpectedVerdictsAreUpdated has wrong verdicts rewritten, and nothing else of the file.
+func TestExpectedVerdictsAreUpdated(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.CopyFS(dir, samples.Files()))
+	path, image := filepath.Join(dir, "test.yaml"), sampleHost+"/prod/"
+	text := "apiVersion: test.hssgate.io/v1alpha1\nkind: PolicyTest # of one policy\npreset: baseline\ninventory: inventory.yaml\n\ncases:\n" +
+		"- {name: 名字, image: " + image + "high:1.0, expect: {verdict: DENIED}}   # a comment\n" +
+		"- {name: a Warned one, image: '" + image + "clean:1.0', expect: {says: [passes], verdict: \"ADMITTED\"}}\n\n" +
+		"- name: two objects\n  expect:\n    verdict: Warned\n  object: {apiVersion: v1, kind: List, items: [POD(clean), POD(high)]}\n"
+	text = regexp.MustCompile(`POD\((\w+)\)`).ReplaceAllString(text, "{apiVersion: v1, kind: Pod, metadata: {name: $1}, spec: {containers: [{name: a, image: '"+image+"$1:1.0'}]}}")
+	rewrite(t, path, strings.NewReplacer("DENIED", "Warned", "ADMITTED", "Denied").Replace(text))
+	calls{"some": {[]string{path, "--update"}, exitFailure, "test.yaml: case \"名字\": expects Denied, no longer Warned"}}.check(t, "policy", "test")
+	want := strings.NewReplacer("DENIED", "Denied", "ADMITTED", "Admitted").Replace(text)
+	if diff := cmp.Diff(want, readFile(t, path)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	calls{"no more": {[]string{path, "--update", "--run", "名|one$"}, 0, "2 cases, all as expected."}}.check(t, "policy", "test")
 }
 
 // TestAPolicyTestNamesNoStandardInput has a file name - as one beside it, for

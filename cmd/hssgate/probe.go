@@ -21,7 +21,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/internal/check"
 	"github.com/hssgate/hssgate/webhook"
 )
@@ -31,14 +30,14 @@ import (
 const probeAttempt = 5 * time.Second
 
 type probeFlags struct {
-	url        string
-	caFile     string
-	apiServer  bool
-	cluster    clusterFlags // for apiServer
-	namespace  string       // for apiServer
-	hss        bool
-	configFile string // for hss
-	timeout    time.Duration
+	url         string
+	caFile      string
+	apiServer   bool
+	cluster     clusterFlags // for apiServer
+	namespace   string       // for apiServer
+	hss         bool
+	timeout     time.Duration
+	configFlags // for hss
 }
 
 func newProbeCommand() *cobra.Command {
@@ -76,13 +75,14 @@ while the comment is missing.`,
 	flags.StringVar(&f.cluster.kubeconfig, "kubeconfig", "", "with --api-server: "+kubeconfigUsage)
 	flags.StringVarP(&f.namespace, "namespace", "n", "default", "with --api-server: the namespace to create the pod in, which must not be exempt")
 	flags.BoolVar(&f.hss, "hss", false, "check that HSS answers for every project")
-	flags.StringVar(&f.configFile, "config", "", "with --hss: the configuration file")
+	flags.StringVar(&f.configFile, "config", "", "with --hss: the configuration file; "+configDefaults)
 	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "how long to try")
 	return cmd
 }
 
 func (f *probeFlags) run(cmd *cobra.Command) error {
-	probe, err := f.chosen()
+	f.find(cmd)
+	probe, err := f.chosen(cmd)
 	if err != nil {
 		return usagef(cmd, err)
 	}
@@ -95,13 +95,13 @@ func (f *probeFlags) run(cmd *cobra.Command) error {
 	return err
 }
 
-func (f *probeFlags) chosen() (probe func(context.Context) (string, error), err error) {
+func (f *probeFlags) chosen(cmd *cobra.Command) (probe func(context.Context) (string, error), err error) {
 	u, err := url.Parse(f.url)
 	switch {
 	case f.hss && (f.apiServer || f.url != "" || f.configFile == ""):
 		return nil, errors.New("--hss needs --config FILE, and no other probe")
 	case f.hss:
-		return f.probeHSS, nil
+		return func(ctx context.Context) (string, error) { return f.probeHSS(ctx, cmd) }, nil
 	case f.apiServer && (f.url != "" || f.caFile != ""):
 		return nil, errors.New("--api-server and --url are two probes: give one")
 	case f.apiServer:
@@ -226,10 +226,10 @@ func (w *warnings) HandleWarningHeader(code int, _, text string) {
 // probeHSS makes a signed call for every project and returns what HSS answers. It
 // tries again after failures that may pass: the network of a new pod is not always
 // there at once.
-func (f *probeFlags) probeHSS(ctx context.Context) (string, error) {
-	c, err := config.Load(f.configFile)
+func (f *probeFlags) probeHSS(ctx context.Context, cmd *cobra.Command) (string, error) {
+	c, err := f.load(cmd)
 	if err != nil {
-		return "", usageError{err}
+		return "", err
 	}
 	known, err := check.NewInventory(c, userAgent(), false)
 	if err != nil {

@@ -7,6 +7,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// versionText describes the program in one line.
+func versionText() string {
+	return fmt.Sprintf("hssgate %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
 func newVersionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "version",
@@ -14,7 +19,7 @@ func newVersionCommand() *cobra.Command {
 		Example: "  hssgate version",
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "hssgate %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprint(cmd.OutOrStdout(), versionText())
 			return err
 		},
 	}

@@ -181,13 +181,13 @@ func show(results []result) (string, error) {
 	for i := range results {
 		r := &results[i]
 		one := r.checked
-		one.Case, one.Verdict, one.Problem = r.title(), r.verdict, r.problem()
+		one.Namespace, one.Kind, one.Name, one.Verdict, one.Problem = "", "", r.title(), r.verdict, r.problem()
 		if len(r.workload.Uses) == 0 {
 			one.Warnings = r.why()
 		}
 		if one.Problem != "" {
 			all.Tests.Failed++
-			problems = append(problems, fmt.Sprintf("\n- %s: %s: %s", r.file, one.Case, one.Problem))
+			problems = append(problems, fmt.Sprintf("\n- %s: %s: %s", r.file, one.Name, one.Problem))
 		}
 		all.Add(one)
 	}

@@ -126,7 +126,7 @@ func TestAnUnexpectedVerdictIsNamed(t *testing.T) {
 				t.Errorf("%s: got %q, want %q in it", name, err, want)
 			}
 		}
-		if !strings.Contains(table, "! ") || !strings.Contains(table, "(marked !)") {
+		if !strings.Contains(table, "FAIL ") || !strings.Contains(table, "(marked FAIL)") {
 			t.Errorf("%s: the table doesn't mark it:\n%s", name, table)
 		}
 	}

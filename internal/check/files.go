@@ -14,10 +14,14 @@ import (
 	"strings"
 	"time"
 
+	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
+	"sigs.k8s.io/yaml"
 
 	"github.com/hssgate/hssgate/internal/report"
+	"github.com/hssgate/hssgate/policy/glob"
 )
 
 const (
@@ -36,12 +40,31 @@ type Files struct {
 	Kustomize string
 	// Recursive reads subfolders too.
 	Recursive bool
+	// Exclude are paths in folders that are not read; see glob.CompilePath.
+	Exclude glob.Set
 	// Stdin is standard input. If it is nil, "-" is a file's name.
 	Stdin io.Reader
 }
 
+// origin is the way in which a text is found.
+type origin int
+
+const (
+	named   origin = iota // by its path
+	inside                // in a folder, so it may be no manifest
+	builtBy               // the folder of a kustomization, so its lines are those of no file
+)
+
+// input is a file, or a folder to build with kustomize.
+type input struct {
+	name string
+	origin
+}
+
 // Read reads Kubernetes objects, and lists of them. A document that cannot be read is a
-// problem, and the rest is read. It fails for a path that does not exist, and if ctx ends.
+// problem, and the rest is read. In folders, kustomizations are built, Helm charts are
+// skipped, and files that are no manifests are noted. It fails for a path that does not
+// exist, and if ctx ends.
 func (f *Files) Read(ctx context.Context) (*Manifests, error) {
 	m := &Manifests{Namespaces: map[string]map[string]string{}}
 	return m, f.readInto(ctx, m)
@@ -53,30 +76,30 @@ func (f *Files) readInto(ctx context.Context, m *Manifests) error {
 		if err != nil {
 			return err
 		}
-		m.addDocuments(ctx, f.Kustomize, data, true)
+		m.addDocuments(ctx, input{f.Kustomize, builtBy}, data)
 	}
 	for _, path := range f.Paths {
-		names, err := f.find(path)
+		inputs, err := f.find(m, path)
 		if err != nil {
 			return err
 		}
-		for _, name := range names {
-			data, err := f.read(ctx, name)
+		for _, one := range inputs {
+			data, err := f.read(ctx, one)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
 			// A folder may hold empty files, but nothing on standard input means that the
 			// program that was to write it has failed.
-			if err == nil && name == path && len(bytes.TrimSpace(data)) == 0 {
+			if err == nil && one.name == path && len(bytes.TrimSpace(data)) == 0 {
 				err = errors.New("it is empty")
 			}
-			if f.isStdin(name) {
-				name = "stdin"
+			if f.isStdin(one.name) {
+				one.name = "stdin"
 			}
 			if err != nil {
-				m.Problems = append(m.Problems, report.Problem{Source: name, Message: err.Error()})
+				m.Problems = append(m.Problems, report.Problem{Source: one.name, Message: err.Error()})
 			} else {
-				m.addDocuments(ctx, name, data, false)
+				m.addDocuments(ctx, one, data)
 			}
 		}
 	}
@@ -85,42 +108,101 @@ func (f *Files) readInto(ctx context.Context, m *Manifests) error {
 
 func (f *Files) isStdin(name string) bool { return name == Stdin && f.Stdin != nil }
 
-// find returns the files that a path stands for. A file that is named is read
-// whatever its extension, and a folder that is named may be a symbolic link.
-func (f *Files) find(path string) ([]string, error) {
+// find returns what a path stands for. A file that is named is read whatever its
+// extension, and a folder that is named may be a symbolic link.
+func (f *Files) find(m *Manifests, path string) ([]input, error) {
 	if f.isStdin(path) || isURL(path) {
-		return []string{path}, nil
+		return []input{{path, named}}, nil
 	}
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(path, "*?[") {
 		if names, _ := filepath.Glob(path); len(names) > 0 {
-			return names, nil
+			inputs := make([]input, len(names))
+			for i, name := range names {
+				inputs[i].name = name
+			}
+			return inputs, nil
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
 	if !info.IsDir() {
-		return []string{path}, nil
+		return []input{{path, named}}, nil
 	}
-	var names []string
-	err = fs.WalkDir(os.DirFS(path), ".", func(name string, entry fs.DirEntry, err error) error {
-		// The volume of a ConfigMap has links to the files in its ..data folder.
-		hidden := strings.HasPrefix(entry.Name(), "..")
-		switch {
-		case err != nil || name == ".":
-			return err
-		case entry.IsDir() && (!f.Recursive || hidden):
-			return fs.SkipDir
-		case !entry.IsDir() && !hidden && IsManifest(name):
-			names = append(names, filepath.Join(path, name))
-		}
-		return nil
-	})
-	if err == nil && len(names) == 0 {
+	w := &walk{Files: f, Manifests: m, root: path}
+	err = fs.WalkDir(os.DirFS(path), ".", w.visit)
+	inputs := append(w.roots(), w.files...)
+	if err == nil && len(inputs)+w.charts == 0 {
 		err = fmt.Errorf("%s: there is no .yaml, .yml or .json file in it", path)
 	}
-	return names, err
+	return inputs, err
+}
+
+// walk collects what a folder holds.
+type walk struct {
+	*Files
+	*Manifests
+
+	root           string
+	files          []input
+	kustomizations []string // folders
+	charts         int
+}
+
+func (w *walk) visit(name string, entry fs.DirEntry, err error) error {
+	path, isRoot := filepath.Join(w.root, name), name == "."
+	// The volume of a ConfigMap has links to the files in its ..data folder.
+	hidden := strings.HasPrefix(entry.Name(), "..") && !isRoot
+	under := func(folder string) bool { return strings.HasPrefix(path, folder+string(filepath.Separator)) }
+	switch {
+	case err != nil:
+		return err
+	case !isRoot && w.Exclude.Match(filepath.ToSlash(name)), entry.IsDir() && !isRoot && (hidden || !w.Recursive):
+		if entry.IsDir() {
+			return fs.SkipDir
+		}
+	case entry.IsDir() && isFile(filepath.Join(path, "Chart.yaml")):
+		w.charts++
+		w.skip(report.Problem{Source: path, Message: "it is a Helm chart: render it (helm template " + path + " | hssgate check -f -)"})
+		return fs.SkipDir
+	case entry.IsDir() && slices.ContainsFunc(konfig.RecognizedKustomizationFileNames(), func(file string) bool { return isFile(filepath.Join(path, file)) }):
+		w.kustomizations = append(w.kustomizations, path)
+	case !entry.IsDir() && !hidden && IsManifest(name) && !slices.ContainsFunc(w.kustomizations, under):
+		w.files = append(w.files, input{path, inside})
+	}
+	return nil
+}
+
+// roots returns the kustomizations that are no part of another one.
+func (w *walk) roots() (roots []input) {
+	parts := map[string]bool{}
+	for _, folder := range w.kustomizations {
+		var k types.Kustomization
+		for _, file := range konfig.RecognizedKustomizationFileNames() {
+			if data, err := os.ReadFile(filepath.Join(folder, file)); err == nil {
+				_ = yaml.Unmarshal(data, &k) // kustomize reports what is wrong
+			}
+		}
+		for _, part := range slices.Concat(k.Resources, k.Bases, k.Components) { //nolint:staticcheck // bases are in use
+			parts[filepath.Join(folder, part)] = true
+		}
+		if k.Kind == types.ComponentKind {
+			parts[folder] = true
+		}
+	}
+	for _, folder := range w.kustomizations {
+		if !parts[folder] {
+			roots = append(roots, input{folder, builtBy})
+			w.Notes = append(w.Notes, report.Problem{Source: folder, Message: "it holds a kustomization, which is built as -k does"})
+		}
+	}
+	return roots
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // IsManifest reports whether a file's name is that of a YAML or JSON file.
@@ -132,8 +214,11 @@ func isURL(path string) bool {
 	return strings.HasPrefix(path, "https://") || strings.HasPrefix(path, "http://")
 }
 
-func (f *Files) read(ctx context.Context, name string) ([]byte, error) {
+func (f *Files) read(ctx context.Context, from input) ([]byte, error) {
+	name := from.name
 	switch {
+	case from.origin == builtBy:
+		return kustomize(name)
 	case f.isStdin(name):
 		return readAll(untilDone(ctx, f.Stdin))
 	case isURL(name):

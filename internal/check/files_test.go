@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/hssgate/hssgate/internal/check"
+	"github.com/hssgate/hssgate/policy/glob"
 )
 
 const pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop}\nspec:\n  containers:\n  - name: app\n    image: a.io/web:1\n"
@@ -119,6 +120,11 @@ func TestFilesAreFound(t *testing.T) {
 		"folder/b.yaml": pod, "folder/a.YML": pod, "folder/c.json": "{}", "folder/d.txt": pod, "folder/sub/e.yaml": pod, "folder/empty.yaml": "\n",
 		"volume/..2026_11_23/pod.yaml": pod, "kustomize/a.yaml": pod, "dotted/.a.yaml": pod,
 		"kustomize/kustomization.yaml": "resources: [a.yaml]\nimages: [{name: a.io/web, newTag: '2'}]\n",
+		"repo/base/pod.yaml":           pod, "repo/base/kustomization.yml": "resources: [pod.yaml]\n", "repo/base/unnamed.yaml": pod,
+		"repo/prod/Kustomization":     "resources: [../base]\nimages: [{name: a.io/web, newTag: '2'}]\ncomponents: [../part]\n",
+		"repo/part/kustomization.yml": "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nimages: [{name: a.io/web, newTag: '2'}]\n",
+		"repo/chart/Chart.yaml":       "name: c\n", "repo/chart/templates/a.yaml": "image: {{ .Values.image }}\n", "repo/compose.yaml": "services: {}\n---\n- {}\n",
+		"repo/data/tsconfig.json": "{/* a comment */}", "typo/a.yaml": "apiVersion: v1\nKind: Pod\n", "typo/b.yaml": "kind: Pod\n", "typo/c.yaml": "apiVersion: {]\n",
 	} {
 		writeFile(t, filepath.Join(dir, name), text)
 	}
@@ -128,16 +134,30 @@ func TestFilesAreFound(t *testing.T) {
 	}
 	server := httptest.NewServer(http.FileServer(http.Dir(dir)))
 	t.Cleanup(server.Close)
-	const isObject = "c.json:1: it is no Kubernetes object"
+	const noObject = ":1: not evaluated, since it is no Kubernetes object"
 	for name, tt := range map[string]struct {
 		path      string
 		kustomize bool
 		recursive bool
+		exclude   string
 		want      string
 		problem   string
+		notes     []string // also of what is skipped
 	}{
-		"a folder":                            {path: "folder", want: "folder/a.YML folder/b.yaml", problem: isObject},
-		"a folder with its subfolders":        {path: "folder", recursive: true, want: "folder/a.YML folder/b.yaml folder/sub/e.yaml", problem: isObject},
+		"a folder":                         {path: "folder", want: "folder/a.YML folder/b.yaml", notes: []string{"folder/c.json" + noObject}},
+		"a folder with its subfolders":     {path: "folder", recursive: true, want: "folder/a.YML folder/b.yaml folder/sub/e.yaml", notes: []string{"folder/c.json" + noObject}},
+		"a name that is in no folder":      {path: "folder", recursive: true, exclude: "d", want: "folder/a.YML folder/b.yaml folder/sub/e.yaml", notes: []string{"folder/c.json" + noObject}},
+		"a folder without names by a glob": {path: "folder", recursive: true, exclude: "*.json e.*", want: "folder/a.YML folder/b.yaml"},
+		"a folder without a path":          {path: "folder", recursive: true, exclude: "/b.yaml c.json sub/**", want: "folder/a.YML"},
+		"a folder without a folder":        {path: "folder", recursive: true, exclude: "sub/ c.json /e.yaml", want: "folder/a.YML folder/b.yaml"},
+		"no manifest that is named":        {path: "folder/c.json", problem: "c.json:1: it is no Kubernetes object"},
+		"typing errors":                    {path: "typo", problem: "[typo/a.yaml:1: it is no Kubernetes object: it has no apiVersion or no kind typo/b.yaml:1: it is no Kubernetes object: it has no apiVersion or no kind typo/c.yaml:1: read"},
+		"a folder of a kustomization":      {path: "kustomize", want: "kustomize", notes: []string{"kustomize: it holds a kustomization, which is built as -k does"}},
+		"the folders of a repository": {path: "repo", recursive: true, want: "repo/prod", notes: []string{
+			"repo/prod: it holds a kustomization, which is built as -k does", "repo/compose.yaml" + noObject, "repo/compose.yaml:3: not", "repo/data/tsconfig.json" + noObject,
+			"repo/chart: it is a Helm chart: render it (helm template repo/chart | hssgate check -f -)",
+		}},
+		"a folder of a chart":                 {path: "repo/chart", notes: []string{"repo/chart: it is a Helm chart"}},
 		"a folder of a dotted file":           {path: "dotted/.", want: "dotted/.a.yaml"},
 		"a file of any extension":             {path: "folder/d.txt", want: "folder/d.txt"},
 		"an empty file that is named":         {path: "folder/empty.yaml", problem: "empty.yaml: it is empty"},
@@ -162,15 +182,26 @@ func TestFilesAreFound(t *testing.T) {
 		if tt.kustomize {
 			f = check.Files{Kustomize: path}
 		}
+		for _, pattern := range strings.Fields(tt.exclude) {
+			one, err := glob.CompilePath(pattern)
+			must(t, err)
+			f.Exclude = append(f.Exclude, one)
+		}
 		m, err := f.Read(t.Context())
 		var sources []string
 		for _, o := range m.Objects {
 			sources = append(sources, strings.TrimPrefix(o.Source, dir+"/"))
-			if tag, _ := strings.CutPrefix(o.Workload.Uses[0].Image, "a.io/web:"); (tag == "2") != tt.kustomize {
-				t.Errorf("%s: the image is %s", name, o.Workload.Uses[0].Image)
+			if tag, _ := strings.CutPrefix(o.Workload.Uses[0].Image, "a.io/web:"); (tag == "2") == strings.Contains(filepath.Base(o.Source), ".") {
+				t.Errorf("%s: the image of %s is %s", name, o.Source, o.Workload.Uses[0].Image)
 			}
 		}
-		failed := fmt.Sprint(err, m.Problems)
+		noted := strings.ReplaceAll(fmt.Sprint(m.Notes, m.Skipped), dir+"/", "")
+		for _, note := range tt.notes {
+			if len(m.Notes)+len(m.Skipped) != len(tt.notes) || !strings.Contains(noted, note) {
+				t.Errorf("%s: noted %s, want %s", name, noted, note)
+			}
+		}
+		failed := strings.ReplaceAll(fmt.Sprint(err, m.Problems), dir+"/", "")
 		if diff := cmp.Diff(tt.want, strings.Join(sources, " ")); diff != "" || !strings.Contains(failed, tt.problem) || tt.problem == "" && failed != "<nil> []" {
 			t.Errorf("%s: %s (-want +got):\n%s", name, failed, diff)
 		}

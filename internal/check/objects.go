@@ -1,6 +1,7 @@
 package check
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -58,27 +59,50 @@ type Manifests struct {
 	Skipped []report.Problem
 	// Problems are documents and objects that could not be read.
 	Problems []report.Problem
+	// Notes are about what was found in folders and read otherwise, or not at all.
+	Notes []report.Problem
 
 	// onlyResources makes anything but policies and exceptions a problem.
 	onlyResources bool
 	definitions   map[string]*definition // by kind
 }
 
-// addDocuments adds the objects of a file. Generated text has no lines that a person
-// could look at.
-func (m *Manifests) addDocuments(ctx context.Context, name string, data []byte, generated bool) {
+// addDocuments adds the objects of a file. A folder may hold YAML for other programs;
+// among policies, it could be a misspelt one.
+func (m *Manifests) addDocuments(ctx context.Context, from input, data []byte) {
 	for _, d := range split(data) {
-		at := Object{Source: name}
-		if !generated {
+		at := Object{Source: from.name}
+		if from.origin != builtBy {
 			at.Line, at.lines = cmp.Or(d.start, d.line), d.images
 		}
 		value, err := d.decode()
-		if err == nil && value != nil {
+		fields, _ := value.(map[string]any)
+		isOther := fields["apiVersion"] == nil && fields["kind"] == nil && (err == nil || !bytes.Contains(d.text, []byte("apiVersion")))
+		problem := report.Problem{Source: from.name, Line: at.Line}
+		switch {
+		case err == nil && value == nil:
+			continue
+		case isOther && from.origin == inside && !m.onlyResources:
+			problem.Message = "not evaluated, since it is no Kubernetes object: it has no apiVersion and no kind"
+			m.Notes = append(m.Notes, problem)
+			continue
+		case err == nil:
 			err = m.addValue(ctx, value, at)
 		}
 		if err != nil {
-			m.Problems = append(m.Problems, report.Problem{Source: name, Line: at.Line, Message: err.Error()})
+			problem.Message = err.Error()
+			m.Problems = append(m.Problems, problem)
 		}
+	}
+}
+
+// skip adds something that may create pods to what is skipped. Among policies, it is a
+// problem.
+func (m *Manifests) skip(p report.Problem) {
+	if m.onlyResources {
+		m.Problems = append(m.Problems, p)
+	} else {
+		m.Skipped = append(m.Skipped, p)
 	}
 }
 

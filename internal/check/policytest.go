@@ -5,14 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
+	goyaml "go.yaml.in/yaml/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hssgate/hssgate/hss/inventoryfile"
@@ -20,6 +23,7 @@ import (
 	"github.com/hssgate/hssgate/internal/inventory"
 	"github.com/hssgate/hssgate/internal/report"
 	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
 // policyTest is a file of tests of policies. Paths in it are relative to it.
@@ -40,7 +44,10 @@ type policyTest struct {
 	// Namespaces are labels by namespace. If any are given, objects of other
 	// namespaces are an error.
 	Namespaces map[string]map[string]string `json:"namespaces"`
-	Cases      []policyTestCase             `json:"cases"`
+	// Exceptions are ImageScanExceptions beside those among the policies. Their
+	// apiVersion and kind may be left out.
+	Exceptions []map[string]any `json:"exceptions"`
+	Cases      []policyTestCase `json:"cases"`
 
 	path    string
 	known   *inventory.Inventory
@@ -74,35 +81,86 @@ type expectation struct {
 	Silent []string `json:"silent"`
 }
 
-// RunPolicyTests runs the cases of files and adds the results of their objects to a
-// report of tests. A file that cannot be read is a problem, and the rest is run. It
-// fails only if ctx ends.
-func RunPolicyTests(ctx context.Context, paths []string, r *report.Report) error {
-	for _, path := range paths {
-		if err := runPolicyTest(ctx, path, r); err != nil {
+// PolicyTests names the tests to run.
+type PolicyTests struct {
+	// Paths are files, and folders whose PolicyTests are run, with their subfolders.
+	Paths []string
+	// Run selects cases by their names. Optional.
+	Run *regexp.Regexp
+	// Update receives what is changed: expected verdicts in the files become those that
+	// cases have. Optional: by default nothing is changed.
+	Update func(change report.Problem)
+}
+
+// RunTo runs the cases of files and adds the results of their objects to a report of
+// tests. A file that cannot be read is a problem, and the rest is run. It fails only if
+// ctx ends.
+func (p *PolicyTests) RunTo(ctx context.Context, r *report.Report) error {
+	for _, path := range p.Paths {
+		files, err := testsIn(path)
+		if err != nil {
 			r.Problems = append(r.Problems, report.Problem{Source: path, Message: err.Error()})
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+		for _, file := range files {
+			if err := p.runFile(ctx, file, r); err != nil {
+				r.Problems = append(r.Problems, report.Problem{Source: file, Message: err.Error()})
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 		}
+	}
+	if r.Tests.Cases+len(r.Problems) == 0 {
+		r.Problems = append(r.Problems, report.Problem{Message: fmt.Sprintf("no case has a name that matches %q", p.Run)})
 	}
 	r.Finish()
 	return nil
 }
 
-func runPolicyTest(ctx context.Context, path string, r *report.Report) error {
+// testsIn returns the path, or the files of PolicyTests in a folder.
+func testsIn(path string) (files []string, err error) {
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return []string{path}, nil
+	}
+	isTest := regexp.MustCompile(`\bkind["']?\s*:\s*["']?` + policyTestKind + `\b`)
+	err = filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !IsManifest(name) {
+			return err
+		}
+		data, err := os.ReadFile(name)
+		if isTest.Match(data) {
+			files = append(files, name)
+		}
+		return err
+	})
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("there is no %s in it", policyTestKind)
+	}
+	return files, err
+}
+
+func (p *PolicyTests) runFile(ctx context.Context, path string, r *report.Report) error {
 	t := &policyTest{path: path}
 	if err := t.load(ctx); err != nil {
 		return err
 	}
 	defer t.known.Close()
 	var errs []error
+	changed := map[int]report.Verdict{}
 	for i := range t.Cases {
 		c := &t.Cases[i]
+		if p.Run != nil && !p.Run.MatchString(c.Name) {
+			continue
+		}
 		results, err := t.run(ctx, c)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("case %q: %w", c.Name, err))
 			continue
+		}
+		other := func(one report.Result) bool { return one.Verdict != results[0].Verdict }
+		if p.Update != nil && results[0].Verdict != c.Expect.Verdict && !slices.ContainsFunc(results, other) {
+			p.Update(report.Problem{Source: path, Message: fmt.Sprintf("case %q: expects %s, no longer %s", c.Name, results[0].Verdict, c.Expect.Verdict)})
+			changed[i], c.Expect.Verdict = results[0].Verdict, results[0].Verdict
 		}
 		failed := 0
 		for _, one := range results {
@@ -115,7 +173,37 @@ func runPolicyTest(ctx context.Context, path string, r *report.Report) error {
 		}
 		r.Tests.Cases, r.Tests.Failed = r.Tests.Cases+1, r.Tests.Failed+failed
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, t.rewrite(changed))...)
+}
+
+// rewrite changes the expected verdicts of cases in the file, in their places, so that
+// comments and layout stay.
+func (t *policyTest) rewrite(verdicts map[int]report.Verdict) error {
+	if len(verdicts) == 0 {
+		return nil
+	}
+	data, err := os.ReadFile(t.path)
+	if err != nil {
+		return err
+	}
+	var file struct {
+		Cases []struct {
+			Expect struct{ Verdict goyaml.Node }
+		}
+	}
+	if err := goyaml.Unmarshal(data, &file); err != nil {
+		return err
+	}
+	lines := strings.SplitAfter(string(data), "\n")
+	for _, i := range slices.Backward(slices.Sorted(maps.Keys(verdicts))) { // what is before it in a line stays in its place
+		n := &file.Cases[i].Expect.Verdict
+		if n.Kind != goyaml.ScalarNode {
+			return fmt.Errorf("case %q: its verdict is an alias, which cannot be rewritten", t.Cases[i].Name)
+		}
+		line := []rune(lines[n.Line-1])
+		lines[n.Line-1] = string(line[:n.Column-1]) + strings.Replace(string(line[n.Column-1:]), n.Value, string(verdicts[i]), 1)
+	}
+	return os.WriteFile(t.path, []byte(strings.Join(lines, "")), 0o666) //nolint:gosec // it is there, and keeps its mode
 }
 
 // load reads the file, and what its cases have in common. The caller closes the
@@ -147,6 +235,9 @@ func (t *policyTest) load(ctx context.Context) error {
 	}
 	t.options = Options{Now: t.Now, MaxLifetime: c.MaxExceptionLifetime, ExemptNamespaces: c.ExemptNamespaces, NamespaceLabels: noLabels}
 	if t.options.Resources, err = t.loadPolicies(ctx); err != nil {
+		return err
+	}
+	if err := t.addExceptions(ctx); err != nil {
 		return err
 	}
 	file, err := t.loadInventory()
@@ -202,6 +293,19 @@ func (t *policyTest) loadPolicies(ctx context.Context) (loaded Resources, err er
 		_, err = NewChecker(Options{Resources: Resources{Policies: loaded.Policies}})
 	}
 	return loaded, err
+}
+
+// addExceptions adds the exceptions of the file itself.
+func (t *policyTest) addExceptions(ctx context.Context) error {
+	m := Manifests{onlyResources: true}
+	for i, e := range t.Exceptions {
+		e["apiVersion"], e["kind"] = v1alpha1.GroupVersion.String(), exceptionKind
+		if err := m.addValue(ctx, e, Object{}); err != nil {
+			return fmt.Errorf("exceptions[%d]: %w", i, err)
+		}
+	}
+	t.options.Resources.Exceptions = append(t.options.Resources.Exceptions, m.Exceptions...)
+	return nil
 }
 
 func (t *policyTest) loadInventory() (*inventoryfile.File, error) {

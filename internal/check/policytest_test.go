@@ -28,7 +28,7 @@ func testFile(t *testing.T, text string) string {
 func runCases(t *testing.T, paths ...string) *report.Report {
 	t.Helper()
 	got := &report.Report{Tests: &report.Tests{}}
-	must(t, check.RunPolicyTests(t.Context(), paths, got))
+	must(t, (&check.PolicyTests{Paths: paths}).RunTo(t.Context(), got))
 	return got
 }
 

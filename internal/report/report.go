@@ -114,17 +114,23 @@ func (r *Report) images() []*Image {
 }
 
 // sorted returns the results that violate a policy or are unknown, the worst
-// first, and the others.
+// first, and the others. Cases of tests keep their order.
 func (r *Report) sorted() (bad, good []*Result) {
 	for i := range r.Results {
-		if one := &r.Results[i]; one.passes() {
+		if one := &r.Results[i]; one.passes() || r.Tests != nil {
 			good = append(good, one)
 		} else {
 			bad = append(bad, one)
 		}
 	}
-	slices.SortStableFunc(bad, func(a, b *Result) int {
-		return slices.Index(Verdicts(), a.Verdict) - slices.Index(Verdicts(), b.Verdict)
-	})
+	slices.SortStableFunc(bad, func(a, b *Result) int { return a.rank() - b.rank() })
 	return bad, good
+}
+
+// KeepFailed drops the results that are admitted, with or without a warning, and the
+// cases of tests that are as expected. The counts are still of all.
+func (r *Report) KeepFailed() {
+	r.Results = slices.DeleteFunc(r.Results, func(one Result) bool {
+		return one.Problem == "" && (r.Tests != nil || !one.denied() && one.Verdict != Unknown)
+	})
 }

@@ -114,6 +114,14 @@ func (r *Result) passes() bool { return r.Verdict == Admitted && len(r.Violation
 // denied reports whether the object or its pods are denied.
 func (r *Result) denied() bool { return r.Verdict == Denied || r.deniesPods() }
 
+// rank returns the place of the result among others: the worst come first.
+func (r *Result) rank() int {
+	if r.deniesPods() { // after Denied
+		return 1
+	}
+	return 2 * slices.Index(Verdicts(), r.Verdict)
+}
+
 // deniesPods reports whether the object is admitted though its pods would be denied.
 func (r *Result) deniesPods() bool {
 	return r.Verdict != Denied && slices.ContainsFunc(r.Violations, func(v Violation) bool { return v.deniesPods() })

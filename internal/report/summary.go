@@ -140,7 +140,7 @@ func (r *Report) Counts() string {
 	case r.Tests == nil:
 		return r.Summary.String()
 	case r.Tests.Failed > 0:
-		return fmt.Sprintf("%s, %d of them (marked !) not as expected.", plural(r.Tests.Cases, "case", "cases"), r.Tests.Failed)
+		return fmt.Sprintf("%s, %d of them (marked FAIL) not as expected.", plural(r.Tests.Cases, "case", "cases"), r.Tests.Failed)
 	default:
 		return plural(r.Tests.Cases, "case", "cases") + ", all as expected."
 	}

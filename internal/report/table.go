@@ -2,6 +2,7 @@ package report
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -32,8 +33,8 @@ type table struct {
 func (r *Report) table(wide bool) (string, error) {
 	t := &table{Report: r, Wide: wide, digest: regexp.MustCompile(`(sha256:[0-9a-f]{7})[0-9a-f]{57}`)}
 	var rows []*Result
-	for i := range r.Results {
-		one := &r.Results[i]
+	bad, good := r.sorted()
+	for _, one := range slices.Concat(bad, good) {
 		if len(one.Explanation) > 0 {
 			t.Explained = append(t.Explained, one)
 		}
@@ -75,7 +76,9 @@ func (t *table) lines(r *Result) [][3]string {
 	verdicts, reasons := []string{string(r.Verdict)}, r.Why()
 	switch {
 	case r.Problem != "":
-		verdicts = []string{"! Failed"}
+		verdicts = []string{"FAIL"}
+	case r.Case != "":
+		verdicts = []string{"PASS"}
 	case t.Wide:
 		reasons = r.webhookWords()
 	}

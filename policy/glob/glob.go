@@ -31,6 +31,20 @@ func Compile(pattern string) (Glob, error) {
 	return Glob{expression}, nil
 }
 
+// CompilePath compiles a pattern of the paths of files and folders, as in .gitignore: one
+// without a slash is of a name in any folder, one with a slash of a path.
+func CompilePath(pattern string) (Glob, error) {
+	path := strings.Trim(pattern, "/")
+	if path == "" {
+		return Glob{}, fmt.Errorf("must be a name or path, not %q", pattern)
+	}
+	if !strings.Contains(strings.TrimSuffix(pattern, "/"), "/") {
+		path = "**/" + path
+	}
+	expression, err := regexp.Compile(expressionOf(path))
+	return Glob{expression}, err
+}
+
 // Match reports whether the glob matches a repository.
 func (g Glob) Match(repository string) bool { return g.expression.MatchString(repository) }
 
