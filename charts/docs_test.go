@@ -171,7 +171,7 @@ func TestHelmCommandsOfDocumentsRender(t *testing.T) {
 		text = strings.NewReplacer("\\\n", " ", "'", "", `"`, "").Replace(text)
 		for _, command := range regexp.MustCompile("helm [^\n`]*\\b(install|upgrade) [^\n`]*oci://[^\n`]*").FindAllString(text, -1) {
 			values := setIn(command)
-			if !slices.ContainsFunc(values, func(v string) bool { return strings.HasPrefix(v, "hss.region=") }) {
+			if !slices.ContainsFunc(values, func(v string) bool { return strings.HasPrefix(v, "hss.region=") || v == "simulator.enabled=true" }) {
 				values = append(values, "hss.region=cn-north-4") // it is reused
 			}
 			found++

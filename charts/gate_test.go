@@ -71,11 +71,17 @@ func (g *gate) start(t *testing.T, c *cluster, image hsstest.Image, values ...st
 	t.Helper()
 	known := hsstest.NewServer(hsstest.WithImages(image), hsstest.WithTokens("a-token"))
 	t.Cleanup(known.Close)
-	config := render(t, values...).one(t, "Configuration").Object
-	config["projects"] = []any{map[string]any{
+	g.serve(t, c, map[string]any{
 		"name": "default", "endpoint": known.URL, "projectID": "p1",
 		"credentials": map[string]any{"source": "TokenFile", "tokenFile": writeFile(t, "token", "a-token")},
-	}}
+	}, values...)
+}
+
+// serve runs the gate by what the chart renders, but with this project alone.
+func (g *gate) serve(t *testing.T, c *cluster, project map[string]any, values ...string) {
+	t.Helper()
+	config := render(t, values...).one(t, "Configuration").Object
+	config["projects"] = []any{project}
 	content, err := yaml.Marshal(config)
 	must(t, err)
 	g.configFile = writeFile(t, "config.yaml", string(content))

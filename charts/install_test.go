@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -109,56 +110,68 @@ func (c *cluster) says(ctx context.Context, t testing.TB, line string) string {
 	return string(out)
 }
 
-// testTutorial runs the commands of docs/tutorial.md in a shell, but those that build programs and make a cluster.
+// testTutorial runs the commands of docs/tutorial.md in a shell. There's no node, so the gate and the simulator run here, by
+// what the chart renders; test/cluster runs them all.
 func testTutorial(t *testing.T, c *cluster) {
-	dir, addresses := t.TempDir(), controlplanetest.FreeAddresses(t, 2)
+	const path = "../docs/tutorial.md"
+	g, dir, address := newGate(t), t.TempDir(), controlplanetest.FreeAddresses(t, 1)[0]
 	must(t, os.Mkdir(filepath.Join(dir, "bin"), 0o700))
-	for name, target := range map[string]string{
-		"charts": "../charts", "config": "../config",
-		"bin/hssgate": c.program, "bin/kubectl": c.Kubectl, "bin/helm": tool(t, "helm"),
-	} {
+	for name, target := range map[string]string{"charts": "../charts", "bin/hssgate": c.program, "bin/kubectl": c.Kubectl, "bin/helm": tool(t, "helm")} {
 		path, err := filepath.Abs(target)
 		must(t, err)
 		must(t, os.Symlink(path, filepath.Join(dir, name)))
 	}
-	simulator := filepath.Join(dir, "bin/hss-simulator")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", simulator, "../cmd/hss-simulator")
-	if _, stderr, err := run(t, build); err != nil {
-		t.Fatalf("%v: %s", err, stderr)
-	}
-	_, page, _ := strings.Cut(readFile(t, "../docs/tutorial.md"), "\n## 2. ")
+	values := slices.Concat(set(setIn(blocks(t, path, "\n## 1. ", 1)[0])...), g.values())
+	c.install(t, values...)
+	g.serve(t, c, c.simulate(t, address, dir, render(t, values...)), values...)
+
+	_, page, _ := strings.Cut(readFile(t, path), "\n## 2. ")
 	page, _, _ = strings.Cut(page, "\n## Remove it")
-	page = strings.NewReplacer(
-		"172.18.0.1:9443", addresses[0], "172.18.0.1", "127.0.0.1", "127.0.0.1:8443", addresses[1],
-		"\nwebhook:\n", "\nwebhook:\n  bindAddress: "+addresses[0]+"\n",
-		"--inventory inventory.yaml\n", "--inventory inventory.yaml --listen "+addresses[1]+" >hss.log 2>&1 &\n",
-		"--log-format text\n", "--log-format text >gate.log 2>&1 &\n", "probe --api-server", "probe --api-server --timeout 5m").Replace(page)
-	script := "set -e; trap 'kill $(jobs -p)' EXIT\n"
+	page = strings.NewReplacer("oci://ghcr.io/hssgate/charts/hssgate --version 0.1.0", "charts/hssgate", "--wait --timeout 5m ", "").Replace(page)
+	// The loop stands for a kubelet.
+	script := "set -e; trap 'kill $(jobs -p)' EXIT\n" +
+		`while sleep 1; do kubectl -n ` + namespace + ` get configmap hssgate-simulator -o 'jsonpath={.data.inventory\.yaml}' >new && mv new known.yaml; done &` + "\n"
 	var shown []string
 	for _, block := range regexp.MustCompile("(?ms)^```([a-z]+)\n(.*?)^```$").FindAllStringSubmatch(page, -1) {
-		switch block[1] {
-		case "yaml":
-			script += "cat >hssgate.yaml <<'END'\n" + block[2] + "END\n"
-		case "sh":
+		if block[1] == "sh" {
 			script += block[2]
-		case "console":
-			shown = append(shown, block[2])
-			for _, command := range regexp.MustCompile(`(?m)^\$ (.*)$`).FindAllStringSubmatch(block[2], -1) {
-				script += "echo '$ " + command[1] + "'\n" + command[1] + " || true\n"
-			}
+			continue
+		}
+		shown = append(shown, block[2])
+		for _, command := range regexp.MustCompile(`(?m)^\$ (.*)$`).FindAllStringSubmatch(block[2], -1) {
+			script += "echo '$ " + command[1] + "'\n" + command[1] + " || true\n"
 		}
 	}
 	shell := exec.CommandContext(t.Context(), "bash", "-c", "exec 2>&1\n"+script)
-	path := filepath.Join(dir, "bin") + ":" + os.Getenv("PATH")
-	shell.Dir, shell.Env = dir, slices.Concat(helm(t).Env, []string{"KUBECONFIG=" + c.kubeconfig, "PATH=" + path})
+	shell.Dir, shell.Env = dir, slices.Concat(helm(t).Env, []string{"KUBECONFIG=" + c.kubeconfig, "PATH=" + filepath.Join(dir, "bin") + ":" + os.Getenv("PATH")})
 	out, _, err := run(t, shell)
 	for _, block := range shown {
 		if !strings.Contains(out, block) {
-			t.Errorf("docs/tutorial.md shows\n%s", block)
+			t.Errorf("%s shows\n%s", path, block)
 		}
 	}
 	if err != nil || t.Failed() || len(shown) == 0 {
 		t.Errorf("%d blocks are shown; %v\n%s", len(shown), err, out)
 	}
+	g.stop()
 	c.helm(t, "uninstall", release)
+}
+
+// simulate runs the simulator with the inventory that the chart renders, in dir/known.yaml, and returns the rendered project
+// with the address and the keys' files of this machine.
+func (c *cluster) simulate(t *testing.T, address, dir string, rendered objects) map[string]any {
+	t.Helper()
+	inventory := filepath.Join(dir, "known.yaml")
+	must(t, os.WriteFile(inventory, []byte(rendered.at(t, `ConfigMap/hssgate-simulator .data['inventory\.yaml']`)), 0o600))
+	simulator := exec.CommandContext(t.Context(), "go", "run", "../cmd/hss-simulator", "--inventory", inventory, "--listen", address)
+	simulator.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	must(t, simulator.Start())
+	t.Cleanup(func() { _ = syscall.Kill(-simulator.Process.Pid, syscall.SIGTERM); _ = simulator.Wait() }) // ended by a signal
+	keys := decode[corev1.Secret](t, rendered.named(t, "Secret", "hssgate-credentials")).Data
+	project := rendered.one(t, "Configuration").Object["projects"].([]any)[0].(map[string]any)
+	project["endpoint"] = "http://" + address
+	project["credentials"] = map[string]any{
+		"source": "Files", "accessKeyFile": writeFile(t, "ak", string(keys["access-key"])), "secretKeyFile": writeFile(t, "sk", string(keys["secret-key"])),
+	}
+	return project
 }

@@ -54,6 +54,7 @@ func TestRenderedValues(t *testing.T) {
 		policies  = `ValidatingWebhookConfiguration .webhooks[?(@.name=="policies.hssgate.io")]`
 		pod       = "Deployment .spec.template.spec"
 		app       = pod + ".containers[0]"
+		simulator = "Deployment/hssgate-simulator .spec.template.spec.containers[0]"
 		goMemory  = app + `.env[?(@.name=="GOMEMLIMIT")].value` // a part of the container's limit
 		probes    = "Pod .spec.containers[*].name"
 		listPods  = `ClusterRole/hssgate .rules[?(@.resources[0]=="pods")].verbs`
@@ -113,6 +114,13 @@ func TestRenderedValues(t *testing.T) {
 		"a project by --set": {set("config.projects[0].name=a", "config.projects[0].region=cn-north-4", "config.registries[0].name=r", "config.registries[0].hosts={r.example.com}",
 			"config.projects[0].requestsPerSecond=0.5", "config.projects[0].scanOnDemand.enabled=true", "config.projects[0].scanOnDemand.maxPerHour=5"), wants{
 			project + ".requestsPerSecond": "0.5", project + ".scanOnDemand": `{"enabled":true,"maxPerHour":5}`,
+		}},
+		"a simulated HSS": {set("simulator.enabled=true", "networkPolicy.enabled=true"), wants{
+			project:              `{"credentials":{"accessKeyFile":"/etc/hssgate/credentials/access-key","secretKeyFile":"/etc/hssgate/credentials/secret-key","source":"Files"},"endpoint":"http://hssgate-simulator.hssgate-system.svc:8443","insecure":true,"name":"simulated","projectID":"simulated"}`,
+			simulator + ".image": "ghcr.io/hssgate/hss-simulator:v0.1.0",
+			"Service/hssgate-simulator .spec.selector['app\\.kubernetes\\.io/component']": "simulator", "Configuration .cache.freshFor": "5s",
+			"Deployment/hssgate .metadata.annotations['hssgate\\.io/warning']":                                 "HSS is simulated (simulator.enabled), so nothing is scanned. For tests only, never for a cluster that is to be safe.",
+			"NetworkPolicy/hssgate-simulator .spec.podSelector.matchLabels['app\\.kubernetes\\.io/component']": "simulator",
 		}},
 		"a project keeps its credentials": {[]string{"--values", "hssgate/ci/everything-values.yaml"}, wants{"Configuration .projects[1].credentials.source": "Metadata"}},
 		"a gate elsewhere": {set("webhook.url=https://gate.example.com:9443", "webhook.caBundle="+ca, pinned), wants{
@@ -293,6 +301,9 @@ func TestHelmTestCallsHSSAsTheGateDoes(t *testing.T) {
 	for _, file := range valuesFiles(t) {
 		rendered := render(t, "--values", file)
 		for _, gate := range rendered.ofKind("Deployment") {
+			if strings.HasSuffix(gate.GetName(), "-simulator") {
+				continue
+			}
 			test := decode[corev1.Pod](t, rendered.named(t, "Pod", gate.GetName()+"-test-hss"))
 			equal(t, file, wayOf(&decode[appsv1.Deployment](t, gate).Spec.Template.Spec), wayOf(&test.Spec), cmpopts.EquateEmpty())
 		}

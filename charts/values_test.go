@@ -52,6 +52,12 @@ func TestWrongValuesAreRefusedWithAReadableMessage(t *testing.T) {
 				"credentials.source Files needs credentials.existingSecret",
 			},
 		},
+		"a simulated HSS beside a real one, for a gate elsewhere": {
+			working("simulator.enabled=true", "webhook.url=https://gate.example.com"), []string{
+				"simulator.enabled takes the place of HSS, for tests only: leave hss.region, config.projects and credentials empty, or the simulator off",
+				"simulator.enabled is for a gate in the cluster",
+			},
+		},
 		"without a project": {
 			set("credentials.source=TokenFile", certificate), []string{
 				"hssgate has no HSS project to ask: set hss.region", "credentials.source TokenFile needs credentials.existingSecret",

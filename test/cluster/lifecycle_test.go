@@ -2,10 +2,12 @@ package cluster_test
 
 import (
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -35,6 +37,45 @@ func testLifecycle(helm string) func(*testing.T, *cluster) {
 		c.uninstall(t)
 		c.startPod(t, shop, newPod("after", badImage))
 		c.deleteNamespace(t, shop)
+	}
+}
+
+// testTutorial runs all commands of docs/tutorial.md, and logs the time to the first denied pod.
+func testTutorial(t *testing.T, c *cluster) {
+	c.uninstall(t)
+	c.deleteNamespace(t, shop)
+	content, err := os.ReadFile(root + "/docs/tutorial.md")
+	must(t, err)
+	page := strings.ReplaceAll(string(content), "oci://ghcr.io/hssgate/charts/hssgate --version 0.1.0", chartReference+" --plain-http --version "+c.version)
+	first, rest, _ := strings.Cut(page, "\n## 3. ")
+	start := time.Now()
+	c.follow(t, first)
+	t.Logf("the first pod was denied %s after the first command", time.Since(start).Round(time.Second))
+	c.follow(t, rest)
+}
+
+// follow runs the commands of a part of a page, and checks that they show what it shows.
+func (c *cluster) follow(t *testing.T, page string) {
+	t.Helper()
+	script, shown := "exec 2>&1; set -e; cd \"$HOME\"; PATH="+c.bin+":$PATH\n", []string{}
+	for _, block := range regexp.MustCompile("(?ms)^```([a-z]+)\n(.*?)^```$").FindAllStringSubmatch(page, -1) {
+		if block[1] == "sh" {
+			script += block[2]
+			continue
+		}
+		shown = append(shown, block[2])
+		for _, command := range regexp.MustCompile(`(?m)^\$ (.*)$`).FindAllStringSubmatch(block[2], -1) {
+			script += "echo '$ " + command[1] + "'; " + command[1] + " || true\n"
+			if strings.Contains(command[1], "create namespace") { // nobody types that fast
+				script += "until kubectl -n " + shop + " get serviceaccount default >/dev/null 2>&1; do sleep 0.1; done\n"
+			}
+		}
+	}
+	out := c.exec(t, "env", "HOME="+t.TempDir(), "bash", "-c", script)
+	for _, block := range shown {
+		if !strings.Contains(out, block) {
+			t.Errorf("docs/tutorial.md shows\n%s\nand its commands\n%s", block, out)
+		}
 	}
 }
 

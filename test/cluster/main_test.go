@@ -43,6 +43,7 @@ func TestCluster(t *testing.T) {
 		{"pods refused while the gate was gone come back", testGateGone},
 		{"installed, upgraded, rolled back and uninstalled with Helm 4", testLifecycle(helm4)},
 		{"installed, upgraded, rolled back and uninstalled with Helm 3", testLifecycle(helm3)},
+		{"the tutorial", testTutorial},
 		{"uninstalled it leaves its definitions and nothing else", testUninstall},
 	} {
 		t.Run(scenario.name, func(t *testing.T) {

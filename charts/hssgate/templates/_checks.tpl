@@ -5,8 +5,15 @@ Values that the schema can't check, since each alone is right. All problems are 
 {{- $problems := list -}}
 {{- $v := .Values -}}
 {{- $deployed := include "hssgate.hasDeployment" . -}}
-{{- if and $deployed (not $v.hss.region) (not $v.config.projects) -}}
-{{- $problems = append $problems "hssgate has no HSS project to ask: set hss.region (such as cn-north-4), or config.projects and config.registries" -}}
+{{- $c := $v.credentials -}}
+{{- if and $deployed (not $v.hss.region) (not $v.config.projects) (not $v.simulator.enabled) -}}
+{{- $problems = append $problems "hssgate has no HSS project to ask: set hss.region (such as cn-north-4), or config.projects and config.registries; to try it without HSS, simulator.enabled=true" -}}
+{{- end -}}
+{{- if and $v.simulator.enabled (or $v.hss.region $v.config.projects $c.existingSecret $c.accessKey $c.token (ne $c.source "auto")) -}}
+{{- $problems = append $problems "simulator.enabled takes the place of HSS, for tests only: leave hss.region, config.projects and credentials empty, or the simulator off" -}}
+{{- end -}}
+{{- if and $v.simulator.enabled (not $deployed) -}}
+{{- $problems = append $problems "simulator.enabled is for a gate in the cluster: leave webhook.url empty, or the simulator off" -}}
 {{- end -}}
 {{- if and $v.hss.region (or $v.config.projects $v.config.registries) -}}
 {{- $problems = append $problems "hss.region is the short form of config.projects and config.registries: give one or the other" -}}
@@ -17,7 +24,6 @@ Values that the schema can't check, since each alone is right. All problems are 
 {{- if and $v.hss.projectID (not $v.hss.region) -}}
 {{- $problems = append $problems "hss.projectID needs hss.region" -}}
 {{- end -}}
-{{- $c := $v.credentials -}}
 {{- if and $c.existingSecret (or $c.accessKey $c.secretKey $c.securityToken $c.token) -}}
 {{- $problems = append $problems "credentials.existingSecret already holds the keys: leave accessKey, secretKey, securityToken and token empty" -}}
 {{- end -}}

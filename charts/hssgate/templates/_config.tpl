@@ -18,6 +18,12 @@ hssgate's configuration file: what values say, and what only the chart knows.
 {{- $projects = list $project -}}
 {{- $registries = list (dict "name" "swr" "hosts" (list (printf "swr.%s.myhuaweicloud.com" .))) -}}
 {{- end -}}
+{{- $cache := deepCopy .Values.config.cache -}}
+{{- if .Values.simulator.enabled -}}
+{{- $projects = list (dict "name" "simulated" "endpoint" (printf "http://%s.%s.svc:8443" (include "hssgate.simulator" .) .Release.Namespace) "insecure" true "projectID" "simulated" "credentials" $credentials) -}}
+{{- $registries = $registries | default (list (dict "name" "swr" "hosts" (list "swr.cn-north-4.myhuaweicloud.com"))) -}}
+{{- $cache = merge $cache (dict "freshFor" "5s") -}}{{- /* another inventory shows at once */ -}}
+{{- end -}}
 {{- $config := dict
   "apiVersion" "config.hssgate.io/v1alpha1"
   "kind" "Configuration"
@@ -28,7 +34,7 @@ hssgate's configuration file: what values say, and what only the chart knows.
   "metricsBindAddress" (printf ":%d" (int .Values.ports.metrics))
   "dryRun" (eq (include "hssgate.dryRun" .) "true")
   "exemptNamespaces" (include "hssgate.exemptNamespaces" . | fromJsonArray) -}}
-{{- range $key, $value := .Values.config -}}
+{{- range $key, $value := merge (dict "cache" $cache) .Values.config -}}
 {{- if and (not (hasKey $config $key)) (not (empty $value)) -}}
 {{- $_ := set $config $key $value -}}
 {{- end -}}

@@ -35,17 +35,17 @@ What follows from several values at once. Those that stand for yes or no are
 {{- concat (list "kube-system" .Release.Namespace) .Values.exemptions.namespaces | uniq | toJson -}}
 {{- end }}
 
-{{/* The chart makes a Secret of credentials in values. */}}
+{{/* The chart makes a Secret of credentials in values, or of the simulator's published key. */}}
 {{- define "hssgate.hasCredentials" -}}
 {{- $c := .Values.credentials -}}
-{{- if and (not $c.existingSecret) (or $c.accessKey $c.token) -}}true{{- end -}}
+{{- if or .Values.simulator.enabled (and (not $c.existingSecret) (or $c.accessKey $c.token)) -}}true{{- end -}}
 {{- end }}
 
 {{- define "hssgate.credentialsSource" -}}
 {{- $c := .Values.credentials -}}
 {{- if ne $c.source "auto" -}}{{- $c.source -}}
 {{- else if $c.token -}}TokenFile
-{{- else if or $c.existingSecret $c.accessKey -}}Files
+{{- else if or $c.existingSecret $c.accessKey .Values.simulator.enabled -}}Files
 {{- else -}}Default
 {{- end -}}
 {{- end }}
@@ -62,4 +62,8 @@ What follows from several values at once. Those that stand for yes or no are
 {{- $unit := get $units (regexFind "[A-Za-z]*$" $limit) -}}
 {{- div (mul (regexFind "^[0-9]+" $limit | int64) $unit 65) 100 -}}
 {{- end -}}
+{{- end }}
+
+{{- define "hssgate.simulatorWarning" -}}
+HSS is simulated (simulator.enabled), so nothing is scanned. For tests only, never for a cluster that is to be safe.
 {{- end }}

@@ -28,6 +28,11 @@
 {{- default (printf "%s-credentials" (include "hssgate.fullname" .)) .Values.credentials.existingSecret -}}
 {{- end }}
 
+{{/* The simulated HSS, and its address. */}}
+{{- define "hssgate.simulator" -}}
+{{- printf "%s-simulator" (include "hssgate.fullname" .) -}}
+{{- end }}
+
 {{/* The lease of leader election, by the name that hssgate knows it. */}}
 {{- define "hssgate.lease" -}}hssgate{{- end }}
 
@@ -52,11 +57,15 @@ app.kubernetes.io/part-of: hssgate
 {{- end }}
 
 {{- define "hssgate.image" -}}
-{{- $image := .Values.image -}}
+{{- include "hssgate.imageOf" (dict "root" . "image" .Values.image) -}}
+{{- end }}
+
+{{- define "hssgate.imageOf" -}}
+{{- $image := .image -}}
 {{- if $image.digest -}}
 {{- printf "%s@%s" $image.repository $image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" $image.repository (default .Chart.AppVersion $image.tag) -}}
+{{- printf "%s:%s" $image.repository (default .root.Chart.AppVersion $image.tag) -}}
 {{- end -}}
 {{- end }}
 

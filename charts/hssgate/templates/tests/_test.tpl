@@ -14,15 +14,14 @@ annotations:
   helm.sh/hook-output-log-policy: hook-succeeded,hook-failed
 {{- end }}
 
-{{/* What the pods of `helm test` have in common. */}}
-{{- define "hssgate.testPod" -}}
-restartPolicy: Never
+{{/* What the pods of `helm test` and the simulator have in common. */}}
+{{- define "hssgate.helperPod" -}}
+securityContext:
+  {{- toYaml .Values.podSecurityContext | nindent 2 }}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-securityContext:
-  {{- toYaml .Values.podSecurityContext | nindent 2 }}
 {{- with .Values.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
