@@ -188,20 +188,36 @@ func TestHelmCommandsOfDocumentsRender(t *testing.T) {
 	}
 }
 
-// TestTheGuideNamesEveryPanel keeps the guide in step with the dashboard.
+// TestTheGuideNamesEveryPanel keeps the guide in step with the dashboard, row by row.
 func TestTheGuideNamesEveryPanel(t *testing.T) {
 	t.Parallel()
 	var dashboard struct {
-		Panels []struct{ Title, Description string }
+		Panels []struct{ Type, Title, Description string }
 	}
 	must(t, json.Unmarshal([]byte(readFile(t, dashboardFile)), &dashboard))
-	guide := readFile(t, "../docs/guides/dashboard.md")
+	var want strings.Builder
 	for _, p := range dashboard.Panels {
-		if line := "| " + p.Title + " | " + p.Description + " |"; !strings.Contains(guide, line) {
-			t.Errorf("docs/guides/dashboard.md lacks the line\n%s", line)
+		if p.Type == "row" {
+			want.WriteString("\n## " + p.Title + "\n\n| panel | what it shows |\n|---|---|\n")
+			continue
+		}
+		want.WriteString("| " + p.Title + " | " + p.Description + " |\n")
+	}
+	if guide := readFile(t, "../docs/guides/dashboard.md"); !strings.Contains(guide, want.String()) {
+		t.Errorf("docs/guides/dashboard.md has not the tables\n%s", want.String())
+	}
+}
+
+// TestRunbooksOfTheDashboardExist follows the links of panels.
+func TestRunbooksOfTheDashboardExist(t *testing.T) {
+	t.Parallel()
+	links := regexp.MustCompile(`"url": "https://github.com/hssgate/hssgate/blob/main/([^"#]+)#?([^"]*)"`).FindAllStringSubmatch(readFile(t, dashboardFile), -1)
+	for _, link := range links {
+		if page := readFile(t, "../"+link[1]); link[2] != "" && !hasAnchor(page, link[2]) {
+			t.Errorf("a panel links to %s#%s, which is no heading", link[1], link[2])
 		}
 	}
-	if lines := strings.Count(guide, "\n| "); lines != len(dashboard.Panels)+1 {
-		t.Errorf("its table has %d lines, the dashboard %d panels", lines, len(dashboard.Panels))
+	if len(links) < 15 {
+		t.Errorf("the dashboard has only %d links", len(links))
 	}
 }

@@ -115,6 +115,19 @@ func TestRenderedValues(t *testing.T) {
 			"config.projects[0].requestsPerSecond=0.5", "config.projects[0].scanOnDemand.enabled=true", "config.projects[0].scanOnDemand.maxPerHour=5"), wants{
 			project + ".requestsPerSecond": "0.5", project + ".scanOnDemand": `{"enabled":true,"maxPerHour":5}`,
 		}},
+		"names that other charts have, too": {[]string{"--values", "hssgate/ci/common-values.yaml"}, wants{
+			app + ".image": "registry.example.com/hssgate/hssgate:v0.1.0 registry.example.com/hssgate/hss-simulator:v0.1.0",
+			"Pod " + ".spec.imagePullSecrets[*].name": "own shared own shared", pod + ".imagePullSecrets[*].name": "own shared own shared",
+			"Deployment/hssgate .spec.template.spec.hostAliases[0].ip": "10.0.0.8", "Pod .spec.hostAliases[0].ip": "10.0.0.8",
+			"Deployment/hssgate .spec.template.spec.dnsPolicy": "None", "Pod .spec.dnsConfig.nameservers[0]": "10.0.0.53",
+			app + ".livenessProbe.periodSeconds": "20", app + ".livenessProbe.failureThreshold": "6", app + ".readinessProbe.timeoutSeconds": "4",
+			app + ".startupProbe.failureThreshold": "60",
+			"Service/hssgate .metadata.namespace":  "gate", "ValidatingWebhookConfiguration .webhooks[0].clientConfig.service.namespace": "gate",
+			"ClusterRoleBinding/hssgate .subjects[0].namespace": "gate", "Configuration .exemptNamespaces": `["kube-system","gate"]`,
+			"ConfigMap/extra .metadata.labels.of": "hssgate", "ConfigMap/text .data.namespace": "gate",
+			"ServiceMonitor .spec.endpoints[0].relabelings[*].targetLabel": "job cluster", "ServiceMonitor .spec.endpoints[0].metricRelabelings[*].action": "labeldrop",
+			"ServiceMonitor .spec.endpoints[0].scrapeTimeout": "5s",
+		}},
 		"a simulated HSS": {set("simulator.enabled=true", "networkPolicy.enabled=true"), wants{
 			project:              `{"credentials":{"accessKeyFile":"/etc/hssgate/credentials/access-key","secretKeyFile":"/etc/hssgate/credentials/secret-key","source":"Files"},"endpoint":"http://hssgate-simulator.hssgate-system.svc:8443","insecure":true,"name":"simulated","projectID":"simulated"}`,
 			simulator + ".image": "ghcr.io/hssgate/hss-simulator:v0.1.0",
@@ -150,6 +163,22 @@ func TestRenderedValues(t *testing.T) {
 			}
 			equal(t, "values", test.want, got)
 		})
+	}
+}
+
+// TestEveryObjectHasTheCommonAnnotationsAndTheNamespace includes the objects that users add no annotations to elsewhere.
+func TestEveryObjectHasTheCommonAnnotationsAndTheNamespace(t *testing.T) {
+	t.Parallel()
+	for _, object := range render(t, "--values", "hssgate/ci/common-values.yaml", "--set", "certManager.enabled=true", "--set", pinned, "--set", "rbac.exceptionEditor=true") {
+		if object.GetKind() == "Configuration" || slices.Contains([]string{"extra", "text"}, object.GetName()) {
+			continue
+		}
+		if got := object.GetAnnotations()["example.com/owner"]; got != "platform" {
+			t.Errorf("%s %s has the annotation %q, want platform", object.GetKind(), object.GetName(), got)
+		}
+		if got := object.GetNamespace(); got != "" && got != "gate" && got != "default" { // default: helm test
+			t.Errorf("%s %s is in namespace %s, want gate", object.GetKind(), object.GetName(), got)
+		}
 	}
 }
 

@@ -58,6 +58,11 @@ func TestWrongValuesAreRefusedWithAReadableMessage(t *testing.T) {
 				"simulator.enabled is for a gate in the cluster",
 			},
 		},
+		"by the names of other charts": {
+			working("replicaCount=3", "region=cn-north-4", "existingSecret=a", "serviceMonitor.enabled=true"), []string{
+				"replicaCount is no value of this chart: use replicas", "use hss.region", "use credentials.existingSecret", "use metrics.serviceMonitor",
+			},
+		},
 		"without a project": {
 			set("credentials.source=TokenFile", certificate), []string{
 				"hssgate has no HSS project to ask: set hss.region", "credentials.source TokenFile needs credentials.existingSecret",

@@ -2,15 +2,21 @@ package chart_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/rulefmt"
+	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/promql/promqltest"
 )
 
 const chart = "../../charts/hssgate"
@@ -33,31 +39,83 @@ func TestPrometheusReadsTheRules(t *testing.T) {
 	}
 }
 
-// TestPrometheusReadsTheDashboard parses the queries of all panels.
-func TestPrometheusReadsTheDashboard(t *testing.T) {
-	t.Parallel()
+// dashboard is what the tests need of a dashboard of Grafana.
+type dashboard struct {
+	Templating struct{ List []struct{ Name string } }
+	Panels     []panel
+}
+
+type panel struct {
+	ID                       int
+	Title, Type, Description string
+	GridPos                  struct{ X, Y, W, H int }
+	Targets                  []struct{ Expr, RefID string }
+	FieldConfig              struct{ Defaults struct{ Unit string } }
+}
+
+func readDashboard(t *testing.T) dashboard {
+	t.Helper()
 	data, err := os.ReadFile(chart + "/files/dashboards/hssgate.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var dashboard struct {
-		Panels []struct {
-			Title   string `json:"title"`
-			Targets []struct {
-				Expr string `json:"expr"`
-			} `json:"targets"`
-		} `json:"panels"`
+	var d dashboard
+	if err := json.Unmarshal(data, &d); err != nil || len(d.Panels) < 20 {
+		t.Fatalf("%d panels, error %v", len(d.Panels), err)
 	}
-	if err := json.Unmarshal(data, &dashboard); err != nil || len(dashboard.Panels) == 0 {
-		t.Fatalf("%d panels, error %v", len(dashboard.Panels), err)
-	}
-	for _, panel := range dashboard.Panels {
-		for _, target := range panel.Targets {
-			// Grafana fills these in.
-			query := strings.NewReplacer("$__rate_interval", "5m", "$__range", "1h").Replace(target.Expr)
-			if _, err := parser.NewParser(parser.Options{}).ParseExpr(query); err != nil {
-				t.Errorf("panel %q: %v", panel.Title, err)
+	return d
+}
+
+// TestGrafanaReadsTheDashboard checks what Grafana's schema asks of panels.
+func TestGrafanaReadsTheDashboard(t *testing.T) {
+	t.Parallel()
+	ids, cells := map[int]bool{}, map[[2]int]string{}
+	for _, p := range readDashboard(t).Panels {
+		if ids[p.ID] || p.ID == 0 || p.Title == "" {
+			t.Errorf("panel %q has the id %d, which another has, or no title", p.Title, p.ID)
+		}
+		ids[p.ID] = true
+		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
+			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
+				if other := cells[[2]int{x, y}]; other != "" || x >= 24 {
+					t.Fatalf("panel %q is over %q, or outside", p.Title, other)
+				}
+				cells[[2]int{x, y}] = p.Title
 			}
+		}
+		if p.Type != "row" && (p.Description == "" || len(p.Targets) == 0 || p.FieldConfig.Defaults.Unit == "") {
+			t.Errorf("panel %q has no description, query or unit", p.Title)
+		}
+	}
+}
+
+// TestEveryPanelShowsData has Prometheus' own engine evaluate every query, as Grafana would fill it in, over a recorded load of an hour.
+func TestEveryPanelShowsData(t *testing.T) {
+	t.Parallel()
+	load, err := os.ReadFile("testdata/load.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	storage := promqltest.LoadedStorage(t, string(load))
+	engine := promqltest.NewTestEngine(t, false, 0, 100_000)
+	now := time.Unix(3600, 0)
+	want := map[string]string{"Denied": "12", "Admitted without evaluation": "6", "Running pods that violate a policy": "5", "Policies in force": "2", "Replicas": "2"}
+	variables := strings.NewReplacer("$__rate_interval", "5m", "$__range", "1h", "$__interval", "2m", "$cluster", ".*", "$namespace", "hssgate-system", "$job", "hssgate")
+	for _, p := range readDashboard(t).Panels {
+		for _, target := range p.Targets {
+			query, err := engine.NewInstantQuery(t.Context(), storage, nil, variables.Replace(target.Expr), now)
+			if err != nil {
+				t.Errorf("panel %q: %v", p.Title, err)
+				continue
+			}
+			result := query.Exec(t.Context())
+			vector, err := result.Vector()
+			if err != nil || len(vector) == 0 || slices.ContainsFunc(vector, func(s promql.Sample) bool { return math.IsNaN(s.F) }) {
+				t.Errorf("panel %q shows %v, error %v, for %s", p.Title, result, err, target.Expr)
+			} else if want := want[p.Title]; want != "" && fmt.Sprintf("%.0f", vector[0].F) != want {
+				t.Errorf("panel %q shows %v, want %s", p.Title, vector[0].F, want)
+			}
+			query.Close()
 		}
 	}
 }

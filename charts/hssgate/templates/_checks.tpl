@@ -5,6 +5,11 @@ Values that the schema can't check, since each alone is right. All problems are 
 {{- $problems := list -}}
 {{- $v := .Values -}}
 {{- $deployed := include "hssgate.hasDeployment" . -}}
+{{- range $wrong, $right := include "hssgate.misnamed" . | fromYaml -}}
+{{- if hasKey $v $wrong -}}
+{{- $problems = append $problems (printf "%s is no value of this chart: use %s" $wrong $right) -}}
+{{- end -}}
+{{- end -}}
 {{- $c := $v.credentials -}}
 {{- if and $deployed (not $v.hss.region) (not $v.config.projects) (not $v.simulator.enabled) -}}
 {{- $problems = append $problems "hssgate has no HSS project to ask: set hss.region (such as cn-north-4), or config.projects and config.registries; to try it without HSS, simulator.enabled=true" -}}
@@ -83,4 +88,21 @@ Values that the schema can't check, since each alone is right. All problems are 
 {{- if $problems -}}
 {{- fail (printf "\n\nThese values don't fit together:\n- %s\n" (join "\n- " $problems)) -}}
 {{- end -}}
+{{- end }}
+
+{{/* Names that other charts have for values, which values.schema.json lets through to here. */}}
+{{- define "hssgate.misnamed" -}}
+annotations: commonAnnotations
+containerSecurityContext: securityContext
+env: extraEnv
+existingSecret: credentials.existingSecret
+extraManifests: extraObjects
+failurePolicy: webhook.failurePolicy
+labels: commonLabels
+pdb: podDisruptionBudget
+region: hss.region
+replicaCount: replicas
+serviceMonitor: metrics.serviceMonitor
+volumeMounts: extraVolumeMounts
+volumes: extraVolumes
 {{- end }}

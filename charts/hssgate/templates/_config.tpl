@@ -20,7 +20,7 @@ hssgate's configuration file: what values say, and what only the chart knows.
 {{- end -}}
 {{- $cache := deepCopy .Values.config.cache -}}
 {{- if .Values.simulator.enabled -}}
-{{- $projects = list (dict "name" "simulated" "endpoint" (printf "http://%s.%s.svc:8443" (include "hssgate.simulator" .) .Release.Namespace) "insecure" true "projectID" "simulated" "credentials" $credentials) -}}
+{{- $projects = list (dict "name" "simulated" "endpoint" (printf "http://%s.%s.svc:8443" (include "hssgate.simulator" .) (include "hssgate.namespace" .)) "insecure" true "projectID" "simulated" "credentials" $credentials) -}}
 {{- $registries = $registries | default (list (dict "name" "swr" "hosts" (list "swr.cn-north-4.myhuaweicloud.com"))) -}}
 {{- $cache = merge $cache (dict "freshFor" "5s") -}}{{- /* another inventory shows at once */ -}}
 {{- end -}}
@@ -46,7 +46,7 @@ hssgate's configuration file: what values say, and what only the chart knows.
 {{- $webhook := deepCopy .Values.config.webhook -}}
 {{- $_ := set $webhook "bindAddress" (printf ":%d" (int .Values.ports.webhook)) -}}
 {{- if include "hssgate.ownCertificates" . -}}
-{{- $service := printf "%s.%s.svc" (include "hssgate.fullname" .) .Release.Namespace -}}
+{{- $service := printf "%s.%s.svc" (include "hssgate.fullname" .) (include "hssgate.namespace" .) -}}
 {{- $_ := set $webhook "hosts" (concat (list $service (printf "%s.%s" $service .Values.clusterDomain)) .Values.certificates.extraHosts) -}}
 {{- $_ := set $webhook "configurationName" (include "hssgate.fullname" .) -}}
 {{- if .Values.pin.enabled -}}{{- $_ := set $webhook "mutatingConfigurationName" (include "hssgate.fullname" .) -}}{{- end -}}

@@ -32,7 +32,7 @@ What follows from several values at once. Those that stand for yes or no are
 
 {{/* The namespaces that are never evaluated, as a JSON list. */}}
 {{- define "hssgate.exemptNamespaces" -}}
-{{- concat (list "kube-system" .Release.Namespace) .Values.exemptions.namespaces | uniq | toJson -}}
+{{- concat (list "kube-system" (include "hssgate.namespace" .)) .Values.exemptions.namespaces | uniq | toJson -}}
 {{- end }}
 
 {{/* The chart makes a Secret of credentials in values, or of the simulator's published key. */}}

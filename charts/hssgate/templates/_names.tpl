@@ -56,16 +56,38 @@ app.kubernetes.io/part-of: hssgate
 {{- end }}
 {{- end }}
 
+{{/* Labels and annotations of an object: those of all, and its own. */}}
+{{- define "hssgate.meta" -}}
+labels:
+  {{- include "hssgate.labels" .root | nindent 2 }}
+  {{- with .labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with merge dict (default dict .annotations) .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "hssgate.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end }}
+
 {{- define "hssgate.image" -}}
 {{- include "hssgate.imageOf" (dict "root" . "image" .Values.image) -}}
 {{- end }}
 
+{{/* A registry of the values takes the place of the repository's host. */}}
 {{- define "hssgate.imageOf" -}}
 {{- $image := .image -}}
+{{- $repository := $image.repository -}}
+{{- with .root.Values.image.registry | default .root.Values.global.imageRegistry -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^([^/]*[.:][^/]*|localhost)/" $repository "") -}}
+{{- end -}}
 {{- if $image.digest -}}
-{{- printf "%s@%s" $image.repository $image.digest -}}
+{{- printf "%s@%s" $repository $image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" $image.repository (default .root.Chart.AppVersion $image.tag) -}}
+{{- printf "%s:%s" $repository (default .root.Chart.AppVersion $image.tag) -}}
 {{- end -}}
 {{- end }}
 

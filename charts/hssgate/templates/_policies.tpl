@@ -5,13 +5,10 @@ apiVersion: hssgate.io/v1alpha1
 kind: ImageScanPolicy
 metadata:
   name: {{ .name }}
-  labels:
-    {{- include "hssgate.labels" $root | nindent 4 }}
-  annotations:
-    {{- toYaml (merge (dict
-      "hssgate.io/preset" .preset
-      "meta.helm.sh/release-name" $root.Release.Name
-      "meta.helm.sh/release-namespace" $root.Release.Namespace) .annotations) | nindent 4 }}
+  {{- include "hssgate.meta" (dict "root" $root "annotations" (merge (dict
+    "hssgate.io/preset" .preset
+    "meta.helm.sh/release-name" $root.Release.Name
+    "meta.helm.sh/release-namespace" $root.Release.Namespace) .annotations)) | nindent 2 }}
 spec:
   {{- $v := $root.Values.policies }}
   {{- with merge (dict)

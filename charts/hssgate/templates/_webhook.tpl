@@ -6,7 +6,7 @@ url: {{ . | trimSuffix "/" }}{{ $.path }}
 {{- else -}}
 service:
   name: {{ include "hssgate.fullname" $root }}
-  namespace: {{ $root.Release.Namespace }}
+  namespace: {{ include "hssgate.namespace" $root }}
   port: {{ $root.Values.service.port }}
   path: {{ $.path }}
 {{- end }}

@@ -2,26 +2,20 @@
 {{- define "hssgate.testMetadata" -}}
 {{- $root := .root -}}
 name: {{ .name }}
-namespace: {{ default $root.Release.Namespace .namespace }}
-labels:
-  {{- include "hssgate.labels" $root | nindent 2 }}
-  app.kubernetes.io/component: test
-annotations:
-  helm.sh/hook: test
-  helm.sh/hook-weight: {{ .weight | quote }}
-  helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
-  # Helm prints what the probes say.
-  helm.sh/hook-output-log-policy: hook-succeeded,hook-failed
+namespace: {{ default (include "hssgate.namespace" $root) .namespace }}
+{{/* Helm prints what the probes say. */}}
+{{- include "hssgate.meta" (dict "root" $root "labels" (dict "app.kubernetes.io/component" "test") "annotations" (dict
+  "helm.sh/hook" "test"
+  "helm.sh/hook-weight" (toString .weight)
+  "helm.sh/hook-delete-policy" "before-hook-creation,hook-succeeded"
+  "helm.sh/hook-output-log-policy" "hook-succeeded,hook-failed")) }}
 {{- end }}
 
 {{/* What the pods of `helm test` and the simulator have in common. */}}
 {{- define "hssgate.helperPod" -}}
 securityContext:
   {{- toYaml .Values.podSecurityContext | nindent 2 }}
-{{- with .Values.imagePullSecrets }}
-imagePullSecrets:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
+{{- include "hssgate.imagePullSecrets" . }}
 {{- with .Values.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
