@@ -221,3 +221,33 @@ func TestRunbooksOfTheDashboardExist(t *testing.T) {
 		t.Errorf("the dashboard has only %d links", len(links))
 	}
 }
+
+// TestArtifactHubShowsTheWholeChart compares the annotations of Chart.yaml with the CRDs and the images of the chart.
+func TestArtifactHubShowsTheWholeChart(t *testing.T) {
+	t.Parallel()
+	var metadata struct {
+		Icon        string
+		Annotations map[string]string
+	}
+	must(t, yaml.Unmarshal([]byte(readFile(t, chart+"/Chart.yaml")), &metadata))
+	readFile(t, "../"+strings.TrimPrefix(metadata.Icon, "https://raw.githubusercontent.com/hssgate/hssgate/main/"))
+	rendered := render(t, set("simulator.enabled=true")...)
+	for annotation, want := range map[string][]string{
+		"crds":   strings.Fields(rendered.at(t, "CustomResourceDefinition .spec.names.kind") + " " + rendered.at(t, "CustomResourceDefinition .metadata.name")),
+		"images": strings.Fields(rendered.at(t, "Deployment .spec.template.spec.containers[*].image")),
+	} {
+		var entries []struct{ Kind, Name, Image string }
+		must(t, yaml.Unmarshal([]byte(metadata.Annotations["artifacthub.io/"+annotation]), &entries))
+		var got []string
+		for _, e := range entries {
+			if annotation == "images" {
+				got = append(got, e.Image)
+			} else {
+				got = append(got, e.Kind, e.Name)
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		equal(t, annotation, want, got)
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
@@ -85,7 +86,8 @@ func (g *gate) serve(t *testing.T, c *cluster, project map[string]any, values ..
 	content, err := yaml.Marshal(config)
 	must(t, err)
 	g.configFile = writeFile(t, "config.yaml", string(content))
-	g.run(t, exec.Command(c.program, "serve", "--leader-elect", "--shutdown-delay=0s", "--config", g.configFile, "--kubeconfig", c.kubeconfigOf(t)))
+	args := decode[appsv1.Deployment](t, render(t, values...).named(t, "Deployment", release)).Spec.Template.Spec.Containers[0].Args
+	g.run(t, exec.Command(c.program, append(args, "--leader-elect", "--shutdown-delay=0s", "--config", g.configFile, "--kubeconfig", c.kubeconfigOf(t))...))
 	eventually(t, func(ctx context.Context) string {
 		code, body := g.get(ctx, t, g.health, "/readyz?verbose")
 		if code == http.StatusOK {
@@ -116,9 +118,18 @@ func (g *gate) run(t *testing.T, command *exec.Cmd) {
 // get returns the answer of a port of the gate; 0 if it has none.
 func (g *gate) get(ctx context.Context, t testing.TB, port, path string) (code int, body string) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+port+path, http.NoBody)
+	return g.getAs(ctx, t, http.DefaultClient, "", "http://127.0.0.1:"+port+path)
+}
+
+// getAs returns the answer to a user with a token.
+func (g *gate) getAs(ctx context.Context, t testing.TB, client *http.Client, token, url string) (code int, body string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	must(t, err)
-	response, err := http.DefaultClient.Do(request)
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	response, err := client.Do(request)
 	if err != nil {
 		return 0, fmt.Sprintf("%v\n%s", err, readFile(t, g.logFile))
 	}

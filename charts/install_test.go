@@ -49,7 +49,7 @@ func setIn(command string) []string {
 func testFirstSteps(t *testing.T, c *cluster) {
 	const path = "../docs/install.md"
 	g := newGate(t)
-	values := slices.Concat(set(setIn(blocks(t, path, "\n## Install\n", 1)[0])...), g.values(), set("webhook.timeoutSeconds=2"))
+	values := slices.Concat(set(setIn(blocks(t, path, "\n## Install\n", 1)[0])...), g.values(), set("webhook.timeoutSeconds=2", "metrics.secure=true"))
 	c.install(t, values...)
 	g.start(t, c, scannedImage("High"), values...)
 	for _, words := range []string{"\n## See what it would deny\n", "always gets a comment"} {
@@ -68,7 +68,7 @@ func testFirstSteps(t *testing.T, c *cluster) {
 	if log := readFile(t, g.logFile); !strings.Contains(log, `"msg":"denied"`) || !strings.Contains(log, scannedReference) {
 		t.Errorf("no line of the log tells of it:\n%s", log)
 	}
-	g.scrapedFitPage(t)
+	fitPage(t, g.scrapeSecurely(t, c))
 	g.stop()
 	c.helm(t, "uninstall", release)
 }

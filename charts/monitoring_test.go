@@ -1,7 +1,12 @@
 package charts_test
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
 	"maps"
+	"net/http"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -50,10 +55,37 @@ func TestThePageHasEveryMetric(t *testing.T) {
 	equal(t, "the metrics of docs/reference/metrics.md", slices.Compact(registered), slices.Sorted(maps.Keys(metricsOnPage(t))))
 }
 
-// scrapedFitPage compares what a gate shows with the page.
-func (g *gate) scrapedFitPage(t *testing.T) {
+// scrapeSecurely reads the metrics over HTTPS, as the chart's ServiceMonitor does, once its user may.
+func (g *gate) scrapeSecurely(t *testing.T, c *cluster) string {
 	t.Helper()
-	_, scraped := g.get(t.Context(), t, g.metrics, "/metrics")
+	roots := x509.NewCertPool()
+	ca, err := base64.StdEncoding.DecodeString(c.kubectl(t, "-n", namespace, "get", "secret", release+"-serving-ca", "-o", `jsonpath={.data.ca\.crt}`))
+	must(t, err)
+	roots.AppendCertsFromPEM(ca)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: release + "." + namespace + ".svc"}}}
+	c.kubectl(t, "create", "serviceaccount", "prometheus")
+	token := strings.TrimSpace(c.kubectl(t, "create", "token", "prometheus"))
+	url := "https://127.0.0.1:" + g.metrics + "/metrics"
+	anonymous, _ := g.getAs(t.Context(), t, client, "", url)
+	unauthorised, _ := g.getAs(t.Context(), t, client, token, url)
+	equal(t, "codes without a token and without the right", []int{http.StatusUnauthorized, http.StatusForbidden}, []int{anonymous, unauthorised})
+	c.kubectl(t, "create", "clusterrolebinding", "prometheus", "--clusterrole="+release+"-metrics-reader", "--serviceaccount=default:prometheus")
+	var scraped string
+	eventually(t, func(ctx context.Context) string {
+		code, body := g.getAs(ctx, t, client, token, url)
+		if scraped = body; code == http.StatusOK {
+			return ""
+		}
+		return body
+	})
+	c.kubectl(t, "delete", "clusterrolebinding", "prometheus")
+	c.kubectl(t, "delete", "serviceaccount", "prometheus")
+	return scraped
+}
+
+// fitPage compares what a gate shows with the page.
+func fitPage(t *testing.T, scraped string) {
+	t.Helper()
 	told := metricsOnPage(t)
 	types := regexp.MustCompile(`(?m)^# TYPE (hssgate_\S+) (\S+)$`).FindAllStringSubmatch(scraped, -1)
 	if len(types) < 15 {

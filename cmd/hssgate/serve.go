@@ -24,6 +24,7 @@ type serveFlags struct {
 	caFile      string
 	dryRun      bool
 	leaderElect bool
+	secure      bool
 	delay       time.Duration
 	logLevel    string
 	logFormat   string
@@ -59,6 +60,7 @@ into the ValidatingWebhookConfiguration that the configuration names
 	flags.StringVar(&f.caFile, "ca-file", "", "write the CA of hssgate's own certificates into this file (PEM)")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "admit everything, and warn of what would be denied")
 	flags.BoolVar(&f.leaderElect, "leader-elect", inCluster, "elect a leader that audits and writes the status of policies; default: in a cluster")
+	flags.BoolVar(&f.secure, "secure-metrics", false, "serve metrics over HTTPS by the webhook's certificate, to users who may get the non-resource URL /metrics")
 	flags.DurationVar(&f.delay, "shutdown-delay", delay, "how long to go on answering after SIGTERM; default: 10s in a cluster")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "json", "json or text")
@@ -89,7 +91,7 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	warnOfReadableKeys(log, c.Projects)
 	s := &server.Server{
 		Config: c, Cluster: cluster, Log: log, UserAgent: userAgent(),
-		CAFile: f.caFile, LeaderElect: f.leaderElect, Namespace: ownNamespace(), ShutdownDelay: f.delay,
+		CAFile: f.caFile, SecureMetrics: f.secure, LeaderElect: f.leaderElect, Namespace: ownNamespace(), ShutdownDelay: f.delay,
 	}
 	return s.Run(cmd.Context())
 }

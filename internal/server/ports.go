@@ -11,11 +11,13 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/time/rate"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 )
 
 // Limits of the ports, which every pod can reach unless a NetworkPolicy forbids it.
@@ -85,10 +87,10 @@ func newTLSConfig(source CertificateSource) *tls.Config {
 	}
 }
 
-// addProbe serves a port for probes, unless it is disabled. One request is answered on
+// addProbe serves a port for probes, unless it is disabled, over HTTPS if there is a source. One request is answered on
 // each connection. When it is full, connections of the client with the most are
 // closed, so that one client keeps no other out.
-func (g *Server) addProbe(ctx context.Context, name, address string, handler http.Handler) error {
+func (g *Server) addProbe(ctx context.Context, name, address string, handler http.Handler, source CertificateSource) error {
 	if address == disabled {
 		return nil
 	}
@@ -101,8 +103,11 @@ func (g *Server) addProbe(ctx context.Context, name, address string, handler htt
 		ReadTimeout: probeTimeout, WriteTimeout: probeTimeout,
 	}
 	server.SetKeepAlivesEnabled(false)
-	limited := newConnections(listener, maxProbeConnections, true)
-	return g.manager.Add(&manager.Server{Name: name, Server: server, Listener: limited, ShutdownTimeout: new(probeTimeout)})
+	listener = newConnections(listener, maxProbeConnections, true)
+	if source != nil {
+		listener = tls.NewListener(listener, newTLSConfig(source))
+	}
+	return g.manager.Add(&manager.Server{Name: name, Server: server, Listener: listener, ShutdownTimeout: new(probeTimeout)})
 }
 
 // addProbes serves the metrics, and the health checks.
@@ -111,6 +116,10 @@ func (g *Server) addProbes(ctx context.Context) error {
 		ErrorHandling:     promhttp.HTTPErrorOnError,
 		EnableOpenMetrics: true, // the only format with exemplars
 	})
+	scrapes, source, err := g.protect(scrapes)
+	if err != nil {
+		return err
+	}
 	metricsMux := http.NewServeMux()
 	metricsMux.Handle("GET /metrics", inTurn(scrapes))
 	health := http.NewServeMux()
@@ -119,10 +128,24 @@ func (g *Server) addProbes(ctx context.Context) error {
 		health.Handle("GET "+path, handler)
 		health.Handle("GET "+path+"/", handler)
 	}
-	if err := g.addProbe(ctx, "metrics", g.Config.MetricsBindAddress, metricsMux); err != nil {
+	if err := g.addProbe(ctx, "metrics", g.Config.MetricsBindAddress, metricsMux, source); err != nil {
 		return err
 	}
-	return g.addProbe(ctx, "health", g.Config.HealthBindAddress, health)
+	return g.addProbe(ctx, "health", g.Config.HealthBindAddress, health, nil)
+}
+
+// protect has the API server check who reads the metrics, and returns the certificate to serve them with, if SecureMetrics
+// is set.
+func (g *Server) protect(scrapes http.Handler) (http.Handler, CertificateSource, error) {
+	if !g.SecureMetrics {
+		return scrapes, nil, nil
+	}
+	filter, err := filters.WithAuthenticationAndAuthorization(g.Cluster, g.manager.GetHTTPClient())
+	if err != nil {
+		return nil, nil, fmt.Errorf("protect the metrics: %w", err)
+	}
+	scrapes, err = filter(logr.FromSlogHandler(g.Log.With("component", "metrics").Handler()), scrapes)
+	return scrapes, g.certificates.source, err
 }
 
 // inTurn makes a few answers at a time, while other requests wait: promhttp's own

@@ -62,6 +62,8 @@ type Server struct {
 	UserAgent string
 	// CAFile, if set, is where the CA of hssgate's own certificates is written, in PEM.
 	CAFile string
+	// SecureMetrics serves metrics over HTTPS, to users who may get /metrics.
+	SecureMetrics bool
 	// LeaderElect elects one of several replicas as the leader, which audits and
 	// writes the status of policies.
 	LeaderElect bool

@@ -75,6 +75,9 @@ Values that the schema can't check, since each alone is right. All problems are 
 {{- if and $v.metrics.serviceMonitor.enabled $v.metrics.podMonitor.enabled -}}
 {{- $problems = append $problems "metrics.serviceMonitor and metrics.podMonitor would read every metric twice: enable one" -}}
 {{- end -}}
+{{- if and $v.metrics.secure $v.metrics.podMonitor.enabled -}}
+{{- $problems = append $problems "metrics.secure needs a bearer token, which a PodMonitor has not: enable metrics.serviceMonitor in its place" -}}
+{{- end -}}
 {{- if and (eq $v.mode "enforce") $deployed (not (kindIs "invalid" $v.replicas)) (lt (int $v.replicas) 2) (eq (include "hssgate.failurePolicy" .) "Fail") -}}
 {{- $problems = append $problems "mode enforce needs replicas: 2 or more, since with one each restart refuses pods; to have it all the same, set webhook.failurePolicy: Ignore" -}}
 {{- end -}}
