@@ -42,7 +42,7 @@ Values that the schema can't check, since each alone is right. All problems are 
 {{- $problems = append $problems "credentials.securityToken belongs to temporary keys: give credentials.accessKey and credentials.secretKey too" -}}
 {{- end -}}
 {{- $source := include "hssgate.credentialsSource" . -}}
-{{- if and (eq $source "Files") (not $c.existingSecret) (not $c.accessKey) -}}
+{{- if and (eq $source "Files") (not $c.existingSecret) (not $c.accessKey) (not $v.simulator.enabled) -}}
 {{- $problems = append $problems "credentials.source Files needs credentials.existingSecret, or credentials.accessKey and credentials.secretKey" -}}
 {{- end -}}
 {{- if and (eq $source "TokenFile") (not $c.existingSecret) (not $c.token) -}}
