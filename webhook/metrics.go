@@ -30,7 +30,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return promauto.With(registry).NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
-	return &Metrics{
+	m := &Metrics{
 		reviews: counter("hssgate_admission_reviews_total",
 			"Reviews answered, by operation and by whether the object was admitted.", "operation", "allowed"),
 		duration: promauto.With(registry).NewHistogramVec(prometheus.HistogramOpts{
@@ -47,6 +47,12 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			"Images that a policy has pinned, by outcome (pinned, left, or failed for a pod that could not be read) and reason, without dry-run requests.",
 			"outcome", "reason"),
 	}
+	for _, operation := range []admissionv1.Operation{admissionv1.Create, admissionv1.Update} {
+		for _, allowed := range []string{"true", "false"} {
+			m.reviews.WithLabelValues(string(operation), allowed) // 0, from which Prometheus sees the first increase
+		}
+	}
+	return m
 }
 
 func (m *Metrics) observe(rv *review, isAllowed bool, took time.Duration, span trace.SpanContext) {
