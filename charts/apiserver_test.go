@@ -139,7 +139,7 @@ func eventually(t testing.TB, condition func(context.Context) string) {
 func testManifests(t *testing.T, c *cluster) {
 	c.kubectl(t, "apply", "-f", "testdata/crds", "--server-side")
 	c.kubectl(t, "wait", "--for=condition=Established", "-f", "testdata/crds", "--timeout=60s")
-	c.kubectl(t, "create", "namespace", "gate") // of a file's namespaceOverride
+	c.kubectl(t, "create", "namespace", "gate")                   // of a file's namespaceOverride
 	for _, name := range []string{namespace, "default", "gate"} { // helm test has pods in default, too
 		c.kubectl(t, "label", "namespace", name, "pod-security.kubernetes.io/warn=restricted")
 	}
