@@ -98,8 +98,10 @@ func (f *checkFlags) run(cmd *cobra.Command) error {
 		r.Strict = f.strict
 		var policies []v1alpha1.ImageScanPolicy
 		err := f.evaluate(cmd, r, f.explain, func(o *check.Options) error {
-			policies = o.Resources.Policies
-			return f.validateLifetime(o)
+			if policies = o.Resources.Policies; f.lifetime > o.MaxLifetime {
+				return usageError{fmt.Errorf("--for must be at most %s (maxExceptionLifetime of the configuration), not %s", o.MaxLifetime, f.lifetime)}
+			}
+			return nil
 		})
 		if err == nil && f.has(exceptionsOutput) {
 			f.exceptions, err = f.exceptionsFor(cmd, r, policies)

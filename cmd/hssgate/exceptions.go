@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
-	"github.com/hssgate/hssgate/internal/check"
 	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/internal/report"
@@ -54,14 +53,6 @@ func (f *exceptionFlags) validate(cmd *cobra.Command, o *outputFlags) error {
 		return fmt.Errorf("exceptions need --for DURATION, such as 720h, not %s", f.lifetime)
 	case o.has(exceptionsOutput) && strings.TrimSpace(f.reason) == "":
 		return errors.New("exceptions need --reason TEXT")
-	}
-	return nil
-}
-
-// validateLifetime compares --for with the configuration.
-func (f *exceptionFlags) validateLifetime(o *check.Options) error {
-	if f.lifetime > o.MaxLifetime {
-		return usageError{fmt.Errorf("--for must be at most %s (maxExceptionLifetime of the configuration), not %s", o.MaxLifetime, f.lifetime)}
 	}
 	return nil
 }

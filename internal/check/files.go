@@ -251,7 +251,11 @@ func download(ctx context.Context, url string) ([]byte, error) {
 func kustomize(folder string) ([]byte, error) {
 	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), folder)
 	if err != nil {
-		return nil, fmt.Errorf("build %s with kustomize: %w", folder, err)
+		hint := ""
+		if strings.Contains(err.Error(), "--enable-helm") {
+			hint = fmt.Sprintf(": build it first (kustomize build --enable-helm %s | hssgate check -f -)", folder)
+		}
+		return nil, fmt.Errorf("build %s with kustomize: %w%s", folder, err, hint)
 	}
 	return resources.AsYaml()
 }

@@ -125,6 +125,8 @@ func TestFilesAreFound(t *testing.T) {
 		"repo/part/kustomization.yml": "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nimages: [{name: a.io/web, newTag: '2'}]\n",
 		"repo/chart/Chart.yaml":       "name: c\n", "repo/chart/templates/a.yaml": "image: {{ .Values.image }}\n", "repo/compose.yaml": "services: {}\n---\n- {}\n",
 		"repo/data/tsconfig.json": "{/* a comment */}", "typo/a.yaml": "apiVersion: v1\nKind: Pod\n", "typo/b.yaml": "kind: Pod\n", "typo/c.yaml": "apiVersion: {]\n",
+		"helm/kustomization.yaml": "helmCharts: [{name: a, repo: 'https://example.com'}]\n", "own/hssgate.yaml": "apiVersion: config.hssgate.io/v1alpha1\nkind: Configuration\n",
+		"own/test.yaml": "apiVersion: test.hssgate.io/v1alpha1\nkind: PolicyTest\ncases: [{image: 'a:1'}]\n",
 	} {
 		writeFile(t, filepath.Join(dir, name), text)
 	}
@@ -157,6 +159,8 @@ func TestFilesAreFound(t *testing.T) {
 			"repo/prod: it holds a kustomization, which is built as -k does", "repo/compose.yaml" + noObject, "repo/compose.yaml:3: not", "repo/data/tsconfig.json" + noObject,
 			"repo/chart: it is a Helm chart: render it (helm template repo/chart | hssgate check -f -)",
 		}},
+		"a kustomization of a chart":          {path: "helm", problem: "build it first (kustomize build --enable-helm helm | hssgate check -f -)", notes: []string{"helm: it holds a kustomization"}},
+		"hssgate's own files":                 {path: "own"},
 		"a folder of a chart":                 {path: "repo/chart", notes: []string{"repo/chart: it is a Helm chart"}},
 		"a folder of a dotted file":           {path: "dotted/.", want: "dotted/.a.yaml"},
 		"a file of any extension":             {path: "folder/d.txt", want: "folder/d.txt"},

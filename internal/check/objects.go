@@ -146,11 +146,16 @@ func (m *Manifests) add(ctx context.Context, o *unstructured.Unstructured, at Ob
 		return fmt.Errorf("it must be a %s %s or %s, not %q, %q", v1alpha1.GroupVersion, policyKind, exceptionKind, o.GetAPIVersion(), o.GetKind())
 	case kind.GroupKind() == schema.GroupKind{Kind: "Namespace"}:
 		m.Namespaces[o.GetName()] = o.GetLabels()
-	case kind.Group == v1alpha1.GroupVersion.Group && kind.Kind == policyKind, isBuiltIn(kind) && !image.HoldsImages(kind.Group, kind.Kind):
+	case kind.Group == v1alpha1.GroupVersion.Group && kind.Kind == policyKind, isOwnFile(kind), isBuiltIn(kind) && !image.HoldsImages(kind.Group, kind.Kind):
 	default:
 		return m.addWorkload(o, at)
 	}
 	return nil
+}
+
+// isOwnFile reports whether a kind is that of a file of hssgate's, which no cluster holds.
+func isOwnFile(kind schema.GroupVersionKind) bool {
+	return kind.Group == "config.hssgate.io" || kind.Group == "test.hssgate.io"
 }
 
 // isBuiltIn reports whether a kind is one of Kubernetes' own, in any version. All
