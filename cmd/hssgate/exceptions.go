@@ -93,15 +93,16 @@ func (f *exceptionFlags) exceptionsFor(cmd *cobra.Command, r *report.Report, pol
 	for _, note := range slices.Sorted(maps.Keys(notes)) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "hssgate: no exception is made: %s\n", note)
 	}
-	text := fmt.Sprintf("# ImageScanExceptions for what violated a policy at %s: %d\n", r.Time.Format(time.RFC3339), len(found))
+	var text strings.Builder
+	fmt.Fprintf(&text, "# ImageScanExceptions for what violated a policy at %s: %d\n", r.Time.Format(time.RFC3339), len(found))
 	for _, key := range slices.SortedFunc(maps.Keys(found), func(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) }) {
 		data, err := yaml.Marshal(found[key])
 		if err != nil {
 			return "", err
 		}
-		text += "---\n" + string(data)
+		fmt.Fprintf(&text, "---\n%s", data)
 	}
-	return text, nil
+	return text.String(), nil
 }
 
 // denies reports whether a violation would deny a pod by a policy with enforcement Deny,

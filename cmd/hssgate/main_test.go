@@ -164,7 +164,7 @@ func TestShellsComplete(t *testing.T) {
 // plug-in that prints how it is called.
 func TestKubectlCompletesThePlugIn(t *testing.T) {
 	plugin := write(t, "kubectl-hssgate", "#!/bin/sh\nprintf '<%s>' \"$@\"\n")
-	must(t, os.Chmod(plugin, 0o700)) //nolint:gosec // it is executed
+	must(t, os.Chmod(plugin, 0o700))
 	t.Setenv("PATH", filepath.Dir(plugin)+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	got, err := exec.CommandContext(t.Context(), "../../hack/kubectl_complete-hssgate", "check", "--preset", "").Output()
 	if want := "<__complete><check><--preset><>"; err != nil || string(got) != want {

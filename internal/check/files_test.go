@@ -186,7 +186,7 @@ func TestFilesAreFound(t *testing.T) {
 		if tt.kustomize {
 			f = check.Files{Kustomize: path}
 		}
-		for _, pattern := range strings.Fields(tt.exclude) {
+		for pattern := range strings.FieldsSeq(tt.exclude) {
 			one, err := glob.CompilePath(pattern)
 			must(t, err)
 			f.Exclude = append(f.Exclude, one)

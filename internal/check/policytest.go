@@ -119,17 +119,22 @@ func (p *PolicyTests) RunTo(ctx context.Context, r *report.Report) error {
 
 // testsIn returns the path, or the files of PolicyTests in a folder.
 func testsIn(path string) (files []string, err error) {
-	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.IsDir():
 		return []string{path}, nil
 	}
 	isTest := regexp.MustCompile(`\bkind["']?\s*:\s*["']?` + policyTestKind + `\b`)
-	err = filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
+	folder := os.DirFS(path)
+	err = fs.WalkDir(folder, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || !IsManifest(name) {
 			return err
 		}
-		data, err := os.ReadFile(name)
+		data, err := fs.ReadFile(folder, name)
 		if isTest.Match(data) {
-			files = append(files, name)
+			files = append(files, filepath.Join(path, name))
 		}
 		return err
 	})
