@@ -44,18 +44,28 @@ build: ## Build bin/hssgate, one static file
 simulator: ## Build bin/hss-simulator, which serves an inventory file as if it were HSS
 	$(GO_BUILD) -o bin/hss-simulator ./cmd/hss-simulator
 
+# What krew and the GitHub Action install.
+DIST      ?= bin/dist
+RELEASED  ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+
 # The Dockerfile's image, without Docker.
 NAME      ?= hssgate
-PLATFORMS ?= linux/amd64,linux/arm64
+# Of other architectures there is no shell on this machine.
+PLATFORMS ?= $(if $(filter %-ci,$(NAME)),linux/$(shell go env GOHOSTARCH),linux/amd64,linux/arm64)
 
 .PHONY: image
-image: $(NODE)/image ## Build the image without Docker, as an OCI layout in bin/image; PUSH=REFERENCE pushes it; NAME=hss-simulator: the other image
+image: PROGRAM = $(NAME:%-ci=%)
+image: $(NODE)/image ## Build the image without Docker, as an OCI layout in bin/image; PUSH=REFERENCE pushes it; NAME=hssgate-ci: with a shell, for pipelines; NAME=hss-simulator
 	@for platform in $(subst $(comma), ,$(PLATFORMS)); do \
 	  export GOOS=$${platform%/*} GOARCH=$${platform#*/}; \
-	  $(GO_BUILD) -o "bin/$${platform/\//-}/$(NAME)" ./cmd/$(NAME); \
-	  hack/licenses.sh ./cmd/$(NAME) > "bin/$${platform/\//-}/LICENSES.txt"; \
+	  $(GO_BUILD) -o "bin/$${platform/\//-}/$(PROGRAM)" ./cmd/$(PROGRAM); \
+	  hack/licenses.sh ./cmd/$(PROGRAM) > "bin/$${platform/\//-}/LICENSES.txt"; \
 	done
-	$(NODE)/image -f $(if $(filter hssgate,$(NAME)),Dockerfile,hack/image/$(NAME).Dockerfile) -platform $(PLATFORMS) -o bin/image $(if $(PUSH),-push $(PUSH))
+	$(NODE)/image -f $(if $(filter hssgate,$(PROGRAM)),Dockerfile,hack/image/$(NAME).Dockerfile) $(if $(filter %-ci,$(NAME)),-target ci) -platform $(PLATFORMS) -o bin/image $(if $(PUSH),-push $(PUSH))
+
+.PHONY: dist
+dist: ## Build what a release holds into bin/dist: programs and archives for each platform, krew's manifest, CRDs and checksums
+	@GO_BUILD='$(GO_BUILD)' VERSION='$(VERSION)' hack/dist.sh $(DIST) $(RELEASED)
 
 .PHONY: verify-binary
 verify-binary: build ## Check that bin/hssgate is static, under 80 MB and reproducible
@@ -74,6 +84,17 @@ chart-docs: $(TOOLS)/helm-docs ## Write the chart's README from its values
 .PHONY: clean
 clean: ## Remove what was built, the cached control plane and tools included
 	rm -rf bin .cache coverage.out
+
+# npm takes the packages that the lock file pins from the registry that it is set up with. None of their scripts runs.
+SITE := hack/site/node_modules/.package-lock.json
+$(SITE): hack/site/package.json hack/site/package-lock.json
+	@command -v npm >/dev/null || { echo "the site needs Node.js 18 or later and npm: install them, or run hack/debian.sh as root"; exit 1; }
+	@npm --prefix hack/site ci --ignore-scripts --silent
+	@touch $@
+
+.PHONY: site
+site: $(SITE) ## Build the documentation as a site into bin/site (needs Node.js and npm)
+	@timeout 600 hack/site/node_modules/.bin/vitepress build hack/site
 
 ##@ Check
 
@@ -106,6 +127,10 @@ test-browser: ## Open the HTML report in a real headless Chromium, which must be
 	  echo "make test-browser needs Chromium: install it, run hack/debian.sh as root, or set CHROMIUM"; exit 1; }
 	go vet -tags browser ./internal/report
 	go test -race -tags browser -run 'ThePage' -timeout 30m ./internal/report
+
+.PHONY: test-site
+test-site: site ## Open the site in a headless Chromium: links, search, phones; SCREENSHOTS=FOLDER takes pictures
+	@timeout 600 node --test hack/site/
 
 # The measurements of docs/performance.md by their letters there; (b), (c) and (d) are tests, which log what they find.
 ONLY   ?= abcde

@@ -1,6 +1,7 @@
 package hssgate_test
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,6 +69,23 @@ func TestEveryBaseImageIsPinnedByDigest(t *testing.T) {
 		}
 		if strings.Contains(content, "syntax=") {
 			t.Errorf("%s: a syntax line pulls an image", file)
+		}
+	}
+}
+
+// TestPackagesOfTheSiteArePinnedByHash also keeps addresses of registries out of
+// the lock file: npm takes packages from the one that it is set up with.
+func TestPackagesOfTheSiteArePinnedByHash(t *testing.T) {
+	t.Parallel()
+	for _, file := range gitFiles(t, "*package-lock.json") {
+		var lock struct {
+			Packages map[string]struct{ Integrity, Resolved string }
+		}
+		must(t, json.Unmarshal([]byte(read(t, file)), &lock))
+		for name, p := range lock.Packages {
+			if name != "" && !strings.HasPrefix(p.Integrity, "sha512-") || p.Resolved != "" {
+				t.Errorf("%s: %q has integrity %q and resolved %q, want sha512 and no address", file, name, p.Integrity, p.Resolved)
+			}
 		}
 	}
 }

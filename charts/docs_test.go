@@ -54,6 +54,28 @@ func TestLinksOfDocumentsLeadSomewhere(t *testing.T) {
 	}
 }
 
+// TestChineseAndEnglishPagesLinkToEachOther reads the line below their titles.
+func TestChineseAndEnglishPagesLinkToEachOther(t *testing.T) {
+	t.Parallel()
+	all := pages(t)
+	for path, text := range all {
+		if filepath.Dir(path) != "../docs/zh-CN" {
+			continue
+		}
+		link := regexp.MustCompile(`^# .*\n\n\[English[^\]]*\]\((\S+\.md)\)`).FindStringSubmatch(text)
+		if link == nil {
+			t.Errorf("%s has no link to its English page below its title", path)
+			continue
+		}
+		english := filepath.Join(filepath.Dir(path), link[1])
+		back, err := filepath.Rel(filepath.Dir(english), path)
+		must(t, err)
+		if head, _, _ := strings.Cut(all[english], "\n## "); !strings.Contains(head, "]("+back+")") {
+			t.Errorf("%s doesn't link to %s at its top", english, back)
+		}
+	}
+}
+
 // TestAlertsLinkToTheirPage follows the runbooks of alerts.
 func TestAlertsLinkToTheirPage(t *testing.T) {
 	t.Parallel()

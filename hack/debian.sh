@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs, on Debian and its kin as root, what `make e2e` (a node), `make image` (CA certificates) and
-# `make test-browser` (Chromium) need besides Go, make and a C compiler, unless it is there, from whichever package.
+# Installs, on Debian and its kin as root, what `make e2e` (a node), `make image` (CA certificates), `make test-browser`
+# (Chromium) and `make site` (Node.js) need besides Go, make and a C compiler, unless it is there, from whichever package.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -16,6 +16,8 @@ curl curl
 iproute2 ip
 kmod modprobe
 nftables nft
+nodejs node
+npm npm
 openssl openssl
 procps pgrep
 runc runc

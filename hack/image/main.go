@@ -1,13 +1,13 @@
 // Command image builds a container image from a Dockerfile without Docker: it
-// takes the final stage, whose programs are built already, and writes an OCI
-// layout or pushes to a registry.
+// takes the final stage or that of -target, whose programs are built already, and
+// writes an OCI layout or pushes to a registry.
 //
-//	image [-f Dockerfile] [-bin bin/{os}-{arch}] [-platform linux/amd64,linux/arm64] [-o DIR] [-push REFERENCE] [FOLDER]
+//	image [-f Dockerfile] [-target STAGE] [-bin bin/{os}-{arch}] [-platform linux/amd64,linux/arm64] [-o DIR] [-push REFERENCE] [FOLDER]
 //
 // It knows what the images of this repository need: FROM scratch, COPY of single
 // files, LABEL, ENV, USER, ENTRYPOINT and CMD. Of files from another stage, those
-// in /etc come from this machine, and the others, which that stage builds, from the
-// folder -bin. The same files give the same digest. It prints the digest.
+// in /etc, /bin and /usr come from this machine, and the others, which that stage
+// builds, from the folder -bin. The same files give the same digest. It prints the digest.
 package main
 
 import (
@@ -37,6 +37,7 @@ func main() {
 func run(args []string) error {
 	flags := flag.NewFlagSet("image", flag.ExitOnError)
 	file := flags.String("f", "Dockerfile", "Dockerfile")
+	target := flags.String("target", "", "`stage` to build in place of the final one")
 	bin := flags.String("bin", "bin/{os}-{arch}", "`folder` with the programs that other stages build; {os} and {arch} stand for the platform")
 	platforms := flags.String("platform", "linux/amd64", "platforms, separated by commas; several make an index")
 	output := flags.String("o", "", "`folder` for an OCI layout; what it holds is replaced")
@@ -47,7 +48,7 @@ func run(args []string) error {
 	if *output == "" && *push == "" || flags.NArg() > 1 {
 		return errors.New("give -o, -push or both, and one folder at most")
 	}
-	stage, err := readStage(*file)
+	stage, err := readStage(*file, *target)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,9 @@ import (
 	"log"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -68,6 +70,34 @@ func TestTheImageIsThatOfTheDockerfile(t *testing.T) {
 	}
 }
 
+// TestTheShellOfTheImageForPipelines runs what is in that image: a shell that needs no other program, and hssgate.
+func TestTheShellOfTheImageForPipelines(t *testing.T) {
+	t.Parallel()
+	folder, architecture := t.TempDir(), runtime.GOARCH
+	bin := filepath.Join(folder, "linux-"+architecture)
+	write(t, filepath.Join(bin, "LICENSES.txt"), "licences")
+	build := exec.CommandContext(t.Context(), "go", "build", "-C", "../..", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version=v1.2.3", "-o", filepath.Join(bin, "hssgate"), "./cmd/hssgate")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	output := filepath.Join(folder, "image")
+	must(t, run([]string{"-f", "../../Dockerfile", "-target", "ci", "-bin", filepath.Join(folder, "{os}-{arch}"), "-platform", "linux/" + architecture, "-o", output}))
+	_, contents := filesOf(t, imageOf(t, output, architecture))
+	root := filepath.Join(folder, "root")
+	for file, content := range contents {
+		if !strings.HasSuffix(file, "/") {
+			write(t, filepath.Join(root, file), content)
+		}
+	}
+	script := exec.CommandContext(t.Context(), filepath.Join(root, "bin/sh"), "-euc", "mkdir -p builds && cd builds && hssgate version > v && cat v && ls ../licenses")
+	script.Dir, script.Env = root, []string{"PATH=" + filepath.Join(root, "bin")}
+	out, err := script.CombinedOutput()
+	if got := string(out); err != nil || !strings.Contains(got, "v1.2.3") || !strings.Contains(got, "LICENSES.txt\nbusybox.txt\n") {
+		t.Errorf("got %v and %s, want the version and the licences", err, got)
+	}
+}
+
 func TestTheSameFilesGiveTheSameDigest(t *testing.T) {
 	t.Parallel()
 	var indexes [2]string
@@ -109,16 +139,17 @@ func TestPush(t *testing.T) {
 
 func TestWhatItDoesNotKnowIsAnError(t *testing.T) {
 	t.Parallel()
-	for name, tt := range map[string]struct{ dockerfile, want string }{
-		"another base":   {"FROM alpine\n", `unknown base image "alpine" (allowed: scratch)`},
-		"a command":      {"FROM scratch\nRUN make\n", "RUN is not supported"},
-		"a changed mode": {"FROM scratch\nCOPY --chmod=755 a /a\n", "--chmod and --chown are not supported"},
-		"a missing file": {"FROM scratch\nCOPY a /a\n", "no such file"},
+	for name, tt := range map[string]struct{ dockerfile, want, target string }{
+		"another base":             {"FROM alpine\n", `unknown base image "alpine" (allowed: scratch)`, ""},
+		"a command":                {"FROM scratch\nRUN make\n", "RUN is not supported", ""},
+		"a changed mode":           {"FROM scratch\nCOPY --chmod=755 a /a\n", "--chmod and --chown are not supported", ""},
+		"a missing file":           {"FROM scratch\nCOPY a /a\n", "no such file", ""},
+		"a stage that isn't there": {"FROM scratch AS other\n", `has no stage "a"`, "a"},
 	} {
 		folder := t.TempDir()
 		file := filepath.Join(folder, "Dockerfile")
 		write(t, file, tt.dockerfile)
-		err := run([]string{"-f", file, "-o", filepath.Join(folder, "image"), folder})
+		err := run([]string{"-f", file, "-target", tt.target, "-o", filepath.Join(folder, "image"), folder})
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: got %v, want %q in it", name, err, tt.want)
 		}

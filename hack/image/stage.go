@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing/fstest"
 	"time"
@@ -24,7 +25,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 )
 
-// stage is the final stage of a Dockerfile.
+// stage is a stage of a Dockerfile.
 type stage struct {
 	files  []copied
 	config v1.Config
@@ -38,7 +39,7 @@ type copied struct {
 
 type sources struct{ context, bin string }
 
-func readStage(file string) (*stage, error) {
+func readStage(file, target string) (*stage, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
@@ -51,12 +52,18 @@ func readStage(file string) (*stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	last := stages[len(stages)-1]
-	if last.BaseName != "scratch" {
-		return nil, fmt.Errorf("%s: unknown base image %q (allowed: scratch)", file, last.BaseName)
+	at := len(stages) - 1
+	if target != "" {
+		at = slices.IndexFunc(stages, func(s instructions.Stage) bool { return s.Name == target })
+	}
+	if at < 0 {
+		return nil, fmt.Errorf("%s has no stage %q", file, target)
+	}
+	if base := stages[at].BaseName; base != "scratch" {
+		return nil, fmt.Errorf("%s: unknown base image %q (allowed: scratch)", file, base)
 	}
 	s := &stage{config: v1.Config{Labels: map[string]string{}}}
-	for _, command := range last.Commands {
+	for _, command := range stages[at].Commands {
 		if err := s.add(command); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
@@ -106,7 +113,7 @@ func (c copied) from(folder, bin string) string {
 	switch {
 	case !c.otherStage:
 		return filepath.Join(folder, c.source)
-	case strings.HasPrefix(c.source, "/etc/"):
+	case slices.Contains([]string{"etc", "bin", "usr"}, strings.Split(c.source, "/")[1]):
 		return c.source
 	}
 	return filepath.Join(bin, path.Base(c.source))
