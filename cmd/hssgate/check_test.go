@@ -86,6 +86,7 @@ func TestAWrongCheckIsToldSo(t *testing.T) {
 		"an output's file unnamed":  {[]string{"a", "-o", "json="}, exitUsage, "--output json= names no file: it must be json=FILE"},
 		"a flag that is gone":       {[]string{"a", "--output-file", "x"}, exitUsage, "unknown flag: --output-file: use -o FORMAT=FILE, such as -o sarif=FILE"},
 		"a report that's quiet":     {[]string{"a", "-q", "-o", "json"}, exitUsage, "--quiet prints no report: write json into a file, -o json=FILE"},
+		"exceptions that are quiet": {[]string{"a", "-q", "--generate-exceptions", "--for", "1h", "--reason", "x"}, exitUsage, "write exceptions into a file, -o exceptions=FILE"},
 		"an unknown part":           {[]string{"a", "--only", "denied"}, exitUsage, `--only must be failed, not "denied"`},
 		"an unknown colour mode":    {[]string{"a", "--color", "yes"}, exitUsage, `--color must be auto, always or never, not "yes"`},
 		"an exit code too large":    {[]string{"a", "--warn-exit-code", "256"}, exitUsage, "--warn-exit-code must be from 0 to 255, not 256"},

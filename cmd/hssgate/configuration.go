@@ -43,10 +43,10 @@ func (f *configFlags) load(cmd *cobra.Command) (*config.Configuration, error) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "hssgate: the configuration is %s of the current folder\n", configName)
 	}
 	c, err := check.LoadConfig(f.configFile)
-	switch {
-	case err != nil && f.origin != "":
-		return nil, usageError{fmt.Errorf("%s: %w", f.origin, err)}
-	case err != nil:
+	if err != nil && f.origin != "" {
+		err = fmt.Errorf("%s: %w", f.origin, err)
+	}
+	if err != nil {
 		return nil, usageError{err}
 	}
 	return c, nil

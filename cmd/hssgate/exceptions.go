@@ -46,12 +46,13 @@ func (f *exceptionFlags) validate(cmd *cobra.Command, o *outputFlags) error {
 		}
 		o.values = append(o.values, exceptionsOutput)
 	}
+	wanted := o.has(exceptionsOutput)
 	switch {
-	case !o.has(exceptionsOutput) && (f.lifetime != 0 || f.reason != ""):
+	case !wanted && (f.lifetime != 0 || f.reason != ""):
 		return errors.New("--for and --reason are for --generate-exceptions")
-	case o.has(exceptionsOutput) && f.lifetime <= 0:
+	case wanted && f.lifetime <= 0:
 		return fmt.Errorf("exceptions need --for DURATION, such as 720h, not %s", f.lifetime)
-	case o.has(exceptionsOutput) && strings.TrimSpace(f.reason) == "":
+	case wanted && strings.TrimSpace(f.reason) == "":
 		return errors.New("exceptions need --reason TEXT")
 	}
 	return nil

@@ -43,50 +43,34 @@ func (f *outputFlags) addTo(cmd *cobra.Command, formats []report.Output) {
 	flags.StringArrayVarP(&f.values, "output", "o", []string{report.TableOutput}, strings.Join(formats, ", ")+"; FORMAT prints it, FORMAT=FILE writes it into a file; may be repeated")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print errors only: the exit code is the result")
 	flags.StringVar(&f.only, "only", "", "failed: leave out what is admitted, with or without a warning, and tests that pass; counts are of all")
-	flags.StringVar(&f.color, "color", colorAuto, "colour verdicts in tables: auto (on a terminal, unless $NO_COLOR is set), always or never")
+	flags.StringVar(&f.color, "color", "auto", "colour verdicts in tables: auto (on a terminal, unless $NO_COLOR is set), always or never")
 	complete(cmd, "output", formats...)
-	complete(cmd, "only", onlyFailed)
-	complete(cmd, "color", colorAuto, colorAlways, colorNever)
+	complete(cmd, "only", "failed")
+	complete(cmd, "color", "auto", "always", "never")
 }
 
-// Values of --only and --color.
-const (
-	onlyFailed  = "failed"
-	colorAuto   = "auto"
-	colorAlways = "always"
-	colorNever  = "never"
-)
-
 // parse reads the outputs, and returns all that is wrong with the flags.
-func (f *outputFlags) parse(cmd *cobra.Command) error {
+func (f *outputFlags) parse() error {
 	var errs []error
+	wrong := func(is bool, format string, args ...any) {
+		if is {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
 	files := map[string]bool{}
 	for _, value := range f.values {
 		format, file, toFile := strings.Cut(value, "=")
-		switch {
-		case !slices.Contains(f.formats, format):
-			errs = append(errs, fmt.Errorf("--output must be one of %s, or FORMAT=FILE, not %q", f.formats, value))
-		case toFile && file == "":
-			errs = append(errs, fmt.Errorf("--output %s names no file: it must be %[1]sFILE", value))
-		case files[file] && !toFile:
-			errs = append(errs, fmt.Errorf("--output: only one format can be printed: write %s into a file, -o %[1]s=FILE", format))
-		case files[file]:
-			errs = append(errs, fmt.Errorf("--output: two formats name the file %s", file))
-		case f.quiet && !toFile && cmd.Flags().Changed("output"):
-			errs = append(errs, fmt.Errorf("--quiet prints no report: write %s into a file, -o %[1]s=FILE", format))
-		}
+		wrong(!slices.Contains(f.formats, format), "--output must be one of %s, or FORMAT=FILE, not %q", f.formats, value)
+		wrong(toFile && file == "", "--output %s names no file: it must be %[1]sFILE", value)
+		wrong(!toFile && files[""], "--output: only one format can be printed: write %s into a file, -o %[1]s=FILE", format)
+		wrong(toFile && files[file], "--output: two formats name the file %s", file)
+		wrong(!toFile && f.quiet && format != report.TableOutput, "--quiet prints no report: write %s into a file, -o %[1]s=FILE", format)
 		files[file] = true
 		f.outputs = append(f.outputs, output{format, file})
 	}
-	if f.only != "" && f.only != onlyFailed {
-		errs = append(errs, fmt.Errorf("--only must be %s, not %q", onlyFailed, f.only))
-	}
-	if !slices.Contains([]string{colorAuto, colorAlways, colorNever}, f.color) {
-		errs = append(errs, fmt.Errorf("--color must be auto, always or never, not %q", f.color))
-	}
-	if f.warnCode < 0 || f.warnCode > 255 {
-		errs = append(errs, fmt.Errorf("--warn-exit-code must be from 0 to 255, not %d", f.warnCode))
-	}
+	wrong(f.only != "" && f.only != "failed", "--only must be failed, not %q", f.only)
+	wrong(!slices.Contains([]string{"auto", "always", "never"}, f.color), "--color must be auto, always or never, not %q", f.color)
+	wrong(f.warnCode < 0 || f.warnCode > 255, "--warn-exit-code must be from 0 to 255, not %d", f.warnCode)
 	return errors.Join(errs...)
 }
 
@@ -105,7 +89,7 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 // call is wrong if the flags are, or for the reason given. A report that is incomplete or
 // can't be written leaves the verdicts unknown.
 func (f *outputFlags) run(cmd *cobra.Command, wrong error, subject string, fill func(*report.Report) error) error {
-	if wrong = errors.Join(f.parse(cmd), wrong); wrong != nil {
+	if wrong = errors.Join(f.parse(), wrong); wrong != nil {
 		return usagef(cmd, wrong)
 	}
 	if f.quiet {
@@ -168,12 +152,17 @@ func (f *outputFlags) checkFiles() error {
 
 // write writes every output, also after one that fails.
 func (f *outputFlags) write(cmd *cobra.Command, r *report.Report) error {
-	if f.only == onlyFailed {
+	if f.only != "" {
 		r.KeepFailed()
 	}
 	var errs []error
 	for _, o := range f.outputs {
-		content, err := f.render(r, o.format)
+		content, err := []byte(f.exceptions), error(nil)
+		if o.format != exceptionsOutput {
+			var b bytes.Buffer
+			err = r.Write(&b, o.format)
+			content = b.Bytes()
+		}
 		switch {
 		case err != nil:
 		case o.file != "":
@@ -190,20 +179,11 @@ func (f *outputFlags) write(cmd *cobra.Command, r *report.Report) error {
 	return errors.Join(errs...)
 }
 
-func (f *outputFlags) render(r *report.Report, format report.Output) ([]byte, error) {
-	if format == exceptionsOutput {
-		return []byte(f.exceptions), nil
-	}
-	var b bytes.Buffer
-	err := r.Write(&b, format)
-	return b.Bytes(), err
-}
-
 // colors reports whether what is printed is coloured.
 func (f *outputFlags) colors(cmd *cobra.Command) bool {
 	file, isFile := cmd.OutOrStdout().(*os.File)
-	return f.color == colorAlways ||
-		f.color == colorAuto && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isFile && term.IsTerminal(int(file.Fd()))
+	return f.color == "always" ||
+		f.color == "auto" && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isFile && term.IsTerminal(int(file.Fd()))
 }
 
 // colored returns a table with its verdicts, at the beginning of lines, in colours.
