@@ -80,8 +80,9 @@ func TestRenderedValues(t *testing.T) {
 		}},
 		"mode enforce lets nothing past": {working("mode=enforce", "image.tag=v1", "resources.limits.memory=512Mi", "clientCertificates.enabled=true",
 			"clientCertificates.configMap=ca", "hss.projectID=0a1b2c3d4e5f60718293a4b5c6d7e8f9", "credentials.existingSecret=keys", "fullnameOverride=gate", pinned,
-			"hss.scanOnDemand.maxPerHour=5", "exemptions.namespaces={calico-system}"), wants{
-			pods + ".failurePolicy": "Fail", workloads + ".failurePolicy": "Fail", pods + ".timeoutSeconds": "5",
+			"hss.scanOnDemand.maxPerHour=5", "exemptions.namespaces={calico-system}", "messages.language=zh-CN"), wants{
+			"Configuration .messages.language": "zh-CN",
+			pods + ".failurePolicy":            "Fail", workloads + ".failurePolicy": "Fail", pods + ".timeoutSeconds": "5",
 			policies + ".failurePolicy": "Ignore",                                                                      // they stay editable while hssgate is away
 			app + ".image":              "ghcr.io/hssgate/hssgate:v1", goMemory: "348966092", probes: "hss api-server", // which has no client certificate
 			"Configuration .dryRun": "false", project + ".region": "cn-north-4", project + ".projectID": "0a1b2c3d4e5f60718293a4b5c6d7e8f9",

@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write the part of values.schema.json th
 // fromChart are the fields of the configuration file that the chart fills in from other values.
 func fromChart() []string {
 	return []string{
-		"apiVersion", "kind", "dryRun", "exemptNamespaces", "healthBindAddress", "metricsBindAddress",
+		"apiVersion", "kind", "dryRun", "exemptNamespaces", "healthBindAddress", "messages", "metricsBindAddress",
 		"webhook.bindAddress", "webhook.certDir", "webhook.hosts", "webhook.configurationName", "webhook.mutatingConfigurationName",
 		"webhook.caSecret", "webhook.clientCAFile", "webhook.clientNames",
 	}

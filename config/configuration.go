@@ -36,6 +36,8 @@ type Configuration struct {
 	MaxExceptionLifetime time.Duration `yaml:"maxExceptionLifetime" default:"720h" min:"1m" max:"87600h"`
 	// Audit says how the running pods are evaluated.
 	Audit Audit `yaml:"audit"`
+	// Messages says how denials, warnings and Events are written.
+	Messages Messages `yaml:"messages"`
 	// HealthBindAddress is where /healthz and /readyz are served, as
 	// host:port.
 	HealthBindAddress string `yaml:"healthBindAddress" default:":8081" format:"address or 0"`
@@ -135,6 +137,13 @@ type Audit struct {
 	// (wgpolicyk8s.io). Auto writes OpenReports where their
 	// CustomResourceDefinition is installed, else PolicyReports where theirs is.
 	Reports string `yaml:"reports" default:"Auto" oneof:"Auto OpenReports PolicyReports None"`
+}
+
+// Messages says how denials, warnings and Events are written.
+type Messages struct {
+	// Language is English (en) or Chinese (zh-CN). Names, reason codes, a policy's own
+	// messages and what HSS answers stay as they are.
+	Language string `yaml:"language" default:"en" oneof:"en zh-CN"`
 }
 
 // Default returns the configuration of an empty file: everything that has a

@@ -91,7 +91,7 @@ func TestWhatIsWrongWithAFileIsNamedWithItsLine(t *testing.T) {
 			minimal + "webhook:\n  xyzzy: 1", `:10: webhook.xyzzy: unknown field; allowed are bindAddress, caSecret, certDir, clientCAFile, clientNames, configurationName, hosts, maxInFlightBytes, mutatingConfigurationName`,
 		},
 		"an unknown field in another case": {
-			minimal + "Cache: {}", `:9: Cache: unknown field; allowed are apiVersion, audit, cache, dryRun, exemptNamespaces, healthBindAddress, kind, maxExceptionLifetime, metricsBindAddress, projects, registries, webhook`,
+			minimal + "Cache: {}", `:9: Cache: unknown field; allowed are apiVersion, audit, cache, dryRun, exemptNamespaces, healthBindAddress, kind, maxExceptionLifetime, messages, metricsBindAddress, projects, registries, webhook`,
 		},
 		"a field given twice":      {minimal + "dryRun: true\ndryRun: true", `:10: dryRun: must be given once, and is in line 9 already`},
 		"a merge key":              {minimal + "cache:\n  <<: {maxBytes: 1}", `:10: cache.<<: unknown field; allowed are freshFor, maxBytes, maxStaleness, notFoundFor, waitWhenStale`},
@@ -101,6 +101,7 @@ func TestWhatIsWrongWithAFileIsNamedWithItsLine(t *testing.T) {
 		"a number for a duration":  {minimal + "cache: {freshFor: 5}", `:9: cache.freshFor: must be a duration such as 500ms, 30s or 24h, not "5"`},
 		"a mapping for a duration": {minimal + "cache: {freshFor: {}}", `:9: cache.freshFor: must be a single value, not a mapping`},
 		"a mapping for a string":   {minimal + "audit: {reports: {}}", `:9: audit.reports: must be a string (in quotes, if it reads as something else), not a mapping`},
+		"an unknown language":      {minimal + "messages: {language: fr}", `:9: messages.language: must be one of en, zh-CN, not "fr"`},
 		"a list for a mapping":     {minimal + "cache: []", `:9: cache: must be a mapping of fields, not a list`},
 		"a size of no size":        {minimal + "webhook: {maxInFlightBytes: 1MB}", `:9: webhook.maxInFlightBytes: must be a size in bytes such as 65536, 64Ki or 16Mi, not "1MB"`},
 		"a negative size":          {minimal + "webhook: {maxInFlightBytes: -1}", `:9: webhook.maxInFlightBytes: must be a size in bytes such as 65536, 64Ki or 16Mi, not "-1"`},

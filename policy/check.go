@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
@@ -88,8 +89,10 @@ const (
 	ofScan
 )
 
-// subject is what a rule evaluates.
+// subject is what a rule evaluates, and the language of what it finds.
 type subject struct {
+	language.Language
+
 	image *Image
 	now   time.Time
 	// record and scan are nil for checks of scope ofReference.

@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
@@ -17,19 +18,25 @@ The numbers of malicious files and of unsafe settings that HSS found are limited
 	evaluates: each record and each of its architectures
 */
 func compileMaliciousFiles(r *v1alpha1.Requirements, _ *field.Path) ([]rule, field.ErrorList) {
-	return count{one: "malicious file", many: "malicious files", of: func(s *Scan) *int { return s.MaliciousFiles }}.compile(r.MaliciousFiles)
+	return count{
+		one: "%d malicious file, allowed %d", many: "%d malicious files, allowed %d", unknown: "number of malicious files unknown, allowed %d",
+		of: func(s *Scan) *int { return s.MaliciousFiles },
+	}.compile(r.MaliciousFiles)
 }
 
 func compileUnsafeSettings(r *v1alpha1.Requirements, _ *field.Path) ([]rule, field.ErrorList) {
-	return count{one: "unsafe setting", many: "unsafe settings", of: func(s *Scan) *int { return s.UnsafeSettings }}.compile(r.UnsafeSettings)
+	return count{
+		one: "%d unsafe setting, allowed %d", many: "%d unsafe settings, allowed %d", unknown: "number of unsafe settings unknown, allowed %d",
+		of: func(s *Scan) *int { return s.UnsafeSettings },
+	}.compile(r.UnsafeSettings)
 }
 
 // count is a number that HSS reports of a scan.
 type count struct {
-	one, many string // nouns
-	of        func(*Scan) *int
+	one, many, unknown string // findings
+	of                 func(*Scan) *int
 	// explain returns what follows a number that is too high; optional.
-	explain func(*Scan) string
+	explain func(language.Language, *Scan) string
 }
 
 // compile returns the rule that the count is at most r.Max.
@@ -44,15 +51,15 @@ func (c count) compile(r *v1alpha1.CountRequirement) ([]rule, field.ErrorList) {
 		case n == nil && s.perArchitecture || n != nil && *n >= 0 && *n <= limit:
 			return ""
 		case n == nil || *n < 0:
-			return fmt.Sprintf("number of %s unknown, allowed %d", c.many, limit)
+			return s.Sprintf(c.unknown, limit)
 		}
-		noun := c.many
+		format := c.many
 		if *n == 1 {
-			noun = c.one
+			format = c.one
 		}
-		message := fmt.Sprintf("%d %s, allowed %d", *n, noun, limit)
+		message := s.Sprintf(format, *n, limit)
 		if c.explain != nil {
-			message += c.explain(s.scan)
+			message += c.explain(s.Language, s.scan)
 		}
 		return message
 	}}}, nil

@@ -22,7 +22,7 @@ func compileDigest(r *v1alpha1.Requirements, path *field.Path) (rules []rule, er
 	}
 	return []rule{{"required", func(_ context.Context, s subject) string {
 		if s.image.Digest == "" {
-			return "image must be pinned by digest"
+			return s.Text("image must be pinned by digest")
 		}
 		return ""
 	}}}, errs

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,18 +38,16 @@ Expressions in CEL must be true, for what has no field of its own.
 */
 func compileExpressions(r *v1alpha1.Requirements, path *field.Path) (rules []rule, errs field.ErrorList) {
 	for i, e := range r.Expressions {
-		name := fmt.Sprintf("expression `%s`", clean(e.Expression))
+		name := clean(e.Expression)
 		program, err := compileExpression(e.Expression)
 		if err != nil { // an invalid rule must not be skipped
 			errs = append(errs, field.Invalid(path.Child("expressions").Index(i).Child("expression"), e.Expression, err.Error()))
-			rules = append(rules, rule{e.Expression, func(context.Context, subject) string { return name + " could not be compiled" }})
+			rules = append(rules, rule{e.Expression, func(_ context.Context, s subject) string {
+				return s.Sprintf("expression `%s` could not be compiled", name)
+			}})
 			continue
 		}
-		message := clip(e.Message, maxMessageRunes)
-		if message == "" {
-			message = name + " is not true"
-		}
-		rules = append(rules, rule{e.Expression, evaluateExpression(program, name, message)})
+		rules = append(rules, rule{e.Expression, evaluateExpression(program, name, clip(e.Message, maxMessageRunes))})
 	}
 	return rules, errs
 }
@@ -57,14 +56,14 @@ func evaluateExpression(program cel.Program, name, message string) func(context.
 	return func(ctx context.Context, s subject) string {
 		// CEL does not look at the context outside of long loops.
 		if ctx.Err() != nil {
-			return name + " could not be evaluated: interrupted, as the time for the review is up"
+			return s.Sprintf("expression `%s` could not be evaluated: interrupted, as the time for the review is up", name)
 		}
 		result, _, err := program.ContextEval(ctx, s.variables)
 		switch {
 		case err != nil:
-			return name + " could not be evaluated: " + clean(err.Error())
+			return s.Sprintf("expression `%s` could not be evaluated: %s", name, clean(err.Error()))
 		case result != types.True:
-			return message
+			return cmp.Or(message, s.Sprintf("expression `%s` is not true", name))
 		}
 		return ""
 	}

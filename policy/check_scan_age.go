@@ -2,11 +2,12 @@ package policy
 
 import (
 	"context"
-	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
@@ -23,18 +24,18 @@ func compileScanAge(r *v1alpha1.Requirements, _ *field.Path) ([]rule, field.Erro
 		return nil, nil
 	}
 	limit := r.ScanAge.Max.Duration
-	return []rule{{fmt.Sprintf("at most %s", limit), func(_ context.Context, s subject) string {
+	return []rule{{"at most " + readable(language.English, limit), func(_ context.Context, s subject) string {
 		age := s.now.Sub(s.record.ScannedAt)
 		switch {
 		case s.record.ScannedAt.IsZero():
-			return fmt.Sprintf("time of scan unknown, allowed %s", readable(limit))
+			return s.Sprintf("time of scan unknown, allowed %s", readable(s.Language, limit))
 		case age < -clockTolerance:
-			return fmt.Sprintf("scanned %s from now by HSS's clock, allowed %s ago", readable(-age), readable(limit))
+			return s.Sprintf("scanned %s from now by HSS's clock, allowed %s ago", readable(s.Language, rounded(-age)), readable(s.Language, limit))
 		case limit > 0 && age <= limit:
 			return ""
 		}
-		found, allowed := readablePair(age, limit)
-		return fmt.Sprintf("scanned %s ago, allowed %s", found, allowed)
+		found, allowed := readablePair(s.Language, age, limit)
+		return s.Sprintf("scanned %s ago, allowed %s", found, allowed)
 	}}}, nil
 }
 
@@ -44,30 +45,40 @@ const clockTolerance = 15 * time.Minute
 
 const day = 24 * time.Hour
 
-// readable formats d in its largest fitting unit: "7 days", "36h", "5m", "30s".
-func readable(d time.Duration) string {
+// readable formats d: "7 days", "36h", "1h30m", "5m", "30s".
+func readable(l language.Language, d time.Duration) string {
 	switch {
-	case d >= 2*day:
-		return fmt.Sprintf("%d days", d/day)
 	case d == day:
-		return "1 day"
-	case d >= time.Hour:
-		return fmt.Sprintf("%dh", d/time.Hour)
-	case d >= time.Minute:
-		return fmt.Sprintf("%dm", d/time.Minute)
-	case d >= time.Second:
-		return d.Truncate(time.Second).String()
+		return l.Text("1 day")
+	case d >= day && d%day == 0:
+		return l.Sprintf("%d days", d/day)
 	}
-	return d.String()
+	text := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
 }
 
-// readablePair formats two durations that differ so that the texts differ, too.
-func readablePair(a, b time.Duration) (string, string) {
-	if x, y := readable(a), readable(b); x != y {
-		return x, y
+// rounded leaves out of an age what is small beside it.
+func rounded(d time.Duration) time.Duration {
+	for _, unit := range []time.Duration{day, time.Minute, time.Second} {
+		if d >= 2*unit {
+			return d.Truncate(unit)
+		}
 	}
-	if x := a.Truncate(time.Second); x != b {
-		a = x
+	return d
+}
+
+// readablePair formats an age and a limit that differ so that the texts differ, too.
+func readablePair(l language.Language, age, limit time.Duration) (string, string) {
+	allowed := readable(l, limit)
+	for _, d := range []time.Duration{rounded(age), age.Truncate(time.Second)} {
+		if found := readable(l, d); found != allowed {
+			return found, allowed
+		}
 	}
-	return a.String(), b.String()
+	return age.String(), limit.String()
 }

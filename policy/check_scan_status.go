@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
@@ -29,36 +30,42 @@ func compileScanStatus(r *v1alpha1.Requirements, path *field.Path) ([]rule, fiel
 		text = fmt.Sprintf("one of %v", accepted)
 	}
 	var errs field.ErrorList
-	words := make([]string, len(accepted))
 	for i, status := range accepted {
-		words[i] = clean(string(status))
 		if stageOf(status) == stageUnknown {
 			errs = append(errs, field.Invalid(path.Child("scanStatus", "in").Index(i), status, "is an unknown scan status"))
 		}
 	}
-	allowed := strings.Join(words, " or ")
 	return []rule{{text, func(_ context.Context, s subject) string {
 		status := s.scan.Status
 		switch {
 		case stageOf(status) == stageUnknown:
-			return fmt.Sprintf("unknown scan status %q, allowed %s", clean(string(status)), allowed)
+			return s.Sprintf("unknown scan status %q, allowed %s", clean(string(status)), statuses(s.Language, accepted))
 		case !slices.Contains(accepted, status) && (required || s.needsResult):
-			return fmt.Sprintf("scan %s%s, allowed %s", status, failure(s.scan), allowed)
+			return s.Sprintf("scan %s%s, allowed %s", s.Text(string(status)), failure(s.Language, s.scan), statuses(s.Language, accepted))
 		case status != v1alpha1.ScanStatusSuccess && s.needsResult:
-			return fmt.Sprintf("scan %s%s, which leaves no result to evaluate", status, failure(s.scan))
+			return s.Sprintf("scan %s%s, which leaves no result to evaluate", s.Text(string(status)), failure(s.Language, s.scan))
 		}
 		return ""
 	}}}, errs
 }
 
+// statuses returns the accepted ones.
+func statuses(l language.Language, accepted []v1alpha1.ScanStatus) string {
+	words := make([]string, len(accepted))
+	for i, status := range accepted {
+		words[i] = l.Text(clean(string(status)))
+	}
+	return strings.Join(words, l.Text(" or "))
+}
+
 // failure returns HSS's reason for a failed scan, in parentheses.
-func failure(s *Scan) string {
+func failure(l language.Language, s *Scan) string {
 	code, description := clean(s.FailedCode), clean(s.FailedDescription)
 	switch {
 	case code == "" && description == "":
 		return ""
 	case code == "" || description == "":
-		return " (" + code + description + ")"
+		return l.Sprintf(" (%s)", code+description)
 	}
-	return " (" + code + ": " + description + ")"
+	return l.Sprintf(" (%s)", code+": "+description)
 }

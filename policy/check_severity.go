@@ -2,11 +2,11 @@ package policy
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
@@ -28,7 +28,7 @@ func compileSeverity(r *v1alpha1.Requirements, path *field.Path) ([]rule, field.
 	}
 	counting := countingOf(r)
 	return []rule{{"at most " + string(limit), func(_ context.Context, s subject) string {
-		message := severityMessage(s.record.Severity, limit)
+		message := severityMessage(s.Language, s.record.Severity, limit)
 		// A number of vulnerabilities that is too high names the worst itself.
 		if message == "" || counting.exceeded(s.scan) {
 			return message
@@ -37,20 +37,23 @@ func compileSeverity(r *v1alpha1.Requirements, path *field.Path) ([]rule, field.
 		for _, scan := range s.record.scans() {
 			found = append(found, scan.Found...)
 		}
-		return message + inParentheses(worst(found))
+		return message + inParentheses(s.Language, worst(s.Language, found))
 	}}}, errs
 }
 
-func severityMessage(level, limit v1alpha1.Severity) string {
-	switch rank := severityRank(level); {
-	case level == "":
-		return fmt.Sprintf("severity unknown, allowed %s", clean(string(limit)))
-	case rank == 0:
-		return fmt.Sprintf("unknown severity %q, allowed %s", clean(string(level)), clean(string(limit)))
-	case rank > severityRank(limit):
-		return fmt.Sprintf("severity %s, allowed %s", level, clean(string(limit)))
+func severityMessage(l language.Language, level, limit v1alpha1.Severity) string {
+	rank := severityRank(level)
+	if rank > 0 && rank <= severityRank(limit) {
+		return ""
 	}
-	return ""
+	switch allowed := l.Text(clean(string(limit))); {
+	case level == "":
+		return l.Sprintf("severity unknown, allowed %s", allowed)
+	case rank == 0:
+		return l.Sprintf("unknown severity %q, allowed %s", clean(string(level)), allowed)
+	default:
+		return l.Sprintf("severity %s, allowed %s", l.Text(string(level)), allowed)
+	}
 }
 
 // severities returns the known levels, from harmless to worst.

@@ -2,12 +2,12 @@ package policy
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
@@ -24,16 +24,19 @@ func compileVulnerabilities(r *v1alpha1.Requirements, path *field.Path) ([]rule,
 		return nil, nil
 	}
 	counting := countingOf(r)
-	found := count{one: "vulnerability", many: "vulnerabilities", of: counting.number, explain: counting.explain}
+	found := count{
+		one: "%d vulnerability, allowed %d", many: "%d vulnerabilities, allowed %d", unknown: "number of vulnerabilities unknown, allowed %d",
+		of: counting.number, explain: counting.explain,
+	}
 	rules, errs := found.compile(&v1alpha1.CountRequirement{Max: r.Vulnerabilities.Max})
 	if counting.minSeverity != r.Vulnerabilities.MinSeverity {
 		errs = append(errs, field.NotSupported(path.Child("vulnerabilities", "minSeverity"), r.Vulnerabilities.MinSeverity, severities()[1:]))
 	}
-	words := counting.words()
+	words := counting.words(language.English)
 	if len(r.IgnoreVulnerabilities) > 0 {
 		words = append(words, "except "+strings.Join(r.IgnoreVulnerabilities, ", "))
 	}
-	rules[0].text += inParentheses(strings.Join(words, ", "))
+	rules[0].text += inParentheses(language.English, strings.Join(words, ", "))
 	return rules, errs
 }
 
@@ -95,8 +98,10 @@ const (
 
 // String returns the vulnerability in a few words, without characters that could
 // be mistaken for the text around it.
-func (v *Vulnerability) String() string {
-	words := []string{cmp.Or(brief(v.ID), "unnamed")}
+func (v *Vulnerability) String() string { return v.in(language.English) }
+
+func (v *Vulnerability) in(l language.Language) string {
+	words := []string{cmp.Or(brief(v.ID), l.Text("unnamed"))}
 	for _, text := range []string{v.Package, v.Installed} {
 		if text = brief(text); text != "" {
 			words = append(words, text)
@@ -105,7 +110,7 @@ func (v *Vulnerability) String() string {
 	if fix := brief(v.Fix); fix != "" {
 		return strings.Join(words, " ") + " → " + fix
 	}
-	return strings.Join(words, " ") + " (no fix)"
+	return strings.Join(words, " ") + l.Text(" (no fix)")
 }
 
 // brief makes a text from HSS fit for a list within a finding, whose parts are
@@ -177,54 +182,54 @@ func (c *counting) exceeded(s *Scan) bool {
 }
 
 // explain returns what follows the number of a scan: what counts, and the worst.
-func (c *counting) explain(s *Scan) string {
+func (c *counting) explain(l language.Language, s *Scan) string {
 	switch {
 	case s.Found == nil && !c.needsList():
 		return ""
 	case s.Found == nil && s.Unlisted == "":
-		return " (all count, since they are not known one by one)"
+		return l.Text(" (all count, since they are not known one by one)")
 	case s.Found == nil:
-		return fmt.Sprintf(" (all count, since they are not known one by one: %s)", clean(s.Unlisted))
+		return l.Sprintf(" (all count, since they are not known one by one: %s)", clean(s.Unlisted))
 	}
 	var what, total string
 	if c.selects() {
-		what, total = strings.Join(c.words(), ", "), fmt.Sprintf("%d in all", s.countIf(func(*Vulnerability) bool { return true }))
+		what, total = strings.Join(c.words(l), l.Text(", ")), l.Sprintf("%d in all", s.countIf(func(*Vulnerability) bool { return true }))
 	}
-	return inParentheses(what, total, worst(filtered(s.Found, c.counts)))
+	return inParentheses(l, what, total, worst(l, filtered(s.Found, c.counts)))
 }
 
 // words returns which vulnerabilities count, if a reader needs to know.
-func (c *counting) words() (words []string) {
+func (c *counting) words(l language.Language) (words []string) {
 	switch c.minSeverity {
 	case v1alpha1.SeverityMedium:
-		words = append(words, "of severity Medium or worse")
+		words = append(words, l.Text("of severity Medium or worse"))
 	case v1alpha1.SeverityHigh:
-		words = append(words, "of severity High")
+		words = append(words, l.Text("of severity High"))
 	}
 	if c.fixableOnly {
-		words = append(words, "with a fix")
+		words = append(words, l.Text("with a fix"))
 	}
 	return words
 }
 
 // inParentheses returns the parts that are not empty in parentheses.
-func inParentheses(parts ...string) string {
+func inParentheses(l language.Language, parts ...string) string {
 	parts = slices.DeleteFunc(parts, func(part string) bool { return part == "" })
 	if len(parts) == 0 {
 		return ""
 	}
-	return " (" + strings.Join(parts, "; ") + ")"
+	return l.Sprintf(" (%s)", strings.Join(parts, l.Text("; ")))
 }
 
 // worst names the worst vulnerabilities, each identifier once.
-func worst(found []Vulnerability) string {
+func worst(l language.Language, found []Vulnerability) string {
 	var ids, texts []string
 	more := 0
 	for _, v := range slices.SortedFunc(slices.Values(found), CompareVulnerabilities) {
 		switch {
 		case slices.Contains(ids, v.ID): // in another package
 		case len(ids) < maxWorst:
-			ids, texts = append(ids, v.ID), append(texts, v.String())
+			ids, texts = append(ids, v.ID), append(texts, v.in(l))
 		default:
 			more++
 		}
@@ -233,9 +238,9 @@ func worst(found []Vulnerability) string {
 	case len(ids) == 0:
 		return ""
 	case more > 0:
-		return fmt.Sprintf("worst: %s and %d more", strings.Join(texts, ", "), more)
+		return l.Sprintf("worst: %s and %d more", strings.Join(texts, l.Text(", ")), more)
 	}
-	return "worst: " + strings.Join(texts, ", ")
+	return l.Sprintf("worst: %s", strings.Join(texts, l.Text(", ")))
 }
 
 func filtered(found []Vulnerability, keep func(*Vulnerability) bool) []Vulnerability {

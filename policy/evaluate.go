@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
@@ -30,11 +31,11 @@ func (p *Policy) Evaluate(ctx context.Context, f *Facts, now time.Time) []Findin
 	if len(p.ignored) > 0 {
 		f = f.without(p.ignored)
 	}
-	e := evaluation{policy: p, record: noPlace, subject: subject{image: &f.Image, now: now, needsResult: p.needsResult}}
+	e := evaluation{policy: p, record: noPlace, subject: subject{Language: p.language, image: &f.Image, now: now, needsResult: p.needsResult}}
 	e.apply(ctx, ofReference, nil)
 	switch {
 	case f.State == StateNotFound:
-		e.noResult(Finding{Check: CheckNotFound, Action: p.when.NotFound, Message: orElse(f.Reason, "HSS has no such image")})
+		e.noResult(Finding{Check: CheckNotFound, Action: p.when.NotFound, Message: orElse(f.Reason, p.language.Text("HSS has no such image"))})
 	case f.State != StateFound || len(f.Records) == 0:
 		e.noResult(p.unavailable(f))
 	}
@@ -42,7 +43,7 @@ func (p *Policy) Evaluate(ctx context.Context, f *Facts, now time.Time) []Findin
 		e.record = i
 		e.evaluateRecord(ctx, &f.Records[i])
 	}
-	return merge(e.findings, f.Records)
+	return merge(p.language, e.findings, f.Records)
 }
 
 // noScanResult is the reason where none is given.
@@ -51,14 +52,14 @@ const noScanResult = "no scan result available from HSS"
 // unavailable returns the finding that no scan result is available. A policy does
 // not fail open because hssgate is misconfigured or overloaded.
 func (p *Policy) unavailable(f *Facts) Finding {
-	one := Finding{Check: CheckUnavailable, Action: v1alpha1.ActionDeny, Cause: f.Cause, Message: orElse(f.Reason, noScanResult)}
+	one := Finding{Check: CheckUnavailable, Action: v1alpha1.ActionDeny, Cause: f.Cause, Message: orElse(f.Reason, p.language.Text(noScanResult))}
 	switch f.Cause {
 	case CauseOutage:
 		one.Action = p.when.Unavailable
 	case CauseConfiguration:
-		one.Message = "not evaluated because of hssgate's own configuration: " + one.Message
+		one.Message = p.language.Sprintf("not evaluated because of hssgate's own configuration: %s", one.Message)
 	case CauseOverload, CauseSize:
-		one.Message = "not evaluated because of hssgate's own limits: " + one.Message
+		one.Message = p.language.Sprintf("not evaluated because of hssgate's own limits: %s", one.Message)
 	}
 	return one
 }
@@ -96,9 +97,9 @@ func (e *evaluation) noResult(f Finding) {
 // evaluateRecord applies the rules to the results that decide for a record.
 func (e *evaluation) evaluateRecord(ctx context.Context, r *Record) {
 	s := &e.subject
-	eachResult(r, func(one result) {
+	eachResult(s.Language, r, func(one result) {
 		if one.scan == nil {
-			e.noResult(Finding{Check: CheckNotScanned, Action: e.policy.when.NotScanned, Message: one.prefix() + one.missing})
+			e.noResult(Finding{Check: CheckNotScanned, Action: e.policy.when.NotScanned, Message: one.prefix(s.Language) + one.missing})
 			return
 		}
 		ofRow := one.architecture == nil
@@ -127,7 +128,7 @@ func (e *evaluation) apply(ctx context.Context, sc scope, a *Architecture) {
 			continue
 		}
 		if a != nil {
-			message = a.prefix() + message
+			message = a.prefix(e.subject.Language) + message
 		}
 		f := placed{Finding{Check: r.id, Action: v1alpha1.ActionDeny, Message: message}, i, e.record}
 		if e.suffix == "" || !slices.Contains(e.findings, f) {
@@ -139,7 +140,7 @@ func (e *evaluation) apply(ctx context.Context, sc scope, a *Architecture) {
 
 // merge sorts findings, whatever the order of HSS's rows, and joins those that
 // several records share. One that not all records share names its records.
-func merge(all []placed, records []Record) []Finding {
+func merge(l language.Language, all []placed, records []Record) []Finding {
 	if len(all) == 0 {
 		return nil
 	}
@@ -152,7 +153,7 @@ func merge(all []placed, records []Record) []Finding {
 		for n < len(all) && all[n].rule == first.rule && all[n].Message == first.Message {
 			n++
 		}
-		first.Message += owners(all[:n], records)
+		first.Message += owners(l, all[:n], records)
 		merged = append(merged, first.Finding)
 		all = all[n:]
 	}
@@ -160,32 +161,32 @@ func merge(all []placed, records []Record) []Finding {
 }
 
 // owners names the records of the same findings, unless that is all of them.
-func owners(same []placed, records []Record) string {
+func owners(l language.Language, same []placed, records []Record) string {
 	var labels []string
 	last := noPlace
 	for _, f := range same {
 		if f.record != last {
 			last = f.record
-			labels = append(labels, recordLabel(&records[last], records))
+			labels = append(labels, recordLabel(l, &records[last], records))
 		}
 	}
 	if len(labels) == len(records) || len(labels) == 0 {
 		return ""
 	}
 	slices.Sort(labels)
-	return " (" + strings.Join(labels, "; ") + ")"
+	return l.Sprintf(" (%s)", strings.Join(labels, l.Text("; ")))
 }
 
 // recordLabel names a record by its type and, if several are of that type, by what
 // distinguishes it.
-func recordLabel(r *Record, all []Record) string {
-	label := clean(r.ImageType) + " record"
+func recordLabel(l language.Language, r *Record, all []Record) string {
+	label := l.Sprintf("%s record", clean(r.ImageType))
 	several := slices.ContainsFunc(all, func(o Record) bool { return o.ImageType == r.ImageType && o.ID != r.ID })
 	if !several {
 		return label
 	}
 	if registry := clean(cmp.Or(r.RegistryName, r.InstanceName)); registry != "" {
-		label += " of " + registry
+		label += l.Sprintf(" of %s", registry)
 	}
-	return label + ", id " + clean(r.ID)
+	return label + l.Sprintf(", id %s", clean(r.ID))
 }

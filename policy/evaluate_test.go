@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -557,7 +558,7 @@ func TestScannedDigest(t *testing.T) {
 		"every architecture must have been scanned":            {found(with(architectures(clean, pending()))), policy.PinNotScanned, "architecture sha256:bbbbbbbbbbbb…: being scanned, and no completed scan is known"},
 		"and its scan must have succeeded":                     {found(with(architectures(clean, policy.Scan{Status: "failed"}))), policy.PinNotScanned, "architecture sha256:bbbbbbbbbbbb…: its scan ended with failed"},
 	}, func(t *testing.T, c testCase) {
-		got := policy.ScannedDigest(c.facts)
+		got := policy.ScannedDigest(c.facts, language.English)
 		if got.Obstacle != c.want || !strings.Contains(got.Message, c.says) || strings.Contains(got.Message, "\n") {
 			t.Errorf("got obstacle %q: %s\nwant %q: …%s…", got.Obstacle, got.Message, c.want, c.says)
 		}

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy/glob"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -143,7 +144,7 @@ func ValidateException(e *v1alpha1.ImageScanException, isNew bool, now time.Time
 		errs = append(errs, field.Invalid(path, formatTime(end), "is past: it is now "+formatTime(now)))
 	case end.After(last):
 		errs = append(errs, field.Invalid(path, formatTime(end), fmt.Sprintf(
-			"must be %s at the latest, %s after its creation: to prolong an exception, grant a new one", formatTime(last), readable(maxLifetime))))
+			"must be %s at the latest, %s after its creation: to prolong an exception, grant a new one", formatTime(last), readable(language.English, maxLifetime))))
 	}
 	return errs
 }
@@ -175,7 +176,7 @@ func (f *Facts) Worsened(findings []Finding) bool {
 // HasResults reports whether every record has a completed result: only then an
 // image without findings passes by what was found.
 func (f *Facts) HasResults() bool {
-	lacksResult := func(r Record) bool { return unscanned(&r) != "" }
+	lacksResult := func(r Record) bool { return unscanned(language.English, &r) != "" }
 	return f.State == StateFound && len(f.Records) > 0 && !slices.ContainsFunc(f.Records, lacksResult)
 }
 

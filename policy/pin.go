@@ -1,6 +1,9 @@
 package policy
 
-import "github.com/hssgate/hssgate/internal/image"
+import (
+	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/language"
+)
 
 // PinObstacle is in one word why no digest can be pinned; empty: it can.
 type PinObstacle string
@@ -30,33 +33,33 @@ type ScannedPin struct {
 
 // ScannedDigest returns the one digest that HSS scanned under a tag. It is never
 // guessed: all records that fit must name the same one, and one of them must have
-// a completed scan of it. Of a multi-architecture image it is that of the whole
+// a completed scan of it. Its message is in a language. Of a multi-architecture image it is that of the whole
 // image, never that of one architecture.
-func ScannedDigest(f *Facts) ScannedPin {
+func ScannedDigest(f *Facts, l language.Language) ScannedPin {
 	switch {
 	case f.State == StateNotFound:
-		return noPin(PinNotFound, orElse(f.Reason, "HSS has no such image"))
+		return noPin(PinNotFound, orElse(f.Reason, l.Text("HSS has no such image")))
 	case f.State != StateFound || len(f.Records) == 0:
-		return noPin(PinUnavailable, orElse(f.Reason, noScanResult))
+		return noPin(PinUnavailable, orElse(f.Reason, l.Text(noScanResult)))
 	}
 	digest := f.Records[0].Digest
 	for i := range f.Records {
 		switch d := f.Records[i].Digest; {
 		case clean(d) == "":
-			return noPin(PinNoDigest, "HSS reports no digest")
+			return noPin(PinNoDigest, l.Text("HSS reports no digest"))
 		case !image.IsDigest(d):
-			return noPin(PinNoDigest, "HSS reports an invalid digest: "+clean(d))
+			return noPin(PinNoDigest, l.Sprintf("HSS reports an invalid digest: %s", clean(d)))
 		case d != digest:
-			return noPin(PinAmbiguous, "HSS reports several digests for the tag, "+digest+" and "+d+" among them")
+			return noPin(PinAmbiguous, l.Sprintf("HSS reports several digests for the tag, %s and %s among them", digest, d))
 		}
 	}
 	why, scanned := "", false
 	for i := range f.Records {
 		r := &f.Records[i]
 		if architectureOf(r, digest) != nil {
-			return noPin(PinArchitecture, "HSS reports the digest of one architecture: "+digest)
+			return noPin(PinArchitecture, l.Sprintf("HSS reports the digest of one architecture: %s", digest))
 		}
-		reason := unscanned(r)
+		reason := unscanned(l, r)
 		scanned = scanned || reason == ""
 		if why == "" {
 			why = reason
@@ -78,7 +81,7 @@ func (f *Facts) AsPinned() *Facts {
 	if f.Image.Digest != "" {
 		return f
 	}
-	pin := ScannedDigest(f)
+	pin := ScannedDigest(f, language.English)
 	if pin.Obstacle != "" {
 		return f
 	}

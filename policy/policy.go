@@ -26,6 +26,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy/glob"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -36,6 +37,7 @@ type Policy struct {
 	matcher
 
 	name        string
+	language    language.Language
 	enforcement v1alpha1.Enforcement
 	templates   v1alpha1.TemplateAction
 	exceptions  v1alpha1.Permission
@@ -110,6 +112,13 @@ func choose[T ~string](errs *field.ErrorList, path *field.Path, value, byDefault
 	}
 	*errs = append(*errs, field.NotSupported(path, value, allowed))
 	return allowed[0]
+}
+
+// In returns the policy with its findings in a language.
+func (p *Policy) In(l language.Language) *Policy {
+	in := *p
+	in.language = l
+	return &in
 }
 
 // Name returns the policy's name.

@@ -128,7 +128,7 @@ func TestAnInvalidPolicyFailsClosed(t *testing.T) {
 		"severityLevel: severity Low, allowed Critical",
 		"vulnerabilities: 1 vulnerability, allowed 0 (worst: CVE-2024-1 (no fix))",
 		"scanStatus: scan success, allowed done or scanning",
-		"scanAge: scanned 1 day ago, allowed -1h0m0s",
+		"scanAge: scanned 1 day ago, allowed -1h",
 		"digest: image must be pinned by digest",
 		"expression: expression `image.nonsense` could not be compiled",
 	}, "\n"), lines(p.Evaluate(t.Context(), found(affected(0, low)), now())))

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
@@ -23,19 +24,19 @@ type result struct {
 }
 
 // prefix begins what is said of the result.
-func (r *result) prefix() string {
+func (r *result) prefix(l language.Language) string {
 	if r.architecture == nil {
 		return ""
 	}
-	return r.architecture.prefix()
+	return r.architecture.prefix(l)
 }
 
 // eachResult calls do with the results that decide for a record, and with why any of
 // them lacks a completed scan. Those of architectures follow their record's.
-func eachResult(r *Record, do func(result)) {
+func eachResult(l language.Language, r *Record, do func(result)) {
 	var few [2]*Record
 	var one [1]*Scan
-	records, why := decisiveRecords(few[:0], r)
+	records, why := decisiveRecords(l, few[:0], r)
 	if why != "" {
 		do(result{missing: why})
 	}
@@ -52,38 +53,38 @@ func eachResult(r *Record, do func(result)) {
 				do(result{record: record, architecture: a, scan: scan, suffix: suffix})
 			}
 			if len(scans) == 0 {
-				do(result{record: record, architecture: a, missing: pendingText(a.Scan.Status)})
+				do(result{record: record, architecture: a, missing: l.Text(pendingText(a.Scan.Status))})
 			}
 		}
-		suffix = " in its last completed scan"
+		suffix = l.Text(" in its last completed scan")
 	}
 }
 
 // unscanned returns why no completed scan of the record is known; empty: one is.
-func unscanned(r *Record) string {
+func unscanned(l language.Language, r *Record) string {
 	var failed, missing string
-	eachResult(r, func(one result) {
+	eachResult(l, r, func(one result) {
 		switch {
 		case one.scan == nil:
-			missing = cmp.Or(missing, one.prefix()+one.missing)
+			missing = cmp.Or(missing, one.prefix(l)+one.missing)
 		case stageOf(one.scan.Status) != stageDone:
-			failed = cmp.Or(failed, one.prefix()+"its scan ended with "+orElse(string(one.scan.Status), "no status"))
+			failed = cmp.Or(failed, one.prefix(l)+l.Sprintf("its scan ended with %s", l.Text(orElse(string(one.scan.Status), "no status"))))
 		}
 	})
 	return cmp.Or(failed, missing)
 }
 
 // prefix names an architecture by the beginning of its digest.
-func (a *Architecture) prefix() string {
+func (a *Architecture) prefix(l language.Language) string {
 	const short = len("sha256:") + 12
 	name := clean(a.Digest)
 	switch {
 	case a.Digest == "":
-		name = orElse(a.ID, "without digest")
+		name = orElse(a.ID, l.Text("without digest"))
 	case len(a.Digest) > short:
 		name = clean(a.Digest[:short]) + "…"
 	}
-	return "architecture " + name + ": "
+	return l.Sprintf("architecture %s: ", name)
 }
 
 func decisiveScan(r *Record) *Scan {
@@ -99,16 +100,20 @@ func lacksArchitectures(r *Record) bool {
 }
 
 // updatedAfter returns a message if an image was updated after its scan.
-func updatedAfter(updated, scanned time.Time) string {
-	if updated.IsZero() || scanned.IsZero() || !updated.After(scanned) {
+func updatedAfter(l language.Language, updated, scanned time.Time) string {
+	if !isUpdated(updated, scanned) {
 		return ""
 	}
-	return "updated " + readable(updated.Sub(scanned)) + " after its last scan"
+	return l.Sprintf("updated %s after its last scan", readable(l, rounded(updated.Sub(scanned))))
+}
+
+func isUpdated(updated, scanned time.Time) bool {
+	return !updated.IsZero() && !scanned.IsZero() && updated.After(scanned)
 }
 
 // scannedAsItIs reports whether the scan is known to be of the image as it is now.
 func scannedAsItIs(r *Record) bool {
-	return !r.ScannedAt.IsZero() && updatedAfter(r.UpdatedAt, r.ScannedAt) == ""
+	return !r.ScannedAt.IsZero() && !isUpdated(r.UpdatedAt, r.ScannedAt)
 }
 
 // decisiveRecords appends the records whose results decide for r, and returns why one
@@ -117,22 +122,22 @@ func scannedAsItIs(r *Record) bool {
 // completed. The latter also counts if the image was updated since: an unchanged
 // image may have been pushed again. A result without the time of its scan is not
 // known to be completed, but still counts if it is bad.
-func decisiveRecords(records []*Record, r *Record) (decisive []*Record, why string) {
+func decisiveRecords(l language.Language, records []*Record, r *Record) (decisive []*Record, why string) {
 	if lacksArchitectures(r) {
-		return nil, "HSS lists none of its architectures"
+		return nil, l.Text("HSS lists none of its architectures")
 	}
 	status := decisiveScan(r).Status
-	late := updatedAfter(r.UpdatedAt, r.ScannedAt)
+	late := updatedAfter(l, r.UpdatedAt, r.ScannedAt)
 	last := lastCompleted(r)
 	switch stage := stageOf(status); {
 	case stage == stageUnknown || stage == stageFailed:
 		return append(records, r), late
 	case stage == stageDone && r.ScannedAt.IsZero():
-		return append(records, r), "the time of its scan is unknown"
+		return append(records, r), l.Text("the time of its scan is unknown")
 	case stage == stageDone && late == "":
 		return append(records, r), ""
 	case status == v1alpha1.ScanStatusUnscan:
-		return nil, pendingText(status)
+		return nil, l.Text(pendingText(status))
 	case late != "" && last == nil:
 		return nil, late
 	case stage == stageDone:
@@ -144,7 +149,7 @@ func decisiveRecords(records []*Record, r *Record) (decisive []*Record, why stri
 	case last != nil:
 		return append(records, last), ""
 	}
-	return nil, pendingText(status)
+	return nil, l.Text(pendingText(status))
 }
 
 // showsLastResult reports whether a record that is being scanned again still shows

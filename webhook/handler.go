@@ -19,6 +19,7 @@ import (
 
 	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/internal/tracing"
 )
 
@@ -51,6 +52,8 @@ type Options struct {
 	Ready func() error
 	// DryRun turns denials into warnings.
 	DryRun bool
+	// Language is that of what the handler writes itself, as the Decider has it.
+	Language language.Language
 	// Version is hssgate's, for the answer to a pod of ProbeImage.
 	Version string
 	// MaxInFlightBytes bounds the large reviews that are read at once.
@@ -147,7 +150,7 @@ func (h *Handler) failure(rv *review, err error) *response {
 		return allowed()
 	}
 	h.frame.logFailure("review could not be evaluated", req, err)
-	message := oneLine("hssgate could not evaluate this object: " + err.Error())
+	message := oneLine(h.Language.Sprintf("hssgate could not evaluate this object: %s", h.Language.Error(err)))
 	a := denied(statusOf(err), message)
 	if h.allowsFailures(req) {
 		a = allowed(message)
@@ -187,7 +190,7 @@ func (h *Handler) conclude(d *gate.Decision) *response {
 	case d.Outcome == gate.Admitted:
 		a = allowed()
 	case d.Outcome != gate.Denied && d.Outcome != gate.Unavailable:
-		a = denied(http.StatusInternalServerError, "hssgate came to no decision")
+		a = denied(http.StatusInternalServerError, h.Language.Text("hssgate came to no decision"))
 	case h.DryRun: // the warnings say what would have been denied
 		a = allowed()
 	case d.Outcome == gate.Unavailable:
@@ -236,7 +239,7 @@ func (h *Handler) requestScans(ctx context.Context, req *request, template bool,
 	}
 	for n, note := range h.RequestScans(ctx, images) {
 		if note != "" {
-			d.Scans = append(d.Scans, oneLine(images[n].String()+": "+note))
+			d.Scans = append(d.Scans, oneLine(h.Language.Sprintf("%s: %s", images[n].String(), note)))
 		}
 	}
 }

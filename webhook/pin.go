@@ -49,7 +49,7 @@ func (p *pinning) conclude(found *gate.Pinning, pointers []string) *response {
 	case len(pinned) == 0:
 	case p.DryRun:
 		for _, line := range pinned {
-			a.Warnings = append(a.Warnings, "would be pinned (dry-run mode): "+line)
+			a.Warnings = append(a.Warnings, p.Language.Sprintf("would be pinned (dry-run mode): %s", line))
 		}
 		a.annotate("dry-run", []string{"true"}, "")
 	default:
@@ -114,7 +114,7 @@ func (p *pinning) failure(rv *review, err error) *response {
 		return allowed()
 	}
 	p.frame.logFailure("images could not be pinned", req, err)
-	message := oneLine("hssgate could not pin images: " + err.Error())
+	message := oneLine(p.Language.Sprintf("hssgate could not pin images: %s", p.Language.Error(err)))
 	p.Metrics.pins.WithLabelValues("failed", string(denied(statusOf(err), message).Result.Reason)).Inc()
 	a := allowed(message)
 	a.annotate("not-pinned", []string{message}, "")

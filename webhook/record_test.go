@@ -65,7 +65,7 @@ func TestADenialIsOneLine(t *testing.T) {
 	want := []map[string]any{{
 		"level": "INFO", "msg": "denied", "outcome": "Denied", "kind": "Pod", "namespace": "team", "name": "web-1-*", "owner": "ReplicaSet/web-1",
 		"uid": "705ab4f5", "user": "controller", "images": []any{"r.io/bad:1"}, "policies": []any{"p"},
-		"violations":    []any{"Deny: " + line, "Deny: " + line, `Warn: container "app": r.io/odd:1 — severity High [policy p]`},
+		"violations":    []any{"Deny: " + line, `Warn: container "app": r.io/odd:1 — severity High [policy p]`},
 		"dryRunRequest": false, "dryRun": false,
 	}}
 	equal(t, "the line", want, logged("web-1", newDenial("web-1-*")))
@@ -295,7 +295,7 @@ func TestADenialMentionsTheScan(t *testing.T) {
 	equal(t, "the annotation", note, denied.AuditAnnotations["scans"])
 	equal(t, "warnings of a denial", nil, denied.Warnings)
 	warned := send(t, newHandler(lacking("Warn", policy.CheckNotScanned, "a"), scanner), reviewOf(t, "CREATE", pod("x"), nil))
-	if diff := cmp.Diff("scan: "+note, warned.Warnings[len(warned.Warnings)-1]); diff != "" || !warned.Allowed {
+	if diff := cmp.Diff("scan: "+note, warned.Warnings[len(warned.Warnings)-2]); diff != "" || !warned.Allowed {
 		t.Errorf("warned: %v, allowed %v", warned.Warnings, warned.Allowed)
 	}
 }

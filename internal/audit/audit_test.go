@@ -214,7 +214,7 @@ func TestAGraceIsReported(t *testing.T) {
 	if got := c.written(); len(got) != 2 || !strings.HasPrefix(got[0], "create *v1alpha1.ImageScanException a/grace-p-aaaa") || !strings.HasPrefix(got[1], "apply event a/web.hssgate-") {
 		t.Errorf("written: %v", got)
 	}
-	want := []string{`Warning a/Pod/web ImageUnderGrace: 1 pod violates policy p (Warn): container "app": app:1 — severity High, allowed Medium (grace until 2026-11-30T12:00:00Z: it ran here and passed before)`}
+	want := []string{`Warning a/Pod/web ImageUnderGrace: 1 pod violates policy p (Warn): container "app": app:1 — severity High, allowed Medium (grace until 2026-11-30T12:00:00Z: it ran here and passed before) | to do: rebuild the image with fixed packages, push it, and have HSS scan it`}
 	equal(t, "events", want, c.events(t))
 
 	t.Log("a day before the end there is a warning")

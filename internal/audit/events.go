@@ -100,11 +100,11 @@ func (a *Auditor) writeEvent(ctx context.Context, e *corev1ac.EventApplyConfigur
 func (g *group) event(namespace string, now time.Time) *corev1ac.EventApplyConfiguration {
 	hash := fnv.New64a()
 	fmt.Fprintf(hash, "%s/%s", g.owner.UID, g.policy)
-	pods := "1 pod violates"
-	if g.violations > 1 {
-		pods = fmt.Sprintf("%d pods violate", g.violations)
+	format := "%d pods violate policy %s (%s): %s"
+	if g.violations == 1 {
+		format = "%d pod violates policy %s (%s): %s"
 	}
-	note := fmt.Sprintf("%s policy %s (%s): %s", pods, g.policy, g.effect, strings.ReplaceAll(g.message(), "\n", " | "))
+	note := g.Sprintf(format, g.violations, g.policy, g.Text(string(g.effect)), strings.ReplaceAll(g.advice(), "\n", " | "))
 	return corev1ac.Event(fmt.Sprintf("%.200s.hssgate-%016x", g.owner.Name, hash.Sum64()), namespace).
 		WithType(corev1.EventTypeWarning).WithReason(g.reason(now)).WithMessage(cut(note, maxNote)).
 		WithInvolvedObject(corev1ac.ObjectReference().

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -44,12 +45,16 @@ type groupKey struct {
 // evaluated by it.
 type group struct {
 	groupKey
+	language.Language
+
 	violations, unknown int32
 	// effect is what the policy would do to the pods.
 	effect v1alpha1.Enforcement
 	// lines name images with the reasons, sorted; more is set if some are left out.
 	lines []string
 	more  bool
+	// failed are the checks that found something, each once.
+	failed []policy.Finding
 	// until is when the first grace of their images ends; zero: none has one.
 	until time.Time
 }
@@ -109,7 +114,7 @@ func (f *findings) addPolicy(key groupKey, d *gate.Decision) {
 		if len(f.groups) >= maxGroups {
 			return
 		}
-		g = &group{groupKey: key}
+		g = &group{groupKey: key, Language: d.Language}
 		f.groups[key] = g
 	}
 	g.add(violations, unknown)
@@ -134,7 +139,12 @@ func (g *group) add(violations []*gate.Violation, unknown bool) {
 			g.until = v.GraceEnd
 		}
 		if unknown || hasResult(v) {
-			g.addLine(line(v))
+			g.addLine(line(g.Language, v))
+		}
+		for _, f := range v.Findings {
+			if one := (policy.Finding{Check: f.Check, Cause: f.Cause}); f.Check != policy.CheckUnavailable && !slices.Contains(g.failed, one) {
+				g.failed = append(g.failed, one)
+			}
 		}
 	}
 }
@@ -156,16 +166,25 @@ func (g *group) addLine(text string) {
 func (g *group) message() string {
 	text := strings.Join(g.lines, "\n")
 	if g.more {
-		text += "\nand more"
+		text += "\n" + g.Text("and more")
+	}
+	return text
+}
+
+// advice is the message with what to do.
+func (g *group) advice() string {
+	text := g.message()
+	for _, advice := range gate.Advice(g.failed, false) {
+		text += "\n" + g.Sprintf("to do: %s", g.Text(advice))
 	}
 	return text
 }
 
 // line says what is wrong with an image. The name of the policy is shown beside it.
-func line(v *gate.Violation) string {
-	text := cut(v.Description(), maxLine)
-	if note := v.GraceNote(); note != "" {
-		text += " (" + note + ")"
+func line(l language.Language, v *gate.Violation) string {
+	text := cut(v.Description(l), maxLine)
+	if note := v.GraceNote(l); note != "" {
+		text += l.Sprintf(" (%s)", note)
 	}
 	return text
 }

@@ -136,7 +136,7 @@ func (f *findings) reportResults() []any {
 		}
 		results = append(results, map[string]any{
 			"source": reporter, "category": "Image scan", "policy": g.policy, "result": result, "scored": true,
-			"message": cut(g.message(), maxResultMessage),
+			"message": cut(g.advice(), maxResultMessage),
 			"resources": []any{map[string]any{
 				"apiVersion": g.owner.APIVersion, "kind": g.owner.Kind, "namespace": f.namespace, "name": g.owner.Name, "uid": string(g.owner.UID),
 			}},

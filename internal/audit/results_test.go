@@ -41,10 +41,10 @@ scope: {apiVersion: v1, kind: Namespace, name: a}
 summary: {pass: 1, fail: 2, warn: 1, error: 1, skip: 0}
 results:
 - {source: hssgate, category: Image scan, policy: p, result: fail, scored: true, properties: {pods: "2", enforcement: Deny},
-   message: 'container "app": bad:1 — severity High, allowed Medium',
+   message: "container \"app\": bad:1 — severity High, allowed Medium\nto do: rebuild the image with fixed packages, push it, and have HSS scan it",
    resources: [{apiVersion: apps/v1, kind: DaemonSet, namespace: a, name: agent, uid: DaemonSet/agent}]}
 - {source: hssgate, category: Image scan, policy: p, result: warn, scored: true, properties: {pods: "1", enforcement: Warn},
-   message: 'container "app": odd:1 — not found',
+   message: "container \"app\": odd:1 — not found\nto do: check the image's name; if it is new, have HSS synchronise its registry, and scan it",
    resources: [{apiVersion: v1, kind: Pod, namespace: a, name: odd, uid: a/odd}]}
 - {source: hssgate, category: Image scan, policy: p, result: error, scored: true, properties: {pods: "1", enforcement: Deny},
    message: 'container "app": dark:1 — no answer',
@@ -178,7 +178,7 @@ func TestAReportThatCannotBeWritten(t *testing.T) {
 	}
 }
 
-const standing = `Warning a/DaemonSet/agent ImageViolation: 2 pods violate policy p (Deny): container "app": bad:1 — severity High, allowed Medium`
+const standing = `Warning a/DaemonSet/agent ImageViolation: 2 pods violate policy p (Deny): container "app": bad:1 — severity High, allowed Medium | to do: rebuild the image with fixed packages, push it, and have HSS scan it`
 
 // newViolation is a cluster in which two pods of one DaemonSet run a bad image.
 func newViolation(t *testing.T) *cluster {
@@ -214,7 +214,7 @@ func TestOneEventForEachWorkloadAndPolicy(t *testing.T) {
 		equal(t, step.name, step.want, slices.ContainsFunc(c.written(), func(w string) bool { return strings.HasPrefix(w, "apply event") }))
 		var list corev1.EventList
 		must(t, c.WithWatch.List(t.Context(), &list))
-		if e := list.Items[0]; !strings.HasSuffix(e.Message, step.note) || !e.LastTimestamp.Time.Equal(c.clock.Now()) {
+		if e := list.Items[0]; !strings.Contains(e.Message, step.note+" | to do: ") || !e.LastTimestamp.Time.Equal(c.clock.Now()) {
 			t.Errorf("%s: %s has %s", step.name, e.Message, e.LastTimestamp)
 		}
 	}

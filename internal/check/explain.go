@@ -10,6 +10,7 @@ import (
 
 	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/internal/report"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
@@ -126,7 +127,7 @@ func (x *explanation) policy(p *policy.Policy, use image.Use, ref image.Referenc
 }
 
 func (x *explanation) pin(p *policy.Policy, facts *policy.Facts) {
-	switch pin := policy.ScannedDigest(facts); {
+	switch pin := policy.ScannedDigest(facts, language.English); {
 	case !p.Pins():
 		x.addf(2, "pin: not done, since the policy only audits")
 	case pin.Obstacle != "":

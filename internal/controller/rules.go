@@ -28,12 +28,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
 // Rules holds the policies and exceptions in force, compiled. See NewRules.
 type Rules struct {
+	// Language is that of the policies' findings.
+	Language language.Language
+
 	reader      client.Reader
 	maxLifetime time.Duration
 	inForce     atomic.Pointer[rules]
@@ -61,12 +65,13 @@ type compiledPolicy struct {
 }
 
 // compile returns a policy compiled: as it is in force, if that is of the same object. Expressions take long to compile.
-func (r *rules) compile(p *v1alpha1.ImageScanPolicy) *compiledPolicy {
+func (r *rules) compile(p *v1alpha1.ImageScanPolicy, l language.Language) *compiledPolicy {
 	if known := r.compiled[p.Name]; known != nil && known.uid == p.UID && known.generation == p.Generation {
 		return known
 	}
 	c := &compiledPolicy{uid: p.UID, generation: p.Generation}
 	c.Policy, c.problems = policy.Compile(p)
+	c.Policy = c.In(l)
 	return c
 }
 
@@ -169,7 +174,7 @@ func (r *Rules) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Resul
 		before := now
 		now.policies, now.compiled = nil, map[string]*compiledPolicy{}
 		for i := range list.Items {
-			c := before.compile(&list.Items[i])
+			c := before.compile(&list.Items[i], r.Language)
 			now.policies, now.compiled[c.Name()] = append(now.policies, c.Policy), c
 		}
 		slices.SortFunc(now.policies, func(a, b *policy.Policy) int { return strings.Compare(a.Name(), b.Name()) })

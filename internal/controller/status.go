@@ -82,7 +82,7 @@ func (s *Status) Write(ctx context.Context) (err error) {
 	}
 	inForce, all := s.Rules.inForce.Load(), map[string]*compiledPolicy{}
 	for i := range policies.Items {
-		all[policies.Items[i].Name] = inForce.compile(&policies.Items[i])
+		all[policies.Items[i].Name] = inForce.compile(&policies.Items[i], s.Rules.Language)
 	}
 	var failures []error
 	for i := range exceptions.Items { // first, as HSS changes the status of all policies at once

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -46,6 +47,8 @@ type Decision struct {
 	Notices []string
 	// Scans are notes, one line each, on scans that the front requested.
 	Scans []string
+	// Language is that of the messages.
+	Language language.Language
 	// Unlogged reports that there is no log that a message could refer to, as at a command line.
 	Unlogged bool
 }
@@ -128,7 +131,7 @@ func (e *evaluation) violations(ctx context.Context, t *target, verdict *verdict
 		if exception := excuses.forCheck(f.Check); exception != nil {
 			v.Effect, v.PodEffect, v.Otherwise, v.Exception = EffectExcepted, EffectExcepted, v.Effect, exception
 		} else {
-			f.Message += excuses.why(t, f.Check)
+			f.Message += excuses.why(e.gate.Language, t, f.Check)
 		}
 		i := slices.IndexFunc(groups, v.sameEffect)
 		if i < 0 {

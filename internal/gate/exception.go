@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -91,23 +92,23 @@ func (all excuses) forCheck(c policy.Check) *policy.Exception {
 }
 
 // why returns why no exception excuses a check although one names vulnerabilities that may explain it.
-func (all excuses) why(t *target, c policy.Check) string {
+func (all excuses) why(l language.Language, t *target, c policy.Check) string {
 	i := slices.IndexFunc(all, func(one excuse) bool { return one.exception.NamesVulnerabilities() })
 	reason := t.facts.Unlisted()
 	if i < 0 || reason == "" || !countsVulnerabilities(c) {
 		return ""
 	}
-	return fmt.Sprintf(" (exception %s does not apply: the vulnerabilities are not known one by one: %s)",
+	return l.Sprintf(" (exception %s does not apply: the vulnerabilities are not known one by one: %s)",
 		all[i].exception.Name(), reason)
 }
 
-func (v *Violation) exceptionLine() string {
-	reason := []rune(v.Exception.Reason())
+func (e *entry) exceptionLine(l language.Language) string {
+	reason := []rune(e.Exception.Reason())
 	if len(reason) > maxShownReason {
 		reason = append(reason[:maxShownReason-1], '…')
 	}
-	return fmt.Sprintf("allowed until %s by ImageScanException %s (%s): %s",
-		formatTime(v.Exception.Until()), v.Exception.Name(), string(reason), v)
+	return l.Sprintf("allowed until %s by ImageScanException %s (%s): %s",
+		formatTime(e.Exception.Until()), e.Exception.Name(), string(reason), e.String(l))
 }
 
 func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
@@ -116,14 +117,14 @@ func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 func (v *Violation) UnderGrace() bool { return v.Exception != nil && v.Exception.IsGrace() }
 
 // GraceNote returns until when the image has grace, or when it ended; empty if it has none.
-func (v *Violation) GraceNote() string {
+func (v *Violation) GraceNote(l language.Language) string {
 	switch {
 	case v.GraceEnd.IsZero():
 		return ""
 	case v.UnderGrace():
-		return "grace until " + formatTime(v.GraceEnd) + ": it ran here and passed before"
+		return l.Sprintf("grace until %s: it ran here and passed before", formatTime(v.GraceEnd))
 	}
-	return "grace ended at " + formatTime(v.GraceEnd)
+	return l.Sprintf("grace ended at %s", formatTime(v.GraceEnd))
 }
 
 // beyondGrace reports whether no grace covers a finding.

@@ -4,13 +4,13 @@ package gate
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
 	"k8s.io/utils/clock"
 
 	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -27,6 +27,8 @@ type Gate struct {
 	Patient bool
 	// Exceptions returns those of a namespace, active or not, in any order, which must not be modified; optional.
 	Exceptions func(namespace string) []*policy.Exception
+	// Language is that of messages. Policies and Facts have it, too.
+	Language language.Language
 	// ExemptNamespaces are never evaluated, so that a cluster can always start, and hssgate too.
 	ExemptNamespaces []string
 
@@ -50,13 +52,13 @@ type Request struct {
 // Decide evaluates every image of the object by every policy that matches it. It returns when all is known or ctx ends.
 // Each policy says what happens if HSS has not answered by then.
 func (g *Gate) Decide(ctx context.Context, r Request) Decision {
-	d := Decision{Kind: r.Workload.Kind, Namespace: r.Namespace, Name: r.Name, Outcome: Admitted}
+	d := Decision{Kind: r.Workload.Kind, Namespace: r.Namespace, Name: r.Name, Outcome: Admitted, Language: g.Language}
 	if r.Facts {
 		d.Facts = make([]*policy.Facts, len(r.Workload.Uses))
 	}
 	policies, err := g.selected(ctx, &r)
 	if err != nil {
-		d.Notices = append(d.Notices, fmt.Sprintf(
+		d.Notices = append(d.Notices, g.Language.Sprintf(
 			"labels of namespace %q cannot be read, so every policy that selects by them applies: %s", r.Namespace, err))
 	}
 	if len(policies) == 0 {
@@ -230,7 +232,7 @@ func (e *evaluation) evaluate(ctx context.Context) {
 		for k := range t.verdicts {
 			v := &t.verdicts[k]
 			if t.err != nil {
-				v.findings = []policy.Finding{{Check: CheckReference, Message: t.err.Error(), Action: v1alpha1.ActionDeny}}
+				v.findings = []policy.Finding{{Check: CheckReference, Message: e.gate.Language.Error(t.err), Action: v1alpha1.ActionDeny}}
 			} else {
 				v.findings = v.policy.Evaluate(ctx, t.evaluated, e.now)
 			}
@@ -292,8 +294,8 @@ func (e *evaluation) report(ctx context.Context, d *Decision) {
 		if t.facts.Stale && !t.noticed {
 			t.noticed = true
 			age := max(e.now.Sub(t.facts.AsOf), 0).Round(time.Second)
-			d.Notices = append(d.Notices, fmt.Sprintf("%s: %s was evaluated by a scan result from %s ago, as HSS is unreachable: %s",
-				use, t.display(), age, t.facts.StaleReason))
+			d.Notices = append(d.Notices, e.gate.Language.Sprintf("%s: %s was evaluated by a scan result from %s ago, as HSS is unreachable: %s",
+				named(e.gate.Language, use), t.display(), age, t.facts.StaleReason))
 		}
 		if e.request.Sightings {
 			d.addSightings(use, t)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -357,7 +358,7 @@ func TestManyImagesOfManyExpressionsTakeNoMoreThanTheirTime(t *testing.T) {
 	}
 	// All of it would take seconds.
 	d := g.Decide(ctx, pod(images...))
-	if d.Outcome != gate.Denied || !strings.Contains(d.Violations[len(d.Violations)-1].String(), "interrupted, as the time for the review is up") {
+	if d.Outcome != gate.Denied || !strings.Contains(d.Violations[len(d.Violations)-1].Description(language.English), "interrupted, as the time for the review is up") {
 		t.Errorf("Outcome = %q, message %q; want a denial for lack of time", d.Outcome, d.Message())
 	}
 }

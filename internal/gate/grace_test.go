@@ -20,6 +20,7 @@ const (
 	week         = 7 * 24 * time.Hour
 	underGrace   = "until 2026-11-28T12:00:00Z: it ran here and passed before"
 	highFindings = "severity High, allowed Medium; 111 vulnerabilities, allowed 0"
+	rebuild      = "to do: rebuild the image with fixed packages, push it, and have HSS scan it"
 )
 
 func forgiving(s *v1alpha1.ImageScanPolicySpec) {
@@ -96,8 +97,8 @@ func TestAGraceEndsOnTheSecond(t *testing.T) {
 	end := now.Add(-48 * time.Hour).Add(week)
 	line := `container "c0": ` + swr + "high:1 — " + highFindings + " [policy p]"
 	for at, want := range map[time.Time]string{
-		end.Add(-week + time.Second): line + " (grace " + underGrace + ")",
-		end.Add(-time.Nanosecond):    line + " (grace " + underGrace + ")",
+		end.Add(-week + time.Second): line + " (grace " + underGrace + ")\n" + rebuild,
+		end.Add(-time.Nanosecond):    line + " (grace " + underGrace + ")\n" + rebuild,
 		end:                          "",
 		end.Add(1000 * time.Hour):    "",
 	} {

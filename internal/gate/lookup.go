@@ -52,7 +52,7 @@ func (e *evaluation) lookUp(ctx context.Context) {
 		switch t := &e.targets[i]; {
 		case !t.lookedUp():
 		case wanted > MaxImages:
-			t.facts = tooMany(t.ref, wanted)
+			t.facts = e.gate.tooMany(t.ref, wanted)
 		default:
 			known := false
 			if t.facts, known = e.gate.Facts.Known(t.ref); !known {
@@ -103,10 +103,10 @@ func (t *target) guarded(do func(*target)) {
 }
 
 // tooMany returns the facts of one of too many images.
-func tooMany(ref image.Reference, images int) policy.Facts {
+func (g *Gate) tooMany(ref image.Reference, images int) policy.Facts {
 	return policy.Facts{
 		Image: ref, State: policy.StateUnavailable, Cause: policy.CauseSize,
-		Reason: fmt.Sprintf("the object names %d different images, at most %d are looked up", images, MaxImages),
+		Reason: g.Language.Sprintf("the object names %d different images, at most %d are looked up", images, MaxImages),
 	}
 }
 

@@ -2,10 +2,10 @@ package gate
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy"
 )
 
@@ -17,6 +17,8 @@ type Pinning struct {
 	// Pins are the uses by tag that a policy pins.
 	Pins    []Pin
 	Notices []string
+	// Language is that of the messages.
+	Language language.Language
 }
 
 // Pin is one use of an image that a policy pins.
@@ -33,12 +35,12 @@ type Pin struct {
 	Message string
 }
 
-// String returns the pin in one line.
-func (p *Pin) String() string {
+// text returns the pin in one line.
+func (p *Pin) text(l language.Language) string {
 	if p.Pinned != "" {
-		return fmt.Sprintf("%s: %s", p.Use, p.Pinned)
+		return l.Sprintf("%s: %s", named(l, p.Use), p.Pinned)
 	}
-	return fmt.Sprintf("%s: %s is not pinned: %s [policy %s]", p.Use, quoted(p.Use.Image), p.Message, p.Policy)
+	return l.Sprintf("%s: %s is not pinned: %s [policy %s]", named(l, p.Use), quoted(p.Use.Image), p.Message, p.Policy)
 }
 
 // Lines returns a line for each image that was pinned, or for each that was not.
@@ -46,10 +48,10 @@ func (p *Pinning) Lines(pinned bool) []string {
 	var lines []string
 	for i := range p.Pins {
 		if (p.Pins[i].Pinned != "") == pinned {
-			lines = append(lines, p.Pins[i].String())
+			lines = append(lines, p.Pins[i].text(p.Language))
 		}
 	}
-	return bounded(lines)
+	return bounded(p.Language, lines)
 }
 
 // Pin returns the digests that HSS scanned for the images of a pod that policies pin. It returns when all is known or ctx
@@ -62,7 +64,7 @@ func (g *Gate) Pin(ctx context.Context, r Request) Pinning {
 	policies = slices.DeleteFunc(policies, func(p *policy.Policy) bool { return !p.Pins() })
 	if err != nil && slices.ContainsFunc(policies, func(p *policy.Policy) bool { return p.SelectsNamespaces() }) {
 		// A decision takes every policy to apply then. A pod is not changed for that.
-		return Pinning{Notices: []string{fmt.Sprintf("no image is pinned: labels of namespace %q cannot be read", r.Namespace)}}
+		return Pinning{Notices: []string{g.Language.Sprintf("no image is pinned: labels of namespace %q cannot be read", r.Namespace)}}
 	}
 	e := g.newEvaluation(r, policies)
 	for i := range e.targets {
@@ -71,11 +73,11 @@ func (g *Gate) Pin(ctx context.Context, r Request) Pinning {
 		}
 	}
 	e.lookUp(ctx)
-	var pinning Pinning
+	pinning := Pinning{Language: g.Language}
 	for i, place := range e.ofUse {
 		if t := &e.targets[place]; len(t.verdicts) > 0 {
 			pin := Pin{Use: r.Workload.Uses[i], Index: i, Policy: t.verdicts[0].policy.Name()}
-			pin.settle(t)
+			pin.settle(g.Language, t)
 			pinning.Pins = append(pinning.Pins, pin)
 		}
 	}
@@ -83,16 +85,16 @@ func (g *Gate) Pin(ctx context.Context, r Request) Pinning {
 }
 
 // settle sets the pinned reference, or the obstacle.
-func (p *Pin) settle(t *target) {
+func (p *Pin) settle(l language.Language, t *target) {
 	err := t.err
 	if err == nil {
-		scanned := policy.ScannedDigest(&t.facts)
+		scanned := policy.ScannedDigest(&t.facts, l)
 		if p.Obstacle, p.Message = scanned.Obstacle, scanned.Message; p.Obstacle != "" {
 			return
 		}
 		p.Pinned, err = image.Pin(p.Use.Image, scanned.Digest)
 	}
 	if err != nil {
-		p.Obstacle, p.Message = PinBadReference, err.Error()
+		p.Obstacle, p.Message = PinBadReference, l.Error(err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy"
 )
 
@@ -186,7 +187,7 @@ func causeOf(err error, projectID string) string {
 	case hss.Temporary(err) && !answered:
 		return "cannot reach HSS: " + err.Error()
 	}
-	return strings.TrimPrefix(reasonOf(err), "HSS could not be called: ")
+	return strings.TrimPrefix(reasonOf(language.English, err), "HSS could not be called: ")
 }
 
 // causeOfRefusal says which key is refused, by whom and what to do.

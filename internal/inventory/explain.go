@@ -52,7 +52,7 @@ func (i *Inventory) explainResponse(k key, name, digest string) (lines []string)
 	case !called:
 		failed = "HSS was not called"
 	case a.err != nil:
-		failed = whole(cmp.Or(i.records.get(k).failed.reason(time.Time{}), a.err))
+		failed = whole(i.language, cmp.Or(i.records.get(k).failed.reason(time.Time{}), a.err))
 	}
 	of := k
 	of.digest = digest // rows of a tag are read whatever their digest
@@ -65,7 +65,7 @@ func (i *Inventory) explainResponse(k key, name, digest string) (lines []string)
 			fit = "it does not fit: " + misfit
 		}
 		if err != nil && k.fits(row, name) {
-			failed = describe(err)
+			failed = describe(i.language, err)
 		}
 		if n < maxExplained {
 			lines = append(lines, fmt.Sprintf("  row %d: %s/%s:%s, %s, registry %q, id %q, scan %s, digest %q: %s", n+1, row.Namespace, row.Name, row.Version,
@@ -93,7 +93,7 @@ func (i *Inventory) ExplainVulnerabilities(ref image.Reference, f policy.Facts) 
 	addf := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	for n, w := range k.project().scansOf(f.Records) {
 		counted, listed := w.key.counted, w.scan.Found
-		if why := w.unlisted(n); why != "" {
+		if why := w.unlisted(i.language, n); why != "" {
 			addf("single vulnerabilities: the %d are not looked up: %s", counted, why)
 			continue
 		}

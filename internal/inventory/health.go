@@ -14,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy"
 )
 
@@ -42,18 +43,20 @@ const (
 
 // failure is why there is no answer from HSS, as far as HSS itself does not say.
 type failure struct {
-	kind   kind
-	reason string
+	kind kind
+	// format and args are the reason.
+	format string
+	args   []any
 	// last is what HSS answered, or why it did not, the last time; optional.
 	last error
 }
 
-func (f *failure) Error() string { return f.reason }
+func (f *failure) Error() string { return fmt.Sprintf(f.format, f.args...) }
 
 func (f *failure) Unwrap() error { return f.last }
 
 func failuref(k kind, format string, args ...any) *failure {
-	return &failure{kind: k, reason: fmt.Sprintf(format, args...)}
+	return &failure{kind: k, format: format, args: args}
 }
 
 // errClosed returns the failure after Close.
@@ -119,10 +122,11 @@ func (p *project) classify(err error) policy.Cause {
 	return policy.CauseConfiguration // credentials, permission, project, endpoint, or a defect
 }
 
-// describe returns in one line why there is no answer from HSS, short enough for the webhook's answers.
-func describe(err error) string {
+// describe returns in one line why there is no answer from HSS, short enough for the webhook's answers. What HSS itself or the network answered is
+// in no other language.
+func describe(l language.Language, err error) string {
 	const most = 400
-	text := whole(err)
+	text := whole(l, err)
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "…"
 	}
@@ -130,21 +134,23 @@ func describe(err error) string {
 }
 
 // whole does the same at any length.
-func whole(err error) string { return strings.Join(strings.Fields(reasonOf(err)), " ") }
+func whole(l language.Language, err error) string {
+	return strings.Join(strings.Fields(reasonOf(l, err)), " ")
+}
 
 // reasonOf picks the error in the chain that explains most. What HSS itself answered comes before that a further attempt was not sent.
-func reasonOf(err error) string {
+func reasonOf(l language.Language, err error) string {
 	own, isOwn := errors.AsType[*failure](err)
 	said := cmp.Or(textOf[*hss.IncompleteListError](err), textOf[*hss.ProjectError](err), textOf[*hss.RefusedError](err), textOf[*hss.Error](err))
 	switch none := textOf[*hss.NoCredentialsError](err); {
 	case isOwn && (own.kind != notSent || said == ""):
-		return own.reason
+		return l.Sprintf(own.format, own.args...)
 	case said != "":
 		return said
 	case none != "":
-		return "HSS could not be called: " + none // the request does not matter
+		return l.Sprintf("HSS could not be called: %s", none) // the request does not matter
 	default:
-		return "HSS could not be called: " + err.Error()
+		return l.Sprintf("HSS could not be called: %s", err)
 	}
 }
 
@@ -239,8 +245,10 @@ func isTripped(err error) bool {
 func (e *endpoint) open() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return &failure{tripped, fmt.Sprintf("HSS project %q failed repeatedly, so it is only tried every %s; the last failure: %s",
-		e.name, probeEvery, describe(e.trouble)), e.trouble}
+	err := failuref(tripped, "HSS project %q failed repeatedly, so it is only tried every %s; the last failure: %s",
+		e.name, probeEvery, describe(e.project.inventory.language, e.trouble))
+	err.last = e.trouble
+	return err
 }
 
 // answered returns when HSS last answered; zero: never.

@@ -14,7 +14,6 @@ package inventory
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"hash/maphash"
 	"iter"
 	"math/rand/v2"
@@ -28,6 +27,7 @@ import (
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy"
 )
 
@@ -69,6 +69,8 @@ type Options struct {
 	Random func() float64
 	// Explained keeps HSS's answers for Explain.
 	Explained bool
+	// Language is that of the reasons why nothing is known of an image.
+	Language language.Language
 	// MaxConcurrent bounds the calls of a project at one time. It defaults to 16.
 	MaxConcurrent int
 	// LookupTimeout bounds one look-up, with all pages and attempts. It defaults to 30s, or requestTimeout if that is longer.
@@ -90,6 +92,7 @@ type Inventory struct {
 	lists     *cache[scanKey, vulnerabilities]
 	seed      maphash.Seed // of the keys of rows
 	explained bool
+	language  language.Language
 	responses sync.Map // of HSS, by spelling, for Explain
 	changes   atomic.Uint64
 	started   atomic.Bool
@@ -104,7 +107,7 @@ type Inventory struct {
 func New(o Options) (*Inventory, error) {
 	i := &Inventory{
 		cfg: o.Config.Cache, clock: o.Clock, observer: o.Observer, random: o.Random, claims: map[string][]*registry{},
-		errorFor: cmp.Or(o.ErrorFor, errorFor), seed: maphash.MakeSeed(), explained: o.Explained,
+		errorFor: cmp.Or(o.ErrorFor, errorFor), seed: maphash.MakeSeed(), explained: o.Explained, language: o.Language,
 	}
 	if i.clock == nil {
 		i.clock = clock.RealClock{}
@@ -198,11 +201,11 @@ func (i *Inventory) lookUp(ctx context.Context, k key, a *answer[[]policy.Record
 		partial = append(partial, pin(a.value, f.Image.Digest)...)
 	}
 	if usable {
-		f.Stale, f.StaleReason, f.Records = true, describe(err), append(slices.Clip(f.Records), partial...)
+		f.Stale, f.StaleReason, f.Records = true, describe(i.language, err), append(slices.Clip(f.Records), partial...)
 		return f, Stale
 	}
 	return policy.Facts{
-		Image: f.Image, State: policy.StateUnavailable, Cause: k.project().classify(err), Reason: describe(err),
+		Image: f.Image, State: policy.StateUnavailable, Cause: k.project().classify(err), Reason: describe(i.language, err),
 		Records: partial, AsOf: i.clock.Now(),
 	}, Unavailable
 }
@@ -214,9 +217,9 @@ func (i *Inventory) factsOf(k key, a *answer[[]policy.Record], of policy.Image) 
 		return f
 	}
 	f.State = policy.StateNotFound
-	f.Reason = fmt.Sprintf("HSS project %q has no image %s in registry %q", k.project().Name, k, k.registry.Name)
+	f.Reason = i.language.Sprintf("HSS project %q has no image %s in registry %q", k.project().Name, k, k.registry.Name)
 	if len(a.value) > 0 {
-		f.Reason = fmt.Sprintf("HSS knows %s with %s only, not with %s", k, digestsOf(a.value), of.Digest)
+		f.Reason = i.language.Sprintf("HSS knows %s with %s only, not with %s", k, digestsOf(i.language, a.value), of.Digest)
 	}
 	return f
 }

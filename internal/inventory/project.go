@@ -292,7 +292,9 @@ func (p *project) late(a *attempt, waited time.Duration) error {
 	case a.phase == limited:
 		return failuref(notSent, "HSS was not called in time (%s), since requestsPerSecond allows no more calls", rounded(waited))
 	case a.last != nil:
-		return &failure{down, fmt.Sprintf("%s; no other answer came in %s", reasonOf(a.last), rounded(waited)), a.last}
+		err := failuref(down, "%s; no other answer came in %s", reasonOf(p.inventory.language, a.last), rounded(waited))
+		err.last = a.last
+		return err
 	default:
 		return failuref(down, "HSS did not answer in time (%s)", rounded(waited))
 	}

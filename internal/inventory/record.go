@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -318,20 +318,20 @@ func arePartOf(records, others []policy.Record, same func(a, b *policy.Record) b
 }
 
 // digestsOf names the digests of records, a few of them.
-func digestsOf(records []policy.Record) string {
+func digestsOf(l language.Language, records []policy.Record) string {
 	const most = 3
 	var names []string
 	for i := range records {
-		name := "digest " + records[i].Digest
+		name := l.Sprintf("digest %s", records[i].Digest)
 		if !image.IsDigest(records[i].Digest) {
-			name = "no whole digest"
+			name = l.Text("no whole digest")
 		}
 		if !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
 	if more := len(names) - most; more > 0 {
-		names = append(names[:most], fmt.Sprintf("%d more", more))
+		names = append(names[:most], l.Sprintf("%d more", more))
 	}
-	return strings.Join(names, ", ")
+	return strings.Join(names, l.Text(", "))
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/language"
 )
 
 // registry is a configured registry with the project that scans it.
@@ -75,25 +76,25 @@ func (i *Inventory) compile(o *Options) error {
 func (i *Inventory) locate(ref *image.Reference) (key, string) {
 	registries := i.claims[ref.Host]
 	if len(registries) == 0 {
-		return key{}, fmt.Sprintf("no configured registry claims host %q", ref.Host)
+		return key{}, i.language.Sprintf("no configured registry claims host %q", ref.Host)
 	}
 	var refusals []string
 	for _, r := range registries {
 		namespace, name, fits := r.split(ref.Path)
 		switch {
 		case !fits:
-			refusals = append(refusals, fmt.Sprintf("path %q does not fit %q of registry %q", ref.Path, r.Path, r.Name))
+			refusals = append(refusals, i.language.Sprintf("path %q does not fit %q of registry %q", ref.Path, r.Path, r.Name))
 		case !r.holds(namespace):
-			refusals = append(refusals, fmt.Sprintf("registry %q does not hold namespace %q", r.Name, namespace))
+			refusals = append(refusals, i.language.Sprintf("registry %q does not hold namespace %q", r.Name, namespace))
 		default:
 			k := key{registry: r, namespace: namespace, name: name, version: ref.Tag}
 			if ref.Tag == "" {
 				k.digest = ref.Digest
 			}
-			return k, invalidForHSS(k, ref)
+			return k, invalidForHSS(i.language, k, ref)
 		}
 	}
-	return key{}, "no configured registry claims " + ref.Repository() + ": " + strings.Join(refusals, "; ")
+	return key{}, i.language.Sprintf("no configured registry claims %s: %s", ref.Repository(), strings.Join(refusals, i.language.Text("; ")))
 }
 
 // holds reports whether a namespace of HSS is one of the registry's.
@@ -105,14 +106,14 @@ func (r *registry) holds(namespace string) bool {
 const maxNameLength = 128
 
 // invalidForHSS returns why HSS cannot know an image; empty: it can.
-func invalidForHSS(k key, ref *image.Reference) string {
+func invalidForHSS(l language.Language, k key, ref *image.Reference) string {
 	switch {
 	case len(k.namespace) > maxNameLength:
-		return fmt.Sprintf("HSS holds namespaces of up to %d characters, and this one has %d", maxNameLength, len(k.namespace))
+		return l.Sprintf("HSS holds namespaces of up to %d characters, and this one has %d", maxNameLength, len(k.namespace))
 	case len(k.name) > maxNameLength:
-		return fmt.Sprintf("HSS holds image names of up to %d characters, and this one has %d", maxNameLength, len(k.name))
+		return l.Sprintf("HSS holds image names of up to %d characters, and this one has %d", maxNameLength, len(k.name))
 	case ref.Tag == "" && !image.IsDigest(ref.Digest):
-		return fmt.Sprintf("HSS holds sha256 digests only, and the image's is %q", ref.Digest)
+		return l.Sprintf("HSS holds sha256 digests only, and the image's is %q", ref.Digest)
 	}
 	return ""
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy"
 )
 
@@ -84,7 +85,7 @@ func (t ScanTarget) Synchronise() error {
 
 // DescribeScanFailure returns in one line why HSS could not be called.
 func DescribeScanFailure(err error) string {
-	return strings.TrimPrefix(describe(err), "HSS could not be called: ")
+	return strings.TrimPrefix(describe(language.English, err), "HSS could not be called: ")
 }
 
 // call calls HSS within the background's share of the project's limits.

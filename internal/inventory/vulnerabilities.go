@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -127,17 +127,17 @@ func (p *project) scansOf(records []policy.Record) (all []wantedScan) {
 }
 
 // unlisted returns why the vulnerabilities of an image's n-th scan are not looked up.
-func (w *wantedScan) unlisted(n int) string {
+func (w *wantedScan) unlisted(l language.Language, n int) string {
 	switch {
 	case w.key.request.ImageID == "":
-		return "HSS gives the image no ID to list them by"
+		return l.Text("HSS gives the image no ID to list them by")
 	case n >= maxScans:
-		return fmt.Sprintf("the image has more than %d scans", maxScans)
+		return l.Sprintf("the image has more than %d scans", maxScans)
 	}
 	// HSS's list holds images with names that its other calls do not take.
 	_, err := w.key.request.Query()
 	if invalid, ok := errors.AsType[*hss.InvalidRequestError](err); ok {
-		return "HSS cannot list them: " + strings.Join(invalid.Problems, "; ")
+		return l.Sprintf("HSS cannot list them: %s", strings.Join(invalid.Problems, "; "))
 	}
 	return ""
 }
@@ -182,21 +182,21 @@ func (i *Inventory) withVulnerabilities(
 		if w.key.request.ImageID == "" {
 			continue // there is nothing to list by, as if nothing had been wanted
 		}
-		if w.scan.Unlisted = w.unlisted(n); w.scan.Unlisted != "" {
+		if w.scan.Unlisted = w.unlisted(i.language, n); w.scan.Unlisted != "" {
 			continue
 		}
 		group.Go(func() {
 			a, outcome, err := i.vulnerabilitiesOf(ctx, w.key, needed, l)
 			listed(w.key.of.Name, outcome)
 			if outcome == Unavailable {
-				w.scan.Unlisted = describe(err)
+				w.scan.Unlisted = describe(i.language, err)
 				return
 			}
 			w.scan.Found, w.scan.Unlisted = a.value.found, a.value.unlisted
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil && (!f.Stale || f.AsOf.After(a.asOf)) {
-				f.AsOf, f.Stale, f.StaleReason = a.asOf, true, describe(err)
+				f.AsOf, f.Stale, f.StaleReason = a.asOf, true, describe(i.language, err)
 			}
 		})
 	}
@@ -236,7 +236,7 @@ func (i *Inventory) listVulnerabilities(ctx context.Context, k scanKey, _ vulner
 			return vulnerabilities{}, err
 		}
 		if rows = append(rows, row); len(rows) > maxListed {
-			return vulnerabilities{unlisted: fmt.Sprintf("HSS lists more than %d", maxListed)}, nil
+			return vulnerabilities{unlisted: i.language.Sprintf("HSS lists more than %d", maxListed)}, nil
 		}
 	}
 	return newVulnerabilities(rows, k.counted), nil

@@ -175,7 +175,7 @@ func (r *Result) Why() []string {
 		reasons = append(reasons, r.reason(&r.Violations[i]))
 	}
 	for _, warning := range r.Warnings {
-		if !strings.Contains(warning, " [policy ") { // a notice, of no violation
+		if !strings.Contains(warning, " [polic") && !strings.HasPrefix(warning, "to do: ") { // a notice, of no violation
 			reasons = append(reasons, warning)
 		}
 	}

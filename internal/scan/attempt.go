@@ -2,7 +2,6 @@ package scan
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -67,7 +66,7 @@ func (s *Scans) attempt(t inventory.ScanTarget) result {
 	}
 	switch {
 	case err != nil:
-		return failed(err)
+		return s.failed(err)
 	case len(rows) == 0:
 		return s.synchronise(t)
 	}
@@ -97,7 +96,7 @@ func resultOf(row *hss.Image, now time.Time) result {
 	toScan := result{outcome: Asked}
 	switch {
 	case slices.ContainsFunc(statuses, hss.ScanStatus.Running):
-		return result{Held, "it is being scanned; " + tryAgain, againAfterAsking}
+		return result{Held, "it is being scanned; try again in about 1m", againAfterAsking}
 	case slices.Contains(statuses, hss.ScanStatusUnscan):
 		return toScan
 	case slices.Contains(statuses, hss.ScanStatusImageOversized), failed && now.Sub(row.LatestScanTime) < repeatAfter:
@@ -117,7 +116,7 @@ func (s *Scans) requestScan(t inventory.ScanTarget, row *hss.Image) result {
 		subject = strings.Join([]string{row.ID, row.ImageID, row.RegistryID, row.InstanceID, row.Namespace, row.Name, row.Version}, "\x00")
 	}
 	return s.send(t, func() error { return t.Scan(row) }, &call{
-		subject: subject, billed: true, requested: "a scan was requested at ", action: "to scan it",
+		subject: subject, billed: true, requested: "a scan was requested at %s", refused: "HSS refused to scan it at %s (%s); it is not requested again before %s",
 		result: result{outcome: Asked, again: againAfterAsking},
 	})
 }
@@ -125,17 +124,17 @@ func (s *Scans) requestScan(t inventory.ScanTarget, row *hss.Image) result {
 // synchronise requests that HSS reads the list of an unknown image's registry.
 func (s *Scans) synchronise(t inventory.ScanTarget) result {
 	return s.send(t, t.Synchronise, &call{
-		subject: "registry " + t.Registry(), requested: "HSS does not know it yet, and a synchronisation of its registry was requested at ",
-		action: "to synchronise its registry", result: result{outcome: Synchronised, again: againAfterSync},
+		subject: "registry " + t.Registry(), requested: "HSS does not know it yet, and a synchronisation of its registry was requested at %s",
+		refused: "HSS refused to synchronise its registry at %s (%s); it is not requested again before %s", result: result{outcome: Synchronised, again: againAfterSync},
 	})
 }
 
 type call struct {
-	project, subject  string
-	billed            bool      // it counts for the hourly limit
-	requested, action string    // in notes
-	at, until         time.Time // until when it is not repeated
-	result            result    // if HSS accepts it, at first
+	project, subject   string
+	billed             bool      // it counts for the hourly limit
+	requested, refused string    // notes
+	at, until          time.Time // until when it is not repeated
+	result             result    // if HSS accepts it, at first
 }
 
 // send makes a call unless this replica made it lately, or the hourly limit is used up.
@@ -149,22 +148,23 @@ func (s *Scans) send(t inventory.ScanTarget, do func() error, c *call) result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.until, c.billed = c.at.Add(hold), c.billed && err == nil
-	at := c.requested + clockTime(c.at)
+	l := s.Language
+	at := l.Sprintf(c.requested, clockTime(c.at))
 	switch _, unconfirmed := errors.AsType[*hss.UnconfirmedError](err); {
 	case err == nil:
-		c.result = result{accepted.outcome, at + "; " + tryAgain, accepted.again}
+		c.result = result{accepted.outcome, l.Sprintf("%s; try again in about 1m", at), accepted.again}
 	case unconfirmed:
 		c.billed = true
-		c.result = result{Unconfirmed, at + ", and HSS did not confirm it (" + inventory.DescribeScanFailure(err) + "); " + tryAgain, accepted.again}
+		c.result = result{Unconfirmed, l.Sprintf("%s, and HSS did not confirm it (%s); try again in about 1m", at, inventory.DescribeScanFailure(err)), accepted.again}
 	case errors.Is(err, inventory.ErrUnknownRegistry):
 		c.until = c.at.Add(againAfterLimit)
-		c.result = result{Needless, fmt.Sprintf("HSS does not know it, and lists no registry that is %q of hssgate's configuration", t.Registry()), againAfterLimit}
+		c.result = result{Needless, l.Sprintf("HSS does not know it, and lists no registry that is %q of hssgate's configuration", t.Registry()), againAfterLimit}
 	case isRefusal(err):
 		c.until = c.at.Add(refusedHold)
-		c.result = result{Refused, fmt.Sprintf("HSS refused %s at %s (%s); it is not requested again before %s",
-			c.action, clockTime(c.at), inventory.DescribeScanFailure(err), clockTime(c.until)), againAfterLimit}
+		c.result = result{Refused, l.Sprintf(c.refused,
+			clockTime(c.at), inventory.DescribeScanFailure(err), clockTime(c.until)), againAfterLimit}
 	default:
-		c.until, c.result = c.at, failed(err)
+		c.until, c.result = c.at, s.failed(err)
 	}
 	return c.result
 }
@@ -192,16 +192,17 @@ func (s *Scans) claim(c *call, perHour int) *result {
 	}
 	if c.billed && len(billed) >= perHour {
 		free := billed[0].Add(time.Hour)
-		note := fmt.Sprintf("no scan is requested before %s, since %d an hour are allowed", clockTime(free), perHour)
+		note := s.Language.Sprintf("no scan is requested before %s, since %d an hour are allowed", clockTime(free), perHour)
 		return &result{Exhausted, note, min(againAfterLimit, max(time.Second, free.Sub(c.at)))}
 	}
-	c.until, c.result = c.at.Add(hold), result{Held, "its scan is being requested; " + tryAgain, againAfterSync}
+	c.until, c.result = c.at.Add(hold), result{Held, s.Language.Text("its scan is being requested; try again in about 1m"), againAfterSync}
 	s.sent = append(s.sent, c)
 	return nil
 }
 
-func failed(err error) result {
-	return result{Failed, "a scan could not be requested: " + inventory.DescribeScanFailure(err) + "; " + tryAgain, againAfterFailure}
+func (s *Scans) failed(err error) result {
+	note := s.Language.Sprintf("a scan could not be requested: %s; try again in about 1m", inventory.DescribeScanFailure(err))
+	return result{Failed, note, againAfterFailure}
 }
 
 // isRefusal reports whether HSS refused the request itself, and not the caller or the rate of calls.

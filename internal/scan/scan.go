@@ -15,6 +15,7 @@ import (
 
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/internal/inventory"
+	"github.com/hssgate/hssgate/internal/language"
 )
 
 const (
@@ -29,10 +30,8 @@ const (
 	maxRequests = 256
 )
 
-// tryAgain is advice for people: a workload's controller tries again by itself.
-const tryAgain = "try again in about 1m"
-
-const beingRequested = "a scan is being requested; " + tryAgain
+// beingRequested is for people: a workload's controller tries again by itself.
+const beingRequested = "a scan is being requested; try again in about 1m"
 
 // Options are those of New.
 type Options struct {
@@ -40,6 +39,8 @@ type Options struct {
 	Clock     clock.PassiveClock
 	// Observe is called with each outcome. It must not block.
 	Observe func(project, image string, outcome Outcome, note string)
+	// Language is that of notes.
+	Language language.Language
 	// Jitter returns the time to wait before a scan is requested; optional.
 	Jitter func() time.Duration
 }
@@ -115,9 +116,9 @@ func (s *Scans) begin(t inventory.ScanTarget) (*request, string) {
 		return before, before.note
 	}
 	if s.underWay >= maxRequests {
-		return nil, "no scan was requested, since too many images wait for one; " + tryAgain
+		return nil, s.Language.Text("no scan was requested, since too many images wait for one; try again in about 1m")
 	}
-	r := &request{running: true, done: make(chan struct{}), note: beingRequested}
+	r := &request{running: true, done: make(chan struct{}), note: s.Language.Text(beingRequested)}
 	if before != nil {
 		r.note = before.note
 	}
@@ -135,7 +136,7 @@ func (s *Scans) run(t inventory.ScanTarget, r *request) {
 		s.Observe(t.Project().Name, t.String(), result.outcome, result.note)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		r.running, r.note, r.until = false, result.note, until
+		r.running, r.note, r.until = false, s.Language.Text(result.note), until
 		s.underWay--
 		close(r.done)
 	}()

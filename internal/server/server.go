@@ -34,6 +34,7 @@ import (
 	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/internal/inventory"
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/internal/scan"
 	"github.com/hssgate/hssgate/internal/tracing"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
@@ -168,7 +169,7 @@ func (g *Server) newInventory() (*inventory.Inventory, error) {
 		return nil, fmt.Errorf("prepare to ask HSS: %w", err)
 	}
 	observer := newLookupMetrics(metrics.Registry, g.Log.With("component", "inventory"))
-	known, err := inventory.New(inventory.Options{Config: g.Config, Clients: clients, Observer: observer})
+	known, err := inventory.New(inventory.Options{Config: g.Config, Clients: clients, Observer: observer, Language: g.language()})
 	if err != nil {
 		return nil, fmt.Errorf("prepare to ask HSS: %w", err)
 	}
@@ -190,6 +191,7 @@ func (g *Server) followCluster(ctx context.Context) error {
 		}
 	}
 	g.rules = controller.NewRules(reader, g.Config.MaxExceptionLifetime)
+	g.rules.Language = g.language()
 	return g.rules.SetupWithManager(g.manager)
 }
 
@@ -197,9 +199,11 @@ func (g *Server) followCluster(ctx context.Context) error {
 func (g *Server) newGate(known gate.Facts) *gate.Gate {
 	return &gate.Gate{
 		Policies: g.rules.Policies, Exceptions: g.rules.Exceptions, NamespaceLabels: controller.NamespaceLabels(g.manager.GetCache(), g.manager.GetAPIReader()),
-		Facts: known, Clock: clock.RealClock{}, ExemptNamespaces: g.exemptNamespaces(),
+		Facts: known, Clock: clock.RealClock{}, ExemptNamespaces: g.exemptNamespaces(), Language: g.language(),
 	}
 }
+
+func (g *Server) language() language.Language { return language.Language(g.Config.Messages.Language) }
 
 // addWebhook serves all reviews on the webhook's port.
 func (g *Server) addWebhook(ctx context.Context, known *inventory.Inventory, decider *gate.Gate) error {
@@ -237,13 +241,13 @@ func (g *Server) newScanner(known *inventory.Inventory) func(context.Context, []
 	if !g.Config.ScansOnDemand() {
 		return nil
 	}
-	return scan.New(scan.Options{Inventory: known, Clock: clock.RealClock{}, Observe: observeScans(metrics.Registry, g.Log.With("component", "scans"))}).Want
+	return scan.New(scan.Options{Inventory: known, Clock: clock.RealClock{}, Language: g.language(), Observe: observeScans(metrics.Registry, g.Log.With("component", "scans"))}).Want
 }
 
 // NewHandler returns the handler of ValidatePath with the settings of a
 // configuration.
 func NewHandler(c *config.Configuration, o webhook.Options) *webhook.Handler {
-	o.DryRun, o.MaxInFlightBytes = c.DryRun, int64(c.Webhook.MaxInFlightBytes)
+	o.DryRun, o.MaxInFlightBytes, o.Language = c.DryRun, int64(c.Webhook.MaxInFlightBytes), language.Language(c.Messages.Language)
 	return webhook.NewHandler(o)
 }
 

@@ -230,7 +230,7 @@ func (g *graceWorld) hasGrace(t *testing.T, by *gate, name string, end time.Time
 	want := fmt.Sprintf(`container "app": %s — severity High, allowed Medium; 111 vulnerabilities, allowed 0 [policy graced] (grace until %s: it ran here and passed before)`,
 		pod.Spec.Containers[0].Image, end.UTC().Format(time.RFC3339))
 	eventually(t, func() error {
-		if got := by.ask(t, g.name, pod); !got.Allowed || !slices.Equal(got.Warnings, []string{want}) {
+		if got := by.ask(t, g.name, pod); !got.Allowed || !slices.Equal(got.Warnings, []string{want, "to do: " + adviseRebuild}) {
 			return fmt.Errorf("got %+v, want the warning\n%s", got, want)
 		}
 		return nil

@@ -36,7 +36,7 @@ func testVerdicts(t *testing.T, f *gate) {
 	all := tests[*space]{"what is no reference is denied by every policy": func(t *testing.T, s *space) {
 		const image = "main.example.com/Prod/app:1"
 		says(t, s.run(t, newPod("invalid", image)), `pod "invalid" denied by 2 policies:`,
-			fmt.Sprintf(`container "app": %q — invalid image reference: repository name (Prod/app) must be lowercase [policy %s-p]`, image, s.name),
+			fmt.Sprintf(`container "app": %q — invalid image reference: repository name (Prod/app) must be lowercase [policies `, image), s.name+"-p",
 			"\nto do: correct the image's name")
 	}}
 	for name, test := range verdicts() {

@@ -139,7 +139,7 @@ func testKubectlApply(t *testing.T, f *gate) {
 	if err != nil || stdout != "deployment.apps/web created\n" {
 		t.Errorf("kubectl apply: %v, %q", err, stdout)
 	}
-	if want := "Warning: its pods will be denied: " + highLine(s, templateImage) + "\n"; stderr != want {
+	if want := "Warning: its pods will be denied: " + highLine(s, templateImage) + "\nWarning: to do: " + adviseRebuild + "\n"; stderr != want {
 		t.Errorf("got:  %s\nwant: %s", stderr, want)
 	}
 	_, stderr, err = s.cluster.kubectl(t, "", "run", "web", "--namespace", s.name, "--image", templateImage)

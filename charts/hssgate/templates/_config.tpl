@@ -30,6 +30,7 @@ hssgate's configuration file: what values say, and what only the chart knows.
   "projects" $projects
   "registries" $registries
   "webhook" (include "hssgate.configWebhook" . | fromYaml)
+  "messages" .Values.messages
   "healthBindAddress" (printf ":%d" (int .Values.ports.health))
   "metricsBindAddress" (printf ":%d" (int .Values.ports.metrics))
   "dryRun" (eq (include "hssgate.dryRun" .) "true")
