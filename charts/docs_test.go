@@ -19,7 +19,7 @@ import (
 func pages(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{}
-	for _, pattern := range []string{"../docs/*.md", "../docs/*/*.md", "../*.md", chart + "/README.md", chart + "/templates/NOTES.txt"} {
+	for _, pattern := range []string{"../docs/*.md", "../docs/*/*.md", "../*.md", "../config/*.md", chart + "/README.md", chart + "/templates/NOTES.txt"} {
 		paths, err := filepath.Glob(pattern)
 		if err != nil || len(paths) == 0 {
 			t.Fatalf("there is no %s: %v", pattern, err)

@@ -50,9 +50,8 @@ func equal[T any](t *testing.T, what string, want, got T) {
 func TestTheReferenceIsUpToDate(t *testing.T) {
 	t.Parallel()
 	r := reference{t: t, docs: docComments(t)}
-	r.printf("# The configuration file\n\n")
-	r.printf("Generated from the types in this folder; `go test ./config -update` writes it anew.\n\n")
-	r.printf("This package %s\n", strings.TrimSpace(strings.TrimPrefix(r.docs["package"], "Package config ")))
+	r.printf("<!-- Generated from the types in this folder; `go test ./config -update` writes it anew. -->\n\n# The configuration file\n\n")
+	r.printf("hssgate %s\n", strings.TrimSpace(strings.TrimPrefix(r.docs["package"], "Package config ")))
 	r.section("", reflect.TypeFor[config.Configuration]())
 	golden(t, "reference.md", r.b.String())
 }

@@ -99,6 +99,10 @@ export default defineConfig({
       const { code_inline: inline, fence } = md.renderer.rules
       md.renderer.rules.code_inline = (tokens, at, ...rest) => (tokens[at].attrSet('v-pre', ''), inline(tokens, at, ...rest))
       md.renderer.rules.code_block = (tokens, at, ...rest) => ((tokens[at].info = 'text'), fence(tokens, at, ...rest))
+      // Chinese has no spaces between the lines of a paragraph.
+      const chinese = /[\p{sc=Han}，。；：、（）！？]/u
+      md.renderer.rules.softbreak = (tokens, at) =>
+        chinese.test(tokens[at - 1]?.content.at(-1)) && chinese.test(tokens[at + 1]?.content[0]) ? '' : '\n'
       md.core.ruler.push('links-of-github', ({ tokens, env }) => {
         const file = relative(root, env.realPath ?? env.path)
         for (const token of tokens.flatMap((t) => t.children ?? [])) {
@@ -113,6 +117,7 @@ export default defineConfig({
     socialLinks: [{ icon: 'github', link: repository }],
     outline: [2, 3],
     i18nRouting: false,
+    editLink: { pattern: `${repository}/edit/main/:path`, text: 'Edit this page on GitHub' },
   },
   locales: {
     root: {
@@ -124,7 +129,7 @@ export default defineConfig({
       themeConfig: {
         nav: [{ text: '教程', link: '/zh-CN/tutorial' }, { text: '安装', link: '/zh-CN/install' }],
         sidebar: sidebar(true),
-        outline: { level: [2, 3], label: '本页目录' }, docFooter: { prev: '上一页', next: '下一页' },
+        outline: { level: [2, 3], label: '本页目录' }, docFooter: { prev: '上一页', next: '下一页' }, editLink: { pattern: `${repository}/edit/main/:path`, text: '在 GitHub 上编辑此页' },
         darkModeSwitchLabel: '深色模式', sidebarMenuLabel: '菜单', returnToTopLabel: '回到顶部', langMenuLabel: '语言',
       },
     },
