@@ -232,16 +232,25 @@ func (f *evaluationFlags) readObjects(cmd *cobra.Command, o *check.Options, clus
 	for i, reference := range f.images {
 		m.Objects = slices.Insert(m.Objects, i, check.ImageObject(reference))
 	}
-	for _, p := range m.Notes {
-		fmt.Fprintf(cmd.ErrOrStderr(), "hssgate: %s\n", p)
-	}
-	for _, p := range m.Skipped {
-		fmt.Fprintf(cmd.ErrOrStderr(), "hssgate: skipped: %s\n", p)
-	}
+	printSome(cmd.ErrOrStderr(), "", m.Notes)
+	printSome(cmd.ErrOrStderr(), "skipped: ", m.Skipped)
 	if len(m.Objects)+len(m.Problems)+len(m.Skipped) == 0 {
 		fmt.Fprintln(cmd.ErrOrStderr(), "hssgate: there is nothing to evaluate: no image, and no object that names one, was found")
 	}
 	return m, nil
+}
+
+// printSome prints the first few problems, a line each, and how many more there are: in a
+// repository there may be hundreds, and reports list those that matter.
+func printSome(w io.Writer, prefix string, problems []report.Problem) {
+	const most = 10
+	for i, p := range problems {
+		if i == most {
+			fmt.Fprintf(w, "hssgate: %sand %d more\n", prefix, len(problems)-most)
+			return
+		}
+		fmt.Fprintf(w, "hssgate: %s%s\n", prefix, p)
+	}
 }
 
 // readPods reads running pods. A namespace that does not exist is an error, since the
