@@ -18,8 +18,9 @@ import (
 const (
 	// maxTextBytes bounds one text of an answer that is kept. The API documents at most 256 characters.
 	maxTextBytes = 1024
-	// maxFields bounds the fields of one object. The API documents at most 29.
-	maxFields = 200
+	// maxFields bounds the fields of one object. The API documents at most 29, for which there is room in usualFields.
+	maxFields   = 200
+	usualFields = 32
 	// excerptBytes bounds what an error shows of an unexpected value.
 	excerptBytes = 80
 )
@@ -28,10 +29,16 @@ const (
 // be read. The API sends numbers as strings and strings as numbers in places, so the methods accept both. A field that
 // is missing or null has the zero value. Names match exactly.
 type object struct {
-	fields map[string]jsontext.Value // nil: the field is there twice, and which of the two counts is not known
+	fields []field
 	// scrub removes secrets from a text of the answer.
 	scrub    func(string) string
 	problems []problem
+}
+
+// field is a field as it was sent.
+type field struct {
+	name  string
+	value jsontext.Value // nil: the field is there twice, and which of the two counts is not known
 }
 
 // problem describes why a field cannot be read. Without a field it is the whole object.
@@ -72,11 +79,12 @@ func readValue(d *jsontext.Decoder, data []byte) (jsontext.Value, error) {
 
 // newObject reads one JSON value. If it is no object, or has too many fields, that is the object's only problem.
 func newObject(raw jsontext.Value, scrub func(string) string) *object {
-	o := &object{fields: map[string]jsontext.Value{}, scrub: scrub}
+	o := &object{scrub: scrub}
 	if raw.Kind() != '{' {
 		o.problems = []problem{{reason: o.excerpt(raw) + ", not an object"}}
 		return o
 	}
+	o.fields = make([]field, 0, usualFields)
 	d := newDecoder(raw)
 	_, _ = d.ReadToken() // errors are those of the first name
 	for d.PeekKind() != '}' {
@@ -86,10 +94,11 @@ func newObject(raw jsontext.Value, scrub func(string) string) *object {
 		if err != nil || valueErr != nil {
 			return &object{scrub: scrub, problems: []problem{{reason: "is not JSON"}}}
 		}
-		if _, twice := o.fields[name]; twice {
-			value = nil
+		if twice := o.find(name); twice != nil {
+			twice.value = nil
+			continue
 		}
-		if o.fields[name] = value; len(o.fields) > maxFields {
+		if o.fields = append(o.fields, field{name, value}); len(o.fields) > maxFields {
 			return &object{scrub: scrub, problems: []problem{{reason: fmt.Sprintf("has more than %d fields", maxFields)}}}
 		}
 	}
@@ -124,11 +133,23 @@ func (o *object) failed(field string) bool {
 
 // value returns a field as it was sent; nil: there is none.
 func (o *object) value(name string) jsontext.Value {
-	raw, ok := o.fields[name]
-	if ok && raw == nil {
+	f := o.find(name)
+	switch {
+	case f == nil:
+		return nil
+	case f.value == nil:
 		o.fail(name, "is there twice")
 	}
-	return raw
+	return f.value
+}
+
+// find returns a field, or nil. Objects are small, and there are many of them: a map of each takes longer.
+func (o *object) find(name string) *field {
+	i := slices.IndexFunc(o.fields, func(f field) bool { return f.name == name })
+	if i < 0 {
+		return nil
+	}
+	return &o.fields[i]
 }
 
 // letters returns what is in a string, and any other scalar as written; "" for null.
@@ -168,7 +189,7 @@ func (o *object) flag(name string) bool {
 	}
 	b, err := strconv.ParseBool(strings.ToLower(s))
 	if err != nil {
-		o.fail(name, o.excerpt(o.fields[name]))
+		o.fail(name, o.excerpt(o.value(name)))
 	}
 	return b
 }
@@ -191,7 +212,7 @@ func (o *object) time(name string) time.Time {
 	}
 	n, ok := wholeNumber(s)
 	if !ok || n > last {
-		o.fail(name, o.excerpt(o.fields[name]))
+		o.fail(name, o.excerpt(o.value(name)))
 	}
 	if !ok || n > last || n <= 0 {
 		return time.Time{}
@@ -245,7 +266,8 @@ func letters(raw jsontext.Value) string {
 	case 'n':
 		return ""
 	case '"':
-		s, _ := jsontext.AppendUnquote(nil, raw) // invalid UTF-8 in it is replaced
+		var short [128]byte
+		s, _ := jsontext.AppendUnquote(short[:0], raw) // invalid UTF-8 in it is replaced
 		return string(s)
 	}
 	return string(raw)

@@ -75,6 +75,7 @@ type rule struct {
 type compiledRule struct {
 	check
 	rule
+	place int // among the rules of the policy
 }
 
 // scope is what a check looks at.

@@ -26,11 +26,14 @@ func compileSeverity(r *v1alpha1.Requirements, path *field.Path) ([]rule, field.
 	if severityRank(limit) == 0 {
 		errs = append(errs, field.NotSupported(path.Child("severityLevel", "max"), limit, severities()))
 	}
-	counting := countingOf(r)
+	allowed, counting := severities()[:severityRank(limit)], countingOf(r)
 	return []rule{{"at most " + string(limit), func(_ context.Context, s subject) string {
+		if slices.Contains(allowed, s.record.Severity) {
+			return ""
+		}
 		message := severityMessage(s.Language, s.record.Severity, limit)
 		// A number of vulnerabilities that is too high names the worst itself.
-		if message == "" || counting.exceeded(s.scan) {
+		if counting.exceeded(s.scan) {
 			return message
 		}
 		var found []Vulnerability
@@ -41,15 +44,12 @@ func compileSeverity(r *v1alpha1.Requirements, path *field.Path) ([]rule, field.
 	}}}, errs
 }
 
+// severityMessage describes a level that is not allowed.
 func severityMessage(l language.Language, level, limit v1alpha1.Severity) string {
-	rank := severityRank(level)
-	if rank > 0 && rank <= severityRank(limit) {
-		return ""
-	}
 	switch allowed := l.Text(clean(string(limit))); {
 	case level == "":
 		return l.Sprintf("severity unknown, allowed %s", allowed)
-	case rank == 0:
+	case severityRank(level) == 0:
 		return l.Sprintf("unknown severity %q, allowed %s", clean(string(level)), allowed)
 	default:
 		return l.Sprintf("severity %s, allowed %s", l.Text(string(level)), allowed)

@@ -118,8 +118,7 @@ func (e *evaluation) evaluateRecord(ctx context.Context, r *Record) {
 // apply adds a finding for each rule of a scope that the subject violates, unless an
 // earlier result of the same record has it already. It names the architecture.
 func (e *evaluation) apply(ctx context.Context, sc scope, a *Architecture) {
-	for _, i := range e.policy.byScope[sc] {
-		r := &e.policy.rules[i]
+	for _, r := range e.policy.byScope[sc] {
 		if r.needsResult && !e.completed {
 			continue
 		}
@@ -130,7 +129,7 @@ func (e *evaluation) apply(ctx context.Context, sc scope, a *Architecture) {
 		if a != nil {
 			message = a.prefix(e.subject.Language) + message
 		}
-		f := placed{Finding{Check: r.id, Action: v1alpha1.ActionDeny, Message: message}, i, e.record}
+		f := placed{Finding{Check: r.id, Action: v1alpha1.ActionDeny, Message: message}, r.place, e.record}
 		if e.suffix == "" || !slices.Contains(e.findings, f) {
 			f.Message += e.suffix
 			e.findings = append(e.findings, f)

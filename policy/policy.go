@@ -45,8 +45,8 @@ type Policy struct {
 	when        v1alpha1.When
 	counting    counting
 	ignored     []string
-	rules       []compiledRule
-	byScope     [ofScan + 1][]int // places of rules
+	rules       []*compiledRule
+	byScope     [ofScan + 1][]*compiledRule
 	// needsResult reports whether any rule needs the result of a scan.
 	needsResult    bool
 	hasExpressions bool
@@ -75,8 +75,8 @@ func Compile(p *v1alpha1.ImageScanPolicy) (*Policy, field.ErrorList) {
 		rules, invalid := c.compile(&s.Require, require)
 		errs = append(errs, invalid...)
 		for _, r := range rules {
-			compiled.byScope[c.scope] = append(compiled.byScope[c.scope], len(compiled.rules))
-			compiled.rules = append(compiled.rules, compiledRule{check: c, rule: r})
+			one := &compiledRule{check: c, rule: r, place: len(compiled.rules)}
+			compiled.rules, compiled.byScope[c.scope] = append(compiled.rules, one), append(compiled.byScope[c.scope], one)
 			compiled.needsResult = compiled.needsResult || c.needsResult
 		}
 	}
@@ -151,8 +151,8 @@ type Requirement struct {
 // Requirements returns what the policy requires, in the order of findings.
 func (p *Policy) Requirements() []Requirement {
 	var all []Requirement
-	for i := range p.rules {
-		if r := &p.rules[i]; r.text != "" {
+	for _, r := range p.rules {
+		if r.text != "" {
 			all = append(all, Requirement{r.id, r.text})
 		}
 	}

@@ -174,11 +174,12 @@ func (g *Gate) newEvaluation(r Request, policies []*policy.Policy) *evaluation {
 		gate: g, request: r, policies: policies,
 		targets: make([]target, 0, min(len(uses), MaxImages)), ofUse: make([]int, len(uses)),
 	}
+	verdicts := make([]verdict, 0, min(len(uses), MaxImages)*min(len(policies), few)) // of all images
 	for i := range uses {
 		t := target{parsed: g.references.parse(uses[i].Image)}
 		place := e.find(&t)
 		if place == len(e.targets) {
-			t.match(policies)
+			verdicts = t.match(policies, verdicts)
 			e.targets = append(e.targets, t)
 		}
 		e.ofUse[i] = place
@@ -196,14 +197,16 @@ func (e *evaluation) find(t *target) int {
 	return len(e.targets)
 }
 
-// match adds a verdict of each policy that matches the image.
-func (t *target) match(policies []*policy.Policy) {
-	t.verdicts = make([]verdict, 0, min(len(policies), few))
+// match appends a verdict of each policy that matches the image.
+func (t *target) match(policies []*policy.Policy, verdicts []verdict) []verdict {
+	first := len(verdicts)
 	for _, p := range policies {
 		if t.err != nil || p.MatchesImage(t.repository) {
-			t.verdicts = append(t.verdicts, verdict{policy: p})
+			verdicts = append(verdicts, verdict{policy: p})
 		}
 	}
+	t.verdicts = slices.Clip(verdicts[first:])
+	return verdicts
 }
 
 // lookedUp reports whether a decision needs what HSS knows of the image.

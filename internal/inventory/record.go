@@ -80,10 +80,10 @@ func recordsOf(rows []hss.Image, known []policy.Record) (records []policy.Record
 	return records, err
 }
 
-// recordOf converts a row to what verdicts need. It fails if the row cannot be read.
+// recordOf converts a row to what verdicts need. It fails if the row cannot be read, and returns its name only.
 func recordOf(row *hss.Image) (policy.Record, error) {
 	if err := unreadable(row); err != nil {
-		return policy.Record{}, err
+		return policy.Record{Namespace: row.Namespace, Name: row.Name, Version: row.Version}, err
 	}
 	r := policy.Record{
 		ID: row.ID, Namespace: row.Namespace, Name: row.Name, Version: row.Version, Digest: row.Digest,
@@ -203,7 +203,12 @@ func pinRecord(r *policy.Record, digest string) []policy.Record {
 
 // isPending reports whether a scan of any record is still to come or under way.
 func isPending(records []policy.Record) bool {
-	return slices.ContainsFunc(records, func(r policy.Record) bool { return anyStatus(&r, hss.ScanStatus.Pending) })
+	for i := range records {
+		if anyStatus(&records[i], hss.ScanStatus.Pending) {
+			return true
+		}
+	}
+	return false
 }
 
 // anyStatus reports whether the status of a record, or of one of its architectures, is as described.

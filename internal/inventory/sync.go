@@ -81,7 +81,7 @@ func (s *syncer) run(ctx context.Context) {
 func (s *syncer) full(ctx context.Context) {
 	begun := s.now()
 	since := cmp.Or(s.since, begun)
-	all := &list{project: s.project, begun: begun, room: int(s.inventory.cfg.MaxBytes), images: map[key]*listedImage{}}
+	all := &list{project: s.project, begun: begun, room: int(s.inventory.cfg.MaxBytes), images: map[uint64]*listedImage{}}
 	var changes *list
 	var failed error
 	// Again all changes since those that were known when the list began: it may show a row as it was before one of them.
@@ -131,7 +131,7 @@ func (s *syncer) changes(ctx context.Context) (*list, error) {
 	s.nextPoll = begun.Add(s.inventory.jitter(s.SyncInterval))
 	// By this time of day and how long ago the last poll was: the clock may have been set meanwhile.
 	from := begun.Add(-begun.Sub(s.since) - overlap)
-	changes := &list{project: s.project, begun: begun, room: math.MaxInt, images: map[key]*listedImage{}}
+	changes := &list{project: s.project, begun: begun, room: math.MaxInt, images: map[uint64]*listedImage{}}
 	each := func(page []hss.Image) {
 		changes.add(page)
 		changes.keys = append(changes.keys, s.keys(page)...)
@@ -210,16 +210,24 @@ func (s *syncer) page(ctx context.Context, r hss.ListRequest) (page *hss.ListRes
 
 // keyOf returns the key by which a reference with a tag finds a row, if the row is of this registry.
 func (r *registry) keyOf(row *hss.Image) (key, bool) {
-	k := key{registry: r, namespace: row.Namespace, name: strings.ReplaceAll(row.Name, "$", "/"), version: row.Version}
+	k := r.key(row.Namespace, row.Name, row.Version)
 	return k, row.Version != "" && row.Name != "" && r.misfit(row) == "" && r.holds(row.Namespace) && slices.Contains(k.spellings(), row.Name)
 }
+
+// key returns the key of a tag that HSS lists under a name.
+func (r *registry) key(namespace, name, version string) key {
+	return key{registry: r, namespace: namespace, name: strings.ReplaceAll(name, "$", "/"), version: version}
+}
+
+// short returns a hash of a key, as there may be millions.
+func (l *list) short(k key) uint64 { return maphash.Comparable(l.inventory.seed, k) }
 
 // list gathers the rows of a list by their images: an image may have several, far apart.
 type list struct {
 	*project
 	begun  time.Time
-	room   int // in bytes
-	images map[key]*listedImage
+	room   int                     // in bytes
+	images map[uint64]*listedImage // by short keys
 	// rows counts the rows, bytes about the memory that they take. keys are those of the rows of a list of changes.
 	rows, bytes int
 	keys        []uint64
@@ -227,13 +235,18 @@ type list struct {
 	lacks, anonymous error
 }
 
-// listedImage has the rows of one image.
+// listedImage has the rows of one image, at least one.
 type listedImage struct {
-	records []policy.Record
+	registry *registry
+	records  []policy.Record
 	// shared says that the records are those of an answer, which must not change: most of a million rows are as they were.
 	shared bool
 	// unclear says that a row cannot be read or came in two states, so that the list does not show what the image is.
 	unclear bool
+}
+
+func (i *listedImage) key() key {
+	return i.registry.key(i.records[0].Namespace, i.records[0].Name, i.records[0].Version)
 }
 
 // add notes each row for every registry that holds it.
@@ -257,22 +270,22 @@ func (l *list) add(rows []hss.Image) {
 }
 
 func (l *list) put(k key, record *policy.Record, unclear bool) {
-	image := l.images[k]
+	short := l.short(k)
+	image := l.images[short]
 	if image == nil {
 		if l.bytes >= l.room {
 			l.lacks = errors.New("the cache has no room for all images of the project (cache.maxBytes)")
 			return
 		}
-		image = &listedImage{}
+		image = &listedImage{registry: k.registry}
 		if known := l.inventory.records.get(k).value; len(known) == 1 && isSame(&known[0], record) {
 			image.records, image.shared, record = known, true, &known[0]
-			k.namespace, k.version = record.Namespace, record.Version // texts that are kept anyway
 			l.bytes += recordsBytes(known)
 		}
-		l.images[k] = image
+		l.images[short] = image
 		l.bytes += entryBytes
 	}
-	image.unclear = image.unclear || unclear
+	image.unclear = image.unclear || unclear || len(image.records) > 0 && image.key() != k // two images may have one short key
 	for n := range image.records {
 		if before := &image.records[n]; isSameEntry(before, record) || !hasID(record.ID) && isSame(before, record) {
 			image.unclear = image.unclear || !isSame(before, record)
@@ -287,14 +300,15 @@ func (l *list) put(k key, record *policy.Record, unclear bool) {
 // list does not have: then a look-up decides. It reports whether an answer that was confirmed until now has turned out to be wrong though the changes do
 // not show the image: by a change that has none of the times, or a row that was deleted.
 func (l *list) confirm(confirmed *coverage, changes *list) (missed bool) {
-	for k, image := range changes.images {
-		if l.images[k] == nil {
-			l.images[k] = &listedImage{records: slices.Clone(image.records), unclear: image.unclear}
+	for short, image := range changes.images {
+		if l.images[short] == nil {
+			l.images[short] = &listedImage{registry: image.registry, records: slices.Clone(image.records), unclear: image.unclear}
 		}
 	}
 	missed = l.lacksConfirmed(confirmed)
-	for k, image := range l.images {
-		delete(l.images, k) // to free it now
+	for short, image := range l.images {
+		delete(l.images, short) // to free it now
+		k := image.key()
 		known := l.inventory.records.get(k)
 		if image.unclear || known.isKnown() && !known.asOf.Before(l.begun) {
 			continue
@@ -304,7 +318,7 @@ func (l *list) confirm(confirmed *coverage, changes *list) (missed bool) {
 		}
 		if !image.shared {
 			keepCompleted(image.records, known.value)
-			missed = missed || changes.images[k] == nil && confirmed.confirms(k, known) && !areSame(known.value, image.records)
+			missed = missed || changes.images[short] == nil && confirmed.confirms(k, known) && !areSame(known.value, image.records)
 		}
 		if whole := image.shared || !known.isKnown() || arePartOf(known.value, image.records, isSameOrRow); whole {
 			l.inventory.records.set(k, known, &answer[[]policy.Record]{
@@ -318,7 +332,7 @@ func (l *list) confirm(confirmed *coverage, changes *list) (missed bool) {
 // lacksConfirmed reports whether the list lacks an image that was confirmed until now.
 func (l *list) lacksConfirmed(confirmed *coverage) bool {
 	for k, known := range l.inventory.records.full.All() {
-		if confirmed.confirms(k, known) && known.asOf.Before(l.begun) && k.project() == l.project && l.images[k] == nil {
+		if confirmed.confirms(k, known) && known.asOf.Before(l.begun) && k.project() == l.project && l.images[l.short(k)] == nil {
 			return true
 		}
 	}
@@ -331,7 +345,8 @@ func isSameOrRow(a, b *policy.Record) bool { return isSame(a, b) || isSameRow(a,
 // change puts rows that changed into the answers that are known and older. An answer is outdated if it is unclear in
 // which state a row is, or a row is new: it may stand beside the others or in the place of one.
 func (l *list) change() {
-	for k, image := range l.images {
+	for _, image := range l.images {
+		k := image.key()
 		known := l.inventory.records.get(k)
 		if !known.isKnown() || !known.asOf.Before(l.begun) || !image.unclear && arePartOf(image.records, known.value, isSame) {
 			continue
