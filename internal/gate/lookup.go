@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"time"
+	"unique"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -161,7 +162,7 @@ func (r *references) parse(written string) *parsed {
 	if p.ref, p.err = image.Parse(written); p.err != nil {
 		return p
 	}
-	p.repository = p.ref.Repository()
+	p.ref.Host, p.repository = unique.Make(p.ref.Host).Value(), p.ref.Repository() // few hosts, compared by each decision
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.known == nil || r.bytes > maxReferenceBytes {

@@ -86,7 +86,7 @@ func recordOf(row *hss.Image) (policy.Record, error) {
 		return policy.Record{Namespace: row.Namespace, Name: row.Name, Version: row.Version}, err
 	}
 	r := policy.Record{
-		ID: row.ID, Namespace: row.Namespace, Name: row.Name, Version: row.Version, Digest: row.Digest,
+		ID: row.ID, Namespace: shared(row.Namespace), Name: row.Name, Version: row.Version, Digest: row.Digest,
 		ImageType: shared(row.Type), RegistryType: shared(row.RegistryType), RegistryName: shared(row.RegistryName),
 		InstanceID: shared(row.InstanceID), InstanceName: shared(row.InstanceName),
 		Severity: v1alpha1.Severity(shared(row.Severity)), MultiArch: row.MultiArch,

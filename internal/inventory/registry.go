@@ -29,7 +29,7 @@ type key struct {
 
 // clone copies the texts, which may be a part of a whole request, for a key that is kept.
 func (k key) clone() key {
-	k.namespace, k.name, k.version, k.digest = strings.Clone(k.namespace), strings.Clone(k.name), strings.Clone(k.version), strings.Clone(k.digest)
+	k.namespace, k.name, k.version, k.digest = shared(k.namespace), strings.Clone(k.name), strings.Clone(k.version), strings.Clone(k.digest)
 	return k
 }
 
