@@ -63,7 +63,7 @@ func listPage[T any](ctx context.Context, c *Client, request *call, key string, 
 		case elements == nil:
 			return fmt.Errorf("the answer has no %s", key)
 		}
-		total, rows = UnknownTotal, nil
+		total, rows = UnknownTotal, make([]T, 0, len(elements))
 		if count != nil {
 			total = *count
 		}
