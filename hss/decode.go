@@ -94,11 +94,9 @@ func newObject(raw jsontext.Value, scrub func(string) string) *object {
 		if err != nil || valueErr != nil {
 			return &object{scrub: scrub, problems: []problem{{reason: "is not JSON"}}}
 		}
-		if twice := o.find(name); twice != nil {
-			twice.value = nil
-			continue
-		}
-		if o.fields = append(o.fields, field{name, value}); len(o.fields) > maxFields {
+		if i := o.find(name); i >= 0 {
+			o.fields[i].value = nil
+		} else if o.fields = append(o.fields, field{name, value}); len(o.fields) > maxFields {
 			return &object{scrub: scrub, problems: []problem{{reason: fmt.Sprintf("has more than %d fields", maxFields)}}}
 		}
 	}
@@ -133,23 +131,19 @@ func (o *object) failed(field string) bool {
 
 // value returns a field as it was sent; nil: there is none.
 func (o *object) value(name string) jsontext.Value {
-	f := o.find(name)
-	switch {
-	case f == nil:
-		return nil
-	case f.value == nil:
-		o.fail(name, "is there twice")
-	}
-	return f.value
-}
-
-// find returns a field, or nil. Objects are small, and there are many of them: a map of each takes longer.
-func (o *object) find(name string) *field {
-	i := slices.IndexFunc(o.fields, func(f field) bool { return f.name == name })
+	i := o.find(name)
 	if i < 0 {
 		return nil
 	}
-	return &o.fields[i]
+	if o.fields[i].value == nil {
+		o.fail(name, "is there twice")
+	}
+	return o.fields[i].value
+}
+
+// find returns the place of a field, or -1. A map of each object would take most of the memory that reading a list takes.
+func (o *object) find(name string) int {
+	return slices.IndexFunc(o.fields, func(f field) bool { return f.name == name })
 }
 
 // letters returns what is in a string, and any other scalar as written; "" for null.
