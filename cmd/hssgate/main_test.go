@@ -235,6 +235,7 @@ var update = flag.Bool("update", false, "write what documents show and golden fi
 // The guide shows the real output of its policy, and its test passes.
 func TestTheGuideToVulnerabilitiesIsTrue(t *testing.T) {
 	const path = "../../docs/guides/vulnerabilities.md"
+	t.Setenv("COLUMNS", "120")
 	text := readFile(t, path)
 	// block returns a block after a comment, by what the comment says.
 	block := func(name string) string {

@@ -157,6 +157,9 @@ func (f *outputFlags) write(cmd *cobra.Command, r *report.Report) error {
 	}
 	var errs []error
 	for _, o := range f.outputs {
+		if r.Width = 0; o.file == "" {
+			r.Width = report.TerminalWidth(cmd.OutOrStdout())
+		}
 		content, err := []byte(f.exceptions), error(nil)
 		if o.format != exceptionsOutput {
 			var b bytes.Buffer
@@ -190,8 +193,8 @@ func (f *outputFlags) colors(cmd *cobra.Command) bool {
 func colored(table []byte) []byte {
 	const red, green, yellow, magenta = "31", "32", "33", "35"
 	colors := map[string]string{"Denied": red, "FAIL": red, "Unknown": magenta, "Warned": yellow, "Admitted": green, "PASS": green}
-	return regexp.MustCompile(`(?m)^(Denied|FAIL|Unknown|Warned|Admitted|PASS)\b`).ReplaceAllFunc(table, func(verdict []byte) []byte {
-		return fmt.Appendf(nil, "\x1b[%sm%s\x1b[0m", colors[string(verdict)], verdict)
+	return regexp.MustCompile(`(?m)^(Denied \(its pods\)|(?:Denied|FAIL|Unknown|Warned|Admitted|PASS)\b)`).ReplaceAllFunc(table, func(verdict []byte) []byte {
+		return fmt.Appendf(nil, "\x1b[%sm%s\x1b[0m", colors[strings.Fields(string(verdict))[0]], verdict)
 	})
 }
 

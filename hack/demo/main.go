@@ -12,7 +12,7 @@
 //
 // The annotations of a manifest say what to expect:
 //
-//	demo.hssgate.io/verdict: Admitted, Denied or Warned (required)
+//	demo.hssgate.io/verdict: Admitted, Denied, Denied (its pods) or Warned (required)
 //	demo.hssgate.io/says: a part of the message (optional)
 //
 // A second document of the same object in a file is an update of it; one that
@@ -115,6 +115,9 @@ func (s *sampleSet) results(ctx context.Context, newSender func(*inventory.Inven
 		if err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", one.file, one.title(), err)
 		}
+		if a.verdict == report.Warned && checked[i].Verdict == report.PodsDenied {
+			a.verdict = report.PodsDenied // the webhook only warns of a template
+		}
 		results = append(results, result{one, a, checked[i]})
 	}
 	return results, nil
@@ -176,14 +179,14 @@ func (r *result) problem() string {
 
 // show returns the table of all results, and an error that names every sample whose verdict is not as it expects.
 func show(results []result) (string, error) {
-	all := &report.Report{Tests: &report.Tests{Cases: len(results)}}
+	all := &report.Report{Tests: &report.Tests{Cases: len(results)}, Width: 132} // for documents
 	var problems []string
 	for i := range results {
 		r := &results[i]
 		one := r.checked
 		one.Namespace, one.Kind, one.Name, one.Verdict, one.Problem = "", "", r.title(), r.verdict, r.problem()
 		if len(r.workload.Uses) == 0 {
-			one.Warnings = r.why()
+			one.Notices = r.why()
 		}
 		if one.Problem != "" {
 			all.Tests.Failed++

@@ -156,7 +156,7 @@ func TestABadFolderIsAnError(t *testing.T) {
 		"no inventory":               {"inventory.yaml", nil, "inventory.yaml"},
 		"no policies":                {"policies/*", nil, "policies: "},
 		"namespaces only":            {"manifests/[1-9]*", nil, "has an image"},
-		"a manifest without verdict": {clean, replace("demo.hssgate.io/verdict: Admitted", "some: thing"), "manifests/10-clean.yaml: Pod \"clean\": annotation demo.hssgate.io/verdict must be Admitted, Denied or Warned, not \"\""},
+		"a manifest without verdict": {clean, replace("demo.hssgate.io/verdict: Admitted", "some: thing"), "manifests/10-clean.yaml: Pod \"clean\": annotation demo.hssgate.io/verdict must be Admitted, Denied, Denied (its pods) or Warned, not \"\""},
 		"a manifest without name":    {clean, replace("  name: clean\n", ""), "metadata.name must be given"},
 		"a kind without images":      {clean, replace("kind: Pod\n", "kind: Secret\n"), "kind Secret has no images"},
 		"no YAML":                    {clean, func(string) string { return "a: [" }, "manifests/10-clean.yaml: document 1"},

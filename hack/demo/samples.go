@@ -134,8 +134,8 @@ func newSample(file string, object, old *unstructured.Unstructured) (s *sample, 
 		file: file, object: object, old: old,
 		expected: report.Verdict(object.GetAnnotations()[verdictAnnotation]), says: object.GetAnnotations()[saysAnnotation],
 	}
-	if !slices.Contains([]report.Verdict{report.Admitted, report.Warned, report.Denied}, s.expected) {
-		return nil, fmt.Errorf("annotation %s must be Admitted, Denied or Warned, not %q", verdictAnnotation, s.expected)
+	if s.expected == report.Unknown || !slices.Contains(report.Verdicts(), s.expected) {
+		return nil, fmt.Errorf("annotation %s must be Admitted, Denied, Denied (its pods) or Warned, not %q", verdictAnnotation, s.expected)
 	}
 	if s.workload, err = workloadOf(object); err != nil || old == nil {
 		return s, err

@@ -34,7 +34,24 @@ type findings struct {
 	mu sync.Mutex
 	counts
 	groups map[groupKey]*group
+	// others are the results of pairs without a group, the worst of their pods.
+	others map[groupKey]result
 }
+
+// result is one of a report's.
+type result int
+
+// The results, the worst last.
+const (
+	passed result = iota
+	skipped
+	warned
+	unknown
+	failed
+)
+
+// String returns the result as reports name it.
+func (r result) String() string { return [...]string{"pass", "skip", "warn", "error", "fail"}[r] }
 
 type groupKey struct {
 	owner  image.Owner
@@ -51,16 +68,24 @@ type group struct {
 	// effect is what the policy would do to the pods.
 	effect v1alpha1.Enforcement
 	// lines name images with the reasons, sorted; more is set if some are left out.
-	lines []string
+	lines []line
 	more  bool
 	// failed are the checks that found something, each once.
 	failed []policy.Finding
+	// risk is that of the worst finding, rule the check that it failed.
+	risk gate.Risk
+	rule policy.Check
+	// since is when the last pod was created or, if that was later, its image scanned.
+	since time.Time
 	// until is when the first grace of their images ends; zero: none has one.
 	until time.Time
 }
 
+// line is what is wrong with an image.
+type line struct{ text, image, digest string }
+
 func newFindings(namespace string) *findings {
-	return &findings{namespace: namespace, groups: map[groupKey]*group{}}
+	return &findings{namespace: namespace, groups: map[groupKey]*group{}, others: map[groupKey]result{}}
 }
 
 // full reports whether the pods of no more workloads are shown.
@@ -79,45 +104,45 @@ func (f *findings) add(o image.Owner, created time.Time, d *gate.Decision) {
 		f.newest = created
 	}
 	for _, name := range d.Policies {
-		f.addPolicy(groupKey{o, name}, d)
+		f.addPolicy(groupKey{o, name}, created, d)
 	}
 }
 
 // addPolicy adds what one policy has to say about a pod.
-func (f *findings) addPolicy(key groupKey, d *gate.Decision) {
+func (f *findings) addPolicy(key groupKey, created time.Time, d *gate.Decision) {
 	var violations []*gate.Violation
-	excepted := int32(0)
+	excepted, other := int32(0), passed
 	for i := range d.Violations {
 		switch v := &d.Violations[i]; {
 		case v.Policy != key.policy:
 		case v.PodEffect == gate.EffectExcepted:
-			excepted = 1
+			excepted, other = 1, skipped
 		default:
 			violations = append(violations, v)
 		}
 	}
-	unknown := slices.Contains(d.Unknown, key.policy) && !slices.ContainsFunc(violations, hasResult)
+	lacks := slices.Contains(d.Unknown, key.policy) && !slices.ContainsFunc(violations, hasResult)
 	status := f.of(key.policy)
 	switch {
-	case unknown:
+	case lacks:
 		status.Unknown++
+		other = unknown
 	case len(violations) > 0:
 		addPods(status, &v1alpha1.AuditStatus{Evaluated: 1, Violations: 1})
+		other = failed
 	default:
 		addPods(status, &v1alpha1.AuditStatus{Evaluated: 1, Excepted: excepted})
 	}
-	if len(violations) == 0 {
-		return
-	}
 	g := f.groups[key]
-	if g == nil {
-		if len(f.groups) >= maxGroups {
-			return
-		}
+	switch {
+	case len(violations) == 0, g == nil && len(f.groups) >= maxGroups:
+		f.others[key] = max(f.others[key], other)
+		return
+	case g == nil:
 		g = &group{groupKey: key, Language: d.Language}
 		f.groups[key] = g
 	}
-	g.add(violations, unknown)
+	g.add(violations, created, lacks)
 }
 
 // hasResult reports whether a violation comes from a scan result, or from the lack
@@ -127,8 +152,8 @@ func hasResult(v *gate.Violation) bool {
 }
 
 // add adds one pod.
-func (g *group) add(violations []*gate.Violation, unknown bool) {
-	if unknown {
+func (g *group) add(violations []*gate.Violation, created time.Time, lacks bool) {
+	if lacks {
 		g.unknown++
 	} else {
 		g.violations++
@@ -138,25 +163,40 @@ func (g *group) add(violations []*gate.Violation, unknown bool) {
 		if v.UnderGrace() && (g.until.IsZero() || v.GraceEnd.Before(g.until)) {
 			g.until = v.GraceEnd
 		}
-		if unknown || hasResult(v) {
-			g.addLine(line(g.Language, v))
+		if lacks || hasResult(v) {
+			g.addLine(newLine(g.Language, v))
 		}
 		for _, f := range v.Findings {
 			if one := (policy.Finding{Check: f.Check, Cause: f.Cause}); f.Check != policy.CheckUnavailable && !slices.Contains(g.failed, one) {
 				g.failed = append(g.failed, one)
 			}
 		}
+		if risk, rule := v.Risk(); g.rule == "" || risk > g.risk || risk == g.risk && rule < g.rule {
+			g.risk, g.rule = risk, rule
+		}
+		for _, at := range append(scansOf(v), created) {
+			if at.After(g.since) {
+				g.since = at
+			}
+		}
 	}
+}
+
+func scansOf(v *gate.Violation) (times []time.Time) {
+	for i := 0; v.Facts != nil && i < len(v.Facts.Records); i++ {
+		times = append(times, v.Facts.Records[i].ScannedAt)
+	}
+	return times
 }
 
 // addLine keeps the first lines by their order, so that the order of pods does not
 // matter.
-func (g *group) addLine(text string) {
-	i, found := slices.BinarySearch(g.lines, text)
+func (g *group) addLine(one line) {
+	i, found := slices.BinarySearchFunc(g.lines, one, func(a, b line) int { return strings.Compare(a.text, b.text) })
 	if found {
 		return
 	}
-	g.lines = slices.Insert(g.lines, i, text)
+	g.lines = slices.Insert(g.lines, i, one)
 	if len(g.lines) > maxLines {
 		g.lines, g.more = g.lines[:maxLines], true
 	}
@@ -164,7 +204,7 @@ func (g *group) addLine(text string) {
 
 // message is the lines as one text.
 func (g *group) message() string {
-	text := strings.Join(g.lines, "\n")
+	text := strings.Join(g.all(func(l line) string { return l.text }), "\n")
 	if g.more {
 		text += "\n" + g.Text("and more")
 	}
@@ -180,13 +220,27 @@ func (g *group) advice() string {
 	return text
 }
 
-// line says what is wrong with an image. The name of the policy is shown beside it.
-func line(l language.Language, v *gate.Violation) string {
-	text := cut(v.Description(l), maxLine)
-	if note := v.GraceNote(l); note != "" {
-		text += l.Sprintf(" (%s)", note)
+// all returns a part of each line, each once.
+func (g *group) all(part func(line) string) []string {
+	var all []string
+	for _, one := range g.lines {
+		if text := part(one); text != "" && !slices.Contains(all, text) {
+			all = append(all, text)
+		}
 	}
-	return text
+	return all
+}
+
+// newLine describes a violation. The name of the policy is shown beside it.
+func newLine(l language.Language, v *gate.Violation) line {
+	one := line{text: cut(v.Description(l), maxLine), image: v.Reference, digest: v.Image.Digest}
+	if note := v.GraceNote(l); note != "" {
+		one.text += l.Sprintf(" (%s)", note)
+	}
+	if one.digest == "" && v.Facts != nil {
+		one.digest = policy.ScannedDigest(v.Facts, l).Digest
+	}
+	return one
 }
 
 // cut keeps at most so many bytes.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,9 +26,10 @@ const (
 	// managedBy labels hssgate's reports.
 	managedBy = "app.kubernetes.io/managed-by"
 	// maxResults limits the results of a report, maxResultMessage the bytes of the
-	// message of each: so a report has less than 200 kB.
+	// message of each, maxProperty those of its images: so a report has less than 200 kB.
 	maxResults       = 100
-	maxResultMessage = 1000
+	maxResultMessage = 800
+	maxProperty      = 300
 )
 
 // reportKind returns the kind of reports to write, by audit.reports of the
@@ -93,8 +95,8 @@ func (a *Auditor) deleteReports(ctx context.Context, kind schema.GroupVersionKin
 }
 
 // newReport returns the report of a namespace. The two kinds have the same fields.
-// The summary counts pods, once for each policy that evaluated them; a result stands
-// for the pods of one workload.
+// A result stands for the pods of one workload that violate a policy. The summary
+// counts workloads, once for each policy, also those without a result, which pass.
 func newReport(kind schema.GroupVersionKind, f *findings) *unstructured.Unstructured {
 	report := &unstructured.Unstructured{Object: map[string]any{
 		"scope":   map[string]any{"apiVersion": "v1", "kind": "Namespace", "name": f.namespace},
@@ -109,15 +111,28 @@ func newReport(kind schema.GroupVersionKind, f *findings) *unstructured.Unstruct
 }
 
 func (f *findings) reportSummary() map[string]any {
-	all, warned := f.total(), int32(0)
-	for _, g := range f.groups {
-		if g.effect == v1alpha1.EnforcementWarn {
-			warned += g.violations
-		}
+	var counts [failed + 1]int64
+	for _, other := range f.others {
+		counts[other]++
 	}
-	return map[string]any{
-		"pass": int64(all.Evaluated - all.Violations - all.Excepted), "fail": int64(all.Violations - warned),
-		"warn": int64(warned), "error": int64(all.Unknown), "skip": int64(all.Excepted),
+	for _, g := range f.groups {
+		counts[g.result()]++
+	}
+	summary := map[string]any{}
+	for i, n := range counts {
+		summary[result(i).String()] = n
+	}
+	return summary
+}
+
+func (g *group) result() result {
+	switch {
+	case g.violations == 0:
+		return unknown
+	case g.effect == v1alpha1.EnforcementWarn:
+		return warned
+	default:
+		return failed
 	}
 }
 
@@ -127,21 +142,28 @@ func (f *findings) reportResults() []any {
 	slices.SortStableFunc(groups, func(a, b *group) int { return cmp.Compare(min(b.violations, 1), min(a.violations, 1)) })
 	results := make([]any, 0, min(len(groups), maxResults))
 	for _, g := range groups[:min(len(groups), maxResults)] {
-		result := "fail"
-		switch {
-		case g.violations == 0:
-			result = "error"
-		case g.effect == v1alpha1.EnforcementWarn:
-			result = "warn"
-		}
 		results = append(results, map[string]any{
-			"source": reporter, "category": "Image scan", "policy": g.policy, "result": result, "scored": true,
-			"message": cut(g.advice(), maxResultMessage),
+			"source": reporter, "category": "Image scan", "policy": g.policy, "rule": string(g.rule), "severity": g.risk.String(),
+			"result": g.result().String(), "scored": true, "message": cut(g.advice(), maxResultMessage),
+			"timestamp": map[string]any{"seconds": g.since.Unix(), "nanos": int64(0)},
 			"resources": []any{map[string]any{
 				"apiVersion": g.owner.APIVersion, "kind": g.owner.Kind, "namespace": f.namespace, "name": g.owner.Name, "uid": string(g.owner.UID),
 			}},
-			"properties": map[string]any{"pods": fmt.Sprint(g.violations + g.unknown), "enforcement": string(g.effect)},
+			"properties": g.properties(),
 		})
 	}
 	return results
+}
+
+func (g *group) properties() map[string]any {
+	properties := map[string]any{"pods": fmt.Sprint(g.violations + g.unknown), "enforcement": string(g.effect)}
+	for name, all := range map[string][]string{
+		"image":  g.all(func(l line) string { return l.image }),
+		"digest": g.all(func(l line) string { return l.digest }),
+	} {
+		if len(all) > 0 {
+			properties[name] = cut(strings.Join(all, ", "), maxProperty)
+		}
+	}
+	return properties
 }

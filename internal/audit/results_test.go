@@ -33,20 +33,25 @@ func (c *cluster) report(t *testing.T, kind schema.GroupVersionKind, namespace s
 	return r
 }
 
+const scannedDigest = "sha256:4026e8d3a7a60bf7e7b0c06f27aca20077729b41f7ca4c6b7e854c46e91d59f8"
+
 const wantedReport = `
 apiVersion: openreports.io/v1alpha1
 kind: Report
 metadata: {name: hssgate, namespace: a, labels: {app.kubernetes.io/managed-by: hssgate}}
 scope: {apiVersion: v1, kind: Namespace, name: a}
-summary: {pass: 1, fail: 2, warn: 1, error: 1, skip: 0}
+summary: {pass: 1, fail: 1, warn: 1, error: 1, skip: 0}
 results:
-- {source: hssgate, category: Image scan, policy: p, result: fail, scored: true, properties: {pods: "2", enforcement: Deny},
+- {source: hssgate, category: Image scan, policy: p, rule: severityLevel, severity: high, result: fail, scored: true,
+   timestamp: {seconds: 1795438800, nanos: 0}, properties: {pods: "2", enforcement: Deny, image: "bad:1", digest: "` + scannedDigest + `"},
    message: "container \"app\": bad:1 — severity High, allowed Medium\nto do: rebuild the image with fixed packages, push it, and have HSS scan it",
    resources: [{apiVersion: apps/v1, kind: DaemonSet, namespace: a, name: agent, uid: DaemonSet/agent}]}
-- {source: hssgate, category: Image scan, policy: p, result: warn, scored: true, properties: {pods: "1", enforcement: Warn},
+- {source: hssgate, category: Image scan, policy: p, rule: notFound, severity: medium, result: warn, scored: true,
+   timestamp: {seconds: 1795435200, nanos: 0}, properties: {pods: "1", enforcement: Warn, image: "odd:1"},
    message: "container \"app\": odd:1 — not found\nto do: check the image's name; if it is new, have HSS synchronise its registry, and scan it",
    resources: [{apiVersion: v1, kind: Pod, namespace: a, name: odd, uid: a/odd}]}
-- {source: hssgate, category: Image scan, policy: p, result: error, scored: true, properties: {pods: "1", enforcement: Deny},
+- {source: hssgate, category: Image scan, policy: p, rule: unavailable, severity: info, result: error, scored: true,
+   timestamp: {seconds: 1795435200, nanos: 0}, properties: {pods: "1", enforcement: Deny, image: "dark:1"},
    message: 'container "app": dark:1 — no answer',
    resources: [{apiVersion: v1, kind: Pod, namespace: a, name: dark, uid: a/dark}]}
 `
@@ -60,6 +65,14 @@ func TestAReportSaysWhatIsWrongInANamespace(t *testing.T) {
 	c.run("a", "dark", "dark:1")
 	c.run("a", "fine", "fine:1")
 	c.run("b", "fine", "fine:1")
+	for i := range c.pods {
+		c.pods[i].CreationTimestamp = metav1.NewTime(now)
+	}
+	bad := c.verdicts["bad:1"]
+	bad.Facts = &policy.Facts{State: policy.StateFound, Records: []policy.Record{{
+		Severity: "High", Digest: scannedDigest, Scan: policy.Scan{Status: v1alpha1.ScanStatusSuccess}, ScannedAt: now.Add(time.Hour),
+	}}}
+	c.verdicts["bad:1"] = bad
 	c.audits(t)
 	got := c.report(t, openReport, "a")
 	if got == nil {

@@ -113,7 +113,7 @@ func (x *explanation) policy(p *policy.Policy, use image.Use, ref image.Referenc
 	case ref != (image.Reference{}) && !p.MatchesImage(ref.Repository()):
 		excluded = "its images and excludeImages leave " + ref.Repository() + " out"
 	case x.workload.Template && p.Templates() == v1alpha1.TemplateWarn && p.Enforcement() == v1alpha1.EnforcementDeny:
-		effect = "Warn, by its spec.templates, and Deny for the pods"
+		effect = report.EffectText(v1alpha1.EnforcementWarn, v1alpha1.EnforcementDeny) + ", since its spec.templates is Warn"
 	}
 	if excluded != "" {
 		x.addf(1, "policy %s does not apply: %s", p.Name(), excluded)
@@ -145,7 +145,7 @@ func (x *explanation) checks(use image.Use, p *policy.Policy, facts *policy.Fact
 			continue
 		}
 		for _, f := range v.Findings {
-			found[f.Check] = append(found[f.Check], fmt.Sprintf("%s → %s", f.Message, v.Effect))
+			found[f.Check] = append(found[f.Check], fmt.Sprintf("%s → %s", f.Message, report.EffectText(v.Effect, v.PodEffect)))
 			order = append(order, f.Check)
 		}
 	}

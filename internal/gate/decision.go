@@ -31,6 +31,8 @@ type Decision struct {
 	Namespace string
 	Name      string
 	Outcome   Outcome
+	// PodOutcome is that of the object's pods: stricter than Outcome if the object is a template for which a policy only warns.
+	PodOutcome Outcome
 	// Examined is the number of uses of images.
 	Examined int
 	// Policies are the names of the policies that match an image, in order.
@@ -59,7 +61,9 @@ type Violation struct {
 	// Reference is the normalised reference, or the written one in quotes if it is invalid.
 	Reference string
 	// Image is the parsed reference; zero if it is invalid.
-	Image  image.Reference
+	Image image.Reference
+	// Facts are what is known of the image.
+	Facts  *policy.Facts
 	Policy string
 	// Effect is that on the object, PodEffect that on a pod, which is stricter if the object is only a template.
 	Effect    v1alpha1.Enforcement
@@ -82,16 +86,23 @@ func (d *Decision) WithEffect(effect v1alpha1.Enforcement) []Violation {
 	return slices.DeleteFunc(slices.Clone(d.Violations), func(v Violation) bool { return v.Effect != effect })
 }
 
-// conclude sets the outcome once all violations are known.
+// conclude sets the outcomes once all violations are known.
 func (d *Decision) conclude() {
-	for _, v := range d.WithEffect(v1alpha1.EnforcementDeny) {
-		if d.Outcome == Admitted {
-			d.Outcome = Unavailable
-		}
-		hasResult := func(f policy.Finding) bool { return f.Check != policy.CheckUnavailable || f.Cause == policy.CauseSize }
+	hasResult := func(f policy.Finding) bool { return f.Check != policy.CheckUnavailable || f.Cause == policy.CauseSize }
+	for i := range d.Violations {
+		v, outcome := &d.Violations[i], Unavailable
 		if slices.ContainsFunc(v.Findings, hasResult) {
-			d.Outcome = Denied
+			outcome = Denied
 		}
+		d.Outcome.deny(v.Effect, outcome)
+		d.PodOutcome.deny(v.PodEffect, outcome)
+	}
+}
+
+// deny sets an outcome by a violation that has this effect and would deny with that outcome.
+func (o *Outcome) deny(effect v1alpha1.Enforcement, with Outcome) {
+	if effect == v1alpha1.EnforcementDeny && *o != Denied {
+		*o = with
 	}
 }
 
@@ -124,7 +135,7 @@ func (e *evaluation) violations(ctx context.Context, t *target, verdict *verdict
 			continue
 		}
 		effect := milder(p.Enforcement(), v1alpha1.Enforcement(f.Action))
-		v := Violation{Reference: t.display(), Image: t.ref, Policy: p.Name(), Effect: effect, PodEffect: effect}
+		v := Violation{Reference: t.display(), Image: t.ref, Facts: &t.facts, Policy: p.Name(), Effect: effect, PodEffect: effect}
 		if e.onlyWarns(p) {
 			v.Effect = milder(effect, v1alpha1.EnforcementWarn)
 		}

@@ -52,7 +52,7 @@ type Request struct {
 // Decide evaluates every image of the object by every policy that matches it. It returns when all is known or ctx ends.
 // Each policy says what happens if HSS has not answered by then.
 func (g *Gate) Decide(ctx context.Context, r Request) Decision {
-	d := Decision{Kind: r.Workload.Kind, Namespace: r.Namespace, Name: r.Name, Outcome: Admitted, Language: g.Language}
+	d := Decision{Kind: r.Workload.Kind, Namespace: r.Namespace, Name: r.Name, Outcome: Admitted, PodOutcome: Admitted, Language: g.Language}
 	if r.Facts {
 		d.Facts = make([]*policy.Facts, len(r.Workload.Uses))
 	}

@@ -72,7 +72,7 @@ func TestThePageInABrowser(t *testing.T) {
 	add := func(name string, width int, page string) {
 		fmt.Fprintf(&frames, `<iframe name="%s, %d wide" style="width:%dpx;height:900px;border:0" srcdoc="%s"></iframe>`, name, width, width, html.EscapeString(page))
 	}
-	paper := strings.NewReplacer("@media print", "@media all", "@media screen", "@media not all")
+	paper := strings.NewReplacer("@media print", "@media all", "@media screen", "@media not all", "Content-Security-Policy", "X-None")
 	reports := map[string]*report.Report{
 		"sample": everything(), "large": large(), "empty": {Subject: "nothing"}, "audit": audited(), "empty audit": {Audit: &report.Audit{}},
 	}

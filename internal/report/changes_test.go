@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/hssgate/hssgate/internal/report"
-	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
 // changed compares verdicts in every way.
@@ -37,11 +36,11 @@ func tested() *report.Report {
 
 func TestChangesAreCounted(t *testing.T) {
 	t.Parallel()
-	workload := func(onPods v1alpha1.Enforcement) report.Result {
-		return report.Result{Kind: "CronJob", Name: "nightly", Verdict: report.Warned, Violations: []report.Violation{{Policy: "p", Effect: v1alpha1.EnforcementWarn, PodEffect: onPods}}}
+	workload := func(v report.Verdict) report.Result {
+		return report.Result{Kind: "CronJob", Name: "nightly", Verdict: v}
 	}
 	pods := &report.Report{Changes: &report.Changes{}}
-	warned, denied := workload(v1alpha1.EnforcementWarn), workload(v1alpha1.EnforcementDeny)
+	warned, denied := workload(report.Warned), workload(report.PodsDenied)
 	pods.Compare(&warned, denied)
 	pods.Compare(&denied, warned)
 	pods.Compare(&denied, denied)

@@ -1,9 +1,7 @@
 package report
 
 import (
-	"bytes"
 	"embed"
-	"encoding/json"
 	"fmt"
 	"io"
 	"reflect"
@@ -13,6 +11,9 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 	"sigs.k8s.io/yaml"
 )
 
@@ -54,9 +55,9 @@ func (r *Report) Write(w io.Writer, o Output) error {
 	var err error
 	switch o {
 	case JSON:
-		text, err = asJSON(r)
+		text, err = asJSON(r.document())
 	case YAML:
-		text, err = asYAML(r)
+		text, err = asYAML(r.document())
 	case SARIF:
 		text, err = r.sarif()
 	case JUnit:
@@ -95,22 +96,34 @@ func render(name string, data any) (string, error) {
 	return b.String(), err
 }
 
-// asJSON leaves < and > as they are, for people who read it.
+// The kind of reports as JSON and YAML, whose schema is docs/reference/check-report.schema.json.
+const (
+	APIVersion = "report.hssgate.io/v1alpha1"
+	Kind       = "CheckReport"
+)
+
+// Document is a report as JSON and YAML have it.
+type Document struct {
+	APIVersion string `json:"apiVersion" jsonschema:"enum=report.hssgate.io/v1alpha1"`
+	Kind       string `json:"kind"       jsonschema:"enum=CheckReport"`
+	*Report
+}
+
+func (r *Report) document() Document { return Document{APIVersion, Kind, r} }
+
+// asJSON leaves < and > as they are, for people who read it. A list without elements
+// is empty, not null.
 func asJSON(v any) (string, error) {
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(v)
-	return string(escapeUnprintable(b.Bytes())), err
+	data, err := jsonv2.Marshal(v, jsonv1.DefaultOptionsV1(), jsonv2.FormatNilSliceAsNull(false), jsontext.EscapeForHTML(false), jsontext.WithIndent("  "))
+	return string(escapeUnprintable(data)) + "\n", err
 }
 
 func asYAML(v any) (string, error) {
-	data, err := json.Marshal(v)
+	text, err := asJSON(v)
 	if err != nil {
 		return "", err
 	}
-	data, err = yaml.JSONToYAML(escapeUnprintable(data))
+	data, err := yaml.JSONToYAML([]byte(text))
 	return string(data), err
 }
 

@@ -1,13 +1,16 @@
 package report
 
 import (
-	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"html/template"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
@@ -15,79 +18,131 @@ import (
 type page struct {
 	*Report
 
+	Style  template.CSS
+	Script template.JS
+	// Security is the page's Content-Security-Policy: nothing is loaded, and nothing but
+	// the page's own style and script has an effect.
+	Security string
+
 	Verdicts   []bar
 	Severities []bar
-	Worst      []*Image
-	Namespaces []*namespaceViolations
-	Rows       []*Result
+	Images     []*Image
+	Bad, Good  []*Result
+	// Namespaces are what results can be filtered by, besides verdicts and policies.
+	Namespaces []string
 }
 
+// bar is a bar of a chart, which begins after Before and is explained by Text.
 type bar struct {
-	Class string // of its colour
-	Label string
-	Count int
-}
-
-type namespaceViolations struct {
-	Name    string
-	Objects int
-	Items   []*pageViolation
-}
-
-// pageViolation is what one policy finds in an image, with the objects that use it.
-type pageViolation struct {
-	*Violation
-
-	Objects []string
+	Class               string // of its colour
+	Label, Text         string
+	Count, Before, Most int
 }
 
 func (r *Report) html() (string, error) {
+	style, errStyle := templates.ReadFile("templates/style.css")
+	script, errScript := templates.ReadFile("templates/script.js")
 	t, err := template.New("report.html.tmpl").Funcs(template.FuncMap{
 		"capitalised": func(text string) string { return strings.ToUpper(text[:1]) + text[1:] },
-		"hostAndPath": hostAndPath, "first": first, "more": more,
-	}).ParseFS(templates, "templates/report.html.tmpl", "templates/style.css", "templates/script.js")
-	if err != nil {
-		return "", err
+		"hostAndPath": hostAndPath, "first": first, "more": more, "linked": linked, "zero": func(n *int) bool { return number(n) == 0 },
+	}).ParseFS(templates, "templates/report.html.tmpl")
+	for _, err := range []error{errStyle, errScript, err} {
+		if err != nil {
+			return "", err
+		}
 	}
-	bad, good := r.sorted()
-	results, images := slices.Concat(bad, good), r.images()
+	p := &page{
+		Report: r, Style: template.CSS(style), Script: template.JS(script), //nolint:gosec // both are constant
+		Security: fmt.Sprintf("default-src 'none'; style-src %s; script-src %s; img-src data:; base-uri 'none'; form-action 'none'", hash(style), hash(script)),
+		Images:   r.images(), Verdicts: r.verdictBars(), Namespaces: r.namespaces(),
+	}
+	p.Bad, p.Good = r.sorted()
+	p.Severities = severityBars(p.Images)
 	var b strings.Builder
-	err = t.Execute(&b, &page{
-		Report: r, Verdicts: r.verdictBars(), Severities: severityBars(images), Worst: slices.DeleteFunc(slices.Clone(images), (*Image).harmless),
-		Namespaces: byNamespace(results), Rows: results,
-	})
+	err = t.Execute(&b, p)
 	return Printable(b.String()), err
+}
+
+// hash returns a source of a Content-Security-Policy: a text that is in the page.
+func hash(text []byte) string {
+	sum := sha256.Sum256(text)
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
+func (r *Report) namespaces() []string {
+	found := map[string]bool{}
+	for i := range r.Results {
+		found[r.Results[i].Namespace] = true
+	}
+	delete(found, "")
+	return slices.Sorted(maps.Keys(found))
 }
 
 func (r *Report) verdictBars() []bar {
 	s := r.Summary
-	return []bar{
-		{"Denied", "Denied", s.Denied}, {"Unknown", "Unknown", s.Unknown}, {"Warned", "Admitted with a warning", s.Warned},
-		{"Audit", "Admitted, only audited", s.Audited}, {"Admitted", "Admitted", s.Admitted - s.Audited},
+	bars := []bar{
+		{Class: "Denied", Label: string(Denied), Text: "would be rejected", Count: s.Denied - s.PodsDenied},
+		{Class: "PodsDenied", Label: string(PodsDenied), Text: "would be created, and its pods rejected", Count: s.PodsDenied},
+		{Class: "Unknown", Label: string(Unknown), Text: "could not be evaluated: HSS is unreachable", Count: s.Unknown},
+		{Class: "Warned", Label: string(Warned), Text: "admitted with a warning", Count: s.Warned},
+		{Class: "Audit", Label: audited, Text: "violates a policy that only audits", Count: s.Audited},
+		{Class: "Admitted", Label: string(Admitted), Text: "nothing was found that a policy forbids", Count: s.Admitted - s.Audited},
+	}
+	before := 0
+	for i := range bars {
+		bars[i].Before, before = before, before+bars[i].Count
+	}
+	return bars
+}
+
+// audited is shown for objects that are admitted and violate a policy that only audits.
+const audited = "Admitted (audited)"
+
+// Label returns the verdict as the page shows it.
+func (r *Result) Label() string {
+	if r.Verdict == Admitted && len(r.Violations) > 0 {
+		return audited
+	}
+	return string(r.Verdict)
+}
+
+// Class returns the class of the verdict's colour.
+func (r *Result) Class() string {
+	switch label := r.Label(); label {
+	case string(PodsDenied):
+		return "PodsDenied"
+	case audited:
+		return "Audit"
+	default:
+		return label
 	}
 }
 
-// severityBars counts images by severity, and those without one by the reason.
+// Rank orders images by severity.
+func (i *Image) Rank() int { return severityRank(i.Severity) }
+
+// severityBars counts images with malicious files, and all by severity, or by the reason
+// why they have none.
 func severityBars(images []*Image) []bar {
 	bars := []bar{
-		{"High", "High", 0}, {"Medium", "Medium", 0}, {"Low", "Low", 0}, {"Security", "Security", 0}, {"none", "No severity", 0},
-		{"notfound", "Unknown to HSS", 0}, {"Unknown", "HSS is unreachable", 0}, {"none", "Not evaluated", 0}, {"Denied", "Invalid reference", 0},
+		{Class: "malware", Label: "Malicious files"},
+		{Class: "High", Label: "High"}, {Class: "Medium", Label: "Medium"}, {Class: "Low", Label: "Low"}, {Class: "Security", Label: "Security"},
+		{Class: "none", Label: "No severity"}, {Class: "notfound", Label: "Unknown to HSS"}, {Class: "Unknown", Label: "HSS is unreachable"},
+		{Class: "none", Label: "Not evaluated"}, {Class: "Denied", Label: "Invalid reference"},
 	}
-	places := map[State]int{NotFound: 5, Unavailable: 6, NotLookedUp: 7, Invalid: 8}
+	places := map[State]int{NotFound: 6, Unavailable: 7, NotLookedUp: 8, Invalid: 9}
 	for _, one := range images {
 		place, hasNone := places[one.State]
 		if !hasNone { // an unknown severity ranks above High, and is shown as High
-			place = max(0, 4-severityRank(one.Severity))
+			place = max(1, 5-severityRank(one.Severity))
 		}
 		bars[place].Count++
+		bars[0].Count += min(1, number(one.MaliciousFiles))
+	}
+	for i := range bars {
+		bars[i].Most = len(images)
 	}
 	return slices.DeleteFunc(bars, func(b bar) bool { return b.Count == 0 })
-}
-
-// harmless reports whether HSS found nothing in the image, as far as it is known.
-func (i *Image) harmless() bool {
-	found := number(i.Vulnerabilities) + number(i.MaliciousFiles) + number(i.UnsafeSettings)
-	return i.State != Found || found == 0 && severityRank(i.Severity) <= severityRank(v1alpha1.SeverityLow)
 }
 
 // hostAndPath returns the host of a reference with its slash, which the page keeps
@@ -100,42 +155,26 @@ func hostAndPath(reference string) []string {
 	return []string{host + "/", path}
 }
 
-// EffectText returns the effect in words.
-func (v *Violation) EffectText() string {
-	if v.deniesPods() {
-		return fmt.Sprintf("%s; its pods: %s", v.Effect, v.PodEffect)
-	}
-	return string(v.Effect)
+var cve = regexp.MustCompile(`\bCVE-\d{4}-\d{4,19}\b`)
+
+// linked returns a text in which the identifiers of CVEs are links.
+func linked(text string) template.HTML {
+	escaped := template.HTMLEscapeString(text)
+	return template.HTML(cve.ReplaceAllString(escaped, `<a href="https://nvd.nist.gov/vuln/detail/$0" rel="noreferrer">$0</a>`)) //nolint:gosec // it is escaped
 }
 
-// byNamespace returns the violations of each namespace, in the order of the results.
-func byNamespace(results []*Result) []*namespaceViolations {
-	found, items := map[string]*namespaceViolations{}, map[string]*pageViolation{}
-	for _, one := range results {
-		if len(one.Violations) == 0 {
-			continue
-		}
-		n := found[one.Namespace]
-		if n == nil {
-			n = &namespaceViolations{Name: cmp.Or(one.Namespace, "no namespace")}
-			found[one.Namespace] = n
-		}
-		n.Objects += len(one.names())
-		for j := range one.Violations {
-			v := &one.Violations[j]
-			key := strings.Join([]string{one.Namespace, v.Reference, v.Policy, v.EffectText(), v.messages()}, "\x00")
-			item := items[key]
-			if item == nil {
-				item = &pageViolation{Violation: v}
-				items[key] = item
-				n.Items = append(n.Items, item)
-			}
-			for _, name := range one.names() {
-				item.Objects = append(item.Objects, fmt.Sprintf("%s/%s (%s %s)", one.Kind, name, v.Place, v.Name))
-			}
-		}
-	}
-	namespaces := slices.Collect(maps.Values(found))
-	slices.SortFunc(namespaces, func(a, b *namespaceViolations) int { return strings.Compare(a.Name, b.Name) })
-	return namespaces
+// Sorted returns the findings, those of malicious files first.
+func (v *Violation) Sorted() []policy.Finding {
+	order := []policy.Check{policy.CheckMaliciousFiles} // before all others, which are at -1
+	return slices.SortedStableFunc(slices.Values(v.Findings), func(a, b policy.Finding) int {
+		return slices.Index(order, b.Check) - slices.Index(order, a.Check)
+	})
 }
+
+// Of returns the violations of one of the object's images, the policies of equal ones together.
+func (r *Result) Of(i *Image) []Violation {
+	return slices.DeleteFunc(r.Grouped(), func(v Violation) bool { return v.Place != i.Place || v.Name != i.Name })
+}
+
+// Milder reports whether the violation denies neither the object nor its pods.
+func (v *Violation) Milder() bool { return v.PodEffect != v1alpha1.EnforcementDeny }

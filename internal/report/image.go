@@ -40,6 +40,8 @@ type Image struct {
 	State State `json:"state,omitempty"`
 	// Known describes in a few words what HSS knows of the image.
 	Known string `json:"known"`
+	// Scan is the part of that on the scan: its state or its age.
+	Scan string `json:"scan,omitempty"`
 	// Severity and the counts are the worst of all records. A count is nil if HSS
 	// sent none.
 	Severity        v1alpha1.Severity `json:"severity,omitempty"`
@@ -80,7 +82,7 @@ func NewImage(use image.Use, f *policy.Facts, now time.Time) Image {
 	}
 	switch f.State {
 	case policy.StateNotFound:
-		i.State, i.Known = NotFound, "nothing"
+		i.State, i.Known, i.Scan = NotFound, "nothing", "unknown to HSS"
 		return i
 	case policy.StateFound:
 		i.State = Found
@@ -170,20 +172,13 @@ func (i *Image) describe(records []policy.Record, now time.Time) string {
 	}
 	incomplete := func(r policy.Record) bool { return r.Scan.Status != v1alpha1.ScanStatusSuccess }
 	r := &records[max(0, slices.IndexFunc(records, incomplete))]
-	status := map[v1alpha1.ScanStatus]string{
-		v1alpha1.ScanStatusUnscan: "never scanned", v1alpha1.ScanStatusScanning: "being scanned",
-		v1alpha1.ScanStatusWaitingForScan: "waiting for a scan",
-	}[r.Scan.Status]
-	status = cmp.Or(status, "scan "+string(r.Scan.Status))
 	before := ""
-	switch {
-	case r.Scan.Status == v1alpha1.ScanStatusSuccess:
-	case r.Scan.FailedCode != "":
-		return "scan " + string(r.Scan.Status) + ": " + r.Scan.FailedCode
-	case r.ScannedAt.IsZero():
-		return status
-	default:
-		before = status + " again; last "
+	if incomplete(*r) {
+		i.Scan = scanState(&r.Scan)
+		if r.Scan.FailedCode != "" || r.ScannedAt.IsZero() {
+			return i.Scan
+		}
+		before = i.Scan + " again; last "
 	}
 	words := []string{"no severity"}
 	if i.Severity != "" {
@@ -200,13 +195,33 @@ func (i *Image) describe(records []policy.Record, now time.Time) string {
 	if len(records) > 1 {
 		words = append(words, fmt.Sprintf("the worst of %d records", len(records)))
 	}
-	if !r.ScannedAt.IsZero() {
-		words = append(words, "scanned "+ago(now.Sub(r.ScannedAt)))
-		if r.UpdatedAt.After(r.ScannedAt) {
-			words = append(words, "pushed "+ago(now.Sub(r.UpdatedAt)))
-		}
+	if ages := scanAges(r, now); len(ages) > 0 {
+		words = append(words, ages...)
+		i.Scan = cmp.Or(i.Scan, strings.Join(ages, ", "))
 	}
 	return before + strings.Join(words, ", ")
+}
+
+func scanState(s *policy.Scan) string {
+	words := map[v1alpha1.ScanStatus]string{
+		v1alpha1.ScanStatusUnscan: "never scanned", v1alpha1.ScanStatusScanning: "being scanned",
+		v1alpha1.ScanStatusWaitingForScan: "waiting for a scan",
+	}
+	if s.FailedCode != "" {
+		return "scan " + string(s.Status) + ": " + s.FailedCode
+	}
+	return cmp.Or(words[s.Status], "scan "+string(s.Status))
+}
+
+func scanAges(r *policy.Record, now time.Time) []string {
+	if r.ScannedAt.IsZero() {
+		return nil
+	}
+	ages := []string{"scanned " + ago(now.Sub(r.ScannedAt))}
+	if r.UpdatedAt.After(r.ScannedAt) {
+		ages = append(ages, "pushed "+ago(now.Sub(r.UpdatedAt)))
+	}
+	return ages
 }
 
 // ago describes an age by HSS's clock, which may be fast.

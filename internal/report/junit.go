@@ -67,13 +67,16 @@ func (r *Result) junit() *junitCase {
 		Suite: cmp.Or(r.Source, r.Namespace, "images"), Class: strings.TrimPrefix(r.Namespace+"."+r.Kind, "."), Name: r.Title(),
 		Message: why[0], Text: strings.Join(why, "\n"), source: r.Source,
 	}
+	for _, remedy := range r.Remedies() {
+		if r.Case == "" {
+			c.Text += "\n" + todo + remedy
+		}
+	}
 	switch {
 	case r.Problem != "":
 		c.Element, c.Type = "failure", "unexpected"
-	case r.Case == "" && r.Verdict == Denied:
-		c.Element, c.Type, c.Text = "failure", string(r.Verdict), r.Message
-	case r.Case == "" && r.deniesPods():
-		c.Element, c.Type = "failure", "PodsDenied"
+	case r.Case == "" && r.Verdict.Denies():
+		c.Element, c.Type, c.Text = "failure", string(r.Verdict), cmp.Or(r.Message, c.Text)
 	case r.Case == "" && r.Verdict == Unknown:
 		c.Element, c.Type = "error", string(r.Verdict)
 	default:

@@ -6,6 +6,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -38,6 +39,10 @@ type Report struct {
 	// a failure.
 	Skipped []Problem `json:"skipped,omitempty"`
 	Strict  bool      `json:"strict,omitempty"`
+
+	// Width is that of the terminal for which a table is, in columns. 0: the table is for
+	// programs, with one line for each object.
+	Width int `json:"-"`
 
 	alike map[string]int // places in Results by likeness
 }
@@ -123,7 +128,7 @@ func (r *Report) sorted() (bad, good []*Result) {
 			bad = append(bad, one)
 		}
 	}
-	slices.SortStableFunc(bad, func(a, b *Result) int { return a.rank() - b.rank() })
+	slices.SortStableFunc(bad, func(a, b *Result) int { return cmp.Or(a.rank()-b.rank(), b.malicious()-a.malicious()) })
 	return bad, good
 }
 
@@ -131,6 +136,6 @@ func (r *Report) sorted() (bad, good []*Result) {
 // cases of tests that are as expected. The counts are still of all.
 func (r *Report) KeepFailed() {
 	r.Results = slices.DeleteFunc(r.Results, func(one Result) bool {
-		return one.Problem == "" && (r.Tests != nil || !one.denied() && one.Verdict != Unknown)
+		return one.Problem == "" && (r.Tests != nil || !one.Verdict.Denies() && one.Verdict != Unknown)
 	})
 }

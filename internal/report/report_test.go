@@ -2,11 +2,14 @@ package report_test
 
 import (
 	"flag"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -47,6 +50,8 @@ func everything() *report.Report {
 		Place: image.PlaceContainer, Name: "app", Reference: host + "/prod/poor:1.0", State: report.Found, Known: "severity Low, 1 vulnerability",
 		Severity: v1alpha1.SeverityLow, Vulnerabilities: new(1), Listed: &report.ListedImage{Reference: host + "/prod/poor:1.0", Counted: 1, Unlisted: "HSS answered 500"},
 	}
+	poor.Reference += "@sha256:" + strings.Repeat("0123456789abcdef", 4)
+	poor.Listed.Reference = poor.Reference
 	away := report.Image{Place: image.PlaceContainer, Name: "app", Reference: "h.io/away:1", State: report.Unavailable, Known: "HSS is unreachable"}
 	violation := func(effect, onPod v1alpha1.Enforcement) report.Violation {
 		return report.Violation{
@@ -60,7 +65,7 @@ func everything() *report.Report {
 	line := `container "app": ` + high.Reference + " — severity High, allowed Medium; 111 vulnerabilities, allowed 0 [policy production]"
 	for _, one := range []report.Result{
 		{Source: "manifests/web.yaml", Line: 4, Namespace: "shop", Kind: "Pod", Name: "web", Verdict: report.Denied, Images: []report.Image{clean, high}, Policies: []string{"production"}, Violations: []report.Violation{violation("Deny", "Deny")}, Message: "pod \"web\" denied by 1 policy:\n- " + line + "\nto do: mend it <now> & then"},
-		{Source: "manifests/web.yaml", Line: 30, Namespace: "shop", Kind: "Deployment", Name: "web", Verdict: report.Warned, Images: []report.Image{high}, Policies: []string{"production"}, Violations: []report.Violation{violation("Warn", "Deny")}, Warnings: []string{"its pods will be denied: " + line}},
+		{Source: "manifests/web.yaml", Line: 30, Namespace: "shop", Kind: "Deployment", Name: "web", Verdict: report.PodsDenied, Images: []report.Image{high}, Policies: []string{"production"}, Violations: []report.Violation{violation("Warn", "Deny")}, Warnings: []string{"its pods will be denied: " + line}},
 		{Namespace: "shop", Kind: "Pod", Name: "api-1", Owner: "ReplicaSet/api", Verdict: report.Admitted, Images: []report.Image{clean}, Policies: []string{"production"}},
 		{Namespace: "shop", Kind: "Pod", Name: "api-2", Owner: "ReplicaSet/api", Verdict: report.Admitted, Images: []report.Image{clean}, Policies: []string{"production"}},
 		{Namespace: "dev", Kind: "Pod", Name: "try", Verdict: report.Admitted, Images: []report.Image{high, poor}, Policies: []string{"audit"}, Violations: []report.Violation{violation("Audit", "Audit")}},
@@ -91,9 +96,17 @@ func writtenAs(t *testing.T, r *report.Report, o report.Output) string {
 // TestFormats compares every format with a file that a person has read.
 func TestFormats(t *testing.T) {
 	t.Parallel()
-	for name, r := range map[string]*report.Report{"everything": everything(), "audit": audited(), "changes": changed(), "tests": tested()} {
+	all := map[string]*report.Report{"everything": everything(), "audit": audited(), "changes": changed(), "tests": tested()}
+	for _, width := range []int{80, 140} {
+		r := everything()
+		r.Width = width
+		all[fmt.Sprint("everything-", width)] = r
+	}
+	for name, r := range all {
 		outputs := report.Outputs()
 		switch {
+		case r.Width > 0:
+			outputs = outputs[:2]
 		case r.Changes != nil:
 			outputs = report.ChangeOutputs()
 		case r.Tests != nil:
@@ -132,8 +145,7 @@ func TestTheHeadlineNamesTheWorst(t *testing.T) {
 		"something skipped":              {report.Report{Skipped: problem}, "0 admitted, 1 skipped ⚠️"},
 		"something skipped, if strict":   {report.Report{Skipped: problem, Strict: true}, "not everything could be evaluated ❔"},
 		"a denial beside unknown":        {report.Report{Summary: report.Summary{Objects: 10, Denied: 1, Unknown: 9}, Problems: problem}, "1 of 10 would be denied ❌"},
-		"pods of an admitted workload":   {report.Report{Summary: report.Summary{Objects: 2, Warned: 1, PodsDenied: 1}}, "the pods of 1 of 2 would be denied ❌"},
-		"denials of both":                {report.Report{Summary: report.Summary{Objects: 2, Denied: 1, PodsDenied: 1}}, "1 of 2 would be denied, and the pods of 1 more ❌"},
+		"pods of an admitted workload":   {report.Report{Summary: report.Summary{Objects: 2, Denied: 1, PodsDenied: 1}}, "1 of 2 would be denied ❌"},
 		"an audit without a violation":   {report.Report{Audit: &report.Audit{Pods: 5}}, "no running pod violates a policy ✅"},
 		"an audit with something unread": {report.Report{Audit: &report.Audit{Pods: 5}, Problems: problem}, "no running pod violates a policy ❔"},
 		"an audit with an unknown pod":   {report.Report{Audit: &report.Audit{Pods: 5, Unknown: 1}, Summary: report.Summary{Unknown: 1}}, "1 of 5 running pods could not be evaluated ❔"},
@@ -198,11 +210,52 @@ func TestATableLeavesOutTheHostOfMostImages(t *testing.T) {
 	t.Parallel()
 	r := &report.Report{Results: []report.Result{{Verdict: report.Denied, Images: []report.Image{
 		{Reference: "UPPER/Case:1", State: report.Invalid}, {Reference: "UPPER/Other:1", State: report.Invalid}, {Reference: "a.example.com/app:1", State: report.Found},
-	}}}}
+	}}}, Width: 120}
 	if got := writtenAs(t, r, report.TableOutput); !strings.Contains(got, " UPPER/Case:1") || !strings.Contains(got, " app:1") || !strings.HasSuffix(got, "Images shown without a registry are from a.example.com.\n") {
 		t.Errorf("got\n%s", got)
 	}
 	if got := writtenAs(t, r, report.WideOutput); !strings.Contains(got, " a.example.com/app:1") {
 		t.Errorf("got\n%s", got)
+	}
+}
+
+// Words are whole at any width, and lines fit unless a word doesn't.
+func TestATableFitsTheTerminal(t *testing.T) {
+	t.Parallel()
+	for _, width := range []int{1, 30, 80, 109, 110, 140, 300} {
+		for _, output := range []report.Output{report.TableOutput, report.WideOutput} {
+			r := everything()
+			r.Width = width
+			text := writtenAs(t, r, output)
+			for line := range strings.Lines(text) {
+				words := strings.Fields(line)
+				if width < 110 && len(words) > 1 && utf8.RuneCountInString(strings.TrimRight(line, "\n")) > width && output != report.WideOutput {
+					t.Errorf("%d columns, %s: a line is too long: %q", width, output, line)
+				}
+			}
+			for _, word := range []string{"prod/clean:1.0:", "prod/poor:1.0@sha256:0123456", "Deployment/web"} {
+				if !strings.Contains(text, word) {
+					t.Errorf("%d columns, %s: %s is broken in\n%s", width, output, word, text)
+				}
+			}
+		}
+	}
+}
+
+func TestATableForProgramsHasALineForEachObject(t *testing.T) {
+	t.Parallel()
+	r := everything()
+	table, _, _ := strings.Cut(writtenAs(t, r, report.TableOutput), "\n\n")
+	if lines := strings.Split(table, "\n"); len(lines) != 1+len(r.Results) {
+		t.Errorf("got %d lines for %d results:\n%s", len(lines), len(r.Results), table)
+	}
+}
+
+func TestTheWidthIsThatOfTheTerminalOrOfCOLUMNS(t *testing.T) {
+	for columns, want := range map[string]int{"97": 97, "": 0, "-1": 0, "wide": 0} {
+		t.Setenv("COLUMNS", columns)
+		if got := report.TerminalWidth(io.Discard); got != want {
+			t.Errorf("COLUMNS=%s: got %d, want %d", columns, got, want)
+		}
 	}
 }

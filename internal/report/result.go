@@ -12,7 +12,7 @@ import (
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// Verdict is the webhook's answer about an object.
+// Verdict is what becomes of an object and of the pods that it creates.
 type Verdict string
 
 // The verdicts.
@@ -21,12 +21,18 @@ const (
 	// Warned is admitted with a warning.
 	Warned Verdict = "Warned"
 	Denied Verdict = "Denied"
+	// PodsDenied means that the object is a template that is admitted, and its pods are
+	// denied. It counts as denied.
+	PodsDenied Verdict = "Denied (its pods)"
 	// Unknown means that HSS is unreachable.
 	Unknown Verdict = "Unknown"
 )
 
 // Verdicts returns all verdicts, the worst first.
-func Verdicts() []Verdict { return []Verdict{Denied, Unknown, Warned, Admitted} }
+func Verdicts() []Verdict { return []Verdict{Denied, PodsDenied, Unknown, Warned, Admitted} }
+
+// Denies reports whether the object or its pods are denied.
+func (v Verdict) Denies() bool { return v == Denied || v == PodsDenied }
 
 // Result is the result of one object.
 type Result struct {
@@ -51,6 +57,8 @@ type Result struct {
 	// Message is that of a denial, and Warnings are those of the webhook.
 	Message  string   `json:"message,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
+	// Notices are those of Warnings that are of no violation.
+	Notices []string `json:"-"`
 	// Explanation explains the verdict step by step. Optional.
 	Explanation []string `json:"explanation,omitempty"`
 
@@ -76,11 +84,22 @@ type Violation struct {
 	Findings  []policy.Finding     `json:"findings"`
 }
 
+// EffectText returns the effect in words.
+func (v *Violation) EffectText() string { return EffectText(v.Effect, v.PodEffect) }
+
+// EffectText returns in words an effect on an object, and the one on its pods.
+func EffectText(effect, onPods v1alpha1.Enforcement) string {
+	if effect != onPods {
+		return string(onPods) + " (its pods)"
+	}
+	return string(effect)
+}
+
 // NewResult returns the result of a decision about an object with these images.
 func NewResult(d *gate.Decision, images []Image) Result {
 	r := Result{
 		Namespace: d.Namespace, Kind: d.Kind, Name: d.Name, Images: images,
-		Policies: d.Policies, Unknown: d.Unknown, Message: d.Message(), Warnings: d.Warnings(),
+		Policies: d.Policies, Unknown: d.Unknown, Message: d.Message(), Warnings: d.Warnings(), Notices: d.Notices,
 	}
 	for i := range d.Violations {
 		v := &d.Violations[i]
@@ -88,18 +107,20 @@ func NewResult(d *gate.Decision, images []Image) Result {
 			Place: v.Use.Place, Name: v.Use.Name, Reference: v.Reference, Policy: v.Policy, Effect: v.Effect, PodEffect: v.PodEffect, Findings: v.Findings,
 		})
 	}
-	r.Verdict = r.verdict(d.Outcome)
+	r.Verdict = r.verdict(d)
 	return r
 }
 
 // verdict returns Unknown if HSS was unreachable for an image, even if the policies
 // admit it then: the next answer may differ.
-func (r *Result) verdict(o gate.Outcome) Verdict {
+func (r *Result) verdict(d *gate.Decision) Verdict {
 	unreachable := func(i Image) bool { return i.State == Unavailable }
 	switch {
-	case o == gate.Denied:
+	case d.Outcome == gate.Denied:
 		return Denied
-	case o != gate.Admitted || slices.ContainsFunc(r.Images, unreachable):
+	case d.PodOutcome == gate.Denied:
+		return PodsDenied
+	case d.PodOutcome != gate.Admitted || slices.ContainsFunc(r.Images, unreachable):
 		return Unknown
 	case len(r.Warnings) > 0:
 		return Warned
@@ -111,25 +132,16 @@ func (r *Result) verdict(o gate.Outcome) Verdict {
 // passes reports whether the object is admitted without a violation.
 func (r *Result) passes() bool { return r.Verdict == Admitted && len(r.Violations) == 0 }
 
-// denied reports whether the object or its pods are denied.
-func (r *Result) denied() bool { return r.Verdict == Denied || r.deniesPods() }
-
 // rank returns the place of the result among others: the worst come first.
-func (r *Result) rank() int {
-	if r.deniesPods() { // after Denied
+func (r *Result) rank() int { return slices.Index(Verdicts(), r.Verdict) }
+
+// malicious returns 1 if malicious files were found, which come before all else.
+func (r *Result) malicious() int {
+	found := func(f policy.Finding) bool { return f.Check == policy.CheckMaliciousFiles }
+	if slices.ContainsFunc(r.Violations, func(v Violation) bool { return slices.ContainsFunc(v.Findings, found) }) {
 		return 1
 	}
-	return 2 * slices.Index(Verdicts(), r.Verdict)
-}
-
-// deniesPods reports whether the object is admitted though its pods would be denied.
-func (r *Result) deniesPods() bool {
-	return r.Verdict != Denied && slices.ContainsFunc(r.Violations, func(v Violation) bool { return v.deniesPods() })
-}
-
-// deniesPods reports whether only the pods of the object are denied.
-func (v *Violation) deniesPods() bool {
-	return v.Effect != v.PodEffect && v.PodEffect == v1alpha1.EnforcementDeny
+	return 0
 }
 
 // likeness returns a key that is the same for pods that differ only by name.
@@ -159,26 +171,23 @@ func (r *Result) Title() string {
 
 // FullTitle returns the title with the namespace, or the file of the test, if there
 // is one.
-func (r *Result) FullTitle() string {
-	where := r.Namespace
+func (r *Result) FullTitle() string { return strings.TrimPrefix(r.where()+": "+r.Title(), ": ") }
+
+func (r *Result) where() string {
 	if r.Case != "" {
-		where = r.Source
+		return r.Source
 	}
-	return strings.TrimPrefix(where+": "+r.Title(), ": ")
+	return r.Namespace
 }
 
 // Why returns the reasons of the verdict in a few words each, or what is not as a test
 // expects. It leaves out what a table shows in other columns.
 func (r *Result) Why() []string {
 	reasons := make([]string, 0, len(r.Violations))
-	for i := range r.Violations {
-		reasons = append(reasons, r.reason(&r.Violations[i]))
+	for _, v := range r.Grouped() {
+		reasons = append(reasons, r.reason(&v))
 	}
-	for _, warning := range r.Warnings {
-		if !strings.Contains(warning, " [polic") && !strings.HasPrefix(warning, "to do: ") { // a notice, of no violation
-			reasons = append(reasons, warning)
-		}
-	}
+	reasons = append(reasons, r.Notices...)
 	switch {
 	case r.Problem != "":
 		return []string{r.Problem}
@@ -193,17 +202,46 @@ func (r *Result) Why() []string {
 	}
 }
 
+// Grouped returns the violations, as one those that differ only by their policies, which
+// it then has all.
+func (r *Result) Grouped() []Violation {
+	var groups []Violation
+	for _, v := range r.Violations {
+		i := slices.IndexFunc(groups, func(g Violation) bool {
+			return g.Place == v.Place && g.Name == v.Name && g.EffectText() == v.EffectText() && g.messages() == v.messages()
+		})
+		if i < 0 {
+			groups = append(groups, v)
+		} else {
+			groups[i].Policy += ", " + v.Policy
+		}
+	}
+	return groups
+}
+
+// Remedies returns what to do about the findings that deny the object or its pods, or
+// warn of them, what is done fastest last.
+func (r *Result) Remedies() []string {
+	var findings []policy.Finding
+	for _, v := range r.Violations {
+		if v.PodEffect == v1alpha1.EnforcementDeny || v.PodEffect == v1alpha1.EnforcementWarn {
+			findings = append(findings, v.Findings...)
+		}
+	}
+	return gate.Advice(findings, true)
+}
+
 // reason names the policy and the place of the image only if there are several.
 func (r *Result) reason(v *Violation) string {
 	text := v.messages()
-	if len(r.Policies) > 1 {
+	switch {
+	case strings.Contains(v.Policy, ","):
+		text += " [policies " + v.Policy + "]"
+	case len(r.Policies) > 1:
 		text += " [policy " + v.Policy + "]"
 	}
-	switch {
-	case v.Effect == v1alpha1.EnforcementAudit, v.Effect == gate.EffectExcepted:
+	if v.Effect == v1alpha1.EnforcementAudit || v.Effect == gate.EffectExcepted {
 		text = string(v.Effect) + ": " + text
-	case v.deniesPods():
-		text = "its pods will be denied: " + text
 	}
 	if len(r.Images) > 1 {
 		text = fmt.Sprintf("%s %q: %s", v.Place, v.Name, text)
@@ -217,16 +255,4 @@ func (v *Violation) messages() string {
 		messages[i] = f.Message
 	}
 	return strings.Join(messages, "; ")
-}
-
-// webhookWords returns the reasons in the words of the webhook.
-func (r *Result) webhookWords() []string {
-	switch {
-	case r.Message != "":
-		return strings.Split(r.Message, "\n")
-	case len(r.Warnings) > 0:
-		return r.Warnings
-	default:
-		return r.Why()
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -23,25 +24,46 @@ type sarifResult struct {
 	// Object is the object's name, with its namespace and its owner in place of a pod.
 	Object string
 	// At is where the image stands.
-	At Problem
+	At   Problem
+	Rule sarifRule
 	// Vulnerabilities are the identifiers of those listed, the worst first.
 	Vulnerabilities []string
+}
+
+// sarifRule is a rule of SARIF, all of whose results have one risk.
+type sarifRule struct {
+	Check policy.Check
+	Risk  gate.Risk
+}
+
+// ID returns the check, with the risk if the check has several.
+func (r sarifRule) ID() string {
+	if r.Check == policy.CheckSeverityLevel || r.Check == policy.CheckVulnerabilities {
+		return string(r.Check) + "/" + r.Risk.String()
+	}
+	return string(r.Check)
+}
+
+// Severity returns what code hosts sort by. They read it as a CVSS score, which HSS
+// reports none of, so it is the middle of the scores that they name as the risk.
+func (r sarifRule) Severity() string {
+	return [...]string{"0.0", "2.5", "5.5", "8.0", "9.5"}[r.Risk]
 }
 
 // sarif returns SARIF 2.1.0 (OASIS, errata 01).
 func (r *Report) sarif() (string, error) {
 	var results []*sarifResult
-	var rules []policy.Check
+	var rules []sarifRule
 	for i := range r.Results {
 		one := &r.Results[i]
 		for j := range one.Violations {
 			for _, f := range one.Violations[j].Findings {
-				rules = append(rules, f.Check)
-				results = append(results, one.sarif(&one.Violations[j], f))
+				found := one.sarif(&one.Violations[j], f)
+				rules, results = append(rules, found.Rule), append(results, found)
 			}
 		}
 	}
-	slices.Sort(rules)
+	slices.SortFunc(rules, func(a, b sarifRule) int { return strings.Compare(a.ID(), b.ID()) })
 	var document any // the template's blanks don't matter
 	text, err := render("report.sarif.tmpl", map[string]any{"Report": r, "Results": results, "Rules": slices.Compact(rules)})
 	if err == nil {
@@ -56,12 +78,13 @@ func (r *Report) sarif() (string, error) {
 func (r *Result) sarif(v *Violation, f policy.Finding) *sarifResult {
 	s := &sarifResult{
 		Violation: v, Finding: f, Result: r, At: Problem{Source: r.Source, Line: r.Line},
+		Rule:   sarifRule{f.Check, gate.RiskOf(f.Check, "")},
 		Object: strings.TrimPrefix(r.Namespace+"/"+cmp.Or(r.Owner, r.Name), "/"),
 	}
 	for i := range r.Images {
 		one := &r.Images[i]
 		if one.Place == v.Place && one.Name == v.Name {
-			s.At.Line = cmp.Or(one.Line, s.At.Line)
+			s.At.Line, s.Rule.Risk = cmp.Or(one.Line, s.At.Line), gate.RiskOf(f.Check, one.Severity)
 		}
 		if one.Reference == v.Reference && one.Listed != nil && (f.Check == policy.CheckVulnerabilities || f.Check == policy.CheckSeverityLevel) {
 			s.Vulnerabilities = one.Listed.ids()
@@ -76,6 +99,15 @@ func (s *sarifResult) Fingerprint() string {
 	repository, _, _ := strings.Cut(s.Reference, "@")
 	parts := []string{s.Result.Kind, s.Object, string(s.Place), s.Name, repository, s.Policy, string(s.Check)}
 	return fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(parts, "\x00"))))
+}
+
+// Text returns the finding, where it was found and what to do.
+func (s *sarifResult) Text() string {
+	text := fmt.Sprintf("%s: %s %s, %s %s: %s [policy %s]", s.Message, s.Result.Kind, s.Object, s.Place, s.Name, s.Reference, s.Policy)
+	for _, remedy := range gate.Advice([]policy.Finding{s.Finding}, true) {
+		text += "\n" + todo + remedy
+	}
+	return text
 }
 
 // ids returns the identifiers of the listed vulnerabilities, each once, the worst
@@ -93,10 +125,10 @@ func (i *ListedImage) ids() []string {
 // Level returns an error also for a workload whose pods would be denied: otherwise a
 // pipeline that fails by errors would apply what never runs.
 func (s *sarifResult) Level() string {
-	switch {
-	case s.Effect == v1alpha1.EnforcementDeny, s.PodEffect == v1alpha1.EnforcementDeny:
+	switch s.PodEffect {
+	case v1alpha1.EnforcementDeny:
 		return "error"
-	case s.Effect == v1alpha1.EnforcementWarn:
+	case v1alpha1.EnforcementWarn:
 		return "warning"
 	default:
 		return "note"

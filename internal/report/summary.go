@@ -15,7 +15,7 @@ type Summary struct {
 	Warned  int `json:"warned"`
 	Denied  int `json:"denied"`
 	Unknown int `json:"unknown"`
-	// PodsDenied are those that are not denied themselves, but whose pods would be.
+	// PodsDenied are those of the denied of which only the pods are.
 	PodsDenied int `json:"podsDenied"`
 	// Audited are those of the admitted that violate a policy that only audits.
 	Audited int `json:"audited"`
@@ -42,9 +42,6 @@ type Tests struct {
 
 func (s *Summary) count(r *Result) {
 	s.Objects++
-	if r.deniesPods() {
-		s.PodsDenied++
-	}
 	switch r.Verdict {
 	case Admitted:
 		s.Admitted++
@@ -53,6 +50,9 @@ func (s *Summary) count(r *Result) {
 		}
 	case Warned:
 		s.Warned++
+	case PodsDenied:
+		s.PodsDenied++
+		s.Denied++
 	case Denied:
 		s.Denied++
 	default:
@@ -62,11 +62,11 @@ func (s *Summary) count(r *Result) {
 
 // Compare adds the result of an object, and counts how it differs from that before.
 func (r *Report) Compare(before *Result, after Result) {
-	was, is := before.denied(), after.denied()
+	was, is := before.Verdict.Denies(), after.Verdict.Denies()
 	if after.Verdict == Unknown || before.Verdict == Unknown {
 		r.Changes.Unknown++
 	}
-	if before.Verdict != after.Verdict || was != is {
+	if before.Verdict != after.Verdict {
 		after.Before, after.Was = before.Verdict, before.Why()
 		switch {
 		case is && !was:
@@ -80,11 +80,11 @@ func (r *Report) Compare(before *Result, after Result) {
 	r.Add(after)
 }
 
-// Outcome returns the verdict on the whole, the worst one: Denied also if pods would
-// be, if other policies deny more, or if a test fails.
+// Outcome returns the verdict on the whole, the worst one: Denied also if other
+// policies deny more, or if a test fails.
 func (r *Report) Outcome() Verdict {
 	unread := len(r.Problems) > 0 || r.Strict && len(r.Skipped) > 0
-	denied, unknown := r.Summary.Denied+r.Summary.PodsDenied > 0, r.Summary.Unknown > 0
+	denied, unknown := r.Summary.Denied > 0, r.Summary.Unknown > 0
 	switch {
 	case r.Changes != nil:
 		denied, unknown = r.Changes.NewlyDenied > 0, r.Changes.Unknown > 0
@@ -113,10 +113,8 @@ func (r *Report) Headline() string {
 		return fmt.Sprintf("%d of %d would be newly denied", r.Changes.NewlyDenied, s.Objects)
 	case outcome == Denied && r.Tests != nil:
 		return fmt.Sprintf("%d of %d cases are not as expected", r.Tests.Failed, r.Tests.Cases)
-	case s.Denied == 0 && outcome == Denied:
-		return fmt.Sprintf("the pods of %d of %d would be denied", s.PodsDenied, s.Objects)
 	case outcome == Denied:
-		return fmt.Sprintf("%d of %d would be denied", s.Denied, s.Objects) + counted(", and the pods of %d more", s.PodsDenied)
+		return fmt.Sprintf("%d of %d would be denied", s.Denied, s.Objects)
 	case outcome == Unknown && len(r.Problems) == 0 && s.Unknown > 0:
 		return fmt.Sprintf("%d of %d could not be evaluated: HSS is unreachable", s.Unknown, s.Objects)
 	case outcome == Unknown:
@@ -148,7 +146,7 @@ func (r *Report) Counts() string {
 
 // String returns the counts in words.
 func (s Summary) String() string {
-	verdicts := counted(", %d denied", s.Denied) + counted(", %d unknown", s.Unknown) + counted(", %d admitted with a warning", s.Warned) +
+	verdicts := counted(", %d denied", s.Denied) + counted(" (%d of them: its pods)", s.PodsDenied) + counted(", %d unknown", s.Unknown) + counted(", %d admitted with a warning", s.Warned) +
 		counted(", %d admitted", s.Admitted)
 	text := plural(s.Objects, "object", "objects") + " with " + plural(s.Images, "image", "images") + strings.Replace(verdicts, ",", ":", 1)
 	if s.Audited > 0 {

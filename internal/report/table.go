@@ -1,13 +1,47 @@
 package report
 
 import (
+	"cmp"
+	"io"
+	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
+
+	"golang.org/x/term"
 
 	"github.com/hssgate/hssgate/internal/image"
 )
+
+// Terminals that are narrower than minColumns, or have fewer than minDetails columns for
+// images and reasons, get a block for each object in place of a row.
+const (
+	minColumns = 110
+	minDetails = 60
+)
+
+// todo begins a remedy.
+const todo = "to do: "
+
+// TerminalWidth returns $COLUMNS, or the width of the terminal that a writer is; 0: it is
+// none.
+func TerminalWidth(w io.Writer) int {
+	if columns, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && columns > 0 {
+		return columns
+	}
+	file, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(file.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
 
 // table is the data of the template of tables.
 type table struct {
@@ -16,40 +50,37 @@ type table struct {
 	// Wide has whole references and messages, and all results.
 	Wide      bool
 	Explained []*Result
-	// Lines are cells of the objects: each has a line for each image and each reason.
-	Lines [][3]string
+	// Lines are of the objects. Their cells are separated by tabs.
+	Lines []string
 	// Host is left out of the references; empty: none is.
 	Host string
 	// Hidden is the number of results that only a wide table has.
 	Hidden int
-
-	digest *regexp.Regexp
 	// ListedImages is the number of images whose vulnerabilities are known one by one.
 	ListedImages int
+
+	rows   []*Result
+	digest *regexp.Regexp
 }
 
-// table returns the report for a terminal. Long lines are left to the terminal to
-// wrap.
+// table returns the report as text, for a terminal of its width or for programs.
 func (r *Report) table(wide bool) (string, error) {
 	t := &table{Report: r, Wide: wide, digest: regexp.MustCompile(`(sha256:[0-9a-f]{7})[0-9a-f]{57}`)}
-	var rows []*Result
 	bad, good := r.sorted()
 	for _, one := range slices.Concat(bad, good) {
 		if len(one.Explanation) > 0 {
 			t.Explained = append(t.Explained, one)
 		}
 		if wide || r.shows(one) {
-			rows = append(rows, one)
+			t.rows = append(t.rows, one)
 		}
 	}
 	if len(t.Explained) == 0 {
-		t.Hidden = len(r.Results) - len(rows)
-		if !wide {
-			t.Host = commonHost(rows)
+		t.Hidden = len(r.Results) - len(t.rows)
+		if !wide && r.Width > 0 {
+			t.Host = commonHost(t.rows)
 		}
-		for _, row := range rows {
-			t.Lines = append(t.Lines, t.lines(row)...)
-		}
+		t.setLines()
 		for i := range r.Vulnerabilities {
 			t.ListedImages += min(1, len(r.Vulnerabilities[i].Listed))
 		}
@@ -68,47 +99,172 @@ func (r *Report) shows(one *Result) bool {
 	return (r.Audit == nil || !one.passes()) && (r.Changes == nil || one.Before != "")
 }
 
-// lines returns the cells of each line of an object.
-func (t *table) lines(r *Result) [][3]string {
-	prefixes := map[image.Place]string{
-		image.PlaceInitContainer: "init: ", image.PlaceEphemeralContainer: "debug: ", image.PlaceVolume: "volume: ",
+// setLines chooses the layout.
+func (t *table) setLines() {
+	if len(t.rows) == 0 {
+		return
 	}
-	verdicts, reasons := []string{string(r.Verdict)}, r.Why()
+	verdicts, titles := 0, 0
+	for _, r := range t.rows {
+		verdicts, titles = max(verdicts, utf8.RuneCountInString(verdictText(r))), max(titles, utf8.RuneCountInString(t.title(r)))
+	}
+	switch room := t.Width - verdicts - titles - 4; {
+	case t.Width == 0:
+		t.Lines = t.asLines()
+	case t.Width < minColumns || room < minDetails:
+		t.Lines = t.asBlocks()
+	default:
+		t.Lines = t.asColumns(room)
+	}
+}
+
+// asLines returns one line for each object, with whole references.
+func (t *table) asLines() []string {
+	lines := []string{"VERDICT\tNAMESPACE\tOBJECT\tWHY\tIMAGES"}
+	if t.Tests != nil {
+		lines[0] = strings.Replace(lines[0], "NAMESPACE", "FILE", 1)
+	}
+	for _, r := range t.rows {
+		var images []string
+		for i := range r.Images {
+			images = append(images, oneWord(r.Images[i].Reference))
+		}
+		why := strings.Join(r.Why(), "; ")
+		if t.Wide {
+			why = strings.Join(t.reasons(r), "; ")
+		}
+		cells := []string{verdictText(r), r.where(), r.Title(), why, strings.Join(images, ",")}
+		for i, cell := range cells {
+			cells[i] = cmp.Or(oneLine(cell), "-")
+		}
+		lines = append(lines, strings.Join(cells, "\t"))
+	}
+	return lines
+}
+
+// asColumns returns a row for each object, whose last column has a line for each image
+// and each reason, and so much room.
+func (t *table) asColumns(room int) []string {
+	lines := []string{"VERDICT\tOBJECT\tIMAGES, WHAT HSS KNOWS, AND WHY"}
+	for _, r := range t.rows {
+		cells := verdictText(r) + "\t" + t.title(r) + "\t"
+		for _, detail := range t.details(r) {
+			for _, line := range wrapped(detail, room) {
+				lines, cells = append(lines, cells+line), "\t\t"
+			}
+		}
+	}
+	return lines
+}
+
+// asBlocks returns a paragraph for each object.
+func (t *table) asBlocks() []string {
+	var lines []string
+	for _, r := range t.rows {
+		lines = append(lines, wrapped(verdictText(r)+"  "+t.title(r), t.Width)...)
+		for _, detail := range t.details(r) {
+			lines = append(lines, wrapped("  "+detail, t.Width)...)
+		}
+		lines = append(lines, "")
+	}
+	return lines[:len(lines)-1]
+}
+
+// verdictText returns the verdict, and the one before.
+func verdictText(r *Result) string {
 	switch {
 	case r.Problem != "":
-		verdicts = []string{"FAIL"}
+		return "FAIL"
 	case r.Case != "":
-		verdicts = []string{"PASS"}
-	case t.Wide:
-		reasons = r.webhookWords()
+		return "PASS"
+	case r.Before != "":
+		return string(r.Verdict) + ", was " + string(r.Before)
+	default:
+		return string(r.Verdict)
 	}
-	if r.Before != "" {
-		verdicts = append(verdicts, "was "+string(r.Before))
+}
+
+func (t *table) title(r *Result) string {
+	return oneLine(strings.Replace(r.FullTitle(), "/"+t.Host+"/", "/", 1))
+}
+
+// details returns a line for each image of an object, each reason and each remedy.
+func (t *table) details(r *Result) []string {
+	prefixes := map[image.Place]string{
+		image.PlaceInitContainer: "init: ", image.PlaceEphemeralContainer: "debug: ", image.PlaceVolume: "volume: ",
 	}
 	var details []string
 	for i := range r.Images {
 		one := &r.Images[i]
 		details = append(details, prefixes[one.Place]+strings.TrimPrefix(one.Reference, t.Host+"/")+": "+one.Known)
 	}
-	for _, why := range reasons {
-		details = append(details, "→ "+strings.TrimPrefix(why, "- "))
-	}
-	for i := 0; t.Wide && i < len(r.Was); i++ {
-		details = append(details, "→ before: "+r.Was[i])
-	}
-	lines := make([][3]string, max(len(details), len(verdicts)))
-	lines[0][1] = strings.Replace(r.FullTitle(), "/"+t.Host+"/", "/", 1)
-	for i, verdict := range verdicts {
-		lines[i][0] = verdict
+	for _, why := range t.reasons(r) {
+		if !strings.HasPrefix(why, todo) {
+			why = "→ " + strings.TrimPrefix(why, "- ")
+		}
+		details = append(details, why)
 	}
 	for i, detail := range details {
 		if !t.Wide { // the part of a digest that people compare
 			detail = t.digest.ReplaceAllString(detail, "$1…")
 		}
-		lines[i][2] = detail
+		details[i] = oneLine(detail)
 	}
-	return lines
+	return details
 }
+
+// reasons returns those of the verdict with what to do, in a wide table in the words of
+// the webhook, and those of the verdict before.
+func (t *table) reasons(r *Result) []string {
+	reasons, remedies := r.Why(), r.Remedies()
+	switch {
+	case t.Wide && r.Problem == "" && r.Message != "": // it has the remedies
+		reasons, remedies = strings.Split(r.Message, "\n"), nil
+	case t.Wide && r.Problem == "" && len(r.Warnings) > 0: // they do, too
+		reasons, remedies = slices.Clone(r.Warnings), nil
+	}
+	for _, remedy := range remedies {
+		if t.Tests == nil && t.Changes == nil {
+			reasons = append(reasons, todo+remedy)
+		}
+	}
+	for i := 0; t.Wide && i < len(r.Was); i++ {
+		reasons = append(reasons, "before: "+r.Was[i])
+	}
+	return reasons
+}
+
+// Wrap breaks a line to the width of the terminal.
+func (t *table) Wrap(line string) string {
+	if t.Width == 0 {
+		return line
+	}
+	return strings.Join(wrapped(line, t.Width), "\n")
+}
+
+// wrapped breaks a line at blanks into lines of so many characters, of which all but the
+// first are indented more. A longer word, such as an image's reference, stays whole.
+func wrapped(text string, width int) []string {
+	rest := strings.TrimLeft(text, " ")
+	line := text[:len(text)-len(rest)]
+	indent, empty := line+"  ", true
+	var lines []string
+	for _, word := range strings.Split(rest, " ") {
+		switch {
+		case empty:
+			line += word
+		case utf8.RuneCountInString(line+" "+word) > width:
+			lines, line = append(lines, line), indent+word
+		default:
+			line += " " + word
+		}
+		empty = false
+	}
+	return append(lines, line)
+}
+
+// oneWord returns a text without blanks and what could control a terminal.
+func oneWord(text string) string { return strings.ReplaceAll(oneLine(text), " ", "_") }
 
 // commonHost returns the host of most images, which only a wide table shows.
 func commonHost(rows []*Result) string {

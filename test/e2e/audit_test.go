@@ -49,7 +49,7 @@ func testAudit(t *testing.T, c *cluster) {
 		Evaluated: allPods, Violations: auditedPods,
 		First:   []v1alpha1.AuditViolation{{Namespace: "team-0", Kind: "Deployment", Name: "web-3", Pods: auditedPods, Message: line}},
 		Events:  []string{"team-0/Deployment/web-3 ImageViolation: 15 pods violate policy audited (Audit): " + line},
-		Reports: []string{"team-0/hssgate map[error:0 fail:15 pass:45 skip:0 warn:0] audited fail: Deployment/web-3, 15 pods: " + line},
+		Reports: []string{"team-0/hssgate map[error:0 fail:1 pass:3 skip:0 warn:0] audited fail: Deployment/web-3, 15 pods: " + line},
 		Metric:  fmt.Sprintf(`hssgate_audit_violations{policy="audited"} %d`, auditedPods),
 	}
 	a.checkTold(t, found)

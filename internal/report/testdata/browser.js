@@ -31,17 +31,22 @@ const checks = {
   "words for every chart": (d) => [...d.querySelectorAll(".stack, .track")].every((e) => e.ariaHidden === "true" || (e.getAttribute("role") === "img" && e.ariaLabel)),
   "a label of the search": (d) => d.querySelector("label[for=search]") !== null,
   "ids that are there once": (d) => new Set([...d.querySelectorAll("[id]")].map((e) => e.id)).size === d.querySelectorAll("[id]").length,
-  "links that lead somewhere": (d) => [...d.querySelectorAll("a")].every((e) => d.querySelector(e.getAttribute("href"))),
+  "links that lead somewhere": (d) => [...d.querySelectorAll("a")].every((e) => /^https:\/\/(nvd.nist.gov|github.com)\//.test(e.href) || d.querySelector(e.getAttribute("href"))),
+  "style but the page's own": (d) => !d.querySelector("[style]") && d.defaultView.getComputedStyle(d.body).margin === "0px",
+  "folded passes": (d) => !d.querySelector("details[data-group][open]"),
   "no markup from what is shown": (d) => d.querySelectorAll("main b").length === d.querySelectorAll(".legend b, .bars b").length,
   "no request to anywhere": (d) => d.defaultView.performance.getEntriesByType("resource").length === 0,
 };
 
+const visible = (d) => [...d.querySelectorAll("[data-row]")].filter((e) => e.checkVisibility());
+const enter = (d, field, text) => { field.value = text; field.dispatchEvent(new d.defaultView.Event("input", {bubbles: true})); };
+
 // search looks for words, for nonsense, and for nothing again.
 const search = (d) => {
   const field = d.getElementById("search");
-  const rows = () => [...d.querySelectorAll("[data-row]")].filter((e) => e.offsetParent).length;
+  const rows = () => visible(d).length;
   const key = (name) => d.dispatchEvent(new d.defaultView.KeyboardEvent("keydown", {key: name}));
-  const type = (text) => { field.value = text; field.dispatchEvent(new d.defaultView.Event("input")); };
+  const type = (text) => enter(d, field, text);
   const all = rows();
   key("/");
   const focused = d.activeElement === field;
@@ -50,7 +55,41 @@ const search = (d) => {
   type("away DEV~");
   const none = rows();
   key("Escape");
-  return focused && some === 1 && found === "1 row" && none === 0 && rows() === all || [focused, all, some, found, none, rows()].join();
+  return focused && some === 1 && found === "1 of 6 results" && none === 0 && rows() === all || [focused, all, some, found, none, rows()].join();
+};
+
+// filters choose a verdict, a policy and a namespace; passes that fit are shown.
+const filters = (d) => {
+  const shown = (kind, value) => {
+    const field = d.querySelector(`[data-filter=${kind}]`);
+    enter(d, field, value);
+    const names = visible(d).filter((e) => "verdict" in e.dataset).map((e) => e.querySelector("th").firstChild.data);
+    enter(d, field, "");
+    return names.join();
+  };
+  const got = [shown("verdict", "Denied (its pods)"), shown("policy", "audit"), shown("namespace", "shop")];
+  const want = ["Deployment/web", "Pod/away,Pod/try", "Pod/web,Deployment/web,ReplicaSet/api (2 pods)"];
+  return got.join() === want.join() || got.join(" | ");
+};
+
+// sorting sorts the images by their names and by their vulnerabilities, up and down.
+const sorting = (d) => {
+  const table = d.querySelector("#images table");
+  const by = (column) => {
+    table.tHead.rows[0].cells[column].querySelector("button").click();
+    return table.tHead.rows[0].cells[column].ariaSort + " " + table.tBodies[0].rows[0].cells[column].textContent.slice(0, 5);
+  };
+  const got = [by(0), by(0), by(3), by(3)].join();
+  return got === "ascending h.io/,descending Upper,descending 111,ascending –" || got;
+};
+
+// copying copies a whole reference, of which the page shows the beginning of the digest.
+const copying = (d) => {
+  let copied = "";
+  Object.defineProperty(d.defaultView.navigator, "clipboard", {value: {writeText: async (text) => { copied = text; }}});
+  const image = [...d.querySelectorAll("#images [data-copy]")].find((e) => e.dataset.copy.includes("@"));
+  image.nextElementSibling.click();
+  return copied === image.dataset.copy && copied.length > 70 && image.textContent.endsWith("@sha256:0123456…") || [copied, image.textContent].join();
 };
 
 // printed reports whether all that is folded is open, on white paper, without navigation.
@@ -63,8 +102,9 @@ const printed = (d) => {
 addEventListener("load", () => {
   for (const frame of document.querySelectorAll("iframe")) {
     const all = {...checks};
-    if (frame.name === "sample, 1280 wide") all["a search"] = search;
+    if (frame.name === "sample, 1280 wide") Object.assign(all, {"a search": search, "filters": filters, "sorting": sorting, "copying": copying});
     if (frame.name.startsWith("printed")) {
+      delete all["folded passes"];
       delete all["contrast"]; // browsers print in colours of their own
       all["printing"] = printed;
     }
