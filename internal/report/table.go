@@ -131,7 +131,7 @@ func (t *table) asLines() []string {
 		}
 		why := strings.Join(r.Why(), "; ")
 		if t.Wide {
-			why = strings.Join(t.reasons(r), "; ")
+			why = strings.ReplaceAll(strings.Join(t.reasons(r), "; "), "; - ", "; ")
 		}
 		cells := []string{verdictText(r), r.where(), r.Title(), why, strings.Join(images, ",")}
 		for i, cell := range cells {
