@@ -11,7 +11,7 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -54,7 +54,7 @@ type Options struct {
 	TopOwner func(ctx context.Context, namespace string, owner image.Owner) (image.Owner, error)
 	// Before evaluates by other policies: the results are compared with its. Optional.
 	Before *Checker
-	// Progress receives the number of objects evaluated so far, from several goroutines.
+	// Progress receives the number of objects evaluated so far, one call at a time.
 	// Optional.
 	Progress func(done int)
 }
@@ -64,7 +64,8 @@ type Checker struct {
 	Options
 
 	gate *gate.Gate
-	done atomic.Int64
+	mu   sync.Mutex
+	done int // guarded by mu
 }
 
 // NewChecker returns a Checker. As in the webhook, an invalid policy fails closed, and
@@ -147,13 +148,20 @@ func (c *Checker) evaluateAll(ctx context.Context, objects []Object) ([]report.R
 	for i := range objects {
 		group.Go(func() error {
 			results[i] = c.evaluate(ctx, &objects[i])
-			if c.Progress != nil {
-				c.Progress(int(c.done.Add(1)))
-			}
+			c.progress()
 			return ctx.Err()
 		})
 	}
 	return results, group.Wait()
+}
+
+func (c *Checker) progress() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.done++
+	if c.Progress != nil {
+		c.Progress(c.done)
+	}
 }
 
 func (c *Checker) evaluate(ctx context.Context, o *Object) report.Result {
