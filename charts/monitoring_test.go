@@ -55,6 +55,18 @@ func TestThePageHasEveryMetric(t *testing.T) {
 	equal(t, "the metrics of docs/reference/metrics.md", slices.Compact(registered), slices.Sorted(maps.Keys(metricsOnPage(t))))
 }
 
+func TestDashboardAndAlertsReadMetricsOfThePage(t *testing.T) {
+	t.Parallel()
+	page := metricsOnPage(t)
+	for _, file := range []string{dashboardFile, chart + "/templates/prometheusrule.yaml"} {
+		for _, name := range regexp.MustCompile(`hssgate_[a-z_]+`).FindAllString(readFile(t, file), -1) {
+			if page[name].kind == "" && page[regexp.MustCompile(`_(bucket|count|sum)$`).ReplaceAllString(name, "")].kind != "histogram" {
+				t.Errorf("%s reads %s, which docs/reference/metrics.md has not", file, name)
+			}
+		}
+	}
+}
+
 // scrapeSecurely reads the metrics over HTTPS, as the chart's ServiceMonitor does, once its user may.
 func (g *gate) scrapeSecurely(t *testing.T, c *cluster) string {
 	t.Helper()
