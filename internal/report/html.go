@@ -34,9 +34,9 @@ type page struct {
 
 // bar is a bar of a chart, which begins after Before and is explained by Text.
 type bar struct {
-	Class               string // of its colour
-	Label, Text         string
-	Count, Before, Most int
+	Class         string // of its colour
+	Label, Text   string
+	Count, Before int
 }
 
 func (r *Report) html() (string, error) {
@@ -138,9 +138,6 @@ func severityBars(images []*Image) []bar {
 		}
 		bars[place].Count++
 		bars[0].Count += min(1, number(one.MaliciousFiles))
-	}
-	for i := range bars {
-		bars[i].Most = len(images)
 	}
 	return slices.DeleteFunc(bars, func(b bar) bool { return b.Count == 0 })
 }

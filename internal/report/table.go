@@ -127,7 +127,7 @@ func (t *table) asLines() []string {
 	for _, r := range t.rows {
 		var images []string
 		for i := range r.Images {
-			images = append(images, oneWord(r.Images[i].Reference))
+			images = append(images, strings.ReplaceAll(oneLine(r.Images[i].Reference), " ", "_"))
 		}
 		why := strings.Join(r.Why(), "; ")
 		if t.Wide {
@@ -262,9 +262,6 @@ func wrapped(text string, width int) []string {
 	}
 	return append(lines, line)
 }
-
-// oneWord returns a text without blanks and what could control a terminal.
-func oneWord(text string) string { return strings.ReplaceAll(oneLine(text), " ", "_") }
 
 // commonHost returns the host of most images, which only a wide table shows.
 func commonHost(rows []*Result) string {
