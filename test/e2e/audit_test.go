@@ -45,11 +45,12 @@ func testAudit(t *testing.T, c *cluster) {
 	t.Log("an image turns bad")
 	change(hss, "app-3", high)
 	const line = `container "app": main.example.com/prod/app-3:1 — severity High, allowed Medium; 111 vulnerabilities, allowed 0`
+	const remedy = "to do: rebuild the image with fixed packages, push it, and have HSS scan it"
 	found := &told{
 		Evaluated: allPods, Violations: auditedPods,
 		First:   []v1alpha1.AuditViolation{{Namespace: "team-0", Kind: "Deployment", Name: "web-3", Pods: auditedPods, Message: line}},
-		Events:  []string{"team-0/Deployment/web-3 ImageViolation: 15 pods violate policy audited (Audit): " + line},
-		Reports: []string{"team-0/hssgate map[error:0 fail:1 pass:3 skip:0 warn:0] audited fail: Deployment/web-3, 15 pods: " + line},
+		Events:  []string{"team-0/Deployment/web-3 ImageViolation: 15 pods violate policy audited (Audit): " + line + " | " + remedy},
+		Reports: []string{"team-0/hssgate map[error:0 fail:1 pass:3 skip:0 warn:0] audited fail: Deployment/web-3, 15 pods: " + line + "\n" + remedy},
 		Metric:  fmt.Sprintf(`hssgate_audit_violations{policy="audited"} %d`, auditedPods),
 	}
 	a.checkTold(t, found)
