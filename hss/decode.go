@@ -18,9 +18,8 @@ import (
 const (
 	// maxTextBytes bounds one text of an answer that is kept. The API documents at most 256 characters.
 	maxTextBytes = 1024
-	// maxFields bounds the fields of one object. The API documents at most 29, for which there is room in usualFields.
-	maxFields   = 200
-	usualFields = 32
+	// maxFields bounds the fields of one object. The API documents at most 29.
+	maxFields = 200
 	// excerptBytes bounds what an error shows of an unexpected value.
 	excerptBytes = 80
 )
@@ -54,7 +53,7 @@ func parse(data []byte, scrub func(string) string) (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := newObject(raw, scrub)
+	o := newObject(raw, scrub, nil)
 	switch _, err = d.ReadToken(); {
 	case err == nil:
 		return nil, errors.New("the answer goes on after its end")
@@ -77,14 +76,14 @@ func readValue(d *jsontext.Decoder, data []byte) (jsontext.Value, error) {
 	return data[end-len(value) : end], err
 }
 
-// newObject reads one JSON value. If it is no object, or has too many fields, that is the object's only problem.
-func newObject(raw jsontext.Value, scrub func(string) string) *object {
-	o := &object{scrub: scrub}
+// newObject reads one JSON value. If it is no object, or has too many fields, that is the object's only problem. The fields
+// take the room of an object that is no longer needed, if one is given.
+func newObject(raw jsontext.Value, scrub func(string) string, room []field) *object {
+	o := &object{fields: room[:0], scrub: scrub}
 	if raw.Kind() != '{' {
 		o.problems = []problem{{reason: o.excerpt(raw) + ", not an object"}}
 		return o
 	}
-	o.fields = make([]field, 0, usualFields)
 	d := newDecoder(raw)
 	_, _ = d.ReadToken() // errors are those of the first name
 	for d.PeekKind() != '}' {

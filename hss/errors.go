@@ -134,7 +134,7 @@ func (c *Client) newError(response *http.Response, body []byte, scrub func(strin
 		}
 		e.RequestID = cmp.Or(e.RequestID, clean(answer.prose("request_id")))
 		if inner := answer.value("error"); inner.Kind() == '{' {
-			iam := newObject(inner, scrub)
+			iam := newObject(inner, scrub, nil)
 			e.Code, e.Message = clean(iam.prose("code")), clean(iam.prose("message"))
 		}
 		if len(answer.problems) > 0 {

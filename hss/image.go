@@ -227,7 +227,7 @@ func architecturesOf(o *object) (list []AssociatedImage) {
 	elements := o.list(fieldArchitectures, maxArchitectures)
 	whole := !o.failed(fieldArchitectures)
 	for n, element := range elements {
-		a := newObject(element, o.scrub)
+		a := newObject(element, o.scrub, nil)
 		digest := a.text("image_digest")
 		whole = whole && len(a.problems) == 0
 		list = append(list, AssociatedImage{

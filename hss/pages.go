@@ -67,8 +67,9 @@ func listPage[T any](ctx context.Context, c *Client, request *call, key string, 
 		if count != nil {
 			total = *count
 		}
+		row := &object{}
 		for n, element := range elements {
-			row := newObject(element, scrub)
+			row = newObject(element, scrub, row.fields)
 			rows = append(rows, read(row))
 			if len(row.problems) > 0 {
 				return incomplete(true, "%s[%d]: %s", key, n, clean(row.problems[0].String()))
