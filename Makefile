@@ -130,7 +130,7 @@ test-browser: ## Open the HTML report in a real headless Chromium, which must be
 
 .PHONY: test-site
 test-site: site ## Open the site in a headless Chromium: links, search, phones; SCREENSHOTS=FOLDER takes pictures
-	@timeout 600 node --test hack/site/
+	@timeout 600 node --test hack/site/site.test.mjs
 
 # The measurements of docs/performance.md by their letters there; (b), (c) and (d) are tests, which log what they find.
 ONLY   ?= abcde
