@@ -32,6 +32,7 @@ import (
 
 	"github.com/hssgate/hssgate/internal/audit"
 	"github.com/hssgate/hssgate/internal/gate"
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -66,6 +67,7 @@ type cluster struct {
 	// sightings are of the one policy, by image.
 	sightings map[string]gate.Sighting
 	asked     int
+	language  language.Language
 }
 
 // newCluster has namespaces a, b and kube-system, the policy p, and the given
@@ -168,7 +170,7 @@ func (c *cluster) Decide(_ context.Context, r gate.Request) gate.Decision {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.asked++
-	d := gate.Decision{Kind: r.Workload.Kind, Namespace: r.Namespace, Name: r.Name, Policies: []string{"p"}}
+	d := gate.Decision{Kind: r.Workload.Kind, Namespace: r.Namespace, Name: r.Name, Policies: []string{"p"}, Language: c.language}
 	for _, use := range r.Workload.Uses {
 		if v, ok := c.verdicts[use.Image]; ok {
 			v.Use, v.Reference = use, use.Image

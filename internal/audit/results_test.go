@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -201,6 +202,15 @@ func newViolation(t *testing.T) *cluster {
 	c.run("a", "agent-x", "bad:1", ownedBy("apps/v1", "DaemonSet", "agent"))
 	c.run("a", "agent-y", "bad:1", ownedBy("apps/v1", "DaemonSet", "agent"))
 	return c
+}
+
+func TestAnEventIsInTheLanguageOfItsDecision(t *testing.T) {
+	t.Parallel()
+	c := newViolation(t)
+	c.language = language.Chinese
+	c.audits(t)
+	want := `Warning a/DaemonSet/agent ImageViolation: 2 个 Pod 违反策略 p（拒绝）：容器 "app"：bad:1 — severity High, allowed Medium | 处理办法：用已修复的软件包重新构建镜像，推送后由 HSS 扫描`
+	equal(t, "events", []string{want}, c.events(t))
 }
 
 func TestOneEventForEachWorkloadAndPolicy(t *testing.T) {

@@ -51,7 +51,9 @@ type setup struct {
 	// are not audited.
 	serving, cache, audit string
 	// project are lines for every project.
-	project     string
+	project string
+	// language is that of messages, if not English.
+	language    string
 	args        []string
 	environment []string
 	// resources are whether it reviews policies and exceptions, too.
@@ -114,6 +116,7 @@ func (g *gate) configuration(t *testing.T) string {
 kind: Configuration
 healthBindAddress: %s
 metricsBindAddress: %s
+messages: {language: %s}
 webhook:
   bindAddress: %s
   configurationName: %s
@@ -123,7 +126,7 @@ cache:
 %s
 audit:
 %s
-`, g.health, g.metrics, g.webhook, g.name, indent(g.serving), indent(g.cache), indent(cmp.Or(g.audit, "enabled: false")))
+`, g.health, g.metrics, cmp.Or(g.language, "en"), g.webhook, g.name, indent(g.serving), indent(g.cache), indent(cmp.Or(g.audit, "enabled: false")))
 	access, secret := write(t, "access-key", accessKey), write(t, "secret-key", secretKey)
 	projects, registries := "projects:\n", "registries:\n"
 	for name, server := range g.hss {

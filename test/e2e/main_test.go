@@ -48,6 +48,7 @@ func TestHssgate(t *testing.T) {
 			"only known clients":      func(t *testing.T, c *cluster) { testClients(t, c, clients) },
 			"certificates from files": testCertificateFiles,
 			"pinning":                 testPinning,
+			"messages in Chinese":     testChinese,
 			"large and many reviews":  testReviews,
 			"tracing":                 testTracing,
 			"warm-up":                 testWarmUp,

@@ -46,6 +46,19 @@ func testVerdicts(t *testing.T, f *gate) {
 	s.inParallel(t, all)
 }
 
+// testChinese has a gate of its own write everything in Chinese: its policies, what it knows of images, and the rest.
+func testChinese(t *testing.T, c *cluster) {
+	g := c.newGate(t, setup{name: "chinese", hss: mainHSS(t, row("chinese", high)), language: "zh-CN"})
+	s := g.enforced(t)
+	const image = "main.example.com/prod/chinese:1"
+	line := fmt.Sprintf(`容器 "app"：%s — 风险等级为高危（High），最高允许中危（Medium）；漏洞 111 个，允许 0 个 [策略 %s-p]`, image, s.name)
+	says(t, s.run(t, newPod("web", image)), `pod "web" 被 1 个策略拒绝：`+line+"\n处理办法：用已修复的软件包重新构建镜像，推送后由 HSS 扫描\n说明：")
+	must(t, s.createWorkload(t, "Deployment", "web", image))
+	s.warned(t, "其 Pod 将被拒绝："+line, "处理办法：用已修复的软件包重新构建镜像，推送后由 HSS 扫描")
+	says(t, s.run(t, newPod("other", "other.example.com/prod/app:1")), `没有配置镜像仓库 "other.example.com"`)
+	says(t, s.run(t, newPod("absent", "main.example.com/prod/absent:1")), `HSS 项目 "main" 的镜像仓库 "main" 中没有镜像 `)
+}
+
 // testImageIDs names images by their IDs on the node, which a runtime takes for
 // docker.io/library/sha256 only if it has no such image.
 func testImageIDs(t *testing.T, f *gate) {
