@@ -106,7 +106,7 @@ func (s *space) settle(t *testing.T) {
 		eventually(t, func() error { return client.IgnoreAlreadyExists(s.cluster.Create(t.Context(), o)) })
 	}
 	eventually(t, func() error {
-		err := s.try(t, newPod("fence", image)) // other policies may deny it
+		err := s.try(t, newPod("fence", image))                                                                   // other policies may deny it
 		if got := strings.Join(s.warnings.take(), "\n"); !strings.Contains(got, "ImageScanException "+name+" ") { // in any language
 			return fmt.Errorf("%s is not in force, got %q and: %w", name, got, orNotYet(err))
 		}
