@@ -110,6 +110,12 @@ func TestRenderedValues(t *testing.T) {
 			pods + ".failurePolicy": "Fail", goMemory: "325000000", probes: "hss webhook api-server", "Configuration .dryRun": "false",
 			project + ".credentials": `{"source":"TokenFile","tokenFile":"/etc/hssgate/credentials/token"}`,
 		}},
+		"a token that IAM exchanges": {working("credentials.oidc.identityProviderID=my-cluster", "credentials.oidc.audience=iam"), wants{
+			project + ".credentials":                                                                        `{"identityProviderID":"my-cluster","source":"OIDC","tokenFile":"/etc/hssgate/credentials/token"}`,
+			pod + `.volumes[?(@.name=="credentials")].projected.sources`:                                    `[{"serviceAccountToken":{"audience":"iam","expirationSeconds":3600,"path":"token"}}]`,
+			app + `.volumeMounts[?(@.name=="credentials")].mountPath`:                                       "/etc/hssgate/credentials",
+			`Pod .spec.volumes[?(@.name=="credentials")].projected.sources[0].serviceAccountToken.audience`: "iam",
+		}},
 		"the warm-up alone lists pods": {working("resources.limits.memory=1000000000", "config.audit.enabled=false"), wants{goMemory: "650000000", listPods: `["list"]`}},
 		"a part of a Gi":               {working("resources.limits.memory=0.5Gi", "crds.enabled=false"), wants{goMemory: "", "CustomResourceDefinition .kind": ""}},
 		"a project by --set": {set("config.projects[0].name=a", "config.projects[0].region=cn-north-4", "config.registries[0].name=r", "config.registries[0].hosts={r.example.com}",

@@ -64,7 +64,8 @@ func TestWrongValuesAreRefusedWithAReadableMessage(t *testing.T) {
 			},
 		},
 		"without a project": {
-			set("credentials.source=TokenFile", certificate), []string{
+			set("credentials.source=TokenFile", "credentials.oidc.identityProviderID=a", certificate), []string{
+				"credentials.source OIDC needs credentials.oidc.identityProviderID, and no other source uses it",
 				"hssgate has no HSS project to ask: set hss.region", "credentials.source TokenFile needs credentials.existingSecret",
 				"webhook.caBundle belongs to certificates.existingSecret or webhook.url",
 			},

@@ -68,6 +68,7 @@ const (
 	SourceMetadata    = "Metadata"
 	SourcePodIdentity = "PodIdentity"
 	SourceTokenFile   = "TokenFile"
+	SourceOIDC        = "OIDC"
 )
 
 // Credentials say where the keys or the token come from. They never hold them.
@@ -77,8 +78,9 @@ type Credentials struct {
 	// Environment: HUAWEICLOUD_SDK_AK, _SK, _SECURITY_TOKEN and _PROJECT_ID.
 	// Profile: profileFile. Files: accessKeyFile, secretKeyFile and
 	// securityTokenFile. Metadata: the node's agency. PodIdentity: CCE's pod
-	// identity. TokenFile: tokenFile.
-	Source string `yaml:"source" default:"Default" oneof:"Default Environment Profile Files Metadata PodIdentity TokenFile" secret:"true"`
+	// identity. TokenFile: tokenFile. OIDC: tokenFile, which IAM exchanges for
+	// temporary keys by identityProviderID.
+	Source string `yaml:"source" default:"Default" oneof:"Default Environment Profile Files Metadata PodIdentity TokenFile OIDC" secret:"true"`
 	// AccessKeyFile holds the access key, for source Files. Files are re-read
 	// when they change.
 	AccessKeyFile string `yaml:"accessKeyFile"`
@@ -90,6 +92,10 @@ type Credentials struct {
 	// ProfileFile is the profile file, for source Profile. Left out, it is
 	// $HUAWEICLOUD_SDK_CREDENTIALS_FILE or ~/.huaweicloud/credentials.
 	ProfileFile string `yaml:"profileFile"`
-	// TokenFile holds an X-Auth-Token, for source TokenFile.
+	// TokenFile holds an X-Auth-Token, for source TokenFile, or a projected
+	// service account token, for source OIDC.
 	TokenFile string `yaml:"tokenFile"`
+	// IdentityProviderID names the identity provider of IAM (OpenID Connect)
+	// that trusts the cluster's tokens, for source OIDC.
+	IdentityProviderID string `yaml:"identityProviderID"`
 }

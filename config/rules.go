@@ -44,6 +44,7 @@ func (c *checker) project(field string, p *Project) {
 	if p.Endpoint != "" {
 		c.endpoint(field+".endpoint", p.Endpoint, p.Insecure)
 	}
+	c.mustf(p.Region != "" || p.Credentials.Source != SourceOIDC, field+".region", "must be given for source OIDC, which calls the region's IAM")
 	isRegion := len(p.Region) <= 63 && regexp.MustCompile(`^([a-z]{2}(-[a-z0-9]+)+)?$`).MatchString(p.Region)
 	c.mustf(isRegion, field+".region", "must be a region's ID such as cn-north-4, not %q", shorten(p.Region))
 	isID := regexp.MustCompile(`^[0-9A-Za-z_-]{0,64}$`).MatchString(p.ProjectID)
@@ -73,19 +74,20 @@ func isLoopback(host string) bool {
 
 func (c *checker) credentials(field string, k *Credentials) {
 	for _, f := range []struct {
-		name, value, source string
-		required            bool
+		name, value, sources string
+		required             bool
 	}{
 		{"accessKeyFile", k.AccessKeyFile, SourceFiles, true},
 		{"secretKeyFile", k.SecretKeyFile, SourceFiles, true},
 		{"securityTokenFile", k.SecurityTokenFile, SourceFiles, false},
 		{"profileFile", k.ProfileFile, SourceProfile, false},
-		{"tokenFile", k.TokenFile, SourceTokenFile, true},
+		{"tokenFile", k.TokenFile, SourceTokenFile + " or " + SourceOIDC, true},
+		{"identityProviderID", k.IdentityProviderID, SourceOIDC, true},
 	} {
-		switch used := k.Source == f.source; {
+		switch used := slices.Contains(strings.Split(f.sources, " or "), k.Source); {
 		case c.failed[field+".source"]: // it may be a key: no message repeats it
 		case !used && f.value != "":
-			c.failf(field+"."+f.name, "is only used by source %s, and source is %s", f.source, k.Source)
+			c.failf(field+"."+f.name, "is only used by source %s, and source is %s", f.sources, k.Source)
 		case used && f.required && f.value == "":
 			c.failf(field+"."+f.name, "must be given for source %s", k.Source)
 		}

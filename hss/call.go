@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -28,6 +29,10 @@ type call struct {
 	decode func(body []byte, scrub func(string) string) error
 	// body is sent by POST; nil: a GET.
 	body []byte
+	// header is added to the request.
+	header http.Header
+	// answered is the header of a successful answer.
+	answered http.Header
 	// once forbids to send again what HSS may have received.
 	once bool
 }
@@ -86,6 +91,7 @@ func (c *Client) roundTrip(ctx context.Context, e *call, credentials Credentials
 		return fmt.Errorf("the answer has more than the %d bytes that are read", maxResponseBytes)
 	}
 	// An error object, or a body that is not what the endpoint answers, is an error, never an empty list.
+	e.answered = response.Header
 	err = e.decode(body, scrub)
 	syntax, wrong := errors.AsType[*jsontext.SyntacticError](err)
 	switch {
@@ -117,6 +123,7 @@ func (c *Client) request(ctx context.Context, e *call, credentials Credentials) 
 	if err != nil {
 		return nil, fmt.Errorf("making the request: %w", err)
 	}
+	maps.Copy(request.Header, e.header)
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", c.config.UserAgent)
 	if e.body != nil {

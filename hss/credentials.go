@@ -32,6 +32,10 @@ type Credentials struct {
 	// Refused is called when HSS, or IAM, refuses the credentials. A source that keeps what it got may then renew them.
 	// Optional.
 	Refused func() `json:"-"`
+
+	// exchanged describes Token if it is a service account's, which is exchanged at IAM. Then requests carry secrets in their
+	// bodies, and no header.
+	exchanged string
 }
 
 // check reports what is missing for a request to be authenticated, or could not be sent in a header.
@@ -59,8 +63,11 @@ func checkHeaderValue(name, value string) error {
 
 // fingerprint identifies credentials without keeping them.
 func (c Credentials) fingerprint() [sha256.Size]byte {
+	if c.exchanged != "" {
+		c.SecurityToken = Secret{} // another one after each exchange
+	}
 	return sha256.Sum256([]byte(strings.Join([]string{
-		c.AccessKey, c.SecretKey.Reveal(), c.SecurityToken.Reveal(), c.Token.Reveal(),
+		c.exchanged, c.AccessKey, c.SecretKey.Reveal(), c.SecurityToken.Reveal(), c.Token.Reveal(),
 	}, "\x00")))
 }
 
@@ -76,6 +83,9 @@ func (c Credentials) authenticate(header http.Header) {
 	}
 	if !c.Token.Empty() {
 		c.SecurityToken = Secret{} // belongs to the access key, which is not used
+	}
+	if c.exchanged != "" {
+		c.Token = Secret{}
 	}
 	for name, value := range map[string]string{
 		headerProjectID: c.ProjectID, headerAuthToken: c.Token.Reveal(), headerSecurityToken: c.SecurityToken.Reveal(),

@@ -488,13 +488,19 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 	files := FileCredentials(file, file, file)
 	client, err := NewClient(Config{Endpoint: "https://example.com", ProjectID: "p", Credentials: files})
 	must(t, err)
+	iam := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Subject-Token", hidden)
+		_, _ = fmt.Fprintf(w, `{"credential":{"access":"AK","secret":%q,"securitytoken":%[1]q,"expires_at":"2100-01-01T00:00:00Z"}}`, hidden)
+	}))
+	t.Cleanup(iam.Close)
 	type private struct{ inner Credentials }
 	for name, value := range map[string]any{
 		"a secret": secret, "a pointer to it": &secret, "credentials": credentials, "an unexported field": private{credentials},
 		"a slice": []Secret{secret}, "a map": map[string]Secret{"a": secret}, "a client": client,
 		"a static source": StaticCredentials(credentials), "files": files, "a token": TokenFile(file), "a chain": ChainCredentials(files),
-		"a profile": ProfileCredentials(write(t, filepath.Join(dir, "profile"), "[basic]\nak=AK\nsk="+hidden)),
-		"a cache":   reuse(StaticCredentials(credentials)),
+		"a profile":         ProfileCredentials(write(t, filepath.Join(dir, "profile"), "[basic]\nak=AK\nsk="+hidden)),
+		"a cache":           reuse(StaticCredentials(credentials)),
+		"a service account": OIDCCredentials("p", file, Config{IAMEndpoint: iam.URL}),
 	} {
 		if source, ok := value.(CredentialSource); ok {
 			for range 2 { // the second time, a cache is at rest

@@ -100,6 +100,9 @@ func (e *Error) refuses() bool {
 type RefusedError struct {
 	// AccessKey is the one that was refused; empty: a token.
 	AccessKey string
+	// ServiceAccount describes the token that IAM refused to exchange for keys, without its secret part; empty: other
+	// credentials were refused.
+	ServiceAccount string
 	// Until is when the client sends requests again.
 	Until time.Time
 	// Err is the refusal.
@@ -108,8 +111,8 @@ type RefusedError struct {
 
 // Error describes the refusal and when the pause ends.
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("%s refused the credentials, so nothing is sent before %s unless they change: %s",
-		e.Err.service(), e.Until.UTC().Format(time.RFC3339), e.Err.Error())
+	return fmt.Sprintf("%s refused %s, so nothing is sent before %s unless they change: %s",
+		e.Err.service(), cmp.Or(e.ServiceAccount, "the credentials"), e.Until.UTC().Format(time.RFC3339), e.Err.Error())
 }
 
 // Unwrap returns the refusal.

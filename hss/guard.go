@@ -62,6 +62,7 @@ func (g *KeyGuard) use(id keyID) *keyUse {
 type permit struct {
 	guard        *KeyGuard
 	accessKey    string  // empty: a token
+	exchanged    string  // describes a service account's token; empty: another
 	project, key *keyUse // of the credentials in the project, and in all
 	slot         chan struct{}
 }
@@ -69,7 +70,7 @@ type permit struct {
 // acquire waits for a permit to send a request with c, which must be released. It fails with a *RefusedError during the
 // pause after a refusal.
 func (g *KeyGuard) acquire(ctx context.Context, c Credentials, host string) (*permit, error) {
-	p, fingerprint := &permit{guard: g}, c.fingerprint()
+	p, fingerprint := &permit{guard: g, exchanged: c.exchanged}, c.fingerprint()
 	if c.Token.Empty() {
 		p.accessKey = c.AccessKey
 	}
@@ -111,10 +112,14 @@ func (p *permit) next() (chan struct{}, error) {
 func (p *permit) paused() error {
 	for _, use := range []*keyUse{p.project, p.key} {
 		if time.Now().Before(use.until) && (use == p.project || !use.worked) {
-			return &RefusedError{AccessKey: p.accessKey, Until: use.until, Err: use.cause}
+			return p.refused(use.until, use.cause)
 		}
 	}
 	return nil
+}
+
+func (p *permit) refused(until time.Time, cause *Error) error {
+	return &RefusedError{AccessKey: p.accessKey, ServiceAccount: p.exchanged, Until: until, Err: cause}
 }
 
 // release ends a request, which failed with err if that is not nil. It returns a *RefusedError if the credentials were
@@ -128,6 +133,7 @@ func (p *permit) release(err error) error {
 	answer, answered := errors.AsType[*Error](err)
 	switch {
 	case answered && answer.Unauthenticated():
+	case answered && p.exchanged != "" && answer.refuses() && !answer.Retryable: // 404 is an unknown identity provider
 	case err != nil && (!answered || answer.Retryable), p.paused() != nil:
 		return nil // an answer to what was sent before a refusal ends no pause
 	default:
@@ -143,5 +149,5 @@ func (p *permit) release(err error) error {
 	if p.key.refusals++; !p.key.worked && p.key.refusals > 1 {
 		p.key.until, p.key.cause = now.Add(refusalPause), answer
 	}
-	return &RefusedError{AccessKey: p.accessKey, Until: p.project.until, Err: answer}
+	return p.refused(p.project.until, answer)
 }

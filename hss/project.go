@@ -137,6 +137,15 @@ func newProjectFinder(config Config) (*projectFinder, error) {
 	if config.ProjectID != "" || config.Region == "" {
 		return nil, nil
 	}
+	iam, err := newIAMClient(config)
+	if err != nil {
+		return nil, err
+	}
+	return &projectFinder{slot: make(chan struct{}, 1), iam: iam, region: config.Region}, nil
+}
+
+// newIAMClient returns a client of IAM.
+func newIAMClient(config Config) (*Client, error) {
 	address := config.IAMEndpoint
 	if address == "" {
 		var err error
@@ -148,8 +157,7 @@ func newProjectFinder(config Config) (*projectFinder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("IAM: %w", err)
 	}
-	iam := &Client{config: config, endpoint: endpoint, service: serviceIAM}
-	return &projectFinder{slot: make(chan struct{}, 1), iam: iam, region: config.Region}, nil
+	return &Client{config: config, endpoint: endpoint, service: serviceIAM}, nil
 }
 
 // find returns the project's ID. However many callers need it, there is one request at a time.

@@ -46,11 +46,15 @@ func (o *options) verify(r *http.Request, body []byte) error {
 	if fields == nil {
 		return unauthorized("the Authorization header must be SDK-HMAC-SHA256 Access=…, SignedHeaders=a;b, Signature=…, with 64 hexadecimal digits in lower case")
 	}
-	n := slices.IndexFunc(o.credentials, func(c Credential) bool { return c.AccessKey == fields[1] })
+	credentials := o.credentials
+	if o.issued(temporaryKey, fields[1]) {
+		credentials = append(slices.Clone(credentials), temporary(fields[1]))
+	}
+	n := slices.IndexFunc(credentials, func(c Credential) bool { return c.AccessKey == fields[1] })
 	if n < 0 {
 		return unauthorized("get secretKey failed: access key not found")
 	}
-	known, now := o.credentials[n], o.now()
+	known, now := credentials[n], o.now()
 	at, err := time.Parse(dateFormat, r.Header.Get("X-Sdk-Date"))
 	if err != nil {
 		return unauthorized("x-sdk-date must be of the form " + dateFormat)

@@ -11,7 +11,8 @@
 //
 // # What it does
 //
-// It serves these calls below /v5/{project_id} (see [Endpoint]), and IAM's GET /v3/projects?name={region}:
+// It serves these calls below /v5/{project_id} (see [Endpoint]), IAM's GET /v3/projects?name={region}, and the two of IAM
+// that exchange a service account's token for temporary keys ([WithIdentityProviders]):
 //
 //	GET image/registries/images           the list
 //	GET image/{image_id}/vulnerabilities  of one image, or of one architecture of it
@@ -25,6 +26,9 @@
 // Every request must carry an SDK-HMAC-SHA256 signature or an X-Auth-Token, unless [WithoutAuthentication] is given.
 // Query parameters are checked for type, range, length and values. Filters, sorting and paging work; total_num counts
 // the rows of all pages.
+//
+// Of a service account's token it checks issuer, audience, subject and expiry, but no signature: [IdentityProvider.Token]
+// makes one without.
 //
 // It knows the parameters that package hss sends, and no others. It does not lock access keys after failed signatures,
 // list tasks, scan or synchronize everything at once, or serve images of CI/CD pipelines.

@@ -31,6 +31,10 @@ const (
 	EndpointRegistries Endpoint = "registries"
 	// EndpointProjects is IAM's GET /v3/projects.
 	EndpointProjects Endpoint = "projects"
+	// EndpointToken is IAM's POST /v3.0/OS-AUTH/id-token/tokens.
+	EndpointToken Endpoint = "token"
+	// EndpointKeys is IAM's POST /v3.0/OS-CREDENTIAL/securitytokens.
+	EndpointKeys Endpoint = "keys"
 )
 
 // maxBody bounds the body of a request.
@@ -69,9 +73,13 @@ func NewHandler(list ...Option) *Handler {
 		EndpointSync:            {"POST /v5/{project}/image/image-sync/tasks", h.sync},
 		EndpointRegistries:      {"GET /v5/{project}/image/registries", h.listRegistries},
 		EndpointProjects:        {"GET /v3/projects", h.listProjects},
+		EndpointToken:           {"POST /v3.0/OS-AUTH/id-token/tokens", h.exchangeToken},
+		EndpointKeys:            {"POST /v3.0/OS-CREDENTIAL/securitytokens", h.createKeys},
 		"":                      {"/", nil}, // any other
 	} {
-		h.mux.HandleFunc(route.pattern, func(w http.ResponseWriter, r *http.Request) { h.receive(w, r, &call{r, endpoint, route.serve, nil}) })
+		h.mux.HandleFunc(route.pattern, func(w http.ResponseWriter, r *http.Request) {
+			h.receive(w, r, &call{r, endpoint, route.serve, nil, w.Header()})
+		})
 	}
 	h.close = sync.OnceFunc(func() { close(h.done) })
 	h.coming.registries = o.registries
@@ -105,7 +113,11 @@ type call struct {
 	endpoint Endpoint
 	serve    func(c *call) (any, error)
 	body     []byte
+	answered http.Header // of the answer
 }
+
+// exchanges reports whether the request needs no authentication, as its body holds a token.
+func (c *call) exchanges() bool { return c.endpoint == EndpointToken || c.endpoint == EndpointKeys }
 
 func (c *call) project() string { return c.PathValue("project") }
 
@@ -117,7 +129,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, c *call) {
 	}
 	id := fmt.Sprintf("%032x", h.requests.Add(1))
 	w.Header().Set("X-Request-Id", id)
-	if c.endpoint == EndpointProjects {
+	if c.endpoint == EndpointProjects || c.exchanges() {
 		w.Header().Set("X-IAM-Trace-Id", id)
 	}
 	h.pause(r.Context(), time.Duration(h.latency.Load()))
@@ -156,7 +168,11 @@ func (h *Handler) answer(w http.ResponseWriter, c *call) {
 		return
 	}
 	if body != nil {
-		writeJSON(w, http.StatusOK, body)
+		status := http.StatusOK
+		if c.exchanges() {
+			status = http.StatusCreated
+		}
+		writeJSON(w, status, body)
 	}
 }
 
@@ -167,6 +183,9 @@ func (h *Handler) pass(c *call) (body any, err error) {
 	}
 	if c.body, err = io.ReadAll(io.LimitReader(c.Body, maxBody+1)); err != nil || len(c.body) > maxBody {
 		return nil, gatewayError(http.StatusRequestEntityTooLarge, codeTooLarge, "the body cannot be read or is too large")
+	}
+	if c.exchanges() {
+		return c.serve(c)
 	}
 	if err := h.options.authenticate(c.Request, c.body); err != nil {
 		return nil, err

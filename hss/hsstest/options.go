@@ -56,6 +56,7 @@ type options struct {
 	credentials []Credential
 	tokens      []string
 	iamProjects []IAMProject
+	providers   []IdentityProvider
 
 	withoutAuth bool
 	substring   bool
@@ -114,6 +115,11 @@ func WithoutAuthentication() Option {
 // [DefaultProjectID] for every region.
 func WithIAMProjects(projects ...IAMProject) Option {
 	return func(o *options) { o.iamProjects = append(o.iamProjects, projects...) }
+}
+
+// WithIdentityProviders adds identity providers of IAM, by which a service account's token is exchanged for temporary keys.
+func WithIdentityProviders(providers ...IdentityProvider) Option {
+	return func(o *options) { o.providers = append(o.providers, providers...) }
 }
 
 // WithSubstringMatching makes text filters match substrings, as other image endpoints of HSS do.

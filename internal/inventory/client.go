@@ -48,14 +48,14 @@ func newClient(p *config.Project, wrap []Wrap, c hss.Config) (_ *hss.Client, err
 	for _, w := range wrap {
 		c.Transport = w(p.Name, c.Transport)
 	}
-	if c.Credentials, err = newCredentials(p.Credentials); err != nil {
-		return nil, err
-	}
 	c.Endpoint, c.AllowInsecure, c.ProjectID, c.Region, c.AttemptTimeout = p.Endpoint, p.Insecure, p.ProjectID, p.Region, p.RequestTimeout
 	c.Budget, c.Retry = newBudget(p), func(ctx context.Context, err error) bool {
 		attemptOf(ctx).noteRetry(err)
 		e, _ := ctx.Value(endpointKey{}).(*endpoint)
 		return e.closed() // otherwise HSS is only tried
+	}
+	if c.Credentials, err = newCredentials(p.Credentials, c); err != nil {
+		return nil, err
 	}
 	return hss.NewClient(c)
 }
@@ -97,12 +97,13 @@ func newTransport(caFile string) (http.RoundTripper, error) {
 	return t, nil
 }
 
-// newCredentials returns the source that the configuration names.
-func newCredentials(c config.Credentials) (hss.CredentialSource, error) {
+// newCredentials returns the source that the configuration names. It calls IAM, if it does, as client says.
+func newCredentials(c config.Credentials, client hss.Config) (hss.CredentialSource, error) {
 	source := map[string]hss.CredentialSource{
 		config.SourceDefault: hss.DefaultCredentials(), config.SourceEnvironment: hss.EnvironmentCredentials(),
 		config.SourceProfile: hss.ProfileCredentials(c.ProfileFile), config.SourceFiles: hss.FileCredentials(c.AccessKeyFile, c.SecretKeyFile, c.SecurityTokenFile),
 		config.SourceMetadata: hss.MetadataCredentials(), config.SourcePodIdentity: hss.PodIdentityCredentials(), config.SourceTokenFile: hss.TokenFile(c.TokenFile),
+		config.SourceOIDC: hss.OIDCCredentials(c.IdentityProviderID, c.TokenFile, client),
 	}[c.Source]
 	if source == nil {
 		return nil, fmt.Errorf("unknown source of credentials %q", c.Source)
@@ -196,7 +197,11 @@ func causeOfRefusal(r *hss.RefusedError) string {
 	if r.Err.Service != "" {
 		service = r.Err.Service
 	}
-	if r.AccessKey == "" {
+	switch {
+	case r.ServiceAccount != "":
+		key, advice = r.ServiceAccount, "check identityProviderID, and that the identity provider has this issuer, this audience as its client ID, "+
+			"the cluster's keys (kubectl get --raw /openid/v1/jwks) and a rule for this subject"
+	case r.AccessKey == "":
 		key, advice = "the token", "renew it"
 	}
 	if r.Err.ClockSkew != 0 || strings.HasSuffix(r.Err.Code, ".0303") {

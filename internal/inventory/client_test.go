@@ -66,7 +66,7 @@ func TestNewClientsTakesEverySourceOfCredentials(t *testing.T) {
 	t.Parallel()
 	for source, taken := range map[string]bool{
 		config.SourceDefault: true, config.SourceEnvironment: true, config.SourceProfile: true, config.SourceFiles: true, config.SourceMetadata: true,
-		config.SourcePodIdentity: true, config.SourceTokenFile: true, "Magic": false,
+		config.SourcePodIdentity: true, config.SourceTokenFile: true, config.SourceOIDC: true, "Magic": false,
 	} {
 		clients, err := inventory.NewClients(settings(func(c *config.Configuration) { c.Projects[0].Credentials.Source = source }), "test")
 		if (err == nil && clients["bj4"] != nil) != taken || err != nil && !strings.Contains(err.Error(), `unknown source of credentials "Magic"`) {
@@ -100,6 +100,7 @@ func TestCheckReportsWhatHSSAnswers(t *testing.T) {
 	for name, test := range map[string]struct {
 		options   []hsstest.Option
 		secretKey string
+		provider  string // that exchanges a service account's token; empty: an access key
 		fault     *hsstest.Fault
 		id        string
 		images    int
@@ -109,6 +110,9 @@ func TestCheckReportsWhatHSSAnswers(t *testing.T) {
 		"an answer": {options: []hsstest.Option{in("p9", "cn-north-4")}, id: "p9", images: 1},
 		"a key that HSS refuses": {secretKey: "wrong", images: -1,
 			cause: "IAM refuses the access key HSSTESTACCESSKEY (IAM answered 401 APIGW.0301: Incorrect IAM authentication information: "},
+		"a service account that IAM trusts": {options: []hsstest.Option{in("p9", "cn-north-4")}, provider: "cluster", id: "p9", images: 1},
+		"a service account that IAM does not know": {provider: "none", images: -1, cause: "IAM refuses the service account's token (issuer i, subject s, audience a, " +
+			`valid until 2100-01-01T00:00:00Z) for identity provider "none" (IAM answered 404 IAM.0004: Could not find identity provider: none`},
 		"no project in the region": {options: []hsstest.Option{in("p9", "eu-west-101")}, images: -1,
 			cause: "region cn-north-4 is not enabled for the account of these credentials, since IAM has no project of that name: enable the region, or set projectID"},
 		"several projects in the region": {options: []hsstest.Option{in("a", "cn-north-4"), in("b", "cn-north-4")}, images: -1,
@@ -129,7 +133,8 @@ func TestCheckReportsWhatHSSAnswers(t *testing.T) {
 			cause: "HSS answered 503", temporary: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := hsstest.NewServer(append(test.options, hsstest.WithImages(served("app", "1")))...)
+			trusted := hsstest.IdentityProvider{ID: "cluster", Issuer: "i", Subject: "s", Audience: "a"}
+			server := hsstest.NewServer(append(test.options, hsstest.WithIdentityProviders(trusted), hsstest.WithImages(served("app", "1")))...)
 			defer server.Close()
 			if test.fault != nil {
 				server.Inject(*test.fault)
@@ -140,6 +145,10 @@ func TestCheckReportsWhatHSSAnswers(t *testing.T) {
 			t.Setenv("HUAWEICLOUD_SDK_IAM_ENDPOINT", server.URL)
 			checks := withClients(t, settings(func(c *config.Configuration) { // of a region, without an ID
 				c.Projects[0].Endpoint, c.Projects[0].Credentials = server.URL, credentialFiles(t, test.secretKey)
+				if test.provider != "" {
+					token := write(t, "token", trusted.Token(time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)))
+					c.Projects[0].Credentials = config.Credentials{Source: config.SourceOIDC, IdentityProviderID: test.provider, TokenFile: token}
+				}
 			}), inventory.Options{}).Check(t.Context())
 			if len(checks) != 1 {
 				t.Fatalf("%d checks, want 1", len(checks))

@@ -14,7 +14,7 @@ Values that the schema can't check, since each alone is right. All problems are 
 {{- if and $deployed (not $v.hss.region) (not $v.config.projects) (not $v.simulator.enabled) -}}
 {{- $problems = append $problems "hssgate has no HSS project to ask: set hss.region (such as cn-north-4), or config.projects and config.registries; to try it without HSS, simulator.enabled=true" -}}
 {{- end -}}
-{{- if and $v.simulator.enabled (or $v.hss.region $v.config.projects $c.existingSecret $c.accessKey $c.token (ne $c.source "auto")) -}}
+{{- if and $v.simulator.enabled (or $v.hss.region $v.config.projects $c.existingSecret $c.accessKey $c.token $c.oidc.identityProviderID (ne $c.source "auto")) -}}
 {{- $problems = append $problems "simulator.enabled takes the place of HSS, for tests only: leave hss.region, config.projects and credentials empty, or the simulator off" -}}
 {{- end -}}
 {{- if and $v.simulator.enabled (not $deployed) -}}
@@ -48,7 +48,10 @@ Values that the schema can't check, since each alone is right. All problems are 
 {{- if and (eq $source "TokenFile") (not $c.existingSecret) (not $c.token) -}}
 {{- $problems = append $problems "credentials.source TokenFile needs credentials.existingSecret or credentials.token" -}}
 {{- end -}}
-{{- if and (has $source (list "PodIdentity" "Metadata" "Environment")) (or $c.existingSecret $c.accessKey $c.token) -}}
+{{- if ne (eq $source "OIDC") (not (empty $c.oidc.identityProviderID)) -}}
+{{- $problems = append $problems "credentials.source OIDC needs credentials.oidc.identityProviderID, and no other source uses it" -}}
+{{- end -}}
+{{- if and (has $source (list "PodIdentity" "Metadata" "Environment" "OIDC")) (or $c.existingSecret $c.accessKey $c.token) -}}
 {{- $problems = append $problems (printf "credentials.source %s reads no Secret: leave existingSecret, accessKey, secretKey and token empty" $source) -}}
 {{- end -}}
 {{- if and $v.certManager.enabled (or $v.certificates.existingSecret $v.webhook.caBundle) -}}

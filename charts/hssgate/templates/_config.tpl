@@ -79,6 +79,9 @@ securityTokenFile: {{ $folder }}{{ . }}
 {{- end }}
 {{- else if eq $source "TokenFile" }}
 tokenFile: {{ $folder }}{{ $keys.token }}
+{{- else if eq $source "OIDC" }}
+tokenFile: {{ $folder }}token
+identityProviderID: {{ .Values.credentials.oidc.identityProviderID | quote }}
 {{- else if and (eq $source "Profile") .Values.credentials.existingSecret }}
 profileFile: {{ $folder }}{{ $keys.profile }}
 {{- end }}

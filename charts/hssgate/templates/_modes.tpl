@@ -44,6 +44,7 @@ What follows from several values at once. Those that stand for yes or no are
 {{- define "hssgate.credentialsSource" -}}
 {{- $c := .Values.credentials -}}
 {{- if ne $c.source "auto" -}}{{- $c.source -}}
+{{- else if $c.oidc.identityProviderID -}}OIDC
 {{- else if $c.token -}}TokenFile
 {{- else if or $c.existingSecret $c.accessKey .Values.simulator.enabled -}}Files
 {{- else -}}Default
@@ -51,7 +52,7 @@ What follows from several values at once. Those that stand for yes or no are
 {{- end }}
 
 {{- define "hssgate.mountsCredentials" -}}
-{{- if or .Values.credentials.existingSecret (include "hssgate.hasCredentials" .) -}}true{{- end -}}
+{{- if or .Values.credentials.existingSecret (include "hssgate.hasCredentials" .) (eq (include "hssgate.credentialsSource" .) "OIDC") -}}true{{- end -}}
 {{- end }}
 
 {{/* 65 % of the memory limit in bytes, so that Go collects before the kernel kills: the program itself, and what a collection can not free in time, need the rest; empty for a limit that is no whole number. */}}

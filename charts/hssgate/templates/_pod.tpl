@@ -20,9 +20,18 @@
     name: {{ include "hssgate.fullname" . }}
 {{- if include "hssgate.mountsCredentials" . }}
 - name: credentials
+  {{- if eq (include "hssgate.credentialsSource" .) "OIDC" }}
+  projected:
+    sources:
+    - serviceAccountToken:
+        path: token
+        audience: {{ .Values.credentials.oidc.audience | quote }}
+        expirationSeconds: {{ int .Values.credentials.oidc.expirationSeconds }}
+  {{- else }}
   secret:
     secretName: {{ include "hssgate.credentialsSecret" . }}
     defaultMode: 0440
+  {{- end }}
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
