@@ -30,7 +30,7 @@ func TestARelease(t *testing.T) {
 	}
 	release, stub := filepath.Join(t.TempDir(), "v0.1.0"), filepath.Join(t.TempDir(), "build")
 	script := fmt.Sprintf("#!/bin/sh\nif [ $GOOS/$GOARCH = %s/%s ]; then CGO_ENABLED=0 exec go build -trimpath -buildvcs=false -ldflags '-s -w' \"$@\"; fi\necho stub > \"$2\"\n", runtime.GOOS, runtime.GOARCH)
-	must(t, os.WriteFile(stub, []byte(script), 0o700)) //nolint:gosec // a program
+	must(t, os.WriteFile(stub, []byte(script), 0o700))
 	run(t, exec.CommandContext(t.Context(), "make", "dist", "DIST="+release, "VERSION=v0.1.0", "GO_BUILD="+stub))
 	t.Run("krew", func(t *testing.T) { t.Parallel(); testKrew(t, release) })
 	t.Run("action", func(t *testing.T) { t.Parallel(); testAction(t, release) })
@@ -145,7 +145,7 @@ func testAction(t *testing.T, release string) {
 	system := map[string]string{"linux": "Linux", "darwin": "macOS"}[runtime.GOOS]
 	machine := map[string]string{"amd64": "X64", "arm64": "ARM64"}[runtime.GOARCH]
 	program := filepath.Join(tampered, "hssgate-"+runtime.GOOS+"-"+runtime.GOARCH)
-	must(t, os.WriteFile(program, []byte("#!/bin/sh\n"), 0o700)) //nolint:gosec // a program
+	must(t, os.WriteFile(program, []byte("#!/bin/sh\n"), 0o700))
 	samples := map[string]string{
 		"files": "config/samples/manifests\n", "policies": "config/samples/policies", "config": "", "args": "--inventory config/samples/inventory.yaml",
 		"releases": "file://" + filepath.Dir(release),

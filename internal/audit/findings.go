@@ -213,11 +213,11 @@ func (g *group) message() string {
 
 // advice is the message with what to do.
 func (g *group) advice() string {
-	text := g.message()
+	lines := []string{g.message()}
 	for _, advice := range gate.Advice(g.failed, false) {
-		text += "\n" + g.Sprintf("to do: %s", g.Text(advice))
+		lines = append(lines, g.Sprintf("to do: %s", g.Text(advice)))
 	}
-	return text
+	return strings.Join(lines, "\n")
 }
 
 // all returns a part of each line, each once.

@@ -106,7 +106,7 @@ func (d *Decision) Message() string {
 	for _, line := range d.Scans {
 		message.WriteString("\n" + l.Sprintf("scan: %s", line))
 	}
-	for _, remedy := range d.toDo(denials, false) {
+	for _, remedy := range d.remedies(denials, false) {
 		message.WriteString("\n" + remedy)
 	}
 	ofSeverity := func(f policy.Finding) bool { return f.Check == policy.CheckSeverityLevel }
@@ -125,7 +125,7 @@ func (d *Decision) Warnings() []string {
 	for _, line := range d.Scans {
 		warnings = append(warnings, d.Language.Sprintf("scan: %s", line))
 	}
-	return append(warnings, d.toDo(d.WithEffect(v1alpha1.EnforcementWarn), true)...)
+	return append(warnings, d.remedies(d.WithEffect(v1alpha1.EnforcementWarn), true)...)
 }
 
 // DryWarnings returns the warnings of dry-run mode: first what would have been denied.
@@ -134,7 +134,7 @@ func (d *Decision) DryWarnings() []string {
 	all := append(d.WithEffect(v1alpha1.EnforcementDeny), others...)
 	warnings := append(lines(d.Language, all, func(e *entry, l language.Language) string { return e.warning(l, true) }), d.Notices...)
 	shown := append(d.WithEffect(v1alpha1.EnforcementDeny), d.WithEffect(v1alpha1.EnforcementWarn)...)
-	return append(warnings, d.toDo(shown, true)...)
+	return append(warnings, d.remedies(shown, true)...)
 }
 
 // Lines returns all violations in order, one line each with its effect, for records and logs.
@@ -261,8 +261,8 @@ func Advice(findings []policy.Finding, unlogged bool) []string {
 	return slices.Compact(advice)
 }
 
-// toDo returns what to do about violations, a line each. The sender of an object that is admitted need not try again.
-func (d *Decision) toDo(violations []Violation, admitted bool) (lines []string) {
+// remedies returns what to do about violations, a line each. The sender of an object that is admitted need not try again.
+func (d *Decision) remedies(violations []Violation, admitted bool) (lines []string) {
 	var found []policy.Finding
 	for _, v := range violations {
 		found = append(found, v.Findings...)

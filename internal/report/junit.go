@@ -69,7 +69,7 @@ func (r *Result) junit() *junitCase {
 	}
 	for _, remedy := range r.Remedies() {
 		if r.Case == "" {
-			c.Text += "\n" + todo + remedy
+			c.Text += "\n" + remedyPrefix + remedy
 		}
 	}
 	switch {

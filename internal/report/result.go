@@ -153,9 +153,6 @@ func (r *Result) likeness() string {
 	return string(key)
 }
 
-// names returns the names of all objects that the result is of.
-func (r *Result) names() []string { return slices.Concat([]string{r.Name}, r.Alike) }
-
 // Title returns the name of the test's case, the object's kind and name, or the owner
 // of pods and their number.
 func (r *Result) Title() string {

@@ -103,11 +103,11 @@ func (s *sarifResult) Fingerprint() string {
 
 // Text returns the finding, where it was found and what to do.
 func (s *sarifResult) Text() string {
-	text := fmt.Sprintf("%s: %s %s, %s %s: %s [policy %s]", s.Message, s.Result.Kind, s.Object, s.Place, s.Name, s.Reference, s.Policy)
+	lines := []string{fmt.Sprintf("%s: %s %s, %s %s: %s [policy %s]", s.Message, s.Result.Kind, s.Object, s.Place, s.Name, s.Reference, s.Policy)}
 	for _, remedy := range gate.Advice([]policy.Finding{s.Finding}, true) {
-		text += "\n" + todo + remedy
+		lines = append(lines, remedyPrefix+remedy)
 	}
-	return text
+	return strings.Join(lines, "\n")
 }
 
 // ids returns the identifiers of the listed vulnerabilities, each once, the worst

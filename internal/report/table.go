@@ -23,8 +23,8 @@ const (
 	minDetails = 60
 )
 
-// todo begins a remedy.
-const todo = "to do: "
+// remedyPrefix begins what to do.
+const remedyPrefix = "to do: "
 
 // TerminalWidth returns $COLUMNS, or the width of the terminal that a writer is; 0: it is
 // none.
@@ -199,7 +199,7 @@ func (t *table) details(r *Result) []string {
 		details = append(details, prefixes[one.Place]+strings.TrimPrefix(one.Reference, t.Host+"/")+": "+one.Known)
 	}
 	for _, why := range t.reasons(r) {
-		if !strings.HasPrefix(why, todo) {
+		if !strings.HasPrefix(why, remedyPrefix) {
 			why = "→ " + strings.TrimPrefix(why, "- ")
 		}
 		details = append(details, why)
@@ -225,7 +225,7 @@ func (t *table) reasons(r *Result) []string {
 	}
 	for _, remedy := range remedies {
 		if t.Tests == nil && t.Changes == nil {
-			reasons = append(reasons, todo+remedy)
+			reasons = append(reasons, remedyPrefix+remedy)
 		}
 	}
 	for i := 0; t.Wide && i < len(r.Was); i++ {
@@ -249,7 +249,7 @@ func wrapped(text string, width int) []string {
 	line := text[:len(text)-len(rest)]
 	indent, empty := line+"  ", true
 	var lines []string
-	for _, word := range strings.Split(rest, " ") {
+	for word := range strings.SplitSeq(rest, " ") {
 		switch {
 		case empty:
 			line += word
