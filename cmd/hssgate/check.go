@@ -99,7 +99,7 @@ func (f *checkFlags) run(cmd *cobra.Command) error {
 		var policies []v1alpha1.ImageScanPolicy
 		err := f.evaluate(cmd, r, f.explain, func(o *check.Options) error {
 			if policies = o.Resources.Policies; f.lifetime > o.MaxLifetime {
-				return usageError{fmt.Errorf("--for must be at most %s (maxExceptionLifetime of the configuration), not %s", o.MaxLifetime, f.lifetime)}
+				return usageError(fmt.Errorf("--for must be at most %s (maxExceptionLifetime of the configuration), not %s", o.MaxLifetime, f.lifetime))
 			}
 			return nil
 		})

@@ -47,7 +47,7 @@ func (f *configFlags) load(cmd *cobra.Command) (*config.Configuration, error) {
 		err = fmt.Errorf("%s: %w", f.origin, err)
 	}
 	if err != nil {
-		return nil, usageError{err}
+		return nil, usageError(err)
 	}
 	return c, nil
 }

@@ -202,7 +202,7 @@ func (f *evaluationFlags) readPolicies(cmd *cobra.Command, o *check.Options) (cl
 	switch {
 	case f.preset != "":
 		if o.Resources, err = check.Preset(f.preset); err != nil {
-			return nil, usageError{fmt.Errorf("--preset: %w", err)}
+			return nil, usageError(fmt.Errorf("--preset: %w", err))
 		}
 	case given:
 		if o.Resources, err = check.LoadPolicies(cmd.Context(), check.Files{Paths: f.policyFiles, Stdin: cmd.InOrStdin()}); err != nil {

@@ -16,7 +16,7 @@ import (
 func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	handler, err := newLogHandler(w, level, format)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, usageError(err)
 	}
 	ctrl.SetLogger(libraryLogger(handler))
 	klog.SetLoggerWithOptions(libraryLogger(handler), klog.ContextualLogger(true))

@@ -49,17 +49,23 @@ func displayName(path string) string {
 	return "hssgate"
 }
 
-// usageError is a mistake in the call, with an exit code of its own.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-// usagef returns a usageError that points to the command's help.
-func usagef(cmd *cobra.Command, err error) error {
-	return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+// exitError has an exit code of its own.
+type exitError struct {
+	error
+	code int
 }
 
-// flagError returns the usageError of a flag, with what to use in place of one that is
+func (e exitError) Unwrap() error { return e.error }
+
+// usageError returns the error of a mistake in the call.
+func usageError(err error) error { return exitError{err, exitUsage} }
+
+// usagef returns a usage error that points to the command's help.
+func usagef(cmd *cobra.Command, err error) error {
+	return usageError(fmt.Errorf("%w; see %s --help", err, cmd.CommandPath()))
+}
+
+// flagError returns the usage error of a flag, with what to use in place of one that is
 // gone.
 func flagError(cmd *cobra.Command, err error) error {
 	if gone, is := errors.AsType[*pflag.NotExistError](err); is && gone.GetSpecifiedName() == "output-file" {
@@ -68,30 +74,11 @@ func flagError(cmd *cobra.Command, err error) error {
 	return usagef(cmd, err)
 }
 
-// unknownError leaves open whether objects would be admitted.
-type unknownError struct{ error }
-
-func (e unknownError) Unwrap() error { return e.error }
-
-// warnedError reports that objects would be admitted with a warning, with the exit code
-// that --warn-exit-code gives it.
-type warnedError struct {
-	error
-	code int
-}
-
 func exitCode(err error) int {
-	warned, is := errors.AsType[warnedError](err)
-	switch {
-	case is:
-		return warned.code
-	case errors.As(err, new(usageError)):
-		return exitUsage
-	case errors.As(err, new(unknownError)):
-		return exitUnknown
-	default:
-		return exitFailure
+	if e, is := errors.AsType[exitError](err); is {
+		return e.code
 	}
+	return exitFailure
 }
 
 func newRootCommand() *cobra.Command {

@@ -107,12 +107,12 @@ func (f *outputFlags) run(cmd *cobra.Command, wrong error, subject string, fill 
 	switch {
 	case err == nil:
 		return f.verdictError(r)
-	case errors.As(err, new(usageError)):
+	case exitCode(err) == exitUsage:
 		return err
 	case cmd.Context().Err() != nil:
-		return unknownError{errors.New(cmd.Name() + ": interrupted")}
+		return exitError{errors.New(cmd.Name() + ": interrupted"), exitUnknown}
 	default:
-		return unknownError{err}
+		return exitError{err, exitUnknown}
 	}
 }
 
@@ -126,15 +126,15 @@ func (f *outputFlags) verdictError(r *report.Report) error {
 	case outcome == report.Denied:
 		return errors.New(r.Headline())
 	case outcome == report.Warned && r.Summary.Warned > 0 && f.warnCode > 0:
-		return warnedError{errors.New(r.Headline()), f.warnCode}
+		return exitError{errors.New(r.Headline()), f.warnCode}
 	case outcome != report.Unknown:
 		return nil
 	case len(problems) == 0:
-		return unknownError{errors.New(r.Headline())}
+		return exitError{errors.New(r.Headline()), exitUnknown}
 	case len(problems) == 1:
-		return unknownError{fmt.Errorf("not everything could be evaluated: %s", problems[0])}
+		return exitError{fmt.Errorf("not everything could be evaluated: %s", problems[0]), exitUnknown}
 	default:
-		return unknownError{fmt.Errorf("not everything could be evaluated: %s (and %d more)", problems[0], len(problems)-1)}
+		return exitError{fmt.Errorf("not everything could be evaluated: %s (and %d more)", problems[0], len(problems)-1), exitUnknown}
 	}
 }
 

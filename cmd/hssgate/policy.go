@@ -131,7 +131,7 @@ func (f *simulateFlags) run(cmd *cobra.Command) error {
 func (f *simulateFlags) change(cmd *cobra.Command, o *check.Options) error {
 	added, err := check.LoadPolicies(cmd.Context(), check.Files{Paths: f.newPolicies, Stdin: cmd.InOrStdin()})
 	if err == nil && len(added.Exceptions) > 0 {
-		return usageError{errors.New("-f: an exception can't be simulated: give those in force by --policies")}
+		return usageError(errors.New("-f: an exception can't be simulated: give those in force by --policies"))
 	}
 	if err == nil {
 		_, err = check.NewChecker(check.Options{Resources: added})

@@ -142,11 +142,11 @@ func (f *probeFlags) probeWebhook(ctx context.Context) (string, error) {
 	if f.caFile != "" {
 		data, err := os.ReadFile(f.caFile)
 		if err != nil {
-			return "", usageError{fmt.Errorf("--ca-file: %w", err)}
+			return "", usageError(fmt.Errorf("--ca-file: %w", err))
 		}
 		roots := x509.NewCertPool()
 		if !roots.AppendCertsFromPEM(data) {
-			return "", usageError{fmt.Errorf("--ca-file %s holds no certificate in PEM", f.caFile)}
+			return "", usageError(fmt.Errorf("--ca-file %s holds no certificate in PEM", f.caFile))
 		}
 		transport.TLSClientConfig.RootCAs = roots
 	}
@@ -233,7 +233,7 @@ func (f *probeFlags) probeHSS(ctx context.Context, cmd *cobra.Command) (string, 
 	}
 	known, err := check.NewInventory(c, userAgent(), false)
 	if err != nil {
-		return "", usageError{err}
+		return "", usageError(err)
 	}
 	defer known.Close()
 	return retry(ctx, func(ctx context.Context) (result string, again bool, err error) {

@@ -69,11 +69,11 @@ into the ValidatingWebhookConfiguration that the configuration names
 
 func (f *serveFlags) run(cmd *cobra.Command) error {
 	if f.configFile == "" {
-		return usageError{errors.New("--config is required: a file such as config/samples/config.yaml; see hssgate serve --help")}
+		return usageError(errors.New("--config is required: a file such as config/samples/config.yaml; see hssgate serve --help"))
 	}
 	c, err := config.Load(f.configFile)
 	if err != nil {
-		return usageError{err}
+		return usageError(err)
 	}
 	log, err := newLogger(cmd.ErrOrStderr(), f.logLevel, f.logFormat)
 	if err != nil {

@@ -85,7 +85,7 @@ var templates embed.FS
 func render(name string, data any) (string, error) {
 	functions := template.FuncMap{
 		"md": inline, "code": code, "line": oneLine, "indented": indented, "plural": plural, "json": asJSON, "uri": uri, "join": strings.Join,
-		"first": first, "more": more,
+		"trimSuffix": strings.TrimSuffix, "first": first, "more": more,
 	}
 	t, err := template.New(name).Funcs(functions).ParseFS(templates, "templates/"+name)
 	if err != nil {

@@ -3,12 +3,15 @@ package report
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"html/template"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
+
+	"k8s.io/utils/ptr"
 
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
@@ -26,11 +29,13 @@ type page struct {
 
 	Verdicts   []bar
 	Severities []bar
-	Images     []*Image
 	Bad, Good  []*Result
 	// Namespaces are what results can be filtered by, besides verdicts and policies.
 	Namespaces []string
 }
+
+// Images returns the different images, the worst first.
+func (p *page) Images() []*Image { return p.images }
 
 // bar is a bar of a chart, which begins after Before and is explained by Text.
 type bar struct {
@@ -44,20 +49,17 @@ func (r *Report) html() (string, error) {
 	script, errScript := templates.ReadFile("templates/script.js")
 	t, err := template.New("report.html.tmpl").Funcs(template.FuncMap{
 		"capitalised": func(text string) string { return strings.ToUpper(text[:1]) + text[1:] },
-		"hostAndPath": hostAndPath, "first": first, "more": more, "linked": linked, "zero": func(n *int) bool { return number(n) == 0 },
+		"hostAndPath": hostAndPath, "first": first, "more": more, "linked": linked, "zero": func(n *int) bool { return ptr.Deref(n, 0) == 0 },
 	}).ParseFS(templates, "templates/report.html.tmpl")
-	for _, err := range []error{errStyle, errScript, err} {
-		if err != nil {
-			return "", err
-		}
+	if err := errors.Join(errStyle, errScript, err); err != nil {
+		return "", err
 	}
 	p := &page{
 		Report: r, Style: template.CSS(style), Script: template.JS(script), //nolint:gosec // both are constant
 		Security: fmt.Sprintf("default-src 'none'; style-src %s; script-src %s; img-src data:; base-uri 'none'; form-action 'none'", hash(style), hash(script)),
-		Images:   r.images(), Verdicts: r.verdictBars(), Namespaces: r.namespaces(),
+		Verdicts: r.verdictBars(), Severities: severityBars(r.images), Namespaces: r.namespaces(),
 	}
 	p.Bad, p.Good = r.sorted()
-	p.Severities = severityBars(p.Images)
 	var b strings.Builder
 	err = t.Execute(&b, p)
 	return Printable(b.String()), err
@@ -137,7 +139,7 @@ func severityBars(images []*Image) []bar {
 			place = max(1, 5-severityRank(one.Severity))
 		}
 		bars[place].Count++
-		bars[0].Count += min(1, number(one.MaliciousFiles))
+		bars[0].Count += min(1, ptr.Deref(one.MaliciousFiles, 0))
 	}
 	return slices.DeleteFunc(bars, func(b bar) bool { return b.Count == 0 })
 }
@@ -170,7 +172,7 @@ func (v *Violation) Sorted() []policy.Finding {
 
 // Of returns the violations of one of the object's images, the policies of equal ones together.
 func (r *Result) Of(i *Image) []Violation {
-	return slices.DeleteFunc(r.Grouped(), func(v Violation) bool { return v.Place != i.Place || v.Name != i.Name })
+	return slices.DeleteFunc(r.Grouped(), func(v Violation) bool { return !v.isOf(i) })
 }
 
 // Milder reports whether the violation denies neither the object nor its pods.

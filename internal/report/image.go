@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/duration"
+	"k8s.io/utils/ptr"
 
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/policy"
@@ -104,7 +105,7 @@ func NewImage(use image.Use, f *policy.Facts, now time.Time) Image {
 	i.Known = i.describe(f.Records, now)
 	if unlisted := f.Unlisted(); len(found) > 0 || unlisted != "" {
 		slices.SortFunc(found, policy.CompareVulnerabilities)
-		i.Listed = &ListedImage{Reference: i.Reference, Counted: number(i.Vulnerabilities), Listed: slices.Compact(found), Unlisted: unlisted}
+		i.Listed = &ListedImage{Reference: i.Reference, Counted: ptr.Deref(i.Vulnerabilities, 0), Listed: slices.Compact(found), Unlisted: unlisted}
 	}
 	return i
 }
@@ -137,13 +138,6 @@ func larger(a, b *int) *int {
 	return a
 }
 
-func number(n *int) int {
-	if n == nil {
-		return 0
-	}
-	return *n
-}
-
 // severityRank orders severities; an unknown one is the worst.
 func severityRank(s v1alpha1.Severity) int {
 	known := []v1alpha1.Severity{"", v1alpha1.SeveritySecurity, v1alpha1.SeverityLow, v1alpha1.SeverityMedium, v1alpha1.SeverityHigh}
@@ -156,10 +150,10 @@ func severityRank(s v1alpha1.Severity) int {
 // compareImages orders images, the worst first.
 func compareImages(a, b *Image) int {
 	return cmp.Or(
-		number(b.MaliciousFiles)-number(a.MaliciousFiles),
+		ptr.Deref(b.MaliciousFiles, 0)-ptr.Deref(a.MaliciousFiles, 0),
 		severityRank(b.Severity)-severityRank(a.Severity),
-		number(b.Vulnerabilities)-number(a.Vulnerabilities),
-		number(b.UnsafeSettings)-number(a.UnsafeSettings),
+		ptr.Deref(b.Vulnerabilities, 0)-ptr.Deref(a.Vulnerabilities, 0),
+		ptr.Deref(b.UnsafeSettings, 0)-ptr.Deref(a.UnsafeSettings, 0),
 		cmp.Compare(a.Reference, b.Reference),
 	)
 }
@@ -185,7 +179,7 @@ func (i *Image) describe(records []policy.Record, now time.Time) string {
 		words[0] = "severity " + string(i.Severity)
 	}
 	count := func(n *int, one, many string) {
-		if number(n) != 0 {
+		if ptr.Deref(n, 0) != 0 {
 			words = append(words, plural(*n, one, many))
 		}
 	}

@@ -44,7 +44,8 @@ type Report struct {
 	// programs, with one line for each object.
 	Width int `json:"-"`
 
-	alike map[string]int // places in Results by likeness
+	alike  map[string]int // places in Results by likeness
+	images []*Image       // the different ones, the worst first; set by Finish
 }
 
 // Problem is something that could not be read.
@@ -90,17 +91,6 @@ func (r *Report) Add(one Result) {
 // Finish counts the images and collects their vulnerabilities. It must be called
 // after the last Add.
 func (r *Report) Finish() {
-	images := r.images()
-	r.Summary.Images, r.Vulnerabilities = len(images), nil
-	for _, one := range images {
-		if one.Listed != nil {
-			r.Vulnerabilities = append(r.Vulnerabilities, *one.Listed)
-		}
-	}
-}
-
-// images returns the different images, the worst first.
-func (r *Report) images() []*Image {
 	byReference, uses := map[string]*Image{}, map[string]int{}
 	for i := range r.Results {
 		for j := range r.Results[i].Images {
@@ -112,10 +102,14 @@ func (r *Report) images() []*Image {
 			}
 		}
 	}
-	for reference, one := range byReference {
-		one.Uses = uses[reference]
+	r.images = slices.SortedFunc(maps.Values(byReference), compareImages)
+	r.Summary.Images, r.Vulnerabilities = len(r.images), nil
+	for _, one := range r.images {
+		one.Uses = uses[one.Reference]
+		if one.Listed != nil {
+			r.Vulnerabilities = append(r.Vulnerabilities, *one.Listed)
+		}
 	}
-	return slices.SortedFunc(maps.Values(byReference), compareImages)
 }
 
 // sorted returns the results that violate a policy or are unknown, the worst

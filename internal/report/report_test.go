@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -209,12 +210,12 @@ func TestWhatHSSKnowsIsDescribed(t *testing.T) {
 func TestATableLeavesOutTheHostOfMostImages(t *testing.T) {
 	t.Parallel()
 	r := &report.Report{Results: []report.Result{{Verdict: report.Denied, Images: []report.Image{
-		{Reference: "UPPER/Case:1", State: report.Invalid}, {Reference: "UPPER/Other:1", State: report.Invalid}, {Reference: "a.example.com/app:1", State: report.Found},
+		{Reference: "UPPER/Case:1", State: report.Invalid}, {Reference: "/Case:1", State: report.Invalid}, {Reference: "UPPER/Other:1", State: report.Invalid}, {Reference: "a.example.com/app:1", State: report.Found},
 	}}}, Width: 120}
 	if got := writtenAs(t, r, report.TableOutput); !strings.Contains(got, " UPPER/Case:1") || !strings.Contains(got, " app:1") || !strings.HasSuffix(got, "Images shown without a registry are from a.example.com.\n") {
 		t.Errorf("got\n%s", got)
 	}
-	if got := writtenAs(t, r, report.WideOutput); !strings.Contains(got, " a.example.com/app:1") {
+	if got := writtenAs(t, r, report.WideOutput); !strings.Contains(got, " a.example.com/app:1") || !strings.Contains(got, " /Case:1") {
 		t.Errorf("got\n%s", got)
 	}
 }
@@ -242,12 +243,27 @@ func TestATableFitsTheTerminal(t *testing.T) {
 	}
 }
 
-func TestATableForProgramsHasALineForEachObject(t *testing.T) {
+// A custom resource may give its containers no names.
+func TestImagesOfOneNameKeepTheirFindings(t *testing.T) {
 	t.Parallel()
-	r := everything()
-	table, _, _ := strings.Cut(writtenAs(t, r, report.TableOutput), "\n\n")
-	if lines := strings.Split(table, "\n"); len(lines) != 1+len(r.Results) {
-		t.Errorf("got %d lines for %d results:\n%s", len(lines), len(r.Results), table)
+	one := report.Result{Kind: "Task", Verdict: report.Denied}
+	for reference, severity := range map[string]v1alpha1.Severity{"h.io/a:1": v1alpha1.SeverityHigh, "h.io/b:1": v1alpha1.SeverityLow} {
+		one.Images = append(one.Images, report.Image{Place: image.PlaceContainer, Name: "steps", Reference: reference, State: report.Found, Severity: severity})
+		one.Violations = append(one.Violations, report.Violation{
+			Place: image.PlaceContainer, Name: "steps", Reference: reference, Policy: "p", Effect: "Deny", PodEffect: "Deny",
+			Findings: []policy.Finding{{Check: policy.CheckSeverityLevel, Message: "too bad"}},
+		})
+	}
+	r := &report.Report{}
+	r.Add(one)
+	r.Finish()
+	for output, want := range map[report.Output]string{
+		report.HTML: "(too bad.*){2}", report.TableOutput: `"steps": too bad; container "steps": too bad `, report.SARIF: `"severityLevel/high".*"severityLevel/low"`,
+	} {
+		got := writtenAs(t, r, output)
+		if !regexp.MustCompile("(?s)"+want).MatchString(got) || strings.Count(got, "<li>too bad") > 2 || strings.Contains(got, "policies p") {
+			t.Errorf("%s: want %s in\n%s", output, want, got)
+		}
 	}
 }
 

@@ -84,6 +84,12 @@ type Violation struct {
 	Findings  []policy.Finding     `json:"findings"`
 }
 
+// isOf reports whether the violation is of a use of an image. Containers to which a custom
+// resource gives no names share one.
+func (v *Violation) isOf(i *Image) bool {
+	return v.Place == i.Place && v.Name == i.Name && (v.Reference == i.Reference || i.State == Invalid)
+}
+
 // EffectText returns the effect in words.
 func (v *Violation) EffectText() string { return EffectText(v.Effect, v.PodEffect) }
 
@@ -205,7 +211,7 @@ func (r *Result) Grouped() []Violation {
 	var groups []Violation
 	for _, v := range r.Violations {
 		i := slices.IndexFunc(groups, func(g Violation) bool {
-			return g.Place == v.Place && g.Name == v.Name && g.EffectText() == v.EffectText() && g.messages() == v.messages()
+			return g.Place == v.Place && g.Name == v.Name && g.Reference == v.Reference && g.EffectText() == v.EffectText() && g.messages() == v.messages()
 		})
 		if i < 0 {
 			groups = append(groups, v)

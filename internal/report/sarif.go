@@ -83,7 +83,7 @@ func (r *Result) sarif(v *Violation, f policy.Finding) *sarifResult {
 	}
 	for i := range r.Images {
 		one := &r.Images[i]
-		if one.Place == v.Place && one.Name == v.Name {
+		if v.isOf(one) {
 			s.At.Line, s.Rule.Risk = cmp.Or(one.Line, s.At.Line), gate.RiskOf(f.Check, one.Severity)
 		}
 		if one.Reference == v.Reference && one.Listed != nil && (f.Check == policy.CheckVulnerabilities || f.Check == policy.CheckSeverityLevel) {

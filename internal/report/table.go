@@ -52,20 +52,22 @@ type table struct {
 	Explained []*Result
 	// Lines are of the objects. Their cells are separated by tabs.
 	Lines []string
-	// Host is left out of the references; empty: none is.
+	// Host and its slash are left out of the references; empty: none is.
 	Host string
 	// Hidden is the number of results that only a wide table has.
 	Hidden int
 	// ListedImages is the number of images whose vulnerabilities are known one by one.
 	ListedImages int
 
-	rows   []*Result
-	digest *regexp.Regexp
+	rows []*Result
 }
+
+// digest finds digests, and the part of each that people compare.
+var digest = regexp.MustCompile(`(sha256:[0-9a-f]{7})[0-9a-f]{57}`)
 
 // table returns the report as text, for a terminal of its width or for programs.
 func (r *Report) table(wide bool) (string, error) {
-	t := &table{Report: r, Wide: wide, digest: regexp.MustCompile(`(sha256:[0-9a-f]{7})[0-9a-f]{57}`)}
+	t := &table{Report: r, Wide: wide}
 	bad, good := r.sorted()
 	for _, one := range slices.Concat(bad, good) {
 		if len(one.Explanation) > 0 {
@@ -185,7 +187,7 @@ func verdictText(r *Result) string {
 }
 
 func (t *table) title(r *Result) string {
-	return oneLine(strings.Replace(r.FullTitle(), "/"+t.Host+"/", "/", 1))
+	return oneLine(strings.Replace(r.FullTitle(), "/"+t.Host, "/", 1))
 }
 
 // details returns a line for each image of an object, each reason and each remedy.
@@ -196,7 +198,7 @@ func (t *table) details(r *Result) []string {
 	var details []string
 	for i := range r.Images {
 		one := &r.Images[i]
-		details = append(details, prefixes[one.Place]+strings.TrimPrefix(one.Reference, t.Host+"/")+": "+one.Known)
+		details = append(details, prefixes[one.Place]+strings.TrimPrefix(one.Reference, t.Host)+": "+one.Known)
 	}
 	for _, why := range t.reasons(r) {
 		if !strings.HasPrefix(why, remedyPrefix) {
@@ -205,8 +207,8 @@ func (t *table) details(r *Result) []string {
 		details = append(details, why)
 	}
 	for i, detail := range details {
-		if !t.Wide { // the part of a digest that people compare
-			detail = t.digest.ReplaceAllString(detail, "$1…")
+		if !t.Wide {
+			detail = digest.ReplaceAllString(detail, "$1…")
 		}
 		details[i] = oneLine(detail)
 	}
@@ -263,13 +265,13 @@ func wrapped(text string, width int) []string {
 	return append(lines, line)
 }
 
-// commonHost returns the host of most images, which only a wide table shows.
+// commonHost returns the host of most images with its slash, which only a wide table shows.
 func commonHost(rows []*Result) string {
 	uses, best := map[string]int{}, ""
 	for _, row := range rows {
 		for i := range row.Images {
 			if one := &row.Images[i]; one.State != Invalid {
-				host, _, _ := strings.Cut(one.Reference, "/")
+				host := hostAndPath(one.Reference)[0]
 				uses[host]++
 				if uses[host] > uses[best] {
 					best = host
