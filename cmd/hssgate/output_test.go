@@ -95,6 +95,7 @@ func TestAReportIsAsLongAsAReaderWants(t *testing.T) {
 		"files only":              {[]string{"-o", "json=" + filepath.Join(t.TempDir(), "x")}, `^$`},
 		"what fails":              {[]string{"--only", "failed"}, `(?s)^VERDICT[^\n]*\nDenied [^\n]*\n\n2 objects with 2 images: 1 denied, 1 admitted\.`},
 		"what fails, in Markdown": {[]string{"--only", "failed", "-o", "markdown"}, `(?s)^[^✅]*high[^✅]*$`},
+		"all images of a page":    {[]string{"--only", "failed", "-o", "html"}, `(?s)2 images by severity.*High</span><svg.*?<b>1</b>.*?>Low</span><svg.*?<b>1</b>`},
 		"colours":                 {[]string{"--color", "always"}, `\n\x1b\[31mDenied\x1b\[0m  (?s:.*)\n\x1b\[32mAdmitted\x1b\[0m  `},
 		"no colours in a file":    {nil, `^[^\x1b]*$`},
 		"colours of tables only":  {[]string{"--color", "always", "-o", "yaml"}, `^[^\x1b]*$`},

@@ -112,15 +112,9 @@ func (c *Checker) Check(ctx context.Context, objects []Object, r *report.Report)
 		}
 	}
 	for some := range slices.Chunk(objects, batch) {
-		results, err := c.evaluateAll(ctx, some)
+		results, before, err := c.evaluateAll(ctx, some)
 		if err != nil {
 			return err
-		}
-		var before []report.Result
-		if c.Before != nil {
-			if before, err = c.Before.evaluateAll(ctx, some); err != nil {
-				return err
-			}
 		}
 		for i, result := range results {
 			if c.TopOwner != nil && len(result.Violations) > 0 {
@@ -141,18 +135,22 @@ func (c *Checker) Check(ctx context.Context, objects []Object, r *report.Report)
 	return nil
 }
 
-func (c *Checker) evaluateAll(ctx context.Context, objects []Object) ([]report.Result, error) {
-	results := make([]report.Result, len(objects))
+// evaluateAll returns the results of objects, and those by the policies before, if there are any.
+func (c *Checker) evaluateAll(ctx context.Context, objects []Object) (results, before []report.Result, err error) {
+	results, before = make([]report.Result, len(objects)), make([]report.Result, len(objects))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(maxParallel)
 	for i := range objects {
 		group.Go(func() error {
 			results[i] = c.evaluate(ctx, &objects[i])
+			if c.Before != nil {
+				before[i] = c.Before.evaluate(ctx, &objects[i])
+			}
 			c.progress()
 			return ctx.Err()
 		})
 	}
-	return results, group.Wait()
+	return results, before, group.Wait()
 }
 
 func (c *Checker) progress() {

@@ -125,6 +125,21 @@ func TestImagesAreEvaluated(t *testing.T) {
 	}
 }
 
+func TestProgressCountsAnObjectOnceIfPoliciesAreCompared(t *testing.T) {
+	t.Parallel()
+	var got []int
+	o := check.Options{Facts: &facts{}, Resources: by(noVulnerabilities("")), Progress: func(done int) { got = append(got, done) }}
+	before, err := check.NewChecker(o)
+	must(t, err)
+	o.Before = before
+	c, err := check.NewChecker(o)
+	must(t, err)
+	must(t, c.Check(t.Context(), []check.Object{inShop("h.io/n0:1"), inShop("h.io/n3:1")}, &report.Report{Changes: &report.Changes{}}))
+	if diff := gocmp.Diff([]int{1, 2}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 func TestPodsOfOneOwnerShareAResult(t *testing.T) {
 	t.Parallel()
 	var objects []check.Object
