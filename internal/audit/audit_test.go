@@ -26,30 +26,28 @@ func TestAuditCountsWhatRuns(t *testing.T) {
 	excepted := gate.Violation{Policy: "p", Effect: gate.EffectExcepted, PodEffect: gate.EffectExcepted, Findings: []policy.Finding{{Message: "excepted"}}}
 	for name, test := range map[string]struct {
 		verdict *gate.Violation
-		change  func(*corev1.Pod)
+		change  []func(*corev1.Pod)
 		want    v1alpha1.AuditStatus
 	}{
-		"a pod that passes":                  {nil, staying, v1alpha1.AuditStatus{Evaluated: 1}},
-		"a pod that would be denied":         {new(verdict(v1alpha1.EnforcementDeny, policy.CheckSeverityLevel, "High")), staying, v1alpha1.AuditStatus{Evaluated: 1, Violations: 1}},
-		"a pod that is only recorded":        {new(verdict(v1alpha1.EnforcementAudit, policy.CheckNotFound, "not found")), staying, v1alpha1.AuditStatus{Evaluated: 1, Violations: 1}},
-		"a pod that HSS has no answer about": {new(verdict(v1alpha1.EnforcementDeny, policy.CheckUnavailable, "no answer")), staying, v1alpha1.AuditStatus{Unknown: 1}},
-		"a pod that no scan result is available for, though the policy allows that": {new(allowed), staying, v1alpha1.AuditStatus{Unknown: 1}},
-		"a pod that an exception allows":                                            {&excepted, staying, v1alpha1.AuditStatus{Evaluated: 1, Excepted: 1}},
-		"a pod that is being deleted":                                               {new(verdict(v1alpha1.EnforcementDeny, policy.CheckSeverityLevel, "High")), leaving, v1alpha1.AuditStatus{}},
+		"a pod that passes":                  {nil, nil, v1alpha1.AuditStatus{Evaluated: 1}},
+		"a pod that would be denied":         {new(verdict(v1alpha1.EnforcementDeny, policy.CheckSeverityLevel, "High")), nil, v1alpha1.AuditStatus{Evaluated: 1, Violations: 1}},
+		"a pod that is only recorded":        {new(verdict(v1alpha1.EnforcementAudit, policy.CheckNotFound, "not found")), nil, v1alpha1.AuditStatus{Evaluated: 1, Violations: 1}},
+		"a pod that HSS has no answer about": {new(verdict(v1alpha1.EnforcementDeny, policy.CheckUnavailable, "no answer")), nil, v1alpha1.AuditStatus{Unknown: 1}},
+		"a pod that no scan result is available for, though the policy allows that": {new(allowed), nil, v1alpha1.AuditStatus{Unknown: 1}},
+		"a pod that an exception allows":                                            {&excepted, nil, v1alpha1.AuditStatus{Evaluated: 1, Excepted: 1}},
+		"a pod that is being deleted":                                               {new(verdict(v1alpha1.EnforcementDeny, policy.CheckSeverityLevel, "High")), []func(*corev1.Pod){leaving}, v1alpha1.AuditStatus{}},
 	} {
 		c := newCluster(t)
 		if test.verdict != nil {
 			c.verdicts["app:1"] = *test.verdict
 		}
-		c.run("a", "web", "app:1", test.change)
+		c.run("a", "web", "app:1", test.change...)
 		got := *c.audits(t)
 		equal(t, name, now, got.Time.Time)
 		got.FirstViolations, got.Time = nil, metav1.Time{}
 		equal(t, name, test.want, got)
 	}
 }
-
-func staying(*corev1.Pod) {}
 
 func leaving(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: now} }
 

@@ -117,9 +117,13 @@ func (f *Files) find(m *Manifests, path string) ([]input, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(path, "*?[") {
 		if names, _ := filepath.Glob(path); len(names) > 0 {
-			inputs := make([]input, len(names))
-			for i, name := range names {
-				inputs[i].name = name
+			var inputs []input
+			for _, name := range names {
+				found, err := f.find(m, name)
+				if err != nil {
+					return nil, err
+				}
+				inputs = append(inputs, found...)
 			}
 			return inputs, nil
 		}

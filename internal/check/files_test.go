@@ -166,6 +166,7 @@ func TestFilesAreFound(t *testing.T) {
 		"a file of any extension":             {path: "folder/d.txt", want: "folder/d.txt"},
 		"an empty file that is named":         {path: "folder/empty.yaml", problem: "empty.yaml: it is empty"},
 		"a glob":                              {path: "folder/[ab].*", want: "folder/a.YML folder/b.yaml"},
+		"a glob of folders":                   {path: "k*z*", want: "kustomize", notes: []string{"kustomize: it holds a kustomization"}},
 		"a glob of nothing":                   {path: "folder/x*", problem: "no such file"},
 		"a file that is not there":            {path: "nowhere", problem: "no such file"},
 		"the volume of a ConfigMap":           {path: "volume", recursive: true, want: "volume/pod.yaml"},

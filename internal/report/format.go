@@ -55,9 +55,9 @@ func (r *Report) Write(w io.Writer, o Output) error {
 	var err error
 	switch o {
 	case JSON:
-		text, err = asJSON(r.document())
+		text, err = asJSON(Document{APIVersion, Kind, r})
 	case YAML:
-		text, err = asYAML(r.document())
+		text, err = asYAML(Document{APIVersion, Kind, r})
 	case SARIF:
 		text, err = r.sarif()
 	case JUnit:
@@ -108,8 +108,6 @@ type Document struct {
 	Kind       string `json:"kind"       jsonschema:"enum=CheckReport"`
 	*Report
 }
-
-func (r *Report) document() Document { return Document{APIVersion, Kind, r} }
 
 // asJSON leaves < and > as they are, for people who read it. A list without elements
 // is empty, not null.
