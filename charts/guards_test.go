@@ -27,21 +27,37 @@ const exemptLabel = "hssgate.io/exempt"
 // testGuards installs what ci/enforce-values.yaml says, and tries to get past the
 // guards of namespaces and graces as ones who may do everything else.
 func testGuards(t *testing.T, c *cluster) {
+	c.kubectl(t, "create", "clusterrole", "namespace-owners", "--verb=*", "--resource=namespaces,namespaces/status,namespaces/finalize")
+	c.kubectl(t, "create", "clusterrolebinding", "namespace-owners", "--clusterrole=namespace-owners", "--group=namespace-owners")
+	c.awaitGuard(t, false) // the API server forgets that of an earlier release late
 	c.install(t, "--values", "hssgate/ci/enforce-values.yaml", "--set", "policies.preset=none")
 	defer c.helm(t, "uninstall", release)
+	c.awaitGuard(t, true)
 	t.Run("exemptions", func(t *testing.T) { testExemptions(t, c) })
 	t.Run("graces", func(t *testing.T) { testGraces(t, c) })
+}
+
+// awaitGuard waits until the API server guards namespaces, or no longer does.
+func (c *cluster) awaitGuard(t *testing.T, guarded bool) {
+	t.Helper()
+	owner := c.as(t, "bob", "namespace-owners")
+	eventually(t, func(ctx context.Context) string {
+		err := owner.Create(ctx, newNamespace("probe", map[string]string{exemptLabel: "true"}), client.DryRunAll)
+		if isGuarded := err != nil && strings.Contains(err.Error(), "exemptions.hssgate.io"); isGuarded != guarded || !guarded && err != nil {
+			return fmt.Sprintf("got %v, want the guard: %t", err, guarded)
+		}
+		return ""
+	})
+}
+
+func newNamespace(name string, labels map[string]string) *corev1.Namespace {
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
 }
 
 // testExemptions guards label hssgate.io/exempt, label env, by which policies
 // select namespaces, and the name calico-system.
 func testExemptions(t *testing.T, c *cluster) {
-	c.kubectl(t, "create", "clusterrole", "namespace-owners", "--verb=*", "--resource=namespaces,namespaces/status,namespaces/finalize")
-	c.kubectl(t, "create", "clusterrolebinding", "namespace-owners", "--clusterrole=namespace-owners", "--group=namespace-owners")
 	bob := c.as(t, "bob", "namespace-owners")
-	newNamespace := func(name string, labels map[string]string) *corev1.Namespace {
-		return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
-	}
 	create := func(name string, labels map[string]string) func(context.Context) error {
 		return func(ctx context.Context) error { return bob.Create(ctx, newNamespace(name, labels)) }
 	}
@@ -56,13 +72,6 @@ func testExemptions(t *testing.T, c *cluster) {
 			return bob.Status().Patch(ctx, newNamespace(name, nil), labelled(labels))
 		}
 	}
-	eventually(t, func(ctx context.Context) string { // the API server learns of guard and role
-		err := bob.Create(ctx, newNamespace("probe", map[string]string{exemptLabel: "true"}), client.DryRunAll)
-		if err == nil || !strings.Contains(err.Error(), "exemptions.hssgate.io") {
-			return "the guard isn't there yet"
-		}
-		return ""
-	})
 	for name, labels := range map[string]map[string]string{"plain": nil, "selected": {"env": "prod"}, "exempted": {exemptLabel: ""}} {
 		if err := c.client.Create(t.Context(), newNamespace(name, labels)); err != nil {
 			t.Fatalf("a cluster administrator can't create namespace %s: %v", name, err)

@@ -117,6 +117,11 @@ func FuzzDecodePage(f *testing.F) {
 	for _, seed := range []string{`{"data_list":[]}`, `{"data_list":[null]}`, `{"data_list":[{"id":1,"vul_num":-1,"image_size":"1 KB"}]}`, `{"error_code":"x"}`} {
 		f.Add(seed)
 	}
+	// Rows that share memory: with other fields, in another order, with some twice, null, or none at all.
+	f.Add(`{"data_list":[` + strings.Join([]string{
+		fullRow, `{"image_name":"b"}`, `{"image_version":"2","namespace":"c","image_name":null}`, `{"vul_num":1,"vul_num":2,"image_name":"d"}`, `[]`, `{}`,
+		`{"IMAGE_NAME":"e","x":{"image_name":"f"},"image\u005fname":"g"}`, `{"association_images":[{"image_digest":"h"},{}],"is_multiple_arch":1}`, fullRow,
+	}, ",") + `]}`)
 	f.Fuzz(func(t *testing.T, data string) {
 		list, err := read(t, data)
 		if err != nil {
@@ -125,7 +130,16 @@ func FuzzDecodePage(f *testing.F) {
 		if !json.Valid([]byte(data)) {
 			t.Error("what is not JSON was read")
 		}
-		for _, image := range list.Images {
+		var rows struct {
+			List []json.RawMessage `json:"data_list"`
+		}
+		_ = json.Unmarshal([]byte(data), &rows)
+		for i, image := range list.Images {
+			if len(rows.List) == len(list.Images) { // the field may be of another case
+				alone, err := read(t, `{"data_list":[`+string(rows.List[i])+`]}`)
+				must(t, err)
+				wantEqual(t, "a row among others", alone.Images[0], image)
+			}
 			if n := image.Vulnerabilities; n != nil && *n < 0 {
 				t.Errorf("a count is %d", *n)
 			}

@@ -118,7 +118,10 @@ func (s *Status) write(ctx context.Context, before, o client.Object) (written bo
 const maxConditionMessage = 32768
 
 func newCondition(kind string, status bool, reason, message string) metav1.Condition {
-	c := metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: reason, Message: message[:min(len(message), maxConditionMessage)]}
+	if len(message) > maxConditionMessage { // half a character would differ from what the API server keeps
+		message = strings.ToValidUTF8(message[:maxConditionMessage], "")
+	}
+	c := metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: reason, Message: message}
 	if status {
 		c.Status = metav1.ConditionTrue
 	}

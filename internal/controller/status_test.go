@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -34,6 +35,10 @@ func TestTheStatusOfAPolicy(t *testing.T) {
 	withGrace.Spec.Grace = &v1alpha1.Grace{Period: metav1.Duration{Duration: time.Hour}}
 	unclaimed := denying("p")
 	unclaimed.Spec.Match.Images = []string{"nobody.example.com/**"}
+	long := invalid("p")
+	for n := range 40 {
+		long.Spec.Require.Expressions = append(long.Spec.Require.Expressions, v1alpha1.Expression{Expression: strings.Repeat("长", 300+n)})
+	}
 	for name, tt := range map[string]struct {
 		policy   *v1alpha1.ImageScanPolicy
 		interval time.Duration
@@ -41,6 +46,7 @@ func TestTheStatusOfAPolicy(t *testing.T) {
 	}{
 		"a valid policy is ready":               {denying("p"), 0, "Ready True Active"},
 		"an invalid policy names the problem":   {invalid("p"), 0, "Ready False Invalid: what is invalid counts as violated or as matching: "},
+		"a long message ends with a character":  {long, 0, "Ready False Invalid: "},
 		"a grace that images can have":          {withGrace, time.Minute, "Grace True Given: an image that ran and passed is admitted for 1h0m0s"},
 		"a grace that ends before the audit":    {withGrace, time.Hour, "Grace False ShorterThanAudits: the period of 1h0m0s can end before the next audit"},
 		"a grace without audits":                {withGrace, 0, "Grace False AuditDisabled"},
@@ -56,6 +62,8 @@ func TestTheStatusOfAPolicy(t *testing.T) {
 		case !present && condition == nil:
 		case condition == nil || !strings.HasPrefix(kind+" "+string(condition.Status)+" "+condition.Reason+": "+condition.Message, tt.want):
 			t.Errorf("%s: got %+v, want %s", name, condition, tt.want)
+		case strings.ContainsRune(condition.Message, utf8.RuneError):
+			t.Errorf("%s: a character is cut: %.20q", name, condition.Message[len(condition.Message)-20:])
 		case condition.ObservedGeneration != 3 || got.Status.ObservedGeneration != 3:
 			t.Errorf("%s: of generation %d, %d", name, condition.ObservedGeneration, got.Status.ObservedGeneration)
 		}

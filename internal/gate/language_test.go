@@ -139,6 +139,11 @@ func TestPoliciesThatFindTheSameShareALine(t *testing.T) {
 	if got := d.Message(); !strings.HasPrefix(got, want) {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
+	r := pod(swr+"high:1", swr+"high:1")
+	r.Workload.Uses[1].Name = "c0" // the API server refuses it later
+	if again := g.Decide(t.Context(), r); again.Message() != d.Message() {
+		t.Errorf("a container that is there twice: %s", again.Message())
+	}
 	var many []*v1alpha1.ImageScanPolicy
 	for n := range 30 {
 		many = append(many, strict(fmt.Sprintf("p%02d", n)))

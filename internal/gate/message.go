@@ -82,7 +82,7 @@ func share(violations []Violation) []*entry {
 		for _, f := range v.Findings {
 			e := byFinding.at(v, f.Message)
 			e.Findings = []policy.Finding{f}
-			if !slices.Contains(e.policies[max(0, len(e.policies)-1):], v.Policy) {
+			if !slices.Contains(e.policies, v.Policy) {
 				e.policies = append(e.policies, v.Policy)
 			}
 		}

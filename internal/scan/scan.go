@@ -93,7 +93,7 @@ func (s *Scans) Want(ctx context.Context, images []image.Reference) []string {
 // want returns a note on the request of an image, which goes on when the review has ended.
 func (s *Scans) want(ctx context.Context, t inventory.ScanTarget) string {
 	r, note := s.begin(t)
-	if note != beingRequested {
+	if note != s.Language.Text(beingRequested) {
 		return note
 	}
 	select {

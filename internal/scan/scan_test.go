@@ -20,6 +20,7 @@ import (
 	"github.com/hssgate/hssgate/hss/hsstest"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/internal/inventory"
+	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/internal/scan"
 )
 
@@ -168,6 +169,20 @@ func TestAnImageThatWasNotScannedIsScannedOnce(t *testing.T) {
 	settled(t, s, "HSS has scanned it meanwhile; try again", app)
 	wantEqual(t, "scans", 1, w.server.Stats().Scans)
 	wantEqual(t, "observed", []scan.Outcome{scan.Asked, scan.Held, scan.Needless}, seen.outcomes())
+}
+
+// A review of an image that is new waits for the request. On a slow machine it may not for the first.
+func TestAReviewWaitsForTheRequestInEveryLanguage(t *testing.T) {
+	t.Parallel()
+	s, _ := newWard(t).replica(t)
+	s.Language = language.Chinese
+	for n := range 100 {
+		note := s.Want(t.Context(), []image.Reference{reference(t, fmt.Sprintf("swr.example.com/prod/app:%d", n))})[0]
+		if note != language.Chinese.Text(pending) {
+			return
+		}
+	}
+	t.Error("no review waited for HSS")
 }
 
 func TestAScanWantedAThousandTimesCostsOne(t *testing.T) {
