@@ -19,8 +19,8 @@ func cluster() hsstest.IdentityProvider {
 		Subject: "system:serviceaccount:hssgate-system:hssgate"}
 }
 
-// federated returns a client whose credentials are those of a service account, and the file with its token.
-func federated(t *testing.T, server *hsstest.Server, provider, token string) (client *hss.Client, file string) {
+// federated returns a client whose credentials are those of a service account, their source, and the file with its token.
+func federated(t *testing.T, server *hsstest.Server, provider, token string) (client *hss.Client, source hss.CredentialSource, file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "token")
 	writeToken(t, file, token)
@@ -30,7 +30,7 @@ func federated(t *testing.T, server *hsstest.Server, provider, token string) (cl
 	if err != nil {
 		t.Fatal(err)
 	}
-	return client, file
+	return client, config.Credentials, file
 }
 
 func writeToken(t *testing.T, file, token string) {
@@ -79,11 +79,14 @@ func TestAServiceAccountsTokenIsExchangedForTemporaryKeys(t *testing.T) {
 			if tc.fault != nil {
 				server.Inject(*tc.fault)
 			}
-			client, file := federated(t, server, tc.provider, tc.token)
+			client, source, file := federated(t, server, tc.provider, tc.token)
 			for range 3 { // no storm of requests follows a refusal
 				_, err := client.List(t.Context(), hss.ListRequest{})
 				if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
 					t.Errorf("error is %v, want %q", err, tc.want)
+				}
+				if refused, ok := errors.AsType[*hss.RefusedError](err); ok != (tc.want != "" && tc.exchanges == 1) || ok && refused.ServiceAccount == "" {
+					t.Errorf("a refusal: %t", ok)
 				}
 				if err != nil && (strings.Contains(err.Error(), "no-signature") || strings.Contains(err.Error(), "hunter2")) {
 					t.Errorf("the error shows the token: %v", err)
@@ -91,6 +94,12 @@ func TestAServiceAccountsTokenIsExchangedForTemporaryKeys(t *testing.T) {
 			}
 			if n := server.Stats().Endpoints[hsstest.EndpointToken].Requests; n != tc.exchanges {
 				t.Errorf("%d exchanges, want %d", n, tc.exchanges)
+			}
+			if tc.want == "" {
+				keys, err := source(t.Context())
+				if in := time.Until(keys.Expires); err != nil || in < 5*time.Hour || in > 6*time.Hour {
+					t.Errorf("the keys expire in %s, error %v", in, err)
+				}
 			}
 			if tc.want == "" || tc.exchanges > 1 || tc.provider == "none" {
 				return
@@ -100,24 +109,5 @@ func TestAServiceAccountsTokenIsExchangedForTemporaryKeys(t *testing.T) {
 				t.Errorf("with another token: %v", err)
 			}
 		})
-	}
-}
-
-func TestKeysOfAServiceAccountAreKept(t *testing.T) {
-	t.Parallel()
-	server := hsstest.NewServer(hsstest.WithIdentityProviders(cluster()))
-	defer server.Close()
-	_, file := federated(t, server, "my-cluster", cluster().Token(time.Now().Add(time.Hour)))
-	source := hss.OIDCCredentials("my-cluster", file, hss.Config{IAMEndpoint: server.URL})
-	first, err := source(t.Context())
-	if in := time.Until(first.Expires); err != nil || in < 5*time.Hour || in > 6*time.Hour {
-		t.Fatalf("the keys expire in %s, error %v", in, err)
-	}
-	if second, err := source(t.Context()); err != nil || second.AccessKey != first.AccessKey {
-		t.Errorf("the second time: %v, %v", second, err)
-	}
-	var refused *hss.RefusedError
-	if _, err := hss.OIDCCredentials("none", file, hss.Config{IAMEndpoint: server.URL})(t.Context()); !errors.As(err, &refused) || refused.ServiceAccount == "" {
-		t.Errorf("error is %v", err)
 	}
 }

@@ -41,7 +41,10 @@ func exchangeToken(ctx context.Context, identityProviderID, tokenFile string, co
 		Token:     NewSecret(contents[0]),
 		exchanged: fmt.Sprintf("the service account's token (%s) for identity provider %q", describeToken(contents[0]), identityProviderID),
 	}
-	unscoped := &call{path: "/v3.0/OS-AUTH/id-token/tokens", header: http.Header{"X-Idp-Id": {identityProviderID}}, decode: anyJSON}
+	unscoped := &call{
+		path: "/v3.0/OS-AUTH/id-token/tokens", header: http.Header{"X-Idp-Id": {identityProviderID}},
+		decode: func([]byte, func(string) string) error { return nil }, // the token is in the header
+	}
 	if err := callIAM(ctx, config, token, unscoped, map[string]any{"id_token": map[string]string{"id": contents[0]}}); err != nil {
 		return Credentials{}, err
 	}
@@ -61,9 +64,6 @@ func exchangeToken(ctx context.Context, identityProviderID, tokenFile string, co
 	}})
 	return keys, err
 }
-
-// anyJSON accepts every answer: the token is in its header.
-func anyJSON([]byte, func(string) string) error { return nil }
 
 // callIAM posts a request to IAM, in which c is in the body.
 func callIAM(ctx context.Context, config Config, c Credentials, e *call, auth any) (err error) {

@@ -99,7 +99,7 @@ func (e *evaluation) evaluateRecord(ctx context.Context, r *Record) {
 	s := &e.subject
 	eachResult(s.Language, r, func(one result) {
 		if one.scan == nil {
-			e.noResult(Finding{Check: CheckNotScanned, Action: e.policy.when.NotScanned, Message: one.prefix(s.Language) + one.missing})
+			e.noResult(Finding{Check: CheckNotScanned, Action: e.policy.when.NotScanned, Message: one.architecture.prefix(s.Language) + one.missing})
 			return
 		}
 		ofRow := one.architecture == nil
@@ -126,9 +126,7 @@ func (e *evaluation) apply(ctx context.Context, sc scope, a *Architecture) {
 		if message == "" {
 			continue
 		}
-		if a != nil {
-			message = a.prefix(e.subject.Language) + message
-		}
+		message = a.prefix(e.subject.Language) + message
 		f := placed{Finding{Check: r.id, Action: v1alpha1.ActionDeny, Message: message}, r.place, e.record}
 		if e.suffix == "" || !slices.Contains(e.findings, f) {
 			f.Message += e.suffix

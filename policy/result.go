@@ -23,14 +23,6 @@ type result struct {
 	suffix string
 }
 
-// prefix begins what is said of the result.
-func (r *result) prefix(l language.Language) string {
-	if r.architecture == nil {
-		return ""
-	}
-	return r.architecture.prefix(l)
-}
-
 // eachResult calls do with the results that decide for a record, and with why any of
 // them lacks a completed scan. Those of architectures follow their record's.
 func eachResult(l language.Language, r *Record, do func(result)) {
@@ -66,17 +58,20 @@ func unscanned(l language.Language, r *Record) string {
 	eachResult(l, r, func(one result) {
 		switch {
 		case one.scan == nil:
-			missing = cmp.Or(missing, one.prefix(l)+one.missing)
+			missing = cmp.Or(missing, one.architecture.prefix(l)+one.missing)
 		case stageOf(one.scan.Status) != stageDone:
-			failed = cmp.Or(failed, one.prefix(l)+l.Sprintf("its scan ended with %s", l.Text(orElse(string(one.scan.Status), "no status"))))
+			failed = cmp.Or(failed, one.architecture.prefix(l)+l.Sprintf("its scan ended with %s", l.Text(orElse(string(one.scan.Status), "no status"))))
 		}
 	})
 	return cmp.Or(failed, missing)
 }
 
-// prefix names an architecture by the beginning of its digest.
+// prefix names an architecture, if there is one, by the beginning of its digest.
 func (a *Architecture) prefix(l language.Language) string {
 	const short = len("sha256:") + 12
+	if a == nil {
+		return ""
+	}
 	name := clean(a.Digest)
 	switch {
 	case a.Digest == "":

@@ -161,13 +161,8 @@ func (h *Handler) failure(rv *review, err error) *response {
 }
 
 func (h *Handler) allowsFailures(req *request) bool {
-	if req.UID == "" {
-		return false
-	}
-	if h.DryRun || h.Decider.Exempts(req.Namespace) {
-		return true
-	}
-	return h.Ready() == nil && !h.Decider.Denies(req.Namespace)
+	mayBeDenied := !h.DryRun && !h.Decider.Exempts(req.Namespace) && (h.Ready() != nil || h.Decider.Denies(req.Namespace))
+	return req.UID != "" && !mayBeDenied
 }
 
 // decide answers for one pod or pod template.

@@ -228,34 +228,32 @@ var adviceOrder = []struct {
 	{check: policy.CheckNotFound, advice: "check the image's name; if it is new, have HSS synchronise its registry, and scan it"},
 	{check: policy.CheckDigest, advice: "name the image by its digest: image:tag@sha256:…"},
 	{check: CheckReference, advice: "correct the image's name"},
-	{check: policy.CheckUnavailable, advice: adviseLog},
+	{check: policy.CheckUnavailable, advice: seeLog},
 	{
 		check: policy.CheckUnavailable, cause: policy.CauseOverload,
 		advice: "try again shortly; if it stays so, raise requestsPerSecond of the project in hssgate's configuration",
 	},
 	{check: policy.CheckUnavailable, cause: policy.CauseSize, advice: "split the object: each of its parts may name as many images"},
-	{check: policy.CheckUnavailable, cause: policy.CauseConfiguration, advice: adviseConfiguration},
+	{
+		check: policy.CheckUnavailable, cause: policy.CauseConfiguration,
+		advice: "an administrator of hssgate has to correct its configuration; see the condition HSSReachable of the policies and hssgate's log",
+	},
 }
 
 const (
-	fixFindings         = "rebuild the image with fixed packages, push it, and have HSS scan it"
-	adviseLog           = "try again shortly; if it stays so, see hssgate's log for what HSS answers"
-	adviseConfiguration = "an administrator of hssgate has to correct its configuration; " +
-		"see the condition HSSReachable of the policies and hssgate's log"
-	adviseExplain = "try again shortly; if it stays so, see what HSS answers by hssgate check --explain"
+	fixFindings = "rebuild the image with fixed packages, push it, and have HSS scan it"
+	seeLog      = "try again shortly; if it stays so, see hssgate's log for what HSS answers"
 )
 
 // Advice returns what to do about findings, what is done fastest last. Unlogged reports that there is no log to refer to.
 func Advice(findings []policy.Finding, unlogged bool) []string {
 	var advice []string
 	for _, a := range adviceOrder {
-		found := slices.ContainsFunc(findings, func(f policy.Finding) bool { return f.Check == a.check && f.Cause == a.cause })
-		switch text := a.advice; {
-		case !found:
-		case unlogged && text == adviseLog:
-			advice = append(advice, adviseExplain)
-		default:
-			advice = append(advice, text)
+		if unlogged && a.advice == seeLog {
+			a.advice = "try again shortly; if it stays so, see what HSS answers by hssgate check --explain"
+		}
+		if slices.ContainsFunc(findings, func(f policy.Finding) bool { return f.Check == a.check && f.Cause == a.cause }) {
+			advice = append(advice, a.advice)
 		}
 	}
 	return slices.Compact(advice)

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -193,10 +194,7 @@ func causeOf(err error, projectID string) string {
 
 // causeOfRefusal says which key is refused, by whom and what to do.
 func causeOfRefusal(r *hss.RefusedError) string {
-	service, key, advice := "HSS", "the access key "+r.AccessKey, "check that the secret key belongs to it and that it is enabled"
-	if r.Err.Service != "" {
-		service = r.Err.Service
-	}
+	key, advice := "the access key "+r.AccessKey, "check that the secret key belongs to it and that it is enabled"
 	switch {
 	case r.ServiceAccount != "":
 		key, advice = r.ServiceAccount, "check identityProviderID, and that the identity provider has this issuer, this audience as its client ID, "+
@@ -207,5 +205,5 @@ func causeOfRefusal(r *hss.RefusedError) string {
 	if r.Err.ClockSkew != 0 || strings.HasSuffix(r.Err.Code, ".0303") {
 		advice = "set the clock of the node"
 	}
-	return fmt.Sprintf("%s refuses %s (%s): %s", service, key, r.Err, advice)
+	return fmt.Sprintf("%s refuses %s (%s): %s", cmp.Or(r.Err.Service, "HSS"), key, r.Err, advice)
 }
