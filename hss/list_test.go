@@ -1,6 +1,7 @@
 package hss_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -108,7 +109,8 @@ const fullRow = `{"id":42,"namespace":"prod","image_name":"app","image_id":"i1",
 // read lists images by a client that gets an answer.
 func read(t testing.TB, body string) (*hss.ListResponse, error) {
 	t.Helper()
-	return scripted(t, newScript(step{status: http.StatusOK, body: body}), nil).List(t.Context(), hss.ListRequest{})
+	once := func(c *hss.Config) { c.Retry = func(context.Context, error) bool { return false } }
+	return scripted(t, newScript(step{status: http.StatusOK, body: body}), once).List(t.Context(), hss.ListRequest{})
 }
 
 func FuzzDecodePage(f *testing.F) {

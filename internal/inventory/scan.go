@@ -84,8 +84,8 @@ func (t ScanTarget) Synchronise() error {
 }
 
 // DescribeScanFailure returns in one line why HSS could not be called.
-func DescribeScanFailure(err error) string {
-	return strings.TrimPrefix(describe(language.English, err), "HSS could not be called: ")
+func DescribeScanFailure(l language.Language, err error) string {
+	return strings.TrimPrefix(describe(l, err), l.Sprintf("HSS could not be called: %s", ""))
 }
 
 // call calls HSS within the background's share of the project's limits.

@@ -155,14 +155,14 @@ func (s *Scans) send(t inventory.ScanTarget, do func() error, c *call) result {
 		c.result = result{accepted.outcome, l.Sprintf("%s; try again in about 1m", at), accepted.again}
 	case unconfirmed:
 		c.billed = true
-		c.result = result{Unconfirmed, l.Sprintf("%s, and HSS did not confirm it (%s); try again in about 1m", at, inventory.DescribeScanFailure(err)), accepted.again}
+		c.result = result{Unconfirmed, l.Sprintf("%s, and HSS did not confirm it (%s); try again in about 1m", at, inventory.DescribeScanFailure(l, err)), accepted.again}
 	case errors.Is(err, inventory.ErrUnknownRegistry):
 		c.until = c.at.Add(againAfterLimit)
 		c.result = result{Needless, l.Sprintf("HSS does not know it, and lists no registry that is %q of hssgate's configuration", t.Registry()), againAfterLimit}
 	case isRefusal(err):
 		c.until = c.at.Add(refusedHold)
 		c.result = result{Refused, l.Sprintf(c.refused,
-			clockTime(c.at), inventory.DescribeScanFailure(err), clockTime(c.until)), againAfterLimit}
+			clockTime(c.at), inventory.DescribeScanFailure(l, err), clockTime(c.until)), againAfterLimit}
 	default:
 		c.until, c.result = c.at, s.failed(err)
 	}
@@ -201,7 +201,7 @@ func (s *Scans) claim(c *call, perHour int) *result {
 }
 
 func (s *Scans) failed(err error) result {
-	note := s.Language.Sprintf("a scan could not be requested: %s; try again in about 1m", inventory.DescribeScanFailure(err))
+	note := s.Language.Sprintf("a scan could not be requested: %s; try again in about 1m", inventory.DescribeScanFailure(s.Language, err))
 	return result{Failed, note, againAfterFailure}
 }
 
