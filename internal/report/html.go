@@ -12,9 +12,6 @@ import (
 	"strings"
 
 	"k8s.io/utils/ptr"
-
-	"github.com/hssgate/hssgate/policy"
-	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
 // page is the data of the HTML template.
@@ -162,18 +159,7 @@ func linked(text string) template.HTML {
 	return template.HTML(cve.ReplaceAllString(escaped, `<a href="https://nvd.nist.gov/vuln/detail/$0" rel="noreferrer">$0</a>`)) //nolint:gosec // it is escaped
 }
 
-// Sorted returns the findings, those of malicious files first.
-func (v *Violation) Sorted() []policy.Finding {
-	order := []policy.Check{policy.CheckMaliciousFiles} // before all others, which are at -1
-	return slices.SortedStableFunc(slices.Values(v.Findings), func(a, b policy.Finding) int {
-		return slices.Index(order, b.Check) - slices.Index(order, a.Check)
-	})
-}
-
 // Of returns the violations of one of the object's images, the policies of equal ones together.
 func (r *Result) Of(i *Image) []Violation {
 	return slices.DeleteFunc(r.Grouped(), func(v Violation) bool { return !v.isOf(i) })
 }
-
-// Milder reports whether the violation denies neither the object nor its pods.
-func (v *Violation) Milder() bool { return v.PodEffect != v1alpha1.EnforcementDeny }

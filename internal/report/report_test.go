@@ -246,7 +246,7 @@ func TestATableFitsTheTerminal(t *testing.T) {
 // A custom resource may give its containers no names.
 func TestImagesOfOneNameKeepTheirFindings(t *testing.T) {
 	t.Parallel()
-	one := report.Result{Kind: "Task", Verdict: report.Denied}
+	one := report.Result{Kind: "Task", Verdict: report.Denied, Source: "https://example.com/a.yaml"}
 	for reference, severity := range map[string]v1alpha1.Severity{"h.io/a:1": v1alpha1.SeverityHigh, "h.io/b:1": v1alpha1.SeverityLow} {
 		one.Images = append(one.Images, report.Image{Place: image.PlaceContainer, Name: "steps", Reference: reference, State: report.Found, Severity: severity})
 		one.Violations = append(one.Violations, report.Violation{
@@ -258,7 +258,7 @@ func TestImagesOfOneNameKeepTheirFindings(t *testing.T) {
 	r.Add(one)
 	r.Finish()
 	for output, want := range map[report.Output]string{
-		report.HTML: "(too bad.*){2}", report.TableOutput: `"steps": too bad; container "steps": too bad `, report.SARIF: `"severityLevel/high".*"severityLevel/low"`,
+		report.HTML: "(too bad.*){2}", report.TableOutput: `"steps": too bad; container "steps": too bad `, report.SARIF: `"uri": "https://example.com/a.yaml".*"severityLevel/high".*"severityLevel/low"`,
 	} {
 		got := writtenAs(t, r, output)
 		if !regexp.MustCompile("(?s)"+want).MatchString(got) || strings.Count(got, "<li>too bad") > 2 || strings.Contains(got, "policies p") {

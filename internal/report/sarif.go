@@ -135,8 +135,11 @@ func (s *sarifResult) Level() string {
 	}
 }
 
-// uri returns the URI of a file. Code hosts expect a relative one.
+// uri returns the URI of a file or URL. Code hosts expect a relative one.
 func uri(source string) string {
+	if u, err := url.Parse(source); err == nil && u.Host != "" {
+		return u.Redacted()
+	}
 	uri := url.URL{Path: strings.TrimPrefix(filepath.ToSlash(source), "./")}
 	if filepath.IsAbs(source) {
 		uri.Scheme = "file"

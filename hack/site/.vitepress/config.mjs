@@ -29,8 +29,8 @@ function linkFrom(file, link) {
   const target = normalize(join(dirname(file), path))
   if (!existsSync(join(root, target))) throw new Error(`${file} links to ${link}, which doesn't exist`)
   const page = pageOf(target)
-  if (!page) return `${repository}/blob/main/${target}`
-  return '/' + page.replace(/(^|\/)index\.md$/, '$1') + (anchor ? '#' + anchor : '')
+  const place = page ? '/' + page.replace(/(^|\/)index\.md$/, '$1') : `${repository}/blob/main/${target}`
+  return anchor ? `${place}#${anchor}` : place
 }
 
 // sidebar reads the groups and the links of docs/README.md.
