@@ -52,10 +52,12 @@ func audited() *report.Report {
 func TestAnAuditWithoutAnythingToShowHasNoEmptyTable(t *testing.T) {
 	t.Parallel()
 	r := &report.Report{Policies: []string{"p"}, Audit: &report.Audit{Policies: []report.PolicyCounts{{Policy: "p", Enforcement: v1alpha1.EnforcementDeny}}}}
-	r.Add(report.Result{Kind: "Pod", Name: "good", Verdict: report.Admitted, Policies: []string{"p"}})
+	for _, name := range []string{"good-1", "good-2"} {
+		r.Add(report.Result{Kind: "Pod", Name: name, Owner: "DaemonSet/good", Verdict: report.Admitted, Policies: []string{"p"}})
+	}
 	r.Finish()
 	text := writtenAs(t, r, report.TableOutput)
-	if strings.Contains(text, "VERDICT") || !strings.Contains(text, "p       Deny         1") {
+	if strings.Contains(text, "VERDICT") || !strings.Contains(text, "p       Deny         2") || !strings.Contains(text, "The 2 that are admitted") {
 		t.Errorf("got\n%s", text)
 	}
 }

@@ -54,7 +54,7 @@ type table struct {
 	Lines []string
 	// Host and its slash are left out of the references; empty: none is.
 	Host string
-	// Hidden is the number of results that only a wide table has.
+	// Hidden is the number of objects that only a wide table has.
 	Hidden int
 	// ListedImages is the number of images whose vulnerabilities are known one by one.
 	ListedImages int
@@ -75,10 +75,11 @@ func (r *Report) table(wide bool) (string, error) {
 		}
 		if wide || r.shows(one) {
 			t.rows = append(t.rows, one)
+		} else {
+			t.Hidden += 1 + len(one.Alike)
 		}
 	}
 	if len(t.Explained) == 0 {
-		t.Hidden = len(r.Results) - len(t.rows)
 		if !wide && r.Width > 0 {
 			t.Host = commonHost(t.rows)
 		}
