@@ -74,20 +74,21 @@ func isLoopback(host string) bool {
 
 func (c *checker) credentials(field string, k *Credentials) {
 	for _, f := range []struct {
-		name, value, sources string
-		required             bool
+		name, value string
+		sources     []string
+		required    bool
 	}{
-		{"accessKeyFile", k.AccessKeyFile, SourceFiles, true},
-		{"secretKeyFile", k.SecretKeyFile, SourceFiles, true},
-		{"securityTokenFile", k.SecurityTokenFile, SourceFiles, false},
-		{"profileFile", k.ProfileFile, SourceProfile, false},
-		{"tokenFile", k.TokenFile, SourceTokenFile + " or " + SourceOIDC, true},
-		{"identityProviderID", k.IdentityProviderID, SourceOIDC, true},
+		{"accessKeyFile", k.AccessKeyFile, []string{SourceFiles}, true},
+		{"secretKeyFile", k.SecretKeyFile, []string{SourceFiles}, true},
+		{"securityTokenFile", k.SecurityTokenFile, []string{SourceFiles}, false},
+		{"profileFile", k.ProfileFile, []string{SourceProfile}, false},
+		{"tokenFile", k.TokenFile, []string{SourceTokenFile, SourceOIDC}, true},
+		{"identityProviderID", k.IdentityProviderID, []string{SourceOIDC}, true},
 	} {
-		switch used := slices.Contains(strings.Split(f.sources, " or "), k.Source); {
+		switch used := slices.Contains(f.sources, k.Source); {
 		case c.failed[field+".source"]: // it may be a key: no message repeats it
 		case !used && f.value != "":
-			c.failf(field+"."+f.name, "is only used by source %s, and source is %s", f.sources, k.Source)
+			c.failf(field+"."+f.name, "is only used by source %s, and source is %s", strings.Join(f.sources, " or "), k.Source)
 		case used && f.required && f.value == "":
 			c.failf(field+"."+f.name, "must be given for source %s", k.Source)
 		}

@@ -37,12 +37,12 @@ func (p *pinning) review(ctx context.Context, rv *review) (*response, error) {
 	if !req.DryRun {
 		p.Metrics.pinned(&found, p.DryRun)
 	}
-	p.logPins(req, &found)
-	return p.conclude(&found, pointers), nil
+	pinned, left := found.Lines(true), append(found.Lines(false), found.Notices...)
+	p.logPins(req, pinned, left)
+	return p.conclude(pinned, left, found.Pins, pointers), nil
 }
 
-func (p *pinning) conclude(found *gate.Pinning, pointers []string) *response {
-	pinned, left := found.Lines(true), append(found.Lines(false), found.Notices...)
+func (p *pinning) conclude(pinned, left []string, pins []gate.Pin, pointers []string) *response {
 	a := allowed(left...)
 	a.annotate("not-pinned", left, "\n")
 	switch {
@@ -54,7 +54,7 @@ func (p *pinning) conclude(found *gate.Pinning, pointers []string) *response {
 		a.annotate("dry-run", []string{"true"}, "")
 	default:
 		a.annotate("pinned", pinned, "\n")
-		a.Patch, a.PatchType = patchOf(found.Pins, pointers), new(admissionv1.PatchTypeJSONPatch)
+		a.Patch, a.PatchType = patchOf(pins, pointers), new(admissionv1.PatchTypeJSONPatch)
 	}
 	return a
 }
@@ -122,11 +122,10 @@ func (p *pinning) failure(rv *review, err error) *response {
 }
 
 // logPins logs the images that were left, and the same again only once a minute.
-func (p *pinning) logPins(req *request, found *gate.Pinning) {
-	if pinned := found.Lines(true); len(pinned) > 0 {
+func (p *pinning) logPins(req *request, pinned, left []string) {
+	if len(pinned) > 0 {
 		p.Log.Debug("pinned", "images", pinned, "namespace", req.Namespace, "name", displayName(req), "uid", req.UID)
 	}
-	left := append(found.Lines(false), found.Notices...)
 	if len(left) == 0 || !(*Handler)(p).isNew(append(left, "not pinned", req.Namespace, cmp.Or(req.Object.Metadata.Controller.String(), displayName(req)))...) {
 		return
 	}

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,8 @@ const EventExceptionExpiring = "ExceptionExpiring"
 const (
 	expiryWarning = 24 * time.Hour
 	expiryPart    = 4
+	// maxEventPolicies bounds the policies that an Event names: the API server refuses one of more than 1,024 bytes.
+	maxEventPolicies = 10
 )
 
 // setException sets an exception's status: whether it is active and until when, and whether it has an effect with
@@ -61,9 +64,13 @@ func (s *Status) warnOfEnd(before, e *v1alpha1.ImageScanException) {
 		return meta.IsStatusConditionTrue(of.Status.Conditions, v1alpha1.ConditionExpiring)
 	}
 	if expiring(e) && !expiring(before) {
+		policies := e.Spec.Policies
+		if more := len(policies) - maxEventPolicies; more > 0 {
+			policies = append(slices.Clone(policies[:maxEventPolicies]), fmt.Sprintf("and %d more", more))
+		}
 		s.Events.Eventf(e, nil, corev1.EventTypeWarning, EventExceptionExpiring, "Expire",
 			"ends at %s: then its images are evaluated by policy %s again when pods start (used %d times up to now)",
-			e.Status.ActiveUntil.UTC().Format(time.RFC3339), strings.Join(e.Spec.Policies, ", "), e.Status.Uses)
+			e.Status.ActiveUntil.UTC().Format(time.RFC3339), strings.Join(policies, ", "), e.Status.Uses)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -198,16 +199,24 @@ func TestTheStatusOfAnException(t *testing.T) {
 func TestTheEndOfAnExceptionIsWarnedOfOnce(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
-	c := newClient(t, nil, exception("prod", "a", 10*day))
-	recorder := events.NewFakeRecorder(10)
+	c, recorder := newClient(t, nil, exception("prod", "a", 10*day)), events.NewFakeRecorder(10)
 	for _, after := range []time.Duration{0, 8 * day, 9*day + time.Second, 9*day + time.Hour, 11 * day} {
 		statusAt(t, c, recorder, after)
 	}
+	statusAt(t, newClient(t, nil, exception("prod", "a", 10*day, func(e *v1alpha1.ImageScanException) {
+		for n := range 63 {
+			e.Spec.Policies = append(e.Spec.Policies, fmt.Sprintf("%063d", n))
+		}
+	})), recorder, 9*day+time.Second)
 	close(recorder.Events)
 	var got []string
 	for event := range recorder.Events {
 		got = append(got, event)
 	}
+	if long := got[len(got)-1]; len(long) > 1024 || !strings.Contains(long, ", and 54 more again when") {
+		t.Errorf("an Event of 64 policies has %d bytes: %s", len(long), long)
+	}
+	got = got[:len(got)-1]
 	want := []string{"Warning ExceptionExpiring ends at 2026-12-03T12:00:00Z: then its images are evaluated by policy strict again when pods start (used 0 times up to now)"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)

@@ -60,7 +60,8 @@ type result struct {
 // attempt reads what HSS lists of the image now, and requests what it lacks.
 func (s *Scans) attempt(t inventory.ScanTarget) result {
 	rows, err := t.Rows()
-	if err == nil && (len(rows) == 0 || slices.ContainsFunc(rows, s.needsScan)) {
+	needsScan := func(row hss.Image) bool { return resultOf(&row, s.Clock.Now()).outcome == Asked }
+	if err == nil && (len(rows) == 0 || slices.ContainsFunc(rows, needsScan)) {
 		time.Sleep(s.Jitter())
 		rows, err = t.Rows()
 	}
@@ -82,8 +83,6 @@ func (s *Scans) attempt(t inventory.ScanTarget) result {
 	}
 	return r
 }
-
-func (s *Scans) needsScan(row hss.Image) bool { return resultOf(&row, s.Clock.Now()).outcome == Asked }
 
 // resultOf returns why a row of HSS's list needs no scan: no outcome if it has been scanned. It returns Asked if it needs
 // one, since it was never scanned, or not since it was pushed.
