@@ -251,14 +251,14 @@ func TestImagesOfOneNameKeepTheirFindings(t *testing.T) {
 		one.Images = append(one.Images, report.Image{Place: image.PlaceContainer, Name: "steps", Reference: reference, State: report.Found, Severity: severity})
 		one.Violations = append(one.Violations, report.Violation{
 			Place: image.PlaceContainer, Name: "steps", Reference: reference, Policy: "p", Effect: "Deny", PodEffect: "Deny",
-			Findings: []policy.Finding{{Check: policy.CheckSeverityLevel, Message: "too bad"}},
+			Findings: []policy.Finding{{Check: policy.CheckSeverityLevel, Message: "too bad"}, {Check: policy.CheckMaliciousFiles, Message: "a virus"}},
 		})
 	}
 	r := &report.Report{}
 	r.Add(one)
 	r.Finish()
 	for output, want := range map[report.Output]string{
-		report.HTML: "(too bad.*){2}", report.TableOutput: `"steps": too bad; container "steps": too bad `, report.SARIF: `"uri": "https://example.com/a.yaml".*"severityLevel/high".*"severityLevel/low"`,
+		report.HTML: "(a virus.*too bad.*){2}", report.TableOutput: `"steps": too bad; a virus; container "steps": too bad; a virus `, report.SARIF: `"uri": "https://example.com/a.yaml".*"severityLevel/high".*"severityLevel/low"`,
 	} {
 		got := writtenAs(t, r, output)
 		if !regexp.MustCompile("(?s)"+want).MatchString(got) || strings.Count(got, "<li>too bad") > 2 || strings.Contains(got, "policies p") {
