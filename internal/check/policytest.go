@@ -151,7 +151,7 @@ func (p *PolicyTests) runFile(ctx context.Context, path string, r *report.Report
 	}
 	defer t.known.Close()
 	var errs []error
-	changed := map[int]report.Verdict{}
+	changed, changes := map[int]report.Verdict{}, []report.Problem{}
 	for i := range t.Cases {
 		c := &t.Cases[i]
 		if p.Run != nil && !p.Run.MatchString(c.Name) {
@@ -164,7 +164,7 @@ func (p *PolicyTests) runFile(ctx context.Context, path string, r *report.Report
 		}
 		other := func(one report.Result) bool { return one.Verdict != results[0].Verdict }
 		if p.Update != nil && !c.Expect.accepts(results[0].Verdict) && !slices.ContainsFunc(results, other) {
-			p.Update(report.Problem{Source: path, Message: fmt.Sprintf("case %q: expects %s, no longer %s", c.Name, results[0].Verdict, c.Expect.Verdict)})
+			changes = append(changes, report.Problem{Source: path, Message: fmt.Sprintf("case %q: expects %s, no longer %s", c.Name, results[0].Verdict, c.Expect.Verdict)})
 			changed[i], c.Expect.Verdict = results[0].Verdict, results[0].Verdict
 		}
 		failed := 0
@@ -178,7 +178,13 @@ func (p *PolicyTests) runFile(ctx context.Context, path string, r *report.Report
 		}
 		r.Tests.Cases, r.Tests.Failed = r.Tests.Cases+1, r.Tests.Failed+failed
 	}
-	return errors.Join(append(errs, t.rewrite(changed))...)
+	if err := t.rewrite(changed); err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	for _, change := range changes {
+		p.Update(change)
+	}
+	return errors.Join(errs...)
 }
 
 // rewrite changes the expected verdicts of cases in the file, in their places, so that
