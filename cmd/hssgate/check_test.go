@@ -51,6 +51,7 @@ func TestTheExitCodeTellsTheVerdict(t *testing.T) {
 		"labels that a policy selects":      {[]string{high, "--policies", samplePolicies, "--namespace-labels", "env=prod"}, exitFailure, ""},
 		"no labels":                         {[]string{high, "--policies", samplePolicies, "--namespace-labels", ""}, 0, ""},
 		"labels that are not given":         {[]string{high, "--policies", samplePolicies}, exitFailure, "no labels were given for it"},
+		"what denies comes first":           {[]string{high, "--policies", samplePolicies}, exitFailure, "[policy staging-warn]; Audit: severity High"},
 		"one that's warned of":              {[]string{sampleHost + "/prod/unknown:1", "--preset", "baseline"}, 0, ""},
 		"one with an exit code":             {[]string{sampleHost + "/prod/unknown:1", "--preset", "baseline", "--warn-exit-code", "7"}, 7, "all admitted, 1 with a warning"},
 		"one beside a bad one":              {[]string{sampleHost + "/prod/unknown:1", high, "--preset", "baseline", "--warn-exit-code", "7"}, exitFailure, ""},

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -113,8 +114,14 @@ func NewResult(d *gate.Decision, images []Image) Result {
 			Place: v.Use.Place, Name: v.Use.Name, Reference: v.Reference, Policy: v.Policy, Effect: v.Effect, PodEffect: v.PodEffect, Findings: v.Findings,
 		})
 	}
+	slices.SortStableFunc(r.Violations, func(a, b Violation) int { return cmp.Compare(a.rank(), b.rank()) })
 	r.Verdict = r.verdict(d)
 	return r
+}
+
+// rank orders violations: those that decide come first.
+func (v *Violation) rank() int {
+	return slices.Index([]v1alpha1.Enforcement{v1alpha1.EnforcementDeny, v1alpha1.EnforcementWarn, v1alpha1.EnforcementAudit, gate.EffectExcepted}, v.PodEffect)
 }
 
 // verdict returns Unknown if HSS was unreachable for an image, even if the policies
