@@ -15,6 +15,7 @@ const (
 	configVariable = "HSSGATE_CONFIG"
 	configName     = "hssgate.yaml"
 	configDefaults = "default: $" + configVariable + ", or " + configName + " in the current folder"
+	configRequired = "--config is required (or $" + configVariable + ", or a file " + configName + " in the current folder)"
 )
 
 // configFlags name the configuration file.

@@ -87,7 +87,7 @@ func (f *evaluationFlags) validate(cmd *cobra.Command, hint string, more ...stri
 	case len(f.policyFiles) > 0 && f.preset != "":
 		return errors.New("--policies and --preset exclude each other")
 	case f.configFile == "" && f.inventory == "":
-		return errors.New("--config is required (or $" + configVariable + ", or a file " + configName + " in the current folder), to read from HSS, or --inventory, to read from a file")
+		return errors.New(configRequired + ", to read from HSS, or --inventory, to read from a file")
 	case stdin >= 0 && slices.Contains(paths[stdin+1:], check.Stdin):
 		return errors.New("- is standard input, which can be read once only: name a file in place of the others")
 	default:

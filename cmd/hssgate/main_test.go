@@ -74,7 +74,7 @@ func TestAWrongCallIsToldSo(t *testing.T) {
 		"the version":                       {[]string{"version"}, 0, "hssgate " + version + " (go"},
 		"the version by a flag":             {[]string{"--version"}, 0, "hssgate " + version + " (go"},
 		"probe without an address":          {[]string{"probe"}, exitUsage, "--url is required"},
-		"probe of HSS without a file":       {[]string{"probe", "--hss"}, exitUsage, "--hss needs --config FILE, and no other probe"},
+		"probe of HSS without a file":       {[]string{"probe", "--hss"}, exitUsage, "--config is required (or $HSSGATE_CONFIG, or a file hssgate.yaml in the current folder)"},
 		"probe without TLS":                 {[]string{"probe", "--url", "http://hssgate"}, exitUsage, `not "http://hssgate"`},
 		"probe of two ways at once":         {[]string{"probe", "--api-server", "--url", "https://hssgate"}, exitUsage, "--api-server and --url are two probes: give one"},
 		"probe of no host":                  {[]string{"probe", "--url", "https://:443/"}, exitUsage, `not "https://:443/"`},

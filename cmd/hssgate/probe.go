@@ -98,8 +98,10 @@ func (f *probeFlags) run(cmd *cobra.Command) error {
 func (f *probeFlags) chosen(cmd *cobra.Command) (probe func(context.Context) (string, error), err error) {
 	u, err := url.Parse(f.url)
 	switch {
-	case f.hss && (f.apiServer || f.url != "" || f.configFile == ""):
-		return nil, errors.New("--hss needs --config FILE, and no other probe")
+	case f.hss && f.configFile == "":
+		return nil, errors.New(configRequired)
+	case f.hss && (f.apiServer || f.url != ""):
+		return nil, errors.New("--hss and other probes exclude each other")
 	case f.hss:
 		return func(ctx context.Context) (string, error) { return f.probeHSS(ctx, cmd) }, nil
 	case f.apiServer && (f.url != "" || f.caFile != ""):
