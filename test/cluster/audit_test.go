@@ -26,7 +26,7 @@ func testAudit(t *testing.T, c *cluster) {
 	c.awaitOutput(t, "2 2 turns", policy...)
 	c.awaitOutput(t, `2 pods violate policy hssgate-default (Deny): container "app": swr.cn-north-4.myhuaweicloud.com/prod/turns:1 — severity High, allowed Medium`,
 		"-n", shop, "get", "events", "--field-selector", "reason=ImageViolation", "-o", "jsonpath={.items[*].message}")
-	c.awaitOutput(t, "2 Deployment/turns", "-n", shop, "get", "reports.openreports.io", "hssgate", "--ignore-not-found", "-o",
+	c.awaitOutput(t, "1 Deployment/turns", "-n", shop, "get", "reports.openreports.io", "hssgate", "--ignore-not-found", "-o",
 		"jsonpath={.summary.fail} {.results[0].resources[0].kind}/{.results[0].resources[0].name}")
 
 	c.hss.know(t, turns)
