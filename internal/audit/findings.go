@@ -2,6 +2,7 @@ package audit
 
 import (
 	"cmp"
+	"hash/maphash"
 	"slices"
 	"strings"
 	"sync"
@@ -34,8 +35,10 @@ type findings struct {
 	mu sync.Mutex
 	counts
 	groups map[groupKey]*group
-	// others are the results of pairs without a group, the worst of their pods.
-	others map[groupKey]result
+	// others are the results of pairs without a group, the worst of their pods. They are
+	// found by hash, since nearly all pairs of a cluster are among them.
+	others map[uint64]result
+	seed   maphash.Seed
 }
 
 // result is one of a report's.
@@ -85,7 +88,7 @@ type group struct {
 type line struct{ text, image, digest string }
 
 func newFindings(namespace string) *findings {
-	return &findings{namespace: namespace, groups: map[groupKey]*group{}, others: map[groupKey]result{}}
+	return &findings{namespace: namespace, groups: map[groupKey]*group{}, others: map[uint64]result{}, seed: maphash.MakeSeed()}
 }
 
 // full reports whether the pods of no more workloads are shown.
@@ -136,7 +139,8 @@ func (f *findings) addPolicy(key groupKey, created time.Time, d *gate.Decision) 
 	g := f.groups[key]
 	switch {
 	case len(violations) == 0, g == nil && len(f.groups) >= maxGroups:
-		f.others[key] = max(f.others[key], other)
+		hash := maphash.Comparable(f.seed, key)
+		f.others[hash] = max(f.others[hash], other)
 		return
 	case g == nil:
 		g = &group{groupKey: key, Language: d.Language}
