@@ -78,7 +78,7 @@ func (f *facts) Explain(image.Reference) []string { return []string{f.reason} }
 
 func (*facts) ExplainVulnerabilities(image.Reference, policy.Facts) []string { return nil }
 
-func (*facts) WithVulnerabilities(_ context.Context, _ image.Reference, f policy.Facts, _ bool) policy.Facts {
+func (*facts) WithDetails(_ context.Context, _ image.Reference, f policy.Facts, _ policy.Details) policy.Facts {
 	return f
 }
 

@@ -23,7 +23,7 @@ type Gate struct {
 	NamespaceLabels func(ctx context.Context, namespace string) (map[string]string, error)
 	Facts           Facts
 	Clock           clock.PassiveClock
-	// Patient makes a decision wait for all details of vulnerabilities, not only for those that it depends on: no admission is waiting.
+	// Patient makes a decision wait for all details of scans, not only for those that it depends on: no admission is waiting.
 	Patient bool
 	// Exceptions returns those of a namespace, active or not, in any order, which must not be modified; optional.
 	Exceptions func(namespace string) []*policy.Exception
@@ -67,7 +67,7 @@ func (g *Gate) Decide(ctx context.Context, r Request) Decision {
 	e := g.newEvaluation(r, policies)
 	e.lookUp(ctx)
 	e.evaluate(ctx)
-	e.addVulnerabilities(ctx)
+	e.addDetails(ctx)
 	e.report(ctx, &d)
 	d.conclude()
 	return d
@@ -153,8 +153,8 @@ type target struct {
 	// verdicts are of the policies that match the image, in order. The decision has the names of the first ones.
 	verdicts []verdict
 	named    int
-	// wait is how long the decision waits for the image's vulnerabilities.
-	wait time.Duration
+	// details are those that the decision waits for.
+	details policy.Details
 	// violations lack their Use.
 	violations []Violation
 	noticed    bool

@@ -42,7 +42,7 @@ func (n namespaces) NamespaceLabels(_ context.Context, name string) (map[string]
 // inventory is what HSS knows, by repository, and what was looked up.
 type inventory struct {
 	facts map[string]policy.Facts
-	// before, if set, is called before each look-up; known and list, if set, answer Known and WithVulnerabilities.
+	// before, if set, is called before each look-up; known and list, if set, answer Known and WithDetails, for vulnerabilities.
 	before func(ctx context.Context, ref image.Reference)
 	known  func(ref image.Reference) (policy.Facts, bool)
 	list   func(ctx context.Context, ref image.Reference, f policy.Facts, needed bool) policy.Facts
@@ -66,11 +66,14 @@ func (i *inventory) Facts(ctx context.Context, ref image.Reference) policy.Facts
 	return f
 }
 
-func (i *inventory) WithVulnerabilities(ctx context.Context, ref image.Reference, f policy.Facts, needed bool) policy.Facts {
-	if i.list == nil {
+func (i *inventory) WithDetails(ctx context.Context, ref image.Reference, f policy.Facts, wanted policy.Details) policy.Facts {
+	w, ok := wanted[policy.DetailVulnerabilities]
+	if i.list == nil || !ok {
 		return f
 	}
-	return i.list(ctx, ref, f, needed)
+	ctx, cancel := context.WithTimeout(ctx, w.Wait)
+	defer cancel()
+	return i.list(ctx, ref, f, w.Needed)
 }
 
 func (i *inventory) Known(ref image.Reference) (policy.Facts, bool) {

@@ -35,9 +35,9 @@ type Facts interface {
 	Known(ref image.Reference) (facts policy.Facts, ok bool)
 	// Facts calls HSS if it must, and returns by the time that ctx ends.
 	Facts(ctx context.Context, ref image.Reference) policy.Facts
-	// WithVulnerabilities returns the facts with the vulnerabilities of their scans, one by one, as far as they are known by
-	// the time that ctx ends. It fetches the others all the same. They are needed if a verdict depends on them.
-	WithVulnerabilities(ctx context.Context, ref image.Reference, f policy.Facts, needed bool) policy.Facts
+	// WithDetails returns the facts with details of their scans, as far as they are known in the time that each kind may
+	// take, and by the time that ctx ends. It fetches the others all the same.
+	WithDetails(ctx context.Context, ref image.Reference, f policy.Facts, wanted policy.Details) policy.Facts
 }
 
 // lookUp sets the facts of every image that a policy matches: from memory if they are fresh, else in parallel.

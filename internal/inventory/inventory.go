@@ -266,9 +266,9 @@ func (b Background) Facts(ctx context.Context, ref image.Reference) policy.Facts
 	return f
 }
 
-// WithVulnerabilities does the same as the inventory's, within the background's share.
-func (b Background) WithVulnerabilities(ctx context.Context, ref image.Reference, f policy.Facts, needed bool) policy.Facts {
-	return b.inventory.withVulnerabilities(ctx, &ref, f, needed, background, func(string, Outcome) {})
+// WithDetails does the same as the inventory's, within the background's share.
+func (b Background) WithDetails(ctx context.Context, ref image.Reference, f policy.Facts, wanted policy.Details) policy.Facts {
+	return b.inventory.withDetails(ctx, &ref, f, wanted, background, func(string, Outcome) {})
 }
 
 // Changes returns a number that grows whenever HSS says something else of an image than is cached.

@@ -6,10 +6,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/hssgate/hssgate/hss"
-	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/internal/language"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
@@ -155,76 +153,21 @@ func ownRecords(records []policy.Record) []policy.Record {
 	return records
 }
 
-// WithVulnerabilities returns the facts of a reference with the single vulnerabilities that their scans count. Those
-// that are not available by the time that ctx ends stay unknown, and the scan says why; the look-up goes on. If they are
-// not needed for a verdict, they are looked up in the background, and an older list will do.
-func (i *Inventory) WithVulnerabilities(ctx context.Context, ref image.Reference, f policy.Facts, needed bool) policy.Facts {
-	l := background
-	if needed {
-		l = admissionLane(ctx)
-	}
-	return i.withVulnerabilities(ctx, &ref, f, needed, l, i.observer.Listed)
-}
-
-func (i *Inventory) withVulnerabilities(
-	ctx context.Context, ref *image.Reference, f policy.Facts, needed bool, l lane, listed func(project string, o Outcome),
-) policy.Facts {
-	k, reason := i.locate(ref)
-	if reason != "" || f.State != policy.StateFound {
-		return f
-	}
-	f.Records = ownRecords(f.Records)
-	all := k.project().scansOf(f.Records)
-	var group sync.WaitGroup
-	var mu sync.Mutex // of what the facts say of an old list
+// addVulnerabilities adds those of all scans that count any.
+func (d *detailed) addVulnerabilities(ctx context.Context) {
+	all := d.project.scansOf(d.facts.Records)
 	for n := range all {
 		w := &all[n]
 		if w.key.request.ImageID == "" {
 			continue // there is nothing to list by, as if nothing had been wanted
 		}
-		if w.scan.Unlisted = w.unlisted(i.language, n); w.scan.Unlisted != "" {
+		if w.scan.Unlisted = w.unlisted(d.language, n); w.scan.Unlisted != "" {
 			continue
 		}
-		group.Go(func() {
-			a, outcome, err := i.vulnerabilitiesOf(ctx, w.key, needed, l)
-			listed(w.key.of.Name, outcome)
-			if outcome == Unavailable {
-				w.scan.Unlisted = describe(i.language, err)
-				return
-			}
-			w.scan.Found, w.scan.Unlisted = a.value.found, a.value.unlisted
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil && (!f.Stale || f.AsOf.After(a.asOf)) {
-				f.AsOf, f.Stale, f.StaleReason = a.asOf, true, describe(i.language, err)
-			}
+		d.group.Go(func() {
+			list, why := detailOf(ctx, d, d.lists, w.key, policy.DetailVulnerabilities)
+			w.scan.Found, w.scan.Unlisted = list.found, cmp.Or(why, list.unlisted)
 		})
-	}
-	group.Wait()
-	return f
-}
-
-// vulnerabilitiesOf returns those of one scan, or why they are not known. If a verdict needs them, and an old list had to
-// be used, the error says why.
-func (i *Inventory) vulnerabilitiesOf(ctx context.Context, k scanKey, needed bool, l lane) (*answer[vulnerabilities], Outcome, error) {
-	a := i.lists.get(k)
-	age := i.clock.Since(a.asOf)
-	usable := a.isKnown() && age <= i.cfg.MaxStaleness
-	switch {
-	case a.isKnown() && age < i.cfg.FreshFor:
-		return a, Hit, nil
-	case usable && !needed:
-		i.lists.refresh(k, a)
-		return a, Stale, nil
-	}
-	fresh, err := i.lists.obtain(ctx, k, a, l, usable)
-	switch {
-	case err == nil:
-		return fresh, Miss, nil
-	case usable:
-		return a, Stale, err
-	default:
-		return nil, Unavailable, err
 	}
 }
 

@@ -58,7 +58,12 @@ func detailedOf(t *testing.T, i *inventory.Inventory, name string, wait time.Dur
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), wait)
 	defer cancel()
-	return i.WithVulnerabilities(ctx, reference(t, name), i.Facts(t.Context(), reference(t, name)), needed)
+	return i.WithDetails(ctx, reference(t, name), i.Facts(t.Context(), reference(t, name)), vulnerabilities(needed))
+}
+
+// vulnerabilities are wanted until the context ends.
+func vulnerabilities(needed bool) policy.Details {
+	return policy.Details{policy.DetailVulnerabilities: {Wait: time.Hour, Needed: needed}}
 }
 
 func wantFound(t *testing.T, f policy.Facts, want []policy.Vulnerability) {
@@ -419,7 +424,7 @@ func TestTheBackgroundAsksForVulnerabilitiesToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := open(t, w, inventory.Options{Observer: seen})
 		b, ref := i.Background(), reference(t, app)
-		wantFound(t, b.WithVulnerabilities(t.Context(), ref, b.Facts(t.Context(), ref), true), read())
+		wantFound(t, b.WithDetails(t.Context(), ref, b.Facts(t.Context(), ref), vulnerabilities(true)), read())
 		detailed(t, i, time.Second, true)
 		i.Close()
 		time.Sleep(10 * time.Minute)
@@ -454,7 +459,7 @@ func TestTheQuestionForVulnerabilitiesIsExplained(t *testing.T) {
 				w.answer(tt.change)
 			}
 			ref := reference(t, app)
-			facts := i.WithVulnerabilities(t.Context(), ref, i.Facts(t.Context(), ref), true)
+			facts := i.WithDetails(t.Context(), ref, i.Facts(t.Context(), ref), vulnerabilities(true))
 			got := i.ExplainVulnerabilities(ref, facts)
 			wantEqual(t, "explanation", tt.want, got)
 			wantEqual(t, "of what nobody claims", nil, i.ExplainVulnerabilities(reference(t, "other.example.com/a/b:1"), policy.Facts{}))

@@ -9,7 +9,7 @@ import (
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// How long a decision waits for vulnerabilities, by what they are needed for.
+// How long a decision waits for details, by what they are needed for.
 const (
 	unneeded time.Duration = -1
 	// forRecord: for the record of an object that is admitted.
@@ -20,13 +20,13 @@ const (
 	forVerdict = time.Hour
 )
 
-// addVulnerabilities fetches the vulnerabilities of images that fail by them, in parallel, and evaluates these images
-// again. It waits as long as what they are needed for is worth.
-func (e *evaluation) addVulnerabilities(ctx context.Context) {
+// addDetails fetches the details of images that fail by them, in parallel, and evaluates these images again. It waits as
+// long as what they are needed for is worth.
+func (e *evaluation) addDetails(ctx context.Context) {
 	var wanted []*target
 	for i := range e.targets {
 		t := &e.targets[i]
-		if t.wait = e.wait(t); t.wait != unneeded {
+		if t.details = e.details(t); len(t.details) > 0 {
 			wanted = append(wanted, t)
 		}
 	}
@@ -35,15 +35,7 @@ func (e *evaluation) addVulnerabilities(ctx context.Context) {
 	}
 	leaving, done := leaveTime(policy.WithNamespace(ctx, e.request.Namespace))
 	defer done()
-	inParallel(wanted, func(t *target) {
-		wait := t.wait
-		if e.gate.Patient {
-			wait = forVerdict
-		}
-		until, cancel := context.WithTimeout(leaving, wait)
-		defer cancel()
-		t.facts = e.gate.Facts.WithVulnerabilities(until, t.ref, t.facts, t.wait == forVerdict)
-	})
+	inParallel(wanted, func(t *target) { t.facts = e.gate.Facts.WithDetails(leaving, t.ref, t.facts, t.details) })
 	for _, t := range wanted {
 		e.prepare(t)
 		for i := range t.verdicts {
@@ -54,21 +46,32 @@ func (e *evaluation) addVulnerabilities(ctx context.Context) {
 	}
 }
 
-// wait returns how long to wait for the vulnerabilities of an image.
-func (e *evaluation) wait(t *target) time.Duration {
-	longest := unneeded
+// details returns which details of an image are wanted.
+func (e *evaluation) details(t *target) (wanted policy.Details) {
 	if t.err != nil || t.facts.State != policy.StateFound {
-		return longest
+		return nil
 	}
 	for i := range t.verdicts {
-		if v := &t.verdicts[i]; len(v.findings) > 0 {
-			longest = max(longest, e.waitFor(t, v))
+		v := &t.verdicts[i]
+		if len(v.findings) > 0 {
+			e.want(&wanted, policy.DetailVulnerabilities, e.waitForVulnerabilities(t, v))
 		}
 	}
-	return longest
+	return wanted
 }
 
-func (e *evaluation) waitFor(t *target, v *verdict) time.Duration {
+func (e *evaluation) want(wanted *policy.Details, kind policy.Detail, wait time.Duration) {
+	if wait == unneeded {
+		return
+	}
+	w := policy.Wanted{Wait: wait, Needed: wait == forVerdict}
+	if e.gate.Patient {
+		w.Wait = forVerdict
+	}
+	wanted.Add(kind, w)
+}
+
+func (e *evaluation) waitForVulnerabilities(t *target, v *verdict) time.Duration {
 	counts := slices.ContainsFunc(v.findings, func(f policy.Finding) bool { return countsVulnerabilities(f.Check) })
 	reads := slices.ContainsFunc(v.findings, func(f policy.Finding) bool { return f.Check == policy.CheckExpression })
 	switch {
@@ -78,7 +81,13 @@ func (e *evaluation) waitFor(t *target, v *verdict) time.Duration {
 		return forVerdict
 	case !counts:
 		return unneeded
-	case v.policy.Enforcement() == v1alpha1.EnforcementDeny && !e.onlyWarns(v.policy):
+	}
+	return e.waitToName(v)
+}
+
+// waitToName returns how long to wait for what is only named.
+func (e *evaluation) waitToName(v *verdict) time.Duration {
+	if v.policy.Enforcement() == v1alpha1.EnforcementDeny && !e.onlyWarns(v.policy) {
 		return forDenial
 	}
 	return forRecord
