@@ -1,6 +1,7 @@
 // Package hss is a client of Huawei Cloud HSS (Host Security Service) for the images of one project in one region: the
-// list of images in its registries with the results of their scans (ListRegistryImages), the vulnerabilities of one
-// image, scans on demand, and the synchronisation of registries.
+// list of images in its registries with the results of their scans (ListRegistryImages); the vulnerabilities, secrets and
+// malicious files of one image; the CVEs of a vulnerability, and the images that have it; scans on demand and how many
+// were made, and the synchronisation of registries.
 //
 // A [Client] needs an endpoint, a project and a [CredentialSource]. It signs requests with an access key
 // (SDK-HMAC-SHA256) or sends a token (X-Auth-Token).

@@ -196,6 +196,16 @@ func (o *object) count(name string) *int {
 	return nil
 }
 
+// score returns a CVSS score; nil stands for one that was not sent or is none: unknown, which is never 0.
+func (o *object) score(name string) *float64 {
+	const highest = 10
+	s, err := strconv.ParseFloat(strings.TrimSpace(letters(o.value(name))), 64)
+	if err != nil || !(s > 0 && s <= highest) {
+		return nil
+	}
+	return &s
+}
+
 // time returns a time in milliseconds since the epoch; 0 and below mean none.
 func (o *object) time(name string) time.Time {
 	const last = 253402300799999 // of the year 9999: no later time can be written

@@ -36,6 +36,8 @@ const (
 	SeverityLow      Severity = "Low"
 	SeverityMedium   Severity = "Medium"
 	SeverityHigh     Severity = "High"
+	// SeverityCritical is of an ImageVulnerability only.
+	SeverityCritical Severity = "Critical"
 )
 
 // ScanStatus is the state of an image's scan. Unknown values are kept.
@@ -140,6 +142,8 @@ type ListRequest struct {
 	ImageVersion string    `query:"image_version" chars:"-64"`
 	RegistryName string    `query:"registry_name" chars:"-128"`
 	ImageType    ImageType `query:"image_type" chars:"-32"`
+	// ScanStatus may be unscan, success, scanning, failed or waiting_for_scan.
+	ScanStatus ScanStatus `query:"scan_status" chars:"-32"`
 	// Offset is 0–2,000,000 rows.
 	Offset int `query:"offset"`
 	// Limit is 1–200 rows; 0 leaves it to the API, whose default is 10.

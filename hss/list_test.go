@@ -1,7 +1,6 @@
 package hss_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -109,7 +108,6 @@ const fullRow = `{"id":42,"namespace":"prod","image_name":"app","image_id":"i1",
 // read lists images by a client that gets an answer.
 func read(t testing.TB, body string) (*hss.ListResponse, error) {
 	t.Helper()
-	once := func(c *hss.Config) { c.Retry = func(context.Context, error) bool { return false } }
 	return scripted(t, newScript(step{status: http.StatusOK, body: body}), once).List(t.Context(), hss.ListRequest{})
 }
 

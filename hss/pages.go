@@ -93,12 +93,20 @@ func KeyOf(i *Image) RowKey {
 	if i.ID != "" && i.ID != "0" {
 		return RowKey{i.ID, i.Type}
 	}
-	content, err := json.Marshal(i)
-	if err != nil { // a time that JSON cannot hold: such rows count as one
-		return RowKey{id: err.Error()}
-	}
-	return RowKey{id: string(content)}
+	return RowKey{id: contentOf(i)}
 }
+
+// contentOf returns the whole content of a row as its key.
+func contentOf[T any](row *T) string {
+	content, err := json.Marshal(row)
+	if err != nil { // a time that JSON cannot hold: such rows count as one
+		return err.Error()
+	}
+	return string(content)
+}
+
+// whole returns the row itself as its key.
+func whole[T any](row *T) T { return *row }
 
 // ReadPages reads a list of pages of up to limit rows, of which there may be maxPages. next requests the page at an offset,
 // behind all rows that were received, and returns its total_num or UnknownTotal, and the keys of its rows.

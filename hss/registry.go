@@ -40,7 +40,6 @@ type Registry struct {
 
 // Registries returns the registries that HSS knows, each once. It ends as [Client.All] does: never early without an error.
 func (c *Client) Registries(ctx context.Context, r RegistryRequest) iter.Seq2[Registry, error] {
-	whole := func(r *Registry) Registry { return *r }
 	query, err := parameters("registry", r)
 	return allPages(ctx, c, "/image/registries", query, err, whole, readRegistry)
 }

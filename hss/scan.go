@@ -68,6 +68,51 @@ func (c *Client) StartScan(ctx context.Context, r ScanRequest) error {
 		map[string]any{"scan_scope": everything, "rate_limit": 0, "is_all": false, "image_info": []any{image}})
 }
 
+// ScanStatisticsRequest selects the scans of images that are counted.
+type ScanStatisticsRequest struct {
+	// EnterpriseProjectID is that of a ListRequest.
+	EnterpriseProjectID string `query:"enterprise_project_id" chars:"-256"`
+}
+
+// ScanStatistics counts the scans of images, which are paid for one by one: ShowImagePayPerScanStatistics of the API. A
+// count is nil if it was not sent. It is not documented since when scans are counted.
+type ScanStatistics struct {
+	// RegistryScans and PipelineScans count successful scans of images in registries and of images in pipelines.
+	RegistryScans *int
+	PipelineScans *int
+	// FreeScans are the free ones, of which ImageFreeScans were given with the console's page of images, if FreeScansGiven.
+	FreeScans      *int
+	ImageFreeScans *int
+	FreeScansGiven bool
+}
+
+// ScanStatistics returns how many scans of images were made. An answer that does not count those of registries is an *Error.
+func (c *Client) ScanStatistics(ctx context.Context, r ScanStatisticsRequest) (s ScanStatistics, err error) {
+	query, err := parameters("scan statistics", r)
+	if err != nil {
+		return s, err
+	}
+	decode := func(body []byte, scrub func(string) string) error {
+		answer, err := parse(body, scrub)
+		if err != nil {
+			return err
+		}
+		s = ScanStatistics{
+			RegistryScans: answer.count("repository_scan_num"), PipelineScans: answer.count("cicd_scan_num"), FreeScans: answer.count("free_quota_num"),
+			ImageFreeScans: answer.count("image_free_quota"), FreeScansGiven: answer.optional().flag("already_given"),
+		}
+		switch {
+		case answer.text("error_code") != "":
+			return errors.New("the answer has an error_code")
+		case s.RegistryScans == nil:
+			return errors.New("the answer has no repository_scan_num")
+		}
+		return nil
+	}
+	err = c.send(ctx, &call{path: "/image/pay-per-scan/statistics", query: query, decode: decode})
+	return s, err
+}
+
 // unconfirmed wraps an error after which it is not known whether HSS received the request.
 func unconfirmed(err error) error {
 	if answer, ok := errors.AsType[*Error](err); ok {

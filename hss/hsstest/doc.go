@@ -16,9 +16,18 @@
 //
 //	GET image/registries/images           the list
 //	GET image/{image_id}/vulnerabilities  of one image, or of one architecture of it
+//	GET image/{image_id}/sensitive        the secrets in one
+//	GET image/{image_id}/malwares         the malicious files in one
+//	GET image/vulnerability/{vul_id}/cve  the CVEs of a vulnerability
+//	GET images/vulnerabilities            those of all images
+//	GET vulnerability/images              the images that have one
+//	GET image/pay-per-scan/statistics     how many scans were made
 //	POST image/image-scan/tasks           starts scans
 //	POST image/image-sync/tasks           synchronizes registries
 //	GET image/registries                  the registries
+//
+// The last lists of vulnerabilities and images follow from the vulnerabilities of the rows that were scanned. The statistics
+// count the successful scans since the start.
 //
 // A scan moves its row from unscan over waiting_for_scan and scanning to its [ScanOutcome], by the clock
 // ([WithScanTimes]). A Hidden row appears when its registry is synchronized.
@@ -41,7 +50,8 @@
 //   - unknown and repeated query parameters, and unknown fields of a body, are errors;
 //   - a security token must be signed, and "+" in a query is not a space;
 //   - a time that a row lacks is in no range, and sorts first;
-//   - an image to scan must match every given field; an unknown image or registry is HSS.0011.
+//   - an image to scan must match every given field; an unknown image or registry is HSS.0011;
+//   - a vulnerability that no row has is one without CVEs.
 //
 // # Faults
 //

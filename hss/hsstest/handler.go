@@ -23,6 +23,18 @@ const (
 	EndpointImages Endpoint = "images"
 	// EndpointVulnerabilities is GET image/{image_id}/vulnerabilities.
 	EndpointVulnerabilities Endpoint = "vulnerabilities"
+	// EndpointCVEs is GET image/vulnerability/{vul_id}/cve.
+	EndpointCVEs Endpoint = "cves"
+	// EndpointImageVulnerabilities is GET images/vulnerabilities.
+	EndpointImageVulnerabilities Endpoint = "image-vulnerabilities"
+	// EndpointAffectedImages is GET vulnerability/images.
+	EndpointAffectedImages Endpoint = "affected-images"
+	// EndpointSecrets is GET image/{image_id}/sensitive.
+	EndpointSecrets Endpoint = "secrets"
+	// EndpointMaliciousFiles is GET image/{image_id}/malwares.
+	EndpointMaliciousFiles Endpoint = "malicious-files"
+	// EndpointScanStatistics is GET image/pay-per-scan/statistics.
+	EndpointScanStatistics Endpoint = "scan-statistics"
 	// EndpointScan is POST image/image-scan/tasks.
 	EndpointScan Endpoint = "scan"
 	// EndpointSync is POST image/image-sync/tasks.
@@ -51,6 +63,7 @@ type Handler struct {
 	faults   []Fault
 	counters counters
 	latency  atomic.Int64
+	scanned  atomic.Int64 // successful scans
 	requests atomic.Uint64
 
 	// done is closed by close, once. Requests in progress hold active for reading.
@@ -67,15 +80,21 @@ func NewHandler(list ...Option) *Handler {
 		pattern string
 		serve   func(c *call) (any, error)
 	}{
-		EndpointImages:          {"GET /v5/{project}/image/registries/images", h.listImages},
-		EndpointVulnerabilities: {"GET /v5/{project}/image/{image}/vulnerabilities", h.listVulnerabilities},
-		EndpointScan:            {"POST /v5/{project}/image/image-scan/tasks", h.scan},
-		EndpointSync:            {"POST /v5/{project}/image/image-sync/tasks", h.sync},
-		EndpointRegistries:      {"GET /v5/{project}/image/registries", h.listRegistries},
-		EndpointProjects:        {"GET /v3/projects", h.listProjects},
-		EndpointToken:           {"POST /v3.0/OS-AUTH/id-token/tokens", h.exchangeToken},
-		EndpointKeys:            {"POST /v3.0/OS-CREDENTIAL/securitytokens", h.createKeys},
-		"":                      {"/", nil}, // any other
+		EndpointImages:               {"GET /v5/{project}/image/registries/images", h.listImages},
+		EndpointVulnerabilities:      {"GET /v5/{project}/image/{image}/vulnerabilities", h.listVulnerabilities},
+		EndpointCVEs:                 {"GET /v5/{project}/image/vulnerability/{vulnerability}/cve", h.listCVEs},
+		EndpointImageVulnerabilities: {"GET /v5/{project}/images/vulnerabilities", h.listImageVulnerabilities},
+		EndpointAffectedImages:       {"GET /v5/{project}/vulnerability/images", h.listAffectedImages},
+		EndpointSecrets:              {"GET /v5/{project}/image/{image}/sensitive", h.listSecrets},
+		EndpointMaliciousFiles:       {"GET /v5/{project}/image/{image}/malwares", h.listMaliciousFiles},
+		EndpointScanStatistics:       {"GET /v5/{project}/image/pay-per-scan/statistics", h.countScans},
+		EndpointScan:                 {"POST /v5/{project}/image/image-scan/tasks", h.scan},
+		EndpointSync:                 {"POST /v5/{project}/image/image-sync/tasks", h.sync},
+		EndpointRegistries:           {"GET /v5/{project}/image/registries", h.listRegistries},
+		EndpointProjects:             {"GET /v3/projects", h.listProjects},
+		EndpointToken:                {"POST /v3.0/OS-AUTH/id-token/tokens", h.exchangeToken},
+		EndpointKeys:                 {"POST /v3.0/OS-CREDENTIAL/securitytokens", h.createKeys},
+		"":                           {"/", nil}, // any other
 	} {
 		h.mux.HandleFunc(route.pattern, func(w http.ResponseWriter, r *http.Request) {
 			h.receive(w, r, &call{r, endpoint, route.serve, nil, w.Header()})

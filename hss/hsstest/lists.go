@@ -56,25 +56,32 @@ func (h *Handler) visible(project string, q query) []*Image {
 	return rows
 }
 
-// imageParameters are those of the list that hssgate sends: 13 of the API's 27.
+// imageParameters are those of the list that hssgate sends: 14 of the API's 27.
 func (o *options) imageParameters() parameters {
 	text := func(longest int, get func(*Image) string) parameter {
 		return parameter{length(1, longest), func(row *Image, want string) bool {
-			return get(row) == want || o.substring && strings.Contains(get(row), want)
+			return o.equal(get(row), want)
 		}}
 	}
 	return parameters{
-		fieldNamespace:             text(128, func(i *Image) string { return i.Namespace }),
-		fieldImageName:             text(128, func(i *Image) string { return i.ImageName }),
-		"image_version":            text(64, func(i *Image) string { return i.ImageVersion }),
-		"registry_name":            text(128, func(i *Image) string { return i.RegistryName }),
-		"image_type":               {oneOf(imageTypes()...), func(row *Image, want string) bool { return row.ImageType == want }},
+		fieldNamespace:  text(128, func(i *Image) string { return i.Namespace }),
+		fieldImageName:  text(128, func(i *Image) string { return i.ImageName }),
+		"image_version": text(64, func(i *Image) string { return i.ImageVersion }),
+		"registry_name": text(128, func(i *Image) string { return i.RegistryName }),
+		"image_type":    {oneOf(imageTypes()...), func(row *Image, want string) bool { return row.ImageType == want }},
+		"scan_status": {oneOf("unscan", "success", "scanning", "failed", "waiting_for_scan"),
+			func(row *Image, want string) bool { return row.ScanStatus == want }},
 		"sort_key":                 {check: oneOf("latest_scan_time")},
 		"sort_dir":                 {check: oneOf("asc", "desc")},
 		"start_latest_update_time": since(func(i *Image) time.Time { return i.LatestUpdateTime }),
 		"start_latest_scan_time":   since(func(i *Image) time.Time { return i.LatestScanTime }),
 		"start_latest_sync_time":   since(func(i *Image) time.Time { return i.LatestSyncTime }),
 	}.withPaging(1)
+}
+
+// equal reports whether a filter matches a text.
+func (o *options) equal(text, want string) bool {
+	return text == want || o.substring && strings.Contains(text, want)
 }
 
 func imageTypes() []string {
@@ -105,26 +112,59 @@ func (h *Handler) listImages(c *call) (any, error) {
 }
 
 func (h *Handler) listVulnerabilities(c *call) (any, error) {
-	q, err := parameters{
-		"image_type":   {check: oneOf(append(imageTypes(), "cicd")...)},
-		"instance_id":  {check: length(0, 128)},
-		fieldNamespace: {check: length(0, 64)},
-		fieldImageName: {check: length(0, 128)},
-		"tag_name":     {check: length(0, 64)},
-	}.withPaging(10).parse(c.URL.RawQuery, "image_type", fieldNamespace, fieldImageName, "tag_name")
+	q, of, err := h.partOf(c, "tag_name", 64, "jfrog", "cicd")
 	if err != nil {
 		return nil, err
+	}
+	body := page(q, of.Vulnerabilities, 0)
+	for n := range body.DataList {
+		body.DataList[n] = body.DataList[n].Listed()
+	}
+	return body, nil
+}
+
+func (h *Handler) listSecrets(c *call) (any, error) {
+	q, of, err := h.partOf(c, "image_version", 65535, "cicd")
+	if err != nil {
+		return nil, err
+	}
+	return page(q, of.Secrets, 0), nil
+}
+
+func (h *Handler) listMaliciousFiles(c *call) (any, error) {
+	q, of, err := h.partOf(c, "tag_name", 65535, "cicd")
+	if err != nil {
+		return nil, err
+	}
+	return page(q, of.MaliciousFiles, 0), nil
+}
+
+// partOf checks the query of a list of one image, or of one architecture, and returns the image that it names. All names are
+// required, with the parameter version for the image's.
+func (h *Handler) partOf(c *call, version string, longest int, types ...string) (query, *Architecture, error) {
+	known := parameters{
+		"image_type":   {check: oneOf(append(imageTypes()[:4], types...)...)},
+		fieldNamespace: {check: length(0, longest)},
+		fieldImageName: {check: length(0, max(longest, 128))},
+		version:        {check: length(0, longest)},
+	}.withPaging(10)
+	if c.endpoint == EndpointVulnerabilities {
+		known["instance_id"] = parameter{check: length(0, 128)}
+	}
+	q, err := known.parse(c.URL.RawQuery, "image_type", fieldNamespace, fieldImageName, version)
+	if err != nil {
+		return q, nil, err
 	}
 	instance := q.Get("instance_id")
 	for _, row := range h.visible(c.project(), q) {
 		if row.ImageType != q.Get("image_type") || instance != "" && row.InstanceID != instance {
 			continue
 		}
-		if all, ok := row.VulnerabilitiesOf(c.PathValue("image"), q.Get(fieldNamespace), q.Get(fieldImageName), q.Get("tag_name")); ok {
-			return page(q, all, 0), nil
+		if of := row.Part(c.PathValue("image"), q.Get(fieldNamespace), q.Get(fieldImageName), q.Get(version)); of != nil {
+			return q, of, nil
 		}
 	}
-	return nil, notFound("there is no such image")
+	return q, nil, notFound("there is no such image")
 }
 
 // Registries returns a copy of the registries.

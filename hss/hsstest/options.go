@@ -15,6 +15,12 @@ type (
 	Architecture = inventoryfile.Architecture
 	// Vulnerability is one row of an image's vulnerabilities.
 	Vulnerability = inventoryfile.Vulnerability
+	// CVE is one CVE of a vulnerability.
+	CVE = inventoryfile.CVE
+	// Secret is a secret in an image.
+	Secret = inventoryfile.Secret
+	// MaliciousFile is a malicious file in an image.
+	MaliciousFile = inventoryfile.MaliciousFile
 	// ScanOutcome is the result of a scan.
 	ScanOutcome = inventoryfile.ScanOutcome
 	// Registry is a registry that HSS knows.

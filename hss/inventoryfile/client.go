@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 
@@ -13,23 +14,16 @@ import (
 // Client answers from the images of a file as an [hss.Client] of one project answers from HSS.
 type Client struct {
 	project string
-	rows    []row
-}
-
-// row is an image of the file as HSS sends it, and where it belongs.
-type row struct {
-	hss.Image
-
-	file *Image
+	images  []Image
+	rows    []hss.Image // the images as HSS sends them
 }
 
 // Client returns a client of a project. It gives an ID to rows that have none, as HSS does, and ignores registries.
 func (f *File) Client(projectID string) (*Client, error) {
 	AssignIDs(f.Images)
-	c := &Client{project: projectID, rows: make([]row, len(f.Images))}
+	c := &Client{project: projectID, images: f.Images, rows: make([]hss.Image, len(f.Images))}
 	for i := range f.Images {
-		c.rows[i].file = &f.Images[i]
-		if err := convert(f.Images[i].Listed(), &c.rows[i].Image); err != nil {
+		if err := convert(f.Images[i].Listed(), &c.rows[i]); err != nil {
 			return nil, fmt.Errorf("images[%d]: %w", i, err)
 		}
 	}
@@ -49,45 +43,76 @@ func convert(row, into any) error {
 func (c *Client) All(_ context.Context, r hss.ListRequest) iter.Seq2[hss.Image, error] {
 	return func(yield func(hss.Image, error) bool) {
 		for i := range c.rows {
-			row := &c.rows[i]
-			if row.file.VisibleTo(c.project, r.EnterpriseProjectID) && matches(row, &r) && !yield(row.Image, nil) {
+			if c.images[i].VisibleTo(c.project, r.EnterpriseProjectID) && matches(&c.rows[i], &r) && !yield(c.rows[i], nil) {
 				return
 			}
 		}
 	}
 }
 
-func matches(row *row, r *hss.ListRequest) bool {
+func matches(row *hss.Image, r *hss.ListRequest) bool {
 	return row.Namespace == r.Namespace && row.Name == r.ImageName &&
 		(r.ImageVersion == "" || row.Version == r.ImageVersion) && (r.ImageType == "" || row.Type == r.ImageType)
 }
 
 // Vulnerabilities yields those of the image, or of the architecture, with the image ID of r.
 func (c *Client) Vulnerabilities(_ context.Context, r hss.VulnerabilityRequest) iter.Seq2[hss.Vulnerability, error] {
-	return func(yield func(hss.Vulnerability, error) bool) {
-		listed, err := c.vulnerabilities(&r)
+	of, err := c.part(&r)
+	listed := slices.Clone(of.Vulnerabilities)
+	for i := range listed {
+		listed[i] = listed[i].Listed()
+	}
+	return converted[hss.Vulnerability](listed, err)
+}
+
+// Secrets yields those of the image, or of the architecture, with the image ID of r.
+func (c *Client) Secrets(_ context.Context, r hss.SecretRequest) iter.Seq2[hss.ImageSecret, error] {
+	of, err := c.part(&hss.VulnerabilityRequest{
+		ImageID: r.ImageID, ImageType: r.ImageType, Namespace: r.Namespace, ImageName: r.ImageName, Tag: r.Version, EnterpriseProjectID: r.EnterpriseProjectID,
+	})
+	return converted[hss.ImageSecret](of.Secrets, err)
+}
+
+// MaliciousFiles yields those of the image, or of the architecture, with the image ID of r.
+func (c *Client) MaliciousFiles(_ context.Context, r hss.MaliciousFileRequest) iter.Seq2[hss.MaliciousFile, error] {
+	of, err := c.part(&hss.VulnerabilityRequest{
+		ImageID: r.ImageID, ImageType: r.ImageType, Namespace: r.Namespace, ImageName: r.ImageName, Tag: r.Version, EnterpriseProjectID: r.EnterpriseProjectID,
+	})
+	return converted[hss.MaliciousFile](of.MaliciousFiles, err)
+}
+
+// CVEs yields those of the vulnerability of r, whatever image has it.
+func (c *Client) CVEs(_ context.Context, r hss.CVERequest) iter.Seq2[hss.CVE, error] {
+	return converted[hss.CVE](CVEsOf(c.images, r.VulnerabilityID), nil)
+}
+
+// converted yields rows of the file as the client of HSS reads them.
+func converted[To, From any](rows []From, err error) iter.Seq2[To, error] {
+	return func(yield func(To, error) bool) {
 		if err != nil {
-			yield(hss.Vulnerability{}, err)
+			yield(*new(To), err)
 			return
 		}
-		for i := range listed {
-			var v hss.Vulnerability
-			if err := convert(listed[i], &v); !yield(v, err) || err != nil {
+		for i := range rows {
+			var row To
+			if err := convert(rows[i], &row); !yield(row, err) || err != nil {
 				return
 			}
 		}
 	}
 }
 
-func (c *Client) vulnerabilities(r *hss.VulnerabilityRequest) ([]Vulnerability, error) {
-	for i := range c.rows {
-		image := c.rows[i].file
-		if !image.VisibleTo(c.project, r.EnterpriseProjectID) || image.ImageType != string(r.ImageType) || image.InstanceID != r.InstanceID {
+// part returns the image, or the architecture, with the image ID and names of r.
+func (c *Client) part(r *hss.VulnerabilityRequest) (*Architecture, error) {
+	for i := range c.images {
+		image := &c.images[i]
+		if !image.VisibleTo(c.project, r.EnterpriseProjectID) || image.ImageType != string(r.ImageType) ||
+			r.InstanceID != "" && image.InstanceID != r.InstanceID {
 			continue
 		}
-		if found, ok := image.VulnerabilitiesOf(r.ImageID, r.Namespace, r.ImageName, r.Tag); ok {
+		if found := image.Part(r.ImageID, r.Namespace, r.ImageName, r.Tag); found != nil {
 			return found, nil
 		}
 	}
-	return nil, fmt.Errorf("the inventory file has no image with image_id %q", r.ImageID)
+	return &Architecture{}, fmt.Errorf("the inventory file has no image with image_id %q", r.ImageID)
 }

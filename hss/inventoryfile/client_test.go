@@ -15,14 +15,17 @@ func TestAClientAnswersAsAServerOfTheFile(t *testing.T) {
 	const text = `
 images:
 - {namespace: prod, image_name: app, image_version: "1", image_digest: "sha256:d1", scan_status: success, severity_level: High, vul_num: 2,
-   latest_scan_time: -2h, unsafe_setting_num: 0, vulnerabilities: [{vul_id: CVE-1, app_name: a}, {vul_id: CVE-2}, {vul_id: CVE-1, app_name: b}]}
+   latest_scan_time: -2h, unsafe_setting_num: 0, vulnerabilities: [{vul_id: CVE-1, app_name: a}, {vul_id: CVE-2, status: vul_status_ignored},
+   {vul_id: CVE-1, app_name: b}, {vul_id: SA-1, type: app_vul}], secrets: [{sensitive_info_id: s, severity: high, file_path: /key, content: hunter2}],
+   malicious_files: [{file_name: xmrig, size: 5}, {file_name: another}]}
 - {namespace: prod, image_name: app, image_version: "2", scan_status: failed, scan_failed_code: unknown_error, scan_failed_desc: 认证失败}
 - {namespace: prod, image_name: app, image_version: "1", image_type: harbor, id: 9}
 - {namespace: prod, image_name: app, image_version: "3", hidden: true}
 - {namespace: prod, image_name: app, image_version: "4", project_id: another}
 - {namespace: prod, image_name: app, image_version: "5", project_id: p1, enterprise_project_id: e1}
 - {namespace: prod, image_name: apple, image_version: "1"}
-- {namespace: prod, image_name: multi, image_version: "1", association_images: [{image_digest: "sha256:a1", vulnerabilities: [{vul_id: CVE-3}]}, {vul_num: 1}]}
+- {namespace: prod, image_name: multi, image_version: "1", association_images: [{image_digest: "sha256:a1", vulnerabilities: [{vul_id: CVE-3},
+   {vul_id: SA-1, cves: [{cve_id: CVE-9, cvss_score: 9.8, publish_time: -60d}, {cve_id: CVE-8}]}], secrets: [{severity: low}]}, {vul_num: 1}]}
 `
 	app := hss.ListRequest{Namespace: "prod", ImageName: "app"}
 	with := func(change func(*hss.ListRequest)) hss.ListRequest {
@@ -61,6 +64,20 @@ images:
 				t.Error("there are none")
 			}
 		})
+	}
+	for name, id := range map[string]string{"app": "d1", "multi": "a1"} {
+		secrets := hss.SecretRequest{ImageID: id, ImageType: hss.ImageTypePrivate, Namespace: "prod", ImageName: name, Version: "1"}
+		got := collect(t, client.Secrets(t.Context(), secrets))
+		if equal(t, "server's secrets", collect(t, served.Secrets(t.Context(), secrets)), got); len(got) != 1 {
+			t.Errorf("%s has the secrets %v", name, got)
+		}
+		files := hss.MaliciousFileRequest(secrets)
+		equal(t, "server's malicious files", collect(t, served.MaliciousFiles(t.Context(), files)), collect(t, client.MaliciousFiles(t.Context(), files)))
+	}
+	for id, want := range map[string]int{"CVE-1": 1, "CVE-2": 1, "SA-1": 2, "SA-2": 0} {
+		got := collect(t, client.CVEs(t.Context(), hss.CVERequest{VulnerabilityID: id}))
+		equal(t, "server's CVEs of "+id, collect(t, served.CVEs(t.Context(), hss.CVERequest{VulnerabilityID: id})), got)
+		equal(t, "number of CVEs of "+id, want, len(got))
 	}
 	for v, err := range client.Vulnerabilities(t.Context(), hss.VulnerabilityRequest{ImageID: "d1", ImageType: hss.ImageTypeHarbor, Namespace: "prod", ImageName: "app", Tag: "1"}) {
 		if err == nil {

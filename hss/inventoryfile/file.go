@@ -27,7 +27,7 @@ const maxBytes = 64 << 20
 //	required  must not be empty
 //	oneof     lists the allowed values of a text, which may be left out
 //
-// No number may be negative.
+// No number may be negative, and no score above 10.
 type File struct {
 	Images     []Image    `json:"images"`
 	Registries []Registry `json:"registries"`
@@ -50,8 +50,11 @@ func Load(path string, start time.Time) (*File, error) {
 // and the ones that [Image] and [Registry] have besides.
 //
 // A row needs an image_name. By default image_type is private_image, registry_type fits it, scan_status is unscan,
-// image_id is the digest without "sha256:", and vul_num is the number of vulnerabilities if any are given. An
-// architecture (association_images) has the names, type and status of its row.
+// image_id is the digest without "sha256:", and vul_num and malicious_file_num are the numbers of vulnerabilities and of
+// malicious_files if any are given. An architecture (association_images) has the names, type and status of its row.
+//
+// The lists vulnerabilities (with type, status and cves), secrets and malicious_files of a row or an architecture have the
+// fields of HSS's rows. Which images have a vulnerability follows from them.
 //
 // A time is in milliseconds since 1970 or in the manner of RFC 3339, or is an age at start: a sign and the units d, h, m
 // and s, such as -60d for sixty days before.
@@ -118,7 +121,7 @@ func describe(err error) error {
 	}
 	allowed := map[reflect.Kind]string{
 		reflect.String: "a text (in quotes, if YAML reads a number or true or false)", reflect.Bool: "true, false",
-		reflect.Slice: "a list", reflect.Struct: "an object with fields",
+		reflect.Slice: "a list", reflect.Struct: "an object with fields", reflect.Float64: "a number",
 	}[wrong.GoType.Kind()]
 	return fmt.Errorf("%s is a %s, allowed: %s", fieldOf(wrong.JSONPointer), wrong.JSONKind, cmp.Or(allowed, "a whole number"))
 }
@@ -166,6 +169,10 @@ func check(path string, v reflect.Value, tag reflect.StructTag) (problems []erro
 	case reflect.Int, reflect.Int64:
 		if v.Int() < 0 {
 			problems = append(problems, fmt.Errorf("%s is %d, allowed: 0 and more", path, v.Int()))
+		}
+	case reflect.Float64:
+		if v.Float() < 0 || v.Float() > 10 {
+			problems = append(problems, fmt.Errorf("%s is %g, allowed: 0 to 10", path, v.Float()))
 		}
 	}
 	return problems

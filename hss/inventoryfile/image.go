@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -56,8 +57,10 @@ type Image struct {
 	InstanceURL  string `json:"instance_url,omitzero"`
 
 	AssociationImages []Architecture `json:"association_images,omitzero"`
-	// Vulnerabilities are found by ImageID, whatever VulNum is.
+	// Vulnerabilities are found by ImageID, whatever VulNum is. So are the others.
 	Vulnerabilities []Vulnerability `json:"vulnerabilities,omitzero"`
+	Secrets         []Secret        `json:"secrets,omitzero"`
+	MaliciousFiles  []MaliciousFile `json:"malicious_files,omitzero"`
 
 	// Hidden rows are unknown to HSS until their registry (RegistryID, RegistryType) is synchronized.
 	Hidden bool `json:"hidden,omitzero"`
@@ -78,11 +81,13 @@ type Architecture struct {
 	VulNum           *int   `json:"vul_num,omitzero"`
 	UnsafeSettingNum *int   `json:"unsafe_setting_num,omitzero"`
 	MaliciousFileNum *int   `json:"malicious_file_num,omitzero"`
-	// Vulnerabilities are found by ImageID.
+	// Vulnerabilities are found by ImageID, as are the others.
 	Vulnerabilities []Vulnerability `json:"vulnerabilities,omitzero"`
+	Secrets         []Secret        `json:"secrets,omitzero"`
+	MaliciousFiles  []MaliciousFile `json:"malicious_files,omitzero"`
 }
 
-// Vulnerability is one row of an image's vulnerabilities: ImageVulInfo of the API.
+// Vulnerability is one row of an image's vulnerabilities: ImageVulInfo of the API, and fields by which other calls list it.
 type Vulnerability struct {
 	VulID string `json:"vul_id,omitzero" required:""`
 	// RepairNecessity is immediate_repair by default.
@@ -94,6 +99,43 @@ type Vulnerability struct {
 	Version         string `json:"version,omitzero"`
 	Solution        string `json:"solution,omitzero"`
 	URL             string `json:"url,omitzero"`
+
+	// Type is linux_vul by default.
+	Type string `json:"type,omitzero" oneof:"linux_vul app_vul"`
+	// Status is vul_status_unfix by default. An ignored vulnerability counts as handled.
+	Status string `json:"status,omitzero" oneof:"vul_status_unfix vul_status_ignored"`
+	// CVEs are those of the notice. By default an ID that begins with CVE- is the only one, without a score.
+	CVEs []CVE `json:"cves,omitzero"`
+}
+
+// CVE is one CVE of a vulnerability: ImageVulCveInfo of the API.
+type CVE struct {
+	ID          string    `json:"cve_id,omitzero" required:""`
+	CVSS        *float64  `json:"cvss_score,omitzero"`
+	PublishedAt time.Time `json:"publish_time,omitzero"`
+	Description string    `json:"description,omitzero"`
+}
+
+// Secret is a secret in an image: ImageSensitiveInfo of the API. Content is the secret, which hssgate never reads.
+type Secret struct {
+	ID             string    `json:"sensitive_info_id,omitzero"`
+	Severity       string    `json:"severity,omitzero" oneof:"critical high medium low"`
+	Name           string    `json:"name,omitzero"`
+	Description    string    `json:"description,omitzero"`
+	Position       string    `json:"position,omitzero"`
+	FilePath       string    `json:"file_path,omitzero"`
+	Content        string    `json:"content,omitzero"`
+	LatestScanTime time.Time `json:"latest_scan_time,omitzero"`
+	HandleStatus   string    `json:"handle_status,omitzero" oneof:"unhandled handled"`
+	OperateAccept  string    `json:"operate_accept,omitzero" oneof:"ignore do_not_ignore"`
+}
+
+// MaliciousFile is a malicious file in an image: ImageMalwareInfo of the API.
+type MaliciousFile struct {
+	Name        string `json:"file_name,omitzero"`
+	Path        string `json:"file_path,omitzero"`
+	Size        *int   `json:"size,omitzero"`
+	Description string `json:"description,omitzero"`
 }
 
 // ScanOutcome is the result of a scan: by default success with Security and no findings.
@@ -128,32 +170,44 @@ func (i *Image) complete() {
 	i.RegistryName = cmp.Or(i.RegistryName, i.RegistryType)
 	i.ScanStatus = cmp.Or(i.ScanStatus, "unscan")
 	i.MultiArch = i.MultiArch || len(i.AssociationImages) > 0
-	identify(&i.ImageID, &i.VulNum, i.ImageDigest, i.Vulnerabilities, i.Namespace, i.ImageName, i.ImageVersion)
+	own := i.own()
+	own.identify()
+	i.ImageID, i.VulNum, i.MaliciousFileNum = own.ImageID, own.VulNum, own.MaliciousFileNum
 	for n := range i.AssociationImages {
 		a := &i.AssociationImages[n]
 		a.Namespace, a.ImageName = cmp.Or(a.Namespace, i.Namespace), cmp.Or(a.ImageName, i.ImageName)
 		a.ImageVersion, a.ImageType = cmp.Or(a.ImageVersion, i.ImageVersion), cmp.Or(a.ImageType, i.ImageType)
 		a.ScanStatus = cmp.Or(a.ScanStatus, i.ScanStatus)
-		identify(&a.ImageID, &a.VulNum, a.ImageDigest, a.Vulnerabilities, a.Namespace, a.ImageName, a.ImageVersion, fmt.Sprint(n))
+		a.identify(fmt.Sprint(n))
 	}
 }
 
-// identify fills in an image_id, which is the digest's hexadecimal part in HSS, and the number of vulnerabilities. An
-// image with vulnerabilities and no digest gets an ID by its names, since its vulnerabilities are found by its ID.
-func identify(id *string, count **int, digest string, found []Vulnerability, names ...string) {
-	_, hexadecimal, _ := strings.Cut(digest, ":")
-	*id = cmp.Or(*id, hexadecimal[:min(len(hexadecimal), 64)])
-	if len(found) == 0 {
-		return
+// own returns the row without its architectures.
+func (i *Image) own() Architecture {
+	return Architecture{
+		Namespace: i.Namespace, ImageName: i.ImageName, ImageVersion: i.ImageVersion, ImageID: i.ImageID, ImageDigest: i.ImageDigest,
+		VulNum: i.VulNum, MaliciousFileNum: i.MaliciousFileNum,
+		Vulnerabilities: i.Vulnerabilities, Secrets: i.Secrets, MaliciousFiles: i.MaliciousFiles,
 	}
-	if *id == "" {
-		*id = fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(names, "\x00"))))
+}
+
+// identify fills in an image_id, which is the digest's hexadecimal part in HSS, and the numbers of what is listed. An image
+// with findings and no digest gets an ID by its names, since they are found by its ID.
+func (a *Architecture) identify(more ...string) {
+	_, hexadecimal, _ := strings.Cut(a.ImageDigest, ":")
+	a.ImageID = cmp.Or(a.ImageID, hexadecimal[:min(len(hexadecimal), 64)])
+	if a.ImageID == "" && len(a.Vulnerabilities)+len(a.Secrets)+len(a.MaliciousFiles) > 0 {
+		names := append([]string{a.Namespace, a.ImageName, a.ImageVersion}, more...)
+		a.ImageID = fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(names, "\x00"))))
 	}
-	if *count == nil {
-		*count = new(len(found))
+	if listed := len(a.Vulnerabilities); listed > 0 && a.VulNum == nil {
+		a.VulNum = &listed
 	}
-	for n := range found {
-		found[n].RepairNecessity = cmp.Or(found[n].RepairNecessity, "immediate_repair")
+	if listed := len(a.MaliciousFiles); listed > 0 && a.MaliciousFileNum == nil {
+		a.MaliciousFileNum = &listed
+	}
+	for n := range a.Vulnerabilities {
+		a.Vulnerabilities[n].RepairNecessity = cmp.Or(a.Vulnerabilities[n].RepairNecessity, "immediate_repair")
 	}
 }
 
@@ -166,20 +220,55 @@ func (i *Image) VisibleTo(project, enterpriseProject string) bool {
 	return enterpriseProject == "all_granted_eps" || cmp.Or(enterpriseProject, "0") == cmp.Or(i.EnterpriseProjectID, "0")
 }
 
-// VulnerabilitiesOf returns the vulnerabilities of the row, or of its architecture, with an image ID and names, and
-// whether there is one.
-func (i *Image) VulnerabilitiesOf(imageID, namespace, name, version string) ([]Vulnerability, bool) {
-	want := [...]string{imageID, namespace, name, version}
-	if want == [...]string{i.ImageID, i.Namespace, i.ImageName, i.ImageVersion} {
-		return i.Vulnerabilities, true
-	}
-	for n := range i.AssociationImages {
-		a := &i.AssociationImages[n]
-		if want == [...]string{a.ImageID, a.Namespace, a.ImageName, a.ImageVersion} {
-			return a.Vulnerabilities, true
+// Parts yields the row without its architectures, and its architectures: what HSS lists findings of.
+func (i *Image) Parts() iter.Seq[*Architecture] {
+	return func(yield func(*Architecture) bool) {
+		if !yield(new(i.own())) {
+			return
+		}
+		for n := range i.AssociationImages {
+			if !yield(&i.AssociationImages[n]) {
+				return
+			}
 		}
 	}
-	return nil, false
+}
+
+// Part returns the part of the row with an image ID and names; nil: there is none.
+func (i *Image) Part(imageID, namespace, name, version string) *Architecture {
+	want := [...]string{imageID, namespace, name, version}
+	for a := range i.Parts() {
+		if want == [...]string{a.ImageID, a.Namespace, a.ImageName, a.ImageVersion} {
+			return a
+		}
+	}
+	return nil
+}
+
+// AllCVEs returns the CVEs of the vulnerability.
+func (v *Vulnerability) AllCVEs() []CVE {
+	if len(v.CVEs) == 0 && strings.HasPrefix(v.VulID, "CVE-") {
+		return []CVE{{ID: v.VulID}}
+	}
+	return v.CVEs
+}
+
+// CVEsOf returns the CVEs of a vulnerability: those that the first row has which names some.
+func CVEsOf(images []Image, vulID string) (unnamed []CVE) {
+	for n := range images {
+		for a := range images[n].Parts() {
+			for i := range a.Vulnerabilities {
+				v := &a.Vulnerabilities[i]
+				if v.VulID == vulID && len(v.CVEs) > 0 {
+					return v.CVEs
+				}
+				if v.VulID == vulID {
+					unnamed = v.AllCVEs()
+				}
+			}
+		}
+	}
+	return unnamed
 }
 
 // AssignIDs gives an ID to rows and architectures without one.
@@ -206,11 +295,20 @@ func AssignIDs(images []Image) {
 // Listed returns the row without what HSS does not list.
 func (i *Image) Listed() Image {
 	row := *i
-	row.ProjectID, row.EnterpriseProjectID, row.Vulnerabilities, row.Hidden, row.Outcome = "", "", nil, false, nil
+	row.ProjectID, row.EnterpriseProjectID, row.Hidden, row.Outcome = "", "", false, nil
+	row.Vulnerabilities, row.Secrets, row.MaliciousFiles = nil, nil, nil
 	row.AssociationImages = slices.Clone(i.AssociationImages)
 	for n := range row.AssociationImages {
-		row.AssociationImages[n].Vulnerabilities = nil
+		a := &row.AssociationImages[n]
+		a.Vulnerabilities, a.Secrets, a.MaliciousFiles = nil, nil, nil
 	}
+	return row
+}
+
+// Listed returns the row as HSS lists it for an image.
+func (v *Vulnerability) Listed() Vulnerability {
+	row := *v
+	row.Type, row.Status, row.CVEs = "", "", nil
 	return row
 }
 

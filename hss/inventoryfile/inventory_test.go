@@ -94,7 +94,12 @@ images:
 - image_name: vulnerable
   vulnerabilities:
   - {vul_id: CVE-1, app_name: xz, version: "5.6", solution: update, url: u, description: d, position: p, app_path: a}
-  - {vul_id: CVE-2, repair_necessity: delay_repair}
+  - {vul_id: CVE-2, repair_necessity: delay_repair, type: app_vul, status: vul_status_ignored,
+     cves: [{cve_id: CVE-2, cvss_score: 9.8, publish_time: -1h, description: d}, {cve_id: CVE-3}]}
+- image_name: leaking
+  secrets: [{sensitive_info_id: s, severity: high, name: "n", description: d, position: p, file_path: f, content: c, latest_scan_time: -1h,
+    handle_status: handled, operate_accept: ignore}]
+  malicious_files: [{file_name: "n", file_path: f, size: 1, description: d}]
 - {image_name: counted, vul_num: 9, vulnerabilities: [{vul_id: CVE-3}], association_images: [{vulnerabilities: [{vul_id: CVE-4}]}]}
 registries:
 - {id: r1, registry_type: SwrPrivate, registry_addr: swr.example.com, project_id: p1, latest_sync_time: -1h, registry_name: name}
@@ -109,11 +114,15 @@ registries:
 	equal(t, "vulnerabilities", []inventoryfile.Vulnerability{
 		{VulID: "CVE-1", RepairNecessity: "immediate_repair", AppName: "xz", Version: "5.6", Solution: "update", URL: "u",
 			Description: "d", Position: "p", AppPath: "a"},
-		{VulID: "CVE-2", RepairNecessity: "delay_repair"},
+		{VulID: "CVE-2", RepairNecessity: "delay_repair", Type: "app_vul", Status: "vul_status_ignored",
+			CVEs: []inventoryfile.CVE{{ID: "CVE-2", CVSS: new(9.8), PublishedAt: start().Add(-time.Hour), Description: "d"}, {ID: "CVE-3"}}},
 	}, images[2].Vulnerabilities)
-	equal(t, "counts", [3]int{2, 9, 1}, [3]int{*images[2].VulNum, *images[3].VulNum, *images[3].AssociationImages[0].VulNum})
-	if id := images[3].ImageID; id == "" || id == images[3].AssociationImages[0].ImageID || images[0].ImageID != "" {
-		t.Errorf("vulnerabilities are found by %q, %q", id, images[3].AssociationImages[0].ImageID)
+	equal(t, "secrets", []inventoryfile.Secret{{ID: "s", Severity: "high", Name: "n", Description: "d", Position: "p", FilePath: "f", Content: "c",
+		LatestScanTime: start().Add(-time.Hour), HandleStatus: "handled", OperateAccept: "ignore"}}, images[3].Secrets)
+	equal(t, "malicious files", []inventoryfile.MaliciousFile{{Name: "n", Path: "f", Size: new(1), Description: "d"}}, images[3].MaliciousFiles)
+	equal(t, "counts", [4]int{2, 1, 9, 1}, [4]int{*images[2].VulNum, *images[3].MaliciousFileNum, *images[4].VulNum, *images[4].AssociationImages[0].VulNum})
+	if id := images[4].ImageID; id == "" || id == images[4].AssociationImages[0].ImageID || images[0].ImageID != "" || images[3].ImageID == "" {
+		t.Errorf("findings are found by %q, %q", id, images[4].AssociationImages[0].ImageID)
 	}
 	equal(t, "registries", []inventoryfile.Registry{
 		{ID: "r1", Name: "name", Type: "SwrPrivate", Address: "swr.example.com", ProjectID: "p1", LatestSyncTime: start().Add(-time.Hour)},
@@ -156,6 +165,8 @@ func TestErrorsNameTheField(t *testing.T) {
 		"a wrong architecture":     {row + "association_images: [{}, {severity_level: Low}]", []string{"unknown field images[1].association_images[1].severity_level"}},
 		"a wrong outcome":          {row + "scan_outcome: {scan_status: unscan}", []string{`scan_outcome.scan_status is "unscan", allowed: success, failed`}},
 		"a nameless vulnerability": {row + "vulnerabilities: [{app_name: x}]", []string{"vulnerabilities[0].vul_id is missing"}},
+		"a score above 10":         {row + "vulnerabilities: [{vul_id: x, cves: [{cve_id: CVE-1, cvss_score: 98}]}]", []string{"cves[0].cvss_score is 98, allowed: 0 to 10"}},
+		"a score that is a text":   {row + "vulnerabilities: [{vul_id: x, cves: [{cve_id: CVE-1, cvss_score: high}]}]", []string{"cves[0].cvss_score is a string, allowed: a number"}},
 		"two things at once":       {row + "severity_level: x\n  scan_status: z", []string{`severity_level is "x"`, `scan_status is "z"`}},
 		"a field twice in YAML":    {row + "id: 1\n  id: 2", []string{`"id" already set`}},
 		"a field twice in JSON":    {`{"images":[{"image_name":"a","image_name":"b"}]}`, []string{`"image_name" already set`}},

@@ -65,6 +65,7 @@ func everything(now time.Time) *model.ListRegistryImagesRequest {
 	return &model.ListRegistryImagesRequest{
 		EnterpriseProjectId: new("e p/1"), Namespace: new("组织 a"), ImageName: new("team/app"), ImageVersion: new("1.0+b"),
 		RegistryName: new("a&b=c"), ImageType: new("instance_image"), SortKey: new("latest_scan_time"), SortDir: new("desc"), Limit: new(int32(200)),
+		ScanStatus:            new("success"),
 		StartLatestUpdateTime: from, StartLatestScanTime: from, StartLatestSyncTime: from,
 	}
 }
@@ -153,6 +154,7 @@ func TestBothClientsSendTheSameQuery(t *testing.T) {
 	if _, err := ourClient(t, s, key).List(t.Context(), hss.ListRequest{
 		EnterpriseProjectID: "e p/1", Namespace: "组织 a", ImageName: "team/app", ImageVersion: "1.0+b", RegistryName: "a&b=c",
 		ImageType: hss.ImageTypeInstance, SortKey: hss.SortByLatestScanTime, SortDir: hss.SortDescending, Offset: 1, Limit: 200,
+		ScanStatus:            hss.ScanStatusSuccess,
 		StartLatestUpdateTime: from, StartLatestScanTime: from, StartLatestSyncTime: from,
 	}); err != nil {
 		t.Fatal(err)
