@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -35,6 +36,7 @@ type simulator struct {
 	certFile, keyFile    string
 	accessKey, secretKey string
 	latency              time.Duration
+	behavior             hsstest.Behavior
 }
 
 func newCommand() *cobra.Command {
@@ -47,9 +49,15 @@ verifies signatures, filters, sorts, pages and fails as HSS does. It reads the
 file again whenever it changes.
 
 It writes no file, so it runs in a container with a read-only root file system
-and no volumes but that of the inventory.`,
+and no volumes but that of the inventory.
+
+HSS's documentation leaves open how some answers look. --behavior chooses; the
+first value of each switch is the default:
+
+` + switches(),
 		Example: `  hss-simulator --inventory config/samples/inventory.yaml
-  hss-simulator --inventory images.yaml --listen 127.0.0.1:9999 --latency 300ms`,
+  hss-simulator --inventory images.yaml --listen 127.0.0.1:9999 --latency 300ms
+  hss-simulator --inventory images.yaml --behavior ids=text,architectures=rows`,
 		Args:          cobra.NoArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -61,12 +69,25 @@ and no volumes but that of the inventory.`,
 	flags.StringVar(&s.certFile, "tls-cert", "", "serve HTTPS with this certificate (PEM file)")
 	flags.StringVar(&s.keyFile, "tls-key", "", "private key of --tls-cert (PEM file)")
 	flags.DurationVar(&s.latency, "latency", 0, "delay of each response")
+	flags.Func("behavior", "answers where HSS's documentation leaves them open, as `name=value,…` (see above)", func(text string) (err error) {
+		s.behavior, err = hsstest.ParseBehavior(s.behavior.String() + "," + text)
+		return err
+	})
 	flags.StringVar(&s.accessKey, "access-key", hsstest.DefaultCredential().AccessKey, "access key that is accepted")
 	flags.StringVar(&s.secretKey, "secret-key", hsstest.DefaultCredential().SecretKey, "secret key of --access-key; used by this simulator only, so never give a real one")
 	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	cmd.MarkFlagsRequiredTogether("access-key", "secret-key")
 	_ = cmd.MarkFlagRequired("inventory") // fails only if there is no such flag
 	return cmd
+}
+
+// switches lists the switches of a behavior.
+func switches() string {
+	var b strings.Builder
+	for _, s := range hsstest.Switches() {
+		fmt.Fprintf(&b, "  %-20s %s\n", s.Name, strings.Join(s.Values, ", "))
+	}
+	return b.String()
 }
 
 // run serves until the command's context ends, which is no error.
@@ -76,7 +97,7 @@ func (s *simulator) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	handler := hsstest.NewHandler(hsstest.WithInventory(file), hsstest.WithLatency(s.latency),
+	handler := hsstest.NewHandler(hsstest.WithInventory(file), hsstest.WithLatency(s.latency), hsstest.WithBehavior(s.behavior),
 		hsstest.WithCredentials(hsstest.Credential{AccessKey: s.accessKey, SecretKey: s.secretKey}))
 	defer handler.Close()
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.listen)

@@ -118,6 +118,24 @@ func TestTheSimulatorServesTLSToAnAccessKeyOfItsOwn(t *testing.T) {
 	must(t, stop())
 }
 
+func TestTheSimulatorBehavesAsAsked(t *testing.T) {
+	t.Parallel()
+	url, _, stop := simulate(t, "../../config/samples/inventory.yaml", "--behavior", "ids=text,past-end=null", "--behavior", "total=missing")
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/v5/p/image/registries/images?limit=1", nil)
+	must(t, err)
+	known := hsstest.DefaultCredential()
+	must(t, hss.Sign(r, nil, hss.Credentials{AccessKey: known.AccessKey, SecretKey: hss.NewSecret(known.SecretKey)}, time.Now()))
+	response, err := http.DefaultClient.Do(r)
+	must(t, err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	must(t, err)
+	if !bytes.Contains(body, []byte(`"id":"`)) || bytes.Contains(body, []byte("total_num")) {
+		t.Errorf("got %s", body)
+	}
+	must(t, stop())
+}
+
 func TestWrongFlagsAreErrors(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -128,6 +146,9 @@ func TestWrongFlagsAreErrors(t *testing.T) {
 		"with half a certificate":        {[]string{"--inventory", "x", "--tls-cert", "y"}, "[tls-cert tls-key]"},
 		"with half a credential":         {[]string{"--inventory", "x", "--access-key", "y"}, "[access-key secret-key]"},
 		"with a latency without a unit":  {[]string{"--inventory", "x", "--latency", "5"}, "--latency"},
+		"with a switch that is none":     {[]string{"--inventory", "x", "--behavior", "id=text"}, `unknown switch "id", allowed: filters, ids,`},
+		"with a value that is none":      {[]string{"--inventory", "x", "--behavior", "ids=string"}, `ids is "string", allowed: number, text`},
+		"with a behavior without value":  {[]string{"--inventory", "x", "--behavior", "ids"}, `"ids" is no switch, allowed: name=value`},
 		"with an argument":               {[]string{"now"}, `"now"`},
 		"with an inventory that is none": {[]string{"--inventory", "no-such.yaml"}, "no-such.yaml"},
 		"with an address that is none":   {[]string{"--inventory", "../../config/samples/inventory.yaml", "--listen", "nowhere"}, "listen: "},

@@ -21,7 +21,7 @@ func (h *Handler) listCVEs(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return page(q, inventoryfile.CVEsOf(*h.images.Load(), c.PathValue("vulnerability")), 0), nil
+	return page(h, q, inventoryfile.CVEsOf(*h.images.Load(), c.PathValue("vulnerability")), nil), nil
 }
 
 // imageVulnerability is a row of EndpointImageVulnerabilities.
@@ -113,7 +113,7 @@ func (h *Handler) listImageVulnerabilities(c *call) (any, error) {
 	for _, id := range slices.Sorted(maps.Keys(rows)) {
 		list = append(list, rows[id])
 	}
-	return page(q, list, 0), nil
+	return page(h, q, list, nil), nil
 }
 
 func (h *Handler) listAffectedImages(c *call) (any, error) {
@@ -136,7 +136,7 @@ func (h *Handler) listAffectedImages(c *call) (any, error) {
 		}
 		rows = append(rows, affected)
 	})
-	return page(q, rows, 0), nil
+	return page(h, q, rows, nil), nil
 }
 
 // generalParameters adds those of both lists.

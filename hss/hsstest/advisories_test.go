@@ -68,7 +68,7 @@ func TestVulnerabilitiesOfAllImagesFollowFromTheImages(t *testing.T) {
 	wantEqual(t, "row", []map[string]any{{"vul_name": "SA-1", "vul_id": "SA-1", "type": "linux_vul", "image_type": "registry", "severity_level": "High",
 		"image_num": 3.0, "max_cvss_score": 7.5, "cve_list": []any{map[string]any{"cve_id": "CVE-2024-1", "cvss": 6.1}, map[string]any{"cve_id": "CVE-2024-10", "cvss": 7.5}}}}, got)
 	wantEqual(t, "levels", "Critical High High", askFor(t, h, http.MethodGet, allVulnerabilities, "").names("severity_level"))
-	fuzzy := open(t, hsstest.WithImages(advised()...), hsstest.WithSubstringMatching())
+	fuzzy := open(t, hsstest.WithImages(advised()...), hsstest.WithBehavior(hsstest.Behavior{Filters: "substring"}))
 	wantEqual(t, "by a part of an ID", "CVE-2024-10 SA-1", askFor(t, fuzzy, http.MethodGet, allVulnerabilities+"&cve_id=CVE-2024-1", "").names("vul_id"))
 }
 

@@ -44,9 +44,9 @@
 //
 // # Where the reference is silent
 //
-// The server takes the stricter view, so that a client that works here relies on nothing undocumented:
-//   - text filters match exactly, unless [WithSubstringMatching] is given;
-//   - rows without sort_key come in the order of the inventory, unless [WithShuffledRows] is given;
+// [Behavior] has a switch for each ambiguity of HSS's answers, so that a client can be tested with every reading
+// ([WithBehavior]). Of requests the server takes the stricter view:
+//   - rows without sort_key come in the order of the inventory;
 //   - unknown and repeated query parameters, and unknown fields of a body, are errors;
 //   - a security token must be signed, and "+" in a query is not a space;
 //   - a time that a row lacks is in no range, and sorts first;

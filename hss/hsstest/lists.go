@@ -1,13 +1,13 @@
 package hsstest
 
 import (
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/hss/inventoryfile"
 )
 
@@ -44,14 +44,20 @@ func cloneImages(images []Image) []Image {
 func (h *Handler) visible(project string, q query) []*Image {
 	var rows []*Image
 	images := *h.images.Load()
-	for n := range images {
-		if row := &images[n]; row.VisibleTo(project, q.Get(fieldEnterpriseProject)) && q.selects(row) {
-			rows = append(rows, row)
-		}
+	behavior, now := &h.options.behavior, h.options.now()
+	enterpriseProject := q.Get(fieldEnterpriseProject)
+	if behavior.EnterpriseProjects == "default" && enterpriseProject == hss.AllGrantedEnterpriseProjects {
+		enterpriseProject = ""
 	}
-	if seed := h.options.shuffle; seed != nil {
-		random := rand.New(rand.NewPCG(*seed, *seed)) //nolint:gosec // an order, not a secret
-		random.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
+	for n := range images {
+		if !images[n].VisibleTo(project, enterpriseProject) {
+			continue
+		}
+		for _, row := range behavior.rows(&images[n], now) {
+			if q.selects(row) {
+				rows = append(rows, row)
+			}
+		}
 	}
 	return rows
 }
@@ -81,7 +87,7 @@ func (o *options) imageParameters() parameters {
 
 // equal reports whether a filter matches a text.
 func (o *options) equal(text, want string) bool {
-	return text == want || o.substring && strings.Contains(text, want)
+	return text == want || o.behavior.Filters == "substring" && strings.Contains(text, want)
 }
 
 func imageTypes() []string {
@@ -100,15 +106,7 @@ func (h *Handler) listImages(c *call) (any, error) {
 			slices.Reverse(rows)
 		}
 	}
-	early := 0
-	if h.options.repeatRows {
-		early = 1
-	}
-	body := page(q, rows, early)
-	for n, row := range body.DataList {
-		body.DataList[n] = new(row.Listed())
-	}
-	return body, nil
+	return page(h, q, rows, func(row *Image) any { return h.options.behavior.wire(row.Listed()) }), nil
 }
 
 func (h *Handler) listVulnerabilities(c *call) (any, error) {
@@ -116,11 +114,7 @@ func (h *Handler) listVulnerabilities(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	body := page(q, of.Vulnerabilities, 0)
-	for n := range body.DataList {
-		body.DataList[n] = body.DataList[n].Listed()
-	}
-	return body, nil
+	return page(h, q, of.Vulnerabilities, func(v Vulnerability) any { return v.Listed() }), nil
 }
 
 func (h *Handler) listSecrets(c *call) (any, error) {
@@ -128,7 +122,7 @@ func (h *Handler) listSecrets(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return page(q, of.Secrets, 0), nil
+	return page(h, q, of.Secrets, nil), nil
 }
 
 func (h *Handler) listMaliciousFiles(c *call) (any, error) {
@@ -136,7 +130,7 @@ func (h *Handler) listMaliciousFiles(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return page(q, of.MaliciousFiles, 0), nil
+	return page(h, q, of.MaliciousFiles, nil), nil
 }
 
 // partOf checks the query of a list of one image, or of one architecture, and returns the image that it names. All names are
@@ -184,7 +178,7 @@ func (h *Handler) listRegistries(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return page(q, h.registriesOf(c.project()), 0), nil
+	return page(h, q, h.registriesOf(c.project()), nil), nil
 }
 
 func (h *Handler) listProjects(c *call) (any, error) {

@@ -65,9 +65,7 @@ type options struct {
 	providers   []IdentityProvider
 
 	withoutAuth bool
-	substring   bool
-	repeatRows  bool
-	shuffle     *uint64
+	behavior    Behavior
 	latency     time.Duration
 	scanTimes   scanTimes
 	now         func() time.Time
@@ -126,22 +124,6 @@ func WithIAMProjects(projects ...IAMProject) Option {
 // WithIdentityProviders adds identity providers of IAM, by which a service account's token is exchanged for temporary keys.
 func WithIdentityProviders(providers ...IdentityProvider) Option {
 	return func(o *options) { o.providers = append(o.providers, providers...) }
-}
-
-// WithSubstringMatching makes text filters match substrings, as other image endpoints of HSS do.
-func WithSubstringMatching() Option {
-	return func(o *options) { o.substring = true }
-}
-
-// WithShuffledRows serves rows in an order that depends on seed only, the same on all pages.
-func WithShuffledRows(seed uint64) Option {
-	return func(o *options) { o.shuffle = &seed }
-}
-
-// WithRepeatedRows starts every page but the first with the last row of the page before, as when an image is pushed
-// while a client pages.
-func WithRepeatedRows() Option {
-	return func(o *options) { o.repeatRows = true }
 }
 
 // WithLatency delays every response; see [Handler.SetLatency].

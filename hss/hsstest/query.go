@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net/url"
 	"slices"
 	"strconv"
@@ -72,18 +73,46 @@ func (q query) selects(row *Image) bool {
 	return true
 }
 
-type listBody[T any] struct {
-	TotalNum int `json:"total_num"`
-	DataList []T `json:"data_list"`
-}
-
-// page returns the page of rows that q wants. It starts early rows before the offset.
-func page[T any](q query, rows []T, early int) listBody[T] {
+// page returns the page of rows that q wants, each as shown, or as it is if that is nil.
+func page[T any](h *Handler, q query, rows []T, shown func(T) any) map[string]any {
+	b := &h.options.behavior
 	offset, _ := strconv.Atoi(q.Get("offset")) // parse has checked both; "" is 0
 	limit, _ := strconv.Atoi(cmp.Or(q.Get("limit"), "10"))
-	first := min(max(offset-early, 0), len(rows))
-	last := min(first+limit, len(rows))
-	return listBody[T]{TotalNum: len(rows), DataList: slices.Clone(rows[first:last])}
+	switch {
+	case b.Paging == "repeated":
+		offset = max(offset-1, 0)
+	case b.Paging == "shuffled":
+		rows = slices.Clone(rows)
+		rand.New(rand.NewPCG(h.requests.Load(), 0)).Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] }) //nolint:gosec // an order, not a secret
+	}
+	if b.PageSize == "ten" {
+		limit = min(limit, 10)
+	}
+	list := rows[min(offset, len(rows)):min(offset+limit, len(rows))]
+	if len(list) == 0 && b.PastEnd == "last" {
+		list = rows[max(len(rows)-10, 0):]
+	}
+	body := map[string]any{"total_num": len(rows), "data_list": []any{}}
+	switch b.Total {
+	case "page":
+		body["total_num"] = len(list)
+	case "zero":
+		body["total_num"] = 0
+	case "missing":
+		delete(body, "total_num")
+	}
+	if len(list) == 0 && b.PastEnd == "null" {
+		body["data_list"] = nil
+		return body
+	}
+	all := make([]any, len(list))
+	for n, row := range list {
+		if all[n] = row; shown != nil {
+			all[n] = shown(row)
+		}
+	}
+	body["data_list"] = all
+	return body
 }
 
 // withPaging adds the parameters of every list.

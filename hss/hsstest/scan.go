@@ -167,7 +167,8 @@ func (h *Handler) scan(c *call) (any, error) {
 		return change{after: after, apply: func(at time.Time) {
 			h.Update(func(rows []Image) []Image {
 				for n := range rows {
-					if slices.Contains(ids, rows[n].ID) {
+					ofArchitecture := func(a Architecture) bool { return slices.Contains(ids, a.ID) }
+					if slices.Contains(ids, rows[n].ID) || slices.ContainsFunc(rows[n].AssociationImages, ofArchitecture) {
 						apply(&rows[n], at)
 					}
 				}

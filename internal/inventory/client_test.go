@@ -279,7 +279,8 @@ func TestTheRealClientAsksAServerThatMatchesLooselyAndRepeatsRows(t *testing.T) 
 	harbor := served("app", "1")
 	harbor.ImageType = "harbor"
 	rows = append(rows, dev, harbor)
-	server := hsstest.NewServer(hsstest.WithImages(rows...), hsstest.WithSubstringMatching(), hsstest.WithRepeatedRows(), hsstest.WithShuffledRows(7))
+	server := hsstest.NewServer(hsstest.WithImages(rows...),
+		hsstest.WithBehavior(hsstest.Behavior{Filters: "substring", Paging: "repeated"}))
 	defer server.Close()
 	i := against(t, server)
 	for ref, want := range map[string]string{
