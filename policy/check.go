@@ -23,6 +23,7 @@ const (
 	CheckVulnerabilities Check = "vulnerabilities"
 	CheckMaliciousFiles  Check = "maliciousFiles"
 	CheckUnsafeSettings  Check = "unsafeSettings"
+	CheckSecrets         Check = "secrets"
 	CheckScanStatus      Check = "scanStatus"
 	CheckScanAge         Check = "scanAge"
 	CheckDigest          Check = "digest"
@@ -43,6 +44,7 @@ func checks() []check {
 		{id: CheckVulnerabilities, scope: ofScan, needsResult: true, compile: compileVulnerabilities},
 		{id: CheckMaliciousFiles, scope: ofScan, needsResult: true, compile: compileMaliciousFiles},
 		{id: CheckUnsafeSettings, scope: ofScan, needsResult: true, compile: compileUnsafeSettings},
+		{id: CheckSecrets, scope: ofScan, needsResult: true, compile: compileSecrets},
 		{id: CheckScanStatus, scope: ofScan, compile: compileScanStatus},
 		{id: CheckScanAge, scope: ofRecord, needsResult: true, compile: compileScanAge},
 		{id: CheckDigest, scope: ofReference, compile: compileDigest},
@@ -95,6 +97,7 @@ type subject struct {
 	language.Language
 
 	image *Image
+	state State
 	now   time.Time
 	// record and scan are nil for checks of scope ofReference.
 	record *Record

@@ -1,8 +1,11 @@
 package policy
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"path"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -20,8 +23,37 @@ The numbers of malicious files and of unsafe settings that HSS found are limited
 func compileMaliciousFiles(r *v1alpha1.Requirements, _ *field.Path) ([]rule, field.ErrorList) {
 	return count{
 		one: "%d malicious file, allowed %d", many: "%d malicious files, allowed %d", unknown: "number of malicious files unknown, allowed %d",
-		of: func(s *Scan) *int { return s.MaliciousFiles },
+		of: func(s *Scan) *int { return s.MaliciousFiles }, explain: nameMaliciousFiles,
 	}.compile(r.MaliciousFiles)
+}
+
+// MaliciousFile is one that HSS found in an image. Its texts are the attacker's.
+type MaliciousFile struct{ Name, Path, Description string }
+
+// MaxMaliciousFiles is how many malicious files a finding names.
+const MaxMaliciousFiles = maxWorst
+
+// nameMaliciousFiles returns what follows their number: the first ones, if they are known.
+func nameMaliciousFiles(l language.Language, s *Scan) string {
+	if s.Listed == nil {
+		return ""
+	}
+	var files []string
+	for _, f := range s.Listed.MaliciousFiles[:min(len(s.Listed.MaliciousFiles), MaxMaliciousFiles)] {
+		file := f.Path
+		if f.Name != "" && !strings.HasSuffix(f.Path, f.Name) {
+			file = path.Join(f.Path, f.Name)
+		}
+		file = cmp.Or(briefPath(file), l.Text("unnamed"))
+		if description := brief(f.Description); description != "" {
+			file += l.Text(": ") + description
+		}
+		files = append(files, file)
+	}
+	if more := *s.MaliciousFiles - len(files); more > 0 && len(files) > 0 {
+		files = append(files, l.Sprintf("%d more", more))
+	}
+	return inParentheses(l, strings.Join(files, l.Text(", ")))
 }
 
 func compileUnsafeSettings(r *v1alpha1.Requirements, _ *field.Path) ([]rule, field.ErrorList) {

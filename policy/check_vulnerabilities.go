@@ -94,6 +94,7 @@ func WithoutRepeats(found []Vulnerability) []Vulnerability {
 const (
 	maxWorst      = 3
 	maxBriefRunes = 40
+	maxPathRunes  = 100
 )
 
 // String returns the vulnerability in a few words, without characters that could
@@ -115,8 +116,13 @@ func (v *Vulnerability) in(l language.Language) string {
 
 // brief makes a text from HSS fit for a list within a finding, whose parts are
 // separated by semicolons and whose policy stands in brackets.
-func brief(s string) string {
-	return clip(strings.TrimSpace(strings.NewReplacer(";", ",", "[", "(", "]", ")").Replace(s)), maxBriefRunes)
+func brief(s string) string { return inList(s, maxBriefRunes) }
+
+// briefPath is brief for the path of a file.
+func briefPath(s string) string { return inList(s, maxPathRunes) }
+
+func inList(s string, limit int) string {
+	return clip(strings.TrimSpace(strings.NewReplacer(";", ",", "[", "(", "]", ")").Replace(s)), limit)
 }
 
 // countIf returns how many of the scan's vulnerabilities count. Those that HSS
@@ -315,5 +321,8 @@ func (s *Scan) hasNoCounts() bool {
 // onlyListedVulnerabilities reports whether all that the scan found is in Found.
 func (s *Scan) onlyListedVulnerabilities() bool {
 	none := func(n *int) bool { return n != nil && *n == 0 }
+	if s.Listed != nil && s.Listed.Secrets != nil && s.Listed.Secrets.number(v1alpha1.SecretSeverityLow) > 0 {
+		return false
+	}
 	return none(s.MaliciousFiles) && none(s.UnsafeSettings) && s.Vulnerabilities != nil && *s.Vulnerabilities <= len(s.Found)
 }

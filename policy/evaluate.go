@@ -31,7 +31,7 @@ func (p *Policy) Evaluate(ctx context.Context, f *Facts, now time.Time) []Findin
 	if len(p.ignored) > 0 {
 		f = f.without(p.ignored)
 	}
-	e := evaluation{policy: p, record: noPlace, subject: subject{Language: p.language, image: &f.Image, now: now, needsResult: p.needsResult}}
+	e := evaluation{policy: p, record: noPlace, subject: subject{Language: p.language, image: &f.Image, state: f.State, now: now, needsResult: p.needsResult}}
 	e.apply(ctx, ofReference, nil)
 	switch {
 	case f.State == StateNotFound:

@@ -159,7 +159,7 @@ func (p *Policy) GracePeriod() time.Duration { return p.grace }
 // unchanged image turns bad, except malicious files.
 func GraceCovers(c Check) bool {
 	switch c {
-	case CheckSeverityLevel, CheckVulnerabilities, CheckUnsafeSettings, CheckScanStatus, CheckScanAge:
+	case CheckSeverityLevel, CheckVulnerabilities, CheckUnsafeSettings, CheckSecrets, CheckScanStatus, CheckScanAge:
 		return true
 	}
 	return false

@@ -50,7 +50,9 @@ type Policy struct {
 	// needsResult reports whether any rule needs the result of a scan.
 	needsResult    bool
 	hasExpressions bool
-	grace          time.Duration
+	// secrets reports whether these are limited.
+	secrets bool
+	grace   time.Duration
 }
 
 // Compile prepares p for evaluation, with the schema's defaults for what is left
@@ -62,7 +64,7 @@ type Policy struct {
 func Compile(p *v1alpha1.ImageScanPolicy) (*Policy, field.ErrorList) {
 	s, spec := &p.Spec, field.NewPath("spec")
 	compiled := &Policy{
-		name: p.Name, pins: s.Pin, hasExpressions: len(s.Require.Expressions) > 0,
+		name: p.Name, pins: s.Pin, hasExpressions: len(s.Require.Expressions) > 0, secrets: s.Require.Secrets != nil,
 		counting: countingOf(&s.Require), ignored: slices.Clone(s.Require.IgnoreVulnerabilities),
 	}
 	if s.Grace != nil {

@@ -78,8 +78,8 @@ func (f *Facts) Unlisted() string {
 // Record is one row of HSS's list, reduced to what evaluation needs.
 type Record struct {
 	ID string
-	// ImageID is HSS's identifier of the image's content, which its list of
-	// vulnerabilities needs; empty if it is unknown.
+	// ImageID is HSS's identifier of the image's content, which its lists of details
+	// need; empty if it is unknown.
 	ImageID string
 	// ImageType is private_image, shared_image, instance_image, harbor or jfrog.
 	ImageType string
@@ -140,6 +140,8 @@ type Scan struct {
 	Found []Vulnerability
 	// Unlisted is one line why Found is nil although it was needed.
 	Unlisted string
+	// Listed are other details; nil: they were not looked up.
+	Listed *Listed
 }
 
 // scans returns the record's own scan and those of its architectures.

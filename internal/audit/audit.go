@@ -49,7 +49,7 @@ func (a *Auditor) Audit(ctx context.Context, why string) error {
 	}
 	a.Metrics.last.Store(s)
 	a.Log.Info("audited the running pods", "why", why, "took", took.Round(time.Millisecond).String(), "pods", s.pods,
-		"violations", s.total().Violations, "unknown", s.total().Unknown)
+		"violations", s.total().Violations, "unknown", s.total().Unknown, "otherImages", s.total().OtherImages)
 	return nil
 }
 
@@ -121,14 +121,16 @@ func (a *Auditor) auditPod(ctx context.Context, pod *corev1.Pod, found *findings
 	if owner.Kind == "" || owner.Kind == "Node" { // a mirror pod belongs to its node
 		owner = image.Owner{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID}
 	}
+	others := otherImages(pod, &d)
 	violates := func(v gate.Violation) bool { return v.PodEffect != gate.EffectExcepted }
-	if slices.ContainsFunc(d.Violations, violates) && !found.full() {
+	if (len(others) > 0 || slices.ContainsFunc(d.Violations, violates)) && !found.full() {
 		var err error
 		if owner, err = a.owners.Top(ctx, pod.Namespace, owner); err != nil {
 			return err
 		}
 	}
 	found.add(owner, pod.CreationTimestamp.Time, &d)
+	found.addOthers(owner, &d, others)
 	seen.Add(pod, &d)
 	return nil
 }

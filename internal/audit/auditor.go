@@ -5,7 +5,7 @@
 // Only the leader audits. It reads the pods page by page, and looks images up at HSS
 // with less priority than admissions. The results are in the status of each policy,
 // in one Event for each workload and policy, in one report for each namespace, and in
-// metrics. All of them are bounded.
+// metrics. So is what runs though HSS scanned another image under its tag. All of them are bounded.
 package audit
 
 import (

@@ -66,8 +66,10 @@ type cluster struct {
 	policies []*policy.Policy
 	// sightings are of the one policy, by image.
 	sightings map[string]gate.Sighting
-	asked     int
-	language  language.Language
+	// scanned are the digests that HSS scanned under tags, by image.
+	scanned  map[string][]policy.Digests
+	asked    int
+	language language.Language
 }
 
 // newCluster has namespaces a, b and kube-system, the policy p, and the given
@@ -180,6 +182,9 @@ func (c *cluster) Decide(_ context.Context, r gate.Request) gate.Decision {
 			if v.Findings[0].Action != v1alpha1.ActionAllow {
 				d.Violations = append(d.Violations, v)
 			}
+		}
+		if digests := c.scanned[use.Image]; len(digests) > 0 && r.Sightings {
+			d.Scanned = append(d.Scanned, gate.Scanned{Use: use, Reference: use.Image, Policies: []string{"p"}, Digests: digests})
 		}
 		if one, ok := c.sightings[use.Image]; ok && r.Sightings {
 			one.Use, one.Policy = use, "p"

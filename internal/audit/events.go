@@ -44,17 +44,22 @@ const (
 	maxWritten   = 50000
 )
 
-// queueEvents queues one Event for each workload and policy that it violates. An Event
-// that finds no room in the queue is left to the next audit.
+// queueEvents queues one Event for each workload and policy that it violates, and one
+// for each workload that runs other images than HSS scanned. An Event that finds no
+// room in the queue is left to the next audit.
 func (a *Auditor) queueEvents(f *findings) {
-	queued := 0
-	for _, g := range f.sorted() {
-		if g.violations == 0 || queued == maxEventsOfOne {
-			continue
+	var events []*corev1ac.EventApplyConfiguration
+	for _, g := range sorted(f.groups) {
+		if g.violations > 0 {
+			events = append(events, g.event(f.namespace, a.Clock.Now()))
 		}
+	}
+	for _, g := range sorted(f.moved) {
+		events = append(events, g.otherEvent(f.namespace, a.Clock.Now()))
+	}
+	for _, e := range events[:min(len(events), maxEventsOfOne)] {
 		select {
-		case a.events <- g.event(f.namespace, a.Clock.Now()):
-			queued++
+		case a.events <- e:
 		default:
 		}
 	}
@@ -95,18 +100,24 @@ func (a *Auditor) writeEvent(ctx context.Context, e *corev1ac.EventApplyConfigur
 	a.written[name] = hash
 }
 
-// event returns the Event of the group. Its name follows from the object and the
-// policy: every leader writes the same one.
+// event returns the Event of the group.
 func (g *group) event(namespace string, now time.Time) *corev1ac.EventApplyConfiguration {
-	hash := fnv.New64a()
-	fmt.Fprintf(hash, "%s/%s", g.owner.UID, g.policy)
 	format := "%d pods violate policy %s (%s): %s"
 	if g.violations == 1 {
 		format = "%d pod violates policy %s (%s): %s"
 	}
-	note := g.Sprintf(format, g.violations, g.policy, g.Text(string(g.effect)), strings.ReplaceAll(g.advice(), "\n", " | "))
+	note := g.Sprintf(format, g.violations, g.policy, g.Text(string(g.effect)), g.advice())
+	return g.newEvent(namespace, now, g.policy, g.reason(now), note)
+}
+
+// newEvent returns an Event of the owner in one line. Its name follows from the owner
+// and what it is about: every leader writes the same one.
+func (g *group) newEvent(namespace string, now time.Time, about, reason, note string) *corev1ac.EventApplyConfiguration {
+	hash := fnv.New64a()
+	fmt.Fprintf(hash, "%s/%s", g.owner.UID, about)
+	note = strings.ReplaceAll(note, "\n", " | ")
 	return corev1ac.Event(fmt.Sprintf("%.200s.hssgate-%016x", g.owner.Name, hash.Sum64()), namespace).
-		WithType(corev1.EventTypeWarning).WithReason(g.reason(now)).WithMessage(cut(note, maxNote)).
+		WithType(corev1.EventTypeWarning).WithReason(reason).WithMessage(cut(note, maxNote)).
 		WithInvolvedObject(corev1ac.ObjectReference().
 			WithAPIVersion(g.owner.APIVersion).WithKind(g.owner.Kind).WithNamespace(namespace).WithName(g.owner.Name).WithUID(g.owner.UID)).
 		WithSource(corev1ac.EventSource().WithComponent(reporter)).WithReportingController(reporter).

@@ -3,6 +3,7 @@ package audit
 import (
 	"cmp"
 	"hash/maphash"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -39,6 +40,8 @@ type findings struct {
 	// found by hash, since nearly all pairs of a cluster are among them.
 	others map[uint64]result
 	seed   maphash.Seed
+	// moved are the workloads that run other images than HSS scanned under their tags.
+	moved map[image.Owner]*group
 }
 
 // result is one of a report's.
@@ -88,7 +91,7 @@ type group struct {
 type line struct{ text, image, digest string }
 
 func newFindings(namespace string) *findings {
-	return &findings{namespace: namespace, groups: map[groupKey]*group{}, others: map[uint64]result{}, seed: maphash.MakeSeed()}
+	return &findings{namespace: namespace, groups: map[groupKey]*group{}, others: map[uint64]result{}, seed: maphash.MakeSeed(), moved: map[image.Owner]*group{}}
 }
 
 // full reports whether the pods of no more workloads are shown.
@@ -255,17 +258,12 @@ func cut(text string, most int) string {
 	return strings.ToValidUTF8(text[:most-len("…")], "") + "…"
 }
 
-// sorted returns the groups in order.
-func (f *findings) sorted() []*group {
-	groups := make([]*group, 0, len(f.groups))
-	for _, g := range f.groups {
-		groups = append(groups, g)
-	}
-	slices.SortFunc(groups, func(a, b *group) int {
+// sorted returns groups in order.
+func sorted[K comparable](all map[K]*group) []*group {
+	return slices.SortedFunc(maps.Values(all), func(a, b *group) int {
 		return cmp.Or(cmp.Compare(a.owner.Kind, b.owner.Kind), cmp.Compare(a.owner.Name, b.owner.Name),
 			cmp.Compare(a.owner.UID, b.owner.UID), cmp.Compare(a.policy, b.policy))
 	})
-	return groups
 }
 
 // stricter returns the stricter of two enforcements; "" is none.
@@ -320,6 +318,7 @@ func addPods(to, more *v1alpha1.AuditStatus) {
 	to.Violations += more.Violations
 	to.Unknown += more.Unknown
 	to.Excepted += more.Excepted
+	to.OtherImages += more.OtherImages
 }
 
 // summary is what an audit found in the whole cluster.
@@ -346,7 +345,7 @@ func (s *summary) addNamespace(f *findings) {
 	for name, more := range f.policies {
 		addPods(s.of(name), more)
 	}
-	for _, g := range f.sorted() {
+	for _, g := range sorted(f.groups) {
 		if p := s.of(g.policy); g.violations > 0 && len(p.FirstViolations) < maxFirst {
 			p.FirstViolations = append(p.FirstViolations, v1alpha1.AuditViolation{
 				Namespace: f.namespace, Kind: g.owner.Kind, Name: g.owner.Name, Pods: g.violations, Message: cut(g.message(), maxMessage),

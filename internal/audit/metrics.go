@@ -62,6 +62,7 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 		send("hssgate_audit_violations", "Running pods that violate the policy, by the last audit.", float64(p.Violations), name)
 		send("hssgate_audit_unknown_pods", "Running pods that the last audit could not evaluate, since no scan result was available from HSS.", float64(p.Unknown), name)
 		send("hssgate_audit_excepted_pods", "Running pods that violate the policy but are allowed by an exception, by the last audit.", float64(p.Excepted), name)
+		send("hssgate_audit_other_image_pods", "Running pods with an image that is not the one HSS scanned under its tag, by the last audit.", float64(p.OtherImages), name)
 	}
 	for name, g := range s.graces {
 		send("hssgate_audit_grace_images", "Images that run under a grace of the policy, by the last audit.", float64(g.Images), name)

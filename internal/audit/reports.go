@@ -137,7 +137,7 @@ func (g *group) result() result {
 }
 
 func (f *findings) reportResults() []any {
-	groups := f.sorted()
+	groups := sorted(f.groups)
 	// Groups that could not be evaluated come last, and are left out first.
 	slices.SortStableFunc(groups, func(a, b *group) int { return cmp.Compare(min(b.violations, 1), min(a.violations, 1)) })
 	results := make([]any, 0, min(len(groups), maxResults))

@@ -43,6 +43,8 @@ type Decision struct {
 	Violations []Violation
 	// Sightings are of each image by each policy that gives a grace, if the request asks for them.
 	Sightings []Sighting
+	// Scanned are what HSS scanned under the tags of images, if the request asks for sightings.
+	Scanned []Scanned
 	// Facts are what is known of the image of each use, if the request asks for them; nil for one that was not looked up.
 	Facts []*policy.Facts
 	// Notices should be known although they violate nothing, such as the age of a result that could not be refreshed.

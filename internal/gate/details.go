@@ -39,7 +39,7 @@ func (e *evaluation) addDetails(ctx context.Context) {
 	for _, t := range wanted {
 		e.prepare(t)
 		for i := range t.verdicts {
-			if v := &t.verdicts[i]; len(v.findings) > 0 {
+			if v := &t.verdicts[i]; len(v.findings) > 0 || v.policy.NeedsSecrets() {
 				v.findings = v.policy.Evaluate(ctx, t.evaluated, e.now)
 			}
 		}
@@ -53,8 +53,14 @@ func (e *evaluation) details(t *target) (wanted policy.Details) {
 	}
 	for i := range t.verdicts {
 		v := &t.verdicts[i]
+		if v.policy.NeedsSecrets() {
+			e.want(&wanted, policy.DetailSecrets, forVerdict)
+		}
 		if len(v.findings) > 0 {
 			e.want(&wanted, policy.DetailVulnerabilities, e.waitForVulnerabilities(t, v))
+		}
+		if slices.ContainsFunc(v.findings, func(f policy.Finding) bool { return f.Check == policy.CheckMaliciousFiles }) {
+			e.want(&wanted, policy.DetailMaliciousFiles, e.waitToName(v))
 		}
 	}
 	return wanted

@@ -152,7 +152,7 @@ type Sighting struct {
 }
 
 // addSightings adds what the policies find of a use of an image, unless the result is stale or could change once the
-// vulnerabilities are known one by one.
+// vulnerabilities are known one by one, or the secrets.
 func (d *Decision) addSightings(use image.Use, t *target) {
 	digests := t.facts.Digests()
 	if t.err != nil || t.facts.Stale || len(digests) == 0 {
@@ -160,7 +160,7 @@ func (d *Decision) addSightings(use image.Use, t *target) {
 	}
 	for _, v := range t.verdicts {
 		p := v.policy
-		if p.GracePeriod() == 0 || p.NeedsVulnerabilities(v.findings) && t.facts.Unlisted() != "" {
+		if p.GracePeriod() == 0 || p.NeedsVulnerabilities(v.findings) && t.facts.Unlisted() != "" || p.NeedsSecrets() && t.facts.LacksSecrets() {
 			continue
 		}
 		one := Sighting{
@@ -171,4 +171,27 @@ func (d *Decision) addSightings(use image.Use, t *target) {
 			d.Sightings = append(d.Sightings, one)
 		}
 	}
+}
+
+// Scanned is what HSS scanned under the tag of one use of an image.
+type Scanned struct {
+	Use       image.Use
+	Reference string
+	// Policies are the names of those that evaluate the image.
+	Policies []string
+	// Digests are those of each record.
+	Digests []policy.Digests
+}
+
+// addScanned adds what HSS scanned under the tag of an image, if that is known, and not only from before.
+func (d *Decision) addScanned(use image.Use, t *target) {
+	digests := t.facts.Digests()
+	if t.err != nil || t.ref.Digest != "" || t.facts.State != policy.StateFound || t.facts.Stale || len(digests) == 0 {
+		return
+	}
+	one := Scanned{Use: use, Reference: t.display(), Digests: digests}
+	for _, v := range t.verdicts {
+		one.Policies = append(one.Policies, v.policy.Name())
+	}
+	d.Scanned = append(d.Scanned, one)
 }

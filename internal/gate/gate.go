@@ -44,7 +44,7 @@ type Request struct {
 	Workload image.Workload
 	// BeforePinning reports that a pod has not passed the webhook that pins images, like the pods of a template: it is evaluated as if it had.
 	BeforePinning bool
-	// Sightings requests Decision.Sightings, and Facts requests Decision.Facts.
+	// Sightings requests Decision.Sightings and Decision.Scanned, and Facts requests Decision.Facts.
 	Sightings bool
 	Facts     bool
 }
@@ -302,6 +302,7 @@ func (e *evaluation) report(ctx context.Context, d *Decision) {
 		}
 		if e.request.Sightings {
 			d.addSightings(use, t)
+			d.addScanned(use, t)
 		}
 		if e.request.Facts && t.lookedUp() {
 			d.Facts[i] = &t.facts

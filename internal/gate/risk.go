@@ -25,6 +25,8 @@ func RiskOf(check policy.Check, level v1alpha1.Severity) Risk {
 	switch check {
 	case policy.CheckMaliciousFiles:
 		return RiskCritical
+	case policy.CheckSecrets:
+		return RiskHigh
 	case policy.CheckUnavailable:
 		return RiskInfo
 	case policy.CheckSeverityLevel, policy.CheckVulnerabilities:

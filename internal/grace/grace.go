@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -214,7 +213,7 @@ func (s *Sightings) Add(pod *corev1.Pod, d *gate.Decision) {
 				if digests.Whole != "" {
 					s.markBad(image{pod.Namespace, one.Policy, digests.Whole}, one.Covered)
 				}
-			case one.Passed && digests.Has(runningDigest(pod, one.Use)):
+			case one.Passed && digests.Has(imagepkg.Running(pod, one.Use).Digest):
 				s.passed[key] = true
 			}
 		}
@@ -226,22 +225,4 @@ func (s *Sightings) Add(pod *corev1.Pod, d *gate.Decision) {
 func (s *Sightings) markBad(one image, covered bool) {
 	before, known := s.bad[one]
 	s.bad[one] = covered && (before || !known)
-}
-
-// runningDigest returns the digest that the node reports of a container, which has
-// been started then, or is about to be; empty if it reports none. An imageID is such
-// as registry.example.com/app@sha256:…, with or without a scheme, or sha256:….
-func runningDigest(pod *corev1.Pod, use imagepkg.Use) string {
-	statuses := map[imagepkg.Place][]corev1.ContainerStatus{
-		imagepkg.PlaceInitContainer:      pod.Status.InitContainerStatuses,
-		imagepkg.PlaceContainer:          pod.Status.ContainerStatuses,
-		imagepkg.PlaceEphemeralContainer: pod.Status.EphemeralContainerStatuses,
-	}[use.Place]
-	i := slices.IndexFunc(statuses, func(s corev1.ContainerStatus) bool { return s.Name == use.Name })
-	if i < 0 {
-		return ""
-	}
-	id := statuses[i].ImageID
-	id = id[strings.LastIndexByte(id, '@')+1:]
-	return id[strings.LastIndexByte(id, '/')+1:]
 }

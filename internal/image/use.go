@@ -3,6 +3,7 @@ package image
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -50,6 +51,32 @@ func InPodSpec(spec *corev1.PodSpec) []Use {
 		}
 	}
 	return uses
+}
+
+// RunningImage is the image of a container that the node has started, or is about to.
+type RunningImage struct {
+	// Digest is empty if the node reports none.
+	Digest string
+	// Pulled reports whether the digest is that of an image in a registry, and not the ID of one that a node only has.
+	Pulled bool
+}
+
+// Running returns what the node reports of a container: the kubelet writes a pod's status, and the pod's author does
+// not. An imageID is such as registry.example.com/app@sha256:…, with or without a scheme, or sha256:….
+func Running(pod *corev1.Pod, use Use) RunningImage {
+	statuses := map[Place][]corev1.ContainerStatus{
+		PlaceInitContainer:      pod.Status.InitContainerStatuses,
+		PlaceContainer:          pod.Status.ContainerStatuses,
+		PlaceEphemeralContainer: pod.Status.EphemeralContainerStatuses,
+	}[use.Place]
+	i := slices.IndexFunc(statuses, func(s corev1.ContainerStatus) bool { return s.Name == use.Name })
+	if i < 0 {
+		return RunningImage{}
+	}
+	id := statuses[i].ImageID
+	at := strings.LastIndexByte(id, '@')
+	id = id[at+1:]
+	return RunningImage{Digest: id[strings.LastIndexByte(id, '/')+1:], Pulled: at >= 0}
 }
 
 // Missing returns the uses whose image, as written, old does not have

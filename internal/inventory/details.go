@@ -1,12 +1,65 @@
 package inventory
 
 import (
+	"cmp"
 	"context"
+	"net/url"
 	"sync"
 
+	"k8s.io/utils/ptr"
+
+	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
+
+// detailKey is a list of secrets or of malicious files of one scan.
+type detailKey struct {
+	scanKey
+
+	kind policy.Detail
+}
+
+func (k detailKey) endpoint() *endpoint { return k.of.lists[k.kind] }
+
+func (k detailKey) secrets() hss.SecretRequest {
+	r := &k.request
+	return hss.SecretRequest{
+		ImageID: r.ImageID, ImageType: r.ImageType, Namespace: r.Namespace, ImageName: r.ImageName, Version: r.Tag, EnterpriseProjectID: r.EnterpriseProjectID,
+	}
+}
+
+func (k detailKey) maliciousFiles() hss.MaliciousFileRequest {
+	return hss.MaliciousFileRequest(k.secrets())
+}
+
+func (k detailKey) query() (url.Values, error) {
+	if k.kind == policy.DetailSecrets {
+		return k.secrets().Query()
+	}
+	return k.maliciousFiles().Query()
+}
+
+// details are what HSS lists of a scan, of one kind.
+type details struct {
+	secrets *policy.Secrets
+	// unlisted is why secrets is nil though HSS answered.
+	unlisted  string
+	malicious []policy.MaliciousFile
+}
+
+func (d details) bytes() int {
+	const each = 48
+	n := len(d.unlisted)
+	if d.secrets != nil {
+		n += d.secrets.Bytes()
+	}
+	for i := range d.malicious {
+		n += each + len(d.malicious[i].Name) + len(d.malicious[i].Path) + len(d.malicious[i].Description)
+	}
+	return n
+}
 
 // detailed are facts to which details of their scans are added, side by side.
 type detailed struct {
@@ -16,7 +69,7 @@ type detailed struct {
 	wanted  policy.Details
 	// lane is that of look-ups that a verdict needs.
 	lane   lane
-	listed func(project string, o Outcome)
+	listed func(project string, kind policy.Detail, o Outcome)
 	group  sync.WaitGroup
 
 	mu    sync.Mutex // of what the facts say of an old list
@@ -31,7 +84,7 @@ func (i *Inventory) WithDetails(ctx context.Context, ref image.Reference, f poli
 }
 
 func (i *Inventory) withDetails(
-	ctx context.Context, ref *image.Reference, f policy.Facts, wanted policy.Details, l lane, listed func(project string, o Outcome),
+	ctx context.Context, ref *image.Reference, f policy.Facts, wanted policy.Details, l lane, listed func(project string, kind policy.Detail, o Outcome),
 ) policy.Facts {
 	k, reason := i.locate(ref)
 	if reason != "" || f.State != policy.StateFound {
@@ -42,8 +95,13 @@ func (i *Inventory) withDetails(
 	for kind, w := range wanted {
 		limited, cancel := context.WithTimeout(ctx, w.Wait)
 		defer cancel()
-		if kind == policy.DetailVulnerabilities {
+		switch kind {
+		case policy.DetailVulnerabilities:
 			d.addVulnerabilities(limited)
+		case policy.DetailSecrets:
+			d.addSecrets(limited)
+		case policy.DetailMaliciousFiles:
+			d.addMaliciousFiles(limited)
 		}
 	}
 	d.group.Wait()
@@ -57,7 +115,7 @@ func detailOf[K lookupKey, V any](ctx context.Context, d *detailed, c *cache[K, 
 		l = d.lane
 	}
 	a, outcome, err := c.detail(ctx, k, needed, l)
-	d.listed(d.project.Name, outcome)
+	d.listed(d.project.Name, kind, outcome)
 	if outcome == Unavailable {
 		return list, describe(d.language, err)
 	}
@@ -76,6 +134,9 @@ func (c *cache[K, V]) detail(ctx context.Context, k K, needed bool, l lane) (*an
 	usable := a.isKnown() && age <= i.cfg.MaxStaleness
 	switch {
 	case a.isKnown() && age < i.cfg.FreshFor:
+		if needed && l != background && i.started.Load() && age >= i.cfg.FreshFor/10*refreshTenths {
+			c.refresh(k, a)
+		}
 		return a, Hit, nil
 	case usable && !needed:
 		c.refresh(k, a)
@@ -90,4 +151,98 @@ func (c *cache[K, V]) detail(ctx context.Context, k K, needed bool, l lane) (*an
 	default:
 		return nil, Unavailable, err
 	}
+}
+
+// listed returns where details of the scan are kept.
+func (w *wantedScan) listed() *policy.Listed {
+	if w.scan.Listed == nil {
+		w.scan.Listed = &policy.Listed{}
+	}
+	return w.scan.Listed
+}
+
+// addSecrets adds those of all scans, or why they are unknown.
+func (d *detailed) addSecrets(ctx context.Context) {
+	all := d.project.scansOf(d.facts.Records, func(s *policy.Scan) bool { return s.Status != v1alpha1.ScanStatusUnscan })
+	for n := range all {
+		w := &all[n]
+		into, k := w.listed(), detailKey{w.key, policy.DetailSecrets}
+		if w.ofAll && k.request.ImageID == "" {
+			continue // its architectures have lists of their own
+		}
+		into.SecretsUnknown = w.unlisted(d.language, n, k.query)
+		before := d.details.get(k)
+		known := before.isKnown() && d.clock.Since(before.asOf) <= d.cfg.MaxStaleness
+		switch {
+		case into.SecretsUnknown != "":
+		case w.underWay && known: // until the scan is done, HSS may list fewer, which must not admit the image
+			into.Secrets, into.SecretsUnknown = before.value.secrets, before.value.unlisted
+		case w.reset:
+			into.SecretsUnknown = d.language.Text("HSS is scanning the image, and shows no result of its last scan")
+		default:
+			d.group.Go(func() {
+				list, why := detailOf(ctx, d, d.details, k, k.kind)
+				into.Secrets, into.SecretsUnknown = list.secrets, cmp.Or(why, list.unlisted)
+			})
+		}
+	}
+}
+
+// addMaliciousFiles adds some of those that scans count.
+func (d *detailed) addMaliciousFiles(ctx context.Context) {
+	all := d.project.scansOf(d.facts.Records, func(s *policy.Scan) bool { return ptr.Deref(s.MaliciousFiles, 0) > 0 })
+	for n := range all {
+		w := &all[n]
+		into, k := w.listed(), detailKey{w.key, policy.DetailMaliciousFiles}
+		if w.unlisted(d.language, n, k.query) != "" {
+			continue
+		}
+		d.group.Go(func() {
+			list, _ := detailOf(ctx, d, d.details, k, k.kind)
+			into.MaliciousFiles = list.malicious
+		})
+	}
+}
+
+// listDetails lists details of one scan.
+func (i *Inventory) listDetails(ctx context.Context, k detailKey, _ details) (d details, err error) {
+	if k.kind == policy.DetailMaliciousFiles {
+		for row, err := range k.of.client.MaliciousFiles(ctx, k.maliciousFiles()) {
+			if err != nil {
+				return details{}, err
+			}
+			d.malicious = append(d.malicious, policy.MaliciousFile{Name: short(row.Name), Path: short(row.Path), Description: short(row.Description)})
+			if len(d.malicious) == policy.MaxMaliciousFiles {
+				break
+			}
+		}
+		return d, nil
+	}
+	d.secrets = &policy.Secrets{}
+	listed := 0
+	for row, err := range k.of.client.Secrets(ctx, k.secrets()) {
+		if err != nil {
+			return details{}, err
+		}
+		if listed++; listed > maxListed {
+			return details{unlisted: i.language.Sprintf("HSS lists more than %d", maxListed)}, nil
+		}
+		d.secrets.Add(policy.Secret{Name: short(row.Name), Severity: secretSeverity(row.Severity), Path: short(row.FilePath)})
+	}
+	return d, nil
+}
+
+// secretSeverity converts a severity. One that HSS does not document counts as the worst.
+func secretSeverity(s hss.SecretSeverity) v1alpha1.SecretSeverity {
+	switch s {
+	case hss.SecretLow:
+		return v1alpha1.SecretSeverityLow
+	case hss.SecretMedium:
+		return v1alpha1.SecretSeverityMedium
+	case hss.SecretHigh:
+		return v1alpha1.SecretSeverityHigh
+	case hss.SecretCritical:
+		return v1alpha1.SecretSeverityCritical
+	}
+	return "unknown"
 }

@@ -36,6 +36,8 @@ const (
 	maxRecords = 1000
 	// vulnerabilityBytes bounds the cached vulnerability lists.
 	vulnerabilityBytes = 16 << 20
+	// detailBytes bounds the cached lists of secrets and malicious files.
+	detailBytes = 8 << 20
 	// errorFor is how long HSS is not called again for an image after a failure.
 	errorFor = 2 * time.Second
 	// pendingFor is how long a result of an image that waits to be scanned is fresh, at most.
@@ -52,6 +54,9 @@ type Lister interface {
 	All(ctx context.Context, r hss.ListRequest) iter.Seq2[hss.Image, error]
 	// Vulnerabilities yields those of one image.
 	Vulnerabilities(ctx context.Context, r hss.VulnerabilityRequest) iter.Seq2[hss.Vulnerability, error]
+	// Secrets and MaliciousFiles do the same.
+	Secrets(ctx context.Context, r hss.SecretRequest) iter.Seq2[hss.ImageSecret, error]
+	MaliciousFiles(ctx context.Context, r hss.MaliciousFileRequest) iter.Seq2[hss.MaliciousFile, error]
 }
 
 // Options configure an Inventory.
@@ -90,6 +95,7 @@ type Inventory struct {
 	errorFor  time.Duration
 	records   *cache[key, []policy.Record]
 	lists     *cache[scanKey, vulnerabilities]
+	details   *cache[detailKey, details]
 	seed      maphash.Seed // of the keys of rows
 	explained bool
 	language  language.Language
@@ -128,7 +134,8 @@ func New(o Options) (*Inventory, error) {
 		}
 	}
 	i.lists = newCache(i, vulnerabilityBytes, vulnerabilities.bytes, i.listVulnerabilities, i.observer.AskedVulnerabilities)
-	i.lists.forbiddenFor = forbiddenFor
+	i.details = newCache(i, detailBytes, details.bytes, i.listDetails, func(context.Context, string, time.Duration, error) {})
+	i.lists.forbiddenFor, i.details.forbiddenFor = forbiddenFor, forbiddenFor
 	i.base, i.cancel = context.WithCancel(context.Background())
 	return i, nil
 }
@@ -268,7 +275,7 @@ func (b Background) Facts(ctx context.Context, ref image.Reference) policy.Facts
 
 // WithDetails does the same as the inventory's, within the background's share.
 func (b Background) WithDetails(ctx context.Context, ref image.Reference, f policy.Facts, wanted policy.Details) policy.Facts {
-	return b.inventory.withDetails(ctx, &ref, f, wanted, background, func(string, Outcome) {})
+	return b.inventory.withDetails(ctx, &ref, f, wanted, background, func(string, policy.Detail, Outcome) {})
 }
 
 // Changes returns a number that grows whenever HSS says something else of an image than is cached.

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/sony/gobreaker/v2"
+
+	"github.com/hssgate/hssgate/policy"
 )
 
 // Outcome is how a look-up was answered.
@@ -30,8 +32,8 @@ type Observer interface {
 	Looked(registry string, outcome Outcome)
 	// Asked is called for each look-up of one image at HSS, with all its pages. ctx has its trace.
 	Asked(ctx context.Context, project string, took time.Duration, err error)
-	// Listed is called for each scan whose single vulnerabilities are needed.
-	Listed(project string, outcome Outcome)
+	// Listed is called for each scan of which details are needed.
+	Listed(project string, kind policy.Detail, outcome Outcome)
 	// AskedVulnerabilities is called for each list of vulnerabilities read from HSS, with all pages. ctx has its trace.
 	AskedVulnerabilities(ctx context.Context, project string, took time.Duration, err error)
 	// Synced is called when a whole project was listed, or what changed in it, with how many rows HSS sent, and why the list is not complete.
@@ -42,7 +44,7 @@ type noObserver struct{}
 
 func (noObserver) Looked(string, Outcome)                                             {}
 func (noObserver) Asked(context.Context, string, time.Duration, error)                {}
-func (noObserver) Listed(string, Outcome)                                             {}
+func (noObserver) Listed(string, policy.Detail, Outcome)                              {}
 func (noObserver) AskedVulnerabilities(context.Context, string, time.Duration, error) {}
 func (noObserver) Synced(string, bool, int, error)                                    {}
 
@@ -52,7 +54,7 @@ type Stats struct {
 	// HSS does not know, or failed to look up.
 	Images, NotFound int
 	Bytes            uint64
-	// ListBytes is about how much memory the cached vulnerabilities take.
+	// ListBytes is about how much memory the cached details take.
 	ListBytes uint64
 	// Projects are the projects, in the order of the configuration.
 	Projects []ProjectStats
@@ -78,7 +80,7 @@ type ProjectStats struct {
 func (i *Inventory) Stats() Stats {
 	s := Stats{
 		Images: i.records.full.EstimatedSize(), NotFound: i.records.empty.EstimatedSize(), Bytes: i.records.full.WeightedSize(),
-		ListBytes: i.lists.full.WeightedSize(),
+		ListBytes: i.lists.full.WeightedSize() + i.details.full.WeightedSize(),
 	}
 	for _, p := range i.projects {
 		one := ProjectStats{

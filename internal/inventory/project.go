@@ -66,8 +66,9 @@ type project struct {
 	hss        hssClient     // nil if client is none
 	timeout    time.Duration // of one look-up
 	registries []*registry
-	// images and lists are the parts of HSS's API that list images and the vulnerabilities of one.
-	images, lists *endpoint
+	// images is the part of HSS's API that lists images, and lists are those that list details of one.
+	images *endpoint
+	lists  map[policy.Detail]*endpoint
 	// slots hold the calls that are under way.
 	slots   chan struct{}
 	waiting atomic.Int64
@@ -107,7 +108,11 @@ func (i *Inventory) newProject(c *config.Project, client Lister, o *Options) (*p
 		Project: *c, inventory: i, client: client, slots: make(chan struct{}, cmp.Or(o.MaxConcurrent, maxConcurrent)), lanes: map[lane]*openLane{},
 		timeout: cmp.Or(o.LookupTimeout, max(lookupTimeout, c.RequestTimeout)),
 	}
-	p.images, p.lists = newEndpoint(p, p.Name), newEndpoint(p, p.Name+" (vulnerabilities)")
+	p.images = newEndpoint(p, p.Name)
+	p.lists = map[policy.Detail]*endpoint{
+		policy.DetailVulnerabilities: newEndpoint(p, p.Name+" (vulnerabilities)"), policy.DetailSecrets: newEndpoint(p, p.Name+" (secrets)"),
+		policy.DetailMaliciousFiles: newEndpoint(p, p.Name+" (malicious files)"),
+	}
 	p.hss, _ = client.(hssClient)
 	switch {
 	case client == nil:

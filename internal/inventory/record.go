@@ -94,11 +94,11 @@ func recordOf(row *hss.Image) (policy.Record, error) {
 		Scan: scanOf(row.ScanStatus, row.Vulnerabilities, row.UnsafeSettings, row.MaliciousFiles),
 	}
 	r.Scan.FailedCode, r.Scan.FailedDescription = row.ScanFailedCode, row.ScanFailedDescription
-	r.ImageID = imageID(row.ImageID, row.Vulnerabilities)
+	r.ImageID = imageID(row.ImageID, row.Digest)
 	for n := range row.Architectures {
 		a := &row.Architectures[n]
 		r.Architectures = append(r.Architectures, policy.Architecture{
-			ID: a.ID, ImageID: imageID(a.ImageID, a.Vulnerabilities), Digest: a.Digest,
+			ID: a.ID, ImageID: imageID(a.ImageID, a.Digest), Digest: a.Digest,
 			Scan: scanOf(a.ScanStatus, a.Vulnerabilities, a.UnsafeSettings, a.MaliciousFiles),
 		})
 	}
@@ -121,10 +121,10 @@ func unreadable(row *hss.Image) error {
 // shared returns a text that many rows have, as a string that all of them share.
 func shared[S ~string](text S) string { return unique.Make(string(text)).Value() }
 
-// imageID returns the ID by which HSS lists an image's vulnerabilities, if it found any.
-func imageID(id string, vulnerabilities *int) string {
-	if vulnerabilities == nil || *vulnerabilities <= 0 {
-		return ""
+// imageID returns the ID by which HSS lists details of an image, as a part of its digest where it is one.
+func imageID(id, digest string) string {
+	if part := strings.TrimPrefix(digest, "sha256:"); part == id {
+		return part
 	}
 	return id
 }

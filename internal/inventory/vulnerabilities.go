@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net/url"
 	"slices"
 	"strings"
+
+	"k8s.io/utils/ptr"
 
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/language"
@@ -30,7 +33,7 @@ type scanKey struct {
 	counted   int
 }
 
-func (k scanKey) endpoint() *endpoint { return k.of.lists }
+func (k scanKey) endpoint() *endpoint { return k.of.lists[policy.DetailVulnerabilities] }
 
 // vulnerabilities are what HSS lists of a scan.
 type vulnerabilities struct {
@@ -89,43 +92,55 @@ func short(s string) string {
 	return strings.Clone(s)
 }
 
-// wantedScan is a scan whose vulnerabilities are needed.
+// wantedScan is a scan of which details are needed.
 type wantedScan struct {
 	scan *policy.Scan
 	key  scanKey
+	// ofAll reports whether the scan is of an image whose architectures have scans of their own.
+	ofAll bool
+	// underWay reports whether HSS is scanning the image again, and reset whether its row no longer shows the last result.
+	underWay, reset bool
 }
 
-// scansOf returns the scans of records that count vulnerabilities.
-func (p *project) scansOf(records []policy.Record) (all []wantedScan) {
-	add := func(r *policy.Record, s *policy.Scan, imageID, digest string) {
-		if s.Vulnerabilities == nil || *s.Vulnerabilities <= 0 || hss.ScanStatus(s.Status).Failed() {
-			return
-		}
-		k := scanKey{of: p, digest: digest, counted: *s.Vulnerabilities, request: hss.VulnerabilityRequest{
-			ImageID: imageID, ImageType: hss.ImageType(r.ImageType), Namespace: r.Namespace, ImageName: r.Name, Tag: r.Version,
-			InstanceID: r.InstanceID, EnterpriseProjectID: p.EnterpriseProjectID, Limit: hss.MaxLimit,
-		}}
-		if !r.ScannedAt.IsZero() {
-			k.scannedAt = r.ScannedAt.UnixMilli()
-		}
-		all = append(all, wantedScan{s, k})
-	}
+// scansOf returns the scans of records that did not fail and of which details are wanted.
+func (p *project) scansOf(records []policy.Record, wanted func(*policy.Scan) bool) (all []wantedScan) {
 	for n := range records {
-		for r := &records[n]; r != nil; r = r.LastCompleted {
+		row := &records[n]
+		first := wantedScan{underWay: anyStatus(row, func(s hss.ScanStatus) bool { return s == hss.ScanStatusScanning })}
+		first.reset = first.underWay && (row.Severity == "" || !hss.ScanStatus(row.Scan.Status).Running())
+		add := func(w wantedScan, r *policy.Record, imageID, digest string) {
+			if hss.ScanStatus(w.scan.Status).Failed() || !wanted(w.scan) {
+				return
+			}
+			w.key = scanKey{of: p, digest: digest, counted: ptr.Deref(w.scan.Vulnerabilities, 0), request: hss.VulnerabilityRequest{
+				ImageID: imageID, ImageType: hss.ImageType(r.ImageType), Namespace: r.Namespace, ImageName: r.Name, Tag: r.Version,
+				InstanceID: r.InstanceID, EnterpriseProjectID: p.EnterpriseProjectID, Limit: hss.MaxLimit,
+			}}
+			if !r.ScannedAt.IsZero() {
+				w.key.scannedAt = r.ScannedAt.UnixMilli()
+			}
+			all = append(all, w)
+		}
+		for r := row; r != nil; r = r.LastCompleted {
+			w := first
 			if !r.PinnedArchitecture {
-				add(r, &r.Scan, r.ImageID, r.Digest)
+				w.scan, w.ofAll = &r.Scan, r.MultiArch
+				add(w, r, r.ImageID, r.Digest)
 			}
 			for i := range r.Architectures {
 				a := &r.Architectures[i]
-				add(r, &a.Scan, a.ImageID, cmp.Or(a.Digest, r.Digest))
+				w.scan, w.ofAll = &a.Scan, false
+				add(w, r, a.ImageID, cmp.Or(a.Digest, r.Digest))
 			}
 		}
 	}
 	return all
 }
 
-// unlisted returns why the vulnerabilities of an image's n-th scan are not looked up.
-func (w *wantedScan) unlisted(l language.Language, n int) string {
+func countsVulnerabilities(s *policy.Scan) bool { return ptr.Deref(s.Vulnerabilities, 0) > 0 }
+
+// unlisted returns why details of an image's n-th scan are not looked up by a query.
+func (w *wantedScan) unlisted(l language.Language, n int, query func() (url.Values, error)) string {
 	switch {
 	case w.key.request.ImageID == "":
 		return l.Text("HSS gives the image no ID to list them by")
@@ -133,7 +148,7 @@ func (w *wantedScan) unlisted(l language.Language, n int) string {
 		return l.Sprintf("the image has more than %d scans", maxScans)
 	}
 	// HSS's list holds images with names that its other calls do not take.
-	_, err := w.key.request.Query()
+	_, err := query()
 	if invalid, ok := errors.AsType[*hss.InvalidRequestError](err); ok {
 		return l.Sprintf("HSS cannot list them: %s", strings.Join(invalid.Problems, "; "))
 	}
@@ -155,13 +170,13 @@ func ownRecords(records []policy.Record) []policy.Record {
 
 // addVulnerabilities adds those of all scans that count any.
 func (d *detailed) addVulnerabilities(ctx context.Context) {
-	all := d.project.scansOf(d.facts.Records)
+	all := d.project.scansOf(d.facts.Records, countsVulnerabilities)
 	for n := range all {
 		w := &all[n]
 		if w.key.request.ImageID == "" {
 			continue // there is nothing to list by, as if nothing had been wanted
 		}
-		if w.scan.Unlisted = w.unlisted(d.language, n); w.scan.Unlisted != "" {
+		if w.scan.Unlisted = w.unlisted(d.language, n, w.key.request.Query); w.scan.Unlisted != "" {
 			continue
 		}
 		d.group.Go(func() {

@@ -396,7 +396,9 @@ type notes struct {
 }
 
 func (n *notes) Looked(registry string, o inventory.Outcome) { n.addf("looked %s %s", registry, o) }
-func (n *notes) Listed(project string, o inventory.Outcome)  { n.addf("listed %s %s", project, o) }
+func (n *notes) Listed(project string, _ policy.Detail, o inventory.Outcome) {
+	n.addf("listed %s %s", project, o)
+}
 
 func (n *notes) Asked(_ context.Context, project string, took time.Duration, err error) {
 	n.addf("asked %s %s failed=%t", project, took, err != nil)

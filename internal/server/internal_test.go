@@ -28,6 +28,7 @@ import (
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/internal/certificate"
 	"github.com/hssgate/hssgate/internal/inventory"
+	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
@@ -157,11 +158,15 @@ func TestWhatTheInventoryTellsIsCountedAndLogged(t *testing.T) {
 	m.Looked("", inventory.Unclaimed)
 	m.Asked(t.Context(), "bj4", time.Second, nil)
 	m.Asked(t.Context(), "bj4", time.Second, errors.New("down"))
-	m.Listed("bj4", inventory.Stale)
+	m.Listed("bj4", policy.DetailVulnerabilities, inventory.Stale)
+	m.Listed("bj4", policy.DetailSecrets, inventory.Miss)
+	m.Listed("bj4", policy.DetailMaliciousFiles, inventory.Unavailable)
 	m.AskedVulnerabilities(t.Context(), "bj4", time.Second, nil)
 	m.Synced("bj4", true, 7, nil)
 	m.Synced("bj4", false, 1, errors.New("cut off"))
 	hasGathered(t, registry, []string{
+		"hssgate_detail_lookups_total{list=maliciousFiles,outcome=unavailable,project=bj4} 1",
+		"hssgate_detail_lookups_total{list=secrets,outcome=miss,project=bj4} 1",
 		"hssgate_hss_lookup_duration_seconds{outcome=failure,project=bj4} 1",
 		"hssgate_hss_lookup_duration_seconds{outcome=success,project=bj4} 1",
 		"hssgate_hss_syncs_total{kind=changes,outcome=failure,project=bj4} 1",

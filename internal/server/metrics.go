@@ -31,6 +31,7 @@ type lookupMetrics struct {
 	asked   *prometheus.HistogramVec
 	listed  *prometheus.CounterVec
 	details *prometheus.HistogramVec
+	others  *prometheus.CounterVec
 	synced  *prometheus.CounterVec
 }
 
@@ -54,6 +55,8 @@ func newLookupMetrics(registry prometheus.Registerer, log *slog.Logger) *lookupM
 			"Scans whose vulnerabilities were wanted one by one, by project and by where the answer came from.", "project", "outcome"),
 		details: times("hssgate_hss_vulnerabilities_duration_seconds",
 			"Time of each question to HSS for the vulnerabilities of one scan, all pages and retries included."),
+		others: counter("hssgate_detail_lookups_total",
+			"Scans whose secrets or malicious files were wanted one by one, by project, list and by where the answer came from.", "project", "list", "outcome"),
 		synced: counter("hssgate_hss_syncs_total",
 			"Synchronisations of a project, whole (full) or of what changed (changes).", "project", "kind", "outcome"),
 	}
@@ -69,9 +72,16 @@ func (m *lookupMetrics) Asked(ctx context.Context, project string, took time.Dur
 	tracing.Observe(trace.SpanContextFromContext(ctx), m.asked.WithLabelValues(project, outcomeOf(err)), took.Seconds())
 }
 
-// Listed counts a scan whose vulnerabilities were wanted.
-func (m *lookupMetrics) Listed(project string, outcome inventory.Outcome) {
-	m.listed.WithLabelValues(project, string(outcome)).Inc()
+// Listed counts a scan of which details were wanted.
+func (m *lookupMetrics) Listed(project string, kind policy.Detail, outcome inventory.Outcome) {
+	switch kind {
+	case policy.DetailVulnerabilities:
+		m.listed.WithLabelValues(project, string(outcome)).Inc()
+	case policy.DetailSecrets:
+		m.others.WithLabelValues(project, "secrets", string(outcome)).Inc()
+	case policy.DetailMaliciousFiles:
+		m.others.WithLabelValues(project, "maliciousFiles", string(outcome)).Inc()
+	}
 }
 
 // AskedVulnerabilities counts a question to HSS, with its trace as an exemplar.
@@ -194,7 +204,7 @@ func inventoryState(s inventory.Stats, gauge gauge) {
 		gauge("hssgate_images", "Cached images, known to HSS (found) or not (notFound).", float64(n), "state", state)
 	}
 	gauge("hssgate_images_bytes", "Estimated memory of the cached images, bounded by cache.maxBytes.", float64(s.Bytes))
-	gauge("hssgate_vulnerability_lists_bytes", "Estimated memory of the cached vulnerability lists.", float64(s.ListBytes))
+	gauge("hssgate_vulnerability_lists_bytes", "Estimated memory of the cached lists of vulnerabilities, secrets and malicious files.", float64(s.ListBytes))
 	for _, p := range s.Projects {
 		for _, state := range []gobreaker.State{gobreaker.StateClosed, gobreaker.StateOpen, gobreaker.StateHalfOpen} {
 			is := 0.0

@@ -99,7 +99,7 @@ const (
 
 // ImageScanPolicySpec is what a policy matches and what it requires of an image.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.when) || self.when.notFound != 'Allow' || self.when.notScanned != 'Allow' || self.when.unavailable != 'Allow' || (has(self.require) && (has(self.require.severityLevel) || has(self.require.vulnerabilities) || has(self.require.maliciousFiles) || has(self.require.unsafeSettings) || has(self.require.scanStatus) || has(self.require.scanAge) || has(self.require.expressions) || (has(self.require.digest) && self.require.digest == 'Required')))",message="the policy asks for nothing: name a requirement under require, or an action other than Allow under when"
+// +kubebuilder:validation:XValidation:rule="!has(self.when) || self.when.notFound != 'Allow' || self.when.notScanned != 'Allow' || self.when.unavailable != 'Allow' || (has(self.require) && (has(self.require.severityLevel) || has(self.require.vulnerabilities) || has(self.require.maliciousFiles) || has(self.require.unsafeSettings) || has(self.require.secrets) || has(self.require.scanStatus) || has(self.require.scanAge) || has(self.require.expressions) || (has(self.require.digest) && self.require.digest == 'Required')))",message="the policy asks for nothing: name a requirement under require, or an action other than Allow under when"
 type ImageScanPolicySpec struct {
 	// Enforcement is what a violation does: Deny, Warn or Audit.
 	// +kubebuilder:default=Deny
@@ -151,7 +151,7 @@ type ImageScanPolicySpec struct {
 // action under when admitted did not pass.
 //
 // It covers what scans find and do not find: severityLevel, vulnerabilities,
-// unsafeSettings, scanAge and scanStatus (an old scan, or one that failed, is
+// unsafeSettings, secrets, scanAge and scanStatus (an old scan, or one that failed, is
 // no new finding against an image that passed). It does not cover malicious files,
 // digest, expressions, or what when decides: an image with such a finding is denied
 // for all of them. Requirements that become stricter count like records that turn bad.
@@ -242,6 +242,10 @@ type Requirements struct {
 	// UnsafeSettings bounds the number of unsafe settings found.
 	// +optional
 	UnsafeSettings *CountRequirement `json:"unsafeSettings,omitempty"`
+	// Secrets bounds the number of secrets found, such as private keys and
+	// passwords. It needs a call to HSS for each scan of an image.
+	// +optional
+	Secrets *SecretRequirement `json:"secrets,omitempty"`
 	// ScanStatus lists the scan statuses that are accepted. A scan that has
 	// not been completed is decided by when.notScanned.
 	// +optional
@@ -291,6 +295,37 @@ type VulnerabilityRequirement struct {
 	// FixableOnly leaves out those that nothing fixes: HSS lists no solution.
 	// +optional
 	FixableOnly bool `json:"fixableOnly,omitempty"`
+}
+
+// SecretSeverity is the severity that HSS gives a secret in an image, ordered Low <
+// Medium < High < Critical.
+//
+// +kubebuilder:validation:Enum=Low;Medium;High;Critical
+type SecretSeverity string
+
+// The severities of secrets, the mildest first.
+const (
+	SecretSeverityLow      SecretSeverity = "Low"
+	SecretSeverityMedium   SecretSeverity = "Medium"
+	SecretSeverityHigh     SecretSeverity = "High"
+	SecretSeverityCritical SecretSeverity = "Critical"
+)
+
+// SecretRequirement bounds the number of secrets that count. HSS's row of an image
+// has no such number, so hssgate always needs their list. If that is not available,
+// the number is unknown, and the image violates the policy. Secrets that are marked
+// as handled or ignored in HSS's console count, too: they are still in the image.
+//
+// +kubebuilder:object:generate=false
+type SecretRequirement struct {
+	// Max is the highest number that passes.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	Max int32 `json:"max"`
+	// MinSeverity leaves out those below. Empty: all count. A severity that is
+	// unknown counts.
+	// +optional
+	MinSeverity SecretSeverity `json:"minSeverity,omitempty"`
 }
 
 // SeverityRequirement bounds a severity level.
@@ -440,6 +475,12 @@ type AuditStatus struct {
 	// an exception.
 	// +optional
 	Excepted int32 `json:"excepted,omitempty"`
+	// OtherImages is how many pods run an image, evaluated by its tag, that is not
+	// the one HSS scanned under this tag: the tag moved, before or after the scan.
+	// What was found in the scanned one says nothing of these. Events with reason
+	// RunsOtherImage of the pods' workloads name the images.
+	// +optional
+	OtherImages int32 `json:"otherImages,omitempty"`
 	// Grace counts the images that run under grace; absent if none does.
 	// +optional
 	Grace *AuditGrace `json:"grace,omitempty"`

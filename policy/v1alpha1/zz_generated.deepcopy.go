@@ -343,6 +343,11 @@ func (in *Requirements) DeepCopyInto(out *Requirements) {
 		*out = new(CountRequirement)
 		**out = **in
 	}
+	if in.Secrets != nil {
+		in, out := &in.Secrets, &out.Secrets
+		*out = new(SecretRequirement)
+		**out = **in
+	}
 	if in.ScanStatus != nil {
 		in, out := &in.ScanStatus, &out.ScanStatus
 		*out = new(ScanStatusRequirement)

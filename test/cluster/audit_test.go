@@ -34,6 +34,34 @@ func testAudit(t *testing.T, c *cluster) {
 	c.kubectl(t, "-n", shop, "delete", "deployment/turns")
 }
 
+// testMovedTag moves a tag after HSS has scanned it. The scan of what was there before
+// admits the pods, and the audit shows that they run another image, until HSS knows it.
+func testMovedTag(t *testing.T, c *cluster) {
+	c.deleteNamespace(t, shop)
+	c.newNamespace(t, shop)
+	c.deploy(t, helm4, "audit", "--set", "config.audit.interval=15s", "--set", "config.cache.freshFor=1s")
+	scanned := c.newImage(t, "moves")
+	c.hss.know(t, scanned)
+	moved := c.pushApp(t, "moves", "moved")
+	c.createDeployment(t, "moves", "swr.cn-north-4.myhuaweicloud.com/prod/moves:1", 2)
+	c.awaitDeployment(t, "moves")
+	policy := []string{"get", "imagescanpolicy", release + "-default", "-o", "jsonpath={.status.lastAudit.evaluated} {.status.lastAudit.violations} {.status.lastAudit.otherImages};"}
+	c.awaitOutput(t, "2 0 2;", policy...)
+	c.awaitOutput(t, fmt.Sprintf("2 pods run an image that is not the one HSS scanned under its tag: container %q: swr.cn-north-4.myhuaweicloud.com/prod/moves:1 runs as %s, and HSS scanned %s",
+		"app", moved, scanned.ImageDigest), "-n", shop, "get", "events", "--field-selector", "reason=RunsOtherImage,involvedObject.kind=Deployment", "-o", "jsonpath={.items[*].message}")
+	eventually(t, func() error {
+		leader, _ := c.leader(t)
+		metrics := c.kubectl(t, "get", "--raw", "/api/v1/namespaces/"+namespace+"/pods/"+leader.Name+":8080/proxy/metrics")
+		if want := `hssgate_audit_other_image_pods{policy="` + release + `-default"} 2`; !strings.Contains(metrics, want) {
+			return fmt.Errorf("the leader's metrics lack %s", want)
+		}
+		return nil
+	})
+	c.hss.know(t, newImageRow("moves", moved))
+	c.awaitOutput(t, "2 0 ;", policy...)
+	c.kubectl(t, "-n", shop, "delete", "deployment/moves")
+}
+
 // awaitOutput waits until kubectl prints a text.
 func (c *cluster) awaitOutput(t *testing.T, want string, args ...string) {
 	t.Helper()

@@ -28,6 +28,7 @@ func TestCluster(t *testing.T) {
 		{"both replicas deleted at once fail no review", testAllDeleted},
 		{"a replica that hangs fails few reviews", testReplicaStopped},
 		{"the audit shows an image that turns bad", testAudit},
+		{"the audit shows a pod whose tag moved", testMovedTag},
 		// Its requests are refused for a moment whenever an API server starts, and while it ends after an uninstallation.
 		{"hssgate requests nothing that it has no right to", testRights},
 		// Its own requests are refused, so the audit log is read before.
