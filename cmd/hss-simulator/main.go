@@ -19,6 +19,7 @@ import (
 
 	"github.com/hssgate/hssgate/hss/hsstest"
 	"github.com/hssgate/hssgate/hss/inventoryfile"
+	"github.com/hssgate/hssgate/hss/replay"
 )
 
 func main() {
@@ -32,7 +33,8 @@ func main() {
 }
 
 type simulator struct {
-	inventory, listen    string
+	inventory, replay    string
+	listen               string
 	certFile, keyFile    string
 	accessKey, secretKey string
 	latency              time.Duration
@@ -42,11 +44,15 @@ type simulator struct {
 func newCommand() *cobra.Command {
 	s := &simulator{}
 	cmd := &cobra.Command{
-		Use:   "hss-simulator --inventory FILE",
+		Use:   "hss-simulator {--inventory FILE | --replay FILE}",
 		Short: "Serve an inventory file as if it were Huawei Cloud HSS",
 		Long: `hss-simulator serves the HSS API for registry images from an inventory file: it
 verifies signatures, filters, sorts, pages and fails as HSS does. It reads the
 file again whenever it changes.
+
+With --replay, it serves what "hssgate doctor --record" has recorded instead: each
+request gets the answers that were recorded for it, in their order, whatever its
+credentials and project ID are.
 
 It writes no file, so it runs in a container with a read-only root file system
 and no volumes but that of the inventory.
@@ -57,14 +63,16 @@ first value of each switch is the default:
 ` + switches(),
 		Example: `  hss-simulator --inventory config/samples/inventory.yaml
   hss-simulator --inventory images.yaml --listen 127.0.0.1:9999 --latency 300ms
-  hss-simulator --inventory images.yaml --behavior ids=text,architectures=rows`,
+  hss-simulator --inventory images.yaml --behavior ids=text,architectures=rows
+  hss-simulator --replay hss-record.json`,
 		Args:          cobra.NoArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&s.inventory, "inventory", "", "file with the images that HSS knows, in YAML or JSON (required)")
+	flags.StringVar(&s.inventory, "inventory", "", "file with the images that HSS knows, in YAML or JSON")
+	flags.StringVar(&s.replay, "replay", "", "record of hssgate doctor to serve in place of an inventory")
 	flags.StringVar(&s.listen, "listen", "127.0.0.1:8443", "host:port to listen on")
 	flags.StringVar(&s.certFile, "tls-cert", "", "serve HTTPS with this certificate (PEM file)")
 	flags.StringVar(&s.keyFile, "tls-key", "", "private key of --tls-cert (PEM file)")
@@ -77,7 +85,10 @@ first value of each switch is the default:
 	flags.StringVar(&s.secretKey, "secret-key", hsstest.DefaultCredential().SecretKey, "secret key of --access-key; used by this simulator only, so never give a real one")
 	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	cmd.MarkFlagsRequiredTogether("access-key", "secret-key")
-	_ = cmd.MarkFlagRequired("inventory") // fails only if there is no such flag
+	cmd.MarkFlagsOneRequired("inventory", "replay")
+	for _, other := range []string{"inventory", "behavior", "latency", "access-key"} {
+		cmd.MarkFlagsMutuallyExclusive("replay", other)
+	}
 	return cmd
 }
 
@@ -92,6 +103,13 @@ func switches() string {
 
 // run serves until the command's context ends, which is no error.
 func (s *simulator) run(cmd *cobra.Command) error {
+	if s.replay != "" {
+		record, err := replay.Load(s.replay)
+		if err != nil {
+			return err
+		}
+		return s.serve(cmd, record.Handler(), s.replay, "any access key")
+	}
 	ctx, start, before := cmd.Context(), time.Now(), version(s.inventory)
 	file, err := inventoryfile.Load(s.inventory, start)
 	if err != nil {
@@ -100,6 +118,13 @@ func (s *simulator) run(cmd *cobra.Command) error {
 	handler := hsstest.NewHandler(hsstest.WithInventory(file), hsstest.WithLatency(s.latency), hsstest.WithBehavior(s.behavior),
 		hsstest.WithCredentials(hsstest.Credential{AccessKey: s.accessKey, SecretKey: s.secretKey}))
 	defer handler.Close()
+	go s.follow(ctx, handler, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), start, before)
+	return s.serve(cmd, handler, s.inventory, "the access key "+s.accessKey)
+}
+
+// serve serves what is in a file to those who have a key.
+func (s *simulator) serve(cmd *cobra.Command, handler http.Handler, file, key string) error {
+	ctx := cmd.Context()
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -108,8 +133,7 @@ func (s *simulator) run(cmd *cobra.Command) error {
 	if s.certFile != "" {
 		scheme = "https"
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "serving %s as HSS at %s://%s, to the access key %s\n", s.inventory, scheme, listener.Addr(), s.accessKey)
-	go s.follow(ctx, handler, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), start, before)
+	fmt.Fprintf(cmd.OutOrStdout(), "serving %s as HSS at %s://%s, to %s\n", file, scheme, listener.Addr(), key)
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })() // fails only if the listener is already closed
 	if scheme == "https" {

@@ -38,7 +38,10 @@ func simulate(t *testing.T, inventory string, flags ...string) (url, log string,
 	must(t, err)
 	out, printed := io.Pipe()
 	cmd := newCommand()
-	cmd.SetArgs(append([]string{"--inventory", inventory, "--listen", "127.0.0.1:0"}, flags...))
+	if inventory != "" {
+		flags = append(flags, "--inventory", inventory)
+	}
+	cmd.SetArgs(append([]string{"--listen", "127.0.0.1:0"}, flags...))
 	cmd.SetOut(printed)
 	cmd.SetErr(file)
 	ended := make(chan error, 1)
@@ -136,13 +139,41 @@ func TestTheSimulatorBehavesAsAsked(t *testing.T) {
 	must(t, stop())
 }
 
+func TestTheSimulatorReplaysARecord(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "record.json")
+	write(t, path, `{"version":"hssgate.io/record/v1","time":"2020-01-01T00:00:00Z","exchanges":[
+		{"request":"GET /v5/{project_id}/image/registries/images?limit=200","status":200,"json":{"total_num":1,"data_list":[{"id":1,"image_name":"a","image_version":"first","latest_scan_time":1577836800000}]}},
+		{"request":"GET /v5/{project_id}/image/registries/images?limit=200","status":200,"json":{"total_num":1,"data_list":[{"id":1,"image_name":"a","image_version":"then"}]}}]}`)
+	url, _, stop := simulate(t, "", "--replay", path)
+	key := hss.Credentials{AccessKey: "ANY", SecretKey: hss.NewSecret("any")}
+	for _, want := range []string{"first", "then", "first"} {
+		if got := list(t, url, key, nil); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	client, err := hss.NewClient(hss.Config{Endpoint: url, ProjectID: "other", Credentials: hss.StaticCredentials(key)})
+	must(t, err)
+	if _, err = client.List(t.Context(), hss.ListRequest{ImageName: "x"}); err == nil || !strings.Contains(err.Error(), "the record holds no answer to GET /v5/{project_id}/image/registries/images?image_name=x") {
+		t.Errorf("another request: got %v", err)
+	}
+	page, err := client.List(t.Context(), hss.ListRequest{Limit: hss.MaxLimit})
+	must(t, err)
+	if page, err = client.List(t.Context(), hss.ListRequest{Limit: hss.MaxLimit}); err != nil || time.Since(page.Images[0].LatestScanTime).Abs() > time.Minute {
+		t.Errorf("got %v and %v, want times as if it were recorded now", page, err)
+	}
+	must(t, stop())
+}
+
 func TestWrongFlagsAreErrors(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		args []string
 		want string
 	}{
-		"without inventory":              {nil, `"inventory" not set`},
+		"without inventory":              {nil, "[inventory replay]"},
+		"with a record that is none":     {[]string{"--replay", "../../config/samples/inventory.yaml"}, "record ../../config/samples/inventory.yaml: "},
+		"with a record and an inventory": {[]string{"--replay", "x", "--inventory", "x"}, "[replay inventory]"},
 		"with half a certificate":        {[]string{"--inventory", "x", "--tls-cert", "y"}, "[tls-cert tls-key]"},
 		"with half a credential":         {[]string{"--inventory", "x", "--access-key", "y"}, "[access-key secret-key]"},
 		"with a latency without a unit":  {[]string{"--inventory", "x", "--latency", "5"}, "--latency"},

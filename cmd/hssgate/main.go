@@ -105,7 +105,7 @@ is not known (check, policy), 3 wrong usage.`,
 	root.Version = version
 	root.SetVersionTemplate(versionText())
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newServeCommand(), newCheckCommand(), newPolicyCommand(), newAllowCommand(), newProbeCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(), newCheckCommand(), newPolicyCommand(), newAllowCommand(), newDoctorCommand(), newProbeCommand(), newVersionCommand())
 	return root
 }
 

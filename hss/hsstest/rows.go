@@ -145,7 +145,7 @@ func (b *Behavior) setTimes(row *Image, now time.Time) {
 	}
 	switch {
 	case b.UpdateTime == "build" && !row.LatestUpdateTime.IsZero():
-		row.LatestUpdateTime = row.LatestUpdateTime.AddDate(0, -1, 0)
+		row.LatestUpdateTime = row.LatestUpdateTime.AddDate(0, -1, 0).Truncate(24 * time.Hour) // one build may have several tags, pushed later
 	case b.UpdateTime == "touched":
 		if night := now.UTC().Add(-time.Hour).Truncate(24 * time.Hour).Add(time.Hour); night.After(row.LatestUpdateTime) {
 			row.LatestUpdateTime = night

@@ -159,15 +159,21 @@ func (i *Inventory) check(ctx context.Context, p *project) ProjectCheck {
 		return err
 	})
 	if c.Err != nil {
-		c.Cause = strings.Join(strings.Fields(causeOf(c.Err, c.ProjectID)), " ")
+		cause, advice := Explain(c.Err, c.ProjectID)
+		c.Cause = strings.TrimSuffix(cause+": "+advice, ": ")
 		c.Fault = p.classify(c.Err)
 		c.Temporary = kindOf(c.Err) == down || hss.Temporary(c.Err)
 	}
 	return c
 }
 
-// causeOf describes why the HSS of a project could not be used, and what to do.
-func causeOf(err error, projectID string) string {
+// Explain returns why the HSS of a project could not be used, in one line, and what to do, which may be in the cause or not known.
+func Explain(err error, projectID string) (cause, advice string) {
+	cause, advice = explain(err, projectID)
+	return strings.Join(strings.Fields(cause), " "), advice
+}
+
+func explain(err error, projectID string) (cause, advice string) {
 	if own, ok := errors.AsType[*failure](err); ok && own.last != nil {
 		err = own.last
 	}
@@ -175,25 +181,25 @@ func causeOf(err error, projectID string) string {
 	answer, answered := errors.AsType[*hss.Error](err)
 	switch _, atIAM := errors.AsType[*hss.ProjectError](err); {
 	case isRefused:
-		return causeOfRefusal(refused)
+		return explainRefusal(refused)
 	case atIAM && answered && answer.Forbidden():
-		return fmt.Sprintf("%s: allow the action iam:projects:listProjects, or set projectID", err)
+		return err.Error(), "allow the action iam:projects:listProjects, or set projectID"
 	case atIAM && !answered && hss.Temporary(err):
-		return fmt.Sprintf("cannot reach IAM, which has the project ID: %s: open the way to it, or set projectID", err)
+		return "cannot reach IAM, which has the project ID: " + err.Error(), "open the way to it, or set projectID"
 	case atIAM:
-		return err.Error()
+		return err.Error(), ""
 	case answered && (answer.StatusCode == http.StatusNotFound || strings.HasSuffix(answer.Code, ".0101")):
-		return fmt.Sprintf("this API does not exist here (%s): check region and endpoint; not every region has it", answer)
+		return fmt.Sprintf("this API does not exist here (%s)", answer), "check region and endpoint; not every region has it"
 	case answered && answer.Forbidden():
-		return fmt.Sprintf("no permission (%s): grant HSS ReadOnlyAccess in project %s, or correct projectID", answer, projectID)
+		return fmt.Sprintf("no permission (%s)", answer), fmt.Sprintf("grant HSS ReadOnlyAccess in project %s, or correct projectID", projectID)
 	case hss.Temporary(err) && !answered:
-		return "cannot reach HSS: " + err.Error()
+		return "cannot reach HSS: " + err.Error(), ""
 	}
-	return strings.TrimPrefix(reasonOf(language.English, err), "HSS could not be called: ")
+	return strings.TrimPrefix(reasonOf(language.English, err), "HSS could not be called: "), ""
 }
 
-// causeOfRefusal says which key is refused, by whom and what to do.
-func causeOfRefusal(r *hss.RefusedError) string {
+// explainRefusal returns which key is refused, by whom, and what to do.
+func explainRefusal(r *hss.RefusedError) (cause, advice string) {
 	key, advice := "the access key "+r.AccessKey, "check that the secret key belongs to it and that it is enabled"
 	switch {
 	case r.ServiceAccount != "":
@@ -205,5 +211,5 @@ func causeOfRefusal(r *hss.RefusedError) string {
 	if r.Err.ClockSkew != 0 || strings.HasSuffix(r.Err.Code, ".0303") {
 		advice = "set the clock of the node"
 	}
-	return fmt.Sprintf("%s refuses %s (%s): %s", cmp.Or(r.Err.Service, "HSS"), key, r.Err, advice)
+	return fmt.Sprintf("%s refuses %s (%s)", cmp.Or(r.Err.Service, "HSS"), key, r.Err), advice
 }

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/hssgate/hssgate/hss/replay"
+	"github.com/hssgate/hssgate/internal/doctor"
+	"github.com/hssgate/hssgate/internal/report"
+)
+
+type doctorFlags struct {
+	configFlags
+
+	cluster clusterFlags
+	output  string
+	record  string
+	bundled bool // the examination is printed as JSON, for doctor on another machine
+}
+
+// examination is all that doctor finds.
+type examination struct {
+	Report *doctor.Report `json:"report"`
+	Record *replay.Record `json:"record,omitempty"`
+}
+
+func newDoctorCommand() *cobra.Command {
+	f := &doctorFlags{}
+	cmd := &cobra.Command{
+		Use:   "doctor [--config FILE | -n NAMESPACE]",
+		Short: "Examine HSS: whether hssgate can use it, and how it behaves",
+		Long: `doctor makes at most 100 calls to HSS, which only read, in less than a minute. It
+checks credentials, clock, project ID, permissions, registries, synchronisation
+and scans, and finds out how HSS behaves where its documentation leaves that
+open: such as what filters match, which CVSS scores are High, and what is listed
+of images of several architectures. Each finding has a verdict (OK, Warning,
+Failed, or Unknown if there is no evidence) and what to do.
+
+Without a configuration file, or with --namespace, it runs in a pod of hssgate in
+the cluster, by kubectl exec.
+
+--record writes the conversation with HSS into a file that can be attached to an
+issue. Names, IDs, hosts, digests and times in it are replaced, descriptions left
+out. hss-simulator --replay serves it.`,
+		Example: `  hssgate doctor --config hssgate.yaml
+  hssgate doctor -n hssgate-system
+  hssgate doctor --config hssgate.yaml -o json --record hss-record.json`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.configFile, "config", "", "the configuration file; "+configDefaults)
+	f.cluster.add(flags, "run in hssgate's pod in this namespace")
+	flags.StringVarP(&f.output, "output", "o", report.TableOutput, "table or json")
+	flags.StringVar(&f.record, "record", "", "write an anonymised record into this new file")
+	flags.BoolVar(&f.bundled, "bundle", false, "print report and record as one JSON")
+	_ = flags.MarkHidden("bundle") // fails only if there is no such flag
+	complete(cmd, "output", report.TableOutput, report.JSON)
+	return cmd
+}
+
+func (f *doctorFlags) run(cmd *cobra.Command) error {
+	f.find(cmd)
+	if f.output != report.TableOutput && f.output != report.JSON {
+		return usagef(cmd, fmt.Errorf("--output must be table or json, not %q", f.output))
+	}
+	inCluster := f.configFile == "" || f.cluster.namespace() != ""
+	if inCluster && cmd.Flags().Changed("config") {
+		return usagef(cmd, errors.New("--config and --namespace exclude each other: give a file, or run in hssgate's pod"))
+	}
+	var file *os.File
+	if f.record != "" {
+		var err error
+		if file, err = os.OpenFile(f.record, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+			return usageError(fmt.Errorf("--record: %w", err))
+		}
+		defer func() { _ = file.Close() }()
+	}
+	examine := f.examine
+	if inCluster {
+		examine = f.examineInCluster
+	}
+	e, err := examine(cmd)
+	if file != nil && (err != nil || e.Record == nil) {
+		_ = os.Remove(f.record) // it is empty
+	}
+	if err != nil {
+		return err
+	}
+	if err := f.print(cmd, e, file); err != nil {
+		return err
+	}
+	if e.Report.Count(doctor.Failed) > 0 {
+		return errors.New(e.Report.Headline())
+	}
+	return nil
+}
+
+// examine examines the projects of a configuration file.
+func (f *doctorFlags) examine(cmd *cobra.Command) (e examination, err error) {
+	// Libraries log errors that are reported anyway.
+	if _, err := newLogger(io.Discard, "error", "text"); err != nil {
+		return e, err
+	}
+	c, err := f.load(cmd)
+	if err != nil {
+		return e, err
+	}
+	o := doctor.Options{Config: c, Version: version, Record: f.record != "" || f.bundled}
+	if terminal, ok := cmd.ErrOrStderr().(*os.File); ok && term.IsTerminal(int(terminal.Fd())) {
+		o.Progress = func(made int, doing string) { fmt.Fprintf(terminal, "\r\x1b[Kcall %d, %s …", made, doing) }
+		defer fmt.Fprint(terminal, "\r\x1b[K")
+	}
+	e.Report, e.Record, err = doctor.Run(cmd.Context(), o)
+	if err != nil {
+		return e, usageError(err)
+	}
+	return e, nil
+}
+
+// print prints the report, and writes the record into a file if there is one.
+func (f *doctorFlags) print(cmd *cobra.Command, e examination, file *os.File) error {
+	if file != nil && e.Record != nil {
+		if err := writeJSON(file, e.Record); err != nil {
+			return fmt.Errorf("--record: %w", err)
+		}
+		fmt.Fprintf(cmd.ErrOrStderr(), "hssgate: the record is in %s: look at it before you attach it\n", f.record)
+	}
+	switch {
+	case f.bundled:
+		return writeJSON(cmd.OutOrStdout(), e)
+	case f.output == report.JSON:
+		return writeJSON(cmd.OutOrStdout(), e.Report)
+	}
+	var b bytes.Buffer
+	if err := e.Report.Table(&b); err != nil {
+		return err
+	}
+	_, err := io.WriteString(cmd.OutOrStdout(), report.Printable(b.String()))
+	return err
+}
+
+func writeJSON(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}

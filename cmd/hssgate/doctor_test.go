@@ -1,0 +1,256 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/hss/hsstest"
+	"github.com/hssgate/hssgate/hss/inventoryfile"
+	"github.com/hssgate/hssgate/hss/replay"
+	"github.com/hssgate/hssgate/internal/doctor"
+)
+
+// tenant returns a server of the samples' inventory, with more options.
+func tenant(t *testing.T, options ...hsstest.Option) *hsstest.Server {
+	t.Helper()
+	file, err := inventoryfile.Load(sampleInventory, time.Now())
+	must(t, err)
+	server := hsstest.NewServer(append([]hsstest.Option{hsstest.WithInventory(file)}, options...)...)
+	t.Cleanup(server.Close)
+	return server
+}
+
+// findings returns the verdicts of a report in JSON, by checks.
+func findings(t *testing.T, stdout string) map[string]doctor.Finding {
+	t.Helper()
+	var r doctor.Report
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+		t.Fatalf("%v in %s", err, stdout)
+	}
+	all := map[string]doctor.Finding{}
+	for _, p := range r.Projects {
+		for _, f := range p.Findings {
+			all[f.Check] = f
+		}
+	}
+	return all
+}
+
+func TestDoctorFindsWhatIsWrong(t *testing.T) {
+	forbidden := func(e hsstest.Endpoint, code string) *hsstest.Fault {
+		return new(hsstest.ErrorFault(http.StatusForbidden, code, "No.").Times(0).ForEndpoint(e))
+	}
+	for name, test := range map[string]struct {
+		options []hsstest.Option
+		fault   *hsstest.Fault
+		check   string
+		want    doctor.Verdict
+		says    string
+		// requests are all that reach HSS and IAM; 0: any number.
+		requests int
+	}{
+		"nothing": {check: "credentials", want: doctor.OK},
+		"a key that is refused is used once": {options: []hsstest.Option{hsstest.WithCredentials(hsstest.Credential{AccessKey: "OTHER", SecretKey: "other"})},
+			check: "credentials", want: doctor.Failed, says: "check that the secret key belongs to it", requests: 1},
+		"a clock that is wrong": {options: []hsstest.Option{hsstest.WithClock(func() time.Time { return time.Now().Add(-time.Hour) })},
+			check: "credentials", want: doctor.Failed, says: "set the clock of the node", requests: 1},
+		"no project in the region": {options: []hsstest.Option{hsstest.WithIAMProjects(hsstest.IAMProject{ID: "p", Name: "elsewhere"})},
+			check: "project ID", want: doctor.Failed, says: "is not enabled for the account", requests: 1},
+		"no permission to list images": {fault: forbidden(hsstest.EndpointImages, "HSS.0013"),
+			check: "permission: list of images", want: doctor.Failed, says: "grant HSS ReadOnlyAccess in project hsstest-project", requests: 2},
+		"no permission to list registries": {fault: forbidden(hsstest.EndpointRegistries, "HSS.0013"),
+			check: "permission: registries", want: doctor.Failed, says: "grant HSS ReadOnlyAccess"},
+		"no permission to list vulnerabilities": {fault: forbidden(hsstest.EndpointVulnerabilities, "HSS.0010"),
+			check: "permission: vulnerabilities", want: doctor.Failed, says: "grant HSS ReadOnlyAccess"},
+		"a region without this API": {fault: new(hsstest.ErrorFault(http.StatusNotFound, "APIGW.0101", "The API does not exist").Times(0).ForEndpoint(hsstest.EndpointImages)),
+			check: "permission: list of images", want: doctor.Failed, says: "not every region has it"},
+		"an HSS that is overloaded": {fault: new(hsstest.StatusFault(http.StatusServiceUnavailable).Times(0).ForEndpoint(hsstest.EndpointRegistries)),
+			check: "call: registries", want: doctor.Unknown, says: "503"},
+		"a registry that no configured one claims": {options: []hsstest.Option{hsstest.WithRegistries(hsstest.Registry{ID: "r7", Name: "corp", Type: "Harbor", Address: "https://harbor.corp.example"})},
+			check: "registry Harbor corp", want: doctor.Warning, says: "no configured registry claims its host harbor.corp.example"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := tenant(t, test.options...)
+			if test.fault != nil {
+				server.Inject(*test.fault)
+			}
+			stdout, stderr, err := run(t, "doctor", "--config", probeConfig(t, server.URL), "-o", "json")
+			got := findings(t, stdout)[test.check]
+			if got.Verdict != test.want || !strings.Contains(got.Found+" "+got.Remedy, test.says) || codeOf(err) != exitFailure && test.want == doctor.Failed {
+				t.Errorf("got %+v and %v, want %s with %q\n%s%s", got, err, test.want, test.says, stdout, stderr)
+			}
+			if n := server.Stats().Requests; n > 100 || test.requests > 0 && n != test.requests {
+				t.Errorf("%d requests, want %d", n, test.requests)
+			}
+			if strings.Contains(stdout+stderr, hsstest.DefaultCredential().SecretKey) {
+				t.Error("the secret key is printed")
+			}
+		})
+	}
+}
+
+func TestDoctorOnlyReads(t *testing.T) {
+	var wrote []string
+	server := tenant(t)
+	watched := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			wrote = append(wrote, r.Method+" "+r.URL.Path)
+		}
+		server.Handler.ServeHTTP(w, r)
+	}))
+	defer watched.Close()
+	if _, _, err := run(t, "doctor", "--config", probeConfig(t, watched.URL)); codeOf(err) == exitUsage || len(wrote) > 0 {
+		t.Errorf("got %v, and the requests %q", err, wrote)
+	}
+}
+
+// TestDoctorProposesRegistries appends the proposal to the configuration, after which nothing is missing.
+func TestDoctorProposesRegistries(t *testing.T) {
+	server := tenant(t, hsstest.WithRegistries(
+		hsstest.Registry{ID: "r1", Name: "SwrPrivate", Type: "SwrPrivate"},
+		hsstest.Registry{ID: "r2", Name: "corp", Type: "Harbor", Address: "https://harbor.corp.example"},
+		hsstest.Registry{ID: "r3", Name: "arti", Type: "Jfrog", Address: "jfrog.corp.example:8443/artifactory"},
+		hsstest.Registry{ID: "r4", Name: "ee", Type: "SwrEnterprise", Address: "ee.corp.example"},
+	))
+	path := probeConfig(t, server.URL)
+	stdout, _, _ := run(t, "doctor", "--config", path, "-o", "json")
+	var r doctor.Report
+	must(t, json.Unmarshal([]byte(stdout), &r))
+	text := strings.Replace(readFile(t, path), "registries: [{name: swr, hosts: [swr.example.com]}]", "registries:\n- {name: swr, hosts: [swr.example.com], namespaces: [none]}\n", 1)
+	rewrite(t, path, text+r.Projects[0].Proposal)
+	c, err := config.Load(path)
+	must(t, err)
+	var hosts []string
+	for _, registry := range c.Registries {
+		hosts = append(hosts, registry.Hosts...)
+	}
+	want := []string{"swr.example.com", "swr.cn-north-4.myhuaweicloud.com", "harbor.corp.example", "jfrog.corp.example:8443", "ee.corp.example"}
+	if diff := cmp.Diff(want, hosts); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	stdout, _, _ = run(t, "doctor", "--config", path, "-o", "json")
+	if strings.Contains(stdout, `"proposal"`) {
+		t.Errorf("the proposal was added, and is made again: %s", stdout)
+	}
+}
+
+func TestDoctorWritesARecord(t *testing.T) {
+	server := tenant(t)
+	path := filepath.Join(t.TempDir(), "record.json")
+	_, stderr, err := run(t, "doctor", "--config", probeConfig(t, server.URL), "--record", path)
+	info, statErr := os.Stat(path)
+	must(t, statErr)
+	if codeOf(err) == exitUsage || info.Mode() != 0o600 || !strings.Contains(stderr, "look at it before you attach it") {
+		t.Errorf("got %v, mode %s and %q", err, info.Mode(), stderr)
+	}
+	record, err := replay.Load(path)
+	must(t, err)
+	again := httptest.NewServer(record.Handler())
+	defer again.Close()
+	for _, secret := range []string{hsstest.DefaultCredential().AccessKey, hsstest.DefaultCredential().SecretKey, "hsstest-project", "vulnerable", "multiarch"} {
+		if strings.Contains(readFile(t, path), secret) {
+			t.Errorf("the record holds %q", secret)
+		}
+	}
+	original, _, _ := run(t, "doctor", "--config", probeConfig(t, server.URL), "-o", "json")
+	replayed, _, _ := run(t, "doctor", "--config", probeConfig(t, again.URL), "-o", "json")
+	behavior := func(text string) map[string]string {
+		var r doctor.Report
+		must(t, json.Unmarshal([]byte(text), &r))
+		return r.Projects[0].Behavior
+	}
+	if diff := cmp.Diff(behavior(original), behavior(replayed)); diff != "" || len(behavior(original)) < 10 {
+		t.Errorf("(-original +replayed)\n%s", diff)
+	}
+	calls{
+		"a record that is there":          {[]string{"--record", path}, exitUsage, "file exists"},
+		"an output that is none":          {[]string{"-o", "xml"}, exitUsage, `--output must be table or json, not "xml"`},
+		"a file and a namespace":          {[]string{"-n", "x"}, exitUsage, "exclude each other"},
+		"a record nowhere":                {[]string{"--record", "no-such-folder/x"}, exitUsage, "no-such-folder"},
+		"a configuration that is missing": {[]string{"--config", "no-such.yaml"}, exitUsage, "no-such.yaml"},
+	}.check(t, "doctor", "--config", probeConfig(t, server.URL))
+}
+
+// TestDoctorRunsInThePod has something in kubectl's place that runs doctor, and an API server with a Deployment.
+func TestDoctorRunsInThePod(t *testing.T) {
+	server := tenant(t)
+	inner, _, _ := run(t, "doctor", "--config", probeConfig(t, server.URL), "--bundle")
+	bundle := write(t, "bundle.json", inner)
+	kubectl := write(t, "kubectl", fmt.Sprintf("#!/bin/sh\necho \"called: $*\" >&2\nwhile IFS= read -r line; do printf '%%s\\n' \"$line\"; done < %s\nexit 1\n", bundle))
+	must(t, os.Chmod(kubectl, 0o700))
+	deployments := `{"metadata":{"namespace":"gate","name":"hssgate"}}`
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		items := ""
+		if r.URL.Query().Get("labelSelector") == "app.kubernetes.io/component=gate" && !strings.Contains(r.URL.Path, "elsewhere") {
+			items = deployments
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"kind":"DeploymentList","apiVersion":"apps/v1","items":[%s]}`, items)
+	}))
+	defer api.Close()
+	config := kubeconfig(t, api.URL)
+	t.Setenv("PATH", filepath.Dir(kubectl))
+	record := filepath.Join(t.TempDir(), "record.json")
+	stdout, stderr, err := run(t, "doctor", "-n", "gate", "--kubeconfig", config, "--context=", "--record", record)
+	if codeOf(err) == exitUsage || !strings.Contains(stdout, "credentials") || strings.Contains(stdout, "{") {
+		t.Errorf("got %v and %s", err, stdout)
+	}
+	want := "called: exec -n gate deployment/hssgate -c hssgate --context= --kubeconfig=" + config + " -- /hssgate doctor --config /etc/hssgate/config/config.yaml --bundle"
+	if !strings.Contains(stderr, want) {
+		t.Errorf("got %q, want %q", stderr, want)
+	}
+	if _, err := replay.Load(record); err != nil {
+		t.Error(err)
+	}
+	calls{
+		"there is no Deployment": {[]string{"-n", "elsewhere", "--kubeconfig", config}, exitFailure, "there is no Deployment with the label app.kubernetes.io/component=gate in namespace elsewhere"},
+		"there is no cluster":    {[]string{"--kubeconfig", "no-such-kubeconfig"}, exitFailure, "--config is required"},
+	}.check(t, "doctor")
+	t.Setenv("PATH", t.TempDir())
+	deployments += `,{"metadata":{"namespace":"two","name":"hssgate"}}`
+	calls{
+		"there are two": {[]string{"-n", "gate", "--kubeconfig", config}, exitFailure, "(gate/hssgate, two/hssgate)"},
+	}.check(t, "doctor")
+	deployments = `{"metadata":{"namespace":"gate","name":"hssgate"}}`
+	calls{
+		"kubectl is missing": {[]string{"-n", "gate", "--kubeconfig", config}, exitFailure, "kubectl exec -n gate deployment/hssgate -c hssgate -- /hssgate doctor --config /etc/hssgate/config/config.yaml"},
+	}.check(t, "doctor")
+}
+
+// TestTheGuideToDoctorIsTrue compares the guide with what is printed for the samples' inventory.
+func TestTheGuideToDoctorIsTrue(t *testing.T) {
+	const path, begin = "../../docs/guides/doctor.md", "<!-- doctor -->\n```\n"
+	server := tenant(t)
+	got, _, _ := run(t, "doctor", "--config", probeConfig(t, server.URL))
+	got = regexp.MustCompile(`in [0-9.]+ s\n`).ReplaceAllString(got, "in 4.2 s\n")
+	// Most of the lines that are OK are left out.
+	ok := 0
+	got = regexp.MustCompile(`(?m)^OK .*\n`).ReplaceAllStringFunc(got, func(line string) string {
+		if ok++; ok > 3 {
+			return ""
+		}
+		return line
+	})
+	text := readFile(t, path)
+	before, rest, found := strings.Cut(text, begin)
+	shown, after, ends := strings.Cut(rest, "```\n")
+	if !found || !ends {
+		t.Fatalf("%s has no block", path)
+	}
+	if *update {
+		rewrite(t, path, before+begin+got+"```\n"+after)
+	} else if diff := cmp.Diff(got, shown); diff != "" {
+		t.Errorf("%s (-output +shown; -update writes it anew):\n%s", path, diff)
+	}
+}
