@@ -92,7 +92,7 @@ func first(rows []row, show func(row) string, values ...string) string {
 
 // choose returns the first of some values whose condition holds.
 func choose(pairs ...any) string {
-	for n := 0; n < len(pairs); n += 2 {
+	for n := 0; n+1 < len(pairs); n += 2 {
 		if is, _ := pairs[n].(bool); is {
 			value, _ := pairs[n+1].(string)
 			return value
@@ -183,7 +183,7 @@ func (e *evidence) parentLevel() string {
 			continue
 		}
 		switch clean := !p.children[0].found(); {
-		case level == "Security":
+		case level == security:
 			return "first"
 		case clean && p.ordered:
 			return "inventory"
@@ -256,7 +256,7 @@ func (e *evidence) unscannedLevel() string {
 	show := func(is func(row) bool) string {
 		return uniform(e.rows, func(r row) string {
 			level := r.text("severity_level")
-			return choose(!is(r) || !r.time("latest_scan_time").IsZero(), "", level == "", "missing", level == "Security", "Security")
+			return choose(!is(r) || !r.time("latest_scan_time").IsZero(), "", level == "", "missing", level == security, security)
 		})
 	}
 	// A row whose first scan runs may have been reset.
@@ -277,14 +277,14 @@ func (e *evidence) rescan() string {
 	}
 	return uniform(e.rows, func(r row) string {
 		level := r.text("severity_level")
-		return choose(!e.scannedAgain(r) || level == "Security", "", level == "", "dropped", true, "kept")
+		return choose(!e.scannedAgain(r) || level == security, "", level == "", "dropped", true, "kept")
 	})
 }
 
 func (e *evidence) unscannedCounts() string {
 	return first(e.rows, func(r row) string {
 		n, _ := r.number("vul_num")
-		earlier := r.text("severity_level") == "Security" && !r.time("latest_scan_time").IsZero()
+		earlier := r.text("severity_level") == security && !r.time("latest_scan_time").IsZero()
 		return choose(r.status() != "unscan" && !r.failed(), "", n > 0, "inventory", r.kind("vul_num") == 0, "missing", r.kind("vul_num") == 'n', "null", earlier, "earlier", true, "zero")
 	}, "inventory", "earlier", "null", "missing", "zero")
 }
@@ -375,7 +375,7 @@ func nested(r row) string {
 }
 
 // traits returns all traits, in the order of hsstest.Behavior.
-func traits() []trait {
+func traits() []trait { //nolint:funlen // a table
 	const (
 		report  = "report it with a record (--record FILE): no hssgate release handles it"
 		digest  = `pin images by digest: "spec.pin" of a policy, or references with @sha256:…`

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +20,9 @@ const (
 	// maxIdle is how many pages in a row may bring nothing new: HSS may order the rows anew for each page.
 	maxIdle = 12
 )
+
+// security is the level of an image without findings.
+const security = string(hss.SeveritySecurity)
 
 // row is a JSON object as HSS sent it: how values are written matters here.
 type row map[string]json.RawMessage
@@ -153,7 +157,7 @@ func (s *session) all(offset, limit int) hss.ListRequest {
 // collect reads pages of a list until all rows are there, as far as that shows, or enough. It begins again if rows were repeated or are
 // missing at the end: HSS may order them anew for each page.
 func (s *session) collect(ctx context.Context, r hss.ListRequest, pages int) (rows []row, first page, whole bool, err error) {
-	seen, idle, before, repeated := map[string]bool{}, 0, "", false
+	seen, idle, before, repeated := map[string]bool{}, 0, []string{""}, false
 	for n := 0; n < pages && len(rows) < sampleRows; n++ {
 		p, err := s.list(ctx, r)
 		if err != nil {
@@ -163,9 +167,9 @@ func (s *session) collect(ctx context.Context, r hss.ListRequest, pages int) (ro
 			first = p
 		}
 		idle++
-		keys := ""
+		var keys []string
 		for _, row := range p.rows {
-			keys += row.key() + "\n"
+			keys = append(keys, row.key())
 			if repeated = repeated || seen[row.key()]; !seen[row.key()] {
 				seen[row.key()] = true
 				rows, idle = append(rows, row), 0
@@ -174,7 +178,7 @@ func (s *session) collect(ctx context.Context, r hss.ListRequest, pages int) (ro
 		// A total that is no larger than a page may be that of the page.
 		total, _ := p.number("total_num")
 		all := int(total) > len(p.rows) && len(rows) >= int(total)
-		ends := len(p.rows) == 0 || keys == before
+		ends := len(p.rows) == 0 || slices.Equal(keys, before)
 		switch {
 		case all, idle == maxIdle, ends && !repeated && len(rows) >= int(total):
 			return rows, first, true, nil

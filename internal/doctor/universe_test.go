@@ -130,7 +130,7 @@ func newUniverse(r *rand.Rand, now time.Time) *universe {
 			add()
 			return
 		}
-		for _, name := range strings.Fields(names) {
+		for name := range strings.FieldsSeq(names) {
 			u.lacks[name] = true
 		}
 	}
