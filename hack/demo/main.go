@@ -36,6 +36,7 @@ import (
 	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/inventory"
 	"github.com/hssgate/hssgate/internal/report"
+	"github.com/hssgate/hssgate/internal/whohas"
 )
 
 func main() {
@@ -64,8 +65,41 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	table, unexpected := show(results)
-	_, err = io.WriteString(stdout, table)
+	who, err := set.whoHas(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(stdout, table+who)
 	return errors.Join(err, unexpected)
+}
+
+// whoHas returns which images have the first CVE of the inventory that is a part of an advisory, as hssgate who-has lists them.
+func (s *sampleSet) whoHas(ctx context.Context) (text string, err error) {
+	id := ""
+	for i := range s.inventory.Images {
+		for _, v := range s.inventory.Images[i].Vulnerabilities {
+			if id == "" && len(v.CVEs) > 0 {
+				id = v.CVEs[0].ID
+			}
+		}
+	}
+	if id == "" {
+		return "", nil
+	}
+	simulator := hsstest.NewServer(hsstest.WithInventory(s.inventory)) //nolint:contextcheck // like httptest, hsstest ends with Close
+	defer simulator.Close()
+	if err := s.useHSS(simulator.URL); err != nil {
+		return "", err
+	}
+	clients, err := inventory.NewClients(s.config, "hssgate-demo")
+	if err != nil {
+		return "", err
+	}
+	text = id + " is in:\n"
+	for _, i := range whohas.Find(ctx, whohas.Projects(s.config, clients), id).Images {
+		text += fmt.Sprintf("  %s (%s)\n", i.String(), i.Advisory)
+	}
+	return text, nil
 }
 
 type answer struct {

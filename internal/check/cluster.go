@@ -65,7 +65,11 @@ func (c *Cluster) Pods(ctx context.Context, namespace, selector string) (objects
 	err = audit.Pages(ctx, c.client, &corev1.PodList{}, func(list *corev1.PodList) error {
 		for i := range list.Items {
 			if pod := &list.Items[i]; pod.DeletionTimestamp == nil {
-				objects = append(objects, Object{Request: audit.RequestOf(pod), Owner: image.OwnerOf(pod)})
+				one := Object{Request: audit.RequestOf(pod), Owner: image.OwnerOf(pod)}
+				for _, use := range one.Workload.Uses {
+					one.Running = append(one.Running, image.Running(pod, use).Digest)
+				}
+				objects = append(objects, one)
 			}
 		}
 		return nil

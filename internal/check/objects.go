@@ -35,6 +35,8 @@ type Object struct {
 	Line   int
 	// Owner is the object's controller; zero: none.
 	Owner image.Owner
+	// Running are the digests that a pod runs in its uses; empty: the node reports none. Nil: it is no running pod.
+	Running []string
 
 	// lines are those of its images in Source, by the images as they are written.
 	lines map[string]int
