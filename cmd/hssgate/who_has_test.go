@@ -173,7 +173,7 @@ func TestWhoHasWithoutAClusterSaysSo(t *testing.T) {
 	var got whohas.Answer
 	must(t, json.Unmarshal([]byte(stdout), &got))
 	if codeOf(err) != exitFailure || len(got.Images) != 4 || got.Workloads != nil || !strings.Contains(stderr, "no cluster is named, so only images are listed") {
-		t.Errorf("got %+v, %v, %s", got, err, stderr)
+		t.Errorf("got %+v, %v, %s", &got, err, stderr)
 	}
 }
 
