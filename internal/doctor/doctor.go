@@ -360,7 +360,8 @@ func (s *session) readVulnerabilities(ctx context.Context) error {
 		n, _ := r.number("vul_num")
 		level := r.text("severity_level")
 		listed := r.status() == "success" && n > 0 && n <= largest && slices.Contains([]string{"Medium", "High", "Critical"}, level)
-		return r.text("image_id") == "" || !listed && !(s.evidence.scannedAgain(r) && level == security)
+		again := s.evidence.scannedAgain(r) && level == security
+		return r.text("image_id") == "" || !listed && !again
 	})
 	slices.SortStableFunc(images, func(a, b row) int {
 		n, _ := a.number("vul_num")
