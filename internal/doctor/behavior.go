@@ -395,7 +395,7 @@ func traits() []trait { //nolint:funlen // a table
 			kinds("image_size", map[byte]string{'0': "number", '"': "unit"}), "an image with a size"},
 		{"times", "times", []reading{
 			{value: "milliseconds", found: "are milliseconds"}, {value: "text", found: "are milliseconds as a text"},
-			{value: "seconds", found: "are seconds", verdict: Warning, remedy: report},
+			{value: "seconds", found: "are seconds: scanAge denies, as scans seem to be of 1970", verdict: Warning, remedy: report},
 		}, func(e *evidence) string {
 			return uniform(e.rows, func(r row) string {
 				n, _ := r.number("latest_update_time")
@@ -404,7 +404,7 @@ func traits() []trait { //nolint:funlen // a table
 		}, "an image with latest_update_time"},
 		{"statuses", "scan_status", []reading{
 			{value: "documented", found: "is as documented"},
-			{value: "capitalised", found: "is capitalised", verdict: Warning, remedy: report},
+			{value: "capitalised", found: "is capitalised, which is unknown: images are denied", verdict: Failed, remedy: report},
 		}, func(e *evidence) string {
 			return uniform(e.rows, func(r row) string {
 				status := r.text("scan_status")
@@ -413,8 +413,8 @@ func traits() []trait { //nolint:funlen // a table
 		}, "an image with a status"},
 		{"digests", "digests", []reading{
 			{value: "prefixed", found: "are sha256:…"},
-			{value: "bare", found: "have no algorithm", verdict: Warning, remedy: report},
-			{value: "upper", found: "are in upper case", verdict: Warning, remedy: report},
+			{value: "bare", found: "have no algorithm; hssgate reads both"},
+			{value: "upper", found: "are in upper case; hssgate reads both"},
 		}, func(e *evidence) string {
 			return uniform(e.withArchitectures(), func(r row) string {
 				d, text := r.text("image_digest"), strings.TrimPrefix(r.text("image_digest"), "sha256:")
@@ -442,7 +442,7 @@ func traits() []trait { //nolint:funlen // a table
 		}, func(e *evidence) string { return choose(e.otherEnterpriseProjects, "all") }, "an image outside of the default enterprise project; if there is one, HSS does not show it: list its ID as enterpriseProjectID of a second project"},
 		{"architectures", "images of several architectures", []reading{
 			{value: "listed", found: "are one row, with their architectures in association_images"},
-			{value: "rows", found: "are one row, and a row for each architecture; all of them decide"},
+			{value: "rows", found: "are one row, and a row for each architecture: they are denied by tag", verdict: Warning, remedy: "use the digest of an architecture; " + report},
 			{value: "only", found: "are a row for each architecture; all of them decide", verdict: Warning, remedy: "references by the digest of the whole image are not found: use tags, or the digest of an architecture"},
 		}, (*evidence).architectures, "an image of several architectures"},
 		{"parent-digest", "the digest of such a row", []reading{
@@ -452,7 +452,7 @@ func traits() []trait { //nolint:funlen // a table
 		}, (*evidence).parentDigest, "an image of several architectures with a row of its own"},
 		{"parent-level", "severity_level of such a row", []reading{
 			{value: "inventory", found: "counts all architectures"},
-			{value: "first", found: "is that of the first architecture", verdict: Warning, remedy: "severityLevel does not see the others: use require.vulnerabilities too, which counts those of each architecture"},
+			{value: "first", found: "is that of the first architecture; severityLevel denies Security if another has findings", verdict: Warning, remedy: "use require.vulnerabilities, too, which counts those of each architecture"},
 		}, (*evidence).parentLevel, "an image of several architectures of which only the first has no findings"},
 		{"single-architecture", "association_images of other images", []reading{
 			{value: "missing", found: "is missing"}, {value: "null", found: "is null"}, {value: "empty", found: "is empty"}, {value: "itself", found: "holds the image itself"},
@@ -465,7 +465,7 @@ func traits() []trait { //nolint:funlen // a table
 		{"update-time", "latest_update_time", []reading{
 			{value: "push", found: "is the time of the push"},
 			{value: "build", found: "is the time of the build: a tag that moves to another image does not show by it", verdict: Warning, remedy: digest},
-			{value: "touched", found: "is when HSS last touched the row: a tag that moves does not show by it", verdict: Warning, remedy: digest},
+			{value: "touched", found: "is when HSS last touched the row: images are denied as updated after their scan, unless hssgate saw the result before", verdict: Warning, remedy: digest + ", and set syncInterval"},
 		}, (*evidence).updateTime, "two images, each with two tags"},
 		{"scan-time", "latest_scan_time of a running scan", []reading{
 			{value: "end", found: "is the end of the scan before"}, {value: "start", found: "is the start of this scan"},
@@ -475,15 +475,15 @@ func traits() []trait { //nolint:funlen // a table
 		}, (*evidence).pushedAgain, "an image that was pushed again after its scan; until one shows, " + digest},
 		{"severity-scale", "severity_level High", []reading{
 			{value: "nine", found: "begins at CVSS 9: Medium includes 7 to 8.9, which most call High", verdict: Warning, remedy: "severityLevel: {max: Low} denies CVSS 4 and more; or count by single vulnerabilities"},
-			{value: "seven", found: "begins at CVSS 7"},
-			{value: "critical", found: "is below Critical, which the reference does not have; hssgate takes it as worse than High"},
+			{value: "seven", found: "begins at CVSS 7; severityLevel {max: Medium} denies these"},
+			{value: "critical", found: "is below Critical, which is unknown: severityLevel denies it"},
 		}, (*evidence).severityScale, "an image of severity Medium with CVSS 7 and more, or of High without CVSS 9 and more"},
 		{"unscanned-level", "severity_level before the first scan", []reading{
 			{value: "missing", found: "is missing"}, {value: "Security", found: "is Security; hssgate reads it of completed scans only"},
 		}, (*evidence).unscannedLevel, "an image that was never scanned"},
 		{"rescan", "the result during another scan", []reading{
-			{value: "kept", found: "is the last one"}, {value: "dropped", found: "lacks severity_level; hssgate keeps the last result that it saw"},
-			{value: "reset", found: "shows no findings; hssgate keeps the last result that it saw"},
+			{value: "kept", found: "is the last one"}, {value: "dropped", found: "lacks severity_level; hssgate uses the last result that it saw, or denies"},
+			{value: "reset", found: "shows no findings; hssgate uses the last result that it saw, or denies"},
 		}, (*evidence).rescan, "an image that is scanned again: run doctor again meanwhile"},
 		{"unscanned-counts", "counts without a completed scan", []reading{
 			{value: "inventory", found: "are there; hssgate does not read them"}, {value: "zero", found: "are 0; hssgate does not read them"},
@@ -508,8 +508,8 @@ func traits() []trait { //nolint:funlen // a table
 		}, (*evidence).total, "three images"},
 		{"past-end", "a page behind the last row", []reading{
 			{value: "empty", found: "is empty"},
-			{value: "null", found: "has null as its list: hssgate takes such lists as broken", verdict: Warning, remedy: report},
-			{value: "last", found: "has the last rows again", verdict: Warning, remedy: report},
+			{value: "null", found: "has null as its list; hssgate takes it as empty if there is a total_num"},
+			{value: "last", found: "has the last rows again: images with more rows than a page are unavailable", verdict: Warning, remedy: report},
 		}, (*evidence).pastEnd, "an image"},
 	}
 }

@@ -197,7 +197,7 @@ func (s *session) explain(doing string, err error) (check string, v Verdict, fou
 	_, refused := errors.AsType[*hss.RefusedError](err)
 	_, atIAM := errors.AsType[*hss.ProjectError](err)
 	switch {
-	case refused || answered && answer.Unauthenticated():
+	case refused || answered && answer.Unauthenticated() || !answered && s.wire.most == s.share: // nothing was sent
 		return "credentials", Failed, found, remedy
 	case atIAM:
 		return "project ID", Failed, found, remedy
@@ -374,7 +374,7 @@ func (s *session) readVulnerabilities(ctx context.Context) error {
 		if chosen[level]++; chosen[level] > each {
 			continue
 		}
-		p, err := firstPage(s, s.client.Vulnerabilities(ctx, hss.VulnerabilityRequest{
+		p, err := firstPage(ctx, s, s.client.Vulnerabilities(ctx, hss.VulnerabilityRequest{
 			ImageID: r.text("image_id"), ImageType: hss.ImageType(r.text("image_type")), Namespace: r.text("namespace"), ImageName: r.text("image_name"),
 			Tag: r.text("image_version"), InstanceID: r.text("instance_id"), EnterpriseProjectID: s.project.EnterpriseProjectID, Limit: hss.MaxLimit,
 		}))
@@ -401,7 +401,7 @@ func (s *session) readVulnerabilities(ctx context.Context) error {
 
 // score returns the highest CVSS score of a vulnerability's CVEs; 0: not all have one.
 func (s *session) score(ctx context.Context, id string) (highest float64, err error) {
-	p, err := firstPage(s, s.client.CVEs(ctx, hss.CVERequest{VulnerabilityID: id, EnterpriseProjectID: s.project.EnterpriseProjectID}))
+	p, err := firstPage(ctx, s, s.client.CVEs(ctx, hss.CVERequest{VulnerabilityID: id, EnterpriseProjectID: s.project.EnterpriseProjectID}))
 	for _, cve := range p.rows {
 		n := cve.score("cvss_score")
 		if n == 0 {

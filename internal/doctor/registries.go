@@ -34,7 +34,7 @@ func imageTypesOf(registryType string) []string {
 
 // readRegistries compares the registries that HSS knows with the configuration's.
 func (s *session) readRegistries(ctx context.Context) error {
-	p, err := firstPage(s, s.client.Registries(ctx, hss.RegistryRequest{EnterpriseProjectID: s.project.EnterpriseProjectID}))
+	p, err := firstPage(ctx, s, s.client.Registries(ctx, hss.RegistryRequest{EnterpriseProjectID: s.project.EnterpriseProjectID}))
 	if err != nil {
 		return err
 	}

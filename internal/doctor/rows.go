@@ -130,21 +130,30 @@ type page struct {
 }
 
 // firstPage returns the first page of a list.
-func firstPage[T any](s *session, list iter.Seq2[T, error]) (p page, err error) {
-	s.wire.forget()
-	for _, err = range list {
-		break
-	}
-	return s.wire.page(), err
+func firstPage[T any](ctx context.Context, s *session, list iter.Seq2[T, error]) (page, error) {
+	return s.request(ctx, func() (err error) {
+		for _, err = range list {
+			break
+		}
+		return err
+	})
 }
 
 // list requests a page of the list of images.
 func (s *session) list(ctx context.Context, r hss.ListRequest) (page, error) {
+	return s.request(ctx, func() error {
+		_, err := s.client.List(ctx, r)
+		return err
+	})
+}
+
+// request returns the page that a call gets. One that is not what hssgate expects, such as null, shows how HSS behaves, too.
+func (s *session) request(ctx context.Context, call func() error) (page, error) {
 	s.wire.forget()
-	_, err := s.client.List(ctx, r)
+	err := call()
 	p := s.wire.page()
-	if _, listed := p.row["data_list"]; listed && err != nil && ctx.Err() == nil {
-		return p, nil // it is not what hssgate expects, but it shows how HSS behaves
+	if _, listed := p.row["data_list"]; listed && ctx.Err() == nil {
+		return p, nil
 	}
 	return p, err
 }
