@@ -57,7 +57,9 @@ func testMovedTag(t *testing.T, c *cluster) {
 		}
 		return nil
 	})
-	c.hss.know(t, newImageRow("moves", moved))
+	rescanned := newImageRow("moves", moved)
+	rescanned.LatestScanTime = "-1h" // with the old time it would be the scan of the other image
+	c.hss.know(t, rescanned)
 	c.awaitOutput(t, "2 0 ;", policy...)
 	c.kubectl(t, "-n", shop, "delete", "deployment/moves")
 }
