@@ -21,6 +21,7 @@ type Check string
 const (
 	CheckSeverityLevel   Check = "severityLevel"
 	CheckVulnerabilities Check = "vulnerabilities"
+	CheckForbidden       Check = "forbiddenVulnerabilities"
 	CheckMaliciousFiles  Check = "maliciousFiles"
 	CheckUnsafeSettings  Check = "unsafeSettings"
 	CheckSecrets         Check = "secrets"
@@ -42,6 +43,7 @@ func checks() []check {
 	return []check{
 		{id: CheckSeverityLevel, scope: ofRecord, needsResult: true, compile: compileSeverity},
 		{id: CheckVulnerabilities, scope: ofScan, needsResult: true, compile: compileVulnerabilities},
+		{id: CheckForbidden, scope: ofScan, needsResult: true, compile: compileForbidden},
 		{id: CheckMaliciousFiles, scope: ofScan, needsResult: true, compile: compileMaliciousFiles},
 		{id: CheckUnsafeSettings, scope: ofScan, needsResult: true, compile: compileUnsafeSettings},
 		{id: CheckSecrets, scope: ofScan, needsResult: true, compile: compileSecrets},
@@ -107,6 +109,10 @@ type subject struct {
 	perArchitecture bool
 	// needsResult reports whether another requirement needs the scan's result.
 	needsResult bool
+	// indexes are of forbidden vulnerabilities.
+	indexes []*Affected
+	// readsFindings reports whether expressions read single vulnerabilities.
+	readsFindings bool
 	// variables are those of expressions; nil if the policy has none.
 	variables map[string]any
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -23,7 +24,7 @@ The numbers of malicious files and of unsafe settings that HSS found are limited
 func compileMaliciousFiles(r *v1alpha1.Requirements, _ *field.Path) ([]rule, field.ErrorList) {
 	return count{
 		one: "%d malicious file, allowed %d", many: "%d malicious files, allowed %d", unknown: "number of malicious files unknown, allowed %d",
-		of: func(s *Scan) *int { return s.MaliciousFiles }, explain: nameMaliciousFiles,
+		of: func(s *Scan, _ time.Time) *int { return s.MaliciousFiles }, explain: nameMaliciousFiles,
 	}.compile(r.MaliciousFiles)
 }
 
@@ -34,7 +35,7 @@ type MaliciousFile struct{ Name, Path, Description string }
 const MaxMaliciousFiles = maxWorst
 
 // nameMaliciousFiles returns what follows their number: the first ones, if they are known.
-func nameMaliciousFiles(l language.Language, s *Scan) string {
+func nameMaliciousFiles(l language.Language, s *Scan, _ time.Time) string {
 	if s.Listed == nil {
 		return ""
 	}
@@ -59,16 +60,16 @@ func nameMaliciousFiles(l language.Language, s *Scan) string {
 func compileUnsafeSettings(r *v1alpha1.Requirements, _ *field.Path) ([]rule, field.ErrorList) {
 	return count{
 		one: "%d unsafe setting, allowed %d", many: "%d unsafe settings, allowed %d", unknown: "number of unsafe settings unknown, allowed %d",
-		of: func(s *Scan) *int { return s.UnsafeSettings },
+		of: func(s *Scan, _ time.Time) *int { return s.UnsafeSettings },
 	}.compile(r.UnsafeSettings)
 }
 
 // count is a number that HSS reports of a scan.
 type count struct {
 	one, many, unknown string // findings
-	of                 func(*Scan) *int
+	of                 func(*Scan, time.Time) *int
 	// explain returns what follows a number that is too high; optional.
-	explain func(language.Language, *Scan) string
+	explain func(language.Language, *Scan, time.Time) string
 }
 
 // compile returns the rule that the count is at most r.Max.
@@ -78,7 +79,7 @@ func (c count) compile(r *v1alpha1.CountRequirement) ([]rule, field.ErrorList) {
 	}
 	limit := int(r.Max)
 	return []rule{{fmt.Sprintf("at most %d", limit), func(_ context.Context, s subject) string {
-		n := c.of(s.scan)
+		n := c.of(s.scan, s.now)
 		switch {
 		case n == nil && s.perArchitecture || n != nil && *n >= 0 && *n <= limit:
 			return ""
@@ -91,7 +92,7 @@ func (c count) compile(r *v1alpha1.CountRequirement) ([]rule, field.ErrorList) {
 		}
 		message := s.Sprintf(format, *n, limit)
 		if c.explain != nil {
-			message += c.explain(s.Language, s.scan)
+			message += c.explain(s.Language, s.scan, s.now)
 		}
 		return message
 	}}}, nil

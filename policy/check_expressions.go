@@ -167,6 +167,10 @@ type sizes struct{}
 const (
 	maxFieldLength   = 1024
 	maxArchitectures = 64
+	// maxFindings and maxCVEs are what most images have at most. The cost of more is
+	// counted when an expression runs.
+	maxFindings = 200
+	maxCVEs     = 16
 )
 
 // EstimateSize implements checker.CostEstimator.
@@ -178,6 +182,12 @@ func (sizes) EstimateSize(element checker.AstNode) *checker.SizeEstimate {
 	case types.StringKind:
 		return &checker.SizeEstimate{Max: maxFieldLength}
 	case types.ListKind:
+		switch path := element.Path(); path[len(path)-1] {
+		case fieldFindings:
+			return &checker.SizeEstimate{Max: maxFindings}
+		case fieldCVEs:
+			return &checker.SizeEstimate{Max: maxCVEs}
+		}
 		return &checker.SizeEstimate{Max: maxArchitectures}
 	}
 	return nil
@@ -195,7 +205,7 @@ func imageType() *apiservercel.DeclType {
 	text, number, truth, instant := apiservercel.StringType, apiservercel.IntType, apiservercel.BoolType, apiservercel.TimestampType
 	architecture := objectType("hssgate.Architecture", map[string]*apiservercel.DeclType{
 		"digest": text, "scanStatus": text,
-		"vulnerabilities": number, "unsafeSettings": number, "maliciousFiles": number,
+		"vulnerabilities": number, "unsafeSettings": number, "maliciousFiles": number, fieldFindings: findingsType(),
 	})
 	return objectType("hssgate.Image", map[string]*apiservercel.DeclType{
 		"reference": text, "host": text, "path": text, "repository": text, "tag": text, "digest": text,
@@ -204,6 +214,7 @@ func imageType() *apiservercel.DeclType {
 		"instanceID": text, "instanceName": text,
 		"scanStatus": text, "severityLevel": text, "scannedAt": instant, "updatedAt": instant,
 		"vulnerabilities": number, "unsafeSettings": number, "maliciousFiles": number,
+		fieldFindings:   findingsType(),
 		"multiArch":     truth,
 		"architectures": apiservercel.NewListType(architecture, maxArchitectures),
 	})
@@ -224,7 +235,7 @@ func imageValue(s *subject) map[string]any {
 	for i := range record.Architectures {
 		a := &record.Architectures[i]
 		value := map[string]any{"digest": a.Digest}
-		setScan(value, &a.Scan)
+		setScan(value, &a.Scan, s.readsFindings)
 		architectures = append(architectures, value)
 	}
 	value := map[string]any{
@@ -235,7 +246,7 @@ func imageValue(s *subject) map[string]any {
 		"instanceID": record.InstanceID, "instanceName": record.InstanceName,
 		"multiArch": record.MultiArch, "architectures": architectures,
 	}
-	setScan(value, s.scan)
+	setScan(value, s.scan, s.readsFindings)
 	setTime(value, "scannedAt", record.ScannedAt)
 	setTime(value, "updatedAt", record.UpdatedAt)
 	if record.Severity != "" && stageOf(s.scan.Status) == stageDone {
@@ -244,7 +255,7 @@ func imageValue(s *subject) map[string]any {
 	return value
 }
 
-func setScan(value map[string]any, scan *Scan) {
+func setScan(value map[string]any, scan *Scan, withFindings bool) {
 	value["scanStatus"] = string(scan.Status)
 	if stageOf(scan.Status) != stageDone {
 		return
@@ -252,6 +263,9 @@ func setScan(value map[string]any, scan *Scan) {
 	setNumber(value, "vulnerabilities", scan.Vulnerabilities)
 	setNumber(value, "unsafeSettings", scan.UnsafeSettings)
 	setNumber(value, "maliciousFiles", scan.MaliciousFiles)
+	if withFindings {
+		setFindings(value, scan)
+	}
 }
 
 func setNumber(value map[string]any, field string, n *int) {

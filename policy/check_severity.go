@@ -33,7 +33,7 @@ func compileSeverity(r *v1alpha1.Requirements, path *field.Path) ([]rule, field.
 		}
 		message := severityMessage(s.Language, s.record.Severity, limit)
 		// A number of vulnerabilities that is too high names the worst itself.
-		if counting.exceeded(s.scan) {
+		if counting.exceeded(s.scan, s.now) {
 			return message
 		}
 		var found []Vulnerability

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -51,6 +52,9 @@ type Vulnerability struct {
 	Installed string `json:"installed,omitempty"`
 	// Fix is what fixes it, in HSS's words; empty only if HSS reports no fix.
 	Fix string `json:"fix,omitempty"`
+	// CVEs are those that it stands for, the worst first; empty: they are not known.
+	// They are shared and must not be changed.
+	CVEs []CVE `json:"cves,omitempty"`
 }
 
 // rank orders severities; an unknown one is the worst.
@@ -61,8 +65,8 @@ func (v *Vulnerability) rank() int {
 	return severityRank(v1alpha1.SeverityHigh) + 1
 }
 
-// CompareVulnerabilities orders vulnerabilities, the worst first: by severity,
-// those with a fix before those without, then by their names.
+// CompareVulnerabilities orders vulnerabilities, the worst first: by severity and
+// known score, those with a fix before those without, then by their names.
 func CompareVulnerabilities(a, b Vulnerability) int {
 	unfixed := func(v Vulnerability) int {
 		if v.Fix == "" {
@@ -70,8 +74,14 @@ func CompareVulnerabilities(a, b Vulnerability) int {
 		}
 		return 0
 	}
+	score := func(v Vulnerability) v1alpha1.Score {
+		if score, known := v.score(); known {
+			return score
+		}
+		return 0
+	}
 	return cmp.Or(
-		cmp.Compare(b.rank(), a.rank()), cmp.Compare(unfixed(a), unfixed(b)),
+		cmp.Compare(b.rank(), a.rank()), cmp.Compare(score(b), score(a)), cmp.Compare(unfixed(a), unfixed(b)),
 		strings.Compare(a.ID, b.ID), strings.Compare(a.Package, b.Package),
 		strings.Compare(a.Installed, b.Installed), strings.Compare(a.Fix, b.Fix),
 	)
@@ -102,7 +112,7 @@ const (
 func (v *Vulnerability) String() string { return v.in(language.English) }
 
 func (v *Vulnerability) in(l language.Language) string {
-	words := []string{cmp.Or(brief(v.ID), l.Text("unnamed"))}
+	words := []string{v.label(l)}
 	for _, text := range []string{v.Package, v.Installed} {
 		if text = brief(text); text != "" {
 			words = append(words, text)
@@ -140,6 +150,8 @@ func (s *Scan) countIf(counts func(*Vulnerability) bool) int {
 // counting is which vulnerabilities count, and how many are allowed.
 type counting struct {
 	minSeverity v1alpha1.Severity
+	minCVSS     v1alpha1.Score
+	olderThan   time.Duration
 	fixableOnly bool
 	// ignores reports whether the policy ignores some, which Evaluate leaves out.
 	ignores bool
@@ -150,7 +162,7 @@ type counting struct {
 func countingOf(r *v1alpha1.Requirements) counting {
 	c := counting{ignores: len(r.IgnoreVulnerabilities) > 0}
 	if v := r.Vulnerabilities; v != nil {
-		c.max, c.fixableOnly = new(v.Max), v.FixableOnly
+		c.max, c.fixableOnly, c.minCVSS, c.olderThan = new(v.Max), v.FixableOnly, v.MinCVSS, v.OlderThan.Duration
 		if slices.Contains(severities()[1:], v.MinSeverity) { // an invalid one excludes nothing
 			c.minSeverity = v.MinSeverity
 		}
@@ -159,36 +171,39 @@ func countingOf(r *v1alpha1.Requirements) counting {
 }
 
 // selects reports whether c makes a difference between vulnerabilities.
-func (c *counting) selects() bool { return c.minSeverity != "" || c.fixableOnly }
+func (c *counting) selects() bool {
+	return c.minSeverity != "" || c.fixableOnly || c.minCVSS > 0 || c.olderThan > 0
+}
 
 // needsList reports whether single vulnerabilities may not count.
 func (c *counting) needsList() bool { return c.selects() || c.ignores }
 
 // counts reports whether v counts. Whatever is unknown of it does.
-func (c *counting) counts(v *Vulnerability) bool {
+func (c *counting) counts(v *Vulnerability, now time.Time) bool {
 	tooMild := c.minSeverity != "" && severityRank(v.Severity) > 0 && severityRank(v.Severity) < severityRank(c.minSeverity)
-	return !tooMild && (!c.fixableOnly || v.Fix != "")
+	score, _ := v.score()
+	return !tooMild && score >= c.minCVSS && (!c.fixableOnly || v.Fix != "") && (c.olderThan <= 0 || !v.isFresh(now, c.olderThan))
 }
 
-// number returns how many count. Without a list, all do.
-func (c *counting) number(s *Scan) *int {
+// number returns how many count at a time. Without a list, all do.
+func (c *counting) number(s *Scan, now time.Time) *int {
 	if s.Vulnerabilities == nil || s.Found == nil || !c.selects() {
 		return s.Vulnerabilities
 	}
-	return new(s.countIf(c.counts))
+	return new(s.countIf(func(v *Vulnerability) bool { return c.counts(v, now) }))
 }
 
 // exceeded reports whether more vulnerabilities count than are allowed.
-func (c *counting) exceeded(s *Scan) bool {
+func (c *counting) exceeded(s *Scan, now time.Time) bool {
 	if c.max == nil {
 		return false
 	}
-	n := c.number(s)
+	n := c.number(s, now)
 	return n != nil && *n > int(*c.max)
 }
 
 // explain returns what follows the number of a scan: what counts, and the worst.
-func (c *counting) explain(l language.Language, s *Scan) string {
+func (c *counting) explain(l language.Language, s *Scan, now time.Time) string {
 	switch {
 	case s.Found == nil && !c.needsList():
 		return ""
@@ -197,11 +212,16 @@ func (c *counting) explain(l language.Language, s *Scan) string {
 	case s.Found == nil:
 		return l.Sprintf(" (all count, since they are not known one by one: %s)", clean(s.Unlisted))
 	}
-	var what, total string
+	var what, total, unscored string
+	counted := filtered(s.Found, func(v *Vulnerability) bool { return c.counts(v, now) })
+	lacksScore := func(v *Vulnerability) bool { _, known := v.score(); return !known }
+	if n := len(filtered(counted, lacksScore)); n > 0 && c.minCVSS > 0 {
+		unscored = l.Sprintf("of unknown score: %d", n)
+	}
 	if c.selects() {
 		what, total = strings.Join(c.words(l), l.Text(", ")), l.Sprintf("%d in all", s.countIf(func(*Vulnerability) bool { return true }))
 	}
-	return inParentheses(l, what, total, worst(l, filtered(s.Found, c.counts)))
+	return inParentheses(l, what, total, unscored, worst(l, counted))
 }
 
 // words returns which vulnerabilities count, if a reader needs to know.
@@ -211,6 +231,12 @@ func (c *counting) words(l language.Language) (words []string) {
 		words = append(words, l.Text("of severity Medium or worse"))
 	case v1alpha1.SeverityHigh:
 		words = append(words, l.Text("of severity High"))
+	}
+	if c.minCVSS > 0 {
+		words = append(words, l.Sprintf("of CVSS %s or more", c.minCVSS))
+	}
+	if c.olderThan > 0 {
+		words = append(words, l.Sprintf("published more than %s ago", readable(l, c.olderThan)))
 	}
 	if c.fixableOnly {
 		words = append(words, l.Text("with a fix"))
@@ -254,34 +280,38 @@ func filtered(found []Vulnerability, keep func(*Vulnerability) bool) []Vulnerabi
 }
 
 // without returns the facts as if vulnerabilities with these identifiers had not
-// been found. A scan without a list of its vulnerabilities stays as it is.
-func (f *Facts) without(ids []string) *Facts {
+// been found, apart from those that are, or may be, forbidden. A scan without a list of
+// its vulnerabilities stays as it is.
+func (f *Facts) without(ids []string, forbidden ...string) *Facts {
+	leftOut := func(v *Vulnerability) bool {
+		return v.isAmong(ids) && !slices.ContainsFunc(forbidden, func(id string) bool { return v.match(id) != isNone })
+	}
 	without := *f
 	without.Records = slices.Clone(f.Records)
 	for i := range f.Records {
-		without.Records[i] = f.Records[i].without(ids)
+		without.Records[i] = f.Records[i].without(leftOut)
 	}
 	return &without
 }
 
-func (r Record) without(ids []string) Record {
-	r.Severity = r.severityWithout(ids)
-	r.Scan = r.Scan.without(ids)
+func (r Record) without(leftOut func(*Vulnerability) bool) Record {
+	r.Severity = r.severityWithout(leftOut)
+	r.Scan = r.Scan.without(leftOut)
 	r.Architectures = slices.Clone(r.Architectures)
 	for i := range r.Architectures {
-		r.Architectures[i].Scan = r.Architectures[i].Scan.without(ids)
+		r.Architectures[i].Scan = r.Architectures[i].Scan.without(leftOut)
 	}
 	if r.LastCompleted != nil {
-		r.LastCompleted = new(r.LastCompleted.without(ids))
+		r.LastCompleted = new(r.LastCompleted.without(leftOut))
 	}
 	return r
 }
 
-func (s Scan) without(ids []string) Scan {
+func (s Scan) without(leftOut func(*Vulnerability) bool) Scan {
 	if s.Found == nil || s.Vulnerabilities == nil {
 		return s
 	}
-	others := func(v *Vulnerability) bool { return !slices.Contains(ids, v.ID) }
+	others := func(v *Vulnerability) bool { return !leftOut(v) }
 	s.Vulnerabilities, s.Found = new(s.countIf(others)), filtered(s.Found, others)
 	return s
 }
@@ -290,7 +320,7 @@ func (s Scan) without(ids []string) Scan {
 // vulnerabilities: that of the worst other one. HSS reports one level for all
 // that a scan found, so it stays unless these vulnerabilities alone explain it:
 // one of them is as bad, every other one is listed, and nothing else was found.
-func (r *Record) severityWithout(ids []string) v1alpha1.Severity {
+func (r *Record) severityWithout(leftOut func(*Vulnerability) bool) v1alpha1.Severity {
 	level, left, explained := severityRank(r.Severity), 1, false
 	for _, s := range r.scans() {
 		if s.hasNoCounts() && r.MultiArch {
@@ -301,7 +331,7 @@ func (r *Record) severityWithout(ids []string) v1alpha1.Severity {
 		}
 		for i := range s.Found {
 			v := &s.Found[i]
-			if !slices.Contains(ids, v.ID) {
+			if !leftOut(v) {
 				left = max(left, v.rank())
 			} else if v.rank() >= level {
 				explained = true

@@ -29,9 +29,9 @@ type Finding struct {
 // that is interrupted is a finding. Stale facts are evaluated like others.
 func (p *Policy) Evaluate(ctx context.Context, f *Facts, now time.Time) []Finding {
 	if len(p.ignored) > 0 {
-		f = f.without(p.ignored)
+		f = f.without(p.ignored, p.forbidden...)
 	}
-	e := evaluation{policy: p, record: noPlace, subject: subject{Language: p.language, image: &f.Image, state: f.State, now: now, needsResult: p.needsResult}}
+	e := evaluation{policy: p, record: noPlace, subject: subject{Language: p.language, image: &f.Image, state: f.State, now: now, needsResult: p.needsResult, indexes: f.Affected, readsFindings: p.reads.findings}}
 	e.apply(ctx, ofReference, nil)
 	switch {
 	case f.State == StateNotFound:

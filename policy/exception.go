@@ -156,7 +156,8 @@ func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 func (p *Policy) GracePeriod() time.Duration { return p.grace }
 
 // GraceCovers reports whether a grace covers findings of a check: those by which an
-// unchanged image turns bad, except malicious files.
+// unchanged image turns bad, except malicious files, and forbidden vulnerabilities: they
+// are named because no image may run with them, not even one that ran before.
 func GraceCovers(c Check) bool {
 	switch c {
 	case CheckSeverityLevel, CheckVulnerabilities, CheckUnsafeSettings, CheckSecrets, CheckScanStatus, CheckScanAge:
@@ -169,7 +170,7 @@ func GraceCovers(c Check) bool {
 // the reference or a missing result.
 func (f *Facts) Worsened(findings []Finding) bool {
 	return f.State == StateFound && slices.ContainsFunc(findings, func(one Finding) bool {
-		return one.Check == CheckMaliciousFiles || GraceCovers(one.Check)
+		return one.Check == CheckMaliciousFiles || one.Check == CheckForbidden || GraceCovers(one.Check)
 	})
 }
 

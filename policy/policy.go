@@ -45,6 +45,7 @@ type Policy struct {
 	when        v1alpha1.When
 	counting    counting
 	ignored     []string
+	forbidden   []string
 	rules       []*compiledRule
 	byScope     [ofScan + 1][]*compiledRule
 	// needsResult reports whether any rule needs the result of a scan.
@@ -52,6 +53,7 @@ type Policy struct {
 	hasExpressions bool
 	// secrets reports whether these are limited.
 	secrets bool
+	reads   reads
 	grace   time.Duration
 }
 
@@ -66,6 +68,7 @@ func Compile(p *v1alpha1.ImageScanPolicy) (*Policy, field.ErrorList) {
 	compiled := &Policy{
 		name: p.Name, pins: s.Pin, hasExpressions: len(s.Require.Expressions) > 0, secrets: s.Require.Secrets != nil,
 		counting: countingOf(&s.Require), ignored: slices.Clone(s.Require.IgnoreVulnerabilities),
+		forbidden: slices.Clone(s.Require.ForbiddenVulnerabilities), reads: readsOf(s.Require.Expressions),
 	}
 	if s.Grace != nil {
 		compiled.grace = s.Grace.Period.Duration
@@ -164,8 +167,10 @@ func (p *Policy) Requirements() []Requirement {
 // NeedsVulnerabilities reports whether findings of the policy could change once
 // the vulnerabilities of the image are known one by one.
 func (p *Policy) NeedsVulnerabilities(findings []Finding) bool {
-	return slices.ContainsFunc(findings, func(f Finding) bool {
+	return p.reads.findings || slices.ContainsFunc(findings, func(f Finding) bool {
 		switch f.Check {
+		case CheckForbidden:
+			return true
 		case CheckVulnerabilities:
 			return p.counting.needsList()
 		case CheckSeverityLevel, CheckExpression:
@@ -175,6 +180,9 @@ func (p *Policy) NeedsVulnerabilities(findings []Finding) bool {
 		}
 	})
 }
+
+// Forbidden returns the forbidden vulnerabilities, which must not be changed.
+func (p *Policy) Forbidden() []string { return p.forbidden }
 
 // matcher selects the pods and images that a policy evaluates.
 type matcher struct {

@@ -54,6 +54,9 @@ type Facts struct {
 	// Records are the rows that fit the reference exactly. Each must pass. If State
 	// is unavailable, they are those that could be read, and not all.
 	Records []Record
+	// Affected are indexes of vulnerabilities that policies forbid, as far as they are
+	// known; optional.
+	Affected []*Affected
 	// AsOf is when HSS answered.
 	AsOf time.Time
 	// Stale reports that the result is past its TTL and could not be refreshed;

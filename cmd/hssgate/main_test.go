@@ -280,6 +280,23 @@ func testGuide(t *testing.T, path, image, passes string) {
 	}
 }
 
+// The guide to CVEs shows the real output of its policy.
+func TestTheGuideToCVEsIsTrue(t *testing.T) {
+	const path = "../../docs/guides/cves.md"
+	t.Setenv("COLUMNS", "120")
+	text := readFile(t, path)
+	_, rest, _ := strings.Cut(text, "<!-- policy.yaml -->\n```yaml\n")
+	policy, _, _ := strings.Cut(rest, "```\n")
+	before, rest, _ := strings.Cut(text, "<!-- table -->\n```\n")
+	shown, after, _ := strings.Cut(rest, "```\n")
+	want, _ := checked(t, sampleHost+"/prod/vulnerable:1.0", "--policies", write(t, "policy.yaml", policy))
+	if *update {
+		rewrite(t, path, before+"<!-- table -->\n```\n"+want+"```\n"+after)
+	} else if diff := cmp.Diff(want, shown); diff != "" {
+		t.Errorf("(-output +shown; -update writes it anew):\n%s", diff)
+	}
+}
+
 // TestEverySampleIsExplained compares the explanation of every sample with what a
 // person has read and found right.
 func TestEverySampleIsExplained(t *testing.T) {

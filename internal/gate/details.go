@@ -39,7 +39,7 @@ func (e *evaluation) addDetails(ctx context.Context) {
 	for _, t := range wanted {
 		e.prepare(t)
 		for i := range t.verdicts {
-			if v := &t.verdicts[i]; len(v.findings) > 0 || v.policy.NeedsSecrets() {
+			if v := &t.verdicts[i]; len(v.findings) > 0 || v.policy.NeedsSecrets() || v.policy.NeedsVulnerabilities(nil) {
 				v.findings = v.policy.Evaluate(ctx, t.evaluated, e.now)
 			}
 		}
@@ -56,7 +56,7 @@ func (e *evaluation) details(t *target) (wanted policy.Details) {
 		if v.policy.NeedsSecrets() {
 			e.want(&wanted, policy.DetailSecrets, forVerdict)
 		}
-		if len(v.findings) > 0 {
+		if len(v.findings) > 0 || v.policy.NeedsVulnerabilities(nil) {
 			e.want(&wanted, policy.DetailVulnerabilities, e.waitForVulnerabilities(t, v))
 		}
 		if slices.ContainsFunc(v.findings, func(f policy.Finding) bool { return f.Check == policy.CheckMaliciousFiles }) {
@@ -78,7 +78,7 @@ func (e *evaluation) want(wanted *policy.Details, kind policy.Detail, wait time.
 }
 
 func (e *evaluation) waitForVulnerabilities(t *target, v *verdict) time.Duration {
-	counts := slices.ContainsFunc(v.findings, func(f policy.Finding) bool { return countsVulnerabilities(f.Check) })
+	counts := slices.ContainsFunc(v.findings, func(f policy.Finding) bool { return CountsVulnerabilities(f.Check) })
 	reads := slices.ContainsFunc(v.findings, func(f policy.Finding) bool { return f.Check == policy.CheckExpression })
 	switch {
 	case v.policy.NeedsVulnerabilities(v.findings):
@@ -99,7 +99,7 @@ func (e *evaluation) waitToName(v *verdict) time.Duration {
 	return forRecord
 }
 
-// countsVulnerabilities reports whether vulnerabilities can explain findings of a check.
-func countsVulnerabilities(c policy.Check) bool {
-	return c == policy.CheckVulnerabilities || c == policy.CheckSeverityLevel
+// CountsVulnerabilities reports whether vulnerabilities can explain findings of a check.
+func CountsVulnerabilities(c policy.Check) bool {
+	return c == policy.CheckVulnerabilities || c == policy.CheckForbidden || c == policy.CheckSeverityLevel
 }

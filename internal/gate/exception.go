@@ -95,7 +95,7 @@ func (all excuses) forCheck(c policy.Check) *policy.Exception {
 func (all excuses) why(l language.Language, t *target, c policy.Check) string {
 	i := slices.IndexFunc(all, func(one excuse) bool { return one.exception.NamesVulnerabilities() })
 	reason := t.facts.Unlisted()
-	if i < 0 || reason == "" || !countsVulnerabilities(c) {
+	if i < 0 || reason == "" || !CountsVulnerabilities(c) {
 		return ""
 	}
 	return l.Sprintf(" (exception %s does not apply: the vulnerabilities are not known one by one: %s)",

@@ -67,7 +67,9 @@ func (g *Gate) Decide(ctx context.Context, r Request) Decision {
 	e := g.newEvaluation(r, policies)
 	e.lookUp(ctx)
 	e.evaluate(ctx)
+	e.addAffected(ctx)
 	e.addDetails(ctx)
+	e.addCVEs(ctx)
 	e.report(ctx, &d)
 	d.conclude()
 	return d

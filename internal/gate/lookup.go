@@ -38,6 +38,10 @@ type Facts interface {
 	// WithDetails returns the facts with details of their scans, as far as they are known in the time that each kind may
 	// take, and by the time that ctx ends. It fetches the others all the same.
 	WithDetails(ctx context.Context, ref image.Reference, f policy.Facts, wanted policy.Details) policy.Facts
+	// Affected returns which images have vulnerabilities, of those that are known by the time that ctx ends.
+	Affected(ctx context.Context, ref image.Reference, ids []string) []*policy.Affected
+	// WithCVEs returns the facts with the CVEs of listed vulnerabilities, as far as they are known by the time that ctx ends.
+	WithCVEs(ctx context.Context, ref image.Reference, f policy.Facts, needs policy.CVENeeds) policy.Facts
 }
 
 // lookUp sets the facts of every image that a policy matches: from memory if they are fresh, else in parallel.

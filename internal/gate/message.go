@@ -221,6 +221,7 @@ var adviceOrder = []struct {
 	{check: policy.CheckMaliciousFiles, advice: "do not run this image; find out how the files came into it"},
 	{check: policy.CheckSeverityLevel, advice: fixFindings},
 	{check: policy.CheckVulnerabilities, advice: fixFindings},
+	{check: policy.CheckForbidden, advice: fixFindings},
 	{check: policy.CheckUnsafeSettings, advice: "fix the settings that HSS lists for the image, push it, and have HSS scan it"},
 	{check: policy.CheckSecrets, advice: "remove the secrets that HSS lists from the image, and revoke them; if HSS could not list them, try again shortly"},
 	{check: policy.CheckScanStatus, advice: "see in HSS why the scan did not succeed, and scan the image again"},

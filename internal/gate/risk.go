@@ -23,7 +23,7 @@ func (r Risk) String() string { return [...]string{"info", "low", "medium", "hig
 // RiskOf returns the risk of a finding in an image of a severity level.
 func RiskOf(check policy.Check, level v1alpha1.Severity) Risk {
 	switch check {
-	case policy.CheckMaliciousFiles:
+	case policy.CheckMaliciousFiles, policy.CheckForbidden:
 		return RiskCritical
 	case policy.CheckSecrets:
 		return RiskHigh

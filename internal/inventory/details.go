@@ -105,6 +105,7 @@ func (i *Inventory) withDetails(
 		}
 	}
 	d.group.Wait()
+	d.facts.AddCVEs(d.project.knownCVEs())
 	return d.facts
 }
 

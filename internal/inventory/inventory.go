@@ -86,22 +86,23 @@ type Options struct {
 
 // Inventory returns what HSS knows of an image. It is safe for concurrent use.
 type Inventory struct {
-	cfg       config.Cache
-	clock     clock.Clock
-	observer  Observer
-	random    func() float64
-	projects  []*project
-	claims    map[string][]*registry
-	errorFor  time.Duration
-	records   *cache[key, []policy.Record]
-	lists     *cache[scanKey, vulnerabilities]
-	details   *cache[detailKey, details]
-	seed      maphash.Seed // of the keys of rows
-	explained bool
-	language  language.Language
-	responses sync.Map // of HSS, by spelling, for Explain
-	changes   atomic.Uint64
-	started   atomic.Bool
+	cfg        config.Cache
+	clock      clock.Clock
+	observer   Observer
+	random     func() float64
+	projects   []*project
+	claims     map[string][]*registry
+	errorFor   time.Duration
+	records    *cache[key, []policy.Record]
+	lists      *cache[scanKey, vulnerabilities]
+	details    *cache[detailKey, details]
+	advisories advisories
+	seed       maphash.Seed // of the keys of rows
+	explained  bool
+	language   language.Language
+	responses  sync.Map // of HSS, by spelling, for Explain
+	changes    atomic.Uint64
+	started    atomic.Bool
 
 	base     context.Context //nolint:containedctx // the lifetime of look-ups, which outlive the requests that start them
 	cancel   context.CancelFunc
@@ -136,6 +137,7 @@ func New(o Options) (*Inventory, error) {
 	i.lists = newCache(i, vulnerabilityBytes, vulnerabilities.bytes, i.listVulnerabilities, i.observer.AskedVulnerabilities)
 	i.details = newCache(i, detailBytes, details.bytes, i.listDetails, func(context.Context, string, time.Duration, error) {})
 	i.lists.forbiddenFor, i.details.forbiddenFor = forbiddenFor, forbiddenFor
+	i.advisories = newAdvisories(i)
 	i.base, i.cancel = context.WithCancel(context.Background())
 	return i, nil
 }

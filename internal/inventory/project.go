@@ -64,11 +64,15 @@ type project struct {
 	inventory  *Inventory
 	client     Lister
 	hss        hssClient     // nil if client is none
+	cves       cveLister     // nil if client is none
+	indexer    indexer       // nil if client is none
 	timeout    time.Duration // of one look-up
 	registries []*registry
 	// images is the part of HSS's API that lists images, and lists are those that list details of one.
 	images *endpoint
 	lists  map[policy.Detail]*endpoint
+	// advisories is the part that lists vulnerabilities whatever the image.
+	advisories *endpoint
 	// slots hold the calls that are under way.
 	slots   chan struct{}
 	waiting atomic.Int64
@@ -113,7 +117,10 @@ func (i *Inventory) newProject(c *config.Project, client Lister, o *Options) (*p
 		policy.DetailVulnerabilities: newEndpoint(p, p.Name+" (vulnerabilities)"), policy.DetailSecrets: newEndpoint(p, p.Name+" (secrets)"),
 		policy.DetailMaliciousFiles: newEndpoint(p, p.Name+" (malicious files)"),
 	}
+	p.advisories = newEndpoint(p, p.Name+" (CVEs)")
 	p.hss, _ = client.(hssClient)
+	p.cves, _ = client.(cveLister)
+	p.indexer, _ = client.(indexer)
 	switch {
 	case client == nil:
 		return nil, fmt.Errorf("project %q has no client", p.Name)

@@ -105,9 +105,13 @@ func NewImage(use image.Use, f *policy.Facts, now time.Time) Image {
 	i.Known = i.describe(f.Records, now)
 	if unlisted := f.Unlisted(); len(found) > 0 || unlisted != "" {
 		slices.SortFunc(found, policy.CompareVulnerabilities)
-		i.Listed = &ListedImage{Reference: i.Reference, Counted: ptr.Deref(i.Vulnerabilities, 0), Listed: slices.Compact(found), Unlisted: unlisted}
+		i.Listed = &ListedImage{Reference: i.Reference, Counted: ptr.Deref(i.Vulnerabilities, 0), Listed: slices.CompactFunc(found, sameVulnerability), Unlisted: unlisted}
 	}
 	return i
+}
+
+func sameVulnerability(a, b policy.Vulnerability) bool {
+	return policy.CompareVulnerabilities(a, b) == 0
 }
 
 // add counts what a scan found, and returns its vulnerabilities.

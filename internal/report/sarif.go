@@ -86,7 +86,7 @@ func (r *Result) sarif(v *Violation, f policy.Finding) *sarifResult {
 		if v.isOf(one) {
 			s.At.Line, s.Rule.Risk = cmp.Or(one.Line, s.At.Line), gate.RiskOf(f.Check, one.Severity)
 		}
-		if one.Reference == v.Reference && one.Listed != nil && (f.Check == policy.CheckVulnerabilities || f.Check == policy.CheckSeverityLevel) {
+		if one.Reference == v.Reference && one.Listed != nil && gate.CountsVulnerabilities(f.Check) {
 			s.Vulnerabilities = one.Listed.ids()
 		}
 	}
@@ -110,13 +110,15 @@ func (s *sarifResult) Text() string {
 	return strings.Join(lines, "\n")
 }
 
-// ids returns the identifiers of the listed vulnerabilities, each once, the worst
-// first.
+// ids returns the identifiers of the listed vulnerabilities and of their CVEs, each
+// once, the worst first.
 func (i *ListedImage) ids() []string {
 	var ids []string
 	for _, v := range i.Listed {
-		if !slices.Contains(ids, v.ID) {
-			ids = append(ids, v.ID)
+		for _, id := range append([]string{v.ID}, v.CVEIDs()...) {
+			if !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
 		}
 	}
 	return ids

@@ -53,9 +53,10 @@ type ImageScanExceptionSpec struct {
 	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="must be the name of an ImageScanPolicy, such as production: there are no wildcards"
 	Policies []string `json:"policies"`
 	// Vulnerabilities narrows the exception to findings that are explained by
-	// these vulnerabilities alone, by their identifiers as HSS lists them: an
-	// image with another one on top, or with malicious files, still fails. Where
-	// HSS does not list the vulnerabilities of an image, nothing is explained.
+	// these vulnerabilities alone, by their CVE IDs or their identifiers as HSS
+	// lists them: an image with another one on top, or with malicious files, still
+	// fails. An advisory is explained by CVE IDs only if all of its CVEs are listed.
+	// Where HSS does not list the vulnerabilities of an image, nothing is explained.
 	// Empty: every finding.
 	// +optional
 	Vulnerabilities VulnerabilityIDs `json:"vulnerabilities,omitempty"`

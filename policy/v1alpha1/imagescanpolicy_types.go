@@ -99,7 +99,7 @@ const (
 
 // ImageScanPolicySpec is what a policy matches and what it requires of an image.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.when) || self.when.notFound != 'Allow' || self.when.notScanned != 'Allow' || self.when.unavailable != 'Allow' || (has(self.require) && (has(self.require.severityLevel) || has(self.require.vulnerabilities) || has(self.require.maliciousFiles) || has(self.require.unsafeSettings) || has(self.require.secrets) || has(self.require.scanStatus) || has(self.require.scanAge) || has(self.require.expressions) || (has(self.require.digest) && self.require.digest == 'Required')))",message="the policy asks for nothing: name a requirement under require, or an action other than Allow under when"
+// +kubebuilder:validation:XValidation:rule="!has(self.when) || self.when.notFound != 'Allow' || self.when.notScanned != 'Allow' || self.when.unavailable != 'Allow' || (has(self.require) && (has(self.require.severityLevel) || has(self.require.vulnerabilities) || has(self.require.forbiddenVulnerabilities) || has(self.require.maliciousFiles) || has(self.require.unsafeSettings) || has(self.require.secrets) || has(self.require.scanStatus) || has(self.require.scanAge) || has(self.require.expressions) || (has(self.require.digest) && self.require.digest == 'Required')))",message="the policy asks for nothing: name a requirement under require, or an action other than Allow under when"
 type ImageScanPolicySpec struct {
 	// Enforcement is what a violation does: Deny, Warn or Audit.
 	// +kubebuilder:default=Deny
@@ -153,6 +153,7 @@ type ImageScanPolicySpec struct {
 // It covers what scans find and do not find: severityLevel, vulnerabilities,
 // unsafeSettings, secrets, scanAge and scanStatus (an old scan, or one that failed, is
 // no new finding against an image that passed). It does not cover malicious files,
+// forbiddenVulnerabilities (they are named because no image may run with them),
 // digest, expressions, or what when decides: an image with such a finding is denied
 // for all of them. Requirements that become stricter count like records that turn bad.
 //
@@ -230,10 +231,19 @@ type Requirements struct {
 	// Vulnerabilities bounds the number of vulnerabilities found.
 	// +optional
 	Vulnerabilities *VulnerabilityRequirement `json:"vulnerabilities,omitempty"`
+	// ForbiddenVulnerabilities are those that no image may have, by their CVE IDs or
+	// by their identifiers as HSS lists them, whatever their severity and fix. An
+	// image violates the policy also if it cannot be excluded that it has one of
+	// them: its vulnerabilities are not known one by one, or not all of the CVEs
+	// that they stand for. IgnoreVulnerabilities does not apply to them.
+	// +kubebuilder:validation:MinItems=1
+	// +optional
+	ForbiddenVulnerabilities VulnerabilityIDs `json:"forbiddenVulnerabilities,omitempty"`
 	// IgnoreVulnerabilities are left out of the number of vulnerabilities, by
-	// their identifiers as HSS lists them, wherever the policy applies. A severity
-	// level that only they explain counts as that of the worst other one. For one
-	// image and a time, grant an ImageScanException instead.
+	// their CVE IDs or their identifiers as HSS lists them, wherever the policy
+	// applies. An advisory is left out by CVE IDs only if all of its CVEs are
+	// listed. A severity level that only they explain counts as that of the worst
+	// other one. For one image and a time, grant an ImageScanException instead.
 	// +optional
 	IgnoreVulnerabilities VulnerabilityIDs `json:"ignoreVulnerabilities,omitempty"`
 	// MaliciousFiles bounds the number of malicious files found.
@@ -264,7 +274,8 @@ type Requirements struct {
 	Expressions []Expression `json:"expressions,omitempty"`
 }
 
-// VulnerabilityIDs is a list of identifiers of vulnerabilities, as HSS lists them.
+// VulnerabilityIDs is a list of identifiers of vulnerabilities: CVE IDs, and those
+// of advisories as HSS lists them.
 //
 // +kubebuilder:object:generate=false
 // +listType=set
@@ -275,9 +286,10 @@ type Requirements struct {
 type VulnerabilityIDs []string
 
 // VulnerabilityRequirement bounds the number of vulnerabilities that count. By
-// default all do. For minSeverity, fixableOnly and ignoreVulnerabilities hssgate
-// looks up the vulnerabilities of an image that would fail without them. If they
-// are not available, all count, and so do those that HSS counts and does not list.
+// default all do. For minSeverity, minCVSS, olderThan, fixableOnly and
+// ignoreVulnerabilities hssgate looks up the vulnerabilities of an image that would
+// fail without them. If they are not available, all count, and so do those that HSS
+// counts and does not list.
 //
 // +kubebuilder:object:generate=false
 type VulnerabilityRequirement struct {
@@ -292,6 +304,20 @@ type VulnerabilityRequirement struct {
 	// +kubebuilder:validation:XValidation:rule="self != 'Security'",message="must be Low, Medium or High"
 	// +optional
 	MinSeverity Severity `json:"minSeverity,omitempty"`
+	// MinCVSS leaves out those whose CVSS score is lower, such as 7.0. An advisory
+	// has the highest score of its CVEs. A score that is unknown counts as 10.
+	// +optional
+	MinCVSS Score `json:"minCVSS,omitzero"`
+	// OlderThan leaves out those that were published not longer ago than this, as a
+	// Go duration in hours, minutes and seconds such as 720h, so that there is time
+	// to fix new ones. An advisory is as old as its oldest CVE. One whose time of
+	// publication is unknown counts.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=48
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]{1,9})?h)?([0-9]{1,7}([.][0-9]{1,9})?m)?([0-9]{1,9}([.][0-9]{1,9})?s)?$')",message="must be a duration in hours, minutes and seconds, such as 720h for 30 days: days and weeks are no unit"
+	// +optional
+	OlderThan metav1.Duration `json:"olderThan,omitzero"`
 	// FixableOnly leaves out those that nothing fixes: HSS lists no solution.
 	// +optional
 	FixableOnly bool `json:"fixableOnly,omitempty"`
@@ -380,7 +406,13 @@ type ScanAgeRequirement struct {
 // registryName, instanceID, instanceName, multiArch, scanStatus, and, only if
 // HSS reports them, scannedAt and updatedAt (timestamps). Of a scan that
 // succeeded: severityLevel, vulnerabilities, unsafeSettings, maliciousFiles.
-// And architectures, a list of digest, scanStatus and the three numbers.
+// And architectures, a list of digest, scanStatus, the three numbers and findings.
+//
+// findings, only if they are known one by one, are vulnerabilities with id (as HSS
+// lists it), cves (a list, the worst first), severity, package, installed, fix,
+// fixed (whether there is a fix) and, only if HSS reports them for all of its CVEs,
+// cvss (the highest score) and publishedAt (the first time), such as
+// image.findings.all(f, f.cvss < 9.0 || !f.fixed). It costs a list for each image.
 //
 // An expression that reads a field which is absent fails; has(image.scannedAt)
 // tests for it. Beyond CEL's own functions there are those of Kubernetes for

@@ -328,6 +328,11 @@ func (in *Requirements) DeepCopyInto(out *Requirements) {
 		*out = new(VulnerabilityRequirement)
 		**out = **in
 	}
+	if in.ForbiddenVulnerabilities != nil {
+		in, out := &in.ForbiddenVulnerabilities, &out.ForbiddenVulnerabilities
+		*out = make(VulnerabilityIDs, len(*in))
+		copy(*out, *in)
+	}
 	if in.IgnoreVulnerabilities != nil {
 		in, out := &in.IgnoreVulnerabilities, &out.IgnoreVulnerabilities
 		*out = make(VulnerabilityIDs, len(*in))

@@ -1,0 +1,371 @@
+package inventory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/policy"
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+const (
+	// What is the same for every image is refreshed daily, and kept for days without an answer from HSS.
+	cvesFreshFor, cvesKeptFor = 24 * time.Hour, 72 * time.Hour
+	// affectedFreshFor is how old an index of affected images becomes before its use refreshes it.
+	affectedFreshFor = 5 * time.Minute
+	// advisoryBytes bounds each of the caches.
+	advisoryBytes = 32 << 20
+	// maxDetailed bounds the rows of one list of vulnerabilities, maxAffected those of one index.
+	maxDetailed, maxAffected = 100_000, 100_000
+	// maxAdvisories bounds the vulnerabilities that stand for one CVE in an index.
+	maxAdvisories = 64
+	// maxCVEs bounds the CVEs of one vulnerability; of one with more they are not known.
+	maxCVEs = 1000
+)
+
+// cveLister and indexer are what HSS offers on vulnerabilities whatever the image. *hss.Client implements both, the client
+// of a file the first.
+type cveLister interface {
+	CVEs(ctx context.Context, r hss.CVERequest) iter.Seq2[hss.CVE, error]
+}
+
+type indexer interface {
+	ImageVulnerabilities(ctx context.Context, r hss.ImageVulnerabilityRequest) iter.Seq2[hss.ImageVulnerability, error]
+	AffectedImages(ctx context.Context, r hss.AffectedImageRequest) iter.Seq2[hss.AffectedImage, error]
+}
+
+// catalogueKey is one of the lists of all vulnerabilities that a project's images have.
+type catalogueKey struct {
+	of      *project
+	kind    hss.VulnerabilityType
+	handled bool
+}
+
+// catalogue has the CVEs of vulnerabilities, with scores and without times.
+type catalogue map[string][]policy.CVE
+
+// cveKey is a vulnerability by HSS's identifier; indexKey is one by that or by a CVE ID.
+type (
+	cveKey struct {
+		of *project
+		id string
+	}
+	indexKey cveKey
+)
+
+func (k catalogueKey) endpoint() *endpoint { return k.of.advisories }
+func (k cveKey) endpoint() *endpoint       { return k.of.advisories }
+func (k indexKey) endpoint() *endpoint     { return k.of.advisories }
+
+// advisories caches what HSS knows of vulnerabilities whatever the image.
+type advisories struct {
+	catalogues *cache[catalogueKey, catalogue]
+	single     *cache[cveKey, []policy.CVE]
+	indexes    *cache[indexKey, *policy.Affected]
+}
+
+func newAdvisories(i *Inventory) advisories {
+	unobserved := func(context.Context, string, time.Duration, error) {}
+	d := advisories{
+		catalogues: newCache(i, advisoryBytes, catalogue.bytes, i.listCatalogue, unobserved),
+		single:     newCache(i, advisoryBytes, cvesBytes, i.listCVEs, unobserved),
+		indexes:    newCache(i, advisoryBytes, (*policy.Affected).Size, i.listAffected, unobserved),
+	}
+	d.catalogues.forbiddenFor, d.single.forbiddenFor, d.indexes.forbiddenFor = forbiddenFor, forbiddenFor, forbiddenFor
+	return d
+}
+
+func (c catalogue) bytes() (n int) {
+	const each = 64
+	for id, cves := range c {
+		n += each + len(id) + cvesBytes(cves)
+	}
+	return n
+}
+
+func cvesBytes(cves []policy.CVE) (n int) {
+	const each = 72
+	for i := range cves {
+		n += each + len(cves[i].ID)
+	}
+	return n
+}
+
+// cvesOf converts the CVEs of a vulnerability. If one cannot be read, or there are too many, they are not known.
+func cvesOf(rows []hss.CVE) []policy.CVE {
+	var cves []policy.CVE
+	for _, row := range rows {
+		cve := policy.CVE{ID: strings.Clone(strings.TrimSpace(row.ID)), PublishedAt: row.PublishedAt}
+		if cve.ID == "" || len(cve.ID) > maxListedText || len(cves) == maxCVEs {
+			return nil
+		}
+		if row.CVSS != nil {
+			if score, ok := v1alpha1.NewScore(*row.CVSS); ok {
+				cve.CVSS = &score
+			}
+		}
+		cves = append(cves, cve)
+	}
+	policy.SortCVEs(cves)
+	return cves
+}
+
+// kept returns an answer that is at most so old: a known one at once, refreshed in the background unless it is fresh.
+func (c *cache[K, V]) kept(ctx context.Context, k K, fresh, most time.Duration, l lane) (*answer[V], error) {
+	a := c.get(k)
+	if c.bytes(a.value) == 0 {
+		fresh /= 24 // HSS may learn of it
+	}
+	switch age := c.inventory.clock.Since(a.asOf); {
+	case a.isKnown() && age < fresh:
+		return a, nil
+	case a.isKnown() && age < most:
+		c.refresh(k, a)
+		return a, nil
+	}
+	return c.obtain(ctx, k, a, l, false)
+}
+
+// usable returns an answer that is known and not too old, or the zero value.
+func (c *cache[K, V]) usable(k K, most time.Duration) (v V) {
+	if a := c.get(k); a.isKnown() && c.inventory.clock.Since(a.asOf) < most {
+		return a.value
+	}
+	return v
+}
+
+// catalogueKeys are those of all lists; none without an indexer.
+func (p *project) catalogueKeys() (keys []catalogueKey) {
+	if p.indexer == nil {
+		return nil
+	}
+	for _, kind := range []hss.VulnerabilityType{hss.VulnerabilityTypeLinux, hss.VulnerabilityTypeApplication} {
+		keys = append(keys, catalogueKey{p, kind, false}, catalogueKey{p, kind, true})
+	}
+	return keys
+}
+
+// knownCVEs returns a function that returns the CVEs of a vulnerability from memory; nil: none are known.
+func (p *project) knownCVEs() func(id string) []policy.CVE {
+	d := &p.inventory.advisories
+	var known []catalogue
+	for _, k := range p.catalogueKeys() {
+		if c := d.catalogues.usable(k, cvesKeptFor); c != nil {
+			known = append(known, c)
+		}
+	}
+	if len(known) == 0 && d.single.full.EstimatedSize() == 0 {
+		return nil
+	}
+	return func(id string) []policy.CVE {
+		cves := d.single.usable(cveKey{p, id}, cvesKeptFor)
+		for _, c := range known {
+			if len(cves) == 0 {
+				cves = c[id]
+				continue
+			}
+			for _, cve := range c[id] {
+				if !slices.ContainsFunc(cves, func(o policy.CVE) bool { return o.ID == cve.ID }) {
+					cves = append(slices.Clip(cves), cve)
+				}
+			}
+		}
+		return cves
+	}
+}
+
+// WithCVEs returns facts with the CVEs of the vulnerabilities that are listed, as far as they are known by the time that
+// ctx ends. Known ones cost no call.
+func (i *Inventory) WithCVEs(ctx context.Context, ref image.Reference, f policy.Facts, d policy.CVENeeds) policy.Facts {
+	return i.withCVEs(ctx, &ref, f, d, admissionLane(ctx))
+}
+
+// WithCVEs does the same within the background's share.
+func (b Background) WithCVEs(ctx context.Context, ref image.Reference, f policy.Facts, d policy.CVENeeds) policy.Facts {
+	return b.inventory.withCVEs(ctx, &ref, f, d, background)
+}
+
+func (i *Inventory) withCVEs(ctx context.Context, ref *image.Reference, f policy.Facts, d policy.CVENeeds, l lane) policy.Facts {
+	k, reason := i.locate(ref)
+	if reason != "" || f.State != policy.StateFound || k.project().cves == nil {
+		return f
+	}
+	p := k.project()
+	for _, k := range p.catalogueKeys() {
+		_, _ = i.advisories.catalogues.kept(ctx, k, cvesFreshFor, cvesKeptFor, l) // without it the stricter reading decides
+	}
+	f.Records = ownRecords(f.Records)
+	f.AddCVEs(p.knownCVEs())
+	if missing := f.Lacking(d); len(missing) > 0 {
+		var calls errgroup.Group
+		calls.SetLimit(p.width(background))
+		for _, id := range missing {
+			calls.Go(func() error {
+				_, _ = i.advisories.single.kept(ctx, cveKey{p, strings.Clone(id)}, cvesFreshFor, cvesKeptFor, background)
+				return nil
+			})
+		}
+		_ = calls.Wait() // it has no errors
+		f.AddCVEs(p.knownCVEs())
+	}
+	return f
+}
+
+// listCatalogue reads one list of all vulnerabilities.
+func (i *Inventory) listCatalogue(ctx context.Context, k catalogueKey, _ catalogue) (catalogue, error) {
+	all := catalogue{}
+	r := hss.ImageVulnerabilityRequest{Type: k.kind, Handled: k.handled, EnterpriseProjectID: k.of.EnterpriseProjectID}
+	for row, err := range k.of.indexer.ImageVulnerabilities(ctx, r) {
+		switch {
+		case err != nil:
+			return nil, err
+		case len(all) == maxDetailed:
+			return nil, failuref(badRows, "HSS lists more than %d vulnerabilities", maxDetailed)
+		}
+		all[short(row.ID)] = cvesOf(row.CVEs)
+	}
+	delete(all, "")
+	return all, nil
+}
+
+// listCVEs reads the CVEs of one vulnerability.
+func (i *Inventory) listCVEs(ctx context.Context, k cveKey, _ []policy.CVE) ([]policy.CVE, error) {
+	var rows []hss.CVE
+	for row, err := range k.of.cves.CVEs(ctx, hss.CVERequest{VulnerabilityID: k.id, EnterpriseProjectID: k.of.EnterpriseProjectID}) {
+		if err != nil {
+			return nil, err
+		}
+		if rows = append(rows, row); len(rows) > maxCVEs {
+			break
+		}
+	}
+	return cvesOf(rows), nil
+}
+
+// Affected returns indexes of the images that have vulnerabilities, of each that is known by the time that ctx ends. Known
+// ones cost no call.
+func (i *Inventory) Affected(ctx context.Context, ref image.Reference, ids []string) []*policy.Affected {
+	return i.affected(ctx, &ref, ids, admissionLane(ctx))
+}
+
+// Affected does the same within the background's share.
+func (b Background) Affected(ctx context.Context, ref image.Reference, ids []string) []*policy.Affected {
+	return b.inventory.affected(ctx, &ref, ids, background)
+}
+
+func (i *Inventory) affected(ctx context.Context, ref *image.Reference, ids []string, l lane) []*policy.Affected {
+	k, reason := i.locate(ref)
+	if reason != "" || k.project().indexer == nil {
+		return nil
+	}
+	all := make([]*policy.Affected, len(ids))
+	var calls errgroup.Group
+	calls.SetLimit(k.project().width(background))
+	for n, id := range ids {
+		calls.Go(func() error {
+			if a, err := i.advisories.indexes.kept(ctx, indexKey{k.project(), id}, affectedFreshFor, i.cfg.MaxStaleness, l); err == nil {
+				all[n] = a.value
+			}
+			return nil
+		})
+	}
+	_ = calls.Wait() // it has no errors
+	return slices.DeleteFunc(all, func(a *policy.Affected) bool { return a == nil })
+}
+
+// listAffected reads which images have a vulnerability: first by which identifiers HSS lists it.
+func (i *Inventory) listAffected(ctx context.Context, k indexKey, _ *policy.Affected) (*policy.Affected, error) {
+	begun := i.clock.Now()
+	r := affectedReader{project: k.of, images: map[hss.AffectedImage]struct{}{}}
+	filter := hss.ImageVulnerabilityRequest{CVE: k.id}
+	if !policy.IsCVE(k.id) {
+		filter = hss.ImageVulnerabilityRequest{VulnerabilityID: k.id}
+	}
+	is := func(row *hss.ImageVulnerability) bool {
+		return row.ID == k.id || slices.ContainsFunc(row.CVEs, func(c hss.CVE) bool { return c.ID == k.id })
+	}
+	err := r.find(ctx, filter, is)
+	if err == nil && filter.CVE != "" && !slices.Contains(r.advisories, k.id) {
+		// HSS may list a vulnerability by its CVE ID, and not name it as one of its CVEs.
+		err = r.find(ctx, hss.ImageVulnerabilityRequest{VulnerabilityID: k.id}, is)
+	}
+	if err != nil {
+		return nil, err
+	}
+	images := make([]policy.AffectedImage, 0, len(r.images))
+	for row := range r.images {
+		images = append(images, policy.AffectedImage{ImageID: row.ImageID, Name: row.Name, Version: row.Version, Digest: row.Digest})
+	}
+	index, err := policy.NewAffected(k.id, begun, r.advisories, images)
+	if err != nil {
+		return nil, fmt.Errorf("index of affected images: %w", err)
+	}
+	return index, nil
+}
+
+// affectedReader reads the images that have any of some vulnerabilities.
+type affectedReader struct {
+	*project
+	advisories []string
+	images     map[hss.AffectedImage]struct{}
+}
+
+// find adds the vulnerabilities that are, of those that a filter selects, and their images.
+func (r *affectedReader) find(ctx context.Context, filter hss.ImageVulnerabilityRequest, is func(*hss.ImageVulnerability) bool) error {
+	for _, k := range r.catalogueKeys() {
+		filter.Type, filter.Handled, filter.EnterpriseProjectID = k.kind, k.handled, r.EnterpriseProjectID
+		for row, err := range r.indexer.ImageVulnerabilities(ctx, filter) {
+			if err != nil {
+				return err
+			}
+			if !is(&row) {
+				continue
+			}
+			if !slices.Contains(r.advisories, row.ID) {
+				r.advisories = append(r.advisories, row.ID)
+			}
+			if len(r.advisories) > maxAdvisories {
+				return errors.New("HSS lists too many vulnerabilities for one")
+			}
+			if err := r.read(ctx, &row, k); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// read adds the images that have a vulnerability. There must be as many as HSS counts, with those for which it was handled
+// if need be: it is not documented which of them are counted.
+func (r *affectedReader) read(ctx context.Context, row *hss.ImageVulnerability, k catalogueKey) error {
+	listed := 0
+	for _, handled := range []bool{k.handled, !k.handled} {
+		if row.Images != nil && listed >= *row.Images && handled != k.handled {
+			return nil
+		}
+		request := hss.AffectedImageRequest{VulnerabilityID: row.ID, Type: k.kind, Handled: handled, EnterpriseProjectID: r.EnterpriseProjectID}
+		for image, err := range r.indexer.AffectedImages(ctx, request) {
+			if err != nil {
+				return err
+			}
+			image.Status, image.ScannedAt = "", time.Time{}
+			r.images[image] = struct{}{}
+			if listed++; len(r.images) > maxAffected {
+				return errors.New("HSS lists too many images with one vulnerability")
+			}
+		}
+	}
+	if row.Images != nil && listed < *row.Images {
+		return failuref(badRows, "HSS counts %d images with %s and lists %d", *row.Images, row.ID, listed)
+	}
+	return nil
+}

@@ -1,0 +1,149 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+
+	apiservercel "k8s.io/apiserver/pkg/cel"
+
+	"github.com/hssgate/hssgate/policy/v1alpha1"
+)
+
+// reads is which details of vulnerabilities the expressions of a policy read.
+type reads struct{ findings, cves, times bool }
+
+// The fields of expressions that need details.
+const (
+	fieldFindings    = "findings"
+	fieldCVEs        = "cves"
+	fieldCVSS        = "cvss"
+	fieldPublishedAt = "publishedAt"
+)
+
+// readsOf errs on the side of too much: a field can only be read by its name.
+func readsOf(expressions []v1alpha1.Expression) (r reads) {
+	for _, e := range expressions {
+		if strings.Contains(e.Expression, fieldFindings) {
+			r.findings = true
+			r.times = r.times || strings.Contains(e.Expression, fieldPublishedAt)
+			r.cves = r.cves || r.times || strings.Contains(e.Expression, fieldCVEs) || strings.Contains(e.Expression, fieldCVSS)
+		}
+	}
+	return r
+}
+
+// findingsType declares single vulnerabilities to CEL. The score and the time are
+// absent if they are not known of each CVE, and so is the whole list.
+func findingsType() *apiservercel.DeclType {
+	text := apiservercel.StringType
+	return apiservercel.NewListType(objectType("hssgate.Vulnerability", map[string]*apiservercel.DeclType{
+		"id": text, "severity": text, "package": text, "installed": text, "fix": text, "fixed": apiservercel.BoolType,
+		fieldCVEs: apiservercel.NewListType(text, maxCVEs), fieldCVSS: apiservercel.DoubleType, fieldPublishedAt: apiservercel.TimestampType,
+	}), maxFindings)
+}
+
+// setFindings sets the vulnerabilities of a scan, if all that HSS counts are listed.
+func setFindings(value map[string]any, s *Scan) {
+	if s.Vulnerabilities == nil || s.Found == nil && *s.Vulnerabilities != 0 || *s.Vulnerabilities > len(s.Found) {
+		return
+	}
+	findings := make([]map[string]any, len(s.Found))
+	for i := range s.Found {
+		v := &s.Found[i]
+		findings[i] = map[string]any{
+			"id": v.ID, "severity": string(v.Severity), "package": v.Package, "installed": v.Installed, "fix": v.Fix, "fixed": v.Fix != "",
+			fieldCVEs: v.CVEIDs(),
+		}
+		if score, known := v.score(); known {
+			findings[i][fieldCVSS] = float64(score)
+		}
+		setTime(findings[i], fieldPublishedAt, v.published())
+	}
+	value[fieldFindings] = findings
+}
+
+// CVENeeds are what a decision needs to know of the vulnerabilities in facts.
+type CVENeeds struct {
+	// CVEs reports whether their CVEs and scores are needed, Times whether the times of
+	// publication are.
+	CVEs, Times bool
+}
+
+// CVENeeds returns what findings of the policy about f depend on, and is not known.
+func (p *Policy) CVENeeds(f *Facts, findings []Finding) (d CVENeeds) {
+	found := func(c Check) bool {
+		return slices.ContainsFunc(findings, func(f Finding) bool { return f.Check == c })
+	}
+	counts := found(CheckVulnerabilities)
+	ignores := (counts || found(CheckSeverityLevel) || found(CheckExpression)) && (slices.ContainsFunc(p.ignored, IsCVE) || len(p.ignored) > 0 && len(p.forbidden) > 0)
+	scores, times, forbids := counts && p.counting.minCVSS > 0 || p.reads.cves, counts && p.counting.olderThan > 0 || p.reads.times, found(CheckForbidden)
+	if !scores && !times && !forbids && !ignores {
+		return d
+	}
+	f.eachVulnerability(func(r *Record, v *Vulnerability) {
+		_, scored := v.score()
+		s := subject{record: r, indexes: f.Affected}
+		d.Times = d.Times || times && v.published().IsZero()
+		d.CVEs = d.CVEs || scores && !scored || ignores && v.isUnresolved() || forbids && s.match(v, p.forbidden) == mayBe
+	})
+	return d
+}
+
+// NeedsCVEs reports whether the exception names CVEs, and those of the vulnerabilities
+// in f are not known.
+func (e *Exception) NeedsCVEs(f *Facts) (needs bool) {
+	if slices.ContainsFunc(e.vulnerabilities, IsCVE) {
+		f.eachVulnerability(func(_ *Record, v *Vulnerability) { needs = needs || v.isUnresolved() })
+	}
+	return needs
+}
+
+// isUnresolved reports whether it is not known which CVEs the vulnerability stands for.
+func (v *Vulnerability) isUnresolved() bool { return len(v.CVEs) == 0 && !IsCVE(v.ID) }
+
+// eachVulnerability calls do for each one that is listed.
+func (f *Facts) eachVulnerability(do func(*Record, *Vulnerability)) {
+	for i := range f.Records {
+		for r := &f.Records[i]; r != nil; r = r.LastCompleted {
+			for _, s := range r.scans() {
+				for n := range s.Found {
+					do(r, &s.Found[n])
+				}
+			}
+		}
+	}
+}
+
+// AddCVEs sets the CVEs of each vulnerability that is listed, where cvesOf returns
+// any. It modifies the scans, which must not be shared, and no list. cvesOf is optional.
+func (f *Facts) AddCVEs(cvesOf func(id string) []CVE) {
+	if cvesOf == nil {
+		return
+	}
+	for i := range f.Records {
+		for r := &f.Records[i]; r != nil; r = r.LastCompleted {
+			for _, s := range r.scans() {
+				s.Found = slices.Clone(s.Found)
+				for n := range s.Found {
+					if cves := cvesOf(s.Found[n].ID); len(cves) > 0 {
+						s.Found[n].CVEs = cves
+					}
+				}
+			}
+		}
+	}
+}
+
+// Lacking returns the identifiers of the listed vulnerabilities whose details are not
+// known, each once.
+func (f *Facts) Lacking(d CVENeeds) (ids []string) {
+	seen := map[string]bool{}
+	f.eachVulnerability(func(_ *Record, v *Vulnerability) {
+		_, scored := v.score()
+		if lacks := d.Times && v.published().IsZero() || d.CVEs && !scored; lacks && !seen[v.ID] {
+			seen[v.ID] = true
+			ids = append(ids, v.ID)
+		}
+	})
+	return ids
+}
