@@ -71,22 +71,33 @@ type CVENeeds struct {
 
 // CVENeeds returns what findings of the policy about f depend on, and is not known.
 func (p *Policy) CVENeeds(f *Facts, findings []Finding) (d CVENeeds) {
-	found := func(c Check) bool {
-		return slices.ContainsFunc(findings, func(f Finding) bool { return f.Check == c })
+	scores, times, cves, forbids := p.reads.cves, p.reads.times, false, false
+	for i := range findings {
+		switch findings[i].Check {
+		case CheckVulnerabilities:
+			scores, times, cves = scores || p.counting.minCVSS > 0, times || p.counting.olderThan > 0, cves || p.ignoresCVEs()
+		case CheckSeverityLevel, CheckExpression:
+			cves = cves || p.ignoresCVEs()
+		case CheckForbidden:
+			forbids = true
+		}
 	}
-	counts := found(CheckVulnerabilities)
-	ignores := (counts || found(CheckSeverityLevel) || found(CheckExpression)) && (slices.ContainsFunc(p.ignored, IsCVE) || len(p.ignored) > 0 && len(p.forbidden) > 0)
-	scores, times, forbids := counts && p.counting.minCVSS > 0 || p.reads.cves, counts && p.counting.olderThan > 0 || p.reads.times, found(CheckForbidden)
-	if !scores && !times && !forbids && !ignores {
+	if !scores && !times && !cves && !forbids {
 		return d
 	}
 	f.eachVulnerability(func(r *Record, v *Vulnerability) {
 		_, scored := v.score()
 		s := subject{record: r, indexes: f.Affected}
 		d.Times = d.Times || times && v.published().IsZero()
-		d.CVEs = d.CVEs || scores && !scored || ignores && v.isUnresolved() || forbids && s.match(v, p.forbidden) == mayBe
+		d.CVEs = d.CVEs || scores && !scored || cves && v.isUnresolved() || forbids && s.match(v, p.forbidden) == mayBe
 	})
 	return d
+}
+
+// ignoresCVEs reports whether it depends on CVEs what the policy ignores: none that may
+// be forbidden.
+func (p *Policy) ignoresCVEs() bool {
+	return slices.ContainsFunc(p.ignored, IsCVE) || len(p.ignored) > 0 && len(p.forbidden) > 0
 }
 
 // NeedsCVEs reports whether the exception names CVEs, and those of the vulnerabilities

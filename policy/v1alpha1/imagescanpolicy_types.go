@@ -307,7 +307,7 @@ type VulnerabilityRequirement struct {
 	// MinCVSS leaves out those whose CVSS score is lower, such as 7.0. An advisory
 	// has the highest score of its CVEs. A score that is unknown counts as 10.
 	// +optional
-	MinCVSS Score `json:"minCVSS,omitzero"`
+	MinCVSS Score `json:"minCVSS,omitzero"` //nolint:tagliatelle // CVSS is a name
 	// OlderThan leaves out those that were published not longer ago than this, as a
 	// Go duration in hours, minutes and seconds such as 720h, so that there is time
 	// to fix new ones. An advisory is as old as its oldest CVE. One whose time of
