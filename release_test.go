@@ -158,6 +158,7 @@ func testAction(t *testing.T, release string) {
 		"denied images fail the job, with SARIF and a summary": {nil, 1, "exit-code=1\n", "Denied"},
 		"files that are admitted pass":                         {map[string]string{"files": "config/samples/manifests/00-namespaces.yaml\n\nconfig/samples/manifests/10-clean.yaml"}, 0, "exit-code=0\n", "Admitted"},
 		"no summary":                                           {map[string]string{"summary": "false"}, 1, "exit-code=1\n", ""},
+		"images are scanned in place of files":                 {map[string]string{"images": "other.example.com/a:1\n", "args": "", "config": "config/samples/config.yaml"}, 3, "exit-code=3\n", ""},
 		"an unknown flag":                                      {map[string]string{"args": "--nope"}, 3, "exit-code=3\n", ""},
 		"a program that its checksum does not fit is not run":  {map[string]string{"releases": "file://" + filepath.Dir(tampered)}, 1, "", ""},
 		"a release that is not there":                          {map[string]string{"version": "v9.9.9"}, 37, "", ""},

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hssgate/hssgate/internal/check"
+	"github.com/hssgate/hssgate/internal/inventory"
 	"github.com/hssgate/hssgate/internal/report"
 	"github.com/hssgate/hssgate/policy/glob"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
@@ -97,7 +98,7 @@ func (f *checkFlags) run(cmd *cobra.Command) error {
 	return f.outputFlags.run(cmd, wrong, f.subject(), func(r *report.Report) error {
 		r.Strict = f.strict
 		var policies []v1alpha1.ImageScanPolicy
-		err := f.evaluate(cmd, r, f.explain, func(o *check.Options) error {
+		err := f.evaluate(cmd, r, f.explain, func(o *check.Options, _ *inventory.Inventory, _ *check.Manifests) error {
 			if policies = o.Resources.Policies; f.lifetime > o.MaxLifetime {
 				return usageError(fmt.Errorf("--for must be at most %s (maxExceptionLifetime of the configuration), not %s", o.MaxLifetime, f.lifetime))
 			}

@@ -45,13 +45,20 @@ func (f *evaluationFlags) addTo(cmd *cobra.Command, outputs []report.Output) {
 	flags := cmd.Flags()
 	flags.BoolVarP(&f.allNamespaces, "all-namespaces", "A", false, "evaluate the running pods of all namespaces of the cluster")
 	flags.StringVarP(&f.selector, "selector", "l", "", "only pods with these labels, such as app=web")
+	flags.StringVar(&f.inventory, "inventory", "", "a file of images and their scan results, in place of HSS")
+	f.addPolicies(cmd, "evaluate the running pods of this namespace; with images or files: the namespace of objects that name none",
+		"; with --inventory at last that of the samples", outputs)
+}
+
+// addPolicies adds the flags of an evaluation of images: by which policies, and how it is reported.
+func (f *evaluationFlags) addPolicies(cmd *cobra.Command, namespace, config string, outputs []report.Output) {
+	flags := cmd.Flags()
 	flags.StringVar(&f.namespaceLabels, "namespace-labels", "", "labels of the namespaces that no file holds, such as env=prod; empty: none")
-	f.clusterFlags.add(flags, "evaluate the running pods of this namespace; with images or files: the namespace of objects that name none")
+	f.clusterFlags.add(flags, namespace)
 	flags.StringArrayVar(&f.policyFiles, "policies", nil, "a file, folder or URL of ImageScanPolicies and ImageScanExceptions, or - for standard input; may be repeated; default: those of the cluster")
 	flags.StringVar(&f.preset, "preset", "", "a policy that comes with hssgate: audit, baseline or strict")
 	complete(cmd, "preset", "audit", "baseline", "strict")
-	flags.StringVar(&f.configFile, "config", "", "the configuration file, which names registries and HSS projects; "+configDefaults+"; with --inventory at last that of the samples")
-	flags.StringVar(&f.inventory, "inventory", "", "a file of images and their scan results, in place of HSS")
+	flags.StringVar(&f.configFile, "config", "", "the configuration file, which names registries and HSS projects; "+configDefaults+config)
 	f.outputFlags.addTo(cmd, outputs)
 }
 
@@ -115,8 +122,8 @@ func (f *evaluationFlags) subject() string {
 }
 
 // evaluate evaluates what the flags name and adds the results to a report. With
-// explain, each is explained. Change may change by what is evaluated; it is optional.
-func (f *evaluationFlags) evaluate(cmd *cobra.Command, r *report.Report, explain bool, change func(*check.Options) error) error {
+// explain, each is explained. Change may change by what, and which objects, are evaluated; it is optional.
+func (f *evaluationFlags) evaluate(cmd *cobra.Command, r *report.Report, explain bool, change func(*check.Options, *inventory.Inventory, *check.Manifests) error) error {
 	// Libraries log errors that are reported anyway.
 	if _, err := newLogger(io.Discard, "error", "text"); err != nil {
 		return err
@@ -155,7 +162,7 @@ func (f *evaluationFlags) evaluate(cmd *cobra.Command, r *report.Report, explain
 	// The last one of a name counts.
 	o.Resources.Exceptions = slices.Concat(live, m.Exceptions, o.Resources.Exceptions)
 	if change != nil {
-		if err := change(o); err != nil {
+		if err := change(o, known, m); err != nil {
 			return err
 		}
 	}

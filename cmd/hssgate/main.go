@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"k8s.io/utils/clock"
 
 	"github.com/hssgate/hssgate/internal/report"
 )
@@ -96,7 +97,7 @@ To see what it would do to your manifests or your cluster, before it does:
   hssgate check -A --preset baseline --config hssgate.yaml
 
 Exit codes: 0 success, 1 failure (check: something would be denied), 2 the result
-is not known (check, policy, who-has), 3 wrong usage.`,
+is not known (check, policy, scan, who-has), 3 wrong usage.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArguments,
@@ -105,7 +106,7 @@ is not known (check, policy, who-has), 3 wrong usage.`,
 	root.Version = version
 	root.SetVersionTemplate(versionText())
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newServeCommand(), newCheckCommand(), newPolicyCommand(), newAllowCommand(), newDoctorCommand(), newWhoHasCommand(), newProbeCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(), newCheckCommand(), newPolicyCommand(), newAllowCommand(), newScanCommand(clock.RealClock{}), newDoctorCommand(), newWhoHasCommand(), newProbeCommand(), newVersionCommand())
 	return root
 }
 

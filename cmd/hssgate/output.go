@@ -104,10 +104,10 @@ func (f *outputFlags) run(cmd *cobra.Command, wrong error, subject string, fill 
 	if err == nil {
 		err = f.write(cmd, r)
 	}
-	switch {
+	switch _, coded := errors.AsType[exitError](err); {
 	case err == nil:
 		return f.verdictError(r)
-	case exitCode(err) == exitUsage:
+	case coded:
 		return err
 	case cmd.Context().Err() != nil:
 		return exitError{errors.New(cmd.Name() + ": interrupted"), exitUnknown}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hssgate/hssgate/internal/check"
+	"github.com/hssgate/hssgate/internal/inventory"
 	"github.com/hssgate/hssgate/internal/report"
 )
 
@@ -122,7 +123,7 @@ func (f *simulateFlags) run(cmd *cobra.Command) error {
 	}
 	return f.outputFlags.run(cmd, wrong, f.subject(), func(r *report.Report) error {
 		r.Changes = &report.Changes{}
-		return f.evaluate(cmd, r, false, func(o *check.Options) error { return f.change(cmd, o) })
+		return f.evaluate(cmd, r, false, func(o *check.Options, _ *inventory.Inventory, _ *check.Manifests) error { return f.change(cmd, o) })
 	})
 }
 

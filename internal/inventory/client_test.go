@@ -1,6 +1,7 @@
 package inventory_test
 
 import (
+	"context"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	clocktesting "k8s.io/utils/clock/testing"
@@ -303,4 +305,48 @@ func TestTheRealClientAsksAServerThatMatchesLooselyAndRepeatsRows(t *testing.T) 
 			t.Errorf("%s: got %q, want %q (%v: %s)", ref, names, want, got.State, got.Reason)
 		}
 	}
+}
+
+// counting is an HSS that counts how often its counts of scans are read.
+type counting struct {
+	*world
+
+	read int
+	err  error
+}
+
+func (c *counting) ScanStatistics(context.Context, hss.ScanStatisticsRequest) (hss.ScanStatistics, error) {
+	c.read++
+	return hss.ScanStatistics{RegistryScans: new(c.read)}, c.err
+}
+
+func TestScansAreCountedEveryHourWhenSomeoneLooks(t *testing.T) {
+	t.Parallel()
+	w, seen := &counting{world: &world{}}, &notes{}
+	clients(t, w, inventory.Options{Observer: seen}, func(t *testing.T, i *inventory.Inventory) {
+		forbidden, down := &hss.Error{StatusCode: http.StatusForbidden}, &hss.Error{StatusCode: http.StatusServiceUnavailable, Retryable: true}
+		time.Sleep(24 * time.Hour)
+		wantEqual(t, "reads before anyone looks", 0, w.read)
+		for _, step := range []struct {
+			name  string
+			after time.Duration
+			err   error
+			want  string
+		}{
+			{"at first", 0, nil, "bj4 1"}, {"within the hour", 59 * time.Minute, nil, "bj4 1"}, {"after it", 2 * time.Minute, nil, "bj4 2"},
+			{"without permission", time.Hour, forbidden, ""}, {"still without it", time.Hour, forbidden, ""}, {"with permission", time.Hour, nil, "bj4 5"},
+			{"in an outage", time.Hour, down, ""}, {"soon after it", 5 * time.Minute, nil, "bj4 7"},
+		} {
+			time.Sleep(step.after)
+			w.err = step.err
+			i.ScanCounts()
+			synctest.Wait()
+			got := ""
+			for _, c := range i.ScanCounts() {
+				got += fmt.Sprint(c.Project, " ", *c.RegistryScans)
+			}
+			wantEqual(t, step.name, step.want, got)
+		}
+	})
+	wantEqual(t, "observed", []string{"scans not counted bj4", "scans not counted bj4"}, slices.Clone(seen.seen))
 }

@@ -38,6 +38,8 @@ type Observer interface {
 	AskedVulnerabilities(ctx context.Context, project string, took time.Duration, err error)
 	// Synced is called when a whole project was listed, or what changed in it, with how many rows HSS sent, and why the list is not complete.
 	Synced(project string, full bool, rows int, err error)
+	// ScansNotCounted is called when HSS's counts of scans can no longer be read.
+	ScansNotCounted(project string, err error)
 }
 
 type noObserver struct{}
@@ -47,6 +49,7 @@ func (noObserver) Asked(context.Context, string, time.Duration, error)          
 func (noObserver) Listed(string, policy.Detail, Outcome)                              {}
 func (noObserver) AskedVulnerabilities(context.Context, string, time.Duration, error) {}
 func (noObserver) Synced(string, bool, int, error)                                    {}
+func (noObserver) ScansNotCounted(string, error)                                      {}
 
 // Stats are the sizes and states of an inventory at one moment.
 type Stats struct {

@@ -55,6 +55,7 @@ type hssClient interface {
 	StartScan(ctx context.Context, r hss.ScanRequest) error
 	SyncRegistries(ctx context.Context, r hss.SyncRequest) error
 	Registries(ctx context.Context, r hss.RegistryRequest) iter.Seq2[hss.Registry, error]
+	ScanStatistics(ctx context.Context, r hss.ScanStatisticsRequest) (hss.ScanStatistics, error)
 }
 
 // project is an HSS project with the limits that its calls keep.
@@ -85,6 +86,7 @@ type project struct {
 	// syncer is nil unless the project is synchronised.
 	syncer   *syncer
 	coverage atomic.Pointer[coverage]
+	counts   scanCounter
 }
 
 // openLane is a lane that is in use. users counts those who wait for one of its slots or have one.

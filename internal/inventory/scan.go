@@ -14,7 +14,7 @@ import (
 	"github.com/hssgate/hssgate/policy"
 )
 
-// ScanTarget is an image whose project scans on demand: see internal/scan. It is comparable.
+// ScanTarget is an image that HSS may be requested to scan: see internal/scan. It is comparable.
 type ScanTarget struct {
 	key    key
 	pinned string // the digest that goes with a tag
@@ -22,11 +22,18 @@ type ScanTarget struct {
 
 // ScanTarget returns the image to scan. ok is false if its project does not scan on demand.
 func (i *Inventory) ScanTarget(ref *image.Reference) (t ScanTarget, ok bool) {
+	t, err := i.FindScanTarget(ref)
+	return t, err == nil && t.Project().ScanOnDemand.Enabled
+}
+
+// FindScanTarget returns the image to scan, whether or not its project scans on demand. It fails if no registry of the
+// configuration claims the image, or HSS cannot list it.
+func (i *Inventory) FindScanTarget(ref *image.Reference) (ScanTarget, error) {
 	k, reason := i.locate(ref)
-	if reason != "" || !k.project().ScanOnDemand.Enabled {
-		return ScanTarget{}, false
+	if reason != "" {
+		return ScanTarget{}, errors.New(reason)
 	}
-	return ScanTarget{key: k.clone(), pinned: strings.Clone(ref.Digest)}, true
+	return ScanTarget{key: k.clone(), pinned: strings.Clone(ref.Digest)}, nil
 }
 
 // String returns the image.
@@ -37,6 +44,14 @@ func (t ScanTarget) Project() *config.Project { return &t.key.project().Project 
 
 // Registry returns the name of the configured registry.
 func (t ScanTarget) Registry() string { return t.key.registry.Name }
+
+// IsPinned reports whether the image is named by a digest.
+func (t ScanTarget) IsPinned() bool { return t.pinned != "" }
+
+// IsTemporary reports whether a call that failed may succeed a little later without anyone changing anything.
+func (t ScanTarget) IsTemporary(err error) bool {
+	return t.key.project().classify(err) != policy.CauseConfiguration
+}
 
 // Rows returns the image's rows as HSS lists them now, and keeps them for look-ups.
 func (t ScanTarget) Rows() (rows []hss.Image, err error) {

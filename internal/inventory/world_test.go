@@ -419,6 +419,8 @@ func (n *notes) Synced(project string, full bool, rows int, err error) {
 	}
 }
 
+func (n *notes) ScansNotCounted(project string, _ error) { n.addf("scans not counted %s", project) }
+
 func (n *notes) errs() (full, changes error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

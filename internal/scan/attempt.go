@@ -87,10 +87,7 @@ func (s *Scans) attempt(t inventory.ScanTarget) result {
 // resultOf returns why a row of HSS's list needs no scan: no outcome if it has been scanned. It returns Asked if it needs
 // one, since it was never scanned, or not since it was pushed.
 func resultOf(row *hss.Image, now time.Time) result {
-	statuses := []hss.ScanStatus{row.ScanStatus}
-	for n := range row.Architectures {
-		statuses = append(statuses, row.Architectures[n].ScanStatus)
-	}
+	statuses := statusesOf(row)
 	failed := slices.ContainsFunc(statuses, hss.ScanStatus.Failed)
 	toScan := result{outcome: Asked}
 	switch {
@@ -106,6 +103,15 @@ func resultOf(row *hss.Image, now time.Time) result {
 		return result{Needless, "HSS shows no result that can be evaluated", againAfterLimit}
 	}
 	return result{}
+}
+
+// statusesOf returns the status of a row and those of its architectures.
+func statusesOf(row *hss.Image) []hss.ScanStatus {
+	statuses := []hss.ScanStatus{row.ScanStatus}
+	for n := range row.Architectures {
+		statuses = append(statuses, row.Architectures[n].ScanStatus)
+	}
+	return statuses
 }
 
 // requestScan requests a scan of what a row is of, whatever its other rows.

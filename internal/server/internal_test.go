@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/certificate"
 	"github.com/hssgate/hssgate/internal/inventory"
 	"github.com/hssgate/hssgate/policy"
@@ -205,6 +206,21 @@ func TestTheStateOfAReplicaIsMeasured(t *testing.T) {
 		"hssgate_policies_in_force{enforcement=Audit} 0", "hssgate_policies_in_force{enforcement=Deny} 0", "hssgate_policies_in_force{enforcement=Warn} 1",
 		fmt.Sprint("hssgate_serving_certificate_not_after_timestamp_seconds{} ", float64(start.Add(lifetime).Unix())),
 		"hssgate_vulnerability_lists_bytes{} 900",
+	})
+}
+
+func TestBilledScansAreMeasuredOnceTheyAreKnown(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(scanCounts(func() []inventory.ScanCounts {
+		return []inventory.ScanCounts{
+			{Project: "bj4", ScanStatistics: hss.ScanStatistics{RegistryScans: new(3), PipelineScans: new(0), FreeScans: new(10)}},
+			{Project: "part", ScanStatistics: hss.ScanStatistics{RegistryScans: new(7)}},
+		}
+	}))
+	hasGathered(t, registry, []string{
+		"hssgate_hss_billed_scans{kind=cicd,project=bj4} 0", "hssgate_hss_billed_scans{kind=repository,project=bj4} 3",
+		"hssgate_hss_billed_scans{kind=repository,project=part} 7", "hssgate_hss_free_scans{project=bj4} 10",
 	})
 }
 

@@ -101,6 +101,11 @@ func (m *lookupMetrics) Synced(project string, full bool, rows int, err error) {
 	}
 }
 
+// ScansNotCounted logs that it is not known how many scans HSS bills.
+func (m *lookupMetrics) ScansNotCounted(project string, err error) {
+	m.log.Warn("HSS's counts of billed scans cannot be read, so their metrics are missing", "project", project, "error", err)
+}
+
 func outcomeOf(err error) string {
 	if err != nil {
 		return "failure"
@@ -197,6 +202,27 @@ func state(version string, certificate CertificateSource, inForce func() []*poli
 		}
 		inventoryState(known(), gauge)
 	}
+}
+
+// scanCounts collects what HSS counts of scans.
+func scanCounts(known func() []inventory.ScanCounts) gauges {
+	return func(gauge gauge) {
+		for _, c := range known() {
+			for kind, n := range map[string]*int{"repository": c.RegistryScans, "cicd": c.PipelineScans} {
+				gauge("hssgate_hss_billed_scans", "Successful scans of images by HSS's pay-per-use statistics, those of its console and of other clusters included, "+
+					"of images in registries (repository) or in pipelines (cicd). Not documented: since when HSS counts them, and whether free ones count.", number(n), "project", c.Project, "kind", kind)
+			}
+			gauge("hssgate_hss_free_scans", "Free scans of images by the same statistics; 10 a month are granted. Not documented: whether those that were used count.", number(c.FreeScans), "project", c.Project)
+		}
+	}
+}
+
+// number returns NaN for nil.
+func number(n *int) float64 {
+	if n == nil {
+		return math.NaN()
+	}
+	return float64(*n)
 }
 
 func inventoryState(s inventory.Stats, gauge gauge) {

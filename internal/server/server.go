@@ -135,7 +135,7 @@ func (g *Server) Run(ctx context.Context) error {
 	if err := g.addProbes(ctx); err != nil {
 		return err
 	}
-	metrics.Registry.MustRegister(state(g.version(), g.certificates.source, g.rules.Policies, known.Stats))
+	metrics.Registry.MustRegister(state(g.version(), g.certificates.source, g.rules.Policies, known.Stats), scanCounts(known.ScanCounts))
 	return g.serve(ctx)
 }
 

@@ -187,7 +187,11 @@ func testScanMetrics(t *testing.T, s *scanning) {
 		asked := 0
 		for _, replica := range s.replicas {
 			n := 0
-			if _, count, found := strings.Cut(replica.scrape(t), "\n"+`hssgate_scans_wanted_total{outcome="asked",project="main"} `); found {
+			scraped := replica.scrape(t)
+			if !strings.Contains(scraped, fmt.Sprintf("\nhssgate_hss_billed_scans{kind=\"repository\",project=\"main\"} %d\n", s.hss.Stats().Scans)) {
+				return fmt.Errorf("a replica does not show what HSS bills: %w", errNotYet)
+			}
+			if _, count, found := strings.Cut(scraped, "\n"+`hssgate_scans_wanted_total{outcome="asked",project="main"} `); found {
 				_, _ = fmt.Sscan(count, &n)
 			}
 			asked += n
