@@ -11,7 +11,7 @@ import (
 // +kubebuilder:validation:Type=number
 // +kubebuilder:validation:Minimum=0
 // +kubebuilder:validation:Maximum=10
-// +kubebuilder:validation:XValidation:rule="string(double(self)).matches('^[0-9]+([.][0-9])?$')",message="must be a CVSS score from 0 to 10 with at most one decimal, such as 7 or 7.5"
+// +kubebuilder:validation:XValidation:rule="double(int(self * 10.0 + 0.5)) / 10.0 == self",message="must be a CVSS score from 0 to 10 with at most one decimal, such as 7 or 7.5"
 type Score float64
 
 // MaxScore is the worst score.
