@@ -151,6 +151,7 @@ func TestAnswersThatAreNoListAreErrors(t *testing.T) {
 		"a 200 without a list":              {200, `{"total_num":0}`, "", "HSS answered 200: the answer has no data_list (request req-1)"},
 		"a 200 with an object for a list":   {200, `{"data_list":{"latest_scan_time":"-"}}`, "", "data_list is an object"},
 		"a 200 with a list by another name": {200, `{"Data_List":[]}`, "", "no data_list"},
+		"a 200 with null and no count":      {200, `{"data_list":null}`, "", "the answer has no data_list"},
 		"a 200 with two lists":              {200, `{"data_list":[],"data_list":[]}`, "", "data_list is there twice"},
 		"a 200 with null":                   {200, `null`, "", "the answer is null, not an object"},
 		"a 200 with a bare list":            {200, `[]`, "", "the answer is a list, not an object"},

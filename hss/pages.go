@@ -60,7 +60,7 @@ func listPage[T any](ctx context.Context, c *Client, request *call, key string, 
 			return fmt.Errorf("there are more than the %d rows that a page may have", MaxLimit)
 		case len(answer.problems) > 0:
 			return errors.New(answer.problems[0].String())
-		case elements == nil:
+		case elements == nil && (count == nil || answer.value(key).Kind() != 'n'): // null is an empty list, if it says how many rows there are
 			return fmt.Errorf("the answer has no %s", key)
 		}
 		total, rows = UnknownTotal, make([]T, 0, len(elements))

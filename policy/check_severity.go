@@ -14,7 +14,8 @@ import (
 The severity level that HSS gives an image is limited.
 
 	forbids:   a level above severityLevel.max, a missing one, an unknown one
-	allows:    Security < Low < Medium < High, up to the maximum
+	allows:    Security < Low < Medium < High, up to the maximum; Security only if
+	           none of the architectures has vulnerabilities or malicious files
 	evaluates: each record; HSS gives architectures no level of their own
 */
 func compileSeverity(r *v1alpha1.Requirements, path *field.Path) ([]rule, field.ErrorList) {
@@ -28,6 +29,10 @@ func compileSeverity(r *v1alpha1.Requirements, path *field.Path) ([]rule, field.
 	}
 	allowed, counting := severities()[:severityRank(limit)], countingOf(r)
 	return []rule{{"at most " + string(limit), func(_ context.Context, s subject) string {
+		if s.record.Severity == v1alpha1.SeveritySecurity && slices.ContainsFunc(s.record.Architectures, Architecture.hasFindings) {
+			return s.Sprintf("severity unknown, as HSS says %s and counts findings in an architecture, allowed %s",
+				s.Text(string(s.record.Severity)), s.Text(string(limit)))
+		}
 		if slices.Contains(allowed, s.record.Severity) {
 			return ""
 		}
@@ -42,6 +47,11 @@ func compileSeverity(r *v1alpha1.Requirements, path *field.Path) ([]rule, field.
 		}
 		return message + inParentheses(s.Language, worst(s.Language, found))
 	}}}, errs
+}
+
+func (a Architecture) hasFindings() bool {
+	some := func(n *int) bool { return n != nil && *n > 0 }
+	return some(a.Scan.Vulnerabilities) || some(a.Scan.MaliciousFiles)
 }
 
 // severityMessage describes a level that is not allowed.

@@ -204,9 +204,13 @@ func TestSeverityLevel(t *testing.T) {
 	t.Parallel()
 	require := v1alpha1.Requirements{SeverityLevel: &v1alpha1.SeverityRequirement{Max: v1alpha1.SeverityMedium}}
 	runRequirement(t, require, map[string]requirementCase{
-		"Security passes":                   {severity("Security"), ""},
-		"the maximum passes":                {severity("Medium"), ""},
-		"a level above the maximum fails":   {severity("High"), "severityLevel: severity High, allowed Medium"},
+		"Security passes":                 {severity("Security"), ""},
+		"the maximum passes":              {severity("Medium"), ""},
+		"a level above the maximum fails": {severity("High"), "severityLevel: severity High, allowed Medium"},
+		"Security fails if HSS counts vulnerabilities of an architecture": {with(architectures(scan(0, 0, 0), scan(1, 0, 0)),
+			func(r *policy.Record) { r.Severity = "Security" }), "severityLevel: severity unknown, as HSS says Security and counts findings in an architecture, allowed Medium"},
+		"Security passes with unsafe settings of an architecture": {with(architectures(scan(0, 0, 0), scan(0, 1, 0)),
+			func(r *policy.Record) { r.Severity = "Security" }), ""},
 		"a missing level fails":             {severity(""), "severityLevel: severity unknown, allowed Medium"},
 		"a level unknown to us fails":       {severity("Critical"), `severityLevel: unknown severity "Critical", allowed Medium`},
 		"case matters":                      {severity("low"), `severityLevel: unknown severity "low", allowed Medium`},
@@ -537,7 +541,7 @@ func TestExpressionsThatFail(t *testing.T) {
 		"several lines become one":           {"false ||\n\tfalse", cleanRecord(), "is not true"},
 		"a failed scan may be tested for":    {"image.scanStatus == 'failed'", failed(), ""},
 		"a missing number may be tested for": {"!has(image.vulnerabilities)", unknown, ""},
-		"a rescan counts as success":         {"image.scanStatus == 'success' && image.vulnerabilities == 0", rescanned(showing(scan(0, 0, 0))), ""},
+		"a rescan counts as success":         {"image.scanStatus == 'success' && image.vulnerabilities == 0", rescanned(showing(scan(0, 0, 0)), status("waiting_for_scan")), ""},
 		"by its last completed scan, too":    {"image.scanStatus == 'success' && image.vulnerabilities == 0", rescanned(before()), ""},
 	}, func(t *testing.T, c testCase) {
 		want := ""

@@ -243,7 +243,7 @@ func graced(change ...func(*v1alpha1.ImageScanPolicySpec)) *v1alpha1.ImageScanPo
 
 func TestWhatHasResultsAndWhatHasWorsened(t *testing.T) {
 	t.Parallel()
-	rescan := status("scanning")
+	rescan := status("waiting_for_scan")
 	multi := func(first, second v1alpha1.ScanStatus) func(*policy.Record) {
 		return architectures(scanOf(first, 0), scanOf(second, 0))
 	}
@@ -266,7 +266,7 @@ func TestWhatHasResultsAndWhatHasWorsened(t *testing.T) {
 		"several, of which one was never scanned": {with(multi("success", "unscan")), true, false, false},
 		"one architecture of several":             {with(pinned(scan(0, 0, 0)), status("failed")), false, true, false},
 		"an architecture whose scan failed":       {with(multi("success", "failed")), false, false, true},
-		"several that are all scanned again":      {with(multi("scanning", "scanning"), rescan), false, true, false},
+		"several that are all scanned again":      {with(multi("waiting_for_scan", "waiting_for_scan"), rescan), false, true, false},
 	}, func(t *testing.T, tt testCase) {
 		p := mustCompile(t, graced(func(s *v1alpha1.ImageScanPolicySpec) {
 			if tt.allow {

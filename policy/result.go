@@ -116,7 +116,8 @@ func scannedAsItIs(r *Record) bool {
 // the row shows, and what it showed when an earlier scan of the same digest was
 // completed. The latter also counts if the image was updated since: an unchanged
 // image may have been pushed again. A result without the time of its scan is not
-// known to be completed, but still counts if it is bad.
+// known to be completed, but still counts if it is bad, and so does what a row shows
+// while it is scanned.
 func decisiveRecords(l language.Language, records []*Record, r *Record) (decisive []*Record, why string) {
 	if lacksArchitectures(r) {
 		return nil, l.Text("HSS lists none of its architectures")
@@ -139,8 +140,10 @@ func decisiveRecords(l language.Language, records []*Record, r *Record) (decisiv
 		return append(records, r, last), ""
 	case showsLastResult(r) && last != nil:
 		return append(records, asCompleted(r), last), ""
-	case showsLastResult(r):
+	case showsLastResult(r) && holdsLastResult(r):
 		return append(records, asCompleted(r)), ""
+	case showsLastResult(r):
+		return append(records, asCompleted(r)), l.Text(pendingText(status))
 	case last != nil:
 		return append(records, last), ""
 	}
@@ -151,6 +154,14 @@ func decisiveRecords(l language.Language, records []*Record, r *Record) (decisiv
 // the result of its last scan.
 func showsLastResult(r *Record) bool {
 	return isRescan(r.Scan.Status) && !r.ScannedAt.IsZero() && r.Severity != ""
+}
+
+// holdsLastResult reports whether that is sure to be a whole result. It is not
+// documented when HSS sets level, counts and time: during a scan they may be a part of
+// the new result, and no findings may mean that there is no result at all.
+func holdsLastResult(r *Record) bool {
+	scanning := func(s *Scan) bool { return s.Status == v1alpha1.ScanStatusScanning }
+	return r.Severity != v1alpha1.SeveritySecurity && !slices.ContainsFunc(r.scans(), scanning)
 }
 
 // asCompleted returns what r still shows of its last scan as that scan's result.

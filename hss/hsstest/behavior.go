@@ -10,6 +10,9 @@ import (
 // Choice is a value of one field of [Behavior], in the words of its comment. The first one is the default, also if empty.
 type Choice string
 
+// null is the value of several switches that send JSON's null.
+const null Choice = "null"
+
 // Behavior is how a server behaves where HSS's documentation leaves it open. Each field is one ambiguity, and has one of
 // the values in its tag. The zero value is what the documentation suggests, row by row as the inventory has it.
 type Behavior struct {

@@ -78,10 +78,10 @@ func page[T any](h *Handler, q query, rows []T, shown func(T) any) map[string]an
 	b := &h.options.behavior
 	offset, _ := strconv.Atoi(q.Get("offset")) // parse has checked both; "" is 0
 	limit, _ := strconv.Atoi(cmp.Or(q.Get("limit"), "10"))
-	switch {
-	case b.Paging == "repeated":
+	switch b.Paging {
+	case "repeated":
 		offset = max(offset-1, 0)
-	case b.Paging == "shuffled":
+	case "shuffled":
 		rows = slices.Clone(rows)
 		rand.New(rand.NewPCG(h.requests.Load(), 0)).Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] }) //nolint:gosec // an order, not a secret
 	}
@@ -101,7 +101,7 @@ func page[T any](h *Handler, q query, rows []T, shown func(T) any) map[string]an
 	case "missing":
 		delete(body, "total_num")
 	}
-	if len(list) == 0 && b.PastEnd == "null" {
+	if len(list) == 0 && b.PastEnd == null {
 		body["data_list"] = nil
 		return body
 	}

@@ -89,7 +89,7 @@ func (b *Behavior) setCounts(row *Image, now time.Time) {
 	case ended:
 	case b.UnscannedCounts == "zero":
 		setCounts(row, new(0))
-	case b.UnscannedCounts == "missing", b.UnscannedCounts == "null":
+	case b.UnscannedCounts == "missing", b.UnscannedCounts == null:
 		setCounts(row, nil)
 	case b.UnscannedCounts == "earlier" && !isRunning(row):
 		setCounts(row, new(0))
@@ -123,9 +123,6 @@ func (b *Behavior) setLevel(row *Image) {
 		row.SeverityLevel = "High"
 	case b.SeverityScale == "critical" && row.SeverityLevel == "High":
 		row.SeverityLevel = "Critical"
-	}
-	if b.ParentLevel == "first" && len(row.AssociationImages) > 0 && row.SeverityLevel != "" && levelOf(&row.AssociationImages[0], "") == "Security" {
-		row.SeverityLevel = "Security"
 	}
 }
 
@@ -168,7 +165,10 @@ func (b *Behavior) setParent(row *Image) {
 
 // split gives the architectures of a row rows of their own.
 func (b *Behavior) split(row *Image) []*Image {
-	architectures := row.AssociationImages
+	architectures, level := row.AssociationImages, row.SeverityLevel
+	if b.ParentLevel == "first" && len(architectures) > 0 && level != "" {
+		row.SeverityLevel = levelOf(&architectures[0], level)
+	}
 	if b.Architectures != "rows" && b.Architectures != "only" || len(architectures) == 0 {
 		return []*Image{row}
 	}
@@ -181,7 +181,7 @@ func (b *Behavior) split(row *Image) []*Image {
 		child.MultiArch = false
 		child.ID, child.ImageID, child.ImageDigest, child.ScanStatus = a.ID, a.ImageID, a.ImageDigest, a.ScanStatus
 		child.VulNum, child.UnsafeSettingNum, child.MaliciousFileNum = a.VulNum, a.UnsafeSettingNum, a.MaliciousFileNum
-		child.Vulnerabilities, child.SeverityLevel = a.Vulnerabilities, levelOf(a, row.SeverityLevel)
+		child.Vulnerabilities, child.SeverityLevel = a.Vulnerabilities, levelOf(a, level)
 		all = append(all, &child)
 	}
 	return all
@@ -219,10 +219,23 @@ func (b *Behavior) spell(namespace, name, digest, status *string, imageType stri
 // wire returns a listed row as it is sent.
 func (b *Behavior) wire(row Image) any {
 	sent := Behavior{IDs: b.IDs, Sizes: b.Sizes, Times: b.Times}
-	if b.UnscannedCounts == "null" || b.SingleArchitecture == "null" || sent != (Behavior{}) {
+	if b.UnscannedCounts == null || b.SingleArchitecture == null || sent != (Behavior{}) {
 		return b.fields(row, row.AssociationImages)
 	}
 	return row
+}
+
+// field returns the value of a field as it is sent.
+func (b *Behavior) field(name string, value json.RawMessage) any {
+	switch isTime := strings.HasSuffix(name, "_time"); {
+	case name == "id" && b.IDs == "text", isTime && b.Times == "text":
+		return string(value)
+	case isTime && b.Times == "seconds":
+		return value[:max(len(value)-3, 1)]
+	case name == "image_size" && b.Sizes == "unit":
+		return string(value) + " Bytes"
+	}
+	return value
 }
 
 // fields returns the fields of a row, or of an architecture.
@@ -237,24 +250,15 @@ func (b *Behavior) fields(of any, architectures []Architecture) map[string]any {
 	}
 	fields := map[string]any{}
 	for name, value := range raw {
-		switch {
-		case name == "id" && b.IDs == "text", strings.HasSuffix(name, "_time") && b.Times == "text":
-			fields[name] = string(value)
-		case strings.HasSuffix(name, "_time") && b.Times == "seconds":
-			fields[name] = value[:max(len(value)-3, 1)]
-		case name == "image_size" && b.Sizes == "unit":
-			fields[name] = string(value) + " Bytes"
-		default:
-			fields[name] = value
-		}
+		fields[name] = b.field(name, value)
 	}
 	for _, name := range []string{"vul_num", "unsafe_setting_num", "malicious_file_num"} {
-		if fields[name] == nil && b.UnscannedCounts == "null" {
+		if fields[name] == nil && b.UnscannedCounts == null {
 			fields[name] = nil
 		}
 	}
 	if len(architectures) == 0 {
-		if _, row := of.(Image); row && architectures == nil && b.SingleArchitecture == "null" {
+		if _, row := of.(Image); row && architectures == nil && b.SingleArchitecture == null {
 			fields["association_images"] = nil
 		}
 		return fields

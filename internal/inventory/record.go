@@ -86,7 +86,7 @@ func recordOf(row *hss.Image) (policy.Record, error) {
 		return policy.Record{Namespace: row.Namespace, Name: row.Name, Version: row.Version}, err
 	}
 	r := policy.Record{
-		ID: row.ID, Namespace: shared(row.Namespace), Name: row.Name, Version: row.Version, Digest: row.Digest,
+		ID: row.ID, Namespace: shared(row.Namespace), Name: row.Name, Version: row.Version, Digest: digestOf(row.Digest),
 		ImageType: shared(row.Type), RegistryType: shared(row.RegistryType), RegistryName: shared(row.RegistryName),
 		InstanceID: shared(row.InstanceID), InstanceName: shared(row.InstanceName),
 		Severity: v1alpha1.Severity(shared(row.Severity)), MultiArch: row.MultiArch,
@@ -98,7 +98,7 @@ func recordOf(row *hss.Image) (policy.Record, error) {
 	for n := range row.Architectures {
 		a := &row.Architectures[n]
 		r.Architectures = append(r.Architectures, policy.Architecture{
-			ID: a.ID, ImageID: imageID(a.ImageID, a.Digest), Digest: a.Digest,
+			ID: a.ID, ImageID: imageID(a.ImageID, a.Digest), Digest: digestOf(a.Digest),
 			Scan: scanOf(a.ScanStatus, a.Vulnerabilities, a.UnsafeSettings, a.MaliciousFiles),
 		})
 	}
@@ -116,6 +116,17 @@ func unreadable(row *hss.Image) error {
 	default:
 		return failuref(badRows, "HSS's row for %s/%s:%s cannot be read: %s", row.Namespace, row.Name, row.Version, row.Unreadable)
 	}
+}
+
+// digestOf returns a digest as references write it: HSS may leave out the algorithm, or write capitals.
+func digestOf(sent string) string {
+	if image.IsDigest(sent) {
+		return sent
+	}
+	if written := "sha256:" + strings.TrimPrefix(strings.ToLower(sent), "sha256:"); image.IsDigest(written) {
+		return written
+	}
+	return sent
 }
 
 // shared returns a text that many rows have, as a string that all of them share.

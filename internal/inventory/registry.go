@@ -220,6 +220,6 @@ func same(configured, sent string) bool { return configured == "" || configured 
 
 // hasDigest reports whether a digest is that of a row or of an architecture of it.
 func hasDigest(row *hss.Image, digest string) bool {
-	return image.IsDigest(digest) && (row.Digest == digest ||
-		slices.ContainsFunc(row.Architectures, func(a hss.AssociatedImage) bool { return a.Digest == digest }))
+	return image.IsDigest(digest) && (digestOf(row.Digest) == digest ||
+		slices.ContainsFunc(row.Architectures, func(a hss.AssociatedImage) bool { return digestOf(a.Digest) == digest }))
 }

@@ -33,7 +33,8 @@ var chinese = map[string]string{
 	"and more":            "还有更多",
 	"%s: %s":              "%s：%s",
 	// Findings.
-	"severity unknown, allowed %s":                          "风险等级未知，最高允许%s",
+	"severity unknown, allowed %s": "风险等级未知，最高允许%s",
+	"severity unknown, as HSS says %s and counts findings in an architecture, allowed %s": "风险等级未知（HSS 显示为%s，但某个架构存在检测结果），最高允许%s",
 	"unknown severity %q, allowed %s":                       "风险等级 %q 无法识别，最高允许%s",
 	"severity %s, allowed %s":                               "风险等级为%s，最高允许%s",
 	"%d vulnerability, allowed %d":                          "漏洞 %d 个，允许 %d 个",

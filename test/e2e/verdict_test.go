@@ -114,10 +114,11 @@ func verdicts() map[string]verdict {
 		"a host in capitals is the same":      {rows: one(high), image: "MAIN.example.com:443/prod/NAME:1", shown: "main.example.com/prod/NAME:1", want: highFindings, advice: adviseRebuild},
 		"of two records the worst decides":    {rows: append(one(), row("NAME", high, func(i *hsstest.Image) { i.ImageType = "shared_image" })), want: "severity High, allowed Medium (shared_image record); 111 vulnerabilities, allowed 0 (shared_image record)", advice: adviseRebuild},
 
-		"an unscanned image is denied":                {rows: one(unscanned), want: "never scanned", advice: adviseScan},
-		"a good image in a further scan is admitted":  {rows: one(inState("scanning"))},
-		"a bad image in a further scan is denied":     {rows: one(high, inState("scanning")), want: highFindings, advice: adviseRebuild},
-		"a tag updated after its last scan is denied": {rows: one(func(i *hsstest.Image) { i.LatestUpdateTime = i.LatestScanTime.Add(30 * time.Minute) }), want: "updated 30m after its last scan", advice: adviseScan},
+		"an unscanned image is denied":                                  {rows: one(unscanned), want: "never scanned", advice: adviseScan},
+		"a good image before a further scan is admitted":                {rows: one(inState("waiting_for_scan"))},
+		"a bad image before a further scan is denied":                   {rows: one(high, inState("waiting_for_scan")), want: highFindings, advice: adviseRebuild},
+		"an image in a scan whose last result was never seen is denied": {rows: one(inState("scanning")), want: "being scanned, and no completed scan is known", advice: adviseScan},
+		"a tag updated after its last scan is denied":                   {rows: one(func(i *hsstest.Image) { i.LatestUpdateTime = i.LatestScanTime.Add(30 * time.Minute) }), want: "updated 30m after its last scan", advice: adviseScan},
 		"an old scan is denied": {rows: one(func(i *hsstest.Image) {
 			i.LatestScanTime, i.LatestUpdateTime = time.Now().AddDate(0, 0, -60), time.Now().AddDate(0, 0, -90)
 		}), want: "scanned 60 days ago, allowed 7 days", advice: "have HSS scan the image again"},
