@@ -177,6 +177,7 @@ func testFirstInstallTakenBack(t *testing.T, c *cluster) {
 // definitions are the CustomResourceDefinitions, which are kept.
 func definitions() []string {
 	return []string{
+		"customresourcedefinition.apiextensions.k8s.io/clusterimagescanexceptions.hssgate.io",
 		"customresourcedefinition.apiextensions.k8s.io/imagescanexceptions.hssgate.io", "customresourcedefinition.apiextensions.k8s.io/imagescanpolicies.hssgate.io",
 	}
 }

@@ -18,6 +18,7 @@ func testRights(t *testing.T, c *cluster) {
 	for may, rights := range map[bool][]right{
 		true: {
 			{policies, "imagescanexceptions/status", "patch", "default/"},
+			{policies, "clusterimagescanexceptions/status", "patch", ""},
 			{"events.k8s.io", "events", "create", "default/"},
 			// The audit.
 			{policies, "imagescanexceptions", "create delete", "default/"},
@@ -53,6 +54,7 @@ func testRights(t *testing.T, c *cluster) {
 			{"", "namespaces", "update", "default"},
 			// What is asked of images.
 			{policies, "imagescanexceptions", "update patch", "default/"},
+			{policies, "clusterimagescanexceptions", "create update patch delete", ""},
 			{policies, "imagescanpolicies", "create update delete", ""},
 			{policies, "exemptions", "grant", ""},
 			{"authorization.k8s.io", "subjectaccessreviews", "create", ""},
@@ -70,14 +72,23 @@ func testRights(t *testing.T, c *cluster) {
 	} {
 		for _, r := range rights {
 			for verb := range strings.FieldsSeq(r.verbs) {
-				equal(t, fmt.Sprintf("allowed to %s %+v", verb, r), may, c.mayHssgate(t, verb, r))
+				equal(t, fmt.Sprintf("allowed to %s %+v", verb, r), may, c.may(t, serviceAccount, verb, r))
 			}
 		}
 	}
+	for _, role := range []string{"exception-editor", "cluster-exception-editor"} {
+		c.kubectl(t, "create", "clusterrolebinding", role, "--clusterrole", release+"-"+role, "--user", role)
+		inOne, inAll := right{policies, "imagescanexceptions", "", "default/"}, right{policies, "clusterimagescanexceptions", "", ""}
+		for _, verb := range []string{"create", "delete", "list"} {
+			equal(t, "the role "+role+" may "+verb+" exceptions of a namespace and of all",
+				[2]bool{role == "exception-editor", role != "exception-editor"}, [2]bool{c.may(t, role, verb, inOne), c.may(t, role, verb, inAll)})
+		}
+		c.kubectl(t, "delete", "clusterrolebinding", role)
+	}
 }
 
-// mayHssgate reports whether the gate's service account has a right.
-func (c *cluster) mayHssgate(t *testing.T, verb string, r right) bool {
+// may reports whether a user has a right.
+func (c *cluster) may(t *testing.T, user, verb string, r right) bool {
 	t.Helper()
 	what := authorizationv1.ResourceAttributes{Verb: verb, Group: r.group, Name: r.of}
 	what.Resource, what.Subresource, _ = strings.Cut(r.resource, "/")
@@ -85,7 +96,7 @@ func (c *cluster) mayHssgate(t *testing.T, verb string, r right) bool {
 		what.Namespace, what.Name = ns, name
 	}
 	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-		User: serviceAccount, Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"}, ResourceAttributes: &what,
+		User: user, Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"}, ResourceAttributes: &what,
 	}}
 	must(t, c.client.Create(t.Context(), review))
 	return review.Status.Allowed

@@ -30,7 +30,7 @@ type Configuration struct {
 	Cache Cache `yaml:"cache"`
 	// Webhook says how the admission webhook listens.
 	Webhook Webhook `yaml:"webhook"`
-	// MaxExceptionLifetime is the longest that an ImageScanException lasts from
+	// MaxExceptionLifetime is the longest that an exception lasts from
 	// its creation. One that claims more is refused, and ends then if it exists
 	// all the same.
 	MaxExceptionLifetime time.Duration `yaml:"maxExceptionLifetime" default:"720h" min:"1m" max:"87600h"`

@@ -35,7 +35,7 @@ func compileVulnerabilities(r *v1alpha1.Requirements, path *field.Path) ([]rule,
 	}
 	words := counting.words(language.English)
 	if len(r.IgnoreVulnerabilities) > 0 {
-		words = append(words, "except "+strings.Join(r.IgnoreVulnerabilities, ", "))
+		words = append(words, "except "+ignoredWords(r.IgnoreVulnerabilities))
 	}
 	rules[0].text += inParentheses(language.English, strings.Join(words, ", "))
 	return rules, errs

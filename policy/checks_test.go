@@ -332,8 +332,8 @@ func TestRepeatsInLayersAreNotUnlisted(t *testing.T) {
 			}
 		})
 	}
-	require := func(limit int32, ignored ...string) v1alpha1.Requirements {
-		return v1alpha1.Requirements{Vulnerabilities: &v1alpha1.VulnerabilityRequirement{Max: limit}, IgnoreVulnerabilities: ignored}
+	require := func(limit int32, ids ...string) v1alpha1.Requirements {
+		return v1alpha1.Requirements{Vulnerabilities: &v1alpha1.VulnerabilityRequirement{Max: limit}, IgnoreVulnerabilities: ignored(day, ids...)}
 	}
 	runRequirement(t, require(0, one, two), map[string]requirementCase{
 		"none is left if all that are listed are ignored": {layered(4, one, two), ""},
@@ -367,8 +367,8 @@ func TestVulnerabilitiesThatCount(t *testing.T) {
 	unfixed := policy.Vulnerability{ID: "CVE-2024-3333", Severity: v1alpha1.SeverityHigh}
 	strange := policy.Vulnerability{ID: "CVE-2024-4444", Severity: "Urgent", Fix: "update openssl"}
 	const unknown = "vulnerabilities: 1 vulnerability, allowed 0 (all count, since they are not known one by one"
-	require := func(r v1alpha1.VulnerabilityRequirement, ignored ...string) v1alpha1.Requirements {
-		return v1alpha1.Requirements{Vulnerabilities: &r, IgnoreVulnerabilities: ignored}
+	require := func(r v1alpha1.VulnerabilityRequirement, ids ...string) v1alpha1.Requirements {
+		return v1alpha1.Requirements{Vulnerabilities: &r, IgnoreVulnerabilities: ignored(day, ids...)}
 	}
 	runRequirement(t, require(v1alpha1.VulnerabilityRequirement{MinSeverity: v1alpha1.SeverityMedium}), map[string]requirementCase{
 		"milder ones don't count":        {affected(0, mild, mild), ""},
@@ -397,6 +397,48 @@ func TestVulnerabilitiesThatCount(t *testing.T) {
 	runRequirement(t, require(v1alpha1.VulnerabilityRequirement{MinSeverity: v1alpha1.SeverityLow}), map[string]requirementCase{
 		"from Low on, all count": {affected(0, mild), "vulnerabilities: 1 vulnerability, allowed 0 (1 in all; worst: CVE-2024-1234 → update openssl)"},
 	})
+}
+
+func TestAnIgnoredVulnerabilityCountsAgainOnceItsEntryEnds(t *testing.T) {
+	t.Parallel()
+	const one, two = "CVE-2024-1234", "CVE-2024-5678"
+	vulnerability := func(id string) policy.Vulnerability {
+		return policy.Vulnerability{ID: id, Severity: v1alpha1.SeverityMedium}
+	}
+	require := func(entries ...v1alpha1.IgnoredVulnerability) v1alpha1.Requirements {
+		return v1alpha1.Requirements{Vulnerabilities: &v1alpha1.VulnerabilityRequirement{}, IgnoreVulnerabilities: entries}
+	}
+	const counted = "vulnerabilities: 1 vulnerability, allowed 0 (worst: CVE-2024-1234 (no fix))"
+	runRequirement(t, require(ignored(time.Second, one)...), map[string]requirementCase{
+		"until its end it does not count": {affected(0, vulnerability(one)), ""},
+	})
+	runRequirement(t, require(ignored(0, one)...), map[string]requirementCase{
+		"from its end on it counts":             {affected(0, vulnerability(one)), counted + " (no longer ignored: CVE-2024-1234 since " + now().Format(time.RFC3339) + ")"},
+		"an image that does not have it passes": {affected(0), ""},
+		"nor is it named without a list":        {unlisted(1, ""), "vulnerabilities: 1 vulnerability, allowed 0 (all count, since they are not known one by one)"},
+		"nor where another one is found":        {affected(0, vulnerability(two)), "vulnerabilities: 1 vulnerability, allowed 0 (worst: CVE-2024-5678 (no fix))"},
+	})
+	runRequirement(t, require(append(ignored(-time.Hour, "CVE-2024-0001", "CVE-2024-0002", "CVE-2024-0003", one), ignored(day, two)...)...), map[string]requirementCase{
+		"others stay ignored, and three are named": {
+			affected(0, vulnerability(one), vulnerability(two), vulnerability("CVE-2024-0001"), vulnerability("CVE-2024-0002"), vulnerability("CVE-2024-0003")),
+			"vulnerabilities: 4 vulnerabilities, allowed 0 (worst: CVE-2024-0001 (no fix), CVE-2024-0002 (no fix), CVE-2024-0003 (no fix) and 1 more)" +
+				" (no longer ignored: CVE-2024-0001 since " + ago(time.Hour).Format(time.RFC3339) + ", CVE-2024-0002 since " + ago(time.Hour).Format(time.RFC3339) +
+				", CVE-2024-0003 since " + ago(time.Hour).Format(time.RFC3339) + ", and 1 more)",
+		},
+	})
+}
+
+func TestAnIdentifierThatIsIgnoredTwiceCounts(t *testing.T) {
+	t.Parallel()
+	const one = "CVE-2024-1234"
+	entries := append(ignored(day, one), ignored(-day, one)...)
+	compiled, problems := policy.Compile(policyOf(v1alpha1.Requirements{Vulnerabilities: &v1alpha1.VulnerabilityRequirement{}, IgnoreVulnerabilities: entries}))
+	if want := `spec.require.ignoreVulnerabilities[1].id: Duplicate value: "CVE-2024-1234"`; len(problems) != 1 || problems[0].Error() != want {
+		t.Errorf("got problems %v, want %s", problems, want)
+	}
+	if findings := compiled.Evaluate(t.Context(), affectedBy(one), now()); len(findings) != 1 {
+		t.Errorf("got findings %+v, want one", findings)
+	}
 }
 
 // libraries are those that most images have.

@@ -217,7 +217,7 @@ func TestIgnoredByCVE(t *testing.T) {
 	t.Parallel()
 	two := []policy.CVE{cve(log4Shell, 100, 0), cve("CVE-2021-45046", 90, 0)}
 	ignoring := func(ids ...string) v1alpha1.Requirements {
-		return v1alpha1.Requirements{Vulnerabilities: &v1alpha1.VulnerabilityRequirement{}, IgnoreVulnerabilities: ids}
+		return v1alpha1.Requirements{Vulnerabilities: &v1alpha1.VulnerabilityRequirement{}, IgnoreVulnerabilities: ignored(day, ids...)}
 	}
 	const counts = "vulnerabilities: 1 vulnerability, allowed 0 (worst: CVE-2021-44228 and 1 more (RHSA-2021:5137, CVSS 10.0) log4j 2.14 → 2.17)"
 	runRequirement(t, ignoring(log4Shell), map[string]requirementCase{
@@ -296,8 +296,8 @@ func TestExpressionsReadFindings(t *testing.T) {
 
 func TestDetailsAreNeededWhereTheyMatter(t *testing.T) {
 	t.Parallel()
-	counting := func(v v1alpha1.VulnerabilityRequirement, ignored ...string) v1alpha1.Requirements {
-		return v1alpha1.Requirements{Vulnerabilities: &v, IgnoreVulnerabilities: ignored}
+	counting := func(v v1alpha1.VulnerabilityRequirement, ids ...string) v1alpha1.Requirements {
+		return v1alpha1.Requirements{Vulnerabilities: &v, IgnoreVulnerabilities: ignored(day, ids...)}
 	}
 	bare, known := found(affected(0, log4j(advisory))), found(affected(0, log4j(advisory, cve(log4Shell, 100, day))))
 	both := policy.CVENeeds{CVEs: true, Times: true}

@@ -28,8 +28,9 @@ type Finding struct {
 // fixed order; none if it passes. ctx bounds the evaluation of expressions: one
 // that is interrupted is a finding. Stale facts are evaluated like others.
 func (p *Policy) Evaluate(ctx context.Context, f *Facts, now time.Time) []Finding {
-	if len(p.ignored) > 0 {
-		f = f.without(p.ignored, p.forbidden...)
+	scanned := f
+	if ids := p.ignoredAt(now); len(ids) > 0 {
+		f = f.without(ids, p.forbidden...)
 	}
 	e := evaluation{policy: p, record: noPlace, subject: subject{Language: p.language, image: &f.Image, state: f.State, now: now, needsResult: p.needsResult, indexes: f.Affected, readsFindings: p.reads.findings}}
 	e.apply(ctx, ofReference, nil)
@@ -43,7 +44,7 @@ func (p *Policy) Evaluate(ctx context.Context, f *Facts, now time.Time) []Findin
 		e.record = i
 		e.evaluateRecord(ctx, &f.Records[i])
 	}
-	return merge(p.language, e.findings, f.Records)
+	return p.noteEnded(merge(p.language, e.findings, f.Records), scanned, now)
 }
 
 // noScanResult is the reason where none is given.

@@ -21,10 +21,11 @@ const (
 	maxGrace        = 90 * 24 * time.Hour
 )
 
-// Exception is a compiled ImageScanException. It is immutable and safe for
-// concurrent use. An invalid one admits nothing.
+// Exception is a compiled ImageScanException or ClusterImageScanException. It is
+// immutable and safe for concurrent use. An invalid one admits nothing.
 type Exception struct {
 	namespace, name string
+	clusterWide     bool
 	globs           glob.Set
 	digests         []string
 	policies        []string
@@ -41,7 +42,7 @@ type Exception struct {
 // with its field.
 func CompileException(e *v1alpha1.ImageScanException, maxLifetime time.Duration) (*Exception, field.ErrorList) {
 	compiled := &Exception{
-		namespace: e.Namespace, name: e.Name,
+		namespace: e.Namespace, name: e.Name, clusterWide: e.ClusterWide(),
 		policies: slices.Clone(e.Spec.Policies), vulnerabilities: slices.Clone(e.Spec.Vulnerabilities),
 		reason: clip(e.Spec.Reason, maxReasonLength), created: e.CreationTimestamp.Time, until: endOf(e, maxLifetime),
 	}
@@ -55,6 +56,10 @@ func CompileException(e *v1alpha1.ImageScanException, maxLifetime time.Duration)
 	}
 	if e.Spec.ExpiresAt.IsZero() {
 		errs = append(errs, field.Required(spec.Child("expiresAt"), "an exception must end"))
+	}
+	if compiled.grace && compiled.clusterWide {
+		path := field.NewPath("metadata", "labels").Key(v1alpha1.GraceLabel)
+		errs = append(errs, field.Forbidden(path, "a grace is for one namespace, and only hssgate writes it: leave the label out"))
 	}
 	compiled.valid = len(errs) == 0
 	return compiled, errs
@@ -83,11 +88,25 @@ func longest(e *v1alpha1.ImageScanException, maxLifetime time.Duration) time.Dur
 // host is followed by a slash, and a port is a number.
 func namesDigest(pattern string) bool { return strings.HasPrefix(pattern, "sha256:") }
 
-// Namespace returns the only namespace in which the exception counts.
+// Namespace returns the only namespace in which the exception counts; empty if it
+// counts in all. See CountsIn.
 func (e *Exception) Namespace() string { return e.namespace }
 
 // Name returns the exception's name, unique in its namespace.
 func (e *Exception) Name() string { return e.name }
+
+// CountsIn reports whether the exception counts in a namespace.
+func (e *Exception) CountsIn(namespace string) bool {
+	return e.clusterWide || e.namespace == namespace
+}
+
+// Kind returns ImageScanException or ClusterImageScanException.
+func (e *Exception) Kind() string {
+	if e.clusterWide {
+		return v1alpha1.ClusterImageScanExceptionKind
+	}
+	return "ImageScanException"
+}
 
 // Reason returns the reason in one line of printable text.
 func (e *Exception) Reason() string { return e.reason }

@@ -40,6 +40,18 @@ func isGrace(e *v1alpha1.ImageScanException) {
 	e.Labels = map[string]string{v1alpha1.GraceLabel: "production"}
 }
 
+// ignored has identifiers ignored until some time from now.
+func ignored(until time.Duration, ids ...string) (all []v1alpha1.IgnoredVulnerability) {
+	for _, id := range ids {
+		all = append(all, v1alpha1.IgnoredVulnerability{ID: id, Reason: "not reachable", ExpiresAt: metav1.NewTime(now().Add(until))})
+	}
+	return all
+}
+
+func clusterWide(e *v1alpha1.ImageScanException) {
+	e.Kind, e.Namespace = v1alpha1.ClusterImageScanExceptionKind, ""
+}
+
 func onlyFor(ids ...string) func(*v1alpha1.ImageScanException) {
 	return func(e *v1alpha1.ImageScanException) { e.Spec.Vulnerabilities = ids }
 }
@@ -114,6 +126,7 @@ func TestAnInvalidExceptionAdmitsNothing(t *testing.T) {
 		"one bad image":    exception(excepting("**", "a//b")),
 		"without an end":   exception(func(e *v1alpha1.ImageScanException) { e.Spec.ExpiresAt = metav1.Time{} }),
 		"without a reason": exception(func(e *v1alpha1.ImageScanException) { e.Spec.Reason = "" }),
+		"a grace for all":  exception(excepting(digest), clusterWide, isGrace),
 	}, func(t *testing.T, e *v1alpha1.ImageScanException) {
 		compiled, err := policy.CompileException(e, longest)
 		if err == nil {
@@ -202,7 +215,7 @@ func TestAnExceptionForVulnerabilitiesExcusesTheSeverityThatTheyExplain(t *testi
 	ignoring := v1alpha1.Requirements{
 		SeverityLevel:         &v1alpha1.SeverityRequirement{Max: v1alpha1.SeverityMedium},
 		Vulnerabilities:       &v1alpha1.VulnerabilityRequirement{Max: 100},
-		IgnoreVulnerabilities: []string{one},
+		IgnoreVulnerabilities: ignored(day, one),
 	}
 	p, ignores := mustCompile(t, policyOf(strict())), mustCompile(t, policyOf(ignoring))
 	each(t, map[string]testCase{
@@ -328,6 +341,7 @@ func TestGrace(t *testing.T) {
 		"a grace of another policy":                               {all(granted(digest, ago(day), grace, ofOther)), []policy.Record{one}, time.Time{}},
 		"a glob is no digest":                                     {all(granted(digest, ago(day), grace, byGlob)), []policy.Record{one}, time.Time{}},
 		"one that names vulnerabilities is not a grace":           {all(granted(digest, ago(day), grace, ofSome)), []policy.Record{one}, time.Time{}},
+		"a grace in every namespace":                              {all(granted(digest, ago(day), grace, clusterWide)), []policy.Record{one}, time.Time{}},
 		"an invalid exception":                                    {all(granted(digest, ago(day), grace, invalid)), []policy.Record{one}, time.Time{}},
 	} {
 		e, got := p.Grace(tt.exceptions, found(tt.records...))

@@ -97,7 +97,7 @@ func (p *Policy) CVENeeds(f *Facts, findings []Finding) (d CVENeeds) {
 // ignoresCVEs reports whether it depends on CVEs what the policy ignores: none that may
 // be forbidden.
 func (p *Policy) ignoresCVEs() bool {
-	return slices.ContainsFunc(p.ignored, IsCVE) || len(p.ignored) > 0 && len(p.forbidden) > 0
+	return slices.ContainsFunc(p.ignored, func(v v1alpha1.IgnoredVulnerability) bool { return IsCVE(v.ID) }) || len(p.ignored) > 0 && len(p.forbidden) > 0
 }
 
 // NeedsCVEs reports whether the exception names CVEs, and those of the vulnerabilities

@@ -44,7 +44,7 @@ type Policy struct {
 	pins        bool
 	when        v1alpha1.When
 	counting    counting
-	ignored     []string
+	ignored     []v1alpha1.IgnoredVulnerability
 	forbidden   []string
 	rules       []*compiledRule
 	byScope     [ofScan + 1][]*compiledRule
@@ -67,7 +67,7 @@ func Compile(p *v1alpha1.ImageScanPolicy) (*Policy, field.ErrorList) {
 	s, spec := &p.Spec, field.NewPath("spec")
 	compiled := &Policy{
 		name: p.Name, pins: s.Pin, hasExpressions: len(s.Require.Expressions) > 0, secrets: s.Require.Secrets != nil,
-		counting: countingOf(&s.Require), ignored: slices.Clone(s.Require.IgnoreVulnerabilities),
+		counting:  countingOf(&s.Require),
 		forbidden: slices.Clone(s.Require.ForbiddenVulnerabilities), reads: readsOf(s.Require.Expressions),
 	}
 	if s.Grace != nil {
@@ -76,6 +76,9 @@ func Compile(p *v1alpha1.ImageScanPolicy) (*Policy, field.ErrorList) {
 	errs := compiled.setActions(s, spec)
 	errs = append(errs, compiled.setMatch(&s.Match, spec.Child("match"))...)
 	require := spec.Child("require")
+	var duplicates field.ErrorList
+	compiled.ignored, duplicates = compileIgnored(s.Require.IgnoreVulnerabilities, require.Child("ignoreVulnerabilities"))
+	errs = append(errs, duplicates...)
 	for _, c := range checks() {
 		rules, invalid := c.compile(&s.Require, require)
 		errs = append(errs, invalid...)

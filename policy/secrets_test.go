@@ -70,7 +70,7 @@ func TestSecretsExplainASeverityLevel(t *testing.T) {
 	t.Parallel()
 	r := v1alpha1.Requirements{
 		SeverityLevel: &v1alpha1.SeverityRequirement{Max: v1alpha1.SeverityLow}, Vulnerabilities: &v1alpha1.VulnerabilityRequirement{},
-		IgnoreVulnerabilities: v1alpha1.VulnerabilityIDs{"CVE-2024-0001"},
+		IgnoreVulnerabilities: ignored(day, "CVE-2024-0001"),
 	}
 	for name, secrets := range map[string][]policy.Secret{"none": nil, "one": {{Name: "key", Severity: "Critical"}}} {
 		record := listed(secrets...)

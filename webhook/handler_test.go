@@ -112,6 +112,8 @@ func reviewOf(t testing.TB, operation admissionv1.Operation, object, old any) []
 			group, kind = "hssgate.io", "ImageScanPolicy"
 		case *v1alpha1.ImageScanException:
 			group, kind = "hssgate.io", "ImageScanException"
+		case *v1alpha1.ClusterImageScanException:
+			group, kind = "hssgate.io", "ClusterImageScanException"
 		}
 	}
 	raw := func(o any) k8sruntime.RawExtension {

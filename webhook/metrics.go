@@ -42,7 +42,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			"Objects that a policy evaluated, by its effect (Deny, Warn, Audit, Excepted, Allow) and the first check that failed.",
 			"policy", "enforcement", "reason"),
 		exceptions: counter("hssgate_exceptions_used_total",
-			"Objects that an ImageScanException allowed, by policy, without dry-run requests.", "policy"),
+			"Objects that an exception allowed, by policy, without dry-run requests.", "policy"),
 		pins: counter("hssgate_pins_total",
 			"Images that a policy has pinned, by outcome (pinned, left, or failed for a pod that could not be read) and reason, without dry-run requests.",
 			"outcome", "reason"),

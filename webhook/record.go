@@ -110,7 +110,7 @@ func (h *Handler) recordExceptions(req *request, d *gate.Decision) {
 	}
 	for _, use := range d.ExceptionUses() {
 		h.decisions.get().Info("exception used", "kind", d.Kind, "namespace", d.Namespace, "name", d.Name, "uid", req.UID,
-			"user", req.UserInfo.Username, "dryRunRequest", req.DryRun, "exception", use.Exception.Name(), "policy", use.Policy,
+			"user", req.UserInfo.Username, "dryRunRequest", req.DryRun, "exceptionKind", use.Exception.Kind(), "exception", use.Exception.Name(), "policy", use.Policy,
 			"until", use.Exception.Until(), "reason", use.Exception.Reason())
 		if req.DryRun {
 			continue

@@ -80,10 +80,10 @@ func (v *Resources) review(ctx context.Context, rv *review) (*response, error) {
 	switch req.Kind.Kind {
 	case "ImageScanPolicy":
 		warnings, problems, err = v.validatePolicy(req)
-	case "ImageScanException":
+	case "ImageScanException", v1alpha1.ClusterImageScanExceptionKind:
 		problems, err = v.validateException(req)
 	default:
-		err = fmt.Errorf("kind %s is not one of ImageScanPolicy, ImageScanException", req.Kind.Kind)
+		err = fmt.Errorf("kind %s is not one of ImageScanPolicy, ImageScanException, ClusterImageScanException", req.Kind.Kind)
 	}
 	if err != nil {
 		return nil, err
@@ -126,6 +126,7 @@ func (v *Resources) validateException(req *request) (field.ErrorList, error) {
 	if err != nil || e.DeletionTimestamp != nil || old != nil && apiequality.Semantic.DeepEqual(old.Spec, e.Spec) {
 		return nil, err
 	}
+	e.Kind = req.Kind.Kind
 	return policy.ValidateException(e, old == nil, v.Clock.Now(), v.MaxExceptionLifetime), nil
 }
 

@@ -74,7 +74,12 @@ func TestExceptionsAreValidated(t *testing.T) {
 		"all problems are named":           {nil, ending(-time.Hour, func(e *v1alpha1.ImageScanException) { e.Spec.Reason = "" }), "spec.reason"},
 	}, func(t *testing.T, tt testCase) {
 		checkValidation(t, newResources(false), changeOf(t, tt.e, tt.old), tt.want)
+		clusterWide := changeOf(t, (*v1alpha1.ClusterImageScanException)(tt.e), (*v1alpha1.ClusterImageScanException)(tt.old))
+		checkValidation(t, newResources(false), clusterWide, tt.want)
 	})
+	grace := ending(time.Hour, func(e *v1alpha1.ImageScanException) { e.Labels = map[string]string{v1alpha1.GraceLabel: "p"} })
+	checkValidation(t, newResources(false), changeOf(t, grace, nil), "")
+	checkValidation(t, newResources(false), changeOf(t, (*v1alpha1.ClusterImageScanException)(grace), nil), "metadata.labels[hssgate.io/grace]: Forbidden: a grace is for one namespace")
 }
 
 func checkValidation(t *testing.T, h http.Handler, body []byte, want string) *admissionv1.AdmissionResponse {

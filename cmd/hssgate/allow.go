@@ -34,30 +34,34 @@ const (
 type allowFlags struct {
 	clusterFlags
 
-	lifetime time.Duration
-	reason   string
-	policies []string
-	dryRun   string
-	output   string
+	allNamespaces bool
+	lifetime      time.Duration
+	reason        string
+	policies      []string
+	dryRun        string
+	output        string
 }
 
 func newAllowCommand() *cobra.Command {
 	f := &allowFlags{}
 	cmd := &cobra.Command{
-		Use:   "allow IMAGE ... -n NAMESPACE --for DURATION --reason TEXT",
-		Short: "Admit denied images into a namespace for some time, by an ImageScanException",
+		Use:   "allow IMAGE ... [-n NAMESPACE | -A] --for DURATION --reason TEXT",
+		Short: "Admit denied images for some time, by an ImageScanException",
 		Long: `allow creates an ImageScanException in the cluster: until it ends, the images are
 admitted into the namespace although policies deny them. All replicas follow it within
 seconds, and pods that controllers create are admitted, too. hssgate itself need not run.
+With --all-namespaces it creates a ClusterImageScanException, for every namespace.
 
 IMAGE is one image. By its digest (app@sha256:…) only pods that name the digest are
 admitted. Otherwise every tag of HOST/PATH is, since a tag can move. Wildcards are for
 exceptions that you write yourself.
 
 It needs the right to create imagescanexceptions in the namespace, for which the chart
-has the role RELEASE-exception-editor. The configuration of hssgate bounds the duration
+has the role RELEASE-exception-editor, or clusterimagescanexceptions, and the role
+RELEASE-cluster-exception-editor. The configuration of hssgate bounds the duration
 (maxExceptionLifetime, by default 720h).`,
 		Example: `  hssgate allow swr.cn-north-4.myhuaweicloud.com/prod/app:1.4 -n shop --for 2h --reason "INC-7: the shop is down"
+  hssgate allow quay.io/cilium/cilium:v1.19.3 -A --for 24h --reason "INC-8: nodes cannot join"
   hssgate allow app@sha256:… -n shop --for 2h --reason INC-7 --policy production -o yaml --dry-run=client`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, images []string) error { return f.run(cmd, images) },
@@ -68,6 +72,7 @@ has the role RELEASE-exception-editor. The configuration of hssgate bounds the d
 	flags.StringArrayVar(&f.policies, "policy", nil, "an ImageScanPolicy that denies the images; may be repeated; default: all that select one of the images and permit exceptions")
 	flags.StringVar(&f.dryRun, "dry-run", dryRunNone, "none, server (the API server checks the exception and stores nothing) or client (it is only printed)")
 	flags.StringVarP(&f.output, "output", "o", "", "print the exception as name, yaml or json")
+	flags.BoolVarP(&f.allNamespaces, "all-namespaces", "A", false, "admit the images into all namespaces, by a ClusterImageScanException")
 	f.clusterFlags.add(flags, "the namespace; default: that of the kubeconfig's context")
 	complete(cmd, "dry-run", dryRunNone, dryRunServer, dryRunClient)
 	complete(cmd, "output", "name", "yaml", "json")
@@ -79,9 +84,11 @@ func (f *allowFlags) run(cmd *cobra.Command, images []string) error {
 	if err != nil {
 		return usagef(cmd, err)
 	}
-	namespace, _, err := f.client().Namespace()
-	if err != nil {
-		return clusterError(err)
+	namespace := ""
+	if !f.allNamespaces {
+		if namespace, _, err = f.client().Namespace(); err != nil {
+			return clusterError(err)
+		}
 	}
 	policies := slices.Compact(slices.Sorted(slices.Values(f.policies)))
 	var cluster *check.Cluster // not needed to print an exception from policies that are given
@@ -94,9 +101,12 @@ func (f *allowFlags) run(cmd *cobra.Command, images []string) error {
 		}
 	}
 	e := newException(namespace, refs, policies, f.reason, time.Now().Add(f.lifetime))
+	if f.allNamespaces {
+		e.Kind = v1alpha1.ClusterImageScanExceptionKind
+	}
 	if f.dryRun != dryRunClient {
 		if err := cluster.CreateException(cmd.Context(), e, f.dryRun == dryRunServer); err != nil {
-			return explainRefusal(err, namespace)
+			return explainRefusal(err, e)
 		}
 	}
 	return f.print(cmd, e, refs)
@@ -117,6 +127,8 @@ func (f *allowFlags) parse(images []string) (refs []image.Reference, err error) 
 	switch {
 	case len(missing) > 0:
 		return nil, fmt.Errorf("missing: %s", strings.Join(missing, ", "))
+	case f.allNamespaces && f.namespace() != "":
+		return nil, errors.New("--all-namespaces and --namespace exclude each other")
 	case !slices.Contains([]string{dryRunNone, dryRunServer, dryRunClient}, f.dryRun):
 		return nil, fmt.Errorf("--dry-run must be none, server or client, not %q", f.dryRun)
 	case !slices.Contains([]string{"", "name", "yaml", "json"}, f.output):
@@ -190,17 +202,25 @@ func resolvePolicies(cmd *cobra.Command, cluster *check.Cluster, given []string,
 }
 
 // explainRefusal names the missing role where RBAC refuses the exception.
-func explainRefusal(err error, namespace string) error {
+func explainRefusal(err error, e *v1alpha1.ImageScanException) error {
+	command := "-n " + e.Namespace + " create rolebinding allow-images --clusterrole RELEASE-exception-editor"
+	if e.ClusterWide() {
+		command = "create clusterrolebinding allow-images --clusterrole RELEASE-cluster-exception-editor"
+	}
 	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "cannot create resource") {
 		return err
 	}
-	return fmt.Errorf("%w; who may bind roles has to bind that of hssgate's chart: kubectl -n %s create rolebinding allow-images --clusterrole RELEASE-exception-editor --user NAME", err, namespace)
+	return fmt.Errorf("%w; who may bind roles has to bind that of hssgate's chart: kubectl %s --user NAME", err, command)
 }
 
 // print prints what kubectl create would, and on standard error what the exception
 // admits.
 func (f *allowFlags) print(cmd *cobra.Command, e *v1alpha1.ImageScanException, refs []image.Reference) (err error) {
-	text := []byte("imagescanexception.hssgate.io/" + e.Name)
+	resource, flag, place := strings.ToLower(e.Kind), "-n "+e.Namespace+" ", "namespace "+e.Namespace
+	if e.ClusterWide() {
+		flag, place = "", "all namespaces"
+	}
+	text := []byte(resource + ".hssgate.io/" + e.Name)
 	switch f.output {
 	case "name":
 	case "yaml":
@@ -214,7 +234,7 @@ func (f *allowFlags) print(cmd *cobra.Command, e *v1alpha1.ImageScanException, r
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", bytes.TrimSuffix(text, []byte("\n")))
 	}
 	notes := cmd.ErrOrStderr()
-	fmt.Fprintf(notes, "until %s, in namespace %s, for policy %s: %s\n", e.Spec.ExpiresAt.UTC().Format(time.RFC3339), e.Namespace,
+	fmt.Fprintf(notes, "until %s, in %s, for policy %s: %s\n", e.Spec.ExpiresAt.UTC().Format(time.RFC3339), place,
 		strings.Join(e.Spec.Policies, ", "), strings.Join(e.Spec.Images, ", "))
 	for _, ref := range refs {
 		if ref.Digest == "" {
@@ -224,7 +244,7 @@ func (f *allowFlags) print(cmd *cobra.Command, e *v1alpha1.ImageScanException, r
 		}
 	}
 	if f.dryRun == dryRunNone {
-		fmt.Fprintf(notes, "to end it sooner: kubectl -n %s delete imagescanexception %s\n", e.Namespace, e.Name)
+		fmt.Fprintf(notes, "to end it sooner: kubectl %sdelete %s %s\n", flag, resource, e.Name)
 	}
 	return err
 }

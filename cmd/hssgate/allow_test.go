@@ -66,6 +66,7 @@ func TestAllowRefusesWhatCannotBeMeant(t *testing.T) {
 		"an image ID":                  {append(good, allowedDigest), exitUsage, "names an image on the node by its ID"},
 		"days":                         {append(good, "--for", "2d"), exitUsage, `unknown unit "d"`},
 		"a time that is past":          {append(good, "--for", "-2h"), exitUsage, "missing: --for DURATION"},
+		"two ranges of namespaces":     {append(good, "-A"), exitUsage, "--all-namespaces and --namespace exclude each other"},
 		"an unknown output":            {append(good, "-o", "wide"), exitUsage, `--output must be name, yaml or json, not "wide"`},
 		"an unknown dry run":           {append(good, "--dry-run", "yes"), exitUsage, `--dry-run must be none, server or client, not "yes"`},
 		"more policies than are named": {append(good, "--policies", "p"), exitUsage, "unknown flag: --policies"},
@@ -73,6 +74,13 @@ func TestAllowRefusesWhatCannotBeMeant(t *testing.T) {
 }
 
 func TestAllowPrintsAsKubectlDoes(t *testing.T) {
+	stdout, notes, err := run(t, "allow", "nginx", "-A", "--for", "2h", "--reason", "INC-7", "--dry-run", "client", "--policy", "p", "-o", "yaml")
+	must(t, err)
+	var e v1alpha1.ClusterImageScanException
+	must(t, yaml.UnmarshalStrict([]byte(stdout), &e))
+	if e.Kind != "ClusterImageScanException" || e.Namespace != "" || e.Spec.Reason != "INC-7" || !strings.Contains(notes, ", in all namespaces, for policy p: docker.io/library/nginx") {
+		t.Errorf("printed %s and %s", stdout, notes)
+	}
 	for output, want := range map[string]string{"": ` created \(dry run\)`, "name": "", "json": "-"} {
 		stdout, _, err := run(t, "allow", "nginx", "-n", "shop", "--for", "2h", "--reason", "INC-7", "--dry-run", "client", "--policy", "p", "-o", output)
 		must(t, err)

@@ -108,4 +108,10 @@ func useException(t *testing.T, env *controlplanetest.Environment, kubeconfig st
 	if denied("shop") || !denied("other") {
 		t.Error("the exception does not admit the image in its namespace only")
 	}
+	stdout, notes, err := run(t, "allow", high, "-A", "--for", "1h", "--reason", "INC-8", "--kubeconfig", kubeconfig)
+	must(t, err)
+	name, _ := strings.CutSuffix(strings.TrimPrefix(stdout, "clusterimagescanexception.hssgate.io/"), " created\n")
+	if denied("other") || !strings.Contains(notes, "to end it sooner: kubectl delete clusterimagescanexception "+name+"\n") {
+		t.Errorf("the exception for all namespaces does not admit the image in another one: %s%s", stdout, notes)
+	}
 }

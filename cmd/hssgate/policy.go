@@ -46,7 +46,7 @@ PolicyTests in it and its subfolders are run. A file:
   config: hssgate.yaml               # registries; default: those of the samples
   now: 2026-11-23T12:00:00Z          # ages count to it; default: the real time
   namespaces: {shop: {env: prod}}    # labels; then cases go to these only
-  exceptions: [...]                  # ImageScanExceptions, without apiVersion and kind
+  exceptions: [...]                  # without apiVersion; kind: ImageScanException by default
   cases:
   - name: a High image is denied
     image: swr.cn-north-4.myhuaweicloud.com/prod/high:1.0   # or object: {...}, or file: pod.yaml

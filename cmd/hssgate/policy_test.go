@@ -38,6 +38,8 @@ func TestPolicyTestsHaveExitCodes(t *testing.T) {
 	rewrite(t, filepath.Join(tests, "good.yaml"), strings.NewReplacer("[policies]", "[../../policies]", "inventory.yaml", "../../inventory.yaml").Replace(readFile(t, good)))
 	excepted := filepath.Join(dir, "excepted.yaml")
 	rewrite(t, excepted, strings.Replace(readFile(t, test("Warned")), "cases:", "exceptions:\n- metadata: {name: one, namespace: shop}\n  spec: {images: ['**'], policies: [production], reason: x, expiresAt: '"+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+"'}\ncases:", 1))
+	clusterWide := filepath.Join(dir, "cluster-wide.yaml")
+	rewrite(t, clusterWide, strings.Replace(readFile(t, excepted), "- metadata: {name: one, namespace: shop}", "- kind: ClusterImageScanException\n  metadata: {name: one}", 1))
 	wrong := filepath.Join(dir, "wrong.yaml")
 	rewrite(t, wrong, strings.Replace(readFile(t, excepted), "reason: x, ", "", 1))
 	calls{
@@ -53,6 +55,7 @@ func TestPolicyTestsHaveExitCodes(t *testing.T) {
 		"some cases":       {[]string{bad, "--run", "^low"}, exitUnknown, `no case has a name that matches "^low"`},
 		"wrong cases":      {[]string{bad, "--run", "["}, exitUsage, `--run must be a regular expression, not "["`},
 		"an exception":     {[]string{excepted}, 0, "1 case, all as expected."},
+		"one for all":      {[]string{clusterWide}, 0, "1 case, all as expected."},
 		"a wrong one":      {[]string{wrong}, exitUnknown, "exceptions[0]: ImageScanException \"one\" is invalid: spec.reason"},
 	}.check(t, "policy", "test")
 }

@@ -4,9 +4,9 @@ package samples
 
 import "embed"
 
-//go:embed config.yaml inventory.yaml policies/*.yaml manifests/*.yaml
+//go:embed config.yaml inventory.yaml policies/*.yaml exceptions/*.yaml manifests/*.yaml
 var files embed.FS
 
-// Files returns config.yaml, inventory.yaml, policies/*.yaml and
+// Files returns config.yaml, inventory.yaml, policies/*.yaml, exceptions/*.yaml and
 // manifests/*.yaml.
 func Files() embed.FS { return files }

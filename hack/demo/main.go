@@ -8,6 +8,7 @@
 //	config.yaml       registries and projects; the projects' HSS is replaced. Optional.
 //	inventory.yaml    what HSS knows; see package inventoryfile
 //	policies/*.yaml   ImageScanPolicies
+//	exceptions/*.yaml exceptions, which end in an hour. Optional.
 //	manifests/*.yaml  pods and workloads, and the namespaces that they need
 //
 // The annotations of a manifest say what to expect:
@@ -183,7 +184,7 @@ func (s *sampleSet) check(ctx context.Context, known *inventory.Inventory) ([]re
 	}
 	r := &report.Report{}
 	checker, err := check.NewChecker(check.Options{
-		Resources: s.resources, NamespaceLabels: s.namespaceLabels, Facts: known, ExemptNamespaces: s.config.ExemptNamespaces,
+		Resources: s.resources, MaxLifetime: s.config.MaxExceptionLifetime, NamespaceLabels: s.namespaceLabels, Facts: known, ExemptNamespaces: s.config.ExemptNamespaces,
 	})
 	if err == nil {
 		err = checker.Check(ctx, objects, r)

@@ -23,16 +23,15 @@ import (
 	"github.com/hssgate/hssgate/internal/check"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/internal/report"
-	"github.com/hssgate/hssgate/policy"
 )
 
 type sampleSet struct {
 	config     *config.Configuration
 	inventory  *inventoryfile.File
 	resources  check.Resources
-	policies   func() []*policy.Policy      // compiled
+	checker    *check.Checker               // of the resources
 	namespaces map[string]map[string]string // labels by name
-	// setup are the policies and the namespaces.
+	// setup are the policies, the exceptions and the namespaces.
 	setup   []client.Object
 	samples []*sample
 }
@@ -64,18 +63,8 @@ func loadSamples(ctx context.Context, dir string) (s *sampleSet, err error) {
 	if s.inventory, err = inventoryfile.Load(filepath.Join(dir, "inventory.yaml"), time.Now()); err != nil {
 		return nil, err
 	}
-	loaded, err := check.LoadPolicies(ctx, check.Files{Paths: []string{filepath.Join(dir, "policies")}})
-	if err != nil {
+	if err := s.loadResources(ctx, dir); err != nil {
 		return nil, fmt.Errorf("policies: %w", err)
-	}
-	s.resources.Policies = loaded.Policies
-	checker, err := check.NewChecker(check.Options{Resources: s.resources})
-	if err != nil {
-		return nil, fmt.Errorf("policies: %w", err)
-	}
-	s.policies = checker.Policies
-	for i := range loaded.Policies {
-		s.setup = append(s.setup, &loaded.Policies[i])
 	}
 	glob := filepath.Join(dir, "manifests/*.yaml")
 	files, err := filepath.Glob(glob)
@@ -91,6 +80,31 @@ func loadSamples(ctx context.Context, dir string) (s *sampleSet, err error) {
 		return nil, fmt.Errorf("no manifest in %s has an image", glob)
 	}
 	return s, nil
+}
+
+func (s *sampleSet) loadResources(ctx context.Context, dir string) (err error) {
+	paths := []string{filepath.Join(dir, "policies")}
+	if exceptions := filepath.Join(dir, "exceptions"); isFolder(exceptions) {
+		paths = append(paths, exceptions)
+	}
+	if s.resources, err = check.LoadPolicies(ctx, check.Files{Paths: paths}); err != nil {
+		return err
+	}
+	for i := range s.resources.Policies {
+		s.setup = append(s.setup, &s.resources.Policies[i])
+	}
+	for i := range s.resources.Exceptions {
+		e := &s.resources.Exceptions[i]
+		e.Spec.ExpiresAt = metav1.NewTime(time.Now().Add(time.Hour).Truncate(time.Second))
+		s.setup = append(s.setup, e.Object())
+	}
+	s.checker, err = check.NewChecker(check.Options{Resources: s.resources, MaxLifetime: s.config.MaxExceptionLifetime})
+	return err
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // loadManifest reads the samples of a file. A later document of the same object updates an earlier one that is not

@@ -27,7 +27,7 @@ import (
 func (s *sampleSet) newWebhook(known *inventory.Inventory) sender {
 	handler := server.NewHandler(s.config, webhook.Options{
 		Decider: &gate.Gate{
-			Policies: s.policies, NamespaceLabels: s.namespaceLabels, Facts: known, Clock: clock.RealClock{},
+			Policies: s.checker.Policies, Exceptions: s.checker.Exceptions, NamespaceLabels: s.namespaceLabels, Facts: known, Clock: clock.RealClock{},
 			ExemptNamespaces: s.config.ExemptNamespaces,
 		},
 		Log: slog.New(slog.DiscardHandler),

@@ -76,8 +76,10 @@ func NewChecker(o Options) (*Checker, error) {
 	policies, err := o.policies()
 	exceptions, invalid := o.exceptions()
 	return &Checker{Options: o, gate: &gate.Gate{
-		Policies:        func() []*policy.Policy { return policies },
-		Exceptions:      func(namespace string) []*policy.Exception { return exceptions[namespace] },
+		Policies: func() []*policy.Policy { return policies },
+		Exceptions: func(namespace string) []*policy.Exception {
+			return slices.Concat(exceptions[namespace], exceptions[""])
+		},
 		NamespaceLabels: o.namespaceLabels,
 		Facts:           o.Facts, Clock: o.Clock, ExemptNamespaces: o.ExemptNamespaces, Patient: true,
 	}}, errors.Join(err, invalid)
@@ -96,6 +98,11 @@ func (o *Options) namespaceLabels(ctx context.Context, name string) (map[string]
 
 // Policies returns the policies in the order of their names.
 func (c *Checker) Policies() []*policy.Policy { return c.gate.Policies() }
+
+// Exceptions returns the exceptions that count in a namespace.
+func (c *Checker) Exceptions(namespace string) []*policy.Exception {
+	return c.gate.Exceptions(namespace)
+}
 
 // batch is the number of objects whose results are held before those that are alike
 // become one.

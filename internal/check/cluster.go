@@ -41,6 +41,7 @@ func NewCluster(c *rest.Config) (*Cluster, error) {
 		corev1.SchemeGroupVersion.WithKind("Pod"): meta.RESTScopeNamespace, corev1.SchemeGroupVersion.WithKind("Namespace"): meta.RESTScopeRoot,
 		appsv1.SchemeGroupVersion.WithKind("ReplicaSet"): meta.RESTScopeNamespace, batchv1.SchemeGroupVersion.WithKind("Job"): meta.RESTScopeNamespace,
 		v1alpha1.GroupVersion.WithKind(policyKind): meta.RESTScopeRoot, v1alpha1.GroupVersion.WithKind(exceptionKind): meta.RESTScopeNamespace,
+		v1alpha1.GroupVersion.WithKind(v1alpha1.ClusterImageScanExceptionKind): meta.RESTScopeRoot,
 	} {
 		mapper.Add(kind, scope)
 	}
@@ -103,11 +104,21 @@ func (c *Cluster) Policies(ctx context.Context) ([]v1alpha1.ImageScanPolicy, err
 	return list.Items, err
 }
 
-// Exceptions returns the cluster's exceptions.
+// Exceptions returns the cluster's exceptions of both kinds. One in which an earlier
+// version of hssgate is installed has none for the whole cluster.
 func (c *Cluster) Exceptions(ctx context.Context) ([]v1alpha1.ImageScanException, error) {
 	var list v1alpha1.ImageScanExceptionList
-	err := c.list(ctx, &list)
-	return list.Items, err
+	if err := c.list(ctx, &list); err != nil {
+		return nil, err
+	}
+	var clusterWide v1alpha1.ClusterImageScanExceptionList
+	if err := c.list(ctx, &clusterWide); err != nil && !errors.Is(err, ErrNotInstalled) {
+		return nil, err
+	}
+	for i := range clusterWide.Items {
+		list.Items = append(list.Items, *clusterWide.Items[i].Exception())
+	}
+	return list.Items, nil
 }
 
 func (c *Cluster) list(ctx context.Context, list client.ObjectList) error {
@@ -129,10 +140,13 @@ func (c *Cluster) CreateException(ctx context.Context, e *v1alpha1.ImageScanExce
 		options.DryRun = []string{metav1.DryRunAll}
 	}
 	kind := e.TypeMeta // which the answer leaves out
-	err := c.client.Create(ctx, e, options)
+	err := c.client.Create(ctx, e.Object(), options)
 	e.TypeMeta = kind
 	// A missing namespace is not found as well; that error names the namespace.
 	if apierrors.IsNotFound(err) && strings.Contains(err.Error(), "could not find the requested resource") {
+		if e.ClusterWide() {
+			return errors.New("the cluster has no ClusterImageScanException: upgrade hssgate in it")
+		}
 		return ErrNotInstalled
 	}
 	return err

@@ -64,6 +64,16 @@ func TestAClusterWithoutHssgate(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
+	// An earlier version has no exceptions for the whole cluster.
+	a.answers[path+"clusterimagescanexceptions"] = missing
+	a.answers[path+"imagescanexceptions"] = `{"apiVersion":"hssgate.io/v1alpha1","kind":"ImageScanExceptionList","items":[{"metadata":{"namespace":"shop","name":"one"}}]}`
+	if got, err := c.Exceptions(t.Context()); err != nil || len(got) != 1 || got[0].ClusterWide() {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	clusterWide := &v1alpha1.ImageScanException{TypeMeta: metav1.TypeMeta{Kind: v1alpha1.ClusterImageScanExceptionKind}}
+	if err := c.CreateException(t.Context(), clusterWide, false); err == nil || !strings.Contains(err.Error(), "upgrade hssgate in it") {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestPodsThatAreBeingDeletedAreLeftOut(t *testing.T) {

@@ -57,12 +57,12 @@ func TestRequirementsThatNoSampleHasAreExplained(t *testing.T) {
 	p := v1alpha1.ImageScanPolicy{ObjectMeta: metav1.ObjectMeta{Name: "all"}}
 	p.Spec.Require = v1alpha1.Requirements{
 		Vulnerabilities:       &v1alpha1.VulnerabilityRequirement{Max: 3, MinSeverity: v1alpha1.SeverityMedium, FixableOnly: true},
-		IgnoreVulnerabilities: []string{"CVE-2021-3712"},
+		IgnoreVulnerabilities: []v1alpha1.IgnoredVulnerability{{ID: "CVE-2021-3712", Reason: "x", ExpiresAt: metav1.NewTime(time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))}},
 		Digest:                v1alpha1.DigestRequired,
 	}
 	_, got := explained(t, check.Options{Resources: by(p)}, inShop("swr.cn-north-4.myhuaweicloud.com/prod/unscanned:1.0"))
 	for _, want := range []string{
-		"vulnerabilities at most 3 (of severity Medium or worse, with a fix, except CVE-2021-3712): not evaluated",
+		"vulnerabilities at most 3 (of severity Medium or worse, with a fix, except CVE-2021-3712 until 2027-01-01T00:00:00Z): not evaluated",
 		"digest required: NOT met: image must be pinned by digest → Deny",
 	} {
 		if !strings.Contains(got, want) {

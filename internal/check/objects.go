@@ -140,12 +140,12 @@ const (
 
 func (m *Manifests) add(ctx context.Context, o *unstructured.Unstructured, at Object) error {
 	switch kind := o.GroupVersionKind(); {
-	case kind == v1alpha1.GroupVersion.WithKind(exceptionKind):
+	case kind == v1alpha1.GroupVersion.WithKind(exceptionKind), kind == v1alpha1.GroupVersion.WithKind(v1alpha1.ClusterImageScanExceptionKind):
 		return addResource(ctx, m, o, &m.Exceptions)
 	case m.onlyResources && kind == v1alpha1.GroupVersion.WithKind(policyKind):
 		return addResource(ctx, m, o, &m.Policies)
 	case m.onlyResources:
-		return fmt.Errorf("it must be a %s %s or %s, not %q, %q", v1alpha1.GroupVersion, policyKind, exceptionKind, o.GetAPIVersion(), o.GetKind())
+		return fmt.Errorf("it must be a %s %s, %s or %s, not %q, %q", v1alpha1.GroupVersion, policyKind, exceptionKind, v1alpha1.ClusterImageScanExceptionKind, o.GetAPIVersion(), o.GetKind())
 	case kind.GroupKind() == schema.GroupKind{Kind: "Namespace"}:
 		m.Namespaces[o.GetName()] = o.GetLabels()
 	case kind.Group == v1alpha1.GroupVersion.Group && kind.Kind == policyKind, isOwnFile(kind), isBuiltIn(kind) && !image.HoldsImages(kind.Group, kind.Kind):

@@ -44,8 +44,8 @@ type policyTest struct {
 	// Namespaces are labels by namespace. If any are given, objects of other
 	// namespaces are an error.
 	Namespaces map[string]map[string]string `json:"namespaces"`
-	// Exceptions are ImageScanExceptions beside those among the policies. Their
-	// apiVersion and kind may be left out.
+	// Exceptions are beside those among the policies: ImageScanExceptions, unless they
+	// have another kind. Their apiVersion and kind may be left out.
 	Exceptions []map[string]any `json:"exceptions"`
 	Cases      []policyTestCase `json:"cases"`
 
@@ -318,7 +318,10 @@ func (t *policyTest) loadPolicies(ctx context.Context) (loaded Resources, err er
 func (t *policyTest) addExceptions(ctx context.Context) error {
 	m := Manifests{onlyResources: true}
 	for i, e := range t.Exceptions {
-		e["apiVersion"], e["kind"] = v1alpha1.GroupVersion.String(), exceptionKind
+		e["apiVersion"] = v1alpha1.GroupVersion.String()
+		if e["kind"] == nil {
+			e["kind"] = exceptionKind
+		}
 		if err := m.addValue(ctx, e, Object{}); err != nil {
 			return fmt.Errorf("exceptions[%d]: %w", i, err)
 		}

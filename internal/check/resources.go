@@ -20,7 +20,8 @@ import (
 // Resources are policies and exceptions as they are written. The last one of a name
 // counts, as for kubectl apply.
 type Resources struct {
-	Policies   []v1alpha1.ImageScanPolicy
+	Policies []v1alpha1.ImageScanPolicy
+	// Exceptions are of both kinds.
 	Exceptions []v1alpha1.ImageScanException
 }
 
@@ -41,11 +42,14 @@ func (o *Options) policies() (compiled []*policy.Policy, err error) {
 	return compiled, errors.Join(errs...)
 }
 
+// exceptions compiles the exceptions by namespace; those of the whole cluster have none.
 func (o *Options) exceptions() (compiled map[string][]*policy.Exception, err error) {
 	var errs []error
 	last := map[types.NamespacedName]*policy.Exception{}
 	for _, e := range o.Resources.Exceptions {
-		e.Namespace = cmp.Or(e.Namespace, o.Namespace)
+		if !e.ClusterWide() {
+			e.Namespace = cmp.Or(e.Namespace, o.Namespace)
+		}
 		if e.CreationTimestamp.IsZero() { // an API server would refuse to create an invalid one
 			e.CreationTimestamp = metav1.NewTime(o.Now)
 			if wrong := policy.ValidateException(&e, false, o.Now, o.MaxLifetime); len(wrong) > 0 {

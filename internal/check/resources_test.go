@@ -66,6 +66,10 @@ func TestTheLastExceptionOfANameCounts(t *testing.T) {
 		e.Spec = v1alpha1.ImageScanExceptionSpec{Images: []string{image}, Policies: []string{"none"}, Reason: "x", ExpiresAt: metav1.NewTime(now.Add(lifetime))}
 		return e
 	}
+	clusterWide := func(e v1alpha1.ImageScanException) v1alpha1.ImageScanException {
+		e.Kind = v1alpha1.ClusterImageScanExceptionKind
+		return e
+	}
 	live := exception("shop", "h.io/n1", time.Hour)
 	live.CreationTimestamp = metav1.NewTime(now)
 	for name, tt := range map[string]struct {
@@ -73,6 +77,7 @@ func TestTheLastExceptionOfANameCounts(t *testing.T) {
 		excepted string // the images, by their numbers
 	}{
 		"of the same name":                           {exception("", "h.io/n2", time.Hour), "2"},
+		"of the whole cluster":                       {clusterWide(exception("", "h.io/n2", time.Hour)), "12"},
 		"of another namespace":                       {exception("other", "h.io/n2", time.Hour), "1"},
 		"that the API server would refuse to create": {exception("", "h.io/n2", 100*time.Hour), "1"},
 	} {

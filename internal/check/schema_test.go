@@ -43,6 +43,9 @@ func TestPoliciesAreLoadedOrRefused(t *testing.T) {
 		policyHead + "{require: {vulnerabilities: {max: '0'}}}":                                     `spec.require.vulnerabilities.max in body must be of type integer: "string"`,
 		policyHead + "{require: {scanAge: {max: 7d}}}":                                              `spec.require.scanAge.max: Invalid value: "7d": must be a duration in hours, minutes and seconds, such as 168h for 7 days`,
 		policyHead + "{require: {expressions: [{expresion: 'true', expression: 'true'}]}, cves: 1}": `unknown field "spec.cves", "spec.require.expressions[0].expresion"`,
+		policyHead + "{require: {vulnerabilities: {max: 0}, ignoreVulnerabilities: [{id: CVE-2024-1234, reason: x, expiresAt: '2026-12-01T00:00:00Z'}]}}": "",
+		policyHead + "{require: {vulnerabilities: {max: 0}, ignoreVulnerabilities: [CVE-2024-1234]}}":                                                     `spec.require.ignoreVulnerabilities[0]: Invalid value: "CVE-2024-1234": must be an object`,
+		policyHead + "{require: {vulnerabilities: {max: 0}, ignoreVulnerabilities: [{id: CVE-2024-1234}]}}":                                               "spec.require.ignoreVulnerabilities[0].expiresAt: Required value, spec.require.ignoreVulnerabilities[0].reason: Required value",
 		policyHead + "[]": `spec in body must be of type object: "array"`,
 		policyHead + "{when: {notFound: Allow, notScanned: Allow, unavailable: Allow}}": "asks for nothing",
 

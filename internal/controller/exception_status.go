@@ -68,7 +68,7 @@ func (s *Status) warnOfEnd(before, e *v1alpha1.ImageScanException) {
 		if more := len(policies) - maxEventPolicies; more > 0 {
 			policies = append(slices.Clone(policies[:maxEventPolicies]), fmt.Sprintf("and %d more", more))
 		}
-		s.Events.Eventf(e, nil, corev1.EventTypeWarning, EventExceptionExpiring, "Expire",
+		s.Events.Eventf(before.Object(), nil, corev1.EventTypeWarning, EventExceptionExpiring, "Expire",
 			"ends at %s: then its images are evaluated by policy %s again when pods start (used %d times up to now)",
 			e.Status.ActiveUntil.UTC().Format(time.RFC3339), strings.Join(policies, ", "), e.Status.Uses)
 	}

@@ -48,8 +48,9 @@ type Rules struct {
 // rules are those of one moment. They never change.
 type rules struct {
 	// policies are in the order of their names; compiled has them by name.
-	policies   []*policy.Policy
-	compiled   map[string]*compiledPolicy
+	policies []*policy.Policy
+	compiled map[string]*compiledPolicy
+	// exceptions are by namespace; those of the whole cluster have none.
 	exceptions map[string][]*policy.Exception
 	// policyChanges and exceptionChanges count how often they were read.
 	policyChanges, exceptionChanges uint64
@@ -95,10 +96,29 @@ func (r *Rules) PolicyChanges() uint64 { return r.inForce.Load().policyChanges }
 // ExceptionChanges returns a number that differs once there are other exceptions.
 func (r *Rules) ExceptionChanges() uint64 { return r.inForce.Load().exceptionChanges }
 
-// Exceptions returns the exceptions of a namespace, active or not, which must not be
-// modified.
+// Exceptions returns the exceptions of a namespace and of the whole cluster, active or
+// not, which must not be modified.
 func (r *Rules) Exceptions(namespace string) []*policy.Exception {
-	return r.inForce.Load().exceptions[namespace]
+	all := r.inForce.Load().exceptions
+	return slices.Concat(all[namespace], all[""])
+}
+
+// listExceptions returns the exceptions of all namespaces and of the whole cluster. They
+// share what the reader holds, and must not be modified.
+func listExceptions(ctx context.Context, reader client.Reader) (all []*v1alpha1.ImageScanException, err error) {
+	var list v1alpha1.ImageScanExceptionList
+	var clusterWide v1alpha1.ClusterImageScanExceptionList
+	err = errors.Join(reader.List(ctx, &list, client.UnsafeDisableDeepCopy), reader.List(ctx, &clusterWide, client.UnsafeDisableDeepCopy))
+	if err != nil {
+		return nil, err
+	}
+	for i := range list.Items {
+		all = append(all, &list.Items[i])
+	}
+	for i := range clusterWide.Items {
+		all = append(all, clusterWide.Items[i].Exception())
+	}
+	return all, nil
 }
 
 // ErrNotSynced means that the policies and exceptions have not been read yet.
@@ -127,6 +147,7 @@ func (r *Rules) SetupWithManager(mgr ctrl.Manager) error {
 	err := whenever(mgr, "rules", readPolicies, readExceptions).
 		Watches(&v1alpha1.ImageScanPolicy{}, enqueue(readPolicies), builder.WithPredicates(predicate.Funcs{UpdateFunc: specChanged})).
 		Watches(&v1alpha1.ImageScanException{}, enqueue(readExceptions), builder.WithPredicates(predicate.Funcs{UpdateFunc: specChanged})).
+		Watches(&v1alpha1.ClusterImageScanException{}, enqueue(readExceptions), builder.WithPredicates(predicate.Funcs{UpdateFunc: specChanged})).
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("follow policies and exceptions: %w", err)
@@ -180,13 +201,13 @@ func (r *Rules) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Resul
 		slices.SortFunc(now.policies, func(a, b *policy.Policy) int { return strings.Compare(a.Name(), b.Name()) })
 		now.policyChanges++
 	} else {
-		var list v1alpha1.ImageScanExceptionList
-		if err := r.reader.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		all, err := listExceptions(ctx, r.reader)
+		if err != nil {
 			return ctrl.Result{}, fmt.Errorf("read exceptions: %w", err)
 		}
 		now.exceptions = map[string][]*policy.Exception{}
-		for i := range list.Items {
-			compiled, _ := policy.CompileException(&list.Items[i], r.maxLifetime)
+		for _, e := range all {
+			compiled, _ := policy.CompileException(e, r.maxLifetime)
 			now.exceptions[compiled.Namespace()] = append(now.exceptions[compiled.Namespace()], compiled)
 		}
 		now.exceptionChanges++

@@ -36,7 +36,7 @@ func newClient(t *testing.T, funcs *interceptor.Funcs, objects ...client.Object)
 		must(t, add(scheme))
 	}
 	b := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
-		WithStatusSubresource(&v1alpha1.ImageScanPolicy{}, &v1alpha1.ImageScanException{})
+		WithStatusSubresource(&v1alpha1.ImageScanPolicy{}, &v1alpha1.ImageScanException{}, &v1alpha1.ClusterImageScanException{})
 	if funcs != nil {
 		b = b.WithInterceptorFuncs(*funcs)
 	}
@@ -84,6 +84,10 @@ func exception(namespace, name string, lifetime time.Duration, change ...func(*v
 	return e
 }
 
+func clusterWide(name string, lifetime time.Duration) *v1alpha1.ClusterImageScanException {
+	return (*v1alpha1.ClusterImageScanException)(exception("", name, lifetime))
+}
+
 type reconciler interface {
 	Reconcile(context.Context, ctrl.Request) (ctrl.Result, error)
 }
@@ -122,6 +126,7 @@ func TestRulesFollowTheCluster(t *testing.T) {
 		{"a second one too", func() error { return c.Create(t.Context(), exception("prod", "b", 2*time.Hour)) }, false, []string{"a for PLAT-217", "b for PLAT-217"}},
 		{"a changed one takes its place", change(&e.Generation, func() { e.Spec.Reason = "PLAT-218" }, e), false, []string{"a for PLAT-218", "b for PLAT-217"}},
 		{"a deleted one is forgotten too", func() error { return c.Delete(t.Context(), e) }, false, []string{"b for PLAT-217"}},
+		{"one for the whole cluster is in force too", func() error { return c.Create(t.Context(), clusterWide("c", time.Hour)) }, false, []string{"b for PLAT-217", "c for PLAT-217"}},
 	} {
 		policies, exceptions := r.PolicyChanges(), r.ExceptionChanges()
 		if err := step.change(); err != nil {
@@ -144,7 +149,7 @@ func TestRulesFollowTheCluster(t *testing.T) {
 			t.Errorf("%s: no change is counted", step.name)
 		}
 	}
-	if err := r.Ready(); err != nil || len(r.Exceptions("dev")) != 1 {
+	if err := r.Ready(); err != nil || len(r.Exceptions("dev")) != 2 || len(r.Exceptions("new")) != 1 {
 		t.Errorf("ready: %v; %d exceptions in dev", err, len(r.Exceptions("dev")))
 	}
 }

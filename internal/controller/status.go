@@ -74,10 +74,9 @@ func (s *Status) Write(ctx context.Context) (err error) {
 		}
 	}()
 	var policies v1alpha1.ImageScanPolicyList
-	var exceptions v1alpha1.ImageScanExceptionList
 	// The lists are the cache's own: what is changed below is a copy.
-	err = errors.Join(s.Client.List(ctx, &policies, client.UnsafeDisableDeepCopy), s.Client.List(ctx, &exceptions, client.UnsafeDisableDeepCopy))
-	if err != nil {
+	exceptions, err := listExceptions(ctx, s.Client)
+	if err = errors.Join(err, s.Client.List(ctx, &policies, client.UnsafeDisableDeepCopy)); err != nil {
 		return fmt.Errorf("read policies and exceptions: %w", err)
 	}
 	inForce, all := s.Rules.inForce.Load(), map[string]*compiledPolicy{}
@@ -85,11 +84,10 @@ func (s *Status) Write(ctx context.Context) (err error) {
 		all[policies.Items[i].Name] = inForce.compile(&policies.Items[i], s.Rules.Language)
 	}
 	var failures []error
-	for i := range exceptions.Items { // first, as HSS changes the status of all policies at once
-		before := &exceptions.Items[i]
+	for _, before := range exceptions { // first, as HSS changes the status of all policies at once
 		e := before.DeepCopy()
 		s.setException(e, all)
-		written, err := s.write(ctx, before, e)
+		written, err := s.write(ctx, before.Object(), e.Object())
 		failures = append(failures, err)
 		if written {
 			s.warnOfEnd(before, e)
@@ -153,7 +151,7 @@ func (s *Status) setPolicy(p *v1alpha1.ImageScanPolicy, problems field.ErrorList
 	if len(problems) > 0 {
 		ready = newCondition(v1alpha1.ConditionReady, false, reasonInvalid, "what is invalid counts as violated or as matching: "+problems.ToAggregate().Error())
 	}
-	conditions := []metav1.Condition{ready, s.grace(p.Spec.Grace), s.effective(&p.Spec.Match)}
+	conditions := []metav1.Condition{ready, s.grace(p.Spec.Grace), s.effective(&p.Spec.Match), s.expiring(p.Spec.Require.IgnoreVulnerabilities)}
 	// A new leader keeps what the last one wrote until it has checked HSS itself.
 	reachable := s.HSS.Condition()
 	if reachable.Status != metav1.ConditionUnknown || meta.FindStatusCondition(p.Status.Conditions, reachable.Type) == nil {
@@ -178,6 +176,25 @@ func (s *Status) grace(grace *v1alpha1.Grace) metav1.Condition {
 		message = fmt.Sprintf("an image that ran and passed is admitted for %s after its scan result turns bad", grace.Period.Duration)
 	}
 	return newCondition(v1alpha1.ConditionGrace, status, reason, message)
+}
+
+// expiring returns which ignored vulnerabilities count again, or will within expiryWarning, if there are any.
+func (s *Status) expiring(ignored []v1alpha1.IgnoredVulnerability) metav1.Condition {
+	var messages []string
+	for i := range ignored {
+		end := ignored[i].ExpiresAt.Time
+		switch now := s.Clock.Now(); {
+		case !now.Before(end):
+			messages = append(messages, fmt.Sprintf("%s counts again since %s", ignored[i].ID, end.UTC().Format(time.RFC3339)))
+		case !now.Before(end.Add(-expiryWarning)):
+			messages = append(messages, fmt.Sprintf("%s is ignored until %s", ignored[i].ID, end.UTC().Format(time.RFC3339)))
+		}
+	}
+	reason := ""
+	if len(messages) > 0 {
+		reason = "IgnoredVulnerabilities"
+	}
+	return newCondition(v1alpha1.ConditionExpiring, true, reason, strings.Join(messages, "; "))
 }
 
 // effective returns why a policy can have no effect, if that is certain.

@@ -34,6 +34,15 @@ func TestTheStatusOfAPolicy(t *testing.T) {
 	t.Parallel()
 	withGrace := denying("p")
 	withGrace.Spec.Grace = &v1alpha1.Grace{Period: metav1.Duration{Duration: time.Hour}}
+	ignoring := func(ids ...string) *v1alpha1.ImageScanPolicy { // the first one ended, the others end a day and two days later
+		p := denying("p")
+		for n, id := range ids {
+			p.Spec.Require.IgnoreVulnerabilities = append(p.Spec.Require.IgnoreVulnerabilities, v1alpha1.IgnoredVulnerability{
+				ID: id, Reason: "not reachable", ExpiresAt: metav1.NewTime(today.Add(time.Duration(n) * 24 * time.Hour)),
+			})
+		}
+		return p
+	}
 	unclaimed := denying("p")
 	unclaimed.Spec.Match.Images = []string{"nobody.example.com/**"}
 	long := invalid("p")
@@ -52,10 +61,12 @@ func TestTheStatusOfAPolicy(t *testing.T) {
 		"a grace that ends before the audit":    {withGrace, time.Hour, "Grace False ShorterThanAudits: the period of 1h0m0s can end before the next audit"},
 		"a grace without audits":                {withGrace, 0, "Grace False AuditDisabled"},
 		"images of a host that no one claims":   {unclaimed, 0, "Effective False HostUnclaimed: no registry of the configuration claims nobody.example.com"},
+		"vulnerabilities that count again":      {ignoring("CVE-2024-1", "CVE-2024-2", "CVE-2024-3"), 0, "Expiring True IgnoredVulnerabilities: CVE-2024-1 counts again since 2026-11-23T12:00:00Z; CVE-2024-2 is ignored until 2026-11-24T12:00:00Z"},
+		"no vulnerability that is ignored":      {ignoring(), 0, "Expiring"},
 		"the condition Effective is only False": {denying("p"), 0, "Effective"},
 	} {
 		c := newClient(t, nil, tt.policy)
-		writeStatus(t, &controller.Status{Client: c, AuditInterval: tt.interval, RegistryHosts: []string{"swr.example.com"}})
+		writeStatus(t, &controller.Status{Client: c, AuditInterval: tt.interval, RegistryHosts: []string{"swr.example.com"}, Clock: clocktesting.NewFakePassiveClock(today)})
 		got := get(t, c, "", "p", &v1alpha1.ImageScanPolicy{})
 		kind, _, present := strings.Cut(tt.want, " ")
 		condition := meta.FindStatusCondition(got.Status.Conditions, kind)
@@ -220,6 +231,29 @@ func TestTheEndOfAnExceptionIsWarnedOfOnce(t *testing.T) {
 	want := []string{"Warning ExceptionExpiring ends at 2026-12-03T12:00:00Z: then its images are evaluated by policy strict again when pods start (used 0 times up to now)"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+func TestTheStatusOfAnExceptionForTheWholeCluster(t *testing.T) {
+	t.Parallel()
+	c, recorder := newClient(t, nil, clusterWide("a", time.Hour), exception("prod", "a", time.Hour)), events.NewFakeRecorder(2)
+	u := &controller.ExceptionUses{Live: c, Client: c, Log: slog.New(slog.DiscardHandler)}
+	compiled, problems := policy.CompileException(clusterWide("a", time.Hour).Exception(), longest)
+	must(t, problems.ToAggregate())
+	u.Excepted(gate.ExceptionUse{Exception: compiled, Policy: "strict"})
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	must(t, u.Start(ended))
+	namespaced := statusAt(t, c, recorder, 50*time.Minute)
+	got := get(t, c, "", "a", &v1alpha1.ClusterImageScanException{})
+	if got.Status.Uses != 1 || namespaced.Status.Uses != 0 || got.Status.ActiveUntil == nil || !meta.IsStatusConditionTrue(got.Status.Conditions, v1alpha1.ConditionReady) {
+		t.Errorf("got status %+v, and in the namespace %+v", got.Status, namespaced.Status)
+	}
+	if ready, other := got.Status.Conditions, namespaced.Status.Conditions; !cmp.Equal(ready, other) {
+		t.Errorf("conditions differ: %s", cmp.Diff(ready, other))
+	}
+	if len(recorder.Events) != 2 {
+		t.Errorf("got %d Events, want one for each", len(recorder.Events))
 	}
 }
 

@@ -86,7 +86,11 @@ func (u *ExceptionUses) flush(ctx context.Context) {
 func (u *ExceptionUses) write(ctx context.Context, key client.ObjectKey, n uses) error {
 	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		var e v1alpha1.ImageScanException
-		if err := u.Live.Get(ctx, key, &e); err != nil {
+		if key.Namespace == "" {
+			e.Kind = v1alpha1.ClusterImageScanExceptionKind
+		}
+		o := e.Object()
+		if err := u.Live.Get(ctx, key, o); err != nil {
 			return err
 		}
 		before := e.DeepCopy()
@@ -94,6 +98,6 @@ func (u *ExceptionUses) write(ctx context.Context, key client.ObjectKey, n uses)
 		if e.Status.LastUsed == nil || n.last.After(e.Status.LastUsed.Time) {
 			e.Status.LastUsed = &metav1.Time{Time: n.last}
 		}
-		return u.Client.Status().Patch(ctx, &e, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+		return u.Client.Status().Patch(ctx, o, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 	})
 }

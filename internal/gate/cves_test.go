@@ -119,8 +119,10 @@ func TestDecisionsByCVEs(t *testing.T) {
 	t.Parallel()
 	const worst = "CVE-2021-44228 and 1 more (RHSA-2021:5137, CVSS 10.0) log4j 2.14 → 2.17"
 	unscored := vulnerabilityOf("CVE-2020-2", hsstest.CVE{ID: "CVE-2020-2"})
-	vulnerabilities := func(v v1alpha1.VulnerabilityRequirement, ignored ...string) *v1alpha1.ImageScanPolicy {
-		return requiring(func(r *v1alpha1.Requirements) { r.Vulnerabilities, r.IgnoreVulnerabilities = &v, ignored })
+	vulnerabilities := func(v v1alpha1.VulnerabilityRequirement, ids ...string) *v1alpha1.ImageScanPolicy {
+		return requiring(func(r *v1alpha1.Requirements) {
+			r.Vulnerabilities, r.IgnoreVulnerabilities = &v, ignored(time.Hour, ids...)
+		})
 	}
 	expression := func(source string) *v1alpha1.ImageScanPolicy {
 		return requiring(func(r *v1alpha1.Requirements) { r.Expressions = []v1alpha1.Expression{{Expression: source}} })

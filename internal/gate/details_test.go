@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/policy"
@@ -67,6 +69,14 @@ func listing(t *testing.T, all ...*v1alpha1.ImageScanPolicy) (*gate.Gate, *lists
 	return g, l
 }
 
+// ignored has identifiers ignored until some time from now.
+func ignored(until time.Duration, ids ...string) (all []v1alpha1.IgnoredVulnerability) {
+	for _, id := range ids {
+		all = append(all, v1alpha1.IgnoredVulnerability{ID: id, Reason: "not reachable", ExpiresAt: metav1.NewTime(now.Add(until))})
+	}
+	return all
+}
+
 func narrowed(change func(*v1alpha1.Requirements)) func(*v1alpha1.ImageScanPolicySpec) {
 	return func(s *v1alpha1.ImageScanPolicySpec) { change(&s.Require) }
 }
@@ -77,7 +87,7 @@ func TestVulnerabilitiesDecideWhereAPolicyOrAnExceptionNeedsThem(t *testing.T) {
 	fixable := narrowed(func(r *v1alpha1.Requirements) { r.Vulnerabilities.FixableOnly = true })
 	one := narrowed(func(r *v1alpha1.Requirements) { r.Vulnerabilities.Max = 1 })
 	ignoring := func(ids ...string) func(*v1alpha1.ImageScanPolicySpec) {
-		return narrowed(func(r *v1alpha1.Requirements) { r.IgnoreVulnerabilities = ids })
+		return narrowed(func(r *v1alpha1.Requirements) { r.IgnoreVulnerabilities = ignored(time.Hour, ids...) })
 	}
 	forTwo := excepting(swr + "**")
 	const worst = "worst: CVE-2024-1111 openssl 1.1.1k → 1.1.1n"
@@ -93,13 +103,14 @@ func TestVulnerabilitiesDecideWhereAPolicyOrAnExceptionNeedsThem(t *testing.T) {
 		"those that count are few enough":          {strict("p", high, one), nil, "two:1", gate.Admitted, ""},
 		"those with a fix are few enough":          {strict("p", fixable, one), nil, "two:1", gate.Admitted, ""},
 		"those that are ignored don't count":       {strict("p", ignoring("CVE-2024-1111", "CVE-2024-2222")), nil, "two:1", gate.Admitted, ""},
+		"those that were ignored do":               {strict("p", narrowed(func(r *v1alpha1.Requirements) { r.IgnoreVulnerabilities = ignored(0, "CVE-2024-1111", "CVE-2024-2222") })), nil, "two:1", gate.Denied, " (no longer ignored: CVE-2024-1111 since 2026-11-23T12:00:00Z, CVE-2024-2222 since 2026-11-23T12:00:00Z)"},
 		"all others do":                            {strict("p", ignoring("CVE-2024-2222")), nil, "two:1", gate.Denied, "1 vulnerability, allowed 0 (" + worst + ")"},
 		"an exception names both":                  {strict("p"), exception(forTwo, naming("CVE-2024-1111", "CVE-2024-2222")), "two:1", gate.Admitted, "Excepted: "},
 		"an exception names one":                   {strict("p"), exception(forTwo, naming("CVE-2024-1111")), "two:1", gate.Denied, "Deny: "},
 		"an exception and a policy name one each":  {strict("p", ignoring("CVE-2024-2222")), exception(forTwo, naming("CVE-2024-1111")), "two:1", gate.Admitted, "Excepted: "},
 		"without a list all count, and it says so": {strict("p", high, one), nil, "unlisted:1", gate.Denied, "2 vulnerabilities, allowed 1 (all count, since they are not known one by one: HSS answered 500)"},
 		"without a list an exception is no use, and it says so": {strict("p"), exception(forTwo, naming("CVE-2024-1111", "CVE-2024-2222")), "unlisted:1", gate.Denied,
-			"2 vulnerabilities, allowed 0 (exception base-image does not apply: the vulnerabilities are not known one by one: HSS answered 500)"},
+			"2 vulnerabilities, allowed 0 (ImageScanException base-image does not apply: the vulnerabilities are not known one by one: HSS answered 500)"},
 		"without a list the number is still said": {strict("p"), nil, "unlisted:1", gate.Denied, "— 2 vulnerabilities, allowed 0 [policy p]"},
 	}
 	for name, tt := range tests {

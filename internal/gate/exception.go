@@ -29,7 +29,11 @@ type ExceptionUse struct {
 // String returns the use in one line, with the whole reason.
 func (u ExceptionUse) String() string {
 	e := u.Exception
-	return fmt.Sprintf("%s/%s: policy %s until %s: %s", e.Namespace(), e.Name(), u.Policy, formatTime(e.Until()), e.Reason())
+	name := e.Namespace() + "/" + e.Name()
+	if e.Namespace() == "" {
+		name = e.Kind() + " " + e.Name()
+	}
+	return fmt.Sprintf("%s: policy %s until %s: %s", name, u.Policy, formatTime(e.Until()), e.Reason())
 }
 
 // ExceptionUses returns the exceptions that admit the object, each once for a policy, in order.
@@ -44,15 +48,16 @@ func (d *Decision) ExceptionUses() []ExceptionUse {
 	return uses
 }
 
-// setExceptions finds those of the object's namespace, the one that ends last first. Most objects need none.
+// setExceptions finds those that count in the object's namespace, the one that ends last first; of the same end and name, that of
+// the namespace. Most objects need none.
 func (e *evaluation) setExceptions() {
 	if e.gate.Exceptions == nil {
 		return
 	}
-	elsewhere := func(x *policy.Exception) bool { return x.Namespace() != e.request.Namespace }
+	elsewhere := func(x *policy.Exception) bool { return !x.CountsIn(e.request.Namespace) }
 	e.exceptions = slices.DeleteFunc(slices.Clone(e.gate.Exceptions(e.request.Namespace)), elsewhere)
 	slices.SortFunc(e.exceptions, func(a, b *policy.Exception) int {
-		return cmp.Or(b.Until().Compare(a.Until()), strings.Compare(a.Name(), b.Name()))
+		return cmp.Or(b.Until().Compare(a.Until()), strings.Compare(a.Name(), b.Name()), strings.Compare(b.Kind(), a.Kind()))
 	})
 }
 
@@ -98,8 +103,8 @@ func (all excuses) why(l language.Language, t *target, c policy.Check) string {
 	if i < 0 || reason == "" || !CountsVulnerabilities(c) {
 		return ""
 	}
-	return l.Sprintf(" (exception %s does not apply: the vulnerabilities are not known one by one: %s)",
-		all[i].exception.Name(), reason)
+	return l.Sprintf(" (%s %s does not apply: the vulnerabilities are not known one by one: %s)",
+		all[i].exception.Kind(), all[i].exception.Name(), reason)
 }
 
 func (e *entry) exceptionLine(l language.Language) string {
@@ -107,8 +112,8 @@ func (e *entry) exceptionLine(l language.Language) string {
 	if len(reason) > maxShownReason {
 		reason = append(reason[:maxShownReason-1], '…')
 	}
-	return l.Sprintf("allowed until %s by ImageScanException %s (%s): %s",
-		formatTime(e.Exception.Until()), e.Exception.Name(), string(reason), e.String(l))
+	return l.Sprintf("allowed until %s by %s %s (%s): %s",
+		formatTime(e.Exception.Until()), e.Exception.Kind(), e.Exception.Name(), string(reason), e.String(l))
 }
 
 func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -25,6 +25,10 @@ func exception(change ...func(*v1alpha1.ImageScanException)) *v1alpha1.ImageScan
 	return e
 }
 
+func clusterWide(e *v1alpha1.ImageScanException) {
+	e.Kind, e.Namespace = v1alpha1.ClusterImageScanExceptionKind, ""
+}
+
 func named(name string, until time.Duration) func(*v1alpha1.ImageScanException) {
 	return func(e *v1alpha1.ImageScanException) {
 		e.Name, e.Spec.ExpiresAt = name, metav1.NewTime(now.Add(until))
@@ -74,6 +78,9 @@ func TestExceptionsAllow(t *testing.T) {
 		"but not in another namespace":                   {all(strict("p")), exception(elsewhere), nil, pod(swr + "high:1"), gate.Denied, effects("Deny")},
 		"but no reference that can't be read":            {all(strict("p")), exception(everything), nil, pod("Not/An:Image"), gate.Denied, effects("Deny")},
 		"but no numbers if it names vulnerabilities":     {all(strict("p")), exception(oneCVE), nil, pod(swr + "high:1"), gate.Denied, effects("Deny")},
+		"an image in every namespace":                    {all(strict("p")), exception(clusterWide), nil, pod(swr + "high:1"), gate.Admitted, effects("Excepted")},
+		"but not past a policy that forbids any":         {all(strict("p", forbids)), exception(clusterWide), nil, pod(swr + "high:1"), gate.Denied, effects("Deny")},
+		"but no namespace by a kind that has one":        {all(strict("p")), exception(func(e *v1alpha1.ImageScanException) { e.Namespace = "" }), nil, pod(swr + "high:1"), gate.Denied, effects("Deny")},
 		"and is no use to an image that passes":          {all(strict("p")), exception(everything), nil, pod(swr + "clean:1"), gate.Admitted, nil},
 		"and has no effect by a policy that only audits": {all(strict("p", enforcement("Audit"))), exception(), nil, pod(swr + "high:1"), gate.Admitted, effects("Excepted")},
 	})
@@ -92,6 +99,14 @@ func TestExceptionUses(t *testing.T) {
 				"prod/long: policy p until 2026-11-23T14:00:00Z: waits for the base image, PLAT-217",
 				"prod/long: policy q until 2026-11-23T14:00:00Z: waits for the base image, PLAT-217",
 			},
+		},
+		"of two that end together, the one of the namespace": {
+			[]*v1alpha1.ImageScanException{exception(clusterWide), exception()},
+			[]string{"prod/base-image: policy p until 2026-11-23T13:00:00Z: waits for the base image, PLAT-217"},
+		},
+		"one for the whole cluster": {
+			[]*v1alpha1.ImageScanException{exception(named("short", time.Minute)), exception(clusterWide)},
+			[]string{"ClusterImageScanException base-image: policy p until 2026-11-23T13:00:00Z: waits for the base image, PLAT-217"},
 		},
 		"a grace": {[]*v1alpha1.ImageScanException{exception(granted)}, []string{"prod/grace-p-7cc4: policy p until 2026-11-28T12:00:00Z: grace"}},
 	} {

@@ -25,7 +25,7 @@ type Gate struct {
 	Clock           clock.PassiveClock
 	// Patient makes a decision wait for all details of scans, not only for those that it depends on: no admission is waiting.
 	Patient bool
-	// Exceptions returns those of a namespace, active or not, in any order, which must not be modified; optional.
+	// Exceptions returns those of a namespace and of the whole cluster, active or not, in any order, which must not be modified; optional.
 	Exceptions func(namespace string) []*policy.Exception
 	// Language is that of messages. Policies and Facts have it, too.
 	Language language.Language

@@ -154,7 +154,7 @@ func TestSightings(t *testing.T) {
 func TestASightingIsOfTheVulnerabilitiesThatCount(t *testing.T) {
 	t.Parallel()
 	lesser := narrowed(func(r *v1alpha1.Requirements) {
-		r.Vulnerabilities.MinSeverity, r.IgnoreVulnerabilities = v1alpha1.SeverityHigh, []string{"CVE-2024-1111"}
+		r.Vulnerabilities.MinSeverity, r.IgnoreVulnerabilities = v1alpha1.SeverityHigh, ignored(time.Hour, "CVE-2024-1111")
 	})
 	high := narrowed(func(r *v1alpha1.Requirements) { r.Vulnerabilities.MinSeverity = v1alpha1.SeverityHigh })
 	for name, tt := range map[string]struct {

@@ -180,7 +180,7 @@ func (g *Server) newInventory() (*inventory.Inventory, error) {
 // first review need not wait for them, and missing kinds are found at once.
 func (g *Server) followCluster(ctx context.Context) error {
 	reader := g.manager.GetCache()
-	for _, o := range []client.Object{&v1alpha1.ImageScanPolicy{}, &v1alpha1.ImageScanException{}, controller.NewNamespace()} {
+	for _, o := range []client.Object{&v1alpha1.ImageScanPolicy{}, &v1alpha1.ImageScanException{}, &v1alpha1.ClusterImageScanException{}, controller.NewNamespace()} {
 		_, err := reader.GetInformer(ctx, o)
 		if meta.IsNoMatchError(err) {
 			kind, _ := g.manager.GetClient().GroupVersionKindFor(o)

@@ -73,9 +73,11 @@ type ImageScanExceptionSpec struct {
 	ExpiresAt metav1.Time `json:"expiresAt"`
 }
 
-// Condition types of an ImageScanException, besides Ready.
+// Condition types of an exception, besides Ready.
 const (
-	// ConditionExpiring is True from some time before an exception's end.
+	// ConditionExpiring is True from some time before an exception's end. Of a policy,
+	// it is True from some time before the end of an ignored vulnerability, and absent
+	// otherwise.
 	ConditionExpiring = "Expiring"
 )
 

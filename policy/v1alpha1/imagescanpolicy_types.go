@@ -1,6 +1,9 @@
 package v1alpha1
 
 import (
+	"bytes"
+	"encoding/json"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -239,13 +242,15 @@ type Requirements struct {
 	// +kubebuilder:validation:MinItems=1
 	// +optional
 	ForbiddenVulnerabilities VulnerabilityIDs `json:"forbiddenVulnerabilities,omitempty"`
-	// IgnoreVulnerabilities are left out of the number of vulnerabilities, by
-	// their CVE IDs or their identifiers as HSS lists them, wherever the policy
-	// applies. An advisory is left out by CVE IDs only if all of its CVEs are
-	// listed. A severity level that only they explain counts as that of the worst
-	// other one. For one image and a time, grant an ImageScanException instead.
+	// IgnoreVulnerabilities are left out of the number of vulnerabilities until a
+	// time, wherever the policy applies. An advisory is left out by CVE IDs only if all
+	// of its CVEs are listed. A severity level that only they explain counts as that of
+	// the worst other one. For one image, grant an ImageScanException instead.
+	// +listType=map
+	// +listMapKey=id
+	// +kubebuilder:validation:MaxItems=256
 	// +optional
-	IgnoreVulnerabilities VulnerabilityIDs `json:"ignoreVulnerabilities,omitempty"`
+	IgnoreVulnerabilities []IgnoredVulnerability `json:"ignoreVulnerabilities,omitempty"`
 	// MaliciousFiles bounds the number of malicious files found.
 	// +optional
 	MaliciousFiles *CountRequirement `json:"maliciousFiles,omitempty"`
@@ -272,6 +277,33 @@ type Requirements struct {
 	// +kubebuilder:validation:MaxItems=16
 	// +optional
 	Expressions []Expression `json:"expressions,omitempty"`
+}
+
+// IgnoredVulnerability is a vulnerability that does not count until a time.
+type IgnoredVulnerability struct {
+	// ID is its CVE ID, or its identifier as HSS lists it.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="self.matches('^CVE-[0-9]{4}-[0-9]{4,19}$') || self.matches('^[A-Za-z][A-Za-z0-9]*-[A-Za-z0-9:._-]*[0-9][A-Za-z0-9:._-]*$') && !self.matches('^[Cc][Vv][Ee]-')",message="must be the identifier of a vulnerability as HSS lists it, such as CVE-2024-1234 or RHSA-2022:4991"
+	ID string `json:"id"`
+	// Reason is why it does not count, in one line.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="self.matches('[^[:space:]]')",message="must say why"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[[:cntrl:]]')",message="must be one line without control characters"
+	Reason string `json:"reason"`
+	// ExpiresAt is when it counts again, such as 2027-01-31T18:00:00Z.
+	ExpiresAt metav1.Time `json:"expiresAt"`
+}
+
+// UnmarshalJSON also reads an identifier alone, as earlier versions stored it. It has
+// no end, so that it counts; otherwise no policy of the cluster could be read.
+func (v *IgnoredVulnerability) UnmarshalJSON(data []byte) error {
+	if bytes.HasPrefix(data, []byte(`"`)) {
+		return json.Unmarshal(data, &v.ID)
+	}
+	type entry IgnoredVulnerability
+	return json.Unmarshal(data, (*entry)(v))
 }
 
 // VulnerabilityIDs is a list of identifiers of vulnerabilities: CVE IDs, and those
@@ -480,6 +512,7 @@ type ImageScanPolicyStatus struct {
 	// HSSReachable whether HSS answers, and why not, and Grace, of a policy that
 	// gives one, whether images can have it. Effective is False if the policy can
 	// match nothing, or no registry of the configuration has what it matches.
+	// Expiring is True if an ignored vulnerability counts again, or soon will.
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
@@ -571,6 +604,7 @@ type AuditViolation struct {
 // +kubebuilder:printcolumn:name="Images",type=string,priority=1,JSONPath=`.spec.match.images`,description="The images that are evaluated"
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,description="Why the policy is or isn't ready"
 // +kubebuilder:printcolumn:name="Effective",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Effective")].reason`,description="Why the policy has no effect; empty: it has one"
+// +kubebuilder:printcolumn:name="Expiring",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Expiring")].message`,description="Which ignored vulnerabilities count again, or soon will"
 // +kubebuilder:printcolumn:name="Grace",type=string,priority=1,JSONPath=`.status.lastAudit.grace.nextEnd`,description="When the first grace of an image that runs ends"
 // +kubebuilder:printcolumn:name="Audited",type=date,priority=1,JSONPath=`.status.lastAudit.time`,description="When the running pods were last audited"
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="metadata.name must be no more than 63 characters"

@@ -11,7 +11,8 @@ var GroupVersion = schema.GroupVersion{Group: "hssgate.io", Version: "v1alpha1"}
 
 // AddToScheme registers this package's kinds with s.
 func AddToScheme(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion, &ImageScanPolicy{}, &ImageScanPolicyList{}, &ImageScanException{}, &ImageScanExceptionList{})
+	s.AddKnownTypes(GroupVersion, &ImageScanPolicy{}, &ImageScanPolicyList{}, &ImageScanException{}, &ImageScanExceptionList{},
+		&ClusterImageScanException{}, &ClusterImageScanExceptionList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 const (
 	policyCRD    = "../../charts/hssgate/files/crds/hssgate.io_imagescanpolicies.yaml"
 	exceptionCRD = "../../charts/hssgate/files/crds/hssgate.io_imagescanexceptions.yaml"
+	clusterCRD   = "../../charts/hssgate/files/crds/hssgate.io_clusterimagescanexceptions.yaml"
 )
 
 // The files under testdata are evaluated by a real API server, too: see test/e2e.
@@ -47,6 +48,7 @@ func TestCRDsHaveScopeStatusAndShortNames(t *testing.T) {
 	for path, want := range map[string]shape{
 		policyCRD:    {apiextensionsv1.ClusterScoped, []string{"isp"}, []string{"security", "hssgate"}},
 		exceptionCRD: {apiextensionsv1.NamespaceScoped, []string{"ise"}, []string{"security", "hssgate"}},
+		clusterCRD:   {apiextensionsv1.ClusterScoped, []string{"cise"}, []string{"security", "hssgate"}},
 	} {
 		crd := definition(t, path)
 		got := shape{Scope: crd.Spec.Scope, ShortNames: crd.Spec.Names.ShortNames, Categories: crd.Spec.Names.Categories}
@@ -57,6 +59,16 @@ func TestCRDsHaveScopeStatusAndShortNames(t *testing.T) {
 		if version.Subresources == nil || version.Subresources.Status == nil {
 			t.Errorf("%s has no status subresource", path)
 		}
+	}
+}
+
+// All columns, rules and fields are the same, so that one reference is enough for both.
+func TestTheKindsOfExceptionsDifferInTheirScopeOnly(t *testing.T) {
+	t.Parallel()
+	namespaced, clusterWide := definition(t, exceptionCRD).Spec.Versions[0], definition(t, clusterCRD).Spec.Versions[0]
+	namespaced.Schema.OpenAPIV3Schema.Description = clusterWide.Schema.OpenAPIV3Schema.Description
+	if diff := cmp.Diff(namespaced, clusterWide); diff != "" {
+		t.Errorf("-namespaced +cluster-wide:\n%s", diff)
 	}
 }
 

@@ -97,6 +97,7 @@ func testUninstall(t *testing.T, c *cluster) {
 	ofEveryNamespace := regexp.MustCompile(`^(Event|APIService|Namespace) |/(default|kube-root-ca\.crt)$`)
 	want := []string{
 		"ConfigMap hssgate-system/hss-ca", // of the test itself, with the Secret
+		"CustomResourceDefinition /clusterimagescanexceptions.hssgate.io",
 		"CustomResourceDefinition /imagescanexceptions.hssgate.io",
 		"CustomResourceDefinition /imagescanpolicies.hssgate.io",
 		"Secret hssgate-system/hss-keys",

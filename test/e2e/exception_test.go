@@ -27,10 +27,11 @@ const (
 func testExceptions(t *testing.T, f *gate) {
 	add(f.hss["main"], row("excepted", high))
 	inParallel(t, f, tests[*gate]{
-		"an exception lets an image past, and is accounted for": testException,
-		"an exception ends by itself":                           testExceptionEnds,
-		"a policy can forbid exceptions":                        testExceptionsForbidden,
-		"an exception can be ended, but not prolonged":          testExceptionUpdates,
+		"an exception lets an image past, and is accounted for":   testException(namespaced),
+		"one for the whole cluster does so, and is accounted for": testException(clusterWide),
+		"an exception ends by itself":                             testExceptionEnds,
+		"a policy can forbid exceptions":                          testExceptionsForbidden,
+		"an exception can be ended, but not prolonged":            testExceptionUpdates,
 	})
 }
 
@@ -50,12 +51,36 @@ func excepting(images ...string) func(*v1alpha1.ImageScanException) {
 	return func(e *v1alpha1.ImageScanException) { e.Spec.Images = images }
 }
 
-// grant creates the exception and waits until it is in force.
+func namespaced(*v1alpha1.ImageScanException) {}
+
+func clusterWide(e *v1alpha1.ImageScanException) { e.Namespace, e.Name = "", e.Namespace+"-"+e.Name }
+
+// objectOf returns an exception as the type of its kind: one for the whole cluster has no namespace.
+func objectOf(e *v1alpha1.ImageScanException) client.Object {
+	if e.Namespace == "" {
+		return (*v1alpha1.ClusterImageScanException)(e)
+	}
+	return e
+}
+
+// stored returns the exception as it is stored.
+func (s *space) stored(t *testing.T, e *v1alpha1.ImageScanException) *v1alpha1.ImageScanException {
+	t.Helper()
+	if e.Namespace == "" {
+		return get(t, s.client, (*v1alpha1.ClusterImageScanException)(e)).Exception()
+	}
+	return get(t, s.client, e)
+}
+
+// grant creates the exception and waits until it is in force, or, of one for the whole cluster, until it admits its image.
 func (s *space) grant(t *testing.T, name string, change ...func(*v1alpha1.ImageScanException)) *v1alpha1.ImageScanException {
 	t.Helper()
 	e := s.newException(name, change...)
-	s.cluster.create(t, e)
+	s.cluster.create(t, objectOf(e))
 	s.settle(t)
+	if e.Namespace == "" {
+		s.await(t, exceptedImage, "")
+	}
 	return e
 }
 
@@ -63,7 +88,7 @@ func (s *space) grant(t *testing.T, name string, change ...func(*v1alpha1.ImageS
 func (s *space) awaitState(t *testing.T, e *v1alpha1.ImageScanException, want string) {
 	t.Helper()
 	eventually(t, func() error {
-		now := get(t, s.client, e)
+		now := s.stored(t, e)
 		ready := meta.FindStatusCondition(now.Status.Conditions, v1alpha1.ConditionReady)
 		if ready == nil || ready.Reason != want || (ready.Status == metav1.ConditionTrue) != (want == "Active") || now.Status.ObservedGeneration != now.Generation {
 			return fmt.Errorf("got status %+v, want Ready because %s", now.Status, want)
@@ -73,13 +98,25 @@ func (s *space) awaitState(t *testing.T, e *v1alpha1.ImageScanException, want st
 }
 
 func exceptionLine(s *space, e *v1alpha1.ImageScanException, image string) string {
-	return fmt.Sprintf("allowed until %s by ImageScanException %s (%s): %s", e.Spec.ExpiresAt.UTC().Format(time.RFC3339), e.Name, exceptedReason, highLine(s, image))
+	kind := "ImageScanException"
+	if e.Namespace == "" {
+		kind = "ClusterImageScanException"
+	}
+	return fmt.Sprintf("allowed until %s by %s %s (%s): %s", e.Spec.ExpiresAt.UTC().Format(time.RFC3339), kind, e.Name, exceptedReason, highLine(s, image))
 }
 
-func testException(t *testing.T, f *gate) {
-	s := f.enforced(t)
+func testException(scope func(*v1alpha1.ImageScanException)) func(*testing.T, *gate) {
+	return func(t *testing.T, f *gate) { testExceptionOf(t, f.enforced(t), scope) }
+}
+
+func testExceptionOf(t *testing.T, s *space, scope func(*v1alpha1.ImageScanException)) {
+	t.Helper()
 	s.denied(t, s.run(t, newPod("web", exceptedImage)), `pod "web"`, []string{highLine(s, exceptedImage)}, adviseRebuild)
-	e := s.grant(t, "base-image")
+	e := s.grant(t, "base-image", scope)
+	name, resource := e.Namespace+"/"+e.Name, "ise"
+	if e.Namespace == "" {
+		name, resource = "ClusterImageScanException "+e.Name, "cise"
+	}
 	s.admitted(t, s.try(t, newPod("web", exceptedImage)), exceptionLine(s, e, exceptedImage))
 	s.admitted(t, s.run(t, newPod("web", exceptedImage)), exceptionLine(s, e, exceptedImage))
 
@@ -88,31 +125,31 @@ func testException(t *testing.T, f *gate) {
 	until := e.Spec.ExpiresAt.UTC().Format(time.RFC3339)
 	for key, want := range map[string]string{
 		"decision": "Admitted", "violations": "Excepted: " + highLine(s, exceptedImage),
-		"exceptions": fmt.Sprintf("%s/base-image: policy %s-p until %s: %s", s.name, s.name, until, exceptedReason),
+		"exceptions": fmt.Sprintf("%s: policy %s-p until %s: %s", name, s.name, until, exceptedReason),
 	} {
 		if got := annotations["pods.hssgate.io/"+key]; got != want {
 			t.Errorf("annotation %s: got %q, want %q", key, got, want)
 		}
 	}
 	eventually(t, func() error {
-		if used := fmt.Sprintf("hssgate_exceptions_used_total{policy=%q} 1\n", s.name+"-p"); !strings.Contains(f.scrape(t), used) {
+		if used := fmt.Sprintf("hssgate_exceptions_used_total{policy=%q} 1\n", s.name+"-p"); !strings.Contains(s.scrape(t), used) {
 			return fmt.Errorf("metrics lack %s", used)
 		}
-		if now := get(t, s.client, e).Status; now.Uses != 1 || now.LastUsed == nil {
+		if now := s.stored(t, e).Status; now.Uses != 1 || now.LastUsed == nil {
 			return fmt.Errorf("got status %+v, want 1 use: what is only tried doesn't count", now)
 		}
 		return nil
 	})
 	s.awaitState(t, e, "Active")
-	stdout, stderr, err := f.cluster.kubectl(t, "", "get", "ise", "-n", s.name, e.Name)
-	want := "NAME STATE UNTIL USES LAST USED AGE base-image Active " + until + " 1 "
+	stdout, stderr, err := s.cluster.kubectl(t, "", "get", resource, "-n", s.name, e.Name)
+	want := "NAME STATE UNTIL USES LAST USED AGE " + e.Name + " Active " + until + " 1 "
 	if got := strings.Join(strings.Fields(stdout), " "); err != nil || !strings.Contains(got, want) {
-		t.Errorf("kubectl get ise: %v\ngot:  %s%s\nwant: %s", err, got, stderr, want)
+		t.Errorf("kubectl get: %v\ngot:  %s%s\nwant: %s", err, got, stderr, want)
 	}
 
 	t.Log("it is revoked")
-	s.cluster.delete(t, e)
-	s.settle(t)
+	s.cluster.delete(t, objectOf(e))
+	s.await(t, exceptedImage, highLine(s, exceptedImage))
 	s.denied(t, s.run(t, newPod("again", exceptedImage)), `pod "again"`, []string{highLine(s, exceptedImage)}, adviseRebuild)
 }
 
@@ -179,6 +216,7 @@ func testAllow(t *testing.T, f *gate) {
 		"no annotation of a pod changes a verdict":                  testAnnotationsDecideNothing,
 		"a denied image is admitted until the exception is deleted": testAllowed,
 		"a digest admits only pods that name it":                    testAllowedByDigest,
+		"all namespaces are admitted into":                          testAllowedEverywhere,
 	})
 }
 
@@ -186,14 +224,19 @@ func testAllow(t *testing.T, f *gate) {
 // otherwise, and returns the name of the exception.
 func (s *space) allow(t *testing.T, image string, args ...string) (name string, err error) {
 	t.Helper()
+	return s.allowIn(t, image, append([]string{"--namespace", s.name}, args...)...)
+}
+
+func (s *space) allowIn(t *testing.T, image string, args ...string) (name string, err error) {
+	t.Helper()
 	code, stdout, stderr := s.cluster.runToEnd(t, append([]string{
-		"allow", image, "--kubeconfig", s.cluster.kubeconfig, "--namespace", s.name, "--for", "1h", "--reason", "INC-7: the shop is down",
+		"allow", image, "--kubeconfig", s.cluster.kubeconfig, "--for", "1h", "--reason", "INC-7: the shop is down",
 	}, args...)...)
 	name, created := strings.CutSuffix(stdout, " created\n")
 	if code != 0 || !created {
 		return "", errors.New(stdout + stderr)
 	}
-	return strings.TrimPrefix(name, "imagescanexception.hssgate.io/"), nil
+	return strings.TrimPrefix(strings.TrimPrefix(name, "cluster"), "imagescanexception.hssgate.io/"), nil
 }
 
 // testAnnotationsDecideNothing annotates pods for the break-glass that earlier
@@ -225,6 +268,15 @@ func testAllowed(t *testing.T, f *gate) {
 		t.Errorf("got warnings %q", got)
 	}
 	s.cluster.mustKubectl(t, "", "-n", s.name, "delete", "imagescanexception", name)
+	s.await(t, urgentImage, highLine(s, urgentImage))
+}
+
+func testAllowedEverywhere(t *testing.T, f *gate) {
+	s := f.enforced(t)
+	name, err := s.allowIn(t, urgentImage, "--all-namespaces", "--policy", s.name+"-p")
+	must(t, err)
+	s.await(t, urgentImage, "")
+	s.cluster.mustKubectl(t, "", "delete", "clusterimagescanexception", name)
 	s.await(t, urgentImage, highLine(s, urgentImage))
 }
 

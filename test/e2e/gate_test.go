@@ -218,7 +218,7 @@ webhooks:
   clientConfig: {url: "https://ADDRESS/validate-exception"}
   objectSelector: {matchExpressions: [{key: ` + unvalidated + `, operator: DoesNotExist}]}
   rules:
-  - {operations: [CREATE, UPDATE], apiGroups: [hssgate.io], apiVersions: ["*"], resources: [imagescanexceptions]}
+  - {operations: [CREATE, UPDATE], apiGroups: [hssgate.io], apiVersions: ["*"], resources: [imagescanexceptions, clusterimagescanexceptions]}
   <<: *all
 `
 

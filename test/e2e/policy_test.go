@@ -77,7 +77,7 @@ func testInvalidPolicy(t *testing.T, f *gate) {
 	s.awaitPolicy(t, p, metav1.ConditionTrue)
 	s.settle(t)
 	s.admitted(t, s.run(t, newPod("web", clean)))
-	want := "NAME ENFORCEMENT READY HSS EVALUATED VIOLATIONS UNKNOWN AGE TEMPLATES SEVERITY VULNERABILITIES IMAGES REASON EFFECTIVE GRACE AUDITED " + p.Name + " Deny True "
+	want := "NAME ENFORCEMENT READY HSS EVALUATED VIOLATIONS UNKNOWN AGE TEMPLATES SEVERITY VULNERABILITIES IMAGES REASON EFFECTIVE EXPIRING GRACE AUDITED " + p.Name + " Deny True "
 	eventually(t, func() error { // another test's gate may still write what it knew before
 		stdout, stderr, err := f.cluster.kubectl(t, "", "get", "isp", p.Name, "-o", "wide")
 		if got := strings.Join(strings.Fields(stdout), " "); err != nil || !strings.HasPrefix(got, want) {

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/hssgate/hssgate/hss/hsstest"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -229,7 +231,7 @@ func testVulnerabilities(t *testing.T, f *gate) {
 		want   string
 	}{
 		"what does not count does not deny": {[]hsstest.Vulnerability{highUnfixed, lowFixed}, func(r *v1alpha1.Requirements) {
-			r.Vulnerabilities.FixableOnly, r.IgnoreVulnerabilities = true, []string{"RHSA-2024:3333"}
+			r.Vulnerabilities.FixableOnly, r.IgnoreVulnerabilities = true, []v1alpha1.IgnoredVulnerability{{ID: "RHSA-2024:3333", Reason: "not reachable", ExpiresAt: metav1.NewTime(time.Now().Add(time.Hour))}}
 		}, ""},
 		"one that counts does": {
 			[]hsstest.Vulnerability{lowFixed, highFixed}, func(r *v1alpha1.Requirements) { r.Vulnerabilities.MinSeverity = v1alpha1.SeverityHigh },

@@ -1,4 +1,4 @@
--- Health of ImageScanPolicies and ImageScanExceptions for Argo CD: docs/gitops.md has it for the ConfigMap argocd-cm.
+-- Health of ImageScanPolicies, ImageScanExceptions and ClusterImageScanExceptions for Argo CD: docs/gitops.md has it for the ConfigMap argocd-cm.
 local health = {status = "Progressing", message = "waiting for hssgate"}
 local status = obj.status
 if status == nil or status.conditions == nil or status.observedGeneration ~= obj.metadata.generation then
