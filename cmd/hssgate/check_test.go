@@ -249,7 +249,7 @@ func TestExceptionsInFilesCount(t *testing.T) {
 		"longer than allowed":      {[]string{"-f", pod, "--policies", baseline, "-f", exceptionFile(t, 1000*time.Hour)}, exitFailure, "after its creation"},
 		"without a reason":         {[]string{"-f", pod, "--policies", baseline, "-f", exceptionFile(t, time.Hour, "  reason: mended tomorrow\n", "")}, exitFailure, "spec.reason"},
 		"of another kind":          {[]string{"-f", pod, "--policies", baseline, "--policies", exceptionFile(t, time.Hour, "kind: ImageScanException", "kind: ImageScanExceptions")}, exitUnknown, ""},
-		"of the whole cluster":     {[]string{"-f", pod, "-n", "shop", "--policies", baseline, "-f", exceptionFile(t, time.Hour, "kind: Image", "kind: ClusterImage")}, 0, "by ClusterImageScanException one (mended tomorrow)"},
+		"of the whole cluster":     {[]string{"-f", pod, "-n", "shop", "--policies", baseline, "-f", exceptionFile(t, time.Hour, "kind: Image", "kind: ClusterImage")}, 0, "Excepted"},
 		"that is no policy itself": {[]string{"-f", exceptionFile(t, time.Hour), "--policies", baseline}, 0, ""},
 	}.check(t, "check", "--inventory", sampleInventory)
 }
