@@ -107,7 +107,7 @@ func TestASimulationHasExitCodes(t *testing.T) {
 	calls{
 		"stricter":             {append([]string{"-f", stricter}, samples...), exitFailure, "newly denied"},
 		"one more":             {append([]string{"-f", other}, samples...), exitFailure, "newly denied"},
-		"milder":               {append([]string{"-f", milder}, samples...), 0, "0 newly denied, 13 newly admitted."},
+		"milder":               {append([]string{"-f", milder}, samples...), 0, "0 newly denied, 14 newly admitted."},
 		"nothing new":          {append([]string{"-f", samplePolicies}, samples...), 0, "0 newly denied, 0 newly admitted."},
 		"an invalid policy":    {append([]string{"-f", invalid}, samples...), exitUnknown, ""},
 		"one in its place":     {append([]string{"-f", milder}, inForceInvalid...), 0, "newly admitted"},
