@@ -71,27 +71,38 @@ type CVENeeds struct {
 
 // CVENeeds returns what findings of the policy about f depend on, and is not known.
 func (p *Policy) CVENeeds(f *Facts, findings []Finding) (d CVENeeds) {
-	scores, times, cves, forbids := p.reads.cves, p.reads.times, false, false
+	reads, cves, forbids := p.reads, false, false
 	for i := range findings {
 		switch findings[i].Check {
 		case CheckVulnerabilities:
-			scores, times, cves = scores || p.counting.minCVSS > 0, times || p.counting.olderThan > 0, cves || p.ignoresCVEs()
+			reads.cves, reads.times = reads.cves || p.counting.minCVSS > 0, reads.times || p.counting.olderThan > 0
+			cves = p.ignoresCVEs()
 		case CheckSeverityLevel, CheckExpression:
-			cves = cves || p.ignoresCVEs()
+			cves = p.ignoresCVEs()
 		case CheckForbidden:
 			forbids = true
 		}
 	}
-	if !scores && !times && !cves && !forbids {
+	if !reads.cves && !reads.times && !cves && !forbids {
 		return d
 	}
 	f.eachVulnerability(func(r *Record, v *Vulnerability) {
-		_, scored := v.score()
-		s := subject{record: r, indexes: f.Affected}
-		d.Times = d.Times || times && v.published().IsZero()
-		d.CVEs = d.CVEs || scores && !scored || cves && v.isUnresolved() || forbids && s.match(v, p.forbidden) == mayBe
+		one := v.lacks(reads, cves)
+		d.Times, d.CVEs = d.Times || one.Times, d.CVEs || one.CVEs || forbids && p.mayForbid(f, r, v)
 	})
 	return d
+}
+
+// lacks returns what is not known of the vulnerability, of what is read, and of its CVEs.
+func (v *Vulnerability) lacks(r reads, cves bool) CVENeeds {
+	_, scored := v.score()
+	return CVENeeds{CVEs: r.cves && !scored || cves && v.isUnresolved(), Times: r.times && v.published().IsZero()}
+}
+
+// mayForbid reports whether it depends on the CVEs of a vulnerability if it is forbidden.
+func (p *Policy) mayForbid(f *Facts, r *Record, v *Vulnerability) bool {
+	s := subject{record: r, indexes: f.Affected}
+	return s.match(v, p.forbidden) == mayBe
 }
 
 // ignoresCVEs reports whether it depends on CVEs what the policy ignores: none that may
