@@ -76,7 +76,7 @@ func TestRenderedValues(t *testing.T) {
 			project + ".credentials": `{"source":"Default"}`, project + ".scanOnDemand": "", // no scan is requested
 			"Configuration .webhook.hosts":    `["hssgate.hssgate-system.svc","hssgate.hssgate-system.svc.cluster.local"]`,
 			"Configuration .webhook.caSecret": "hssgate-serving-ca", "Configuration .webhook.mutatingConfigurationName": "",
-			`CustomResourceDefinition .metadata.annotations['helm\.sh/resource-policy']`: "keep keep",
+			`CustomResourceDefinition .metadata.annotations['helm\.sh/resource-policy']`: "keep keep keep",
 		}},
 		"mode enforce lets nothing past": {working("mode=enforce", "image.tag=v1", "resources.limits.memory=512Mi", "clientCertificates.enabled=true",
 			"clientCertificates.configMap=ca", "hss.projectID=0a1b2c3d4e5f60718293a4b5c6d7e8f9", "credentials.existingSecret=keys", "fullnameOverride=gate", pinned,
