@@ -62,7 +62,9 @@ func rules() []rule {
 			func(c *content) bool {
 				return !slices.ContainsFunc(c.vulns, func(v hsstest.Vulnerability) bool { return v.RepairNecessity == "immediate_repair" })
 			}},
-		{"ignored", v1alpha1.Requirements{Vulnerabilities: &v1alpha1.VulnerabilityRequirement{}, IgnoreVulnerabilities: []string{"CVE-2026-1"}},
+		{"ignored", v1alpha1.Requirements{Vulnerabilities: &v1alpha1.VulnerabilityRequirement{}, IgnoreVulnerabilities: []v1alpha1.IgnoredVulnerability{
+			{ID: "CVE-2026-1", Reason: "not reachable", ExpiresAt: metav1.NewTime(time.Now().AddDate(1, 0, 0))},
+		}},
 			func(c *content) bool {
 				return !slices.ContainsFunc(c.vulns, func(v hsstest.Vulnerability) bool { return v.VulID != "CVE-2026-1" })
 			}},
