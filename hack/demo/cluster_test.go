@@ -115,7 +115,7 @@ func (s *sampleSet) newCluster(t *testing.T) *cluster {
 				err = c.client.Create(ctx, one.object.DeepCopy(), client.DryRunAll)
 			}
 			if err != nil {
-				return false, nil
+				return false, nil //nolint:nilerr // it is tried again
 			}
 		}
 		return true, nil

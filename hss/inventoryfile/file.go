@@ -159,12 +159,8 @@ func check(path string, v reflect.Value, tag reflect.StructTag) (problems []erro
 			problems = check(path, v.Elem(), tag)
 		}
 	case reflect.String:
-		_, required := tag.Lookup("required")
-		allowed := strings.Fields(tag.Get("oneof"))
-		if text := v.String(); required && text == "" {
-			problems = append(problems, fmt.Errorf("%s is missing", path))
-		} else if text != "" && len(allowed) > 0 && !slices.Contains(allowed, text) {
-			problems = append(problems, fmt.Errorf("%s is %.80q, allowed: %s", path, text, strings.Join(allowed, ", ")))
+		if err := checkText(path, v.String(), tag); err != nil {
+			problems = append(problems, err)
 		}
 	case reflect.Int, reflect.Int64:
 		if v.Int() < 0 {
@@ -176,6 +172,19 @@ func check(path string, v reflect.Value, tag reflect.StructTag) (problems []erro
 		}
 	}
 	return problems
+}
+
+// checkText returns what is wrong with a text, by the tags of its field.
+func checkText(path, text string, tag reflect.StructTag) error {
+	_, required := tag.Lookup("required")
+	allowed := strings.Fields(tag.Get("oneof"))
+	switch {
+	case required && text == "":
+		return fmt.Errorf("%s is missing", path)
+	case text != "" && len(allowed) > 0 && !slices.Contains(allowed, text):
+		return fmt.Errorf("%s is %.80q, allowed: %s", path, text, strings.Join(allowed, ", "))
+	}
+	return nil
 }
 
 // parseTime reads milliseconds, RFC 3339, or an age such as -2h or -60d.
