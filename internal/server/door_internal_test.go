@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,7 +46,7 @@ type door struct {
 	// pages, if set, are what HSS answers to a list, by offset.
 	pages map[string]string
 	// unreachable, if set, is what every call of HSS fails with.
-	unreachable error
+	unreachable atomic.Pointer[error]
 	// wire, if set, is what goes over the wire to each call of HSS, through a transport of net/http.
 	wire string
 }
@@ -100,8 +101,8 @@ func newDoor(t *testing.T, lines map[string]string, images []hsstest.Image, chan
 
 // RoundTrip has HSS answer in memory.
 func (d *door) RoundTrip(r *http.Request) (*http.Response, error) {
-	if d.unreachable != nil {
-		return nil, d.unreachable
+	if err := d.unreachable.Load(); err != nil {
+		return nil, *err
 	}
 	w := httptest.NewRecorder()
 	if d.pages != nil {

@@ -153,13 +153,13 @@ func TestKnownSecretsDecideWhileHSSIsDown(t *testing.T) {
 			}
 		}
 		want("HSS answers", none)
-		d.unreachable = errors.New("connection refused")
+		d.unreachable.Store(new(errors.New("connection refused")))
 		begun := time.Now()
 		want("HSS is down", none)
 		equal(t, "it waited", 0, time.Since(begun))
 		time.Sleep(time.Hour)
 		want("HSS is down, and the list is old", none)
-		d.unreachable = nil
+		d.unreachable.Store(nil)
 		time.Sleep(time.Minute)
 		want("HSS is back", none)
 		d.inventory.Close()

@@ -56,7 +56,9 @@ func TestThePresetDeniesOnlyWhatHssgateItselfFailsToEvaluate(t *testing.T) {
 		"HSS hangs":                   {fault: new(hsstest.HangFault()), say: []string{"HSS did not answer in time"}, reason: "Unavailable"},
 	}, func(t *testing.T, test testCase) {
 		d := newDoor(t, test.lines, app())
-		d.unreachable = test.dial
+		if test.dial != nil {
+			d.unreachable.Store(&test.dial)
+		}
 		if test.fault != nil {
 			d.hss.Inject(test.fault.Times(0))
 		}
