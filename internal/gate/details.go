@@ -23,23 +23,41 @@ const (
 // addDetails fetches the details of images that fail by them, in parallel, and evaluates these images again. It waits as
 // long as what they are needed for is worth.
 func (e *evaluation) addDetails(ctx context.Context) {
-	var wanted []*target
-	for i := range e.targets {
-		t := &e.targets[i]
-		if t.details = e.details(t); len(t.details) > 0 {
-			wanted = append(wanted, t)
-		}
-	}
+	wanted := e.wanting(func(t *target) bool {
+		t.details = e.details(t)
+		return len(t.details) > 0
+	})
 	if len(wanted) == 0 {
 		return
 	}
+	again := func(v *verdict) bool {
+		return len(v.findings) > 0 || v.policy.NeedsSecrets() || v.policy.NeedsVulnerabilities(nil)
+	}
+	e.improve(ctx, wanted, again, func(ctx context.Context, t *target) {
+		t.facts = e.gate.Facts.WithDetails(ctx, t.ref, t.facts, t.details)
+	})
+}
+
+// wanting returns the images that HSS knows and of which more is wanted.
+func (e *evaluation) wanting(more func(*target) bool) (wanted []*target) {
+	for i := range e.targets {
+		if t := &e.targets[i]; t.err == nil && t.facts.State == policy.StateFound && more(t) {
+			wanted = append(wanted, t)
+		}
+	}
+	return wanted
+}
+
+// improve adds facts to images, in parallel, and evaluates them again by those policies whose findings may change. It takes
+// as long as add, and at most as long as the review may.
+func (e *evaluation) improve(ctx context.Context, images []*target, again func(*verdict) bool, add func(context.Context, *target)) {
 	leaving, done := leaveTime(policy.WithNamespace(ctx, e.request.Namespace))
 	defer done()
-	inParallel(wanted, func(t *target) { t.facts = e.gate.Facts.WithDetails(leaving, t.ref, t.facts, t.details) })
-	for _, t := range wanted {
+	inParallel(images, func(t *target) { add(leaving, t) })
+	for _, t := range images {
 		e.prepare(t)
 		for i := range t.verdicts {
-			if v := &t.verdicts[i]; len(v.findings) > 0 || v.policy.NeedsSecrets() || v.policy.NeedsVulnerabilities(nil) {
+			if v := &t.verdicts[i]; again(v) {
 				v.findings = v.policy.Evaluate(ctx, t.evaluated, e.now)
 			}
 		}
@@ -48,9 +66,6 @@ func (e *evaluation) addDetails(ctx context.Context) {
 
 // details returns which details of an image are wanted.
 func (e *evaluation) details(t *target) (wanted policy.Details) {
-	if t.err != nil || t.facts.State != policy.StateFound {
-		return nil
-	}
 	for i := range t.verdicts {
 		v := &t.verdicts[i]
 		if v.policy.NeedsSecrets() {
