@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"strings"
 )
 
 // MaxSyncRegistries is how many registries a [SyncRequest] may have. The API lists at most as many.
@@ -29,6 +30,23 @@ const (
 	RegistryTypeOther         RegistryType = "Other"
 )
 
+// RegistryType returns the type of the registries that have images of the type; empty: it is not documented.
+func (t ImageType) RegistryType() RegistryType {
+	switch t {
+	case ImageTypePrivate:
+		return RegistryTypeSWRPrivate
+	case ImageTypeShared:
+		return RegistryTypeSWRShared
+	case ImageTypeInstance:
+		return RegistryTypeSWREnterprise
+	case ImageTypeHarbor:
+		return RegistryTypeHarbor
+	case ImageTypeJFrog:
+		return RegistryTypeJFrog
+	}
+	return ""
+}
+
 // Registry is one registry that HSS knows: RegistryInfo of the API.
 type Registry struct {
 	ID   string
@@ -36,6 +54,16 @@ type Registry struct {
 	Type RegistryType
 	// Address is the host, perhaps with a port, that its images are named by.
 	Address string
+}
+
+// Host returns the host of the registry's address, as references name it.
+func (r *Registry) Host() string {
+	address := r.Address
+	if _, rest, found := strings.Cut(address, "://"); found {
+		address = rest
+	}
+	address, _, _ = strings.Cut(address, "/")
+	return strings.TrimSuffix(strings.ToLower(address), ":443")
 }
 
 // Registries returns the registries that HSS knows, each once. It ends as [Client.All] does: never early without an error.

@@ -11,6 +11,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/hssgate/hssgate/hss"
 )
 
 // Image is one row of the inventory: RegistryImagesInfo of the API, and fields that only files and servers have. What is
@@ -164,9 +166,7 @@ type Registry struct {
 // complete fills in what a file leaves out.
 func (i *Image) complete() {
 	i.ImageType = cmp.Or(i.ImageType, "private_image")
-	i.RegistryType = cmp.Or(i.RegistryType, map[string]string{
-		"private_image": "SwrPrivate", "shared_image": "SwrShared", "instance_image": "SwrEnterprise", "harbor": "Harbor", "jfrog": "Jfrog",
-	}[i.ImageType])
+	i.RegistryType = cmp.Or(i.RegistryType, string(hss.ImageType(i.ImageType).RegistryType()))
 	i.RegistryName = cmp.Or(i.RegistryName, i.RegistryType)
 	i.ScanStatus = cmp.Or(i.ScanStatus, "unscan")
 	i.MultiArch = i.MultiArch || len(i.AssociationImages) > 0

@@ -265,7 +265,7 @@ func (s *session) sample(ctx context.Context) (err error) {
 		})...)
 	}
 	if len(e.rows) == 0 && err == nil {
-		s.add("images", Warning, "HSS lists none", "grant HSS SWROperatePolicy (on CCE CCEOperatePolicy, too) in its console, and have it synchronise the registries; "+
+		s.add("images", Warning, "HSS lists none", grantSWR+", and have it synchronise the registries; "+
 			"or correct projectID")
 	}
 	return err

@@ -3,7 +3,6 @@ package doctor
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -15,21 +14,17 @@ import (
 // maxSyncAge is how old a registry's list may be: HSS reads it every night.
 const maxSyncAge = 26 * time.Hour
 
-// imageTypesOf returns the types of images in a registry of HSS; nil: hssgate does not know them.
-func imageTypesOf(registryType string) []string {
-	switch hss.RegistryType(registryType) {
-	case hss.RegistryTypeSWRPrivate:
-		return []string{config.TypePrivate}
-	case hss.RegistryTypeSWRShared:
-		return []string{config.TypeShared}
-	case hss.RegistryTypeSWREnterprise:
-		return []string{config.TypeInstance}
-	case hss.RegistryTypeHarbor:
-		return []string{config.TypeHarbor}
-	case hss.RegistryTypeJFrog:
-		return []string{config.TypeJFrog}
+// grantSWR lets HSS read SWR.
+const grantSWR = "grant HSS SWROperatePolicy (on CCE CCEOperatePolicy, too) in its console"
+
+// imageTypeOf returns the type of images in a registry of HSS; empty: hssgate does not know it.
+func imageTypeOf(registryType string) string {
+	for _, t := range []string{config.TypePrivate, config.TypeShared, config.TypeInstance, config.TypeHarbor, config.TypeJFrog} {
+		if string(hss.ImageType(t).RegistryType()) == registryType {
+			return t
+		}
 	}
-	return nil
+	return ""
 }
 
 // readRegistries compares the registries that HSS knows with the configuration's.
@@ -54,7 +49,7 @@ func (s *session) readRegistries(ctx context.Context) error {
 
 // examineRegistry looks at one registry of HSS: whether HSS reaches it, and when it read its list.
 func (s *session) examineRegistry(r row) {
-	check, at := "registry "+s.nameOf(r), r.time("latest_sync_time")
+	check, at := "registry "+nameOf(r), r.time("latest_sync_time")
 	age := s.evidence.now.Sub(at).Round(time.Hour)
 	switch {
 	case r.text("status") == "fail":
@@ -85,21 +80,20 @@ func (s *session) examineConfigured(r *config.Registry) {
 	case !s.whole:
 		s.add(check, Unknown, fmt.Sprintf("none of the first %d rows is an image of it", len(s.evidence.rows)), "look up one: hssgate check IMAGE --explain")
 	case slices.Contains(r.ImageTypes, config.TypePrivate):
-		s.add(check, Failed, "HSS lists no image of it", "grant HSS SWROperatePolicy (on CCE CCEOperatePolicy, too) in its console, and have it synchronise SWR")
+		s.add(check, Failed, "HSS lists no image of it", grantSWR+", and have it synchronise SWR")
 	default:
 		s.add(check, Failed, "HSS lists no image of it", "compare imageTypes, registryName, registryID and instanceID with HSS's console, and have HSS synchronise it")
 	}
 }
 
-func (s *session) nameOf(r row) string {
+func nameOf(r row) string {
 	return strings.Join(slices.DeleteFunc([]string{r.text("registry_type"), r.text("registry_name")}, func(s string) bool { return s == "" }), " ")
 }
 
 // hostOf returns the host by which images of a registry of HSS are named; empty: it is not known.
 func (s *session) hostOf(r row) string {
-	address := regexp.MustCompile(`^[a-z]+://`).ReplaceAllString(strings.ToLower(r.text("registry_addr")), "")
-	host, _, _ := strings.Cut(address, "/")
-	if host = strings.TrimSuffix(host, ":443"); host == "" && strings.HasPrefix(r.text("registry_type"), "Swr") && s.project.Region != "" &&
+	host := (&hss.Registry{Address: r.text("registry_addr")}).Host()
+	if host == "" && strings.HasPrefix(r.text("registry_type"), "Swr") && s.project.Region != "" &&
 		r.text("registry_type") != string(hss.RegistryTypeSWREnterprise) {
 		host = "swr." + s.project.Region + ".myhuaweicloud.com"
 	}
@@ -116,20 +110,20 @@ func (s *session) propose() {
 	}
 	var b strings.Builder
 	for n, r := range s.registries {
-		host, types := s.hostOf(r), imageTypesOf(r.text("registry_type"))
-		if host == "" || types == nil || known[host] {
+		host, imageType := s.hostOf(r), imageTypeOf(r.text("registry_type"))
+		if host == "" || imageType == "" || known[host] {
 			continue
 		}
 		known[host] = true
 		fmt.Fprintf(&b, "- name: %s\n  hosts: [%q]\n  project: %s\n", fmt.Sprintf("%s-%d", strings.ToLower(r.text("registry_type")), n+1), host, s.project.Name)
-		switch types[0] {
+		switch imageType {
 		case config.TypePrivate, config.TypeShared: // the default
 		case config.TypeInstance:
-			fmt.Fprintf(&b, "  imageTypes: [%s]\n  instanceID: %q\n", types[0], s.instanceOf(r))
+			fmt.Fprintf(&b, "  imageTypes: [%s]\n  instanceID: %q\n", imageType, s.instanceOf(r))
 		default:
-			fmt.Fprintf(&b, "  imageTypes: [%s]\n  registryName: %q\n", types[0], r.text("registry_name"))
+			fmt.Fprintf(&b, "  imageTypes: [%s]\n  registryName: %q\n", imageType, r.text("registry_name"))
 		}
-		s.add("registry "+s.nameOf(r), Warning, fmt.Sprintf("no configured registry claims its host %s: its images are not found", host), "add what is below to registries of the configuration")
+		s.add("registry "+nameOf(r), Warning, fmt.Sprintf("no configured registry claims its host %s: its images are not found", host), "add what is below to registries of the configuration")
 	}
 	s.report.Proposal = b.String()
 }
@@ -165,7 +159,7 @@ func (s *session) readScans(ctx context.Context) error {
 	}
 	for _, code := range []string{"authentication_failed", "access_swr_failed", "swr_authentication_error"} {
 		if n := causes[code]; n > 0 {
-			s.add("SWR authorisation", Failed, fmt.Sprintf("scans that failed with %[2]s: %[1]d", n, code), "grant HSS SWROperatePolicy (on CCE CCEOperatePolicy, too) in its console, and scan again")
+			s.add("SWR authorisation", Failed, fmt.Sprintf("scans that failed with %[2]s: %[1]d", n, code), grantSWR+", and scan again")
 		}
 	}
 	statistics, err := s.client.ScanStatistics(ctx, hss.ScanStatisticsRequest{EnterpriseProjectID: s.project.EnterpriseProjectID})

@@ -113,22 +113,9 @@ func (t ScanTarget) call(f func(context.Context, *project) error) error {
 // is reports whether a registry of HSS is the configured one: of its type, name and ID, and of one of its hosts. SWR's
 // shared edition is one registry whatever HSS shows as its address.
 func (r *registry) is(known *hss.Registry) bool {
-	types := map[string]hss.RegistryType{
-		config.TypePrivate: hss.RegistryTypeSWRPrivate, config.TypeShared: hss.RegistryTypeSWRShared,
-		config.TypeInstance: hss.RegistryTypeSWREnterprise, config.TypeHarbor: hss.RegistryTypeHarbor, config.TypeJFrog: hss.RegistryTypeJFrog,
-	}
-	ofType := known.Type != "" && slices.ContainsFunc(r.ImageTypes, func(t string) bool { return types[t] == known.Type })
+	ofType := known.Type != "" && slices.ContainsFunc(r.ImageTypes, func(t string) bool { return hss.ImageType(t).RegistryType() == known.Type })
 	isSWR := known.Type == hss.RegistryTypeSWRPrivate || known.Type == hss.RegistryTypeSWRShared
-	ofHost := isSWR || r.RegistryID != "" || slices.Contains(r.Hosts, hostOf(known.Address))
+	ofHost := isSWR || r.RegistryID != "" || slices.Contains(r.Hosts, known.Host())
 	return known.ID != "" && ofType && ofHost &&
 		same(r.RegistryType, string(known.Type)) && same(r.RegistryName, known.Name) && same(r.RegistryID, known.ID)
-}
-
-// hostOf returns the host of a registry's address, as references name it.
-func hostOf(address string) string {
-	if _, rest, found := strings.Cut(address, "://"); found {
-		address = rest
-	}
-	address, _, _ = strings.Cut(address, "/")
-	return strings.TrimSuffix(strings.ToLower(address), ":443")
 }
