@@ -90,12 +90,17 @@ func first(rows []row, show func(row) string, values ...string) string {
 	return ""
 }
 
-// choose returns the first of some values whose condition holds.
-func choose(pairs ...any) string {
-	for n := 0; n+1 < len(pairs); n += 2 {
-		if is, _ := pairs[n].(bool); is {
-			value, _ := pairs[n+1].(string)
-			return value
+// when is a value that holds on a condition.
+type when struct {
+	is    bool
+	value string
+}
+
+// choose returns the first value whose condition holds.
+func choose(values ...when) string {
+	for _, v := range values {
+		if v.is {
+			return v.value
 		}
 	}
 	return ""
@@ -161,7 +166,7 @@ func (e *evidence) architectures() string {
 	listed := slices.ContainsFunc(parents, func(p parent) bool { return len(p.list("association_images")) > 0 })
 	beside := slices.ContainsFunc(parents, func(p parent) bool { return !listed && len(p.children) > 0 })
 	several := slices.ContainsFunc(e.families(), func(family []row) bool { return len(family) > 1 })
-	return choose(listed, "listed", beside, "rows", len(parents) == 0 && several, "only")
+	return choose(when{listed, "listed"}, when{beside, "rows"}, when{len(parents) == 0 && several, "only"})
 }
 
 func (e *evidence) parentDigest() string {
@@ -171,7 +176,7 @@ func (e *evidence) parentDigest() string {
 			continue
 		}
 		of := slices.ContainsFunc(p.children, func(c row) bool { return c.text("image_digest") == digest })
-		return choose(digest == "", "empty", of, "first", true, "index")
+		return choose(when{digest == "", "empty"}, when{of, "first"}, when{true, "index"})
 	}
 	return ""
 }
@@ -231,7 +236,7 @@ func (e *evidence) updateTime() string {
 			same++
 		}
 	}
-	return choose(differ > 0, "push", same > 1, "build")
+	return choose(when{differ > 0, "push"}, when{same > 1, "build"})
 }
 
 // pushedAgain sees only one of its values: the others look like a row that was never scanned, or not pushed again.
@@ -239,16 +244,16 @@ func (e *evidence) pushedAgain() string {
 	if e.updateTime() != "push" {
 		return ""
 	}
-	return choose(slices.ContainsFunc(e.singles(), func(r row) bool {
+	return choose(when{slices.ContainsFunc(e.singles(), func(r row) bool {
 		scanned := r.time("latest_scan_time")
 		return r.status() == "success" && !scanned.IsZero() && r.time("latest_update_time").After(scanned)
-	}), "result")
+	}), "result"})
 }
 
 func (e *evidence) scanTime() string {
 	return uniform(e.rows, func(r row) string {
 		at := r.time("latest_scan_time")
-		return choose(r.status() != "scanning", "", at.IsZero() || e.now.Sub(at) > 6*time.Hour, "end", e.now.Sub(at) < time.Hour, "start")
+		return choose(when{r.status() != "scanning", ""}, when{at.IsZero() || e.now.Sub(at) > 6*time.Hour, "end"}, when{e.now.Sub(at) < time.Hour, "start"})
 	})
 }
 
@@ -256,12 +261,12 @@ func (e *evidence) unscannedLevel() string {
 	show := func(is func(row) bool) string {
 		return uniform(e.rows, func(r row) string {
 			level := r.text("severity_level")
-			return choose(!is(r) || !r.time("latest_scan_time").IsZero(), "", level == "", "missing", level == security, security)
+			return choose(when{!is(r) || !r.time("latest_scan_time").IsZero(), ""}, when{level == "", "missing"}, when{level == security, security})
 		})
 	}
 	// A row whose first scan runs may have been reset.
 	waiting, rescan := show(row.running), e.rescan()
-	return cmp.Or(show(func(r row) bool { return r.status() == "unscan" }), choose(waiting == "missing" || rescan == "kept" || rescan == "dropped", waiting))
+	return cmp.Or(show(func(r row) bool { return r.status() == "unscan" }), choose(when{waiting == "missing" || rescan == "kept" || rescan == "dropped", waiting}))
 }
 
 // scannedAgain reports whether a row is being scanned, and was before. The time of a scan that has just begun may be that of its beginning.
@@ -277,7 +282,7 @@ func (e *evidence) rescan() string {
 	}
 	return uniform(e.rows, func(r row) string {
 		level := r.text("severity_level")
-		return choose(!e.scannedAgain(r) || level == security, "", level == "", "dropped", true, "kept")
+		return choose(when{!e.scannedAgain(r) || level == security, ""}, when{level == "", "dropped"}, when{true, "kept"})
 	})
 }
 
@@ -285,7 +290,7 @@ func (e *evidence) unscannedCounts() string {
 	return first(e.rows, func(r row) string {
 		n, _ := r.number("vul_num")
 		earlier := r.text("severity_level") == security && !r.time("latest_scan_time").IsZero()
-		return choose(r.status() != "unscan" && !r.failed(), "", n > 0, "inventory", r.kind("vul_num") == 0, "missing", r.kind("vul_num") == 'n', "null", earlier, "earlier", true, "zero")
+		return choose(when{r.status() != "unscan" && !r.failed(), ""}, when{n > 0, "inventory"}, when{r.kind("vul_num") == 0, "missing"}, when{r.kind("vul_num") == 'n', "null"}, when{earlier, "earlier"}, when{true, "zero"})
 	}, "inventory", "earlier", "null", "missing", "zero")
 }
 
@@ -297,7 +302,7 @@ func (e *evidence) vulnerabilityCount() string {
 		}
 		n, _ := l.row.number("vul_num")
 		rows, once := len(l.vulnerabilities), len(ids)
-		value := choose(l.row.running(), "", int(n) < rows && int(n) != once, "unhandled", once < rows && int(n) == once, "ids", once < rows && int(n) == rows, "inventory")
+		value := choose(when{l.row.running(), ""}, when{int(n) < rows && int(n) != once, "unhandled"}, when{once < rows && int(n) == once, "ids"}, when{once < rows && int(n) == rows, "inventory"})
 		if value != "" {
 			return value
 		}
@@ -318,7 +323,7 @@ func (e *evidence) severityScale() string {
 		nine = nine || level == "Medium" && l.score >= high
 		seven = seven || level == "High" && l.scored && clean && l.score < critical && l.score > 0
 	}
-	return choose(first(e.rows, func(r row) string { return r.text("severity_level") }, "Critical") != "", "critical", nine && !seven, "nine", seven && !nine, "seven")
+	return choose(when{first(e.rows, func(r row) string { return r.text("severity_level") }, "Critical") != "", "critical"}, when{nine && !seven, "nine"}, when{seven && !nine, "seven"})
 }
 
 func (e *evidence) paging() string {
@@ -339,7 +344,7 @@ func (e *evidence) paging() string {
 	for n, p := range e.again[2:] {
 		repeated = repeated && len(p.rows) > 0 && p.rows[0].is(b[len(b)-1-n])
 	}
-	return choose(repeated, "repeated", true, "stable")
+	return choose(when{repeated, "repeated"}, when{true, "stable"})
 }
 
 func (e *evidence) total() string {
@@ -349,16 +354,16 @@ func (e *evidence) total() string {
 	p := e.again[0]
 	n, ok := p.number("total_num")
 	all := len(e.rows) > len(p.rows)
-	return choose(!ok, "missing", n == 0 && len(p.rows) > 0, "zero", all && int(n) == len(p.rows), "page", all && int(n) > len(p.rows), "all")
+	return choose(when{!ok, "missing"}, when{n == 0 && len(p.rows) > 0, "zero"}, when{all && int(n) == len(p.rows), "page"}, when{all && int(n) > len(p.rows), "all"})
 }
 
 func (e *evidence) pageSize() string {
 	const ten = 10
-	return choose(len(e.first.rows) > ten, "limit", len(e.first.rows) == ten && len(e.rows) > ten, "ten")
+	return choose(when{len(e.first.rows) > ten, "limit"}, when{len(e.first.rows) == ten && len(e.rows) > ten, "ten"})
 }
 
 func (e *evidence) pastEnd() string {
-	return choose(len(e.behind.rows) > 0, "last", e.behind.kind("data_list") == 'n', "null", e.behind.kind("data_list") == '[', "empty")
+	return choose(when{len(e.behind.rows) > 0, "last"}, when{e.behind.kind("data_list") == 'n', "null"}, when{e.behind.kind("data_list") == '[', "empty"})
 }
 
 func (e *evidence) filters() string {
@@ -366,20 +371,21 @@ func (e *evidence) filters() string {
 		return ""
 	}
 	contain := !slices.ContainsFunc(e.filtered, func(name string) bool { return !strings.Contains(name, e.part) })
-	return choose(len(e.filtered) == 0, "exact", contain, "substring", true, "ignored")
+	return choose(when{len(e.filtered) == 0, "exact"}, when{contain, "substring"}, when{true, "ignored"})
 }
 
 func nested(r row) string {
 	name := r.text("image_name")
-	return choose(strings.Contains(name, "$"), "dollar", strings.Contains(name, "%2F"), "escaped", strings.Contains(name, "/"), "slash")
+	return choose(when{strings.Contains(name, "$"), "dollar"}, when{strings.Contains(name, "%2F"), "escaped"}, when{strings.Contains(name, "/"), "slash"})
 }
 
 // traits returns all traits, in the order of hsstest.Behavior.
 func traits() []trait { //nolint:funlen // a table
 	const (
-		report  = "report it with a record (--record FILE): no hssgate release handles it"
-		digest  = `pin images by digest: "spec.pin" of a policy, or references with @sha256:…`
-		compare = "hssgate compares every row itself"
+		report   = "report it with a record (--record FILE): no hssgate release handles it"
+		digest   = `pin images by digest: "spec.pin" of a policy, or references with @sha256:…`
+		compare  = "hssgate compares every row itself"
+		byDigest = "references by the digest of the whole image are not found: use tags, or the digest of an architecture"
 	)
 	kinds := func(field string, by map[byte]string) func(*evidence) string {
 		return func(e *evidence) string { return uniform(e.rows, func(r row) string { return by[r.kind(field)] }) }
@@ -399,7 +405,7 @@ func traits() []trait { //nolint:funlen // a table
 		}, func(e *evidence) string {
 			return uniform(e.rows, func(r row) string {
 				n, _ := r.number("latest_update_time")
-				return choose(n <= 0, "", n < secondsUpTo, "seconds", r.kind("latest_update_time") == '"', "text", true, "milliseconds")
+				return choose(when{n <= 0, ""}, when{n < secondsUpTo, "seconds"}, when{r.kind("latest_update_time") == '"', "text"}, when{true, "milliseconds"})
 			})
 		}, "an image with latest_update_time"},
 		{"statuses", "scan_status", []reading{
@@ -408,7 +414,7 @@ func traits() []trait { //nolint:funlen // a table
 		}, func(e *evidence) string {
 			return uniform(e.rows, func(r row) string {
 				status := r.text("scan_status")
-				return choose(status == "", "", status == r.status(), "documented", true, "capitalised")
+				return choose(when{status == "", ""}, when{status == r.status(), "documented"}, when{true, "capitalised"})
 			})
 		}, "an image with a status"},
 		{"digests", "digests", []reading{
@@ -418,7 +424,7 @@ func traits() []trait { //nolint:funlen // a table
 		}, func(e *evidence) string {
 			return uniform(e.withArchitectures(), func(r row) string {
 				d, text := r.text("image_digest"), strings.TrimPrefix(r.text("image_digest"), "sha256:")
-				return choose(d == "", "", d == text, "bare", text != strings.ToLower(text), "upper", true, "prefixed")
+				return choose(when{d == "", ""}, when{d == text, "bare"}, when{text != strings.ToLower(text), "upper"}, when{true, "prefixed"})
 			})
 		}, "an image with a digest"},
 		{"nested-names", "a repository a/b", []reading{
@@ -434,21 +440,21 @@ func traits() []trait { //nolint:funlen // a table
 			{value: "path", found: "have no namespace, and the whole path as their name", verdict: Failed, remedy: "report it with a record (--record FILE): the path of a registry cannot describe it"},
 		}, func(e *evidence) string {
 			return uniform(e.rows, func(r row) string {
-				return choose(!r.thirdParty(), "", r.text("namespace") != "", "project", nested(r) != "", "path")
+				return choose(when{!r.thirdParty(), ""}, when{r.text("namespace") != "", "project"}, when{nested(r) != "", "path"})
 			})
 		}, "an image of Harbor or JFrog"},
 		{"enterprise-projects", "all_granted_eps", []reading{
 			{value: "all", found: "shows images of other enterprise projects, too"},
-		}, func(e *evidence) string { return choose(e.otherEnterpriseProjects, "all") }, "an image outside of the default enterprise project; if there is one, HSS does not show it: list its ID as enterpriseProjectID of a second project"},
+		}, func(e *evidence) string { return choose(when{e.otherEnterpriseProjects, "all"}) }, "an image outside of the default enterprise project; if there is one, HSS does not show it: list its ID as enterpriseProjectID of a second project"},
 		{"architectures", "images of several architectures", []reading{
 			{value: "listed", found: "are one row, with their architectures in association_images"},
 			{value: "rows", found: "are one row, and a row for each architecture: they are denied by tag", verdict: Warning, remedy: "use the digest of an architecture; " + report},
-			{value: "only", found: "are a row for each architecture; all of them decide", verdict: Warning, remedy: "references by the digest of the whole image are not found: use tags, or the digest of an architecture"},
+			{value: "only", found: "are a row for each architecture; all of them decide", verdict: Warning, remedy: byDigest},
 		}, (*evidence).architectures, "an image of several architectures"},
 		{"parent-digest", "the digest of such a row", []reading{
 			{value: "index", found: "is that of the whole image"},
-			{value: "first", found: "is that of an architecture", verdict: Warning, remedy: "references by the digest of the whole image are not found: use tags, or the digest of an architecture"},
-			{value: "empty", found: "is missing", verdict: Warning, remedy: "references by the digest of the whole image are not found: use tags, or the digest of an architecture"},
+			{value: "first", found: "is that of an architecture", verdict: Warning, remedy: byDigest},
+			{value: "empty", found: "is missing", verdict: Warning, remedy: byDigest},
 		}, (*evidence).parentDigest, "an image of several architectures with a row of its own"},
 		{"parent-level", "severity_level of such a row", []reading{
 			{value: "inventory", found: "counts all architectures"},
@@ -459,7 +465,7 @@ func traits() []trait { //nolint:funlen // a table
 		}, func(e *evidence) string {
 			return uniform(e.singles(), func(r row) string {
 				list := r.list("association_images")
-				return choose(r.kind("association_images") == 0, "missing", r.kind("association_images") == 'n', "null", len(list) == 0, "empty", len(list) == 1, "itself")
+				return choose(when{r.kind("association_images") == 0, "missing"}, when{r.kind("association_images") == 'n', "null"}, when{len(list) == 0, "empty"}, when{len(list) == 1, "itself"})
 			})
 		}, "an image of one architecture"},
 		{"update-time", "latest_update_time", []reading{
