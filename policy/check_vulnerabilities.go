@@ -181,8 +181,7 @@ func (c *counting) needsList() bool { return c.selects() || c.ignores }
 // counts reports whether v counts. Whatever is unknown of it does.
 func (c *counting) counts(v *Vulnerability, now time.Time) bool {
 	tooMild := c.minSeverity != "" && severityRank(v.Severity) > 0 && severityRank(v.Severity) < severityRank(c.minSeverity)
-	score, _ := v.score()
-	return !tooMild && score >= c.minCVSS && (!c.fixableOnly || v.Fix != "") && (c.olderThan <= 0 || !v.isFresh(now, c.olderThan))
+	return !tooMild && (!c.fixableOnly || v.Fix != "") && (c.minCVSS <= 0 || v.isScored(c.minCVSS)) && (c.olderThan <= 0 || !v.isFresh(now, c.olderThan))
 }
 
 // number returns how many count at a time. Without a list, all do.
@@ -215,8 +214,10 @@ func (c *counting) explain(l language.Language, s *Scan, now time.Time) string {
 	var what, total, unscored string
 	counted := filtered(s.Found, func(v *Vulnerability) bool { return c.counts(v, now) })
 	lacksScore := func(v *Vulnerability) bool { _, known := v.score(); return !known }
-	if n := len(filtered(counted, lacksScore)); n > 0 && c.minCVSS > 0 {
-		unscored = l.Sprintf("of unknown score: %d", n)
+	if c.minCVSS > 0 {
+		if n := len(filtered(counted, lacksScore)); n > 0 {
+			unscored = l.Sprintf("of unknown score: %d", n)
+		}
 	}
 	if c.selects() {
 		what, total = strings.Join(c.words(l), l.Text(", ")), l.Sprintf("%d in all", s.countIf(func(*Vulnerability) bool { return true }))

@@ -95,6 +95,12 @@ func (v *Vulnerability) score() (worst v1alpha1.Score, known bool) {
 	return worst, true
 }
 
+// isScored reports whether the vulnerability has a score or a higher one, or may have.
+func (v *Vulnerability) isScored(least v1alpha1.Score) bool {
+	score, _ := v.score()
+	return score >= least
+}
+
 // published returns when the first of the CVEs was published; zero: unknown of one.
 func (v *Vulnerability) published() (first time.Time) {
 	for i := range v.CVEs {
