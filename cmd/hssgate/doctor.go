@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -68,8 +67,8 @@ out. hss-simulator --replay serves it.`,
 
 func (f *doctorFlags) run(cmd *cobra.Command) error {
 	f.find(cmd)
-	if f.output != report.TableOutput && f.output != report.JSON {
-		return usagef(cmd, fmt.Errorf("--output must be table or json, not %q", f.output))
+	if err := checkTableOrJSON(f.output); err != nil {
+		return usagef(cmd, err)
 	}
 	inCluster := f.configFile == "" || f.cluster.namespace() != ""
 	if inCluster && cmd.Flags().Changed("config") {
@@ -105,8 +104,7 @@ func (f *doctorFlags) run(cmd *cobra.Command) error {
 
 // examine examines the projects of a configuration file.
 func (f *doctorFlags) examine(cmd *cobra.Command) (e examination, err error) {
-	// Libraries log errors that are reported anyway.
-	if _, err := newLogger(io.Discard, "error", "text"); err != nil {
+	if err := discardLogs(); err != nil {
 		return e, err
 	}
 	c, err := f.load(cmd)
@@ -145,11 +143,4 @@ func (f *doctorFlags) print(cmd *cobra.Command, e examination, file *os.File) er
 	}
 	_, err := io.WriteString(cmd.OutOrStdout(), report.Printable(b.String()))
 	return err
-}
-
-func writeJSON(w io.Writer, v any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(v)
 }

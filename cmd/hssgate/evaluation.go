@@ -124,8 +124,7 @@ func (f *evaluationFlags) subject() string {
 // evaluate evaluates what the flags name and adds the results to a report. With
 // explain, each is explained. Change may change by what, and which objects, are evaluated; it is optional.
 func (f *evaluationFlags) evaluate(cmd *cobra.Command, r *report.Report, explain bool, change func(*check.Options, *inventory.Inventory, *check.Manifests) error) error {
-	// Libraries log errors that are reported anyway.
-	if _, err := newLogger(io.Discard, "error", "text"); err != nil {
+	if err := discardLogs(); err != nil {
 		return err
 	}
 	c, err := f.load(cmd)

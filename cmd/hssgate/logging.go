@@ -87,3 +87,9 @@ func (h libraryHandler) Handle(ctx context.Context, r slog.Record) error {
 func (h libraryHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return libraryHandler{h.Handler.WithAttrs(attrs)}
 }
+
+// discardLogs keeps libraries from logging errors that a command reports anyway.
+func discardLogs() error {
+	_, err := newLogger(io.Discard, "error", "text")
+	return err
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -207,4 +208,19 @@ func progressOn(cmd *cobra.Command) (show func(done int), wipe func()) {
 	}
 	show = func(done int) { fmt.Fprintf(file, "\r%d objects evaluated …", done) }
 	return show, func() { fmt.Fprint(file, "\r\x1b[K") }
+}
+
+// checkTableOrJSON checks --output of a command that makes no report.
+func checkTableOrJSON(output string) error {
+	if output != report.TableOutput && output != report.JSON {
+		return fmt.Errorf("--output must be table or json, not %q", output)
+	}
+	return nil
+}
+
+func writeJSON(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -77,21 +76,19 @@ func (f *whoHasFlags) validate(args []string) (id string, err error) {
 	switch {
 	case id == "":
 		return "", errors.New("name one vulnerability, such as CVE-2024-3094")
-	case cve && !whohas.IsCVE(id):
+	case cve && !regexp.MustCompile(`^CVE-[0-9]{4}-[0-9]{4,}$`).MatchString(id):
 		return "", fmt.Errorf("%q is not the ID of a CVE, such as CVE-2024-3094", id)
-	case f.output != report.TableOutput && f.output != report.JSON:
-		return "", fmt.Errorf("--output must be table or json, not %q", f.output)
 	case f.noCluster && (f.namespace() != "" || f.kubeconfig != ""):
 		return "", errors.New("--no-cluster and the flags of a cluster exclude each other")
 	case f.configFile == "":
 		return "", errors.New(configRequired)
 	}
-	return id, nil
+	return id, checkTableOrJSON(f.output)
 }
 
 func (f *whoHasFlags) run(cmd *cobra.Command, id string) error {
 	ctx := cmd.Context()
-	if _, err := newLogger(io.Discard, "error", "text"); err != nil { // libraries log errors that are reported anyway
+	if err := discardLogs(); err != nil {
 		return err
 	}
 	c, err := f.load(cmd)
@@ -160,10 +157,7 @@ func whoHasError(a *whohas.Answer) error {
 
 func (f *whoHasFlags) print(w io.Writer, a *whohas.Answer) error {
 	if f.output == report.JSON {
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		encoder.SetEscapeHTML(false)
-		return encoder.Encode(a)
+		return writeJSON(w, a)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	digest := regexp.MustCompile(`(sha256:[0-9a-f]{7})[0-9a-f]{57}`)

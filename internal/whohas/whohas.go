@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/inventory"
+	"github.com/hssgate/hssgate/policy"
 )
 
 // HSS is what is read of HSS; *hss.Client implements it.
@@ -85,9 +85,6 @@ const (
 // String returns the image as HSS names it.
 func (i *Image) String() string { return i.Namespace + "/" + i.Name + ":" + i.Version }
 
-// IsCVE reports whether an ID is that of a CVE.
-func IsCVE(id string) bool { return regexp.MustCompile(`^CVE-[0-9]{4}-[0-9]{4,}$`).MatchString(id) }
-
 // Find returns the images that have a vulnerability, which may be a CVE or an ID of HSS.
 func Find(ctx context.Context, projects []Project, id string) *Answer {
 	a := &Answer{Vulnerability: id, Images: []Image{}, Unscanned: []string{}, Unknown: []string{}}
@@ -118,7 +115,7 @@ func (a *Answer) find(ctx context.Context, p *Project, r hss.ImageVulnerabilityR
 	byID, byCVE, found := r, r, map[string]bool{}
 	byID.VulnerabilityID, byCVE.CVE = a.Vulnerability, a.Vulnerability
 	requests := []hss.ImageVulnerabilityRequest{byID, byCVE}
-	if !IsCVE(a.Vulnerability) {
+	if !policy.IsCVE(a.Vulnerability) {
 		requests = requests[:1]
 	}
 	for _, r := range requests {
