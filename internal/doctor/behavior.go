@@ -90,14 +90,16 @@ func first(rows []row, show func(row) string, values ...string) string {
 	return ""
 }
 
-// when is a value that holds on a condition.
-type when struct {
+// conditional is a value that holds on a condition.
+type conditional struct {
 	is    bool
 	value string
 }
 
+func when(is bool, value string) conditional { return conditional{is, value} }
+
 // choose returns the first value whose condition holds.
-func choose(values ...when) string {
+func choose(values ...conditional) string {
 	for _, v := range values {
 		if v.is {
 			return v.value
@@ -166,7 +168,7 @@ func (e *evidence) architectures() string {
 	listed := slices.ContainsFunc(parents, func(p parent) bool { return len(p.list("association_images")) > 0 })
 	beside := slices.ContainsFunc(parents, func(p parent) bool { return !listed && len(p.children) > 0 })
 	several := slices.ContainsFunc(e.families(), func(family []row) bool { return len(family) > 1 })
-	return choose(when{listed, "listed"}, when{beside, "rows"}, when{len(parents) == 0 && several, "only"})
+	return choose(when(listed, "listed"), when(beside, "rows"), when(len(parents) == 0 && several, "only"))
 }
 
 func (e *evidence) parentDigest() string {
@@ -176,7 +178,7 @@ func (e *evidence) parentDigest() string {
 			continue
 		}
 		of := slices.ContainsFunc(p.children, func(c row) bool { return c.text("image_digest") == digest })
-		return choose(when{digest == "", "empty"}, when{of, "first"}, when{true, "index"})
+		return choose(when(digest == "", "empty"), when(of, "first"), when(true, "index"))
 	}
 	return ""
 }
@@ -236,7 +238,7 @@ func (e *evidence) updateTime() string {
 			same++
 		}
 	}
-	return choose(when{differ > 0, "push"}, when{same > 1, "build"})
+	return choose(when(differ > 0, "push"), when(same > 1, "build"))
 }
 
 // pushedAgain sees only one of its values: the others look like a row that was never scanned, or not pushed again.
@@ -244,16 +246,16 @@ func (e *evidence) pushedAgain() string {
 	if e.updateTime() != "push" {
 		return ""
 	}
-	return choose(when{slices.ContainsFunc(e.singles(), func(r row) bool {
+	return choose(when(slices.ContainsFunc(e.singles(), func(r row) bool {
 		scanned := r.time("latest_scan_time")
 		return r.status() == "success" && !scanned.IsZero() && r.time("latest_update_time").After(scanned)
-	}), "result"})
+	}), "result"))
 }
 
 func (e *evidence) scanTime() string {
 	return uniform(e.rows, func(r row) string {
 		at := r.time("latest_scan_time")
-		return choose(when{r.status() != "scanning", ""}, when{at.IsZero() || e.now.Sub(at) > 6*time.Hour, "end"}, when{e.now.Sub(at) < time.Hour, "start"})
+		return choose(when(r.status() != "scanning", ""), when(at.IsZero() || e.now.Sub(at) > 6*time.Hour, "end"), when(e.now.Sub(at) < time.Hour, "start"))
 	})
 }
 
@@ -261,12 +263,12 @@ func (e *evidence) unscannedLevel() string {
 	show := func(is func(row) bool) string {
 		return uniform(e.rows, func(r row) string {
 			level := r.text("severity_level")
-			return choose(when{!is(r) || !r.time("latest_scan_time").IsZero(), ""}, when{level == "", "missing"}, when{level == security, security})
+			return choose(when(!is(r) || !r.time("latest_scan_time").IsZero(), ""), when(level == "", "missing"), when(level == security, security))
 		})
 	}
 	// A row whose first scan runs may have been reset.
 	waiting, rescan := show(row.running), e.rescan()
-	return cmp.Or(show(func(r row) bool { return r.status() == "unscan" }), choose(when{waiting == "missing" || rescan == "kept" || rescan == "dropped", waiting}))
+	return cmp.Or(show(func(r row) bool { return r.status() == "unscan" }), choose(when(waiting == "missing" || rescan == "kept" || rescan == "dropped", waiting)))
 }
 
 // scannedAgain reports whether a row is being scanned, and was before. The time of a scan that has just begun may be that of its beginning.
@@ -282,7 +284,7 @@ func (e *evidence) rescan() string {
 	}
 	return uniform(e.rows, func(r row) string {
 		level := r.text("severity_level")
-		return choose(when{!e.scannedAgain(r) || level == security, ""}, when{level == "", "dropped"}, when{true, "kept"})
+		return choose(when(!e.scannedAgain(r) || level == security, ""), when(level == "", "dropped"), when(true, "kept"))
 	})
 }
 
@@ -290,7 +292,7 @@ func (e *evidence) unscannedCounts() string {
 	return first(e.rows, func(r row) string {
 		n, _ := r.number("vul_num")
 		earlier := r.text("severity_level") == security && !r.time("latest_scan_time").IsZero()
-		return choose(when{r.status() != "unscan" && !r.failed(), ""}, when{n > 0, "inventory"}, when{r.kind("vul_num") == 0, "missing"}, when{r.kind("vul_num") == 'n', "null"}, when{earlier, "earlier"}, when{true, "zero"})
+		return choose(when(r.status() != "unscan" && !r.failed(), ""), when(n > 0, "inventory"), when(r.kind("vul_num") == 0, "missing"), when(r.kind("vul_num") == 'n', "null"), when(earlier, "earlier"), when(true, "zero"))
 	}, "inventory", "earlier", "null", "missing", "zero")
 }
 
@@ -302,7 +304,7 @@ func (e *evidence) vulnerabilityCount() string {
 		}
 		n, _ := l.row.number("vul_num")
 		rows, once := len(l.vulnerabilities), len(ids)
-		value := choose(when{l.row.running(), ""}, when{int(n) < rows && int(n) != once, "unhandled"}, when{once < rows && int(n) == once, "ids"}, when{once < rows && int(n) == rows, "inventory"})
+		value := choose(when(l.row.running(), ""), when(int(n) < rows && int(n) != once, "unhandled"), when(once < rows && int(n) == once, "ids"), when(once < rows && int(n) == rows, "inventory"))
 		if value != "" {
 			return value
 		}
@@ -323,7 +325,7 @@ func (e *evidence) severityScale() string {
 		nine = nine || level == "Medium" && l.score >= high
 		seven = seven || level == "High" && l.scored && clean && l.score < critical && l.score > 0
 	}
-	return choose(when{first(e.rows, func(r row) string { return r.text("severity_level") }, "Critical") != "", "critical"}, when{nine && !seven, "nine"}, when{seven && !nine, "seven"})
+	return choose(when(first(e.rows, func(r row) string { return r.text("severity_level") }, "Critical") != "", "critical"), when(nine && !seven, "nine"), when(seven && !nine, "seven"))
 }
 
 func (e *evidence) paging() string {
@@ -344,7 +346,7 @@ func (e *evidence) paging() string {
 	for n, p := range e.again[2:] {
 		repeated = repeated && len(p.rows) > 0 && p.rows[0].is(b[len(b)-1-n])
 	}
-	return choose(when{repeated, "repeated"}, when{true, "stable"})
+	return choose(when(repeated, "repeated"), when(true, "stable"))
 }
 
 func (e *evidence) total() string {
@@ -354,16 +356,16 @@ func (e *evidence) total() string {
 	p := e.again[0]
 	n, ok := p.number("total_num")
 	all := len(e.rows) > len(p.rows)
-	return choose(when{!ok, "missing"}, when{n == 0 && len(p.rows) > 0, "zero"}, when{all && int(n) == len(p.rows), "page"}, when{all && int(n) > len(p.rows), "all"})
+	return choose(when(!ok, "missing"), when(n == 0 && len(p.rows) > 0, "zero"), when(all && int(n) == len(p.rows), "page"), when(all && int(n) > len(p.rows), "all"))
 }
 
 func (e *evidence) pageSize() string {
 	const ten = 10
-	return choose(when{len(e.first.rows) > ten, "limit"}, when{len(e.first.rows) == ten && len(e.rows) > ten, "ten"})
+	return choose(when(len(e.first.rows) > ten, "limit"), when(len(e.first.rows) == ten && len(e.rows) > ten, "ten"))
 }
 
 func (e *evidence) pastEnd() string {
-	return choose(when{len(e.behind.rows) > 0, "last"}, when{e.behind.kind("data_list") == 'n', "null"}, when{e.behind.kind("data_list") == '[', "empty"})
+	return choose(when(len(e.behind.rows) > 0, "last"), when(e.behind.kind("data_list") == 'n', "null"), when(e.behind.kind("data_list") == '[', "empty"))
 }
 
 func (e *evidence) filters() string {
@@ -371,12 +373,12 @@ func (e *evidence) filters() string {
 		return ""
 	}
 	contain := !slices.ContainsFunc(e.filtered, func(name string) bool { return !strings.Contains(name, e.part) })
-	return choose(when{len(e.filtered) == 0, "exact"}, when{contain, "substring"}, when{true, "ignored"})
+	return choose(when(len(e.filtered) == 0, "exact"), when(contain, "substring"), when(true, "ignored"))
 }
 
 func nested(r row) string {
 	name := r.text("image_name")
-	return choose(when{strings.Contains(name, "$"), "dollar"}, when{strings.Contains(name, "%2F"), "escaped"}, when{strings.Contains(name, "/"), "slash"})
+	return choose(when(strings.Contains(name, "$"), "dollar"), when(strings.Contains(name, "%2F"), "escaped"), when(strings.Contains(name, "/"), "slash"))
 }
 
 // traits returns all traits, in the order of hsstest.Behavior.
@@ -405,7 +407,7 @@ func traits() []trait { //nolint:funlen // a table
 		}, func(e *evidence) string {
 			return uniform(e.rows, func(r row) string {
 				n, _ := r.number("latest_update_time")
-				return choose(when{n <= 0, ""}, when{n < secondsUpTo, "seconds"}, when{r.kind("latest_update_time") == '"', "text"}, when{true, "milliseconds"})
+				return choose(when(n <= 0, ""), when(n < secondsUpTo, "seconds"), when(r.kind("latest_update_time") == '"', "text"), when(true, "milliseconds"))
 			})
 		}, "an image with latest_update_time"},
 		{"statuses", "scan_status", []reading{
@@ -414,7 +416,7 @@ func traits() []trait { //nolint:funlen // a table
 		}, func(e *evidence) string {
 			return uniform(e.rows, func(r row) string {
 				status := r.text("scan_status")
-				return choose(when{status == "", ""}, when{status == r.status(), "documented"}, when{true, "capitalised"})
+				return choose(when(status == "", ""), when(status == r.status(), "documented"), when(true, "capitalised"))
 			})
 		}, "an image with a status"},
 		{"digests", "digests", []reading{
@@ -424,7 +426,7 @@ func traits() []trait { //nolint:funlen // a table
 		}, func(e *evidence) string {
 			return uniform(e.withArchitectures(), func(r row) string {
 				d, text := r.text("image_digest"), strings.TrimPrefix(r.text("image_digest"), "sha256:")
-				return choose(when{d == "", ""}, when{d == text, "bare"}, when{text != strings.ToLower(text), "upper"}, when{true, "prefixed"})
+				return choose(when(d == "", ""), when(d == text, "bare"), when(text != strings.ToLower(text), "upper"), when(true, "prefixed"))
 			})
 		}, "an image with a digest"},
 		{"nested-names", "a repository a/b", []reading{
@@ -440,12 +442,12 @@ func traits() []trait { //nolint:funlen // a table
 			{value: "path", found: "have no namespace, and the whole path as their name", verdict: Failed, remedy: "report it with a record (--record FILE): the path of a registry cannot describe it"},
 		}, func(e *evidence) string {
 			return uniform(e.rows, func(r row) string {
-				return choose(when{!r.thirdParty(), ""}, when{r.text("namespace") != "", "project"}, when{nested(r) != "", "path"})
+				return choose(when(!r.thirdParty(), ""), when(r.text("namespace") != "", "project"), when(nested(r) != "", "path"))
 			})
 		}, "an image of Harbor or JFrog"},
 		{"enterprise-projects", "all_granted_eps", []reading{
 			{value: "all", found: "shows images of other enterprise projects, too"},
-		}, func(e *evidence) string { return choose(when{e.otherEnterpriseProjects, "all"}) }, "an image outside of the default enterprise project; if there is one, HSS does not show it: list its ID as enterpriseProjectID of a second project"},
+		}, func(e *evidence) string { return choose(when(e.otherEnterpriseProjects, "all")) }, "an image outside of the default enterprise project; if there is one, HSS does not show it: list its ID as enterpriseProjectID of a second project"},
 		{"architectures", "images of several architectures", []reading{
 			{value: "listed", found: "are one row, with their architectures in association_images"},
 			{value: "rows", found: "are one row, and a row for each architecture: they are denied by tag", verdict: Warning, remedy: "use the digest of an architecture; " + report},
@@ -465,7 +467,7 @@ func traits() []trait { //nolint:funlen // a table
 		}, func(e *evidence) string {
 			return uniform(e.singles(), func(r row) string {
 				list := r.list("association_images")
-				return choose(when{r.kind("association_images") == 0, "missing"}, when{r.kind("association_images") == 'n', "null"}, when{len(list) == 0, "empty"}, when{len(list) == 1, "itself"})
+				return choose(when(r.kind("association_images") == 0, "missing"), when(r.kind("association_images") == 'n', "null"), when(len(list) == 0, "empty"), when(len(list) == 1, "itself"))
 			})
 		}, "an image of one architecture"},
 		{"update-time", "latest_update_time", []reading{
