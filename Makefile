@@ -104,8 +104,10 @@ GO_TEST   := test -race -vet=off -ldflags='-s -w' -timeout 60m
 LONGEST   := ./test/e2e ./charts ./test/outage ./cmd/hssgate . ./internal/inventory
 
 .PHONY: test
-test: require-cc controllers $(FOR_CHART) ## Run all tests under the race detector, the ones against a real API server included
+test: require-cc controllers $(FOR_CHART) ## Run all tests under the race detector, the ones against a real API server included, and thousands of simulated HSSs without it
 	KUBEBUILDER_ASSETS=$(ASSETS) go $(GO_TEST) $(LONGEST) $$(go list ./... | grep -v '/test/cluster$$')
+	go test -vet=off -ldflags='-s -w' -timeout 60m ./test/behavior
+	go test -vet=off -ldflags='-s -w' -timeout 60m -run Universes ./internal/doctor -universes 2000
 	@for module in $(TESTED); do \
 	  echo "go -C $$module test"; \
 	  go -C $$module $(GO_TEST) ./...; \

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -639,11 +640,19 @@ func combination(t *testing.T, random *rand.Rand) (b hsstest.Behavior, values []
 	return b, values
 }
 
+// combinations are fewer under the race detector, which takes ten times as long: make test runs all without it.
+func combinations() int {
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		return 25
+	}
+	return 500
+}
+
 func TestRandomCombinationsOfReadingsAreSafe(t *testing.T) {
 	t.Parallel()
 	const seed = 15
 	random := rand.New(rand.NewPCG(seed, seed))
-	all := make([]hsstest.Behavior, 500)
+	all := make([]hsstest.Behavior, combinations())
 	for n := range all {
 		all[n], _ = combination(t, random)
 	}
