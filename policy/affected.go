@@ -10,51 +10,67 @@ import (
 )
 
 // Affected is all that HSS has of one vulnerability in the images of a project: a
-// reverse index. It shows that an image does not have the vulnerability, without the
-// list of what the image has. It does not change.
+// reverse index. It shows which images have the vulnerability, and which do not, without
+// the lists of what the images have. It does not change once all is added.
 type Affected struct {
 	// ID is a CVE ID, or the identifier of an advisory.
 	ID string
-	// Advisories are the identifiers by which HSS lists the vulnerability, all of them.
-	Advisories []string
 
-	asOf   time.Time
-	images map[string]struct{} // the keys of those that have it
+	asOf time.Time
+	// listed are the vulnerabilities of HSS that are the one, or have it as one of their CVEs.
+	listed []Vulnerability
+	images map[AffectedImage]places // by each key of those that have it
+	// leftOut are those of listed that do not count.
+	leftOut places
 }
+
+// places is a set of places in a list of at most maxPlaces.
+type places uint64
+
+const maxPlaces = 64
 
 // AffectedImage is an image that has the vulnerability, as far as HSS shows it.
 type AffectedImage struct{ ImageID, Name, Version, Digest string }
 
-// NewAffected returns an index of everything that HSS listed at a time. It fails if
-// one of the images may be any.
-func NewAffected(id string, asOf time.Time, advisories []string, images []AffectedImage) (*Affected, error) {
-	a := &Affected{ID: id, Advisories: advisories, asOf: asOf, images: map[string]struct{}{}}
-	for i := range images {
-		one := &images[i]
-		if one.Name == "" || one.Version == "" && !image.IsDigest(one.Digest) {
-			return nil, fmt.Errorf("an image with %s is listed without its name, or without version and digest", id)
-		}
-		for _, key := range keysOf(one.Name, one.Version, one.ImageID, one.Digest) {
-			a.images[key] = struct{}{}
-		}
-	}
-	return a, nil
+// NewAffected returns an index of what HSS lists at a time, which is to be added.
+func NewAffected(id string, asOf time.Time) *Affected {
+	return &Affected{ID: id, asOf: asOf, images: map[AffectedImage]places{}}
 }
 
-// keysOf returns what an image is recognised by. Any of them is enough: it is not
-// documented how HSS writes each of them in the index. So of the name only the last
-// segment counts, without a tag.
-func keysOf(name, version, id, digest string) []string {
+// Add adds images that have a vulnerability of HSS. It fails if one of them may be any.
+func (a *Affected) Add(v Vulnerability, images []AffectedImage) error {
+	at := slices.IndexFunc(a.listed, func(known Vulnerability) bool { return known.ID == v.ID })
+	if at < 0 {
+		at, a.listed = len(a.listed), append(a.listed, v)
+	}
+	if at == maxPlaces {
+		return fmt.Errorf("HSS lists %s by more than %d vulnerabilities", a.ID, maxPlaces)
+	}
+	for _, one := range images {
+		if one.Name == "" || one.Version == "" && !image.IsDigest(one.Digest) {
+			return fmt.Errorf("an image with %s is listed without its name, or without version and digest", a.ID)
+		}
+		for _, key := range []AffectedImage{named(one.Name, one.Version), {ImageID: one.ImageID}, {Digest: one.Digest}} {
+			if key != (AffectedImage{}) {
+				a.images[key] |= 1 << at
+			}
+		}
+	}
+	return nil
+}
+
+// named returns the key of an image's name. Several images may have it: it is not
+// documented how HSS writes names in the index, so only the last segment counts, without
+// a tag.
+func named(name, version string) AffectedImage {
 	name = name[strings.LastIndexAny(name, "/$")+1:]
 	name, _, _ = strings.Cut(name, ":")
-	keys := []string{"name " + name + ":" + version}
-	if id != "" {
-		keys = append(keys, "id "+id)
-	}
-	if digest != "" {
-		keys = append(keys, "digest "+digest)
-	}
-	return keys
+	return AffectedImage{Name: name, Version: version}
+}
+
+// ofContent returns by which vulnerabilities what has an image ID or a digest is affected.
+func (a *Affected) ofContent(id, digest string) places {
+	return (a.images[AffectedImage{ImageID: id}] | a.images[AffectedImage{Digest: digest}]) &^ a.leftOut
 }
 
 // indexLag is how much later than a scan an index must be to have its result: clocks
@@ -66,27 +82,66 @@ func (a *Affected) isOf(r *Record) bool {
 	return a != nil && !r.ScannedAt.IsZero() && r.ScannedAt.Add(indexLag).Before(a.asOf)
 }
 
-// excludes reports whether no scan of a record found the vulnerability.
+// excludes reports whether no scan of a record found the vulnerability. Whatever may be
+// the image counts: any of its IDs and digests, and its name.
 func (a *Affected) excludes(r *Record) bool {
 	if !a.isOf(r) {
 		return false
 	}
-	keys := append(keysOf(r.Name, r.Version, r.ImageID, r.Digest), keysOf(r.Name, "", "", "")...)
+	by := a.ofContent(r.ImageID, r.Digest) | (a.images[named(r.Name, r.Version)]|a.images[named(r.Name, "")])&^a.leftOut
 	for i := range r.Architectures {
-		keys = append(keys, keysOf(r.Name, r.Version, r.Architectures[i].ImageID, r.Architectures[i].Digest)...)
+		by |= a.ofContent(r.Architectures[i].ImageID, r.Architectures[i].Digest)
 	}
-	return !slices.ContainsFunc(keys, func(key string) bool { _, has := a.images[key]; return has })
+	return by == 0
+}
+
+// found returns the vulnerabilities of HSS by which what a scan is of has the one: the
+// architecture, or the record itself without one. A name does not show that.
+func (a *Affected) found(r *Record, of *Architecture) (found []Vulnerability) {
+	if !a.isOf(r) {
+		return nil
+	}
+	id, digest := r.ImageID, r.Digest
+	if of != nil {
+		id, digest = of.ImageID, of.Digest
+	}
+	if !image.IsDigest(digest) {
+		digest = ""
+	}
+	by := a.ofContent(id, digest)
+	for i := range a.listed {
+		if by&(1<<i) != 0 {
+			found = append(found, a.listed[i])
+		}
+	}
+	return found
+}
+
+// lists reports whether a vulnerability of HSS is the one, or has it as one of its CVEs.
+func (a *Affected) lists(id string) bool {
+	return slices.ContainsFunc(a.listed, func(v Vulnerability) bool { return v.ID == id })
+}
+
+// without returns the index as if some vulnerabilities of HSS had not been found.
+func (a *Affected) without(leftOut func(*Vulnerability) bool) *Affected {
+	without := *a
+	for i := range a.listed {
+		if leftOut(&a.listed[i]) {
+			without.leftOut |= 1 << i
+		}
+	}
+	return &without
 }
 
 // Size returns about how much memory the index takes, in bytes.
 func (a *Affected) Size() int {
-	const each = 48
+	const each = 96
 	if a == nil {
 		return 0
 	}
 	n := len(a.ID)
 	for key := range a.images {
-		n += each + len(key)
+		n += each + len(key.ImageID) + len(key.Name) + len(key.Version) + len(key.Digest)
 	}
 	return n
 }

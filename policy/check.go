@@ -44,6 +44,7 @@ func checks() []check {
 		{id: CheckSeverityLevel, scope: ofRecord, needsResult: true, compile: compileSeverity},
 		{id: CheckVulnerabilities, scope: ofScan, needsResult: true, compile: compileVulnerabilities},
 		{id: CheckForbidden, scope: ofScan, needsResult: true, compile: compileForbidden},
+		{id: CheckForbidden, scope: ofScan, needsResult: true, unsure: true, compile: compilePossible},
 		{id: CheckMaliciousFiles, scope: ofScan, needsResult: true, compile: compileMaliciousFiles},
 		{id: CheckUnsafeSettings, scope: ofScan, needsResult: true, compile: compileUnsafeSettings},
 		{id: CheckSecrets, scope: ofScan, needsResult: true, compile: compileSecrets},
@@ -61,6 +62,8 @@ type check struct {
 	// needsResult limits the check to scans that succeeded. The scanStatus check
 	// reports the others, once.
 	needsResult bool
+	// unsure is that of findings.
+	unsure bool
 	// compile returns rules for what a policy requires, none if it requires nothing of
 	// the kind, and the problems that the schema does not find. Rules of an invalid
 	// requirement fail closed.
@@ -104,6 +107,8 @@ type subject struct {
 	// record and scan are nil for checks of scope ofReference.
 	record *Record
 	scan   *Scan
+	// architecture is that of the scan; nil: the scan is the record's own.
+	architecture *Architecture
 	// perArchitecture reports whether numbers may be missing from the record's own
 	// scan, since every architecture has its own.
 	perArchitecture bool

@@ -13,9 +13,9 @@ import (
 /*
 Vulnerabilities that no image may have, whatever their severity and fix.
 
-	forbids:   an image that has one of forbiddenVulnerabilities, or may have one:
-	           its vulnerabilities, or their CVEs, are not all known
-	allows:    an image without vulnerabilities, and one that cannot have any of them
+	forbids:   an image that has one of forbiddenVulnerabilities, by the list of its
+	           vulnerabilities or by the index of affected images
+	allows:    others
 	evaluates: each record and each of its architectures
 */
 func compileForbidden(r *v1alpha1.Requirements, _ *field.Path) ([]rule, field.ErrorList) {
@@ -24,22 +24,82 @@ func compileForbidden(r *v1alpha1.Requirements, _ *field.Path) ([]rule, field.Er
 	}
 	forbidden := slices.Clone(r.ForbiddenVulnerabilities)
 	return []rule{{"none of " + strings.Join(forbidden, ", "), func(_ context.Context, s subject) string {
-		if n := s.scan.Vulnerabilities; n == nil && s.perArchitecture || n != nil && *n == 0 {
+		if s.hasNone() {
 			return ""
 		}
-		has := filtered(s.scan.Found, func(v *Vulnerability) bool { return s.match(v, forbidden) == isOne })
-		if len(has) > 0 {
-			isAmong := func(id string) bool {
-				return slices.ContainsFunc(has, func(v Vulnerability) bool { return s.match(&v, []string{id}) == isOne })
+		var has []string
+		var found, indexed []Vulnerability
+		for _, id := range forbidden {
+			listed, others := s.found(id)
+			if len(listed)+len(others) > 0 {
+				has, found, indexed = append(has, id), append(found, listed...), append(indexed, others...)
 			}
-			return s.Sprintf("has forbidden %s%s", s.some(slices.DeleteFunc(slices.Clone(forbidden), func(id string) bool { return !isAmong(id) })),
-				inParentheses(s.Language, worst(s.Language, has)))
 		}
-		if s.state != StateFound {
-			return "" // when.unavailable decides about what is not known
+		if len(has) == 0 {
+			return ""
 		}
-		return s.mayHave(slices.DeleteFunc(slices.Clone(forbidden), func(id string) bool { return s.affected(id).excludes(s.record) }))
+		return s.Sprintf("has forbidden %s%s", s.some(has), inParentheses(s.Language, worst(s.Language, found), s.listedAs(indexed, has, found)))
 	}}}, nil
+}
+
+/*
+Vulnerabilities that no image may have, and that this one is not known to have.
+
+	forbids:   an image that may have one of forbiddenVulnerabilities: its
+	           vulnerabilities, or their CVEs, are not all known
+	allows:    an image without vulnerabilities, one that cannot have any of them, and
+	           one that has any of them, which is another finding
+	evaluates: each record and each of its architectures
+*/
+func compilePossible(r *v1alpha1.Requirements, _ *field.Path) ([]rule, field.ErrorList) {
+	if len(r.ForbiddenVulnerabilities) == 0 {
+		return nil, nil
+	}
+	forbidden := slices.Clone(r.ForbiddenVulnerabilities)
+	return []rule{{"", func(_ context.Context, s subject) string {
+		if s.hasNone() || s.state != StateFound { // when.unavailable decides about what is not known
+			return ""
+		}
+		var possible []string
+		for _, id := range forbidden {
+			if listed, indexed := s.found(id); len(listed)+len(indexed) > 0 {
+				return ""
+			}
+			if !s.affected(id).excludes(s.record) {
+				possible = append(possible, id)
+			}
+		}
+		return s.mayHave(possible)
+	}}}, nil
+}
+
+// hasNone reports whether the scan counts no vulnerabilities.
+func (s *subject) hasNone() bool {
+	n := s.scan.Vulnerabilities
+	return n == nil && s.perArchitecture || n != nil && *n == 0
+}
+
+// found returns the vulnerabilities that have an identifier: of the scan, and of its index.
+func (s *subject) found(id string) (listed, indexed []Vulnerability) {
+	listed = filtered(s.scan.Found, func(v *Vulnerability) bool { return s.match(v, []string{id}) == isOne })
+	return listed, s.affected(id).found(s.record, s.architecture)
+}
+
+// listedAs names those of vulnerabilities that are neither among identifiers nor listed.
+func (s *subject) listedAs(all []Vulnerability, ids []string, listed []Vulnerability) string {
+	for i := range listed {
+		ids = append(ids, listed[i].ID)
+	}
+	var advisories []string
+	for i := range all {
+		if id := all[i].ID; !slices.Contains(ids, id) {
+			ids, advisories = append(ids, id), append(advisories, brief(id))
+		}
+	}
+	if len(advisories) == 0 {
+		return ""
+	}
+	return s.Sprintf("listed by HSS as %s", s.some(advisories))
 }
 
 // affected returns the index of a vulnerability; nil: there is none.
@@ -59,7 +119,7 @@ func (s *subject) match(v *Vulnerability, ids []string) (best match) {
 		m := v.match(id)
 		if a := s.affected(id); m == mayBe && v.ID != "" && a.isOf(s.record) {
 			m = isNone
-			if slices.Contains(a.Advisories, v.ID) {
+			if a.lists(v.ID) {
 				m = isOne
 			}
 		}

@@ -292,6 +292,10 @@ func (f *Facts) without(ids []string, forbidden ...string) *Facts {
 	for i := range f.Records {
 		without.Records[i] = f.Records[i].without(leftOut)
 	}
+	without.Affected = slices.Clone(f.Affected)
+	for i := range f.Affected {
+		without.Affected[i] = f.Affected[i].without(leftOut)
+	}
 	return &without
 }
 

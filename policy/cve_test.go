@@ -3,7 +3,9 @@ package policy_test
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -147,7 +149,15 @@ func TestForbiddenVulnerabilities(t *testing.T) {
 	})
 }
 
-func TestAnIndexShowsThatAnImageLacksAForbiddenVulnerability(t *testing.T) {
+// indexOf is an index of images that have a vulnerability by one of HSS's.
+func indexOf(t *testing.T, id string, v policy.Vulnerability, images ...policy.AffectedImage) *policy.Affected {
+	t.Helper()
+	a := policy.NewAffected(id, now())
+	must(t, a.Add(v, images))
+	return a
+}
+
+func TestAnIndexShowsWhetherAnImageHasAForbiddenVulnerability(t *testing.T) {
 	t.Parallel()
 	p := mustCompile(t, policyOf(v1alpha1.Requirements{ForbiddenVulnerabilities: []string{log4Shell, advisory}}))
 	elsewhere := policy.AffectedImage{ImageID: "other", Name: "elsewhere", Version: "1", Digest: otherDigest}
@@ -159,47 +169,58 @@ func TestAnIndexShowsThatAnImageLacksAForbiddenVulnerability(t *testing.T) {
 	}
 	same := func(*policy.Record) {}
 	r := record(same)
+	mine := policy.AffectedImage{ImageID: "mine", Name: r.Name, Version: r.Version, Digest: r.Digest}
+	byArm := policy.AffectedImage{Name: "elsewhere", Version: "1", Digest: arm64Digest}
+	multi := record(architectures(scan(1, 0, 0), scan(1, 0, 0)))
+	pinnedTo := func(n int) policy.Record {
+		pinned := multi
+		pinned.Architectures, pinned.PinnedArchitecture = multi.Architectures[n:n+1], true
+		return pinned
+	}
+	const (
+		has     = "has forbidden CVE-2021-44228, RHSA-2021:5137 (listed by HSS as RHSA-2021:1)"
+		may     = "may have forbidden CVE-2021-44228, RHSA-2021:5137: its vulnerabilities are not known one by one: HSS is down"
+		mayBare = "may have forbidden CVE-2021-44228, RHSA-2021:5137: its vulnerabilities are not known one by one"
+	)
 	tests := map[string]struct {
 		image  policy.AffectedImage
 		record policy.Record
-		passes bool
+		want   string
 	}{
-		"other images have it":                              {elsewhere, r, true},
-		"the image has it":                                  {policy.AffectedImage{ImageID: "mine", Name: r.Name, Version: r.Version, Digest: r.Digest}, r, false},
-		"by its digest alone":                               {policy.AffectedImage{Name: "elsewhere", Version: "1", Digest: r.Digest}, r, false},
-		"by its ID alone":                                   {policy.AffectedImage{ImageID: "mine", Name: "elsewhere", Version: "1"}, r, false},
-		"by its name alone":                                 {policy.AffectedImage{Name: r.Name, Version: r.Version}, r, false},
-		"by a name with a host, and a tag":                  {policy.AffectedImage{Name: "swr.example.com/prod/" + r.Name + ":" + r.Version, Version: r.Version, Digest: otherDigest}, r, false},
-		"by a name without a version":                       {policy.AffectedImage{Name: r.Name, Digest: otherDigest}, r, false},
-		"in another version":                                {policy.AffectedImage{Name: r.Name, Version: r.Version + "1", Digest: otherDigest}, r, true},
-		"by the digest of an architecture":                  {policy.AffectedImage{Name: "elsewhere", Version: "1", Digest: arm64Digest}, record(architectures(scan(1, 0, 0), scan(1, 0, 0))), false},
-		"the scan is as late as the index":                  {elsewhere, record(func(r *policy.Record) { r.ScannedAt = ago(29 * time.Minute) }), false},
-		"the index is later than the scan":                  {elsewhere, record(func(r *policy.Record) { r.ScannedAt = ago(31 * time.Minute) }), true},
-		"the time of the scan is not known":                 {elsewhere, record(func(r *policy.Record) { r.ScannedAt = time.Time{} }), false},
-		"a list decides over the index":                     {elsewhere, affected(0, log4j(log4Shell)), false},
-		"an advisory of the index, listed":                  {elsewhere, affected(0, log4j("RHSA-2021:1")), false},
-		"an advisory that the index lacks":                  {elsewhere, affected(0, log4j("RHSA-2022:1")), true},
-		"HSS counts more than it lists, and others have it": {elsewhere, affected(1, log4j("CVE-2020-1")), true},
+		"other images have it":                              {elsewhere, r, ""},
+		"the image has it":                                  {mine, r, has},
+		"by its digest alone":                               {policy.AffectedImage{Name: "elsewhere", Version: "1", Digest: r.Digest}, r, has},
+		"by its ID alone":                                   {policy.AffectedImage{ImageID: "mine", Name: "elsewhere", Version: "1"}, r, has},
+		"by its name alone it may":                          {policy.AffectedImage{Name: r.Name, Version: r.Version}, r, may},
+		"by a name with a host, and a tag":                  {policy.AffectedImage{Name: "swr.example.com/prod/" + r.Name + ":" + r.Version, Version: r.Version, Digest: otherDigest}, r, may},
+		"by a name without a version":                       {policy.AffectedImage{Name: r.Name, Digest: otherDigest}, r, may},
+		"in another version":                                {policy.AffectedImage{Name: r.Name, Version: r.Version + "1", Digest: otherDigest}, r, ""},
+		"by what is no digest":                              {policy.AffectedImage{Name: "elsewhere", Version: "1", Digest: "latest"}, record(func(r *policy.Record) { r.Digest = "latest" }), may},
+		"by the digest of an architecture":                  {byArm, multi, "architecture sha256:bbbbbbbbbbbb…: " + has + "\narchitecture sha256:aaaaaaaaaaaa…: " + mayBare + "\n" + may},
+		"the reference pins that architecture":              {byArm, pinnedTo(1), has},
+		"the reference pins another one":                    {byArm, pinnedTo(0), ""},
+		"the whole has it, and an architecture may":         {mine, pinnedTo(0), mayBare},
+		"the scan is as late as the index":                  {elsewhere, record(func(r *policy.Record) { r.ScannedAt = ago(29 * time.Minute) }), may},
+		"and the index has the image":                       {mine, record(func(r *policy.Record) { r.ScannedAt = ago(29 * time.Minute) }), may},
+		"the index is later than the scan":                  {elsewhere, record(func(r *policy.Record) { r.ScannedAt = ago(31 * time.Minute) }), ""},
+		"the time of the scan is not known":                 {mine, record(func(r *policy.Record) { r.ScannedAt = time.Time{} }), may},
+		"a list decides over the index":                     {elsewhere, affected(0, log4j(log4Shell)), "has forbidden CVE-2021-44228 (worst: CVE-2021-44228 log4j 2.14 → 2.17)"},
+		"the index decides over a list":                     {policy.AffectedImage{Name: "elsewhere", Version: "1", Digest: r.Digest}, affected(0, log4j("CVE-2020-1")), has},
+		"both show it":                                      {policy.AffectedImage{Name: "elsewhere", Version: "1", Digest: r.Digest}, affected(0, log4j("RHSA-2021:1")), "has forbidden CVE-2021-44228, RHSA-2021:5137 (worst: RHSA-2021:1 log4j 2.14 → 2.17)"},
+		"an advisory of the index, listed":                  {elsewhere, affected(0, log4j("RHSA-2021:1")), "has forbidden CVE-2021-44228 (worst: RHSA-2021:1 log4j 2.14 → 2.17)"},
+		"an advisory that the index lacks":                  {elsewhere, affected(0, log4j("RHSA-2022:1")), ""},
+		"HSS counts more than it lists, and others have it": {elsewhere, affected(1, log4j("CVE-2020-1")), ""},
+		"HSS counts none":                                   {mine, unlisted(0, ""), ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := found(tt.record)
 			for _, id := range []string{log4Shell, advisory} {
-				a, err := policy.NewAffected(id, now(), []string{"RHSA-2021:1"}, []policy.AffectedImage{tt.image})
-				must(t, err)
-				f.Affected = append(f.Affected, a)
+				f.Affected = append(f.Affected, indexOf(t, id, policy.Vulnerability{ID: "RHSA-2021:1"}, tt.image))
 			}
-			var got []policy.Finding
-			for _, one := range p.Evaluate(t.Context(), f, now()) {
-				if one.Check == policy.CheckForbidden {
-					got = append(got, one)
-				}
-			}
-			if passes := len(got) == 0; passes != tt.passes {
-				t.Errorf("passes: %t, want %t: %v", passes, tt.passes, got)
-			}
-			if f.Affected = f.Affected[:1]; tt.passes && len(p.Evaluate(t.Context(), f, now())) == 0 && tt.record.Scan.Found == nil {
+			wantEqual(t, "findings", tt.want, forbiddenFindings(t, p, f))
+			if f.Affected = f.Affected[:1]; tt.want == "" && *tt.record.Scan.Vulnerabilities > 0 && tt.record.Scan.Found == nil && forbiddenFindings(t, p, f) == "" {
 				t.Error("passes with the index of one of two")
 			}
 		})
@@ -207,8 +228,75 @@ func TestAnIndexShowsThatAnImageLacksAForbiddenVulnerability(t *testing.T) {
 	for name, image := range map[string]policy.AffectedImage{
 		"no name": {Digest: digest, Version: "1", ImageID: "1"}, "neither version nor digest": {Name: "app", ImageID: "1"},
 	} {
-		if _, err := policy.NewAffected(log4Shell, now(), nil, []policy.AffectedImage{image}); err == nil {
+		if err := policy.NewAffected(log4Shell, now()).Add(policy.Vulnerability{ID: log4Shell}, []policy.AffectedImage{image}); err == nil {
 			t.Errorf("an index of an image with %s, which may be any", name)
+		}
+	}
+	a := policy.NewAffected(log4Shell, now())
+	for n := range 65 {
+		if err := a.Add(policy.Vulnerability{ID: strconv.Itoa(n)}, nil); (err == nil) != (n < 64) {
+			t.Errorf("vulnerability %d of an index: %v", n, err)
+		}
+	}
+}
+
+func forbiddenFindings(t *testing.T, p *policy.Policy, f *policy.Facts) string {
+	t.Helper()
+	var all []string
+	for _, one := range p.Evaluate(t.Context(), f, now()) {
+		if one.Check == policy.CheckForbidden {
+			all = append(all, one.Message)
+		}
+	}
+	return strings.Join(all, "\n")
+}
+
+// An exception covers what the index shows as it covers what a list shows.
+func TestExceptionsByAnIndexAreThoseByAList(t *testing.T) {
+	t.Parallel()
+	one, two := log4j(advisory, cve(log4Shell, 100, 0), cve("CVE-2021-45046", 90, 0)), log4j("RHSA-2021:1", cve(log4Shell, 100, 0))
+	tests := map[string]struct {
+		forbidden []string
+		has       []policy.Vulnerability
+		names     []string
+		excuses   bool
+	}{
+		"the CVE itself":                     {[]string{log4Shell}, []policy.Vulnerability{log4j(log4Shell)}, []string{log4Shell}, true},
+		"the only CVE of the advisory":       {[]string{log4Shell}, []policy.Vulnerability{two}, []string{log4Shell}, true},
+		"one of two CVEs of the advisory":    {[]string{log4Shell}, []policy.Vulnerability{one}, []string{log4Shell}, false},
+		"both CVEs of the advisory":          {[]string{log4Shell, "CVE-2021-45046"}, []policy.Vulnerability{one}, []string{log4Shell, "CVE-2021-45046"}, true},
+		"one of two forbidden CVEs":          {[]string{log4Shell, "CVE-2021-45046"}, []policy.Vulnerability{one, two}, []string{log4Shell}, false},
+		"the advisory":                       {[]string{log4Shell}, []policy.Vulnerability{one}, []string{advisory}, true},
+		"all advisories":                     {[]string{log4Shell}, []policy.Vulnerability{one, two}, []string{advisory, "RHSA-2021:1"}, true},
+		"one of two advisories":              {[]string{log4Shell}, []policy.Vulnerability{one, two}, []string{advisory}, false},
+		"another CVE":                        {[]string{log4Shell}, []policy.Vulnerability{one}, []string{"CVE-2020-1"}, false},
+		"one forbidden advisory of two":      {[]string{advisory, "RHSA-2021:1"}, []policy.Vulnerability{one, two}, []string{advisory}, false},
+		"both forbidden, by all their CVEs":  {[]string{advisory, "RHSA-2021:1"}, []policy.Vulnerability{one, two}, []string{log4Shell, "CVE-2021-45046"}, true},
+		"an advisory that the image has not": {[]string{log4Shell}, []policy.Vulnerability{one}, []string{"RHSA-2021:1"}, false},
+	}
+	for name, tt := range tests {
+		p := mustCompile(t, policyOf(v1alpha1.Requirements{ForbiddenVulnerabilities: tt.forbidden}))
+		e := mustCompileException(t, exception(onlyFor(tt.names...)))
+		listed, indexed := found(affected(0, tt.has...)), found(unlisted(len(tt.has), "HSS is down"))
+		r := &indexed.Records[0]
+		for _, id := range tt.forbidden {
+			a := policy.NewAffected(id, now())
+			for _, v := range []policy.Vulnerability{one, two, log4j(log4Shell)} {
+				images := []policy.AffectedImage{{Name: "elsewhere", Version: "1", Digest: otherDigest}}
+				if slices.ContainsFunc(tt.has, func(o policy.Vulnerability) bool { return o.ID == v.ID }) {
+					images = append(images, policy.AffectedImage{Name: r.Name, Version: r.Version, Digest: r.Digest})
+				}
+				if v.ID == id || slices.ContainsFunc(v.CVEs, func(c policy.CVE) bool { return c.ID == id }) {
+					must(t, a.Add(v, images))
+				}
+			}
+			indexed.Affected = append(indexed.Affected, a)
+		}
+		for by, f := range map[string]*policy.Facts{"a list": listed, "an index": indexed} {
+			findings := p.Evaluate(t.Context(), f, now())
+			if got := e.Excuses(t.Context(), p, f, now())(policy.CheckForbidden); got != tt.excuses || p.NeedsVulnerabilities(findings) || e.NeedsVulnerabilities(t.Context(), p, f, findings, now()) {
+				t.Errorf("%s, by %s: excuses: %t, want %t, without a list: %v", name, by, got, tt.excuses, findings)
+			}
 		}
 	}
 }

@@ -15,8 +15,8 @@ const (
 // Details are the kinds of details that are wanted of an image's scans.
 type Details map[Detail]Wanted
 
-// Wanted is how long to wait for details. They are needed if a verdict depends on
-// them; if not, older ones will do.
+// Wanted is how long to wait for details; below 0: only those in memory are wanted. They
+// are needed if a verdict depends on them; if not, older ones will do.
 type Wanted struct {
 	Wait   time.Duration
 	Needed bool
@@ -27,6 +27,9 @@ func (d *Details) Add(kind Detail, w Wanted) {
 	if *d == nil {
 		*d = Details{}
 	}
-	before := (*d)[kind]
+	before, wanted := (*d)[kind]
+	if !wanted {
+		before = w
+	}
 	(*d)[kind] = Wanted{Wait: max(before.Wait, w.Wait), Needed: before.Needed || w.Needed}
 }

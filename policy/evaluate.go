@@ -22,6 +22,8 @@ type Finding struct {
 	Action v1alpha1.Action `json:"-"`
 	// Cause is that of CheckUnavailable.
 	Cause Cause `json:"-"`
+	// Unsure reports that the image is not known to violate the requirement: it may.
+	Unsure bool `json:"-"`
 }
 
 // Evaluate returns every reason why an image does not pass at the time now, in a
@@ -105,6 +107,9 @@ func (e *evaluation) evaluateRecord(ctx context.Context, r *Record) {
 		}
 		ofRow := one.architecture == nil
 		s.record, s.scan, s.perArchitecture = one.record, one.scan, ofRow && one.record.MultiArch && !one.record.PinnedArchitecture
+		if s.architecture = one.architecture; one.record.PinnedArchitecture {
+			s.architecture = &one.record.Architectures[0]
+		}
 		e.suffix, e.completed = one.suffix, stageOf(one.scan.Status) == stageDone
 		if ofRow && e.policy.hasExpressions {
 			s.variables = map[string]any{"image": imageValue(s), "now": s.now}
@@ -128,7 +133,7 @@ func (e *evaluation) apply(ctx context.Context, sc scope, a *Architecture) {
 			continue
 		}
 		message = a.prefix(e.subject.Language) + message
-		f := placed{Finding{Check: r.id, Action: v1alpha1.ActionDeny, Message: message}, r.place, e.record}
+		f := placed{Finding{Check: r.id, Action: v1alpha1.ActionDeny, Message: message, Unsure: r.unsure}, r.place, e.record}
 		if e.suffix == "" || !slices.Contains(e.findings, f) {
 			f.Message += e.suffix
 			e.findings = append(e.findings, f)

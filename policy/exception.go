@@ -118,6 +118,18 @@ func (e *Exception) Until() time.Time { return e.until }
 // vulnerabilities.
 func (e *Exception) NamesVulnerabilities() bool { return len(e.vulnerabilities) > 0 }
 
+// NeedsVulnerabilities reports whether findings of p that it excuses could change once
+// the vulnerabilities of the image are known one by one.
+func (e *Exception) NeedsVulnerabilities(ctx context.Context, p *Policy, f *Facts, findings []Finding, now time.Time) bool {
+	if len(e.vulnerabilities) == 0 {
+		return false
+	}
+	others := func(one Finding) bool {
+		return one.Check == CheckVulnerabilities || one.Check == CheckSeverityLevel || one.Check == CheckExpression
+	}
+	return slices.ContainsFunc(findings, others) || p.NeedsVulnerabilities(p.Evaluate(ctx, f.without(e.vulnerabilities), now))
+}
+
 // IsGrace reports whether the exception is a grace, which hssgate writes itself. It
 // admits an image only by Policy.Grace.
 func (e *Exception) IsGrace() bool { return e.grace }

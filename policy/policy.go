@@ -170,10 +170,11 @@ func (p *Policy) Requirements() []Requirement {
 // NeedsVulnerabilities reports whether findings of the policy could change once
 // the vulnerabilities of the image are known one by one.
 func (p *Policy) NeedsVulnerabilities(findings []Finding) bool {
+	certain := slices.ContainsFunc(findings, func(f Finding) bool { return f.Check == CheckForbidden && !f.Unsure })
 	return p.reads.findings || slices.ContainsFunc(findings, func(f Finding) bool {
 		switch f.Check {
 		case CheckForbidden:
-			return true
+			return !certain
 		case CheckVulnerabilities:
 			return p.counting.needsList()
 		case CheckSeverityLevel, CheckExpression:

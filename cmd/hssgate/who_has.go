@@ -104,7 +104,7 @@ func (f *whoHasFlags) run(cmd *cobra.Command, id string) error {
 		return usageError(err)
 	}
 	defer known.Close()
-	answer := whohas.Find(ctx, whohas.Projects(c, clients), id)
+	answer := whohas.Find(ctx, known, id)
 	if !f.noCluster {
 		if err := f.match(cmd, answer, known); err != nil {
 			answer.Unknown = append(answer.Unknown, "cluster: "+err.Error())

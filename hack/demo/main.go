@@ -96,8 +96,13 @@ func (s *sampleSet) whoHas(ctx context.Context) (text string, err error) {
 	if err != nil {
 		return "", err
 	}
+	known, err := inventory.New(inventory.Options{Config: s.config, Clients: clients})
+	if err != nil {
+		return "", err
+	}
+	defer known.Close()
 	text = id + " is in:\n"
-	for _, i := range whohas.Find(ctx, whohas.Projects(s.config, clients), id).Images {
+	for _, i := range whohas.Find(ctx, known, id).Images {
 		text += fmt.Sprintf("  %s (%s)\n", i.String(), i.Advisory)
 	}
 	return text, nil

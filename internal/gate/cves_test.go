@@ -140,7 +140,7 @@ func TestDecisionsByCVEs(t *testing.T) {
 		"new ones pass":                     {vulnerabilities(old), []hsstest.Vulnerability{mild()}, gate.Admitted, ""},
 		"an advisory's oldest":              {vulnerabilities(old), []hsstest.Vulnerability{mild(), advisory()}, gate.Denied, "1 vulnerability, allowed 0 (published more than 30 days ago; 2 in all; worst: " + worst},
 		"an unknown time":                   {vulnerabilities(old), []hsstest.Vulnerability{mild(), unscored}, gate.Denied, "worst: CVE-2020-2"},
-		"a CVE of an advisory is forbidden": {forbidding(log4Shell), []hsstest.Vulnerability{mild(), advisory()}, gate.Denied, "has forbidden CVE-2021-44228 (worst: "},
+		"a CVE of an advisory is forbidden": {forbidding(log4Shell), []hsstest.Vulnerability{mild(), advisory()}, gate.Denied, "has forbidden CVE-2021-44228 (listed by HSS as RHSA-2021:5137)"},
 		"others are not":                    {forbidding(log4Shell), []hsstest.Vulnerability{mild()}, gate.Admitted, ""},
 		"an advisory is forbidden":          {forbidding("RHSA-2021:5137"), []hsstest.Vulnerability{advisory()}, gate.Denied, "has forbidden RHSA-2021:5137"},
 		"one of two CVEs is ignored":        {vulnerabilities(v1alpha1.VulnerabilityRequirement{}, log4Shell), []hsstest.Vulnerability{advisory()}, gate.Denied, worst},
@@ -193,7 +193,7 @@ func TestWithoutDetailsTheStricterReadingDecides(t *testing.T) {
 		"a CVE that is not the forbidden":     {forbidding(log4Shell), mild(), details, gate.Admitted, ""},
 		"no list, and no index":               {forbidding(log4Shell), mild(), append(details, hsstest.EndpointVulnerabilities), gate.Denied, "may have forbidden CVE-2021-44228: its vulnerabilities are not known one by one: "},
 		"no list, and an index of the others": {forbidding(log4Shell), mild(), []hsstest.Endpoint{hsstest.EndpointVulnerabilities}, gate.Admitted, ""},
-		"no list, and the image may have it":  {forbidding(log4Shell), advisory(), []hsstest.Endpoint{hsstest.EndpointVulnerabilities}, gate.Denied, "may have forbidden"},
+		"no list, and the image has it":       {forbidding(log4Shell), advisory(), []hsstest.Endpoint{hsstest.EndpointVulnerabilities}, gate.Denied, "has forbidden CVE-2021-44228 (listed by HSS as RHSA-2021:5137)"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -207,30 +207,63 @@ func TestWithoutDetailsTheStricterReadingDecides(t *testing.T) {
 	}
 }
 
-// A new entry is in force for 10,000 known images with 2,000 vulnerabilities at a few calls, not at one for each image.
+// A new entry is in force for 10,000 known images with 2,000 vulnerabilities at a few calls, not at one for each image, nor
+// for each that has it.
 func TestANewForbiddenVulnerabilityCostsFewCalls(t *testing.T) {
 	t.Parallel()
-	const images, vulnerabilities, affected = 10_000, 2_000, 5
+	const images, vulnerabilities, affected, others = 10_000, 2_000, 100, 100
 	all := make([]hsstest.Image, images)
 	for i := range all {
 		one := vulnerabilityOf(fmt.Sprintf("CVE-2020-%d", 1000+i%vulnerabilities), hsstest.CVE{ID: fmt.Sprintf("CVE-2020-%d", 1000+i%vulnerabilities), CVSS: new(5.0)})
 		all[i] = vulnerable(fmt.Sprintf("app-%05d", i), one)
 		if i%(images/affected) == 0 {
-			all[i].Vulnerabilities = []hsstest.Vulnerability{advisory()}
+			all[i].Vulnerabilities = append(all[i].Vulnerabilities, advisory())
 		}
 	}
-	s := newTenant(t, forbidding(log4Shell), all...)
-	denied := 0
-	for i := range all {
-		if i%100 == 0 || i%(images/affected) == 0 { // what the fake answers takes long, not what is decided
-			if d := s.Decide(t.Context(), pod(fmt.Sprintf("%sapp-%05d:1", swr, i))); d.Outcome == gate.Denied {
-				denied++
+	for name, background := range map[string]bool{"admissions": false, "the audit": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newTenant(t, forbidding(log4Shell), all...)
+			if background {
+				s.Facts, s.Patient = s.inventory.Background(), true
 			}
-		}
+			wrong, asked := 0, 0
+			for i := range all {
+				if i%(images/affected) != 0 && i%(images/others) != 1 { // what the fake answers takes long, not what is decided
+					continue
+				}
+				asked++
+				want := gate.Admitted
+				if i%(images/affected) == 0 {
+					want = gate.Denied
+				}
+				if d := s.Decide(t.Context(), pod(fmt.Sprintf("%sapp-%05d:1", swr, i))); d.Outcome != want {
+					wrong++
+				}
+			}
+			if calls := s.calls(); wrong > 0 || asked != affected+others || calls > 10 {
+				t.Errorf("%d of %d decisions are wrong, by %d calls: want at most 10", wrong, asked, calls)
+			}
+		})
 	}
-	lists := s.hss.Stats().Endpoints[hsstest.EndpointVulnerabilities].Requests
-	if calls := s.calls() - lists; denied != affected || lists > affected || calls > 10 {
-		t.Errorf("%d images are denied by %d calls and %d lists of images' own, want %d, at most 10 and one for each", denied, calls, lists, affected)
+}
+
+// A list that is in memory names the package. An exception is for what the index shows, too.
+func TestADenialByTheIndexNamesWhatIsKnown(t *testing.T) {
+	t.Parallel()
+	s := newTenant(t, requiring(func(r *v1alpha1.Requirements) {
+		r.ForbiddenVulnerabilities, r.Vulnerabilities = []string{log4Shell}, &v1alpha1.VulnerabilityRequirement{Max: 1}
+	}), vulnerable("one", advisory()), vulnerable("two", advisory(), mild()))
+	s.wantOutcome(t, "two", gate.Denied, "has forbidden CVE-2021-44228 (worst: RHSA-2021:5137 log4j 2.14 → 2.17)")
+	s.wantOutcome(t, "one", gate.Denied, "has forbidden CVE-2021-44228 (listed by HSS as RHSA-2021:5137)")
+	calls := s.calls()
+	s.wantOutcome(t, "one", gate.Denied, "has forbidden CVE-2021-44228 (listed by HSS as RHSA-2021:5137)")
+	withExceptions(t, s.Gate, exception(excepting(swr+"**"), naming(log4Shell)))
+	s.wantOutcome(t, "one", gate.Denied, "has forbidden CVE-2021-44228 (listed by HSS as RHSA-2021:5137)")
+	withExceptions(t, s.Gate, exception(excepting(swr+"**"), naming(log4Shell, "CVE-2021-45046")))
+	s.wantOutcome(t, "one", gate.Admitted, "Excepted: ")
+	if more := s.calls() - calls; more > 0 {
+		t.Errorf("%d more calls", more)
 	}
 }
 

@@ -144,7 +144,7 @@ func (e *evaluation) violations(ctx context.Context, t *target, verdict *verdict
 		if exception := excuses.forCheck(f.Check); exception != nil {
 			v.Effect, v.PodEffect, v.Otherwise, v.Exception = EffectExcepted, EffectExcepted, v.Effect, exception
 		} else {
-			f.Message += excuses.why(e.gate.Language, t, f.Check)
+			f.Message += excuses.why(e.gate.Language, t, f)
 		}
 		i := slices.IndexFunc(groups, v.sameEffect)
 		if i < 0 {

@@ -12,6 +12,8 @@ import (
 // How long a decision waits for details, by what they are needed for.
 const (
 	unneeded time.Duration = -1
+	// ifKnown: to name the worst of what is denied without them. They are not fetched.
+	ifKnown time.Duration = -2
 	// forRecord: for the record of an object that is admitted.
 	forRecord time.Duration = 0
 	// forDenial: to name the worst. The next denial has those that come later.
@@ -24,7 +26,7 @@ const (
 // long as what they are needed for is worth.
 func (e *evaluation) addDetails(ctx context.Context) {
 	wanted := e.wanting(func(t *target) bool {
-		t.details = e.details(t)
+		t.details = e.details(ctx, t)
 		return len(t.details) > 0
 	})
 	if len(wanted) == 0 {
@@ -65,14 +67,14 @@ func (e *evaluation) improve(ctx context.Context, images []*target, again func(*
 }
 
 // details returns which details of an image are wanted.
-func (e *evaluation) details(t *target) (wanted policy.Details) {
+func (e *evaluation) details(ctx context.Context, t *target) (wanted policy.Details) {
 	for i := range t.verdicts {
 		v := &t.verdicts[i]
 		if v.policy.NeedsSecrets() {
 			e.want(&wanted, policy.DetailSecrets, forVerdict)
 		}
 		if len(v.findings) > 0 || v.policy.NeedsVulnerabilities(nil) {
-			e.want(&wanted, policy.DetailVulnerabilities, e.waitForVulnerabilities(t, v))
+			e.want(&wanted, policy.DetailVulnerabilities, e.waitForVulnerabilities(ctx, t, v))
 		}
 		if slices.ContainsFunc(v.findings, func(f policy.Finding) bool { return f.Check == policy.CheckMaliciousFiles }) {
 			e.want(&wanted, policy.DetailMaliciousFiles, e.waitToName(v))
@@ -86,22 +88,25 @@ func (e *evaluation) want(wanted *policy.Details, kind policy.Detail, wait time.
 		return
 	}
 	w := policy.Wanted{Wait: wait, Needed: wait == forVerdict}
-	if e.gate.Patient {
+	if e.gate.Patient && wait != ifKnown {
 		w.Wait = forVerdict
 	}
 	wanted.Add(kind, w)
 }
 
-func (e *evaluation) waitForVulnerabilities(t *target, v *verdict) time.Duration {
+func (e *evaluation) waitForVulnerabilities(ctx context.Context, t *target, v *verdict) time.Duration {
 	counts := slices.ContainsFunc(v.findings, func(f policy.Finding) bool { return CountsVulnerabilities(f.Check) })
 	reads := slices.ContainsFunc(v.findings, func(f policy.Finding) bool { return f.Check == policy.CheckExpression })
+	needs := func(x *policy.Exception) bool {
+		return x.NeedsVulnerabilities(ctx, v.policy, t.evaluated, v.findings, e.now)
+	}
 	switch {
-	case v.policy.NeedsVulnerabilities(v.findings):
-		return forVerdict
-	case (counts || reads) && slices.ContainsFunc(e.covering(t, v.policy), (*policy.Exception).NamesVulnerabilities):
+	case v.policy.NeedsVulnerabilities(v.findings), (counts || reads) && slices.ContainsFunc(e.covering(t, v.policy), needs):
 		return forVerdict
 	case !counts:
 		return unneeded
+	case !slices.ContainsFunc(v.findings, func(f policy.Finding) bool { return CountsVulnerabilities(f.Check) && f.Check != policy.CheckForbidden }):
+		return ifKnown
 	}
 	return e.waitToName(v)
 }

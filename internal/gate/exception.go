@@ -96,11 +96,11 @@ func (all excuses) forCheck(c policy.Check) *policy.Exception {
 	return nil
 }
 
-// why returns why no exception excuses a check although one names vulnerabilities that may explain it.
-func (all excuses) why(l language.Language, t *target, c policy.Check) string {
+// why returns why no exception excuses a finding although one names vulnerabilities that may explain it.
+func (all excuses) why(l language.Language, t *target, f policy.Finding) string {
 	i := slices.IndexFunc(all, func(one excuse) bool { return one.exception.NamesVulnerabilities() })
 	reason := t.facts.Unlisted()
-	if i < 0 || reason == "" || !CountsVulnerabilities(c) {
+	if i < 0 || reason == "" || !CountsVulnerabilities(f.Check) || f.Check == policy.CheckForbidden && !f.Unsure {
 		return ""
 	}
 	return l.Sprintf(" (%s %s does not apply: the vulnerabilities are not known one by one: %s)",

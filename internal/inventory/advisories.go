@@ -2,8 +2,6 @@ package inventory
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -20,14 +18,10 @@ import (
 const (
 	// What is the same for every image is refreshed daily, and kept for days without an answer from HSS.
 	cvesFreshFor, cvesKeptFor = 24 * time.Hour, 72 * time.Hour
-	// affectedFreshFor is how old an index of affected images becomes before its use refreshes it.
-	affectedFreshFor = 5 * time.Minute
 	// advisoryBytes bounds each of the caches.
 	advisoryBytes = 32 << 20
-	// maxDetailed bounds the rows of one list of vulnerabilities, maxAffected those of one index.
-	maxDetailed, maxAffected = 100_000, 100_000
-	// maxAdvisories bounds the vulnerabilities that stand for one CVE in an index.
-	maxAdvisories = 64
+	// maxDetailed bounds the rows of one list of vulnerabilities, or of the images that have one.
+	maxDetailed = 100_000
 	// maxCVEs bounds the CVEs of one vulnerability; of one with more they are not known.
 	maxCVEs = 1000
 )
@@ -249,123 +243,4 @@ func (i *Inventory) listCVEs(ctx context.Context, k cveKey, _ []policy.CVE) ([]p
 		}
 	}
 	return cvesOf(rows), nil
-}
-
-// Affected returns indexes of the images that have vulnerabilities, of each that is known by the time that ctx ends. Known
-// ones cost no call.
-func (i *Inventory) Affected(ctx context.Context, ref image.Reference, ids []string) []*policy.Affected {
-	return i.affected(ctx, &ref, ids, admissionLane(ctx))
-}
-
-// Affected does the same within the background's share.
-func (b Background) Affected(ctx context.Context, ref image.Reference, ids []string) []*policy.Affected {
-	return b.inventory.affected(ctx, &ref, ids, background)
-}
-
-func (i *Inventory) affected(ctx context.Context, ref *image.Reference, ids []string, l lane) []*policy.Affected {
-	k, reason := i.locate(ref)
-	if reason != "" || k.project().indexer == nil {
-		return nil
-	}
-	all := make([]*policy.Affected, len(ids))
-	var calls errgroup.Group
-	calls.SetLimit(k.project().width(background))
-	for n, id := range ids {
-		calls.Go(func() error {
-			if a, err := i.advisories.indexes.kept(ctx, indexKey{k.project(), id}, affectedFreshFor, i.cfg.MaxStaleness, l); err == nil {
-				all[n] = a.value
-			}
-			return nil
-		})
-	}
-	_ = calls.Wait() // it has no errors
-	return slices.DeleteFunc(all, func(a *policy.Affected) bool { return a == nil })
-}
-
-// listAffected reads which images have a vulnerability: first by which identifiers HSS lists it.
-func (i *Inventory) listAffected(ctx context.Context, k indexKey, _ *policy.Affected) (*policy.Affected, error) {
-	begun := i.clock.Now()
-	r := affectedReader{project: k.of, images: map[hss.AffectedImage]struct{}{}}
-	filter := hss.ImageVulnerabilityRequest{CVE: k.id}
-	if !policy.IsCVE(k.id) {
-		filter = hss.ImageVulnerabilityRequest{VulnerabilityID: k.id}
-	}
-	is := func(row *hss.ImageVulnerability) bool {
-		return row.ID == k.id || slices.ContainsFunc(row.CVEs, func(c hss.CVE) bool { return c.ID == k.id })
-	}
-	err := r.find(ctx, filter, is)
-	if err == nil && filter.CVE != "" && !slices.Contains(r.advisories, k.id) {
-		// HSS may list a vulnerability by its CVE ID, and not name it as one of its CVEs.
-		err = r.find(ctx, hss.ImageVulnerabilityRequest{VulnerabilityID: k.id}, is)
-	}
-	if err != nil {
-		return nil, err
-	}
-	images := make([]policy.AffectedImage, 0, len(r.images))
-	for row := range r.images {
-		images = append(images, policy.AffectedImage{ImageID: row.ImageID, Name: row.Name, Version: row.Version, Digest: row.Digest})
-	}
-	index, err := policy.NewAffected(k.id, begun, r.advisories, images)
-	if err != nil {
-		return nil, fmt.Errorf("index of affected images: %w", err)
-	}
-	return index, nil
-}
-
-// affectedReader reads the images that have any of some vulnerabilities.
-type affectedReader struct {
-	*project
-	advisories []string
-	images     map[hss.AffectedImage]struct{}
-}
-
-// find adds the vulnerabilities that are, of those that a filter selects, and their images.
-func (r *affectedReader) find(ctx context.Context, filter hss.ImageVulnerabilityRequest, is func(*hss.ImageVulnerability) bool) error {
-	for _, k := range r.catalogueKeys() {
-		filter.Type, filter.Handled, filter.EnterpriseProjectID = k.kind, k.handled, r.EnterpriseProjectID
-		for row, err := range r.indexer.ImageVulnerabilities(ctx, filter) {
-			if err != nil {
-				return err
-			}
-			if !is(&row) {
-				continue
-			}
-			if !slices.Contains(r.advisories, row.ID) {
-				r.advisories = append(r.advisories, row.ID)
-			}
-			if len(r.advisories) > maxAdvisories {
-				return errors.New("HSS lists too many vulnerabilities for one")
-			}
-			if err := r.read(ctx, &row, k); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// read adds the images that have a vulnerability. There must be as many as HSS counts, with those for which it was handled
-// if need be: it is not documented which of them are counted.
-func (r *affectedReader) read(ctx context.Context, row *hss.ImageVulnerability, k catalogueKey) error {
-	listed := 0
-	for _, handled := range []bool{k.handled, !k.handled} {
-		if row.Images != nil && listed >= *row.Images && handled != k.handled {
-			return nil
-		}
-		request := hss.AffectedImageRequest{VulnerabilityID: row.ID, Type: k.kind, Handled: handled, EnterpriseProjectID: r.EnterpriseProjectID}
-		for image, err := range r.indexer.AffectedImages(ctx, request) {
-			if err != nil {
-				return err
-			}
-			image.Status, image.ScannedAt = "", time.Time{}
-			r.images[image] = struct{}{}
-			if listed++; len(r.images) > maxAffected {
-				return errors.New("HSS lists too many images with one vulnerability")
-			}
-		}
-	}
-	if row.Images != nil && listed < *row.Images {
-		return failuref(badRows, "HSS counts %d images with %s and lists %d", *row.Images, row.ID, listed)
-	}
-	return nil
 }

@@ -176,6 +176,10 @@ func (d *detailed) addVulnerabilities(ctx context.Context) {
 		if w.key.request.ImageID == "" {
 			continue // there is nothing to list by, as if nothing had been wanted
 		}
+		if d.wanted[policy.DetailVulnerabilities].Wait < 0 {
+			w.scan.Found = d.lists.usable(w.key, d.cfg.MaxStaleness).found
+			continue
+		}
 		if w.scan.Unlisted = w.unlisted(d.language, n, w.key.request.Query); w.scan.Unlisted != "" {
 			continue
 		}

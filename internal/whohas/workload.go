@@ -11,7 +11,6 @@ import (
 	"github.com/hssgate/hssgate/internal/check"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/policy"
-	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
 // Workload is a workload whose pods run an image.
@@ -86,18 +85,16 @@ func (a *Answer) stateOf(ctx context.Context, reference, digest string, facts Fa
 		return state, ""
 	}
 	f := facts(ctx, ref)
-	reason := cmp.Or(f.Reason, f.StaleReason)
 	for n := range f.Records {
-		r := &f.Records[n]
-		if state := a.stateBy(func(i *Image) bool { return i.is(r) }); state != "" {
+		if state := a.stateBy(func(i *Image) bool { return i.is(&f.Records[n]) }); state != "" {
 			return state, ""
 		}
-		if !isScanned(r) || ref.Digest == "" && r.UpdatedAt.After(r.ScannedAt) {
-			reason = "HSS has no completed scan of it"
-		}
 	}
-	if f.State != policy.StateFound || f.Stale || reason != "" {
+	switch reason := cmp.Or(f.Reason, f.StaleReason); {
+	case f.State != policy.StateFound || f.Stale || reason != "":
 		return Unknown, reason
+	case !f.HasResults():
+		return Unknown, "HSS has no completed scan of it"
 	}
 	return "", ""
 }
@@ -119,10 +116,4 @@ func (i *Image) is(r *policy.Record) bool {
 	has := func(a policy.Architecture) bool { return a.Digest == i.Digest }
 	return i.Digest != "" && (i.Digest == r.Digest || slices.ContainsFunc(r.Architectures, has)) ||
 		i.Version == r.Version && last(i.Name) == last(r.Name) && (i.Namespace == "" || i.Namespace == r.Namespace)
-}
-
-// isScanned reports whether all scans of a record that count were completed.
-func isScanned(r *policy.Record) bool {
-	open := func(a policy.Architecture) bool { return a.Scan.Status != v1alpha1.ScanStatusSuccess }
-	return (r.PinnedArchitecture || r.Scan.Status == v1alpha1.ScanStatusSuccess) && !slices.ContainsFunc(r.Architectures, open)
 }

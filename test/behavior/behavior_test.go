@@ -69,6 +69,10 @@ func rules() []rule {
 			func(c *content) bool {
 				return !slices.ContainsFunc(c.vulns, func(v hsstest.Vulnerability) bool { return v.VulID != "CVE-2026-1" })
 			}},
+		{"forbidden", v1alpha1.Requirements{ForbiddenVulnerabilities: []string{"CVE-2026-3"}},
+			func(c *content) bool {
+				return !slices.ContainsFunc(c.vulns, func(v hsstest.Vulnerability) bool { return v.VulID == "CVE-2026-3" })
+			}},
 		{"malware", v1alpha1.Requirements{MaliciousFiles: none}, func(c *content) bool { return c.malware == 0 }},
 		{"settings", v1alpha1.Requirements{UnsafeSettings: none}, func(c *content) bool { return c.unsafe == 0 }},
 		{"scanned", v1alpha1.Requirements{ScanStatus: &v1alpha1.ScanStatusRequirement{In: []v1alpha1.ScanStatus{"success"}}}, func(*content) bool { return true }},
@@ -280,7 +284,10 @@ func probes(now time.Time) (all []*probe) {
 	// The same names in several registries.
 	var twins []hsstest.Image
 	for n, c := range []*content{clean(), high()} {
-		twins = append(twins, one("twin", c, registry("harbor", []string{"a", "b"}[n], "Harbor"))...)
+		name := []string{"a", "b"}[n]
+		twins = append(twins, one("twin", c, registry("harbor", name, "Harbor"), func(r *hsstest.Image) {
+			r.ImageDigest, r.ImageID = digest("twin-"+name), digest("twin-"+name)[7:] // other content has another digest
+		})...)
 	}
 	twins = append(twins, one("twin", medium())...)
 	jfrog := one("team/jfrog", clean(), registry("jfrog", "j", "Jfrog"))
