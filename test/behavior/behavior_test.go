@@ -286,7 +286,7 @@ func probes(now time.Time) (all []*probe) {
 	for n, c := range []*content{clean(), high()} {
 		name := []string{"a", "b"}[n]
 		twins = append(twins, one("twin", c, registry("harbor", name, "Harbor"), func(r *hsstest.Image) {
-			r.ImageDigest, r.ImageID = digest("twin-"+name), digest("twin-"+name)[7:] // other content has another digest
+			r.ImageDigest, r.ImageID = digest("twin-"+name), digest("twin-" + name)[7:] // other content has another digest
 		})...)
 	}
 	twins = append(twins, one("twin", medium())...)
