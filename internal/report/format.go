@@ -54,10 +54,12 @@ func (r *Report) Write(w io.Writer, o Output) error {
 	var text string
 	var err error
 	switch o {
-	case JSON:
-		text, err = asJSON(Document{APIVersion, Kind, r})
-	case YAML:
-		text, err = asYAML(Document{APIVersion, Kind, r})
+	case JSON, YAML:
+		if text, err = asJSON(Document{APIVersion, Kind, r}); err == nil && o == YAML {
+			var data []byte
+			data, err = yaml.JSONToYAML([]byte(text))
+			text = string(data)
+		}
 	case SARIF:
 		text, err = r.sarif()
 	case JUnit:
@@ -81,11 +83,10 @@ func (r *Report) Write(w io.Writer, o Output) error {
 //go:embed templates
 var templates embed.FS
 
-// render fills a template, which escapes what its format needs escaped.
 func render(name string, data any) (string, error) {
 	functions := template.FuncMap{
 		"md": inline, "code": code, "line": oneLine, "indented": indented, "plural": plural, "json": asJSON, "uri": uri, "join": strings.Join,
-		"trimSuffix": strings.TrimSuffix, "first": first, "more": more,
+		"trimSuffix": strings.TrimSuffix, "first": first, "more": more, "wrapped": wrapped,
 	}
 	t, err := template.New(name).Funcs(functions).ParseFS(templates, "templates/"+name)
 	if err != nil {
@@ -114,15 +115,6 @@ type Document struct {
 func asJSON(v any) (string, error) {
 	data, err := jsonv2.Marshal(v, jsonv1.DefaultOptionsV1(), jsonv2.FormatNilSliceAsNull(false), jsontext.EscapeForHTML(false), jsontext.WithIndent("  "))
 	return string(escapeUnprintable(data)) + "\n", err
-}
-
-func asYAML(v any) (string, error) {
-	text, err := asJSON(v)
-	if err != nil {
-		return "", err
-	}
-	data, err := yaml.JSONToYAML([]byte(text))
-	return string(data), err
 }
 
 // escapeUnprintable writes control characters, and what YAML can't hold, as escape
@@ -168,4 +160,30 @@ func oneLine(text any) string { return strings.Join(strings.Fields(Printable(fmt
 // indented returns a text in one line after its leading blanks.
 func indented(text string) string {
 	return text[:len(text)-len(strings.TrimLeft(text, " "))] + oneLine(text)
+}
+
+// markdown returns a comment for a pull request: first the violations, then the
+// rest, folded.
+func (r *Report) markdown() (string, error) {
+	bad, good := r.sorted()
+	symbol := map[Verdict]string{Denied: "❌", Unknown: "❔", Warned: "⚠️", Admitted: "✅"}[r.Outcome()]
+	if len(r.Skipped) > 0 && symbol == "✅" {
+		symbol = "⚠️"
+	}
+	return render("report.md.tmpl", map[string]any{
+		"Report": r, "Symbol": symbol, "Bad": bad, "Good": good,
+	})
+}
+
+// inline returns a text that Markdown shows as it is, in one line.
+func inline(v any) string {
+	escape := strings.NewReplacer(
+		"\\", "\\\\", "|", "\\|", "<", "&lt;", ">", "&gt;", "&", "&amp;", "*", "\\*", "_", "\\_", "`", "\\`", "[", "\\[", "]", "\\]", "~", "\\~", "$", "\\$", "@", "@\u200b",
+	)
+	return escape.Replace(oneLine(v))
+}
+
+// code returns a text as code in a table of Markdown.
+func code(text string) string {
+	return "`" + strings.NewReplacer("`", "'", "|", "\\|", "\\", "\\\\").Replace(oneLine(text)) + "`"
 }

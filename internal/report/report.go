@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -58,14 +59,11 @@ type Problem struct {
 
 // String returns the problem in one line, without control characters.
 func (p Problem) String() string {
-	switch {
-	case p.Source == "":
-		return oneLine(p.Message)
-	case p.Line == 0:
-		return oneLine(p.Source + ": " + p.Message)
-	default:
-		return oneLine(fmt.Sprintf("%s:%d: %s", p.Source, p.Line, p.Message))
+	place := p.Source
+	if p.Line > 0 {
+		place = fmt.Sprintf("%s:%d", p.Source, p.Line)
 	}
+	return oneLine(strings.TrimPrefix(place+": "+p.Message, ": "))
 }
 
 // Add adds a result. Pods of one owner that differ only by name share one.

@@ -142,10 +142,8 @@ func (r *Result) verdict(d *gate.Decision) Verdict {
 	}
 }
 
-// passes reports whether the object is admitted without a violation.
 func (r *Result) passes() bool { return r.Verdict == Admitted && len(r.Violations) == 0 }
 
-// rank returns the place of the result among others: the worst come first.
 func (r *Result) rank() int { return slices.Index(Verdicts(), r.Verdict) }
 
 // malicious returns 1 if malicious files were found, which come before all else.

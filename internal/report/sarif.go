@@ -127,14 +127,8 @@ func (i *ListedImage) ids() []string {
 // Level returns an error also for a workload whose pods would be denied: otherwise a
 // pipeline that fails by errors would apply what never runs.
 func (s *sarifResult) Level() string {
-	switch s.PodEffect {
-	case v1alpha1.EnforcementDeny:
-		return "error"
-	case v1alpha1.EnforcementWarn:
-		return "warning"
-	default:
-		return "note"
-	}
+	levels := map[v1alpha1.Enforcement]string{v1alpha1.EnforcementDeny: "error", v1alpha1.EnforcementWarn: "warning"}
+	return cmp.Or(levels[s.PodEffect], "note")
 }
 
 // uri returns the URI of a file or URL. Code hosts expect a relative one.
