@@ -163,7 +163,6 @@ type Registry struct {
 	ProjectID string `json:"project_id,omitzero"`
 }
 
-// complete fills in what a file leaves out.
 func (i *Image) complete() {
 	i.ImageType = cmp.Or(i.ImageType, "private_image")
 	i.RegistryType = cmp.Or(i.RegistryType, string(hss.ImageType(i.ImageType).RegistryType()))
@@ -182,7 +181,6 @@ func (i *Image) complete() {
 	}
 }
 
-// own returns the row without its architectures.
 func (i *Image) own() Architecture {
 	return Architecture{
 		Namespace: i.Namespace, ImageName: i.ImageName, ImageVersion: i.ImageVersion, ImageID: i.ImageID, ImageDigest: i.ImageDigest,

@@ -30,7 +30,6 @@ const maxParallel = 16
 
 // Options are the parts of a Checker. Those marked as optional may be nil.
 type Options struct {
-	// Resources are the policies and exceptions to evaluate by.
 	Resources Resources
 	// MaxLifetime is the longest that an exception lasts from its creation. One that no
 	// API server has seen counts as if it were created at the time Now.
@@ -100,9 +99,7 @@ func (o *Options) namespaceLabels(ctx context.Context, name string) (map[string]
 func (c *Checker) Policies() []*policy.Policy { return c.gate.Policies() }
 
 // Exceptions returns the exceptions that count in a namespace.
-func (c *Checker) Exceptions(namespace string) []*policy.Exception {
-	return c.gate.Exceptions(namespace)
-}
+func (c *Checker) Exceptions(namespace string) []*policy.Exception { return c.gate.Exceptions(namespace) }
 
 // batch is the number of objects whose results are held before those that are alike
 // become one.
@@ -112,7 +109,7 @@ const batch = 500
 // only if ctx ends or TopOwner fails.
 func (c *Checker) Check(ctx context.Context, objects []Object, r *report.Report) error {
 	r.Policies = []string{}
-	for _, p := range c.Policies() {
+	for _, p := range c.gate.Policies() {
 		r.Policies = append(r.Policies, p.Name())
 		if r.Audit != nil {
 			r.Audit.Policies = append(r.Audit.Policies, report.PolicyCounts{Policy: p.Name(), Enforcement: p.Enforcement()})
@@ -142,7 +139,6 @@ func (c *Checker) Check(ctx context.Context, objects []Object, r *report.Report)
 	return nil
 }
 
-// evaluateAll returns the results of objects, and those by the policies before, if there are any.
 func (c *Checker) evaluateAll(ctx context.Context, objects []Object) (results, before []report.Result, err error) {
 	results, before = make([]report.Result, len(objects)), make([]report.Result, len(objects))
 	group, ctx := errgroup.WithContext(ctx)
@@ -153,20 +149,15 @@ func (c *Checker) evaluateAll(ctx context.Context, objects []Object) (results, b
 			if c.Before != nil {
 				before[i] = c.Before.evaluate(ctx, &objects[i])
 			}
-			c.progress()
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if c.done++; c.Progress != nil {
+				c.Progress(c.done)
+			}
 			return ctx.Err()
 		})
 	}
 	return results, before, group.Wait()
-}
-
-func (c *Checker) progress() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.done++
-	if c.Progress != nil {
-		c.Progress(c.done)
-	}
 }
 
 func (c *Checker) evaluate(ctx context.Context, o *Object) report.Result {

@@ -38,7 +38,6 @@ type Files struct {
 	Paths []string
 	// Kustomize is a folder to build with kustomize, as kubectl -k does. Optional.
 	Kustomize string
-	// Recursive reads subfolders too.
 	Recursive bool
 	// Exclude are paths in folders that are not read; see glob.CompilePath.
 	Exclude glob.Set
@@ -143,7 +142,6 @@ func (f *Files) find(m *Manifests, path string) ([]input, error) {
 	return inputs, err
 }
 
-// walk collects what a folder holds.
 type walk struct {
 	*Files
 	*Manifests
@@ -168,7 +166,12 @@ func (w *walk) visit(name string, entry fs.DirEntry, err error) error {
 		}
 	case entry.IsDir() && isFile(filepath.Join(path, "Chart.yaml")):
 		w.charts++
-		w.skip(report.Problem{Source: path, Message: "it is a Helm chart: render it (helm template " + path + " | hssgate check -f -)"})
+		chart := report.Problem{Source: path, Message: "it is a Helm chart: render it (helm template " + path + " | hssgate check -f -)"}
+		if w.onlyResources { // it may hold a policy
+			w.Problems = append(w.Problems, chart)
+		} else {
+			w.Skipped = append(w.Skipped, chart)
+		}
 		return fs.SkipDir
 	case entry.IsDir() && slices.ContainsFunc(konfig.RecognizedKustomizationFileNames(), func(file string) bool { return isFile(filepath.Join(path, file)) }):
 		w.kustomizations = append(w.kustomizations, path)

@@ -12,12 +12,12 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
 
+	"github.com/hssgate/hssgate/hss/inventoryfile"
 	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/internal/report"
@@ -33,13 +33,11 @@ type Object struct {
 	// for objects that are in no file.
 	Source string
 	Line   int
-	// Owner is the object's controller; zero: none.
-	Owner image.Owner
+	Owner  image.Owner
 	// Running are the digests that a pod runs in its uses; empty: the node reports none. Nil: it is no running pod.
 	Running []string
 
-	// lines are those of its images in Source, by the images as they are written.
-	lines map[string]int
+	lines map[string]int // those of its images in Source, by the images as they are written
 }
 
 // ImageObject returns an object for an image by itself, as the only container of
@@ -58,8 +56,7 @@ type Manifests struct {
 	// Namespaces are labels by name. The last one of a name counts, as for kubectl apply.
 	Namespaces map[string]map[string]string
 	// Skipped are objects that may create pods, in which no image was found.
-	Skipped []report.Problem
-	// Problems are documents and objects that could not be read.
+	Skipped  []report.Problem
 	Problems []report.Problem
 	// Notes are about what was found in folders and read otherwise, or not at all.
 	Notes []report.Problem
@@ -98,16 +95,6 @@ func (m *Manifests) addDocuments(ctx context.Context, from input, data []byte) {
 	}
 }
 
-// skip adds something that may create pods to what is skipped. Among policies, it is a
-// problem.
-func (m *Manifests) skip(p report.Problem) {
-	if m.onlyResources {
-		m.Problems = append(m.Problems, p)
-	} else {
-		m.Skipped = append(m.Skipped, p)
-	}
-}
-
 // addValue adds an object, or the items of a list. Items without a type, as in typed
 // lists, are of that of the list.
 func (m *Manifests) addValue(ctx context.Context, value any, at Object) error {
@@ -132,7 +119,6 @@ func (m *Manifests) addValue(ctx context.Context, value any, at Object) error {
 	return nil
 }
 
-// The kinds of policies and exceptions.
 const (
 	policyKind    = "ImageScanPolicy"
 	exceptionKind = "ImageScanException"
@@ -148,16 +134,12 @@ func (m *Manifests) add(ctx context.Context, o *unstructured.Unstructured, at Ob
 		return fmt.Errorf("it must be a %s %s, %s or %s, not %q, %q", v1alpha1.GroupVersion, policyKind, exceptionKind, v1alpha1.ClusterImageScanExceptionKind, o.GetAPIVersion(), o.GetKind())
 	case kind.GroupKind() == schema.GroupKind{Kind: "Namespace"}:
 		m.Namespaces[o.GetName()] = o.GetLabels()
-	case kind.Group == v1alpha1.GroupVersion.Group && kind.Kind == policyKind, isOwnFile(kind), isBuiltIn(kind) && !image.HoldsImages(kind.Group, kind.Kind):
+	case kind.Group == v1alpha1.GroupVersion.Group && kind.Kind == policyKind, isBuiltIn(kind) && !image.HoldsImages(kind.Group, kind.Kind):
+	case kind.Group == "config.hssgate.io" || kind.Group == "test.hssgate.io": // a file of hssgate's, which no cluster holds
 	default:
 		return m.addWorkload(o, at)
 	}
 	return nil
-}
-
-// isOwnFile reports whether a kind is that of a file of hssgate's, which no cluster holds.
-func isOwnFile(kind schema.GroupVersionKind) bool {
-	return kind.Group == "config.hssgate.io" || kind.Group == "test.hssgate.io"
 }
 
 // isBuiltIn reports whether a kind is one of Kubernetes' own, in any version. All
@@ -191,7 +173,7 @@ func (m *Manifests) addWorkload(o *unstructured.Unstructured, at Object) error {
 	var reasons []string
 	for i := range found.Gaps {
 		gap := &found.Gaps[i]
-		path := fieldPath(gap.Pointer + "/image")
+		path := inventoryfile.FieldPath(gap.Pointer + "/image")
 		switch {
 		case gap.Image == "" && (isKnown || gap.InTemplate()):
 			return fmt.Errorf("%s %q: %s is required", kind.Kind, at.Name, path)
@@ -236,7 +218,7 @@ func wrongType(err error) error {
 	case !is || wrong.JSONPointer == "" || errors.Is(err, image.ErrTooMany):
 		return err
 	case errors.Is(err, json.ErrUnknownName):
-		return fmt.Errorf("unknown field %q", fieldPath(wrong.JSONPointer))
+		return fmt.Errorf("unknown field %q", inventoryfile.FieldPath(wrong.JSONPointer))
 	case wrong.GoType == nil:
 		return err
 	}
@@ -251,21 +233,5 @@ func wrongType(err error) error {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	return fmt.Errorf("%s must be %s", fieldPath(wrong.JSONPointer), cmp.Or(times[t], want[t.Kind()], "a number"))
-}
-
-// fieldPath writes a JSON pointer as Kubernetes writes the path of a field.
-func fieldPath(pointer jsontext.Pointer) string {
-	var b strings.Builder
-	for token := range pointer.Tokens() {
-		switch {
-		case token != "" && strings.Trim(token, "0123456789") == "":
-			b.WriteString("[" + token + "]")
-		case b.Len() > 0:
-			b.WriteString("." + token)
-		default:
-			b.WriteString(token)
-		}
-	}
-	return b.String()
+	return fmt.Errorf("%s must be %s", inventoryfile.FieldPath(wrong.JSONPointer), cmp.Or(times[t], want[t.Kind()], "a number"))
 }

@@ -56,7 +56,6 @@ type policyTest struct {
 
 const policyTestKind = "PolicyTest"
 
-// policyTestCase holds something to evaluate and the expected result.
 type policyTestCase struct {
 	Name string `json:"name"`
 	// One of Image, Object and File is required: a reference, a manifest, or a
@@ -151,7 +150,7 @@ func (p *PolicyTests) runFile(ctx context.Context, path string, r *report.Report
 	}
 	defer t.known.Close()
 	var errs []error
-	changed, changes := map[int]report.Verdict{}, []report.Problem{}
+	before := map[int]report.Verdict{} // what cases expected that expect another verdict now
 	for i := range t.Cases {
 		c := &t.Cases[i]
 		if p.Run != nil && !p.Run.MatchString(c.Name) {
@@ -164,8 +163,7 @@ func (p *PolicyTests) runFile(ctx context.Context, path string, r *report.Report
 		}
 		other := func(one report.Result) bool { return one.Verdict != results[0].Verdict }
 		if p.Update != nil && !c.Expect.accepts(results[0].Verdict) && !slices.ContainsFunc(results, other) {
-			changes = append(changes, report.Problem{Source: path, Message: fmt.Sprintf("case %q: expects %s, no longer %s", c.Name, results[0].Verdict, c.Expect.Verdict)})
-			changed[i], c.Expect.Verdict = results[0].Verdict, results[0].Verdict
+			before[i], c.Expect.Verdict = c.Expect.Verdict, results[0].Verdict
 		}
 		failed := 0
 		for _, one := range results {
@@ -178,19 +176,13 @@ func (p *PolicyTests) runFile(ctx context.Context, path string, r *report.Report
 		}
 		r.Tests.Cases, r.Tests.Failed = r.Tests.Cases+1, r.Tests.Failed+failed
 	}
-	if err := t.rewrite(changed); err != nil {
-		return errors.Join(append(errs, err)...)
-	}
-	for _, change := range changes {
-		p.Update(change)
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, t.rewrite(before, p.Update))...)
 }
 
-// rewrite changes the expected verdicts of cases in the file, in their places, so that
-// comments and layout stay.
-func (t *policyTest) rewrite(verdicts map[int]report.Verdict) error {
-	if len(verdicts) == 0 {
+// rewrite writes the expected verdicts that were others before into the file, in their places, so that comments and
+// layout stay.
+func (t *policyTest) rewrite(before map[int]report.Verdict, changed func(report.Problem)) error {
+	if len(before) == 0 {
 		return nil
 	}
 	data, err := os.ReadFile(t.path)
@@ -206,20 +198,26 @@ func (t *policyTest) rewrite(verdicts map[int]report.Verdict) error {
 		return err
 	}
 	lines := strings.SplitAfter(string(data), "\n")
-	for _, i := range slices.Backward(slices.Sorted(maps.Keys(verdicts))) { // what is before it in a line stays in its place
+	for _, i := range slices.Backward(slices.Sorted(maps.Keys(before))) { // what is before it in a line stays in its place
 		n := &file.Cases[i].Expect.Verdict
 		if n.Kind != goyaml.ScalarNode {
 			return fmt.Errorf("case %q: its verdict is an alias, which cannot be rewritten", t.Cases[i].Name)
 		}
 		for j := range file.Cases { // of which an alias may be all that is expected
-			if o := &file.Cases[j].Expect.Verdict; o.Line == n.Line && o.Column == n.Column && t.Cases[j].Expect.Verdict != verdicts[i] {
+			if o := &file.Cases[j].Expect.Verdict; o.Line == n.Line && o.Column == n.Column && t.Cases[j].Expect.Verdict != t.Cases[i].Expect.Verdict {
 				return fmt.Errorf("case %q: its verdict is that of case %q too, so it cannot be rewritten", t.Cases[i].Name, t.Cases[j].Name)
 			}
 		}
 		line := []rune(lines[n.Line-1])
-		lines[n.Line-1] = string(line[:n.Column-1]) + strings.Replace(string(line[n.Column-1:]), n.Value, string(verdicts[i]), 1)
+		lines[n.Line-1] = string(line[:n.Column-1]) + strings.Replace(string(line[n.Column-1:]), n.Value, string(t.Cases[i].Expect.Verdict), 1)
 	}
-	return os.WriteFile(t.path, []byte(strings.Join(lines, "")), 0o666) //nolint:gosec // it is there, and keeps its mode
+	if err := os.WriteFile(t.path, []byte(strings.Join(lines, "")), 0o666); err != nil { //nolint:gosec // it is there, and keeps its mode
+		return err
+	}
+	for _, i := range slices.Sorted(maps.Keys(before)) {
+		changed(report.Problem{Source: t.path, Message: fmt.Sprintf("case %q: expects %s, no longer %s", t.Cases[i].Name, t.Cases[i].Expect.Verdict, before[i])})
+	}
+	return nil
 }
 
 // load reads the file, and what its cases have in common. The caller closes the
@@ -267,7 +265,6 @@ func (t *policyTest) load(ctx context.Context) error {
 	return err
 }
 
-// validate returns all that is wrong.
 func (t *policyTest) validate() error {
 	var errs []error
 	check := func(ok bool, format string, args ...any) {
@@ -314,7 +311,6 @@ func (t *policyTest) loadPolicies(ctx context.Context) (loaded Resources, err er
 	return loaded, err
 }
 
-// addExceptions adds the exceptions of the file itself.
 func (t *policyTest) addExceptions(ctx context.Context) error {
 	m := Manifests{onlyResources: true}
 	for i, e := range t.Exceptions {
@@ -398,7 +394,6 @@ func (e *expectation) accepts(v report.Verdict) bool {
 	return v == e.Verdict || e.Verdict == report.Denied && v.Denies()
 }
 
-// problem returns the first difference between a result and what is expected.
 func (e *expectation) problem(r *report.Result) string {
 	why := strings.Join(r.Why(), "; ")
 	if !e.accepts(r.Verdict) {

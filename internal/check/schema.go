@@ -54,7 +54,6 @@ type definition struct {
 	rules      *cel.Validator
 }
 
-// readDefinitions returns the definitions of the chart by kind.
 func readDefinitions() (map[string]*definition, error) {
 	manifests, err := charts.CustomResourceDefinitions()
 	definitions := map[string]*definition{}
