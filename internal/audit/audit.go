@@ -20,10 +20,8 @@ import (
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// How much is done at once.
 const (
-	// pageSize is how many objects are read at once: of pods some megabytes.
-	pageSize = 250
+	pageSize = 250 // how many objects are read at once: of pods some megabytes
 	// podsAtOnce of one namespace are evaluated side by side.
 	podsAtOnce = 32
 	// podTimeout limits the evaluation of one pod, whose images may have to wait
@@ -42,14 +40,20 @@ func (a *Auditor) Audit(ctx context.Context, why string) error {
 		return fmt.Errorf("audit: %w", context.Cause(ctx))
 	}
 	took := a.Clock.Since(began)
-	a.Metrics.audited(why, took, err)
+	a.Metrics.took.Observe(took.Seconds())
 	if err != nil {
+		a.Metrics.audits.WithLabelValues(why, "failure").Inc()
 		a.Log.Error("the audit of running pods is not complete", "why", why, "took", took.String(), "error", err)
 		return err
 	}
+	a.Metrics.audits.WithLabelValues(why, "success").Inc()
 	a.Metrics.last.Store(s)
+	var all v1alpha1.AuditStatus
+	for _, p := range s.policies {
+		all.Violations, all.Unknown, all.OtherImages = all.Violations+p.Violations, all.Unknown+p.Unknown, all.OtherImages+p.OtherImages
+	}
 	a.Log.Info("audited the running pods", "why", why, "took", took.Round(time.Millisecond).String(), "pods", s.pods,
-		"violations", s.total().Violations, "unknown", s.total().Unknown, "otherImages", s.total().OtherImages)
+		"violations", all.Violations, "unknown", all.Unknown, "otherImages", all.OtherImages)
 	return nil
 }
 
@@ -58,10 +62,10 @@ func (a *Auditor) audit(ctx context.Context) (*summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, seen := &summary{reported: sets.New[string]()}, &grace.Sightings{}
-	found, failures := newFindings(""), []error(nil)
+	s, seen := &summary{policies: map[string]*v1alpha1.AuditStatus{}, reported: sets.New[string]()}, &grace.Sightings{}
+	found, failures := s.in(""), []error(nil)
 	finish := func() {
-		s.addNamespace(found)
+		found.addFirst()
 		a.queueEvents(found)
 		failures = append(failures, a.writeReport(ctx, kind, found))
 	}
@@ -70,7 +74,7 @@ func (a *Auditor) audit(ctx context.Context) (*summary, error) {
 			namespace := pods[0].Namespace
 			if namespace != found.namespace {
 				finish()
-				found = newFindings(namespace)
+				found = s.in(namespace)
 			}
 			next := slices.IndexFunc(pods, func(p corev1.Pod) bool { return p.Namespace != namespace })
 			if next < 0 {
@@ -95,7 +99,6 @@ func (a *Auditor) audit(ctx context.Context) (*summary, error) {
 	return s, a.writeStatus(ctx, s)
 }
 
-// auditPods evaluates pods of one namespace side by side.
 func (a *Auditor) auditPods(ctx context.Context, pods []corev1.Pod, found *findings, seen *grace.Sightings) error {
 	if slices.Contains(a.ExemptNamespaces, found.namespace) {
 		return nil
@@ -175,7 +178,6 @@ func Pages[L client.ObjectList](ctx context.Context, from client.Reader, empty L
 	}
 }
 
-// writeStatus writes into each policy's status what was found for it.
 func (a *Auditor) writeStatus(ctx context.Context, s *summary) error {
 	var list v1alpha1.ImageScanPolicyList
 	if err := a.Client.List(ctx, &list); err != nil {

@@ -44,8 +44,7 @@ type Options struct {
 	// Live reads from the API server, page by page, without a cache.
 	Live client.Reader
 	// Client writes, and reads the policies' status.
-	Client client.Client
-	// Policies returns those in force.
+	Client   client.Client
 	Policies func() []*policy.Policy
 	// ExemptNamespaces are left out, as the gate leaves them out.
 	ExemptNamespaces []string
@@ -65,10 +64,9 @@ type Options struct {
 // Auditor audits the pods of a cluster. It is a manager.Runnable of the leader.
 type Auditor struct {
 	Options
-	owners *Owners
-	graces grace.Graces
-	// events are to be written, written the hashes of those that were, by name.
-	events  chan *corev1ac.EventApplyConfiguration
+	owners  *Owners
+	graces  grace.Graces
+	events  chan *corev1ac.EventApplyConfiguration // to be written; written holds the hashes of those that were, by name
 	written map[string]uint64
 	seed    maphash.Seed
 }
@@ -104,20 +102,17 @@ func OwnersFrom(from client.Reader) *Owners {
 	})}
 }
 
-// How often audits are made.
 const (
-	// statePoll is how often the state is compared.
-	statePoll = time.Second
+	statePoll = time.Second // how often the state is compared
 	// debounce is the wait after a change, so that one audit serves the changes
 	// that are made together.
 	debounce = 3 * time.Second
 	// share: audits take at most a fifth of the time. A change that is not prompt
 	// waits for a fifth of the interval, at most maxPause, as well.
-	share    = 5
-	minPause = 2 * time.Second
-	maxPause = 5 * time.Minute
-	// retryAfter is when an audit that failed is made again.
-	retryAfter = time.Minute
+	share      = 5
+	minPause   = 2 * time.Second
+	maxPause   = 5 * time.Minute
+	retryAfter = time.Minute // when an audit that failed is made again
 )
 
 // Start audits until ctx ends, which is no error.

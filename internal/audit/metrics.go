@@ -2,7 +2,6 @@ package audit
 
 import (
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -12,8 +11,7 @@ import (
 type Metrics struct {
 	audits *prometheus.CounterVec
 	took   prometheus.Histogram
-	// last is the last complete audit; nil: another replica leads.
-	last atomic.Pointer[summary]
+	last   atomic.Pointer[summary] // the last complete audit; nil: another replica leads
 }
 
 // NewMetrics registers the metrics.
@@ -29,15 +27,6 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	}
 	registry.MustRegister(m.audits, m.took, m)
 	return m
-}
-
-func (m *Metrics) audited(why string, took time.Duration, err error) {
-	outcome := "success"
-	if err != nil {
-		outcome = "failure"
-	}
-	m.audits.WithLabelValues(why, outcome).Inc()
-	m.took.Observe(took.Seconds())
 }
 
 // Describe sends nothing: which metrics there are depends on the last audit.
