@@ -12,8 +12,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -41,17 +43,14 @@ type Rules struct {
 	reader      client.Reader
 	maxLifetime time.Duration
 	inForce     atomic.Pointer[rules]
-	// crdMissing is set while the API server has no ImageScanPolicies.
-	crdMissing atomic.Bool
+	crdMissing  atomic.Bool // set while the API server has no ImageScanPolicies
 }
 
 // rules are those of one moment. They never change.
 type rules struct {
-	// policies are in the order of their names; compiled has them by name.
-	policies []*policy.Policy
-	compiled map[string]*compiledPolicy
-	// exceptions are by namespace; those of the whole cluster have none.
-	exceptions map[string][]*policy.Exception
+	policies   []*policy.Policy // in the order of their names; compiled has them by name
+	compiled   map[string]*compiledPolicy
+	exceptions map[string][]*policy.Exception // by namespace; those of the whole cluster have none
 	// policyChanges and exceptionChanges count how often they were read.
 	policyChanges, exceptionChanges uint64
 }
@@ -243,4 +242,28 @@ func (r *Rules) followCRD(ctx context.Context, mgr ctrl.Manager) error {
 		}
 	}, crdInterval)
 	return nil
+}
+
+// NewNamespace returns an empty namespace, as the cache holds namespaces.
+func NewNamespace() *metav1.PartialObjectMetadata {
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	return namespace
+}
+
+// NamespaceLabels returns a function that returns the labels of a namespace, which must not be changed: from the
+// cache, and from the API server for one so new that the cache does not have it yet.
+func NamespaceLabels(cached, live client.Reader) func(ctx context.Context, name string) (map[string]string, error) {
+	return func(ctx context.Context, name string) (map[string]string, error) {
+		namespace, key := NewNamespace(), client.ObjectKey{Name: name}
+		// Nothing is copied: each review needs it, and nothing changes it.
+		err := cached.Get(ctx, key, namespace, client.UnsafeDisableDeepCopy)
+		if apierrors.IsNotFound(err) {
+			err = live.Get(ctx, key, namespace)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read namespace %q: %w", name, err)
+		}
+		return namespace.Labels, nil
+	}
 }
