@@ -64,7 +64,7 @@ RELEASE-cluster-exception-editor. The configuration of hssgate bounds the durati
   hssgate allow quay.io/cilium/cilium:v1.19.3 -A --for 24h --reason "INC-8: nodes cannot join"
   hssgate allow app@sha256:… -n shop --for 2h --reason INC-7 --policy production -o yaml --dry-run=client`,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(cmd *cobra.Command, images []string) error { return f.run(cmd, images) },
+		RunE:              f.run,
 	}
 	flags := cmd.Flags()
 	flags.DurationVar(&f.lifetime, "for", 0, "how long the images are admitted, such as 2h or 90m (required)")
@@ -201,7 +201,6 @@ func resolvePolicies(cmd *cobra.Command, cluster *check.Cluster, given []string,
 	return names, nil
 }
 
-// explainRefusal names the missing role where RBAC refuses the exception.
 func explainRefusal(err error, e *v1alpha1.ImageScanException) error {
 	command := "-n " + e.Namespace + " create rolebinding allow-images --clusterrole RELEASE-exception-editor"
 	if e.ClusterWide() {

@@ -64,10 +64,7 @@ As a kubectl plug-in, call the file kubectl-hssgate: kubectl hssgate check`,
   hssgate check -A --config hssgate.yaml -o table -o html=report.html
   hssgate check -n shop -l app=web --config hssgate.yaml
   hssgate check -f config/samples/manifests --policies config/samples/policies --inventory config/samples/inventory.yaml`,
-		RunE: func(cmd *cobra.Command, images []string) error {
-			f.images = images
-			return f.run(cmd)
-		},
+		RunE: f.run,
 	}
 	flags := cmd.Flags()
 	flags.StringArrayVarP(&f.files.Paths, "filename", "f", nil, "a file, folder, glob or URL of manifests, or - for standard input; may be repeated")
@@ -82,7 +79,8 @@ As a kubectl plug-in, call the file kubectl-hssgate: kubectl hssgate check`,
 	return cmd
 }
 
-func (f *checkFlags) run(cmd *cobra.Command) error {
+func (f *checkFlags) run(cmd *cobra.Command, images []string) error {
+	f.images = images
 	wrong := errors.Join(f.exceptionFlags.validate(cmd, &f.outputFlags),
 		f.evaluationFlags.validate(cmd, "name images, or give -f FILE, -k FOLDER, -A or -n NAMESPACE"))
 	if f.explain && !slices.ContainsFunc(report.ChangeOutputs(), f.has) {

@@ -18,11 +18,9 @@ const (
 	configRequired = "--config is required (or $" + configVariable + ", or a file " + configName + " in the current folder)"
 )
 
-// configFlags name the configuration file.
 type configFlags struct {
 	configFile string
-	// origin is where a default comes from, for errors; empty for the flag's value.
-	origin string
+	origin     string // where a default comes from, for errors; empty for the flag's value
 }
 
 // find sets the configuration file to its default. An empty value of the flag is none.

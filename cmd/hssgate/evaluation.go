@@ -62,7 +62,6 @@ func (f *evaluationFlags) addPolicies(cmd *cobra.Command, namespace, config stri
 	f.outputFlags.addTo(cmd, outputs)
 }
 
-// inCluster reports whether running pods are evaluated.
 func (f *evaluationFlags) inCluster() bool {
 	return len(f.images) == 0 && len(f.files.Paths) == 0 && f.files.Kustomize == ""
 }
@@ -73,6 +72,9 @@ func (f *evaluationFlags) inCluster() bool {
 func (f *evaluationFlags) validate(cmd *cobra.Command, hint string, more ...string) error {
 	f.find(cmd)
 	file := slices.IndexFunc(f.images, isFile)
+	_, wrongLabels := labels.ConvertSelectorToLabelsMap(f.namespaceLabels)
+	paths := slices.Concat(f.files.Paths, f.policyFiles, more)
+	stdin := slices.Index(paths, check.Stdin)
 	switch {
 	case file >= 0: // without -f, Docker Hub's image of that name would be evaluated
 		return fmt.Errorf("%q is a file or folder: did you mean -f %[1]s? For the image of that name give its registry, too", f.images[file])
@@ -84,22 +86,16 @@ func (f *evaluationFlags) validate(cmd *cobra.Command, hint string, more ...stri
 		return errors.New("--all-namespaces and --namespace exclude each other")
 	case f.inCluster() && !f.allNamespaces && f.namespace() == "":
 		return fmt.Errorf("nothing to evaluate: %s", hint)
-	}
-	if _, err := labels.ConvertSelectorToLabelsMap(f.namespaceLabels); err != nil {
-		return fmt.Errorf("--namespace-labels must be key=value[,key=value], not %q: %w", f.namespaceLabels, err)
-	}
-	paths := slices.Concat(f.files.Paths, f.policyFiles, more)
-	stdin := slices.Index(paths, check.Stdin)
-	switch {
+	case wrongLabels != nil:
+		return fmt.Errorf("--namespace-labels must be key=value[,key=value], not %q: %w", f.namespaceLabels, wrongLabels)
 	case len(f.policyFiles) > 0 && f.preset != "":
 		return errors.New("--policies and --preset exclude each other")
 	case f.configFile == "" && f.inventory == "":
 		return errors.New(configRequired + ", to read from HSS, or --inventory, to read from a file")
 	case stdin >= 0 && slices.Contains(paths[stdin+1:], check.Stdin):
 		return errors.New("- is standard input, which can be read once only: name a file in place of the others")
-	default:
-		return nil
 	}
+	return nil
 }
 
 // isFile reports whether a name is that of a file that exists, or looks like one.
@@ -108,7 +104,6 @@ func isFile(name string) bool {
 	return err == nil || name == check.Stdin || check.IsManifest(name)
 }
 
-// subject says in a few words what is evaluated.
 func (f *evaluationFlags) subject() string {
 	switch {
 	case !f.inCluster():
@@ -121,8 +116,8 @@ func (f *evaluationFlags) subject() string {
 	}
 }
 
-// evaluate evaluates what the flags name and adds the results to a report. With
-// explain, each is explained. Change may change by what, and which objects, are evaluated; it is optional.
+// evaluate evaluates what the flags name and adds the results to a report. With explain, each is explained. Change may
+// change by what, and which objects, are evaluated.
 func (f *evaluationFlags) evaluate(cmd *cobra.Command, r *report.Report, explain bool, change func(*check.Options, *inventory.Inventory, *check.Manifests) error) error {
 	if err := discardLogs(); err != nil {
 		return err
@@ -160,10 +155,8 @@ func (f *evaluationFlags) evaluate(cmd *cobra.Command, r *report.Report, explain
 	}
 	// The last one of a name counts.
 	o.Resources.Exceptions = slices.Concat(live, m.Exceptions, o.Resources.Exceptions)
-	if change != nil {
-		if err := change(o, known, m); err != nil {
-			return err
-		}
+	if err := change(o, known, m); err != nil {
+		return err
 	}
 	checker, err := check.NewChecker(*o)
 	if err != nil { // an invalid policy or exception is a problem
@@ -197,10 +190,10 @@ func (f *evaluationFlags) readPolicies(cmd *cobra.Command, o *check.Options) (cl
 		if cluster, err = f.connect(cmd); err == nil && !given {
 			o.Resources.Policies, err = cluster.Policies(cmd.Context())
 		}
-		switch {
-		case err != nil && !given:
-			return nil, fmt.Errorf("%w; or give the policies by --policies or --preset", err)
-		case err != nil:
+		if err != nil && !given {
+			err = fmt.Errorf("%w; or give the policies by --policies or --preset", err)
+		}
+		if err != nil {
 			return nil, err
 		}
 		o.NamespaceLabels = cluster.NamespaceLabels
@@ -218,7 +211,6 @@ func (f *evaluationFlags) readPolicies(cmd *cobra.Command, o *check.Options) (cl
 	return cluster, nil
 }
 
-// readObjects reads the images and files, or the running pods of the cluster.
 func (f *evaluationFlags) readObjects(cmd *cobra.Command, o *check.Options, cluster *check.Cluster) (m *check.Manifests, err error) {
 	if cmd.Flags().Changed("namespace-labels") {
 		others, _ := labels.ConvertSelectorToLabelsMap(f.namespaceLabels) // validate has read it

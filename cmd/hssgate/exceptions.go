@@ -23,7 +23,6 @@ import (
 // exceptionsOutput is the output of check that holds the exceptions for what fails.
 const exceptionsOutput report.Output = "exceptions"
 
-// exceptionFlags are those of check for the exceptions that it makes.
 type exceptionFlags struct {
 	generate bool
 	lifetime time.Duration

@@ -51,7 +51,6 @@ func displayName(path string) string {
 	return "hssgate"
 }
 
-// exitError has an exit code of its own.
 type exitError struct {
 	error
 	code int
@@ -59,7 +58,6 @@ type exitError struct {
 
 func (e exitError) Unwrap() error { return e.error }
 
-// usageError returns the error of a mistake in the call.
 func usageError(err error) error { return exitError{err, exitUsage} }
 
 // usagef returns a usage error that points to the command's help.
@@ -127,7 +125,6 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return usagef(cmd, fmt.Errorf("there is no command %q%s", args[0], hint))
 }
 
-// versionText describes the program in one line.
 func versionText() string {
 	return fmt.Sprintf("hssgate %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

@@ -75,7 +75,6 @@ func (f *outputFlags) parse() error {
 	return errors.Join(errs...)
 }
 
-// has reports whether a format is among those chosen.
 func (f *outputFlags) has(format report.Output) bool {
 	return slices.ContainsFunc(f.values, func(value string) bool { return strings.Split(value, "=")[0] == format })
 }
@@ -117,7 +116,6 @@ func (f *outputFlags) run(cmd *cobra.Command, wrong error, subject string, fill 
 	}
 }
 
-// verdictError returns the error whose exit code is that of the report.
 func (f *outputFlags) verdictError(r *report.Report) error {
 	problems := r.Problems
 	if r.Strict {
@@ -132,11 +130,12 @@ func (f *outputFlags) verdictError(r *report.Report) error {
 		return nil
 	case len(problems) == 0:
 		return exitError{errors.New(r.Headline()), exitUnknown}
-	case len(problems) == 1:
-		return exitError{fmt.Errorf("not everything could be evaluated: %s", problems[0]), exitUnknown}
-	default:
-		return exitError{fmt.Errorf("not everything could be evaluated: %s (and %d more)", problems[0], len(problems)-1), exitUnknown}
 	}
+	more := ""
+	if len(problems) > 1 {
+		more = fmt.Sprintf(" (and %d more)", len(problems)-1)
+	}
+	return exitError{fmt.Errorf("not everything could be evaluated: %s%s", problems[0], more), exitUnknown}
 }
 
 // checkFiles returns an error if the folder of an output's file is missing, before the
@@ -183,7 +182,6 @@ func (f *outputFlags) write(cmd *cobra.Command, r *report.Report) error {
 	return errors.Join(errs...)
 }
 
-// colors reports whether what is printed is coloured.
 func (f *outputFlags) colors(cmd *cobra.Command) bool {
 	file, isFile := cmd.OutOrStdout().(*os.File)
 	return f.color == "always" ||

@@ -135,7 +135,6 @@ func retry(ctx context.Context, attempt func(context.Context) (result string, ag
 	}
 }
 
-// probeWebhook sends a review to the webhook until it is answered.
 func (f *probeFlags) probeWebhook(ctx context.Context) (string, error) {
 	transport := &http.Transport{
 		DialContext:     (&net.Dialer{Timeout: probeAttempt / 2}).DialContext,

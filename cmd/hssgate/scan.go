@@ -51,10 +51,7 @@ wrong usage.`,
 		Example: `  hssgate scan swr.cn-north-4.myhuaweicloud.com/prod/app:1.4 --wait --preset baseline --config hssgate.yaml
   hssgate scan swr.cn-north-4.myhuaweicloud.com/prod/app@sha256:… --wait --policies policies/ --config hssgate.yaml -o junit=junit.xml
   hssgate scan swr.cn-north-4.myhuaweicloud.com/prod/app:1.4 --config hssgate.yaml`,
-		RunE: func(cmd *cobra.Command, images []string) error {
-			f.images = images
-			return f.execute(cmd)
-		},
+		RunE: f.run,
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&f.wait, "wait", false, "wait for the results, and evaluate the images by --policies, --preset or the cluster's policies")
@@ -64,19 +61,21 @@ wrong usage.`,
 	return cmd
 }
 
-func (f *scanFlags) execute(cmd *cobra.Command) error {
+func (f *scanFlags) run(cmd *cobra.Command, images []string) error {
+	f.images = images
 	wrong := f.validate(cmd)
-	if f.wait {
+	switch {
+	case f.wait:
 		return f.outputFlags.run(cmd, wrong, f.subject(), func(r *report.Report) error {
 			return f.evaluate(cmd, r, false, func(_ *check.Options, known *inventory.Inventory, m *check.Manifests) error {
 				return f.await(cmd, known, m)
 			})
 		})
-	}
-	if wrong != nil {
+	case wrong != nil:
 		return usagef(cmd, wrong)
+	default:
+		return f.request(cmd)
 	}
-	return f.request(cmd)
 }
 
 func (f *scanFlags) validate(cmd *cobra.Command) error {
@@ -102,7 +101,6 @@ func (f *scanFlags) validate(cmd *cobra.Command) error {
 	return f.evaluationFlags.validate(cmd, "")
 }
 
-// request has the images scanned, and does not wait for the results.
 func (f *scanFlags) request(cmd *cobra.Command) error {
 	c, err := f.load(cmd)
 	if err != nil {

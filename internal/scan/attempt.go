@@ -44,11 +44,9 @@ const (
 
 const (
 	// hold is how long HSS has to show an accepted request in its list, and the least time between two synchronisations of a registry.
-	hold = 10 * time.Minute
-	// refusedHold is how long a refused request is not repeated.
-	refusedHold = 30 * time.Minute
-	// repeatAfter is how long a failed scan is not repeated: each costs money.
-	repeatAfter = 24 * time.Hour
+	hold        = 10 * time.Minute
+	refusedHold = 30 * time.Minute // how long a refused request is not repeated
+	repeatAfter = 24 * time.Hour   // how long a failed scan is not repeated: each costs money
 )
 
 type result struct {
@@ -57,7 +55,6 @@ type result struct {
 	again   time.Duration
 }
 
-// attempt reads what HSS lists of the image now, and requests what it lacks.
 func (s *Scans) attempt(t inventory.ScanTarget) result {
 	rows, err := t.Rows()
 	needsScan := func(row hss.Image) bool { return resultOf(&row, s.Clock.Now()).outcome == Asked }
@@ -105,7 +102,6 @@ func resultOf(row *hss.Image, now time.Time) result {
 	return result{}
 }
 
-// statusesOf returns the status of a row and those of its architectures.
 func statusesOf(row *hss.Image) []hss.ScanStatus {
 	statuses := []hss.ScanStatus{row.ScanStatus}
 	for n := range row.Architectures {

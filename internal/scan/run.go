@@ -18,7 +18,6 @@ import (
 	"github.com/hssgate/hssgate/internal/language"
 )
 
-// unshown is the state of an image after the request of a scan.
 const unshown = "a scan was requested, and HSS does not show it yet"
 
 // HSS's list is read again after firstPoll, and then less and less often.
@@ -39,9 +38,8 @@ type Run struct {
 	// Progress is called with the index of an image when its state changes.
 	Progress func(image int, state string)
 
-	// requested are the rows whose scan was requested, as they were before.
-	requested map[string]string
-	synced    map[string]bool // by registry
+	requested map[string]string // the rows whose scan was requested, as they were before
+	synced    map[string]bool   // by registry
 }
 
 // Result is what is known of a scan at the end of a run.
@@ -193,7 +191,6 @@ func keyOf(row *hss.Image) string {
 	return strings.Join([]string{id, string(row.Type), row.RegistryID, row.InstanceID, row.Namespace, row.Name, row.Version}, "\x00")
 }
 
-// shownBy returns what a scan changes of a row.
 func shownBy(row *hss.Image) string {
 	return fmt.Sprint(statusesOf(row), row.LatestScanTime.UnixMilli())
 }

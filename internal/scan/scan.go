@@ -52,11 +52,9 @@ type Scans struct {
 	mu       sync.Mutex
 	images   *cache.LRUExpireCache // *request by inventory.ScanTarget
 	underWay int
-	// sent are the calls to HSS of the last hour that cost something or must not be repeated yet.
-	sent []*call
+	sent     []*call // the calls to HSS of the last hour that cost something or must not be repeated yet
 }
 
-// request is the last request for an image.
 type request struct {
 	running bool
 	done    chan struct{} // closed at its end
