@@ -1,5 +1,4 @@
-// Command hssgate admits or denies pods by what Huawei Cloud HSS found in their
-// images. See hssgate --help.
+// Command hssgate admits or denies pods by what Huawei Cloud HSS found in their images. See hssgate --help.
 package main
 
 import (
@@ -41,8 +40,7 @@ func main() {
 	}
 }
 
-// displayName returns the name to show in help: kubectl finds a plug-in by its
-// file's name.
+// displayName returns the name to show in help: kubectl finds a plug-in by its file's name.
 func displayName(path string) string {
 	name := strings.TrimSuffix(filepath.Base(path), ".exe")
 	if rest, found := strings.CutPrefix(name, "kubectl-"); found {
@@ -65,8 +63,7 @@ func usagef(cmd *cobra.Command, err error) error {
 	return usageError(fmt.Errorf("%w; see %s --help", err, cmd.CommandPath()))
 }
 
-// flagError returns the usage error of a flag, with what to use in place of one that is
-// gone.
+// flagError returns the usage error of a flag, with what to use in place of one that is gone.
 func flagError(cmd *cobra.Command, err error) error {
 	if gone, is := errors.AsType[*pflag.NotExistError](err); is && gone.GetSpecifiedName() == "output-file" {
 		err = fmt.Errorf("%w: use -o FORMAT=FILE, such as -o sarif=FILE", err)
@@ -108,8 +105,7 @@ is not known (check, policy, scan, who-has), 3 wrong usage.`,
 	return root
 }
 
-// noArguments refuses arguments as wrong usage. Those of a command that has others
-// below it are commands that do not exist.
+// noArguments refuses arguments. Those of a command that has others below it are commands that do not exist.
 func noArguments(cmd *cobra.Command, args []string) error {
 	switch {
 	case len(args) == 0:

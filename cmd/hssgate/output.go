@@ -21,15 +21,12 @@ import (
 
 // outputFlags choose the formats of a report, and where each goes.
 type outputFlags struct {
-	formats  []report.Output // to choose from
-	values   []string
-	outputs  []output
-	quiet    bool
-	only     string
-	color    string
-	warnCode int
-
-	exceptions string // the content of the output of that name
+	formats     []report.Output // to choose from
+	values      []string
+	outputs     []output
+	quiet       bool
+	only, color string
+	warnCode    int
 }
 
 // output is one format of a report, for a file, or to be printed if that is empty.
@@ -85,9 +82,8 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// run has a report filled, writes it, and returns the error that its verdicts are. The
-// call is wrong if the flags are, or for the reason given. A report that is incomplete or
-// can't be written leaves the verdicts unknown.
+// run has a report filled, writes it, and returns the error that its verdicts are. The call is wrong if the flags are,
+// or for the reason given. A report that is incomplete or can't be written leaves the verdicts unknown.
 func (f *outputFlags) run(cmd *cobra.Command, wrong error, subject string, fill func(*report.Report) error) error {
 	if wrong = errors.Join(f.parse(), wrong); wrong != nil {
 		return usagef(cmd, wrong)
@@ -111,9 +107,8 @@ func (f *outputFlags) run(cmd *cobra.Command, wrong error, subject string, fill 
 		return err
 	case cmd.Context().Err() != nil:
 		return exitError{errors.New(cmd.Name() + ": interrupted"), exitUnknown}
-	default:
-		return exitError{err, exitUnknown}
 	}
+	return exitError{err, exitUnknown}
 }
 
 func (f *outputFlags) verdictError(r *report.Report) error {
@@ -138,8 +133,7 @@ func (f *outputFlags) verdictError(r *report.Report) error {
 	return exitError{fmt.Errorf("not everything could be evaluated: %s%s", problems[0], more), exitUnknown}
 }
 
-// checkFiles returns an error if the folder of an output's file is missing, before the
-// evaluation, which may take long.
+// checkFiles returns an error if the folder of an output's file is missing, before the evaluation, which may take long.
 func (f *outputFlags) checkFiles() error {
 	var errs []error
 	for _, o := range f.outputs {
@@ -160,20 +154,16 @@ func (f *outputFlags) write(cmd *cobra.Command, r *report.Report) error {
 		if r.Width = 0; o.file == "" {
 			r.Width = report.TerminalWidth(cmd.OutOrStdout())
 		}
-		content, err := []byte(f.exceptions), error(nil)
-		if o.format != exceptionsOutput {
-			var b bytes.Buffer
-			err = r.Write(&b, o.format)
-			content = b.Bytes()
-		}
+		var b bytes.Buffer
+		err := r.Write(&b, o.format)
 		switch {
 		case err != nil:
 		case o.file != "":
-			err = os.WriteFile(o.file, content, 0o666) //nolint:gosec // as any new file
+			err = os.WriteFile(o.file, b.Bytes(), 0o666) //nolint:gosec // as any new file
 		case f.colors(cmd) && (o.format == report.TableOutput || o.format == report.WideOutput):
-			_, err = cmd.OutOrStdout().Write(colored(content))
+			_, err = cmd.OutOrStdout().Write(colored(b.Bytes()))
 		default:
-			_, err = cmd.OutOrStdout().Write(content)
+			_, err = b.WriteTo(cmd.OutOrStdout())
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("--output %s: %w", strings.TrimSuffix(o.format+"="+o.file, "="), err))
@@ -197,8 +187,7 @@ func colored(table []byte) []byte {
 	})
 }
 
-// progressOn returns a function that shows how many objects are evaluated on standard
-// error, if that is a terminal, and one that removes it.
+// progressOn returns a function that shows the number of evaluated objects on a terminal, and one that removes it.
 func progressOn(cmd *cobra.Command) (show func(done int), wipe func()) {
 	file, ok := cmd.ErrOrStderr().(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {

@@ -19,10 +19,9 @@ import (
 type scanFlags struct {
 	evaluationFlags
 
-	clock   clock.Clock
-	wait    bool
-	force   bool
-	timeout time.Duration
+	clock       clock.Clock
+	wait, force bool
+	timeout     time.Duration
 }
 
 func newScanCommand(c clock.Clock) *cobra.Command {
@@ -67,15 +66,12 @@ func (f *scanFlags) run(cmd *cobra.Command, images []string) error {
 	switch {
 	case f.wait:
 		return f.outputFlags.run(cmd, wrong, f.subject(), func(r *report.Report) error {
-			return f.evaluate(cmd, r, false, func(_ *check.Options, known *inventory.Inventory, m *check.Manifests) error {
-				return f.await(cmd, known, m)
-			})
+			return f.evaluate(cmd, r, false, f.await)
 		})
 	case wrong != nil:
 		return usagef(cmd, wrong)
-	default:
-		return f.request(cmd)
 	}
+	return f.request(cmd)
 }
 
 func (f *scanFlags) validate(cmd *cobra.Command) error {
@@ -130,7 +126,7 @@ func (f *scanFlags) request(cmd *cobra.Command) error {
 
 // await has the images scanned. Those without a result become problems, so that no policy's leniency admits them: the
 // image is evaluated, too, only if its scan failed.
-func (f *scanFlags) await(cmd *cobra.Command, known *inventory.Inventory, m *check.Manifests) error {
+func (f *scanFlags) await(cmd *cobra.Command, _ *check.Options, known *inventory.Inventory, m *check.Manifests) error {
 	results, err := f.scan(cmd, known)
 	if err != nil {
 		return err

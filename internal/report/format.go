@@ -22,20 +22,15 @@ type Output = string
 
 // The outputs.
 const (
-	// TableOutput is for a terminal, WideOutput has whole references and messages.
 	TableOutput Output = "table"
-	WideOutput  Output = "wide"
-	// JSON and YAML hold everything.
-	JSON Output = "json"
-	YAML Output = "yaml"
-	// SARIF is version 2.1.0, for code hosts.
-	SARIF Output = "sarif"
-	// JUnit is for pipelines that show tests.
-	JUnit Output = "junit"
-	// Markdown is for comments on pull requests.
-	Markdown Output = "markdown"
-	// HTML is one file for people that loads nothing from elsewhere.
-	HTML Output = "html"
+	WideOutput  Output = "wide" // a table with whole references and messages
+	JSON        Output = "json" // it holds everything, as YAML does
+	YAML        Output = "yaml"
+	SARIF       Output = "sarif"      // version 2.1.0, for code hosts
+	JUnit       Output = "junit"      // for pipelines that show tests
+	Markdown    Output = "markdown"   // for comments on pull requests
+	HTML        Output = "html"       // one file for people that loads nothing from elsewhere
+	Exceptions  Output = "exceptions" // those for what fails, if the report has any
 )
 
 // Outputs returns the outputs of a report.
@@ -60,6 +55,8 @@ func (r *Report) Write(w io.Writer, o Output) error {
 			data, err = yaml.JSONToYAML([]byte(text))
 			text = string(data)
 		}
+	case Exceptions:
+		text = r.Exceptions
 	case SARIF:
 		text, err = r.sarif()
 	case JUnit:
@@ -110,8 +107,7 @@ type Document struct {
 	*Report
 }
 
-// asJSON leaves < and > as they are, for people who read it. A list without elements
-// is empty, not null.
+// asJSON leaves < and > as they are, for people who read it. A list without elements is empty, not null.
 func asJSON(v any) (string, error) {
 	data, err := jsonv2.Marshal(v, jsonv1.DefaultOptionsV1(), jsonv2.FormatNilSliceAsNull(false), jsontext.EscapeForHTML(false), jsontext.WithIndent("  "))
 	return string(escapeUnprintable(data)) + "\n", err
@@ -133,8 +129,7 @@ func escapeUnprintable(data []byte) []byte {
 	return escaped
 }
 
-// Printable returns a text without what could control a terminal, and what XML can't
-// hold.
+// Printable returns a text without what could control a terminal, and what XML can't hold.
 func Printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\n' || r == '\t' || strconv.IsPrint(r) {
@@ -162,8 +157,7 @@ func indented(text string) string {
 	return text[:len(text)-len(strings.TrimLeft(text, " "))] + oneLine(text)
 }
 
-// markdown returns a comment for a pull request: first the violations, then the
-// rest, folded.
+// markdown returns a comment for a pull request: first the violations, then the rest, folded.
 func (r *Report) markdown() (string, error) {
 	bad, good := r.sorted()
 	symbol := map[Verdict]string{Denied: "❌", Unknown: "❔", Warned: "⚠️", Admitted: "✅"}[r.Outcome()]

@@ -109,8 +109,7 @@ func (r *Result) Class() string {
 // Rank orders images by severity.
 func (i *Image) Rank() int { return severityRank(i.Severity) }
 
-// severityBars counts images with malicious files, and all by severity, or by the reason
-// why they have none.
+// severityBars counts images with malicious files, and all by severity, or by the reason why they have none.
 func severityBars(images []*Image) []bar {
 	bars := []bar{
 		{Class: "malware", Label: "Malicious files"},
@@ -130,8 +129,7 @@ func severityBars(images []*Image) []bar {
 	return slices.DeleteFunc(bars, func(b bar) bool { return b.Count == 0 })
 }
 
-// hostAndPath returns the host of a reference with its slash, which the page keeps
-// in one line if it can, and the rest.
+// hostAndPath returns the host of a reference with its slash, which the page keeps in one line if it can, and the rest.
 func hostAndPath(reference string) []string {
 	host, path, found := strings.Cut(reference, "/")
 	if !found {

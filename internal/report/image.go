@@ -20,10 +20,8 @@ type State string
 
 // The states.
 const (
-	// NotLookedUp means that no policy applies to the image, so it was not looked up.
-	NotLookedUp State = ""
-	// Invalid means that the reference can't be parsed.
-	Invalid     State = "Invalid"
+	NotLookedUp State = ""        // no policy applies to the image
+	Invalid     State = "Invalid" // the reference can't be parsed
 	Found       State = "Found"
 	NotFound    State = "NotFound"
 	Unavailable State = "Unavailable"
@@ -126,9 +124,8 @@ func (i *ListedImage) String() string {
 		return text + ", not known one by one: " + i.Unlisted
 	case len(i.Listed) != i.Counted:
 		return fmt.Sprintf("%s, %d listed", text, len(i.Listed))
-	default:
-		return text
 	}
+	return text
 }
 
 func larger(a, b *int) *int {

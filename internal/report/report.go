@@ -44,6 +44,8 @@ type Report struct {
 	// Width is that of the terminal for which a table is, in columns. 0: the table is for
 	// programs, with one line for each object.
 	Width int `json:"-"`
+	// Exceptions is the output of that name.
+	Exceptions string `json:"-"`
 
 	alike  map[string]int // places in Results by likeness
 	images []*Image       // the different ones, the worst first; set by Finish

@@ -18,15 +18,11 @@ type Verdict string
 
 // The verdicts.
 const (
-	Admitted Verdict = "Admitted"
-	// Warned is admitted with a warning.
-	Warned Verdict = "Warned"
-	Denied Verdict = "Denied"
-	// PodsDenied means that the object is a template that is admitted, and its pods are
-	// denied. It counts as denied.
-	PodsDenied Verdict = "Denied (its pods)"
-	// Unknown means that HSS is unreachable.
-	Unknown Verdict = "Unknown"
+	Admitted   Verdict = "Admitted"
+	Warned     Verdict = "Warned" // admitted with a warning
+	Denied     Verdict = "Denied"
+	PodsDenied Verdict = "Denied (its pods)" // a template that is admitted; it counts as denied
+	Unknown    Verdict = "Unknown"           // HSS is unreachable
 )
 
 // Verdicts returns all verdicts, the worst first.
@@ -137,9 +133,8 @@ func (r *Result) verdict(d *gate.Decision) Verdict {
 		return Unknown
 	case len(r.Warnings) > 0:
 		return Warned
-	default:
-		return Admitted
 	}
+	return Admitted
 }
 
 func (r *Result) passes() bool { return r.Verdict == Admitted && len(r.Violations) == 0 }
@@ -172,9 +167,8 @@ func (r *Result) Title() string {
 		return r.Case
 	case r.Owner != "" && r.Kind == "Pod":
 		return fmt.Sprintf("%s (%s)", r.Owner, plural(1+len(r.Alike), "pod", "pods"))
-	default:
-		return strings.TrimPrefix(r.Kind+"/"+r.Name, "/")
 	}
+	return strings.TrimPrefix(r.Kind+"/"+r.Name, "/")
 }
 
 // FullTitle returns the title with the namespace, or the file of the test, if there
@@ -205,9 +199,8 @@ func (r *Result) Why() []string {
 		return []string{"HSS is unreachable"}
 	case len(r.Policies) > 0:
 		return []string{"passes " + strings.Join(r.Policies, ", ")}
-	default:
-		return []string{"no policy applies"}
 	}
+	return []string{"no policy applies"}
 }
 
 // Grouped returns the violations, as one those that differ only by their policies, which

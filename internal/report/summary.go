@@ -103,9 +103,8 @@ func (r *Report) Outcome() Verdict {
 		return Unknown
 	case r.Summary.Warned > 0 || r.Audit != nil && r.Audit.Violating > 0:
 		return Warned
-	default:
-		return Admitted
 	}
+	return Admitted
 }
 
 // Headline describes the outcome in a few words.
@@ -128,9 +127,8 @@ func (r *Report) Headline() string {
 		return fmt.Sprintf("%d admitted, %d skipped", s.Objects, len(r.Skipped))
 	case outcome == Warned:
 		return fmt.Sprintf("all admitted, %d with a warning", s.Warned)
-	default:
-		return fmt.Sprintf("all %d admitted", s.Objects)
 	}
+	return fmt.Sprintf("all %d admitted", s.Objects)
 }
 
 // Counts returns the counts in words.
@@ -144,9 +142,8 @@ func (r *Report) Counts() string {
 		return r.Summary.String()
 	case r.Tests.Failed > 0:
 		return fmt.Sprintf("%s, %d of them (marked FAIL) not as expected.", plural(r.Tests.Cases, "case", "cases"), r.Tests.Failed)
-	default:
-		return plural(r.Tests.Cases, "case", "cases") + ", all as expected."
 	}
+	return plural(r.Tests.Cases, "case", "cases") + ", all as expected."
 }
 
 // String returns the counts in words.
@@ -255,7 +252,6 @@ func (a *Audit) headline() string {
 		return fmt.Sprintf("%d of %s", a.Violating, plural(a.Pods, "running pod violates a policy", "running pods violate a policy"))
 	case a.Unknown > 0:
 		return fmt.Sprintf("%d of %s could not be evaluated", a.Unknown, plural(a.Pods, "running pod", "running pods"))
-	default:
-		return "no running pod violates a policy"
 	}
+	return "no running pod violates a policy"
 }

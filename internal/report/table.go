@@ -25,8 +25,7 @@ const (
 
 const remedyPrefix = "to do: "
 
-// TerminalWidth returns $COLUMNS, or the width of the terminal that a writer is; 0: it is
-// none.
+// TerminalWidth returns $COLUMNS, or the width of the terminal that a writer is; 0: it is none.
 func TerminalWidth(w io.Writer) int {
 	if columns, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && columns > 0 {
 		return columns
@@ -130,9 +129,8 @@ func (r *Result) VerdictText() string {
 		return "PASS"
 	case r.Before != "":
 		return string(r.Verdict) + ", was " + string(r.Before)
-	default:
-		return string(r.Verdict)
 	}
+	return string(r.Verdict)
 }
 
 // ShortTitle returns the title without the host.
