@@ -209,8 +209,7 @@ func (a *Architecture) identify(more ...string) {
 	}
 }
 
-// VisibleTo reports whether requests of a project and an enterprise project see the row. An empty project sees the rows
-// of all projects.
+// VisibleTo reports whether requests of a project, if it is not empty, and of an enterprise project see the row.
 func (i *Image) VisibleTo(project, enterpriseProject string) bool {
 	if i.Hidden || i.ProjectID != "" && project != "" && i.ProjectID != project {
 		return false

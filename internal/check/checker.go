@@ -1,9 +1,8 @@
-// Package check evaluates images, manifests and the pods of a cluster outside of
-// admission: in a pipeline before anything is applied, or in a cluster before
-// anything is enforced.
+// Package check evaluates images, manifests and the pods of a cluster outside of admission: in a pipeline before
+// anything is applied, or in a cluster before anything is enforced.
 //
-// It sends the webhook's requests to the webhook's gate, so its verdicts are the
-// webhook's. Each object is evaluated as if it were created: all its images count.
+// It sends the webhook's requests to the webhook's gate, so its verdicts are the webhook's. Each object is evaluated as
+// if it were created: all its images count.
 package check
 
 import (
@@ -24,8 +23,7 @@ import (
 	"github.com/hssgate/hssgate/policy"
 )
 
-// maxParallel bounds the objects that are evaluated at one time. The inventory
-// bounds the calls to HSS.
+// maxParallel bounds the objects that are evaluated at one time. The inventory bounds the calls to HSS.
 const maxParallel = 16
 
 // Options are the parts of a Checker. Those marked as optional may be nil.
@@ -48,13 +46,11 @@ type Options struct {
 	ExemptNamespaces []string
 	// Explain adds to each result an explanation, with those of look-ups. Optional.
 	Explain lookups
-	// TopOwner returns the workload that people know for the owner of a pod that
-	// violates a policy; see image.Owners. Optional.
+	// TopOwner returns the workload that people know for the owner of a pod; see image.Owners. Optional.
 	TopOwner func(ctx context.Context, namespace string, owner image.Owner) (image.Owner, error)
 	// Before evaluates by other policies: the results are compared with its. Optional.
 	Before *Checker
-	// Progress receives the number of objects evaluated so far, one call at a time.
-	// Optional.
+	// Progress receives the number of objects evaluated so far, one call at a time. Optional.
 	Progress func(done int)
 }
 
@@ -99,14 +95,14 @@ func (o *Options) namespaceLabels(ctx context.Context, name string) (map[string]
 func (c *Checker) Policies() []*policy.Policy { return c.gate.Policies() }
 
 // Exceptions returns the exceptions that count in a namespace.
-func (c *Checker) Exceptions(namespace string) []*policy.Exception { return c.gate.Exceptions(namespace) }
+func (c *Checker) Exceptions(namespace string) []*policy.Exception {
+	return c.gate.Exceptions(namespace)
+}
 
-// batch is the number of objects whose results are held before those that are alike
-// become one.
+// batch is the number of objects whose results are held before those that are alike become one.
 const batch = 500
 
-// Check evaluates objects and adds the results to the report, in order. It fails
-// only if ctx ends or TopOwner fails.
+// Check evaluates objects and adds the results to the report, in order. It fails only if ctx ends or TopOwner fails.
 func (c *Checker) Check(ctx context.Context, objects []Object, r *report.Report) error {
 	r.Policies = []string{}
 	for _, p := range c.gate.Policies() {

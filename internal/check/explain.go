@@ -22,8 +22,7 @@ type lookups interface {
 	ExplainVulnerabilities(ref image.Reference, f policy.Facts) []string
 }
 
-// explanation explains the decision about one object step by step. Leading blanks
-// show what belongs to what.
+// explanation explains the decision about one object step by step. Leading blanks show what belongs to what.
 type explanation struct {
 	*Checker
 	*gate.Decision

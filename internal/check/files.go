@@ -60,10 +60,9 @@ type input struct {
 	origin
 }
 
-// Read reads Kubernetes objects, and lists of them. A document that cannot be read is a
-// problem, and the rest is read. In folders, kustomizations are built, Helm charts are
-// skipped, and files that are no manifests are noted. It fails for a path that does not
-// exist, and if ctx ends.
+// Read reads Kubernetes objects, and lists of them. A document that cannot be read is a problem, and the rest is read.
+// In folders, kustomizations are built, Helm charts are skipped, and files that are no manifests are noted. It fails
+// for a path that does not exist, and if ctx ends.
 func (f *Files) Read(ctx context.Context) (*Manifests, error) {
 	m := &Manifests{Namespaces: map[string]map[string]string{}}
 	return m, f.readInto(ctx, m)
@@ -87,8 +86,7 @@ func (f *Files) readInto(ctx context.Context, m *Manifests) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			// A folder may hold empty files, but nothing on standard input means that the
-			// program that was to write it has failed.
+			// A folder may hold empty files, but an empty standard input means that the program before it has failed.
 			if err == nil && one.name == path && len(bytes.TrimSpace(data)) == 0 {
 				err = errors.New("it is empty")
 			}
@@ -267,8 +265,7 @@ func kustomize(folder string) ([]byte, error) {
 	return resources.AsYaml()
 }
 
-// untilDone returns a reader of r that ends with ctx. A read of a terminal can't
-// be interrupted, so it is left to itself.
+// untilDone returns a reader of r that ends with ctx. A read of a terminal can't be interrupted, so it is left alone.
 func untilDone(ctx context.Context, r io.Reader) io.Reader {
 	reader, writer := io.Pipe()
 	context.AfterFunc(ctx, func() { writer.CloseWithError(ctx.Err()) })

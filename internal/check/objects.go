@@ -6,16 +6,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
+	goyaml "go.yaml.in/yaml/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/yaml"
 
 	"github.com/hssgate/hssgate/hss/inventoryfile"
 	"github.com/hssgate/hssgate/internal/gate"
@@ -29,8 +35,7 @@ type Object struct {
 	// Request is the gate's. Its namespace is empty if the object names none.
 	gate.Request
 
-	// Source is the object's file and Line its line there, from 1; both are empty
-	// for objects that are in no file.
+	// Source is the object's file and Line its line there, from 1; both are empty for objects that are in no file.
 	Source string
 	Line   int
 	Owner  image.Owner
@@ -40,8 +45,7 @@ type Object struct {
 	lines map[string]int // those of its images in Source, by the images as they are written
 }
 
-// ImageObject returns an object for an image by itself, as the only container of
-// a pod.
+// ImageObject returns an object for an image by itself, as the only container of a pod.
 func ImageObject(reference string) Object {
 	use := image.Use{Place: image.PlaceContainer, Name: "image", Image: reference}
 	return Object{Request: gate.Request{Name: reference, Workload: image.Workload{Kind: "Image", Uses: []image.Use{use}}, BeforePinning: true}}
@@ -95,8 +99,7 @@ func (m *Manifests) addDocuments(ctx context.Context, from input, data []byte) {
 	}
 }
 
-// addValue adds an object, or the items of a list. Items without a type, as in typed
-// lists, are of that of the list.
+// addValue adds an object, or the items of a list. Items without a type, as in typed lists, are of that of the list.
 func (m *Manifests) addValue(ctx context.Context, value any, at Object) error {
 	fields, _ := value.(map[string]any)
 	o := &unstructured.Unstructured{Object: fields}
@@ -142,17 +145,15 @@ func (m *Manifests) add(ctx context.Context, o *unstructured.Unstructured, at Ob
 	return nil
 }
 
-// isBuiltIn reports whether a kind is one of Kubernetes' own, in any version. All
-// others may hold pod templates anywhere, a misspelt kind and a Deployment of the group
-// extensions too.
+// isBuiltIn reports whether a kind is one of Kubernetes' own, in any version. All others may hold pod templates
+// anywhere, a misspelt kind and a Deployment of the group extensions too.
 func isBuiltIn(kind schema.GroupVersionKind) bool {
 	others := []string{"apiextensions.k8s.io", "apiregistration.k8s.io"}
 	return slices.Contains(others, kind.Group) || kind.Group != "extensions" && len(scheme.Scheme.VersionsForGroupKind(kind.GroupKind())) > 0
 }
 
-// addWorkload adds an object that holds a pod or pod templates. Containers that lack an
-// image are an error in a pod template, as for an API server; in other places the parts
-// that can't be evaluated are noted.
+// addWorkload adds an object that holds a pod or pod templates. Containers that lack an image are an error in a pod
+// template, as for an API server; in other places the parts that can't be evaluated are noted.
 func (m *Manifests) addWorkload(o *unstructured.Unstructured, at Object) error {
 	kind, own, found := o.GroupVersionKind(), image.Manifest{}, image.Custom{}
 	if err := decode(o.Object, kind.Kind, &found); err != nil {
@@ -210,8 +211,7 @@ func decode(fields any, kind string, v any) error {
 	return nil
 }
 
-// wrongType names the field of an error of the decoder, and what it must be, in
-// the terms of the file.
+// wrongType names the field of an error of the decoder, and what it must be, in the terms of the file.
 func wrongType(err error) error {
 	wrong, is := errors.AsType[*json.SemanticError](err)
 	switch {
@@ -234,4 +234,84 @@ func wrongType(err error) error {
 		t = t.Elem()
 	}
 	return fmt.Errorf("%s must be %s", inventoryfile.FieldPath(wrong.JSONPointer), cmp.Or(times[t], want[t.Kind()], "a number"))
+}
+
+// document is one YAML document in a file. Lines count from 1.
+type document struct {
+	text []byte
+	// line is that of the text's first line, start that of the first one that is no
+	// comment, and images are the first ones that name each image.
+	line, start int
+	images      map[string]int
+}
+
+// split divides a file at its lines of three dashes, after which only a comment may stand.
+func split(data []byte) []*document {
+	field := regexp.MustCompile(`\b(?:image|reference)["']?\s*:\s*["']?([^\s"',}\]]+)`)
+	line := 1
+	d := &document{line: 1, images: map[string]int{}}
+	documents := []*document{d}
+	for text := range bytes.Lines(data) {
+		rest, dashes := bytes.CutPrefix(text, []byte("---"))
+		rest = bytes.TrimSpace(rest)
+		comment := len(rest) == 0 || rest[0] == '#'
+		if dashes && comment {
+			d = &document{line: line + 1, images: map[string]int{}}
+			documents = append(documents, d)
+		} else {
+			d.text = append(d.text, text...)
+		}
+		if !comment && d.start == 0 {
+			d.start = line
+		}
+		for _, found := range field.FindAllSubmatch(text, -1) {
+			if image := string(found[1]); d.images[image] == 0 {
+				d.images[image] = line
+			}
+		}
+		line++
+	}
+	return documents
+}
+
+var errSeveral = errors.New("something follows the first document: put a line of three dashes (---) between documents")
+
+// decode returns the document's value by the rules of kubectl; nil if it is empty.
+// Duplicate keys are an error, since readers differ in which of them counts.
+func (d *document) decode() (value any, err error) {
+	data, err := yaml.YAMLToJSON(d.text)
+	if err != nil {
+		return nil, d.syntaxError(err)
+	}
+	// The other reader finds duplicate keys, and knows where the first document ends.
+	decoder := goyaml.NewDecoder(bytes.NewReader(d.text))
+	switch err := decoder.Decode(&value); {
+	case errors.Is(err, io.EOF):
+		return nil, nil
+	case err != nil:
+		return nil, d.syntaxError(err)
+	}
+	if err := decoder.Decode(&goyaml.Node{}); !errors.Is(err, io.EOF) {
+		return nil, errSeveral
+	}
+	value = nil
+	err = utiljson.Unmarshal(data, &value)
+	return value, err
+}
+
+// syntaxError names the line of the file instead of the document's, and the usual cause.
+func (d *document) syntaxError(err error) error {
+	text := regexp.MustCompile(`\bline \d+`).ReplaceAllStringFunc(err.Error(), func(found string) string {
+		line, _ := strconv.Atoi(strings.TrimPrefix(found, "line "))
+		return "line " + strconv.Itoa(d.line-1+line)
+	})
+	text = regexp.MustCompile(`^(yaml: |json: |unmarshal errors:\s+)+`).ReplaceAllString(text, "")
+	text = "read the YAML: " + regexp.MustCompile(`: (\[\]|map\[).*`).ReplaceAllString(text, "") // no Go types
+	switch {
+	case bytes.Contains(d.text, []byte("{{")):
+		return fmt.Errorf("%s: it looks like a Helm template: render it first (helm template … | hssgate check -f -)", text)
+	case strings.Contains(text, "cannot start any token") && regexp.MustCompile(`(?m)^ *\t`).Match(d.text):
+		return fmt.Errorf("%s: YAML must not be indented by tabs, only by spaces", text)
+	}
+	return errors.New(text)
 }

@@ -30,8 +30,7 @@ import (
 type policyTest struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
-	// Policies are files or folders of policies and exceptions, Preset is a policy
-	// that comes with hssgate. One of them is required.
+	// Policies are files or folders of policies and exceptions, Preset is one that comes with hssgate. One is required.
 	Policies []string `json:"policies"`
 	Preset   string   `json:"preset"`
 	// Inventory is an inventory file. Images are its rows, given here.
@@ -41,11 +40,9 @@ type policyTest struct {
 	Config string `json:"config"`
 	// Now is the time of the test; default: the real one.
 	Now time.Time `json:"now"`
-	// Namespaces are labels by namespace. If any are given, objects of other
-	// namespaces are an error.
+	// Namespaces are labels by namespace. If any are given, objects of other namespaces are an error.
 	Namespaces map[string]map[string]string `json:"namespaces"`
-	// Exceptions are beside those among the policies: ImageScanExceptions, unless they
-	// have another kind. Their apiVersion and kind may be left out.
+	// Exceptions are beside those among the policies. Their apiVersion may be left out, and the kind of ImageScanExceptions.
 	Exceptions []map[string]any `json:"exceptions"`
 	Cases      []policyTestCase `json:"cases"`
 
@@ -58,8 +55,7 @@ const policyTestKind = "PolicyTest"
 
 type policyTestCase struct {
 	Name string `json:"name"`
-	// One of Image, Object and File is required: a reference, a manifest, or a
-	// file of manifests.
+	// One of Image, Object and File is required: a reference, a manifest, or a file of manifests.
 	Image  string `json:"image"`
 	Object any    `json:"object"`
 	File   string `json:"file"`
@@ -86,14 +82,12 @@ type PolicyTests struct {
 	Paths []string
 	// Run selects cases by their names. Optional.
 	Run *regexp.Regexp
-	// Update receives what is changed: expected verdicts in the files become those that
-	// cases have. Optional: by default nothing is changed.
+	// Update receives the expected verdicts that are changed in the files. Optional: by default none is changed.
 	Update func(change report.Problem)
 }
 
-// RunTo runs the cases of files and adds the results of their objects to a report of
-// tests. A file that cannot be read is a problem, and the rest is run. It fails only if
-// ctx ends.
+// RunTo runs the cases of files and adds the results of their objects to a report of tests. A file that cannot be read
+// is a problem, and the rest is run. It fails only if ctx ends.
 func (p *PolicyTests) RunTo(ctx context.Context, r *report.Report) error {
 	for _, path := range p.Paths {
 		files, err := testsIn(path)
@@ -165,22 +159,20 @@ func (p *PolicyTests) runFile(ctx context.Context, path string, r *report.Report
 		if p.Update != nil && !c.Expect.accepts(results[0].Verdict) && !slices.ContainsFunc(results, other) {
 			before[i], c.Expect.Verdict = c.Expect.Verdict, results[0].Verdict
 		}
-		failed := 0
+		failed := false
 		for _, one := range results {
-			one.Problem = c.Expect.problem(&one)
-			one.Source, one.Line, one.Case = path, 0, c.Name
-			if one.Problem != "" {
-				failed = 1
-			}
+			one.Source, one.Line, one.Case, one.Problem = path, 0, c.Name, c.Expect.problem(&one)
+			failed = failed || one.Problem != ""
 			r.Add(one)
 		}
-		r.Tests.Cases, r.Tests.Failed = r.Tests.Cases+1, r.Tests.Failed+failed
+		if r.Tests.Cases++; failed {
+			r.Tests.Failed++
+		}
 	}
 	return errors.Join(append(errs, t.rewrite(before, p.Update))...)
 }
 
-// rewrite writes the expected verdicts that were others before into the file, in their places, so that comments and
-// layout stay.
+// rewrite writes the expected verdicts that changed into the file, in their places, so that comments and layout stay.
 func (t *policyTest) rewrite(before map[int]report.Verdict, changed func(report.Problem)) error {
 	if len(before) == 0 {
 		return nil
@@ -220,8 +212,7 @@ func (t *policyTest) rewrite(before map[int]report.Verdict, changed func(report.
 	return nil
 }
 
-// load reads the file, and what its cases have in common. The caller closes the
-// inventory.
+// load reads the file, and what its cases have in common. The caller closes the inventory.
 func (t *policyTest) load(ctx context.Context) error {
 	data, err := os.ReadFile(t.path)
 	if err != nil {
@@ -290,10 +281,10 @@ func (t *policyTest) validate() error {
 
 // beside returns the path of a file that is named relative to the test.
 func (t *policyTest) beside(path string) string {
-	if path == "" || filepath.IsAbs(path) {
-		return path
+	if path != "" && !filepath.IsAbs(path) {
+		path = filepath.Join(filepath.Dir(t.path), path)
 	}
-	return filepath.Join(filepath.Dir(t.path), path)
+	return path
 }
 
 // loadPolicies reads the policies, which must be valid, and the exceptions beside them.
@@ -337,8 +328,7 @@ func (t *policyTest) loadInventory() (*inventoryfile.File, error) {
 	return inventoryfile.Parse(data, t.Now)
 }
 
-// run evaluates the objects of a case. A misspelt namespace would be one without labels,
-// which policies may not select, so it is an error.
+// run evaluates the objects of a case. A namespace may be misspelt, and policies not select it, so it must be listed.
 func (t *policyTest) run(ctx context.Context, c *policyTestCase) ([]report.Result, error) {
 	m, err := t.manifests(ctx, c)
 	if err != nil {
