@@ -24,15 +24,13 @@ const (
 	pageSize = 250 // how many objects are read at once: of pods some megabytes
 	// podsAtOnce of one namespace are evaluated side by side.
 	podsAtOnce = 32
-	// podTimeout limits the evaluation of one pod, whose images may have to wait
-	// behind those of admissions.
+	// podTimeout limits the evaluation of one pod, whose images may have to wait behind those of admissions.
 	podTimeout = 2 * time.Minute
 )
 
-// Audit evaluates all pods once and reports what it found: the API server lists them
-// by namespace, and what was found in one is reported as soon as the next begins. If
-// something could not be read it returns an error, and the status of policies stays
-// as it was.
+// Audit evaluates all pods once and reports what it found: the API server lists them by namespace, and what was found
+// in one is reported as soon as the next begins. If something could not be read it returns an error, and the status of
+// policies stays as it was.
 func (a *Auditor) Audit(ctx context.Context, why string) error {
 	began := a.Clock.Now()
 	s, err := a.audit(ctx)
@@ -154,9 +152,8 @@ func NotEnded() client.ListOption {
 	)}
 }
 
-// Pages lists objects page by page, each into a copy of the empty list, and calls
-// page for each. A list whose snapshot the API server drops meanwhile goes on where
-// it was.
+// Pages lists objects page by page, each into a copy of the empty list, and calls page for each. A list whose snapshot
+// the API server drops meanwhile goes on where it was.
 func Pages[L client.ObjectList](ctx context.Context, from client.Reader, empty L, page func(L) error, options ...client.ListOption) error {
 	options = append(options, client.Limit(pageSize))
 	for next := ""; ; {

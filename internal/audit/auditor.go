@@ -1,11 +1,10 @@
-// Package audit evaluates the pods that already run, again and again, by the gate
-// that decided about them when they were created. It finds images that turned bad
-// since, and shows what a policy would deny before it does.
+// Package audit evaluates the pods that already run, again and again, by the gate that decided about them when they
+// were created. It finds images that turned bad since, and shows what a policy would deny before it does.
 //
-// Only the leader audits. It reads the pods page by page, and looks images up at HSS
-// with less priority than admissions. The results are in the status of each policy,
-// in one Event for each workload and policy, in one report for each namespace, and in
-// metrics. So is what runs though HSS scanned another image under its tag. All of them are bounded.
+// Only the leader audits. It reads the pods page by page, and looks images up at HSS with less priority than
+// admissions. The results are in the status of each policy, in one Event for each workload and policy, in one report
+// for each namespace, and in metrics. So is what runs though HSS scanned another image under its tag. All of them are
+// bounded.
 package audit
 
 import (
@@ -48,8 +47,7 @@ type Options struct {
 	Policies func() []*policy.Policy
 	// ExemptNamespaces are left out, as the gate leaves them out.
 	ExemptNamespaces []string
-	// Interval is the time from the start of one audit to that of the next, if
-	// nothing changes before.
+	// Interval is the time from the start of one audit to that of the next, if nothing changes before.
 	Interval time.Duration
 	// Reports is Auto, OpenReports, PolicyReports or None.
 	Reports string
@@ -104,8 +102,7 @@ func OwnersFrom(from client.Reader) *Owners {
 
 const (
 	statePoll = time.Second // how often the state is compared
-	// debounce is the wait after a change, so that one audit serves the changes
-	// that are made together.
+	// debounce is the wait after a change, so that one audit serves the changes that are made together.
 	debounce = 3 * time.Second
 	// share: audits take at most a fifth of the time. A change that is not prompt
 	// waits for a fifth of the interval, at most maxPause, as well.
@@ -131,8 +128,7 @@ func (a *Auditor) Start(ctx context.Context) error {
 	return nil
 }
 
-// await waits until the next audit is due, and returns why it is; empty: ctx has
-// ended. err is that of the last audit.
+// await waits until the next audit is due, and returns why it is; empty: ctx has ended. err is that of the last audit.
 func (a *Auditor) await(ctx context.Context, seen State, began time.Time, err error) (why string) {
 	now := a.Clock.Now()
 	earliest := now.Add(max(minPause, (share-1)*now.Sub(began)))

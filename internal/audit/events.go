@@ -21,21 +21,18 @@ import (
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// Reasons of Events.
+// Reasons of Events, all of which are warnings.
 const (
-	// ReasonViolation is of a warning: pods of the object violate a policy.
-	ReasonViolation = "ImageViolation"
-	// ReasonGrace is of a warning about pods whose images are admitted until the end
-	// of a grace; ReasonGraceEnds replaces it a day before that end.
-	ReasonGrace     = "ImageUnderGrace"
-	ReasonGraceEnds = "ImageGraceEnds"
+	ReasonViolation  = "ImageViolation"  // pods of the object violate a policy
+	ReasonGrace      = "ImageUnderGrace" // images of its pods are admitted until the end of a grace
+	ReasonGraceEnds  = "ImageGraceEnds"  // the same a day before that end
+	ReasonOtherImage = "RunsOtherImage"  // a node pulled another image than the one that HSS scanned under its tag
 )
 
 const (
 	graceWarning = 24 * time.Hour // how long before its end a grace is warned of
 	maxNote      = 1024           // the limit of events.k8s.io for the text of an Event, in bytes
-	// maxEventsOfOne limits the Events of one namespace, maxQueued those that wait to
-	// be written.
+	// maxEventsOfOne limits the Events of one namespace, maxQueued those that wait to be written.
 	maxEventsOfOne = 50
 	maxQueued      = 2000
 	// eventsPerSecond limits how fast Events are written.
@@ -46,9 +43,8 @@ const (
 	maxWritten   = 50000
 )
 
-// queueEvents queues one Event for each workload and policy that it violates, and one
-// for each workload that runs other images than HSS scanned. An Event that finds no
-// room in the queue is left to the next audit.
+// queueEvents queues one Event for each workload and policy that it violates, and one for each workload that runs other
+// images than HSS scanned. An Event that finds no room in the queue is left to the next audit.
 func (a *Auditor) queueEvents(f *findings) {
 	var events []*corev1ac.EventApplyConfiguration
 	for _, g := range sorted(f.groups) {
@@ -112,8 +108,7 @@ func (g *group) event(namespace string, now time.Time) *corev1ac.EventApplyConfi
 	return g.newEvent(namespace, now, g.policy, g.reason(now), note)
 }
 
-// newEvent returns an Event of the owner in one line. Its name follows from the owner
-// and what it is about: every leader writes the same one.
+// newEvent returns an Event in one line, named after the owner and what it is about: every leader writes the same one.
 func (g *group) newEvent(namespace string, now time.Time, about, reason, note string) *corev1ac.EventApplyConfiguration {
 	hash := fnv.New64a()
 	fmt.Fprintf(hash, "%s/%s", g.owner.UID, about)
@@ -137,17 +132,12 @@ func (g *group) reason(now time.Time) string {
 	return ReasonGraceEnds
 }
 
-// ReasonOtherImage is of a warning about pods whose node pulled another image than the
-// one that HSS scanned under its tag.
-const ReasonOtherImage = "RunsOtherImage"
-
 type otherImage struct {
 	line     line
 	policies []string
 }
 
-// otherImages returns the images of a pod that HSS did not scan under their tags,
-// since a tag moved. One whose digest is unknown, here or at HSS, is none of them.
+// otherImages returns the images of a pod that HSS did not scan under their tags. One whose digest is unknown is none.
 func otherImages(pod *corev1.Pod, d *gate.Decision) (others []otherImage) {
 	for _, s := range d.Scanned {
 		running := image.Running(pod, s.Use)

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"cmp"
-	"hash/maphash"
 	"maps"
 	"slices"
 	"strings"
@@ -23,8 +22,7 @@ import (
 const (
 	// maxGroups limits the pairs of a workload and a policy.
 	maxGroups = 2000
-	// maxLines limits the images that are named of one workload, maxLine the bytes
-	// about one of them.
+	// maxLines limits the images that are named of one workload, maxLine the bytes about one of them.
 	maxLines = 5
 	maxLine  = 700
 )
@@ -35,11 +33,8 @@ type findings struct {
 
 	namespace string
 	groups    map[groupKey]*group
-	// others are the results of pairs without a group, the worst of their pods. They are
-	// found by hash, since nearly all pairs of a cluster are among them.
-	others map[uint64]result
-	seed   maphash.Seed
-	moved  map[image.Owner]*group // the workloads that run other images than HSS scanned under their tags
+	others    map[groupKey]result    // of pairs without a group, the worst of their pods
+	moved     map[image.Owner]*group // the workloads that run other images than HSS scanned under their tags
 }
 
 // result is one of a report's.
@@ -62,8 +57,7 @@ type groupKey struct {
 	policy string
 }
 
-// group is the pods of one workload that violate one policy or could not be
-// evaluated by it.
+// group is the pods of one workload that violate one policy or could not be evaluated by it.
 type group struct {
 	groupKey
 	language.Language
@@ -83,7 +77,7 @@ type group struct {
 type line struct{ text, image, digest string }
 
 func (s *summary) in(namespace string) *findings {
-	return &findings{summary: s, namespace: namespace, groups: map[groupKey]*group{}, others: map[uint64]result{}, seed: maphash.MakeSeed(), moved: map[image.Owner]*group{}}
+	return &findings{summary: s, namespace: namespace, groups: map[groupKey]*group{}, others: map[groupKey]result{}, moved: map[image.Owner]*group{}}
 }
 
 // full reports whether the pods of no more workloads are shown.
@@ -135,8 +129,7 @@ func (f *findings) addPolicy(key groupKey, created time.Time, d *gate.Decision) 
 	g := f.groups[key]
 	switch {
 	case len(violations) == 0, g == nil && len(f.groups) >= maxGroups:
-		hash := maphash.Comparable(f.seed, key)
-		f.others[hash] = max(f.others[hash], other)
+		f.others[key] = max(f.others[key], other)
 		return
 	case g == nil:
 		g = &group{groupKey: key, Language: d.Language}
@@ -145,8 +138,7 @@ func (f *findings) addPolicy(key groupKey, created time.Time, d *gate.Decision) 
 	g.add(violations, created, lacks)
 }
 
-// hasResult reports whether a violation comes from a scan result, or from the lack
-// of one at HSS, and not only from HSS being unreachable.
+// hasResult reports whether a violation comes from a scan result or the lack of one, not from HSS being unreachable.
 func hasResult(v *gate.Violation) bool {
 	return slices.ContainsFunc(v.Findings, func(f policy.Finding) bool { return f.Check != policy.CheckUnavailable })
 }
@@ -181,8 +173,7 @@ func (g *group) add(violations []*gate.Violation, created time.Time, lacks bool)
 	}
 }
 
-// addLine keeps the first lines by their order, so that the order of pods does not
-// matter.
+// addLine keeps the first lines by their order, so that the order of pods does not matter.
 func (g *group) addLine(one line) {
 	i, found := slices.BinarySearchFunc(g.lines, one, func(a, b line) int { return strings.Compare(a.text, b.text) })
 	if found {

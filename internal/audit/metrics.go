@@ -6,8 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics show the last audit. Only the leader has values. Their labels are names of
-// policies, never those of pods or images.
+// Metrics show the last audit, on the leader. Their labels are names of policies, never those of pods or images.
 type Metrics struct {
 	audits *prometheus.CounterVec
 	took   prometheus.Histogram

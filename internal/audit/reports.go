@@ -31,8 +31,7 @@ const (
 	maxProperty      = 300
 )
 
-// reportKind returns the kind of reports to write, by audit.reports of the
-// configuration and of those that the cluster has; empty: none.
+// reportKind returns the kind of reports to write, by audit.reports of the configuration and the cluster; empty: none.
 func (a *Auditor) reportKind() (schema.GroupVersionKind, error) {
 	for _, one := range []struct { // the preferred one first
 		name string
@@ -124,9 +123,8 @@ func (g *group) result() result {
 		return unknown
 	case g.effect == v1alpha1.EnforcementWarn:
 		return warned
-	default:
-		return failed
 	}
+	return failed
 }
 
 func (f *findings) reportResults() []any {
