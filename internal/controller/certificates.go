@@ -58,8 +58,7 @@ type Certificates struct {
 	trusted atomic.Bool
 }
 
-// Ready returns why the API server can't connect to the replica yet, or nil. Without a webhook configuration a
-// certificate is enough.
+// Ready returns why the API server can't connect to the replica yet, or nil.
 func (c *Certificates) Ready() error {
 	if c.Issuer.CA() == nil {
 		return fmt.Errorf("%w: Secret %q holds none", certificate.ErrNoCA, c.Secret)
@@ -162,8 +161,7 @@ func (c *Certificates) inSecret(ctx context.Context) ([]*certificate.CA, error) 
 	return append(cas, ca), nil
 }
 
-// write writes a CA into a version of the Secret, or creates it. It does so by server-side apply, which can create
-// by a right that is limited to the name.
+// write writes a CA into a version of the Secret, or creates it: server-side apply can by a right limited to the name.
 func (c *Certificates) write(ctx context.Context, version string, ca *certificate.CA) error {
 	key, err := ca.KeyPEM()
 	if err != nil {

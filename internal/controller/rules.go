@@ -1,6 +1,5 @@
-// Package controller keeps policies and exceptions in force as the cluster has them,
-// writes their status, and keeps the CA and the webhooks' caBundles. Every replica
-// follows the cluster; only the leader writes status.
+// Package controller keeps policies and exceptions in force as the cluster has them, writes their status, and keeps the
+// CA and the webhooks' caBundles. Every replica follows the cluster; only the leader writes status.
 package controller
 
 import (
@@ -78,8 +77,7 @@ func (r *rules) compile(p *v1alpha1.ImageScanPolicy, l language.Language) *compi
 // The requests of Rules: what is to be read again.
 const readPolicies, readExceptions = "policies", "exceptions"
 
-// NewRules returns rules that reads from a cache. No exception lasts longer than
-// maxLifetime from its creation.
+// NewRules returns rules that reads from a cache. No exception lasts longer than maxLifetime from its creation.
 func NewRules(reader client.Reader, maxLifetime time.Duration) *Rules {
 	r := &Rules{reader: reader, maxLifetime: maxLifetime}
 	r.inForce.Store(&rules{})
@@ -95,15 +93,13 @@ func (r *Rules) PolicyChanges() uint64 { return r.inForce.Load().policyChanges }
 // ExceptionChanges returns a number that differs once there are other exceptions.
 func (r *Rules) ExceptionChanges() uint64 { return r.inForce.Load().exceptionChanges }
 
-// Exceptions returns the exceptions of a namespace and of the whole cluster, active or
-// not, which must not be modified.
+// Exceptions returns the exceptions of a namespace and of the whole cluster, active or not, which must not be modified.
 func (r *Rules) Exceptions(namespace string) []*policy.Exception {
 	all := r.inForce.Load().exceptions
 	return slices.Concat(all[namespace], all[""])
 }
 
-// listExceptions returns the exceptions of all namespaces and of the whole cluster. They
-// share what the reader holds, and must not be modified.
+// listExceptions returns the exceptions of both kinds. They share what the reader holds, and must not be modified.
 func listExceptions(ctx context.Context, reader client.Reader) (all []*v1alpha1.ImageScanException, err error) {
 	var list v1alpha1.ImageScanExceptionList
 	var clusterWide v1alpha1.ClusterImageScanExceptionList
@@ -126,8 +122,7 @@ var ErrNotSynced = errors.New("policies have not been read yet")
 // ErrNoCRD means that the cluster has no ImageScanPolicies any more.
 var ErrNoCRD = errors.New("the CustomResourceDefinition of ImageScanPolicies is missing")
 
-// Ready returns ErrNotSynced until all policies and exceptions have been read once,
-// and ErrNoCRD while there can be no policies: an image violates none then.
+// Ready returns ErrNotSynced until all has been read once, and ErrNoCRD while there can be no policies.
 func (r *Rules) Ready() error {
 	switch now := r.inForce.Load(); {
 	case now.policyChanges == 0 || now.exceptionChanges == 0:
@@ -154,8 +149,7 @@ func (r *Rules) SetupWithManager(mgr ctrl.Manager) error {
 	return nil
 }
 
-// whenever returns a controller that reconciles requests with names instead of
-// objects: at the start, and when enqueue says so.
+// whenever returns a controller that reconciles requests with names instead of objects, first at the start.
 func whenever(mgr ctrl.Manager, name string, requests ...string) *builder.Builder {
 	start := func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 		for _, request := range requests {
@@ -173,9 +167,8 @@ func enqueue(name string) handler.EventHandler {
 	})
 }
 
-// specChanged reports whether an update changed a spec. An object that was deleted while
-// the watch was interrupted, and created again by the same name, comes as an update:
-// of generation 1 as before, but of another UID.
+// specChanged reports whether an update changed a spec. An object that was deleted while the watch was interrupted, and
+// created again by the same name, comes as an update: of generation 1 as before, but of another UID.
 func specChanged(e event.UpdateEvent) bool {
 	return e.ObjectOld.GetUID() != e.ObjectNew.GetUID() || e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration()
 }
@@ -218,8 +211,7 @@ func (r *Rules) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Resul
 // crdInterval is the time from one check of the CustomResourceDefinition to the next.
 const crdInterval = 5 * time.Second
 
-// followCRD checks until ctx ends whether the API server has ImageScanPolicies: a
-// watch does not report that they are gone.
+// followCRD checks whether the API server has ImageScanPolicies: a watch does not report that they are gone.
 func (r *Rules) followCRD(ctx context.Context, mgr ctrl.Manager) error {
 	informer, err := mgr.GetCache().GetInformer(ctx, &v1alpha1.ImageScanPolicy{})
 	if err != nil {

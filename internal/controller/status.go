@@ -232,8 +232,7 @@ const (
 	maxEventPolicies = 10
 )
 
-// setException sets an exception's status: whether it is active and until when, and whether it has an effect with
-// the policies that there are.
+// setException sets an exception's status: whether it is active, until when, and whether it can have an effect.
 func (s *Status) setException(e *v1alpha1.ImageScanException, policies map[string]*compiledPolicy) {
 	set := func(conditions ...metav1.Condition) { setConditions(&e.Status.Conditions, e.Generation, conditions...) }
 	inactive := func(reason, message string) {

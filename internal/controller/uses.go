@@ -22,8 +22,7 @@ const (
 	lastUsesTimeout = 5 * time.Second
 )
 
-// ExceptionUses adds up how often exceptions are used, and writes that into their
-// status. Every replica adds its own.
+// ExceptionUses adds up how often exceptions are used, and writes that into their status. Every replica adds its own.
 type ExceptionUses struct {
 	Live   client.Reader
 	Client client.Client
