@@ -30,12 +30,10 @@ const (
 )
 
 const (
-	graceWarning = 24 * time.Hour // how long before its end a grace is warned of
-	maxNote      = 1024           // the limit of events.k8s.io for the text of an Event, in bytes
-	// maxEventsOfOne limits the Events of one namespace, maxQueued those that wait to be written.
-	maxEventsOfOne = 50
-	maxQueued      = 2000
-	// eventsPerSecond limits how fast Events are written.
+	graceWarning    = 24 * time.Hour // how long before its end a grace is warned of
+	maxNote         = 1024           // the limit of events.k8s.io for the text of an Event, in bytes
+	maxEventsOfOne  = 50             // of one namespace; maxQueued wait to be written
+	maxQueued       = 2000
 	eventsPerSecond = 20
 	// eventRenewal is how often an Event is written that has not changed: the API server
 	// keeps it for an hour. maxWritten limits what is remembered of those written.

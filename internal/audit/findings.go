@@ -20,11 +20,9 @@ import (
 
 // Limits of what is kept of one namespace. Everything beyond is still counted.
 const (
-	// maxGroups limits the pairs of a workload and a policy.
-	maxGroups = 2000
-	// maxLines limits the images that are named of one workload, maxLine the bytes about one of them.
-	maxLines = 5
-	maxLine  = 700
+	maxGroups = 2000 // pairs of a workload and a policy
+	maxLines  = 5    // images named of one workload; maxLine limits the bytes about each
+	maxLine   = 700
 )
 
 // findings are what was found in one namespace. They are counted for the whole cluster.
@@ -37,8 +35,7 @@ type findings struct {
 	moved     map[image.Owner]*group // the workloads that run other images than HSS scanned under their tags
 }
 
-// result is one of a report's.
-type result int
+type result int // one of a report's
 
 // The results, the worst last.
 const (
@@ -64,14 +61,13 @@ type group struct {
 
 	violations, unknown int32
 	effect              v1alpha1.Enforcement // what the policy would do to the pods
-	// lines name images with the reasons, sorted; more is set if some are left out.
-	lines  []line
-	more   bool
-	failed []policy.Finding // the checks that found something, each once
-	risk   gate.Risk        // that of the worst finding, rule the check that it failed
-	rule   policy.Check
-	since  time.Time // when the last pod was created or, if that was later, its image scanned
-	until  time.Time // when the first grace of their images ends; zero: none has one
+	lines               []line               // images with the reasons, sorted; more is set if some are left out
+	more                bool
+	failed              []policy.Finding // the checks that found something, each once
+	risk                gate.Risk        // that of the worst finding, rule the check that it failed
+	rule                policy.Check
+	since               time.Time // when the last pod was created or, if that was later, its image scanned
+	until               time.Time // when the first grace of their images ends; zero: none has one
 }
 
 type line struct{ text, image, digest string }
@@ -255,14 +251,13 @@ const (
 
 // summary is what an audit found in the whole cluster.
 type summary struct {
-	mu     sync.Mutex
-	time   time.Time                       // when the audit ended
-	graces map[string]*v1alpha1.AuditGrace // those under way, of the policies that give any
-	pods   int
-	newest time.Time // when the newest pod that a policy matches was created
-	// policies hold what was found for each policy, as its status shows it.
-	policies map[string]*v1alpha1.AuditStatus
-	reported sets.Set[string] // the namespaces that have a report
+	mu       sync.Mutex
+	time     time.Time                       // when the audit ended
+	graces   map[string]*v1alpha1.AuditGrace // those under way, of the policies that give any
+	pods     int
+	newest   time.Time                        // when the newest pod that a policy matches was created
+	policies map[string]*v1alpha1.AuditStatus // what was found for each policy, as its status shows it
+	reported sets.Set[string]                 // the namespaces that have a report
 }
 
 // of returns what was found for a policy, to be added to.

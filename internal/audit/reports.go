@@ -21,9 +21,8 @@ import (
 )
 
 const (
-	reporter = "hssgate" // the source of reports and Events, and the name of every report
-	// managedBy labels hssgate's reports.
-	managedBy = "app.kubernetes.io/managed-by"
+	reporter  = "hssgate"                      // the source of reports and Events, and the name of every report
+	managedBy = "app.kubernetes.io/managed-by" // labels hssgate's reports
 	// maxResults limits the results of a report, maxResultMessage the bytes of the
 	// message of each, maxProperty those of its images: so a report has less than 200 kB.
 	maxResults       = 100

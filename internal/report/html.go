@@ -44,7 +44,7 @@ func (r *Report) html() (string, error) {
 	script, errScript := templates.ReadFile("templates/script.js")
 	t, err := template.New("report.html.tmpl").Funcs(template.FuncMap{
 		"capitalised": func(text string) string { return strings.ToUpper(text[:1]) + text[1:] },
-		"hostAndPath": hostAndPath, "first": first, "more": more, "linked": linked, "zero": func(n *int) bool { return ptr.Deref(n, 0) == 0 },
+		"hostAndPath": hostAndPath, "rank": severityRank, "first": first, "more": more, "linked": linked, "zero": func(n *int) bool { return ptr.Deref(n, 0) == 0 },
 	}).ParseFS(templates, "templates/report.html.tmpl")
 	if err := errors.Join(errStyle, errScript, err); err != nil {
 		return "", err
@@ -89,8 +89,7 @@ func (r *Report) verdictBars() []bar {
 	return bars
 }
 
-// audited is shown for objects that are admitted and violate a policy that only audits.
-const audited = "Admitted (audited)"
+const audited = "Admitted (audited)" // shown for objects that are admitted and violate a policy that only audits
 
 // Label returns the verdict as the page shows it.
 func (r *Result) Label() string {
@@ -105,9 +104,6 @@ func (r *Result) Class() string {
 	label := r.Label()
 	return cmp.Or(map[string]string{string(PodsDenied): "PodsDenied", audited: "Audit"}[label], label)
 }
-
-// Rank orders images by severity.
-func (i *Image) Rank() int { return severityRank(i.Severity) }
 
 // severityBars counts images with malicious files, and all by severity, or by the reason why they have none.
 func severityBars(images []*Image) []bar {

@@ -122,7 +122,8 @@ func (r *Report) sorted() (bad, good []*Result) {
 			bad = append(bad, one)
 		}
 	}
-	slices.SortStableFunc(bad, func(a, b *Result) int { return cmp.Or(a.rank()-b.rank(), b.malicious()-a.malicious()) })
+	rank := func(r *Result) int { return slices.Index(Verdicts(), r.Verdict) }
+	slices.SortStableFunc(bad, func(a, b *Result) int { return cmp.Or(rank(a)-rank(b), b.malicious()-a.malicious()) })
 	return bad, good
 }
 

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -110,14 +109,11 @@ func NewResult(d *gate.Decision, images []Image) Result {
 			Place: v.Use.Place, Name: v.Use.Name, Reference: v.Reference, Policy: v.Policy, Effect: v.Effect, PodEffect: v.PodEffect, Findings: v.Findings,
 		})
 	}
-	slices.SortStableFunc(r.Violations, func(a, b Violation) int { return cmp.Compare(a.rank(), b.rank()) })
+	// Those that decide come first.
+	order := []v1alpha1.Enforcement{v1alpha1.EnforcementDeny, v1alpha1.EnforcementWarn, v1alpha1.EnforcementAudit, gate.EffectExcepted}
+	slices.SortStableFunc(r.Violations, func(a, b Violation) int { return slices.Index(order, a.PodEffect) - slices.Index(order, b.PodEffect) })
 	r.Verdict = r.verdict(d)
 	return r
-}
-
-// rank orders violations: those that decide come first.
-func (v *Violation) rank() int {
-	return slices.Index([]v1alpha1.Enforcement{v1alpha1.EnforcementDeny, v1alpha1.EnforcementWarn, v1alpha1.EnforcementAudit, gate.EffectExcepted}, v.PodEffect)
 }
 
 // verdict returns Unknown if HSS was unreachable for an image, even if the policies
@@ -138,8 +134,6 @@ func (r *Result) verdict(d *gate.Decision) Verdict {
 }
 
 func (r *Result) passes() bool { return r.Verdict == Admitted && len(r.Violations) == 0 }
-
-func (r *Result) rank() int { return slices.Index(Verdicts(), r.Verdict) }
 
 // malicious returns 1 if malicious files were found, which come before all else.
 func (r *Result) malicious() int {
