@@ -19,8 +19,7 @@ import (
 	"github.com/hssgate/hssgate/internal/report"
 )
 
-// version is set when a release is built.
-var version = "unknown"
+var version = "unknown" // set when a release is built
 
 // Exit codes, for scripts.
 const (

@@ -25,8 +25,7 @@ import (
 	"github.com/hssgate/hssgate/webhook"
 )
 
-// probeAttempt bounds one attempt: packets are dropped until a NetworkPolicy is in effect.
-const probeAttempt = 5 * time.Second
+const probeAttempt = 5 * time.Second // bounds one attempt: packets are dropped until a NetworkPolicy is in effect
 
 type probeFlags struct {
 	url, caFile    string

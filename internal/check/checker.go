@@ -99,8 +99,7 @@ func (c *Checker) Exceptions(namespace string) []*policy.Exception {
 	return c.gate.Exceptions(namespace)
 }
 
-// batch is the number of objects whose results are held before those that are alike become one.
-const batch = 500
+const batch = 500 // the number of objects whose results are held before those that are alike become one
 
 // Check evaluates objects and adds the results to the report, in order. It fails only if ctx ends or TopOwner fails.
 func (c *Checker) Check(ctx context.Context, objects []Object, r *report.Report) error {

@@ -45,8 +45,7 @@ type Files struct {
 	Stdin io.Reader
 }
 
-// origin is the way in which a text is found.
-type origin int
+type origin int // the way in which a text is found
 
 const (
 	named   origin = iota // by its path

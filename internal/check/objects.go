@@ -65,8 +65,7 @@ type Manifests struct {
 	// Notes are about what was found in folders and read otherwise, or not at all.
 	Notes []report.Problem
 
-	// onlyResources makes anything but policies and exceptions a problem.
-	onlyResources bool
+	onlyResources bool                   // makes anything but policies and exceptions a problem
 	definitions   map[string]*definition // by kind
 }
 

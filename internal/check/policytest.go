@@ -403,8 +403,7 @@ func (e *expectation) problem(r *report.Result) string {
 	return ""
 }
 
-// stopped is a clock that stands still.
-type stopped time.Time
+type stopped time.Time // a clock that stands still
 
 // Now returns the time at which it stands.
 func (c stopped) Now() time.Time { return time.Time(c) }
@@ -412,8 +411,7 @@ func (c stopped) Now() time.Time { return time.Time(c) }
 // Since returns the time from t to then.
 func (c stopped) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 
-// unavailable is an HSS that can't be reached.
-type unavailable struct{ *inventory.Inventory }
+type unavailable struct{ *inventory.Inventory } // an HSS that can't be reached
 
 func (unavailable) Known(image.Reference) (policy.Facts, bool) { return policy.Facts{}, false }
 

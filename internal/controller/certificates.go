@@ -32,9 +32,8 @@ const (
 	settleDelay = 10 * time.Second
 	// untrustDelay is how long a CA that has left the Secret stays in a caBundle, for replicas that still serve by it.
 	untrustDelay  = 10 * time.Minute
-	conflictRetry = time.Second // the pause after a write that another one overtook
-	// fieldOwner owns the CA that hssgate writes into the Secret.
-	fieldOwner = client.FieldOwner("hssgate")
+	conflictRetry = time.Second                  // the pause after a write that another one overtook
+	fieldOwner    = client.FieldOwner("hssgate") // owns the CA that hssgate writes into the Secret
 )
 
 // Certificates has a replica serve by a CA in a Secret: the oldest valid one, so that a CA that is added is

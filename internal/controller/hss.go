@@ -18,8 +18,7 @@ import (
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// hssInterval is the time from one check of HSS to the next.
-const hssInterval = 30 * time.Second
+const hssInterval = 30 * time.Second // the time from one check of HSS to the next
 
 // HSS checks again and again whether HSS answers for every project, and logs what changes. Every replica runs it:
 // otherwise, wrong credentials would show only with the first pod. See NewHSS.

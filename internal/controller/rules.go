@@ -47,11 +47,10 @@ type Rules struct {
 
 // rules are those of one moment. They never change.
 type rules struct {
-	policies   []*policy.Policy // in the order of their names; compiled has them by name
-	compiled   map[string]*compiledPolicy
-	exceptions map[string][]*policy.Exception // by namespace; those of the whole cluster have none
-	// policyChanges and exceptionChanges count how often they were read.
-	policyChanges, exceptionChanges uint64
+	policies                        []*policy.Policy // in the order of their names; compiled has them by name
+	compiled                        map[string]*compiledPolicy
+	exceptions                      map[string][]*policy.Exception // by namespace; those of the whole cluster have none
+	policyChanges, exceptionChanges uint64                         // how often they were read
 }
 
 // compiledPolicy is a policy, and the object that it was compiled from.
@@ -208,8 +207,7 @@ func (r *Rules) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Resul
 	return ctrl.Result{}, nil
 }
 
-// crdInterval is the time from one check of the CustomResourceDefinition to the next.
-const crdInterval = 5 * time.Second
+const crdInterval = 5 * time.Second // the time from one check of the CustomResourceDefinition to the next
 
 // followCRD checks whether the API server has ImageScanPolicies: a watch does not report that they are gone.
 func (r *Rules) followCRD(ctx context.Context, mgr ctrl.Manager) error {

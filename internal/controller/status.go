@@ -109,8 +109,7 @@ func (s *Status) write(ctx context.Context, before, o client.Object) (written bo
 	return err == nil, client.IgnoreNotFound(err)
 }
 
-// maxConditionMessage is the schema's limit of a condition's message.
-const maxConditionMessage = 32768
+const maxConditionMessage = 32768 // the schema's limit of a condition's message
 
 func newCondition(kind string, status bool, reason, message string) metav1.Condition {
 	if len(message) > maxConditionMessage { // half a character would differ from what the API server keeps

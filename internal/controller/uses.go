@@ -17,9 +17,8 @@ import (
 )
 
 const (
-	usesInterval = 20 * time.Second // how often a replica writes the uses of exceptions
-	// lastUsesTimeout bounds the write at the end.
-	lastUsesTimeout = 5 * time.Second
+	usesInterval    = 20 * time.Second // how often a replica writes the uses of exceptions
+	lastUsesTimeout = 5 * time.Second  // for the write at the end
 )
 
 // ExceptionUses adds up how often exceptions are used, and writes that into their status. Every replica adds its own.
