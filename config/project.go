@@ -75,7 +75,8 @@ const (
 type Credentials struct {
 	// Source is where to look. Default: the environment, the profile file, the
 	// pod's identity and the node's agency, whichever is there first.
-	// Environment: HUAWEICLOUD_SDK_AK, _SK, _SECURITY_TOKEN and _PROJECT_ID.
+	// Environment: HUAWEICLOUD_SDK_IDP_ID and _ID_TOKEN_FILE, which are as for
+	// OIDC, or else _AK, _SK and _SECURITY_TOKEN; and _PROJECT_ID.
 	// Profile: profileFile. Files: accessKeyFile, secretKeyFile and
 	// securityTokenFile. Metadata: the node's agency. PodIdentity: CCE's pod
 	// identity. TokenFile: tokenFile. OIDC: tokenFile, which IAM exchanges for
@@ -93,9 +94,11 @@ type Credentials struct {
 	// $HUAWEICLOUD_SDK_CREDENTIALS_FILE or ~/.huaweicloud/credentials.
 	ProfileFile string `yaml:"profileFile"`
 	// TokenFile holds an X-Auth-Token, for source TokenFile, or a projected
-	// service account token, for source OIDC.
+	// service account token, for source OIDC. Left out for that, it is
+	// $HUAWEICLOUD_SDK_ID_TOKEN_FILE.
 	TokenFile string `yaml:"tokenFile"`
 	// IdentityProviderID names the identity provider of IAM (OpenID Connect)
-	// that trusts the cluster's tokens, for source OIDC.
+	// that trusts the cluster's tokens, for source OIDC. Left out, it is
+	// $HUAWEICLOUD_SDK_IDP_ID.
 	IdentityProviderID string `yaml:"identityProviderID"`
 }

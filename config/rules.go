@@ -76,20 +76,20 @@ func (c *checker) credentials(field string, k *Credentials) {
 	for _, f := range []struct {
 		name, value string
 		sources     []string
-		required    bool
+		required    string // the source for which it must be given
 	}{
-		{"accessKeyFile", k.AccessKeyFile, []string{SourceFiles}, true},
-		{"secretKeyFile", k.SecretKeyFile, []string{SourceFiles}, true},
-		{"securityTokenFile", k.SecurityTokenFile, []string{SourceFiles}, false},
-		{"profileFile", k.ProfileFile, []string{SourceProfile}, false},
-		{"tokenFile", k.TokenFile, []string{SourceTokenFile, SourceOIDC}, true},
-		{"identityProviderID", k.IdentityProviderID, []string{SourceOIDC}, true},
+		{"accessKeyFile", k.AccessKeyFile, []string{SourceFiles}, SourceFiles},
+		{"secretKeyFile", k.SecretKeyFile, []string{SourceFiles}, SourceFiles},
+		{"securityTokenFile", k.SecurityTokenFile, []string{SourceFiles}, ""},
+		{"profileFile", k.ProfileFile, []string{SourceProfile}, ""},
+		{"tokenFile", k.TokenFile, []string{SourceTokenFile, SourceOIDC}, SourceTokenFile},
+		{"identityProviderID", k.IdentityProviderID, []string{SourceOIDC}, ""},
 	} {
 		switch used := slices.Contains(f.sources, k.Source); {
 		case c.failed[field+".source"]: // it may be a key: no message repeats it
 		case !used && f.value != "":
 			c.failf(field+"."+f.name, "is only used by source %s, and source is %s", strings.Join(f.sources, " or "), k.Source)
-		case used && f.required && f.value == "":
+		case f.required == k.Source && f.value == "":
 			c.failf(field+"."+f.name, "must be given for source %s", k.Source)
 		}
 	}

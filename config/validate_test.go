@@ -151,7 +151,7 @@ func TestCredentials(t *testing.T) {
 		"a profile in a file":       {with(config.Credentials{Source: "Profile", ProfileFile: "/p"}), nil},
 		"a token's file":            {with(config.Credentials{Source: "TokenFile", TokenFile: "/t"}), nil},
 		"a service account's token": {with(config.Credentials{Source: "OIDC", TokenFile: "/t", IdentityProviderID: "p"}), nil},
-		"a token for no provider":   {with(config.Credentials{Source: "OIDC", TokenFile: "/t"}), wrong("identityProviderID")},
+		"those of the environment":  {with(config.Credentials{Source: "OIDC"}), nil},
 		"no source":                 {with(config.Credentials{}), wrong("source")},
 		"a token that isn't named":  {with(config.Credentials{Source: "TokenFile"}), wrong("tokenFile")},
 		"a profile for the default": {with(config.Credentials{Source: "Default", ProfileFile: "/p"}), wrong("profileFile")},

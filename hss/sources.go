@@ -62,6 +62,8 @@ func ChainCredentials(sources ...CredentialSource) CredentialSource {
 	}
 }
 
+const projectIDName = "HUAWEICLOUD_SDK_PROJECT_ID"
+
 // EnvironmentCredentials reads HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK and, if they are set,
 // HUAWEICLOUD_SDK_SECURITY_TOKEN and HUAWEICLOUD_SDK_PROJECT_ID.
 func EnvironmentCredentials() CredentialSource {
@@ -75,7 +77,7 @@ func EnvironmentCredentials() CredentialSource {
 			AccessKey:     ak,
 			SecretKey:     NewSecret(sk),
 			SecurityToken: NewSecret(getenv("HUAWEICLOUD_SDK_SECURITY_TOKEN")),
-			ProjectID:     getenv("HUAWEICLOUD_SDK_PROJECT_ID"),
+			ProjectID:     getenv(projectIDName),
 		}, nil
 	}
 }

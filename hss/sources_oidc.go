@@ -16,16 +16,35 @@ import (
 const temporaryKeySeconds = 6 * 60 * 60
 
 // OIDCCredentials returns temporary keys that IAM exchanges a service account's token for, by an identity provider
-// (OpenID Connect) that trusts the token's cluster. The token's file is read for every exchange, as the kubelet replaces
-// it. The keys are kept and renewed ahead of expiry. IAM is called as config says: by its Region or IAMEndpoint, Transport
-// and Keys, whose guard pauses after a refusal until the token changes.
+// (OpenID Connect) that trusts the token's cluster. If one of them is empty, it is that of HUAWEICLOUD_SDK_IDP_ID or
+// HUAWEICLOUD_SDK_ID_TOKEN_FILE, as for the official SDK. The token's file is read for every exchange, as the kubelet
+// replaces it. The keys are kept and renewed ahead of expiry. IAM is called as config says: by its Region or IAMEndpoint,
+// Transport and Keys, whose guard pauses after a refusal until the token changes.
 func OIDCCredentials(identityProviderID, tokenFile string, config Config) CredentialSource {
+	const providerName, fileName = "HUAWEICLOUD_SDK_IDP_ID", "HUAWEICLOUD_SDK_ID_TOKEN_FILE"
+	provider, file, projectID := cmp.Or(identityProviderID, getenv(providerName)), cmp.Or(tokenFile, getenv(fileName)), ""
+	if identityProviderID == "" {
+		projectID = getenv(projectIDName)
+	}
+	var missing error
+	switch {
+	case provider == "" && file == "":
+		missing = notConfigured("the environment ("+providerName+")", "OIDC: %s and %s are not configured", providerName, fileName)
+	case provider == "":
+		missing = errors.New("OIDC: a token is configured, but no identity provider: set identityProviderID or " + providerName)
+	case file == "":
+		missing = errors.New("OIDC: an identity provider is configured, but no token: set tokenFile or " + fileName)
+	}
+	if missing != nil {
+		return func(context.Context) (Credentials, error) { return Credentials{}, missing }
+	}
 	config.Keys = cmp.Or(config.Keys, NewKeyGuard())
 	return reuse(func(ctx context.Context) (Credentials, error) {
-		c, err := exchangeToken(ctx, identityProviderID, tokenFile, config)
+		c, err := exchangeToken(ctx, provider, file, config)
 		if err != nil {
 			err = fmt.Errorf("OIDC: %w", err)
 		}
+		c.ProjectID = projectID
 		return c, err
 	})
 }
@@ -95,6 +114,6 @@ func describeToken(token string) string {
 	if err != nil || len(parts) != 3 || json.Unmarshal(payload, &claims) != nil {
 		return "no JSON Web Token"
 	}
-	return clean(fmt.Sprintf("issuer %s, subject %s, audience %v, valid until %s",
-		claims.Issuer, claims.Subject, claims.Audience, time.Unix(claims.Expires, 0).UTC().Format(time.RFC3339)))
+	return clean(fmt.Sprintf("issuer %s, subject %s, audience %s, valid until %s",
+		claims.Issuer, claims.Subject, strings.Trim(fmt.Sprint(claims.Audience), "[]"), time.Unix(claims.Expires, 0).UTC().Format(time.RFC3339)))
 }

@@ -100,11 +100,12 @@ func newTransport(caFile string) (http.RoundTripper, error) {
 
 // newCredentials returns the source that the configuration names. It calls IAM, if it does, as client says.
 func newCredentials(c config.Credentials, client hss.Config) (hss.CredentialSource, error) {
+	oidc := hss.OIDCCredentials(c.IdentityProviderID, c.TokenFile, client) // of the environment for other sources
 	source := map[string]hss.CredentialSource{
-		config.SourceDefault: hss.DefaultCredentials(), config.SourceEnvironment: hss.EnvironmentCredentials(),
+		config.SourceDefault: hss.ChainCredentials(oidc, hss.DefaultCredentials()), config.SourceEnvironment: hss.ChainCredentials(oidc, hss.EnvironmentCredentials()),
 		config.SourceProfile: hss.ProfileCredentials(c.ProfileFile), config.SourceFiles: hss.FileCredentials(c.AccessKeyFile, c.SecretKeyFile, c.SecurityTokenFile),
 		config.SourceMetadata: hss.MetadataCredentials(), config.SourcePodIdentity: hss.PodIdentityCredentials(), config.SourceTokenFile: hss.TokenFile(c.TokenFile),
-		config.SourceOIDC: hss.OIDCCredentials(c.IdentityProviderID, c.TokenFile, client),
+		config.SourceOIDC: oidc,
 	}[c.Source]
 	if source == nil {
 		return nil, fmt.Errorf("unknown source of credentials %q", c.Source)

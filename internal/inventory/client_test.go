@@ -169,6 +169,46 @@ func TestCheckReportsWhatHSSAnswers(t *testing.T) {
 	}
 }
 
+func TestTheIdentityProviderOfTheEnvironment(t *testing.T) {
+	trusted := hsstest.IdentityProvider{ID: "cluster", Issuer: "i", Subject: "s", Audience: "a"}
+	server := hsstest.NewServer(hsstest.WithIdentityProviders(trusted), hsstest.WithImages(served("app", "1")))
+	defer server.Close()
+	token := write(t, "token", trusted.Token(time.Now().Add(time.Hour)))
+	const provider, file, key, secret = "HUAWEICLOUD_SDK_IDP_ID", "HUAWEICLOUD_SDK_ID_TOKEN_FILE", "HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK"
+	known := hsstest.DefaultCredential()
+	for name, test := range map[string]struct {
+		credentials config.Credentials
+		variables   map[string]string
+		project     string
+		cause       string
+	}{
+		"for source OIDC":                       {config.Credentials{Source: "OIDC"}, map[string]string{provider: "cluster", file: token}, "of-the-environment", ""},
+		"for source Environment":                {config.Credentials{Source: "Environment"}, map[string]string{provider: "cluster", file: token}, "of-the-environment", ""},
+		"for source Default":                    {config.Credentials{Source: "Default"}, map[string]string{provider: "cluster", file: token}, "of-the-environment", ""},
+		"before an access key, as for the SDK":  {config.Credentials{Source: "Environment"}, map[string]string{provider: "cluster", file: token, key: "OTHER", secret: "other"}, "of-the-environment", ""},
+		"beside the configuration's token":      {config.Credentials{Source: "OIDC", TokenFile: token}, map[string]string{provider: "cluster"}, "of-the-environment", ""},
+		"behind that of the configuration":      {config.Credentials{Source: "OIDC", TokenFile: token, IdentityProviderID: "cluster"}, map[string]string{provider: "other", file: "none"}, hsstest.DefaultProjectID, ""},
+		"not set, beside an access key":         {config.Credentials{Source: "Environment"}, map[string]string{key: known.AccessKey, secret: known.SecretKey}, "of-the-environment", ""},
+		"without a token":                       {config.Credentials{Source: "Default"}, map[string]string{provider: "cluster"}, "", "OIDC: an identity provider is configured, but no token: set tokenFile or " + file},
+		"a token without it":                    {config.Credentials{Source: "OIDC", TokenFile: token}, nil, "", "OIDC: a token is configured, but no identity provider: set identityProviderID or " + provider},
+		"for source OIDC, without any variable": {config.Credentials{Source: "OIDC"}, nil, "", "no credentials found: looked in the environment (" + provider + ")"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, variable := range []string{provider, file, key, secret} {
+				t.Setenv(variable, test.variables[variable])
+			}
+			t.Setenv("HUAWEICLOUD_SDK_PROJECT_ID", "of-the-environment")
+			t.Setenv("HUAWEICLOUD_SDK_IAM_ENDPOINT", server.URL)
+			got := withClients(t, settings(func(c *config.Configuration) {
+				c.Projects[0].Endpoint, c.Projects[0].Credentials = server.URL, test.credentials
+			}), inventory.Options{}).Check(t.Context())[0]
+			if got.ProjectID != test.project || (got.Cause == "") != (test.cause == "") || !strings.Contains(got.Cause, test.cause) {
+				t.Errorf("project %q, cause %q; want %q, %q", got.ProjectID, got.Cause, test.project, test.cause)
+			}
+		})
+	}
+}
+
 // write puts a file into a folder of the test's own.
 func write(tb testing.TB, name, content string) string {
 	tb.Helper()
