@@ -39,6 +39,7 @@ type simulator struct {
 	accessKey, secretKey string
 	latency              time.Duration
 	behavior             hsstest.Behavior
+	provider             map[string]string
 }
 
 func newCommand() *cobra.Command {
@@ -54,6 +55,10 @@ With --replay, it serves what "hssgate doctor --record" has recorded instead: ea
 request gets the answers that were recorded for it, in their order, whatever its
 credentials and project ID are.
 
+With --identity-provider, it plays IAM, too: it exchanges a service account's token
+with these claims for temporary keys. It checks no signature of the token. hssgate
+finds it by HUAWEICLOUD_SDK_IAM_ENDPOINT.
+
 It writes no file, so it runs in a container with a read-only root file system
 and no volumes but that of the inventory.
 
@@ -64,6 +69,8 @@ first value of each switch is the default:
 		Example: `  hss-simulator --inventory config/samples/inventory.yaml
   hss-simulator --inventory images.yaml --listen 127.0.0.1:9999 --latency 300ms
   hss-simulator --inventory images.yaml --behavior ids=text,architectures=rows
+  hss-simulator --inventory images.yaml \
+    --identity-provider id=my-cluster,issuer=https://kubernetes.default.svc.cluster.local,subject=system:serviceaccount:hssgate-system:hssgate,audience=hssgate
   hss-simulator --replay hss-record.json`,
 		Args:          cobra.NoArgs,
 		SilenceErrors: true,
@@ -83,10 +90,11 @@ first value of each switch is the default:
 	})
 	flags.StringVar(&s.accessKey, "access-key", hsstest.DefaultCredential().AccessKey, "access key that is accepted")
 	flags.StringVar(&s.secretKey, "secret-key", hsstest.DefaultCredential().SecretKey, "secret key of --access-key; used by this simulator only, so never give a real one")
+	flags.StringToStringVar(&s.provider, "identity-provider", nil, "identity provider of IAM (OpenID Connect), as `id=…,issuer=…,subject=…,audience=…`")
 	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	cmd.MarkFlagsRequiredTogether("access-key", "secret-key")
 	cmd.MarkFlagsOneRequired("inventory", "replay")
-	for _, other := range []string{"inventory", "behavior", "latency", "access-key"} {
+	for _, other := range []string{"inventory", "behavior", "latency", "access-key", "identity-provider"} {
 		cmd.MarkFlagsMutuallyExclusive("replay", other)
 	}
 	return cmd
@@ -115,8 +123,15 @@ func (s *simulator) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	handler := hsstest.NewHandler(hsstest.WithInventory(file), hsstest.WithLatency(s.latency), hsstest.WithBehavior(s.behavior),
-		hsstest.WithCredentials(hsstest.Credential{AccessKey: s.accessKey, SecretKey: s.secretKey}))
+	options := []hsstest.Option{hsstest.WithInventory(file), hsstest.WithLatency(s.latency), hsstest.WithBehavior(s.behavior),
+		hsstest.WithCredentials(hsstest.Credential{AccessKey: s.accessKey, SecretKey: s.secretKey})}
+	if p := s.provider; p != nil {
+		if len(p) != 4 || p["id"] == "" || p["issuer"] == "" || p["subject"] == "" || p["audience"] == "" {
+			return errors.New("--identity-provider must be id=…,issuer=…,subject=…,audience=…, each of them")
+		}
+		options = append(options, hsstest.WithIdentityProviders(hsstest.IdentityProvider{ID: p["id"], Issuer: p["issuer"], Subject: p["subject"], Audience: p["audience"]}))
+	}
+	handler := hsstest.NewHandler(options...)
 	defer handler.Close()
 	go s.follow(ctx, handler, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), start, before)
 	return s.serve(cmd, handler, s.inventory, "the access key "+s.accessKey)

@@ -6,6 +6,8 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -139,6 +141,24 @@ func TestTheSimulatorBehavesAsAsked(t *testing.T) {
 	must(t, stop())
 }
 
+func TestTheSimulatorExchangesAServiceAccountsToken(t *testing.T) {
+	t.Parallel()
+	url, _, stop := simulate(t, "../../config/samples/inventory.yaml", "--identity-provider", "id=my-cluster,issuer=https://cluster,subject=system:serviceaccount:a:b,audience=hssgate")
+	token := filepath.Join(t.TempDir(), "token")
+	payload := fmt.Sprintf(`{"aud":["hssgate"],"exp":%d,"iss":"https://cluster","sub":"system:serviceaccount:a:b"}`, time.Now().Add(time.Hour).Unix()) // as kubectl create token makes it
+	write(t, token, "e30."+base64.RawURLEncoding.EncodeToString([]byte(payload))+".c2lnbmF0dXJl")
+	config := hss.Config{Endpoint: url, ProjectID: "p", IAMEndpoint: url}
+	for provider, want := range map[string]string{"my-cluster": "", "other": "Could not find identity provider: other"} {
+		config.Credentials = hss.OIDCCredentials(provider, token, config)
+		client, err := hss.NewClient(config)
+		must(t, err)
+		if _, err := client.List(t.Context(), hss.ListRequest{}); (err == nil) != (want == "") || !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("%s: got error %v, want %q", provider, err, want)
+		}
+	}
+	must(t, stop())
+}
+
 func TestTheSimulatorReplaysARecord(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "record.json")
@@ -180,6 +200,7 @@ func TestWrongFlagsAreErrors(t *testing.T) {
 		"with a switch that is none":     {[]string{"--inventory", "x", "--behavior", "id=text"}, `unknown switch "id", allowed: filters, ids,`},
 		"with a value that is none":      {[]string{"--inventory", "x", "--behavior", "ids=string"}, `ids is "string", allowed: number, text`},
 		"with a behavior without value":  {[]string{"--inventory", "x", "--behavior", "ids"}, `"ids" is no switch, allowed: name=value`},
+		"with half an identity provider": {[]string{"--inventory", "../../config/samples/inventory.yaml", "--identity-provider", "id=a,issuer=b,subject=c"}, "id=…,issuer=…,subject=…,audience=…"},
 		"with an argument":               {[]string{"now"}, `"now"`},
 		"with an inventory that is none": {[]string{"--inventory", "no-such.yaml"}, "no-such.yaml"},
 		"with an address that is none":   {[]string{"--inventory", "../../config/samples/inventory.yaml", "--listen", "nowhere"}, "listen: "},

@@ -17,19 +17,20 @@ type IdentityProvider struct {
 	// Issuer, Subject and Audience are the claims that a token must have: the cluster, the service account, and the client ID.
 	Issuer   string `json:"iss"`
 	Subject  string `json:"sub"`
-	Audience string `json:"aud"`
+	Audience string `json:"-"`
 }
 
 // claims are those of a service account's token that are checked.
 type claims struct {
 	IdentityProvider
 
-	Expires int64 `json:"exp"`
+	Audiences []string `json:"aud"`
+	Expires   int64    `json:"exp"`
 }
 
 // Token returns a token that the provider accepts until a time. It has no signature, and none is checked.
 func (p IdentityProvider) Token(until time.Time) string {
-	payload, err := json.Marshal(claims{p, until.Unix()})
+	payload, err := json.Marshal(claims{p, []string{p.Audience}, until.Unix()})
 	if err != nil {
 		panic(err) // strings and a number
 	}
@@ -68,7 +69,7 @@ func (h *Handler) exchangeToken(c *call) (any, error) {
 	}
 	p := h.options.providers[n]
 	switch {
-	case token.Issuer != p.Issuer, token.Audience != p.Audience, token.Expires <= h.options.now().Unix():
+	case token.Issuer != p.Issuer, !slices.Contains(token.Audiences, p.Audience), token.Expires <= h.options.now().Unix():
 		return nil, unauthenticated()
 	case token.Subject != p.Subject:
 		return nil, gatewayError(http.StatusForbidden, "IAM.0003", "No rule maps this user.")
