@@ -98,6 +98,29 @@ func TestCheckAgreesWithTheWebhook(t *testing.T) {
 	}
 }
 
+func TestEachRuleAboutCVEsDecides(t *testing.T) {
+	for rule, tt := range map[string]struct {
+		old, with string
+		changed   string // the pod whose verdict is another without the rule
+	}{
+		"minCVSS":                  {"minCVSS: 7.0, ", "", "low-score"},
+		"olderThan":                {"olderThan: 720h, ", "", "just-published"},
+		"fixableOnly":              {", fixableOnly: true", "", "no-fix"},
+		"vulnerabilities":          {"max: 0", "max: 9", "high-score"},
+		"forbiddenVulnerabilities": {"[CVE-2023-44487]", "[CVE-2024-3094]", "forbidden"},
+		"expressions":              {"f.cvss >= 9.0", "f.cvss > 10.0", "no-fix-critical"},
+		"ignoreVulnerabilities":    {"2099", "2025", "ignored"},
+		"the end of an entry":      {"2026-03", "2099-03", "ignored-no-longer"},
+	} {
+		changed := slices.ContainsFunc(resultsOf(t, edited(t, "policies/cves.yaml", replace(tt.old, tt.with))), func(r result) bool {
+			return r.object.GetName() == tt.changed && r.verdict != r.expected
+		})
+		if !changed {
+			t.Errorf("without %s: pod %s has the same verdict", rule, tt.changed)
+		}
+	}
+}
+
 func TestAnUnexpectedVerdictIsNamed(t *testing.T) {
 	tests := map[string]struct {
 		file, old, with string
