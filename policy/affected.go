@@ -19,7 +19,11 @@ type Affected struct {
 	asOf time.Time
 	// listed are the vulnerabilities of HSS that are the one, or have it as one of their CVEs.
 	listed []Vulnerability
-	images map[AffectedImage]places // by each key of those that have it
+	// contents are by which of listed images with an ID or a digest are affected, and names
+	// images with a name and a version. Several may have a name: it is not documented how HSS
+	// writes it in the index, so only the last segment counts, without a tag.
+	contents map[string]places
+	names    map[[2]string]places
 	// leftOut are those of listed that do not count.
 	leftOut places
 }
@@ -34,7 +38,7 @@ type AffectedImage struct{ ImageID, Name, Version, Digest string }
 
 // NewAffected returns an index of what HSS lists at a time, which is to be added.
 func NewAffected(id string, asOf time.Time) *Affected {
-	return &Affected{ID: id, asOf: asOf, images: map[AffectedImage]places{}}
+	return &Affected{ID: id, asOf: asOf, contents: map[string]places{}, names: map[[2]string]places{}}
 }
 
 // Add adds images that have a vulnerability of HSS. It fails if one of them may be any.
@@ -50,27 +54,19 @@ func (a *Affected) Add(v Vulnerability, images []AffectedImage) error {
 		if one.Name == "" || one.Version == "" && !image.IsDigest(one.Digest) {
 			return fmt.Errorf("an image with %s is listed without its name, or without version and digest", a.ID)
 		}
-		for _, key := range []AffectedImage{named(one.Name, one.Version), {ImageID: one.ImageID}, {Digest: one.Digest}} {
-			if key != (AffectedImage{}) {
-				a.images[key] |= 1 << at
+		a.names[[2]string{lastSegment(one.Name), one.Version}] |= 1 << at
+		for _, key := range []string{one.ImageID, one.Digest} {
+			if key != "" {
+				a.contents[key] |= 1 << at
 			}
 		}
 	}
 	return nil
 }
 
-// named returns the key of an image's name. Several images may have it: it is not
-// documented how HSS writes names in the index, so only the last segment counts, without
-// a tag.
-func named(name, version string) AffectedImage {
-	name = name[strings.LastIndexAny(name, "/$")+1:]
-	name, _, _ = strings.Cut(name, ":")
-	return AffectedImage{Name: name, Version: version}
-}
-
-// ofContent returns by which vulnerabilities what has an image ID or a digest is affected.
-func (a *Affected) ofContent(id, digest string) places {
-	return (a.images[AffectedImage{ImageID: id}] | a.images[AffectedImage{Digest: digest}]) &^ a.leftOut
+func lastSegment(name string) string {
+	name, _, _ = strings.Cut(name[strings.LastIndexAny(name, "/$")+1:], ":")
+	return name
 }
 
 // indexLag is how much later than a scan an index must be to have its result: clocks
@@ -88,11 +84,12 @@ func (a *Affected) excludes(r *Record) bool {
 	if !a.isOf(r) {
 		return false
 	}
-	by := a.ofContent(r.ImageID, r.Digest) | (a.images[named(r.Name, r.Version)]|a.images[named(r.Name, "")])&^a.leftOut
+	name := lastSegment(r.Name)
+	by := a.contents[r.ImageID] | a.contents[r.Digest] | a.names[[2]string{name, r.Version}] | a.names[[2]string{name, ""}]
 	for i := range r.Architectures {
-		by |= a.ofContent(r.Architectures[i].ImageID, r.Architectures[i].Digest)
+		by |= a.contents[r.Architectures[i].ImageID] | a.contents[r.Architectures[i].Digest]
 	}
-	return by == 0
+	return by&^a.leftOut == 0
 }
 
 // found returns the vulnerabilities of HSS by which what a scan is of has the one: the
@@ -105,10 +102,11 @@ func (a *Affected) found(r *Record, of *Architecture) (found []Vulnerability) {
 	if of != nil {
 		id, digest = of.ImageID, of.Digest
 	}
-	if !image.IsDigest(digest) {
-		digest = ""
+	by := a.contents[id]
+	if has := a.contents[digest]; has != 0 && image.IsDigest(digest) {
+		by |= has
 	}
-	by := a.ofContent(id, digest)
+	by &^= a.leftOut
 	for i := range a.listed {
 		if by&(1<<i) != 0 {
 			found = append(found, a.listed[i])
@@ -135,13 +133,16 @@ func (a *Affected) without(leftOut func(*Vulnerability) bool) *Affected {
 
 // Size returns about how much memory the index takes, in bytes.
 func (a *Affected) Size() int {
-	const each = 96
+	const each = 64
 	if a == nil {
 		return 0
 	}
 	n := len(a.ID)
-	for key := range a.images {
-		n += each + len(key.ImageID) + len(key.Name) + len(key.Version) + len(key.Digest)
+	for key := range a.contents {
+		n += each + len(key)
+	}
+	for key := range a.names {
+		n += each + len(key[0]) + len(key[1])
 	}
 	return n
 }

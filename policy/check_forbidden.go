@@ -62,12 +62,16 @@ func compilePossible(r *v1alpha1.Requirements, _ *field.Path) ([]rule, field.Err
 		}
 		var possible []string
 		for _, id := range forbidden {
-			if listed, indexed := s.found(id); len(listed)+len(indexed) > 0 {
-				return ""
-			}
 			if !s.affected(id).excludes(s.record) {
 				possible = append(possible, id)
 			}
+		}
+		has := func(id string) bool {
+			listed, indexed := s.found(id)
+			return len(listed)+len(indexed) > 0
+		}
+		if len(possible) == 0 || slices.ContainsFunc(forbidden, has) {
+			return ""
 		}
 		return s.mayHave(possible)
 	}}}, nil
@@ -147,9 +151,6 @@ func (s *subject) mayHave(ids []string) string {
 			return ""
 		}
 		why = s.Sprintf("CVEs are unknown: %s", worst(s.Language, unclear))
-	}
-	if len(ids) == 0 {
-		return ""
 	}
 	return s.Sprintf("may have forbidden %s: %s", s.some(ids), why)
 }

@@ -136,33 +136,51 @@ func (f *Facts) eachVulnerability(do func(*Record, *Vulnerability)) {
 	}
 }
 
-// AddCVEs sets the CVEs of each vulnerability that is listed, where cvesOf returns
-// any. It modifies the scans, which must not be shared, and no list. cvesOf is optional.
-func (f *Facts) AddCVEs(cvesOf func(id string) []CVE) {
-	if cvesOf == nil {
-		return
+// WithCVEs returns vulnerabilities with their CVEs, where cvesOf returns any. It modifies
+// none. cvesOf is optional.
+func WithCVEs(found []Vulnerability, cvesOf func(id string) []CVE) []Vulnerability {
+	return withCVEs(found, func(*Vulnerability) bool { return true }, cvesOf)
+}
+
+func withCVEs(found []Vulnerability, wanted func(*Vulnerability) bool, cvesOf func(id string) []CVE) []Vulnerability {
+	if cvesOf == nil || !slices.ContainsFunc(found, func(v Vulnerability) bool { return wanted(&v) }) {
+		return found
 	}
+	found = slices.Clone(found)
+	for n := range found {
+		if v := &found[n]; wanted(v) {
+			if cves := cvesOf(v.ID); len(cves) > 0 {
+				v.CVEs = cves
+			}
+		}
+	}
+	return found
+}
+
+// AddCVEs does the same for all that are listed of which something needed is not known. It
+// modifies the scans, which must not be shared, and no list.
+func (f *Facts) AddCVEs(d CVENeeds, cvesOf func(id string) []CVE) {
 	for i := range f.Records {
 		for r := &f.Records[i]; r != nil; r = r.LastCompleted {
 			for _, s := range r.scans() {
-				s.Found = slices.Clone(s.Found)
-				for n := range s.Found {
-					if cves := cvesOf(s.Found[n].ID); len(cves) > 0 {
-						s.Found[n].CVEs = cves
-					}
-				}
+				s.Found = withCVEs(s.Found, d.lackedBy, cvesOf)
 			}
 		}
 	}
 }
 
-// Lacking returns the identifiers of the listed vulnerabilities whose details are not
-// known, each once.
+// lackedBy reports whether something needed is not known of a vulnerability.
+func (d CVENeeds) lackedBy(v *Vulnerability) bool {
+	_, scored := v.score()
+	return d.Times && v.published().IsZero() || d.CVEs && !scored
+}
+
+// Lacking returns the identifiers of the listed vulnerabilities of which something
+// needed is not known, each once.
 func (f *Facts) Lacking(d CVENeeds) (ids []string) {
 	seen := map[string]bool{}
 	f.eachVulnerability(func(_ *Record, v *Vulnerability) {
-		_, scored := v.score()
-		if lacks := d.Times && v.published().IsZero() || d.CVEs && !scored; lacks && !seen[v.ID] {
+		if d.lackedBy(v) && !seen[v.ID] {
 			seen[v.ID] = true
 			ids = append(ids, v.ID)
 		}

@@ -78,6 +78,8 @@ func (f *facts) Explain(image.Reference) []string { return []string{f.reason} }
 
 func (*facts) ExplainVulnerabilities(image.Reference, policy.Facts) []string { return nil }
 
+func (*facts) KnownAffected(image.Reference, []string) []*policy.Affected { return nil }
+
 func (*facts) Affected(context.Context, image.Reference, []string) []*policy.Affected { return nil }
 
 func (*facts) WithCVEs(_ context.Context, _ image.Reference, f policy.Facts, _ policy.CVENeeds) policy.Facts {

@@ -26,8 +26,17 @@ func (e *evaluation) addAffected(ctx context.Context) {
 			}
 		}
 		slices.Sort(ids)
-		t.facts.Affected = e.gate.Facts.Affected(half, t.ref, slices.Compact(ids))
+		t.facts.Affected = append(e.gate.Facts.Affected(half, t.ref, slices.Compact(ids)), t.facts.Affected...)
 	})
+}
+
+// addKnown adds the indexes that are in memory.
+func (e *evaluation) addKnown(t *target) {
+	for i := range t.verdicts {
+		if ids := t.verdicts[i].policy.Forbidden(); len(ids) > 0 && t.facts.State == policy.StateFound {
+			t.facts.Affected = append(e.gate.Facts.KnownAffected(t.ref, ids), t.facts.Affected...)
+		}
+	}
 }
 
 // halfOf returns a context that ends when half of the time that ctx has left is over.
@@ -72,6 +81,7 @@ func (e *evaluation) cveNeeds(t *target, v *verdict) (d policy.CVENeeds) {
 	return d
 }
 
+// forbids reports whether the image may have a forbidden vulnerability, and is not known to.
 func forbids(v verdict) bool {
-	return slices.ContainsFunc(v.findings, func(f policy.Finding) bool { return f.Check == policy.CheckForbidden })
+	return slices.ContainsFunc(v.findings, func(f policy.Finding) bool { return f.Check == policy.CheckForbidden && f.Unsure })
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/image"
 	inventorypkg "github.com/hssgate/hssgate/internal/inventory"
+	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
@@ -31,7 +34,7 @@ type tenant struct {
 	clock     *clocktesting.FakeClock
 }
 
-func newTenant(t *testing.T, p *v1alpha1.ImageScanPolicy, images ...hsstest.Image) *tenant {
+func newTenant(t testing.TB, p *v1alpha1.ImageScanPolicy, images ...hsstest.Image) *tenant {
 	t.Helper()
 	s := &tenant{clock: clocktesting.NewFakeClock(now), hss: hsstest.NewServer(hsstest.WithoutAuthentication(), hsstest.WithClock(func() time.Time { return now }), hsstest.WithImages(images...))}
 	t.Cleanup(s.hss.Close)
@@ -99,7 +102,7 @@ func mild() hsstest.Vulnerability {
 	return vulnerabilityOf("CVE-2020-1", hsstest.CVE{ID: "CVE-2020-1", CVSS: new(5.0), PublishedAt: now.Add(-24 * time.Hour)})
 }
 
-func (s *tenant) wantOutcome(t *testing.T, name string, want gate.Outcome, says string) {
+func (s *tenant) wantOutcome(t testing.TB, name string, want gate.Outcome, says string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -284,5 +287,105 @@ func TestAKnownImageDoesNotWaitForAnIndexThatIsOld(t *testing.T) {
 	}
 	if got := s.inventory.Affected(ended, ref, []string{"CVE-2020-1"}); len(got) != 0 {
 		t.Errorf("%d indexes of a vulnerability that no policy has forbidden, want none", len(got))
+	}
+}
+
+func TestCVEsThatAreLearnedLaterCountForAKnownList(t *testing.T) {
+	t.Parallel()
+	s := newTenant(t, requiring(func(r *v1alpha1.Requirements) { r.Vulnerabilities = &v1alpha1.VulnerabilityRequirement{MinCVSS: 7} }), vulnerable("app", mild()))
+	for _, e := range []hsstest.Endpoint{hsstest.EndpointCVEs, hsstest.EndpointImageVulnerabilities} {
+		s.hss.Inject(hsstest.StatusFault(http.StatusForbidden).ForEndpoint(e).Times(1000))
+	}
+	s.wantOutcome(t, "app", gate.Denied, "of unknown score: 1")
+	s.wantOutcome(t, "app", gate.Denied, "of unknown score: 1")
+	s.hss.ClearFaults()
+	s.clock.Step(11 * time.Minute) // denied permission is tried again after ten
+	s.wantOutcome(t, "app", gate.Admitted, "")
+	calls := s.calls()
+	s.wantOutcome(t, "app", gate.Admitted, "")
+	if more := s.calls() - calls; more > 0 {
+		t.Errorf("%d more calls", more)
+	}
+}
+
+func TestIndexesOfSeveralPolicies(t *testing.T) {
+	t.Parallel()
+	s := newTenant(t, forbidding(log4Shell), vulnerable("app", advisory()), vulnerable("elsewhere", mild()))
+	s.wantOutcome(t, "app", gate.Denied, "has forbidden CVE-2021-44228 (listed by HSS as RHSA-2021:5137) [policy p]")
+	known := s.Policies()
+	others, _ := newGate(t, forbidding("CVE-2020-1"), forbidding(log4Shell, "CVE-2020-1"))
+	s.Policies = func() []*policy.Policy { return append(known, others.Policies()...) }
+	for range 2 { // with an index that is not known, and with one that is
+		s.wantOutcome(t, "app", gate.Denied, "has forbidden CVE-2021-44228 (listed by HSS as RHSA-2021:5137) [policy p]")
+		s.wantOutcome(t, "elsewhere", gate.Denied, "has forbidden CVE-2020-1 [policy p]")
+	}
+	if lists := s.hss.Stats().Endpoints[hsstest.EndpointVulnerabilities].Requests; lists > 0 {
+		t.Errorf("%d lists of images' own vulnerabilities, want none", lists)
+	}
+}
+
+// byCVEs returns a function that decides about a random one of 200 known images with 20 vulnerabilities each, by a policy of
+// numbers, or one that also reads CVEs. Unless the number is allowed, each image's list decides.
+func byCVEs(t testing.TB, reads, allowed bool) (decide func()) {
+	t.Helper()
+	const images, each = 200, 20
+	p := requiring(func(r *v1alpha1.Requirements) {
+		r.SeverityLevel, r.Vulnerabilities = &v1alpha1.SeverityRequirement{Max: v1alpha1.SeverityHigh}, &v1alpha1.VulnerabilityRequirement{Max: each}
+		if !allowed {
+			r.Vulnerabilities.Max = 0
+		}
+		if reads {
+			r.Vulnerabilities.MinCVSS, r.Vulnerabilities.OlderThan = 7, metav1.Duration{Duration: 30 * 24 * time.Hour}
+			r.ForbiddenVulnerabilities = []string{log4Shell}
+		}
+	})
+	all := []hsstest.Image{vulnerable("other", advisory())}
+	for i := range images {
+		var found []hsstest.Vulnerability
+		for n := range each {
+			id := fmt.Sprintf("CVE-2020-%d", 1000+(i*7+n)%500)
+			found = append(found, vulnerabilityOf(id, hsstest.CVE{ID: id, CVSS: new(5.0), PublishedAt: now.Add(-24 * time.Hour)}))
+		}
+		all = append(all, vulnerable(fmt.Sprint("app-", i), found...))
+	}
+	s, want := newTenant(t, p, all...), gate.Admitted
+	if !reads && !allowed {
+		want = gate.Denied
+	}
+	requests := make([]gate.Request, images)
+	for i := range requests {
+		requests[i] = pod(fmt.Sprintf("%sapp-%d:1", swr, i))
+		s.wantOutcome(t, fmt.Sprint("app-", i), want, "")
+	}
+	random, ctx := rand.New(rand.NewPCG(1, 2)), t.Context()
+	return func() {
+		if d := s.Decide(ctx, requests[random.IntN(images)]); d.Outcome != want {
+			t.Fatal(d.Lines())
+		}
+	}
+}
+
+func TestADecisionByCVEsAllocatesLittle(t *testing.T) {
+	if got := testing.AllocsPerRun(100, byCVEs(t, true, true)); got > 8 {
+		t.Errorf("a decision by numbers, scores, ages and a forbidden vulnerability allocates %v times, want at most 8", got)
+	}
+}
+
+// BenchmarkDecideByCVEs compares decisions about known images by a policy of numbers with those by one that reads CVEs.
+func BenchmarkDecideByCVEs(b *testing.B) {
+	for _, c := range []struct{ reads, allowed bool }{{false, true}, {true, true}, {false, false}, {true, false}} {
+		b.Run(fmt.Sprintf("CVEs=%t/lists=%t", c.reads, !c.allowed), func(b *testing.B) {
+			decide := byCVEs(b, c.reads, c.allowed)
+			took := make([]time.Duration, 0, 1<<20)
+			b.ReportAllocs()
+			for b.Loop() {
+				began := time.Now()
+				decide()
+				took = append(took, time.Since(began))
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), "p50-ns")
+			b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds()), "p99-ns")
+		})
 	}
 }

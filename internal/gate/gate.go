@@ -233,6 +233,7 @@ func (e *evaluation) evaluate(ctx context.Context) {
 	violated := false
 	for i := range e.targets {
 		t := &e.targets[i]
+		e.addKnown(t)
 		e.prepare(t)
 		for k := range t.verdicts {
 			v := &t.verdicts[k]

@@ -76,6 +76,8 @@ func (i *inventory) WithDetails(ctx context.Context, ref image.Reference, f poli
 	return i.list(ctx, ref, f, w.Needed)
 }
 
+func (*inventory) KnownAffected(image.Reference, []string) []*policy.Affected { return nil }
+
 func (*inventory) Affected(context.Context, image.Reference, []string) []*policy.Affected { return nil }
 
 func (*inventory) WithCVEs(_ context.Context, _ image.Reference, f policy.Facts, _ policy.CVENeeds) policy.Facts {

@@ -38,6 +38,8 @@ type Facts interface {
 	// WithDetails returns the facts with details of their scans, as far as they are known in the time that each kind may
 	// take, and by the time that ctx ends. It fetches the others all the same.
 	WithDetails(ctx context.Context, ref image.Reference, f policy.Facts, wanted policy.Details) policy.Facts
+	// KnownAffected returns which images have vulnerabilities, of those that are in memory.
+	KnownAffected(ref image.Reference, ids []string) []*policy.Affected
 	// Affected returns which images have vulnerabilities, of those that are known by the time that ctx ends.
 	Affected(ctx context.Context, ref image.Reference, ids []string) []*policy.Affected
 	// WithCVEs returns the facts with the CVEs of listed vulnerabilities, as far as they are known by the time that ctx ends.
@@ -84,6 +86,10 @@ func leaveTime(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 func inParallel(targets []*target, do func(*target)) {
+	if len(targets) == 1 {
+		targets[0].guarded(do)
+		return
+	}
 	var group errgroup.Group
 	group.SetLimit(maxParallelLookups)
 	for _, t := range targets {

@@ -113,20 +113,27 @@ func cvesOf(rows []hss.CVE) []policy.CVE {
 	return cves
 }
 
-// kept returns an answer that is at most so old: a known one at once, refreshed in the background unless it is fresh.
-func (c *cache[K, V]) kept(ctx context.Context, k K, fresh, most time.Duration, l lane) (*answer[V], error) {
+// recent returns an answer that is at most so old, or nil. It has it refreshed in the background unless it is fresh.
+func (c *cache[K, V]) recent(k K, fresh, most time.Duration) *answer[V] {
 	a := c.get(k)
 	if c.bytes(a.value) == 0 {
 		fresh /= 24 // HSS may learn of it
 	}
 	switch age := c.inventory.clock.Since(a.asOf); {
-	case a.isKnown() && age < fresh:
-		return a, nil
-	case a.isKnown() && age < most:
+	case !a.isKnown() || age >= most:
+		return nil
+	case age >= fresh:
 		c.refresh(k, a)
+	}
+	return a
+}
+
+// kept returns such an answer, or calls HSS.
+func (c *cache[K, V]) kept(ctx context.Context, k K, fresh, most time.Duration, l lane) (*answer[V], error) {
+	if a := c.recent(k, fresh, most); a != nil {
 		return a, nil
 	}
-	return c.obtain(ctx, k, a, l, false)
+	return c.obtain(ctx, k, c.get(k), l, false)
 }
 
 // usable returns an answer that is known and not too old, or the zero value.
@@ -198,8 +205,11 @@ func (i *Inventory) withCVEs(ctx context.Context, ref *image.Reference, f policy
 		_, _ = i.advisories.catalogues.kept(ctx, k, cvesFreshFor, cvesKeptFor, l) // without it the stricter reading decides
 	}
 	f.Records = ownRecords(f.Records)
-	f.AddCVEs(p.knownCVEs())
-	if missing := f.Lacking(d); len(missing) > 0 {
+	f.AddCVEs(d, p.knownCVEs())
+	isKnown := func(id string) bool {
+		return i.advisories.single.recent(cveKey{p, id}, cvesFreshFor, cvesKeptFor) != nil
+	}
+	if missing := slices.DeleteFunc(f.Lacking(d), isKnown); len(missing) > 0 {
 		var calls errgroup.Group
 		calls.SetLimit(p.width(background))
 		for _, id := range missing {
@@ -209,7 +219,7 @@ func (i *Inventory) withCVEs(ctx context.Context, ref *image.Reference, f policy
 			})
 		}
 		_ = calls.Wait() // it has no errors
-		f.AddCVEs(p.knownCVEs())
+		f.AddCVEs(d, p.knownCVEs())
 	}
 	return f
 }

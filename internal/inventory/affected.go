@@ -31,6 +31,25 @@ func (b Background) Affected(ctx context.Context, ref image.Reference, ids []str
 	return b.inventory.affected(ctx, &ref, ids, background)
 }
 
+// KnownAffected returns those indexes that are in memory.
+func (i *Inventory) KnownAffected(ref image.Reference, ids []string) (all []*policy.Affected) {
+	k, reason := i.locate(&ref)
+	if reason != "" {
+		return nil
+	}
+	for _, id := range ids {
+		if a := i.advisories.indexes.recent(indexKey{k.project(), id}, affectedFreshFor, i.cfg.MaxStaleness); a != nil {
+			all = append(all, a.value)
+		}
+	}
+	return all
+}
+
+// KnownAffected does the same.
+func (b Background) KnownAffected(ref image.Reference, ids []string) []*policy.Affected {
+	return b.inventory.KnownAffected(ref, ids)
+}
+
 func (i *Inventory) affected(ctx context.Context, ref *image.Reference, ids []string, l lane) []*policy.Affected {
 	k, reason := i.locate(ref)
 	if reason != "" || k.project().indexer == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -50,6 +51,8 @@ type cache[K lookupKey, V any] struct {
 	forbiddenFor time.Duration
 
 	mu sync.Mutex // of changes of all of them
+	// changes counts the answers that were kept.
+	changes atomic.Uint64
 	// lookups are those that callers wait for or that are under way.
 	lookups map[K]*lookup[V]
 }
@@ -123,6 +126,7 @@ func (c *cache[K, V]) set(k K, was, becomes *answer[V]) {
 	}
 	into.Set(k, becomes)
 	other.Invalidate(k)
+	c.changes.Add(1)
 	if c.replaced != nil && is.isKnown() && becomes.failed == nil {
 		c.replaced(is, becomes)
 	}

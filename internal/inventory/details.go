@@ -105,7 +105,6 @@ func (i *Inventory) withDetails(
 		}
 	}
 	d.group.Wait()
-	d.facts.AddCVEs(d.project.knownCVEs())
 	return d.facts
 }
 

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"k8s.io/utils/ptr"
 
@@ -40,10 +42,37 @@ type vulnerabilities struct {
 	found []policy.Vulnerability
 	// unlisted is why found is nil though HSS answered.
 	unlisted string
+	resolved *atomic.Pointer[resolved]
+}
+
+// resolved are vulnerabilities with their CVEs, as far as they are known of them.
+type resolved struct {
+	found []policy.Vulnerability
+	// at and changes are those of advisories, before.
+	at      time.Time
+	changes uint64
+}
+
+// resolveAgain is how long vulnerabilities stay resolved: what is known of them may become too old.
+const resolveAgain = time.Hour
+
+// withCVEs returns the vulnerabilities with their CVEs, which are shared and must not be changed.
+func (l vulnerabilities) withCVEs(p *project) []policy.Vulnerability {
+	d := &p.inventory.advisories
+	if l.resolved == nil {
+		return nil
+	}
+	now, changes := p.inventory.clock.Now(), d.catalogues.changes.Load()+d.single.changes.Load()
+	known := l.resolved.Load()
+	if known == nil || known.changes != changes || now.Sub(known.at) > resolveAgain {
+		known = &resolved{policy.WithCVEs(l.found, p.knownCVEs()), now, changes}
+		l.resolved.Store(known)
+	}
+	return known.found
 }
 
 func (l vulnerabilities) bytes() int {
-	const each = 96
+	const each = 2 * 104 // listed and resolved
 	n := len(l.unlisted)
 	for i := range l.found {
 		v := &l.found[i]
@@ -59,15 +88,16 @@ func newVulnerabilities(rows []hss.Vulnerability, counted int) vulnerabilities {
 		found[i] = vulnerabilityOf(&rows[i])
 	}
 	slices.SortFunc(found, policy.CompareVulnerabilities)
+	list := vulnerabilities{found: found, resolved: &atomic.Pointer[resolved]{}}
 	if len(found) <= counted {
-		return vulnerabilities{found: found}
+		return list
 	}
 	// More than are counted: what differs only in where it lies is one. But if then fewer are left, HSS counts some of
 	// them several times, and without these rows it would seem to count what it does not list.
 	if once := policy.WithoutRepeats(slices.Clone(found)); len(once) >= counted {
-		found = once
+		list.found = once
 	}
-	return vulnerabilities{found: found}
+	return list
 }
 
 // vulnerabilityOf converts a row. What is unknown counts as the worst: it has a fix unless HSS names none for a
@@ -177,7 +207,7 @@ func (d *detailed) addVulnerabilities(ctx context.Context) {
 			continue // there is nothing to list by, as if nothing had been wanted
 		}
 		if d.wanted[policy.DetailVulnerabilities].Wait < 0 {
-			w.scan.Found = d.lists.usable(w.key, d.cfg.MaxStaleness).found
+			w.scan.Found = d.lists.usable(w.key, d.cfg.MaxStaleness).withCVEs(d.project)
 			continue
 		}
 		if w.scan.Unlisted = w.unlisted(d.language, n, w.key.request.Query); w.scan.Unlisted != "" {
@@ -185,7 +215,7 @@ func (d *detailed) addVulnerabilities(ctx context.Context) {
 		}
 		d.group.Go(func() {
 			list, why := detailOf(ctx, d, d.lists, w.key, policy.DetailVulnerabilities)
-			w.scan.Found, w.scan.Unlisted = list.found, cmp.Or(why, list.unlisted)
+			w.scan.Found, w.scan.Unlisted = list.withCVEs(d.project), cmp.Or(why, list.unlisted)
 		})
 	}
 }
