@@ -53,7 +53,7 @@ func directions() map[string]direction {
 		"internal/report":           {ours: []string{"internal/gate", "internal/image", "policy", "policy/v1alpha1"}, others: anything, never: []string{client, controller}, notDirectly: []string{"net/http"}},
 		"internal/check":            {ours: []string{"charts", "internal/audit", "internal/gate", "policy", "policy/glob", "policy/v1alpha1", "internal/image", "internal/language", "internal/inventory", "config", "config/samples", "config/presets", "hss/inventoryfile", "internal/report"}, others: anything},
 		"hss/replay":                {},
-		"internal/doctor":           {ours: []string{"config", "hss", "hss/replay", "internal/inventory"}, others: []string{"github.com/go-json-experiment/json"}, never: []string{client, controller}},
+		"internal/doctor":           {ours: []string{"config", "hss", "hss/replay", "internal/inventory"}, others: []string{"sigs.k8s.io/yaml"}, never: []string{client, controller}},
 		"internal/whohas":           {ours: []string{"config", "hss", "internal/check", "internal/image", "internal/inventory", "policy", "policy/v1alpha1"}, others: []string{"golang.org/x/sync/errgroup"}},
 		"internal/scan":             {ours: []string{"internal/image", "internal/language", "internal/inventory", "hss"}, others: anything, never: []string{client, controller}},
 		"webhook":                   {ours: []string{"webhook", "internal/gate", "internal/image", "internal/language", "policy", "policy/v1alpha1", "internal/tracing"}, others: anything},

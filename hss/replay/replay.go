@@ -3,11 +3,14 @@
 package replay
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,7 +35,7 @@ type Record struct {
 
 // Exchange is one request with its answer.
 type Exchange struct {
-	// Request is what Key returns.
+	// Request is the method, the path without the ID of the project, and the sorted query.
 	Request string            `json:"request"`
 	Status  int               `json:"status"`
 	Header  map[string]string `json:"header,omitempty"`
@@ -41,8 +44,18 @@ type Exchange struct {
 	Text string          `json:"text,omitempty"`
 }
 
-// Key returns the method, the path without the ID of the project, and the sorted query of a request.
-func Key(r *http.Request) string {
+// NewExchange returns a request with its answer, whose body was read.
+func NewExchange(r *http.Request, answer *http.Response, body []byte) Exchange {
+	e := Exchange{Request: key(r), Status: answer.StatusCode, Header: map[string]string{}, JSON: body}
+	for _, name := range []string{"Content-Type", "Retry-After"} {
+		if value := answer.Header.Get(name); value != "" {
+			e.Header[name] = value
+		}
+	}
+	return e
+}
+
+func key(r *http.Request) string {
 	path := regexp.MustCompile(`^/v5/[^/]+`).ReplaceAllString(r.URL.EscapedPath(), "/v5/{project_id}")
 	return strings.TrimSuffix(r.Method+" "+path+"?"+r.URL.Query().Encode(), "?")
 }
@@ -67,45 +80,45 @@ func Load(path string) (*Record, error) {
 // first again. Credentials and project IDs are not checked.
 func (r *Record) Handler() http.Handler {
 	var mu sync.Mutex
-	answers, served, since := map[string][]*Exchange{}, map[string]int{}, time.Since(r.Time).Milliseconds()
+	answers, since := map[string][]*Exchange{}, time.Since(r.Time)
 	for i := range r.Exchanges {
 		e := &r.Exchanges[i]
-		e.JSON = shift(e.JSON, since)
+		e.JSON = Move(e.JSON, since)
 		answers[e.Request] = append(answers[e.Request], e)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		key := Key(q)
 		mu.Lock()
-		known, n := answers[key], served[key]
-		served[key]++
+		known := answers[key(q)]
+		if len(known) > 0 {
+			answers[key(q)] = append(known[1:], known[0])
+		}
 		mu.Unlock()
 		if len(known) == 0 {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusNotFound)
-			_ = json.NewEncoder(w).Encode(map[string]string{"error_code": "REPLAY.0404", "error_msg": "the record holds no answer to " + key})
+			_ = json.NewEncoder(w).Encode(map[string]string{"error_code": "REPLAY.0404", "error_msg": "the record holds no answer to " + key(q)})
 			return
 		}
-		e := known[n%len(known)]
-		for name, value := range e.Header {
+		for name, value := range known[0].Header {
 			w.Header().Set(name, value)
 		}
-		w.WriteHeader(e.Status)
-		_, _ = w.Write(append(e.JSON, e.Text...)) // an error means that the client has left
+		w.WriteHeader(known[0].Status)
+		_, _ = io.WriteString(w, string(known[0].JSON)+known[0].Text) // an error means that the client has left
 	})
 }
 
-// shift moves the times of a body, which are in milliseconds or seconds, as if it had been recorded now.
-func shift(body json.RawMessage, by int64) json.RawMessage {
-	const firstSeconds, firstMillis = 200_000_000, 50_000_000_000 // of recorded times
+// Move moves the times of a body, which are in milliseconds or seconds since 1985, by a distance.
+func Move(body []byte, by time.Duration) []byte {
+	const since, millis = 500_000_000, 1000
 	return regexp.MustCompile(`_time"\s*:\s*"?\d{9,14}\b`).ReplaceAllFunc(body, func(field []byte) []byte {
-		digits := regexp.MustCompile(`\d+$`).FindIndex(field)[0]
-		at, _ := strconv.ParseInt(string(field[digits:]), 10, 64) // of at most 14 digits
+		name := bytes.TrimRight(field, "0123456789")
+		at, _ := strconv.ParseInt(string(field[len(name):]), 10, 64) // of at most 14 digits
 		switch {
-		case at >= firstMillis:
-			at += by
-		case at >= firstSeconds:
-			at += by / 1000
+		case at >= since*millis:
+			at += by.Milliseconds()
+		case at >= since && at < since*millis/5:
+			at += by.Milliseconds() / millis
 		}
-		return strconv.AppendInt(field[:digits:digits], at, 10)
+		return strconv.AppendInt(slices.Clip(name), at, 10)
 	})
 }

@@ -2,15 +2,18 @@ package audit
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics show the last audit, on the leader. Their labels are names of policies, never those of pods or images.
+// Metrics show the last audit. Only the leader has values. Their labels are names of
+// policies, never those of pods or images.
 type Metrics struct {
 	audits *prometheus.CounterVec
 	took   prometheus.Histogram
-	last   atomic.Pointer[summary] // the last complete audit; nil: another replica leads
+	// last is the last complete audit; nil: another replica leads.
+	last atomic.Pointer[summary]
 }
 
 // NewMetrics registers the metrics.
@@ -26,6 +29,15 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	}
 	registry.MustRegister(m.audits, m.took, m)
 	return m
+}
+
+func (m *Metrics) audited(why string, took time.Duration, err error) {
+	outcome := "success"
+	if err != nil {
+		outcome = "failure"
+	}
+	m.audits.WithLabelValues(why, outcome).Inc()
+	m.took.Observe(took.Seconds())
 }
 
 // Describe sends nothing: which metrics there are depends on the last audit.

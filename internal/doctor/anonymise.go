@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -12,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/hss/replay"
@@ -35,43 +35,32 @@ var (
 // recordedAt is the time of every record: all times in it are moved so that this is when it was written.
 func recordedAt() time.Time { return time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC) }
 
-// Times are moved if they are in milliseconds, or in seconds, and not too early.
-const (
-	firstMillis  = 300_000_000_000
-	firstSeconds = 500_000_000
-)
-
-// derived is a text that doctor made of one of HSS, to see how HSS's filters compare.
-type derived struct {
-	from string
-	make func(string) string
-}
-
 // pseudonyms replaces names, the same name always by the same one. A pseudonym has the length of the name, letters where that has
-// letters, digits where it has digits, and its other characters.
+// letters, digits where it has digits, and its other characters. Two names have different ones.
 type pseudonyms struct {
-	key   []byte
-	texts map[string]string // of derived texts
-	known map[string]string // of words
-	used  map[string]bool
-	moved int64 // milliseconds that are added to times
+	key []byte
+	// shortened are the pseudonyms of texts that doctor made of others, to see how HSS's filters compare.
+	shortened map[string]string
 }
 
-// newRecord returns the anonymised record of exchanges, with pseudonyms that depend on a key.
-func newRecord(exchanges []replay.Exchange, made []derived, key []byte, now time.Time) *replay.Record {
-	p := &pseudonyms{key: key, texts: map[string]string{}, known: map[string]string{}, used: map[string]bool{}, moved: recordedAt().Sub(now).Milliseconds()}
+// shorten returns a name without its last letter.
+func shorten(name string) string { return name[:len(name)-1] }
+
+// newRecord returns the anonymised record of exchanges in which some names were shortened, with pseudonyms that depend on a key.
+func newRecord(exchanges []replay.Exchange, shortened []string, key []byte, now time.Time) *replay.Record {
+	p := &pseudonyms{key: key, shortened: map[string]string{}}
 	// The longest first, as one may be made of another.
-	slices.SortStableFunc(made, func(a, b derived) int { return len(b.from) - len(a.from) })
-	for _, d := range made {
-		p.texts[d.make(d.from)] = d.make(p.text(d.from))
+	slices.SortStableFunc(shortened, func(a, b string) int { return len(b) - len(a) })
+	for _, name := range shortened {
+		p.shortened[shorten(name)] = shorten(p.text(name))
 	}
 	r := &replay.Record{Version: replay.Version, Time: recordedAt()}
 	for _, e := range exchanges {
 		e.Request = p.request(e.Request)
 		if json.Valid(e.JSON) {
-			e.JSON = p.body(e.JSON)
+			e.JSON = p.body(replay.Move(e.JSON, recordedAt().Sub(now)))
 		} else {
-			e.JSON, e.Text = nil, fmt.Sprintf("%.1s (%d bytes that are not JSON were left out)", strings.TrimSpace(string(e.JSON)), len(e.JSON))
+			e.JSON, e.Text = nil, fmt.Sprintf("%.1s (%d bytes that are not JSON were left out)", bytes.TrimSpace(e.JSON), len(e.JSON))
 		}
 		r.Exchanges = append(r.Exchanges, e)
 	}
@@ -101,7 +90,7 @@ func (p *pseudonyms) request(key string) string {
 	return strings.Join(segments, "/") + "?" + values.Encode()
 }
 
-// body replaces what is in the texts and the IDs and times of a JSON text. Whatever else is in it stays as it was sent.
+// body replaces what is in the texts and the IDs of a JSON text. Whatever else is in it stays as it was sent.
 func (p *pseudonyms) body(text []byte) []byte {
 	name := ""
 	return regexp.MustCompile(`("(?:[^"\\]|\\.)*")(\s*:)?|-?\d[\d.eE+-]*`).ReplaceAllFunc(text, func(token []byte) []byte {
@@ -115,7 +104,7 @@ func (p *pseudonyms) body(text []byte) []byte {
 			return replaced
 		case quoted:
 			return []byte(`""`)
-		case name == "id" || strings.HasSuffix(name, "_id") || strings.HasSuffix(name, "_time"):
+		case name == "id" || strings.HasSuffix(name, "_id"):
 			return []byte(p.field(name, string(token)))
 		}
 		return token
@@ -124,17 +113,9 @@ func (p *pseudonyms) body(text []byte) []byte {
 
 // field replaces a text, or digits, of a field.
 func (p *pseudonyms) field(name, text string) string {
-	n, err := strconv.ParseInt(text, 10, 64)
+	_, err := strconv.ParseInt(text, 10, 64)
 	switch {
-	case strings.HasSuffix(name, "_time") && err == nil:
-		switch {
-		case n >= firstMillis:
-			n += p.moved
-		case n >= firstSeconds && n < secondsUpTo:
-			n += p.moved / 1000
-		}
-		return strconv.FormatInt(n, 10)
-	case publicFields.MatchString(name) || publicTexts.MatchString(text):
+	case strings.HasSuffix(name, "_time") && err == nil, publicFields.MatchString(name), publicTexts.MatchString(text):
 		return text
 	case prose.MatchString(name):
 		return "(removed)"
@@ -144,53 +125,46 @@ func (p *pseudonyms) field(name, text string) string {
 
 // text returns the pseudonym of a text.
 func (p *pseudonyms) text(s string) string {
-	if made, ok := p.texts[s]; ok {
+	if made, ok := p.shortened[s]; ok {
 		return made
 	}
 	return words.ReplaceAllStringFunc(s, p.word)
 }
 
-// word returns the pseudonym of a word. No two words of one form have the same.
+// word returns the pseudonym of a word. Each character is moved in its alphabet by a distance that depends on all characters before it,
+// and then by one that depends on all behind it: so every word of a form has a pseudonym of its own.
 func (p *pseudonyms) word(w string) string {
-	if w == "sha256" || w == "0" || w == "%2F" {
+	if w == "sha256" || w == "%2F" {
 		return w
 	}
-	if known, ok := p.known[w]; ok {
-		return known
+	const digits, lower, upper = "0123456789", "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	first, others := []string{digits[:1], digits[1:], lower, upper}, []string{digits, lower, upper} // a number has no leading zero
+	if hex.MatchString(w) {
+		first, others = []string{digits + lower[:6]}, []string{digits + lower[:6]}
 	}
-	for n := 0; ; n++ {
-		if made := p.form(w, n); !p.used[made] || n > 10_000 {
-			p.known[w], p.used[made] = made, true
-			return made
-		}
-	}
-}
-
-// form returns the n-th text in the form of a word.
-func (p *pseudonyms) form(w string, n int) string {
-	runes, isHex := []rune(w), hex.MatchString(w)
-	for i, r := range runes {
+	runes := []rune(w)
+	move := func(i int, before []rune, pass string) {
 		mac := hmac.New(sha256.New, p.key)
-		fmt.Fprintf(mac, "%s %d %d", w, n, i)
-		sum := mac.Sum(nil)
-		random := rune(sum[0])<<8 | rune(sum[1])
-		switch {
-		case isHex:
-			runes[i] = rune("0123456789abcdef"[random%16])
-		case r >= '0' && r <= '9' && i == 0 && r != '0':
-			runes[i] = '1' + random%9 // a number has no leading zero
-			if len(runes) >= 19 {
-				runes[i] = '1' // it must not be larger than an int64
-			}
-		case unicode.IsDigit(r):
-			runes[i] = '0' + random%10
-		case r < unicode.MaxASCII && unicode.IsUpper(r):
-			runes[i] = 'A' + random%26
-		case r < unicode.MaxASCII:
-			runes[i] = 'a' + random%26
-		default:
-			runes[i] = '一' + random%5000
+		fmt.Fprintf(mac, "%s %d %d %s", pass, i, len(runes), string(before))
+		by := int32(binary.BigEndian.Uint16(mac.Sum(nil)))
+		alphabets := others
+		if i == 0 {
+			alphabets = first
 		}
+		for _, alphabet := range alphabets {
+			if at := strings.IndexRune(alphabet, runes[i]); at >= 0 {
+				runes[i] = rune(alphabet[(at+int(by))%len(alphabet)])
+				return
+			}
+		}
+		const many = 5000
+		runes[i] = '一' + (runes[i]+by)%many
+	}
+	for i := range runes {
+		move(i, runes[:i], "from the left")
+	}
+	for i := range slices.Backward(runes) {
+		move(i, runes[i+1:], "from the right")
 	}
 	return string(runes)
 }

@@ -1,9 +1,11 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -11,30 +13,13 @@ import (
 	"github.com/hssgate/hssgate/hss"
 )
 
-// maxSyncAge is how old a registry's list may be: HSS reads it every night.
-const maxSyncAge = 26 * time.Hour
-
-// grantSWR lets HSS read SWR.
-const grantSWR = "grant HSS SWROperatePolicy (on CCE CCEOperatePolicy, too) in its console"
-
-// imageTypeOf returns the type of images in a registry of HSS; empty: hssgate does not know it.
-func imageTypeOf(registryType string) string {
-	for _, t := range []string{config.TypePrivate, config.TypeShared, config.TypeInstance, config.TypeHarbor, config.TypeJFrog} {
-		if string(hss.ImageType(t).RegistryType()) == registryType {
-			return t
-		}
-	}
-	return ""
-}
-
 // readRegistries compares the registries that HSS knows with the configuration's.
 func (s *session) readRegistries(ctx context.Context) error {
 	p, err := firstPage(ctx, s, s.client.Registries(ctx, hss.RegistryRequest{EnterpriseProjectID: s.project.EnterpriseProjectID}))
 	if err != nil {
 		return err
 	}
-	s.add("permission: registries", OK, "granted", "")
-	s.registries = p.rows
+	s.find("permission:", "registries", "granted", "")
 	for _, r := range p.rows {
 		s.examineRegistry(r)
 	}
@@ -43,123 +28,131 @@ func (s *session) readRegistries(ctx context.Context) error {
 			s.examineConfigured(r)
 		}
 	}
-	s.propose()
+	s.propose(p.rows)
 	return nil
 }
 
-// examineRegistry looks at one registry of HSS: whether HSS reaches it, and when it read its list.
-func (s *session) examineRegistry(r row) {
-	check, at := "registry "+nameOf(r), r.time("latest_sync_time")
-	age := s.evidence.now.Sub(at).Round(time.Hour)
-	switch {
-	case r.text("status") == "fail":
-		s.add(check, Failed, "HSS does not reach it: "+r.text("fail_reason"), "correct its address or its user in HSS's console")
-	case at.IsZero():
-		s.add(check, Unknown, "HSS does not say when it last synchronised it", "see the time in HSS's console")
-	case age > maxSyncAge:
-		s.add(check, Warning, fmt.Sprintf("HSS last synchronised it %s ago; later pushes are not found", strings.TrimSuffix(age.String(), "0m0s")),
-			"have HSS synchronise it; if it does not do so every night, check SWROperatePolicy (on CCE CCEOperatePolicy, too) in its console")
-	default:
-		s.add(check, OK, fmt.Sprintf("synchronised %s ago", strings.TrimSuffix(age.String(), "0m0s")), "")
-	}
+// nameOf names a registry of HSS.
+func nameOf(r row) string {
+	return strings.TrimSpace(r.text("registry_type") + " " + r.text("registry_name"))
 }
 
-// examineConfigured looks for images of a configured registry.
-func (s *session) examineConfigured(r *config.Registry) {
-	count := 0
+// examineRegistry looks at one registry of HSS: whether HSS reaches it, and when it read its list, which it does every night.
+func (s *session) examineRegistry(r row) {
+	at := r.time("latest_sync_time")
+	age := s.evidence.now.Sub(at).Round(time.Hour)
+	if r.text("status") == "fail" {
+		s.find("registry", nameOf(r), "unreachable", r.text("fail_reason"))
+		return
+	}
+	value := choose(when(at.IsZero(), "undated"), when(age > 26*time.Hour, "old"), when(true, "synchronised"))
+	s.find("registry", nameOf(r), value, strings.TrimSuffix(age.String(), "0m0s"))
+}
+
+// images returns the rows of a configured registry.
+func (s *session) images(r *config.Registry) (rows []row) {
 	for _, row := range s.evidence.rows {
 		if slices.Contains(r.ImageTypes, row.text("image_type")) && (r.RegistryName == "" || r.RegistryName == row.text("registry_name")) &&
 			(r.RegistryID == "" || r.RegistryID == row.text("registry_id")) && (r.InstanceID == "" || r.InstanceID == row.text("instance_id")) {
-			count++
+			rows = append(rows, row)
 		}
 	}
-	check := "configured registry " + r.Name
-	switch {
-	case count > 0:
-		s.add(check, OK, fmt.Sprintf("images of it that HSS lists: %d", count), "")
-	case !s.whole:
-		s.add(check, Unknown, fmt.Sprintf("none of the first %d rows is an image of it", len(s.evidence.rows)), "look up one: hssgate check IMAGE --explain")
-	case slices.Contains(r.ImageTypes, config.TypePrivate):
-		s.add(check, Failed, "HSS lists no image of it", grantSWR+", and have it synchronise SWR")
-	default:
-		s.add(check, Failed, "HSS lists no image of it", "compare imageTypes, registryName, registryID and instanceID with HSS's console, and have HSS synchronise it")
-	}
+	return rows
 }
 
-func nameOf(r row) string {
-	return strings.Join(slices.DeleteFunc([]string{r.text("registry_type"), r.text("registry_name")}, func(s string) bool { return s == "" }), " ")
+// examineConfigured looks for images of a configured registry, and for those whose names it does not spell as HSS does.
+func (s *session) examineConfigured(r *config.Registry) {
+	images := s.images(r)
+	missing := shown(images, func(image row) string {
+		spelling := nested(image)
+		return choose(when(spelling != "escaped" && !slices.Contains(r.NestedNames, spelling), spelling))
+	})
+	switch {
+	case missing != "":
+		s.find("configured registry", r.Name, "misspelled", missing)
+		s.registries = append(s.registries, fmt.Sprintf("- name: %s\n  nestedNames: [%s]\n", r.Name, strings.Join(append(r.NestedNames, missing), ", ")))
+	case len(images) > 0:
+		s.find("configured registry", r.Name, "listed", strconv.Itoa(len(images)))
+	default:
+		swr := slices.Contains(r.ImageTypes, config.TypePrivate)
+		s.find("configured registry", r.Name, choose(when(!s.whole, "unseen"), when(swr, "unlisted-swr"), when(true, "unlisted")), strconv.Itoa(len(s.evidence.rows)))
+	}
 }
 
 // hostOf returns the host by which images of a registry of HSS are named; empty: it is not known.
 func (s *session) hostOf(r row) string {
-	host := (&hss.Registry{Address: r.text("registry_addr")}).Host()
-	if host == "" && strings.HasPrefix(r.text("registry_type"), "Swr") && s.project.Region != "" &&
-		r.text("registry_type") != string(hss.RegistryTypeSWREnterprise) {
+	host, kind := (&hss.Registry{Address: r.text("registry_addr")}).Host(), hss.RegistryType(r.text("registry_type"))
+	if host == "" && s.project.Region != "" && (kind == hss.RegistryTypeSWRPrivate || kind == hss.RegistryTypeSWRShared) {
 		host = "swr." + s.project.Region + ".myhuaweicloud.com"
 	}
 	return host
 }
 
-// propose writes the configuration of registries that HSS knows and the configuration lacks.
-func (s *session) propose() {
-	known := map[string]bool{}
-	for _, r := range s.config.Registries {
-		for _, host := range r.Hosts {
-			known[host] = true
-		}
-	}
-	var b strings.Builder
-	for n, r := range s.registries {
-		host, imageType := s.hostOf(r), imageTypeOf(r.text("registry_type"))
-		if host == "" || imageType == "" || known[host] {
+// propose writes the entries of registries that HSS knows and the configuration lacks, or by whose fields it finds none of the images.
+func (s *session) propose(registries []row) {
+	proposed := map[string]bool{}
+	for n, r := range registries {
+		host, fields := s.hostOf(r), s.fieldsOf(r)
+		if host == "" || fields == "" || proposed[host] {
 			continue
 		}
-		known[host] = true
-		fmt.Fprintf(&b, "- name: %s\n  hosts: [%q]\n  project: %s\n", fmt.Sprintf("%s-%d", strings.ToLower(r.text("registry_type")), n+1), host, s.project.Name)
-		switch imageType {
-		case config.TypePrivate, config.TypeShared: // the default
-		case config.TypeInstance:
-			fmt.Fprintf(&b, "  imageTypes: [%s]\n  instanceID: %q\n", imageType, s.instanceOf(r))
+		name := fmt.Sprintf("%s-%d", strings.ToLower(r.text("registry_type")), n+1)
+		claiming := slices.DeleteFunc(slices.Clone(s.config.Registries), func(c config.Registry) bool { return !slices.Contains(c.Hosts, host) })
+		works := func(c config.Registry) bool { return c.Project != s.project.Name || len(s.images(&c)) > 0 }
+		switch {
+		case len(claiming) == 0:
+			fields = fmt.Sprintf("  hosts: [%q]\n  project: %s\n", host, s.project.Name) + fields
+			s.find("registry", nameOf(r), "unclaimed", host)
+		case len(s.imagesIn(r)) > 0 && !slices.ContainsFunc(claiming, works):
+			name = claiming[0].Name
+			s.find("registry", nameOf(r), "unselected", name)
 		default:
-			fmt.Fprintf(&b, "  imageTypes: [%s]\n  registryName: %q\n", imageType, r.text("registry_name"))
+			continue
 		}
-		s.add("registry "+nameOf(r), Warning, fmt.Sprintf("no configured registry claims its host %s: its images are not found", host), "add what is below to registries of the configuration")
+		proposed[host] = true
+		s.registries = append(s.registries, "- name: "+name+"\n"+fields)
 	}
-	s.report.Proposal = b.String()
 }
 
-// instanceOf returns the instance of SWR Enterprise that a registry is.
-func (s *session) instanceOf(r row) string {
-	for _, image := range s.evidence.rows {
-		if image.text("registry_id") == r.text("id") && image.text("instance_id") != "" {
-			return image.text("instance_id")
+// imagesIn returns the rows of a registry of HSS.
+func (s *session) imagesIn(r row) []row {
+	return slices.DeleteFunc(slices.Clone(s.evidence.rows), func(image row) bool { return image.text("registry_id") != r.text("id") })
+}
+
+// fieldsOf returns the fields that select images of a registry of HSS; empty: hssgate does not know its type.
+func (s *session) fieldsOf(r row) string {
+	switch hss.RegistryType(r.text("registry_type")) {
+	case hss.RegistryTypeSWRPrivate, hss.RegistryTypeSWRShared:
+		return "  imageTypes: [private_image, shared_image]\n"
+	case hss.RegistryTypeHarbor:
+		return fmt.Sprintf("  imageTypes: [harbor]\n  registryName: %q\n", r.text("registry_name"))
+	case hss.RegistryTypeJFrog:
+		return fmt.Sprintf("  imageTypes: [jfrog]\n  registryName: %q\n", r.text("registry_name"))
+	case hss.RegistryTypeSWREnterprise:
+		instance := "INSTANCE_ID"
+		for _, image := range s.imagesIn(r) {
+			instance = cmp.Or(image.text("instance_id"), instance)
 		}
+		return fmt.Sprintf("  imageTypes: [instance_image]\n  instanceID: %q\n", instance)
 	}
-	return "INSTANCE_ID"
+	return ""
 }
 
 // readScans looks at how many images were scanned, and what keeps others from it.
 func (s *session) readScans(ctx context.Context) error {
-	statuses, causes := map[string]int{}, map[string]int{}
+	statuses, causes := map[hss.ScanStatus]int{}, map[string]int{}
 	for _, r := range s.evidence.rows {
 		statuses[r.status()]++
-		if r.failed() {
+		if r.status().Failed() {
 			causes[r.text("scan_failed_code")]++
 		}
 	}
-	found := fmt.Sprintf("images: %d, with a completed scan: %d, never scanned: %d", len(s.evidence.rows), statuses["success"], statuses["unscan"])
-	switch rows := len(s.evidence.rows); {
-	case rows == 0:
-	case statuses["success"] == 0:
-		s.add("scans", Failed, found, "switch pay-per-use image scan on in HSS's console (it costs money after the free scans), and scan the images")
-	case statuses["unscan"] > rows/2:
-		s.add("scans", Warning, found, "scan them, or set scanOnDemand; policies deny images without a scan (when.notScanned)")
-	default:
-		s.add("scans", OK, found, "")
-	}
+	rows, completed, never := len(s.evidence.rows), statuses[hss.ScanStatusSuccess], statuses[hss.ScanStatusUnscan]
+	s.find("scans", "", choose(when(rows == 0, ""), when(completed == 0, "none"), when(never > rows/2, "few"), when(true, "many")),
+		fmt.Sprintf("images: %d, with a completed scan: %d, never scanned: %d", rows, completed, never))
 	for _, code := range []string{"authentication_failed", "access_swr_failed", "swr_authentication_error"} {
 		if n := causes[code]; n > 0 {
-			s.add("SWR authorisation", Failed, fmt.Sprintf("scans that failed with %[2]s: %[1]d", n, code), grantSWR+", and scan again")
+			s.find("SWR authorisation", "", "lacking", fmt.Sprintf("%s: %d", code, n))
 		}
 	}
 	statistics, err := s.client.ScanStatistics(ctx, hss.ScanStatisticsRequest{EnterpriseProjectID: s.project.EnterpriseProjectID})
@@ -170,6 +163,6 @@ func (s *session) readScans(ctx context.Context) error {
 	if statistics.FreeScans != nil {
 		free = fmt.Sprintf("free scans: %d", *statistics.FreeScans)
 	}
-	s.add("pay-per-use", OK, fmt.Sprintf("scans of images in registries so far: %d; %s", *statistics.RegistryScans, free), "")
+	s.find("pay-per-use", "", "counted", fmt.Sprintf("%d; %s", *statistics.RegistryScans, free))
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"iter"
 	"slices"
 	"strconv"
@@ -11,14 +12,6 @@ import (
 	"time"
 
 	"github.com/hssgate/hssgate/hss"
-)
-
-const (
-	// samplePages and sampleRows bound what is read of the list of images.
-	samplePages = 40
-	sampleRows  = 2000
-	// maxIdle is how many pages in a row may bring nothing new: HSS may order the rows anew for each page.
-	maxIdle = 12
 )
 
 // security is the level of an image without findings.
@@ -51,18 +44,9 @@ func (r row) text(name string) (text string) {
 }
 
 // number returns a number, also of a text; false: it is none.
-func (r row) number(name string) (int64, bool) {
-	n, err := strconv.ParseInt(r.text(name), 10, 64)
-	return n, err == nil
-}
-
-// score returns a number from 0 to 10; 0: it is none.
-func (r row) score(name string) float64 {
+func (r row) number(name string) (float64, bool) {
 	n, err := strconv.ParseFloat(r.text(name), 64)
-	if err != nil || !(n > 0 && n <= 10) {
-		return 0
-	}
-	return n
+	return n, err == nil
 }
 
 // time returns a time that was sent in milliseconds, as a text or in seconds.
@@ -72,27 +56,18 @@ func (r row) time(name string) time.Time {
 	case n <= 0:
 		return time.Time{}
 	case n < secondsUpTo:
-		return time.Unix(n, 0)
+		return time.Unix(int64(n), 0)
 	}
-	return time.UnixMilli(n)
+	return time.UnixMilli(int64(n))
 }
 
 // secondsUpTo is where times in milliseconds begin: in 1973, and in seconds in 5138.
 const secondsUpTo = 100_000_000_000
 
-func (r row) status() string { return strings.ToLower(r.text("scan_status")) }
-
-// running reports whether a scan waits or runs, and failed whether the last one ended without a result.
-func (r row) running() bool { return r.status() == "scanning" || r.status() == "waiting_for_scan" }
-func (r row) failed() bool  { return hss.ScanStatus(r.status()).Failed() }
+func (r row) status() hss.ScanStatus { return hss.ScanStatus(strings.ToLower(r.text("scan_status"))) }
 
 func (r row) multi() bool {
 	return string(r["is_multiple_arch"]) == "true" || len(r.list("association_images")) > 1
-}
-
-// thirdParty reports whether the image is of Harbor or JFrog.
-func (r row) thirdParty() bool {
-	return r.text("image_type") == string(hss.ImageTypeHarbor) || r.text("image_type") == string(hss.ImageTypeJFrog)
 }
 
 func (r row) list(name string) (rows []row) {
@@ -110,17 +85,24 @@ func (r row) key() string {
 	return cmp.Or(r.text("id"), r.names()+r.text("image_digest")) + "\n" + r.text("image_type")
 }
 
-// is reports whether two rows are one, perhaps in two states.
-func (r row) is(other row) bool { return r.key() == other.key() }
+func keys(rows []row) (all []string) {
+	for _, r := range rows {
+		all = append(all, r.key())
+	}
+	return all
+}
+
+// in reports whether a row is one of others, perhaps in another state.
+func (r row) in(rows []row) bool {
+	return slices.ContainsFunc(rows, func(other row) bool { return other.key() == r.key() })
+}
 
 // found reports whether a row counts anything that was found.
 func (r row) found() bool {
-	for _, name := range []string{"vul_num", "unsafe_setting_num", "malicious_file_num"} {
-		if n, ok := r.number(name); !ok || n != 0 {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc([]string{"vul_num", "unsafe_setting_num", "malicious_file_num"}, func(name string) bool {
+		n, ok := r.number(name)
+		return !ok || n != 0
+	})
 }
 
 // page is one answer with a list.
@@ -148,10 +130,11 @@ func (s *session) list(ctx context.Context, r hss.ListRequest) (page, error) {
 }
 
 // request returns the page that a call gets. One that is not what hssgate expects, such as null, shows how HSS behaves, too.
-func (s *session) request(ctx context.Context, call func() error) (page, error) {
-	s.wire.forget()
-	err := call()
-	p := s.wire.page()
+func (s *session) request(ctx context.Context, call func() error) (p page, err error) {
+	s.wire.body = nil // the request may get no answer
+	err = call()
+	_ = json.Unmarshal(s.wire.body, &p.row) // else it is no list
+	p.rows = p.list("data_list")
 	if _, listed := p.row["data_list"]; listed && ctx.Err() == nil {
 		return p, nil
 	}
@@ -163,40 +146,35 @@ func (s *session) all(offset, limit int) hss.ListRequest {
 	return hss.ListRequest{EnterpriseProjectID: s.project.EnterpriseProjectID, Offset: offset, Limit: limit}
 }
 
-// collect reads pages of a list until all rows are there, as far as that shows, or enough. It begins again if rows were repeated or are
-// missing at the end: HSS may order them anew for each page.
+// collect reads pages of a list until all rows are there, as far as that shows, or enough. Unlike hssgate it goes on with a list
+// that repeats itself or lacks rows, as HSS may order the rows anew for each page: then maxIdle pages in a row bring nothing new.
 func (s *session) collect(ctx context.Context, r hss.ListRequest, pages int) (rows []row, first page, whole bool, err error) {
-	seen, idle, before, repeated := map[string]bool{}, 0, []string{""}, false
-	for n := 0; n < pages && len(rows) < sampleRows; n++ {
-		p, err := s.list(ctx, r)
-		if err != nil {
-			return rows, first, false, err
+	const maxIdle, maxRows = 20, 2000
+	seen, idle := map[string]bool{}, 0
+	next := func(offset int) (total int, _ []string, err error) {
+		if idle == maxIdle || len(rows) >= maxRows {
+			return 0, nil, &hss.IncompleteListError{}
 		}
-		if n == 0 {
+		r.Offset = offset
+		p, err := s.list(ctx, r)
+		if pages, idle = pages-1, idle+1; first.row == nil {
 			first = p
 		}
-		idle++
-		var keys []string
 		for _, row := range p.rows {
-			keys = append(keys, row.key())
-			if repeated = repeated || seen[row.key()]; !seen[row.key()] {
-				seen[row.key()] = true
-				rows, idle = append(rows, row), 0
+			if !seen[row.key()] {
+				seen[row.key()], rows, idle = true, append(rows, row), 0
 			}
 		}
-		// A total that is no larger than a page may be that of the page.
-		total, _ := p.number("total_num")
-		all := int(total) > len(p.rows) && len(rows) >= int(total)
-		ends := len(p.rows) == 0 || slices.Equal(keys, before)
-		switch {
-		case all, idle == maxIdle, ends && !repeated && len(rows) >= int(total):
-			return rows, first, true, nil
-		case ends:
-			r.Offset = 0
-		default:
-			r.Offset += len(p.rows)
+		if n, ok := p.number("total_num"); ok {
+			return int(n), keys(p.rows), err
 		}
-		before = keys
+		return hss.UnknownTotal, keys(p.rows), err
 	}
-	return rows, first, false, nil
+	for pages > 0 && idle < maxIdle && len(rows) < maxRows {
+		err = hss.ReadPages(r.Limit, pages, next)
+		if _, incomplete := errors.AsType[*hss.IncompleteListError](err); !incomplete {
+			return rows, first, err == nil, err
+		}
+	}
+	return rows, first, idle == maxIdle, nil
 }

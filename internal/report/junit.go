@@ -17,7 +17,8 @@ type junitCase struct {
 	source string // the object's file; empty: none
 }
 
-type junitCases []*junitCase // all cases, or those of a suite
+// junitCases are all cases, or those of a suite.
+type junitCases []*junitCase
 
 // Count returns the number of cases with an element.
 func (c junitCases) Count(element string) (n int) {

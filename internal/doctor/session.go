@@ -1,0 +1,287 @@
+package doctor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hssgate/hssgate/config"
+	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/internal/inventory"
+)
+
+// few rows are on the pages that are compared.
+const few = 5
+
+// session is the examination of one project.
+type session struct {
+	config  *config.Configuration
+	project *config.Project
+	client  *hss.Client
+	wire    wire
+	doing   string
+
+	report   ProjectReport
+	entries  []entry
+	evidence evidence
+	// whole reports whether the evidence has all rows.
+	whole bool
+	// start and first are the first page with few rows and with as many as there may be.
+	start, first page
+	// shortened are the names of which doctor sent a part.
+	shortened []string
+	// registries are entries that are proposed for the configuration.
+	registries []string
+}
+
+// behaves notes the value of a trait; empty: there is no evidence.
+func (s *session) behaves(trait, value string) {
+	if value != "" {
+		s.report.Behavior[trait] = value
+	}
+}
+
+// run makes the checks, in the order in which each needs those before it.
+func (s *session) run(ctx context.Context) ProjectReport {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	s.wire.stop = stop
+	s.report = ProjectReport{Project: s.project.Name, Region: s.project.Region, Behavior: map[string]string{}}
+	s.evidence.now, s.entries = time.Now(), entries()
+	s.doing = "credentials"
+	if err := s.reach(ctx); err != nil {
+		s.add(s.explain("list of images", err))
+		return s.report
+	}
+	for _, probe := range []struct {
+		doing string
+		run   func(context.Context) error
+	}{
+		{"list of images", s.sample},
+		{"registries", s.readRegistries},
+		{"scans", s.readScans},
+		{"paging", s.page},
+		{"filters", s.filter},
+		{"enterprise projects", s.compareEnterpriseProjects},
+		{"vulnerabilities", s.readVulnerabilities},
+	} {
+		s.doing = probe.doing
+		err := probe.run(ctx)
+		if stopped := context.Cause(ctx); err != nil && stopped != nil {
+			s.add("end", Unknown, "the checks ended early: "+stopped.Error(), "run doctor again; with many projects, with a configuration of one")
+			break
+		}
+		if err != nil {
+			s.add(s.explain(probe.doing, err))
+		}
+	}
+	s.conclude()
+	return s.report
+}
+
+// explain returns the finding of a call that failed.
+func (s *session) explain(doing string, err error) (check string, v Verdict, found, remedy string) {
+	found, remedy = inventory.Explain(err, s.report.ProjectID)
+	answer, answered := errors.AsType[*hss.Error](err)
+	_, refused := errors.AsType[*hss.RefusedError](err)
+	_, atIAM := errors.AsType[*hss.ProjectError](err)
+	refused = refused || answered && answer.Unauthenticated() || !answered && s.wire.calls.Load() == 0
+	forbidden := answered && answer.Forbidden()
+	check = choose(when(refused, "credentials"), when(atIAM, "project ID"), when(forbidden, "permission: "+doing), when(!answered, "connection: "+doing))
+	if check == "" {
+		return "call: " + doing, Unknown, found, cmp.Or(remedy, "run doctor again; if it stays, report it with a record (--record FILE)")
+	}
+	return check, Failed, found, remedy
+}
+
+// reach makes the first call, which needs credentials, the project ID and the permission to read.
+func (s *session) reach(ctx context.Context) (err error) {
+	defer s.compareClocks()
+	if s.report.ProjectID, err = s.client.ProjectID(ctx); err != nil {
+		return err
+	}
+	if s.start, err = s.list(ctx, s.all(0, few)); err != nil {
+		return err
+	}
+	s.find("credentials", "", "accepted", "")
+	s.find("project ID", "", "known", cmp.Or(s.project.ProjectID, "found: "+s.report.ProjectID))
+	s.find("permission:", "list of images", "granted", "")
+	return nil
+}
+
+// compareClocks compares the server's clock with this machine's.
+func (s *session) compareClocks() {
+	if s.wire.skew == nil {
+		s.find("clock", "", "unseen", "")
+		return
+	}
+	skew := s.wire.skew.Round(time.Second)
+	value := choose(when(skew.Abs() >= 15*time.Minute, "wrong"), when(skew.Abs() > time.Minute, "differs"), when(true, "right"))
+	s.find("clock", "", value, skew.Abs().String()+choose(when(skew < 0, " ahead of"), when(true, " behind")))
+}
+
+// sample reads the list of images, or of a large one the beginning, and the rows that were scanned first and last.
+func (s *session) sample(ctx context.Context) (err error) {
+	e := &s.evidence
+	e.rows, s.first, s.whole, err = s.collect(ctx, s.all(0, hss.MaxLimit), s.wire.most*4/10)
+	for _, direction := range []string{"asc", hss.SortDescending} {
+		if err != nil || s.whole {
+			break
+		}
+		r := s.all(0, hss.MaxLimit)
+		r.SortKey, r.SortDir = hss.SortByLatestScanTime, direction
+		var p page
+		p, err = s.list(ctx, r)
+		e.rows = append(e.rows, slices.DeleteFunc(p.rows, func(r row) bool { return r.in(e.rows) })...)
+	}
+	e.images = imagesOf(e.rows)
+	if len(e.rows) == 0 && err == nil {
+		s.find("images", "", "none", "")
+	}
+	const ten = 10
+	s.behaves("page-size", choose(when(len(s.first.rows) > ten, "limit"), when(len(s.first.rows) == ten && len(e.rows) > ten, "ten")))
+	n, ok := s.start.number("total_num")
+	total, rows := int(n), len(s.start.rows)
+	s.behaves("total", choose(when(!ok, "missing"), when(total == 0 && rows > 0, "zero"), when(len(e.rows) <= rows, ""), when(total == rows, "page"), when(total > rows, "all")))
+	return err
+}
+
+// page reads the first page again, from its last row on, and one behind the last row of the list.
+func (s *session) page(ctx context.Context) (err error) {
+	const beyond = 1000
+	total, _ := s.first.number("total_num")
+	var pages [3]page
+	for n, offset := range []int{0, few - 1, min(max(int(total), len(s.evidence.rows))+beyond, hss.MaxOffset)} {
+		if pages[n], err = s.list(ctx, s.all(offset, few)); err != nil {
+			return err
+		}
+	}
+	a, b, next, behind := keys(s.start.rows), keys(pages[0].rows), keys(pages[1].rows), pages[2]
+	s.behaves("past-end", choose(when(len(behind.rows) > 0, "last"), when(behind.kind("data_list") == 'n', "null"), when(behind.kind("data_list") == '[', "empty")))
+	if len(a) < few || len(b) < few || len(next) == 0 {
+		return nil
+	}
+	common := slices.DeleteFunc(slices.Clone(a), func(key string) bool { return !slices.Contains(b, key) })
+	again := slices.DeleteFunc(slices.Clone(b), func(key string) bool { return !slices.Contains(a, key) })
+	// A push between the two moves one row in.
+	shuffled := len(common) < few-1 || !slices.Equal(common, again)
+	s.behaves("paging", choose(when(shuffled, "shuffled"), when(next[0] == b[few-2], "repeated"), when(true, "stable")))
+	return nil
+}
+
+// filter looks up a name that is a part of another, and no image's.
+func (s *session) filter(ctx context.Context) error {
+	for _, r := range s.evidence.rows {
+		name := r.text("image_name")
+		if len(name) < 3 || len(name) > 128 || name[len(name)-1] >= 0x80 {
+			continue
+		}
+		s.shortened = append(s.shortened, name)
+		request := s.all(0, hss.MaxLimit)
+		request.ImageName = shorten(name)
+		named := func(r row) bool { return r.text("image_name") == request.ImageName }
+		if slices.ContainsFunc(s.evidence.rows, named) {
+			continue
+		}
+		p, err := s.list(ctx, request)
+		if err != nil {
+			return err
+		}
+		found := len(p.rows) > 0
+		other := slices.ContainsFunc(p.rows, func(r row) bool { return !strings.Contains(r.text("image_name"), request.ImageName) })
+		longer := len(slices.DeleteFunc(p.rows, named)) > 0
+		s.behaves("filters", choose(when(!found, "exact"), when(other, "ignored"), when(longer, "substring")))
+		if !found || longer { // else an image of that name is not in the sample, and shows nothing
+			break
+		}
+	}
+	return nil
+}
+
+// compareEnterpriseProjects looks for a row that is not in the default enterprise project.
+func (s *session) compareEnterpriseProjects(ctx context.Context) error {
+	if s.project.EnterpriseProjectID != hss.AllGrantedEnterpriseProjects || len(s.evidence.rows) == 0 {
+		return nil
+	}
+	const pages, tries = 15, 8
+	rows, _, _, err := s.collect(ctx, hss.ListRequest{Limit: hss.MaxLimit}, pages)
+	others := slices.DeleteFunc(slices.Clone(s.evidence.rows), func(r row) bool { return r.in(rows) })
+	for _, r := range others[:min(tries, len(others))] {
+		if err != nil {
+			return err
+		}
+		// A list without order may have missed it.
+		var p page
+		if p, err = s.list(ctx, hss.ListRequest{ImageName: r.text("image_name"), Limit: hss.MaxLimit}); err == nil && !r.in(p.rows) {
+			s.behaves("enterprise-projects", "all")
+			break
+		}
+	}
+	return err
+}
+
+// readVulnerabilities lists those of a few images that have few, and the scores of some.
+func (s *session) readVulnerabilities(ctx context.Context) error {
+	const each, mostScores = 3, 14
+	largest := 150.0
+	if s.report.Behavior["page-size"] != "limit" {
+		largest = 9
+	}
+	images := slices.DeleteFunc(s.evidence.singles(), func(r row) bool {
+		n, _ := r.number("vul_num")
+		level := r.text("severity_level")
+		listed := r.status().Completed() && n > 0 && n <= largest && slices.Contains([]string{"Medium", "High", "Critical"}, level)
+		again := s.evidence.scannedAgain(r) && level == security
+		return r.text("image_id") == "" || !listed && !again
+	})
+	slices.SortStableFunc(images, func(a, b row) int {
+		n, _ := a.number("vul_num")
+		m, _ := b.number("vul_num")
+		return cmp.Compare(n, m)
+	})
+	chosen, scores := map[string]int{}, map[string]float64{}
+	for _, r := range images {
+		level := r.text("severity_level")
+		if chosen[level]++; chosen[level] > each {
+			continue
+		}
+		p, err := firstPage(ctx, s, s.client.Vulnerabilities(ctx, hss.VulnerabilityRequest{
+			ImageID: r.text("image_id"), ImageType: hss.ImageType(r.text("image_type")), Namespace: r.text("namespace"), ImageName: r.text("image_name"),
+			Tag: r.text("image_version"), InstanceID: r.text("instance_id"), EnterpriseProjectID: s.project.EnterpriseProjectID, Limit: hss.MaxLimit,
+		}))
+		if err != nil {
+			return err
+		}
+		if len(s.evidence.lists) == 0 {
+			s.find("permission:", "vulnerabilities", "granted", "")
+		}
+		l := listed{row: r, vulnerabilities: p.rows, scored: true}
+		for _, v := range p.rows {
+			id := v.text("vul_id")
+			if _, known := scores[id]; !known && len(scores) < mostScores {
+				if scores[id], err = s.score(ctx, id); err != nil {
+					return err
+				}
+			}
+			l.score, l.scored = max(l.score, scores[id]), l.scored && scores[id] > 0
+		}
+		s.evidence.lists = append(s.evidence.lists, l)
+	}
+	return nil
+}
+
+// score returns the highest CVSS score of a vulnerability's CVEs; 0: not all have one.
+func (s *session) score(ctx context.Context, id string) (highest float64, err error) {
+	p, err := firstPage(ctx, s, s.client.CVEs(ctx, hss.CVERequest{VulnerabilityID: id, EnterpriseProjectID: s.project.EnterpriseProjectID}))
+	for _, cve := range p.rows {
+		n, _ := cve.number("cvss_score")
+		if !(n > 0 && n <= 10) {
+			return 0, err
+		}
+		highest = max(highest, n)
+	}
+	return highest, err
+}
