@@ -136,19 +136,15 @@ func (f *Facts) eachVulnerability(do func(*Record, *Vulnerability)) {
 	}
 }
 
-// WithCVEs returns vulnerabilities with their CVEs, where cvesOf returns any. It modifies
-// none. cvesOf is optional.
-func WithCVEs(found []Vulnerability, cvesOf func(id string) []CVE) []Vulnerability {
-	return withCVEs(found, func(*Vulnerability) bool { return true }, cvesOf)
-}
-
-func withCVEs(found []Vulnerability, wanted func(*Vulnerability) bool, cvesOf func(id string) []CVE) []Vulnerability {
-	if cvesOf == nil || !slices.ContainsFunc(found, func(v Vulnerability) bool { return wanted(&v) }) {
+// WithCVEs returns vulnerabilities with their CVEs, where something needed is not known
+// and cvesOf returns any. It modifies none. cvesOf is optional.
+func WithCVEs(found []Vulnerability, d CVENeeds, cvesOf func(id string) []CVE) []Vulnerability {
+	if cvesOf == nil || !slices.ContainsFunc(found, func(v Vulnerability) bool { return d.lackedBy(&v) }) {
 		return found
 	}
 	found = slices.Clone(found)
 	for n := range found {
-		if v := &found[n]; wanted(v) {
+		if v := &found[n]; d.lackedBy(v) {
 			if cves := cvesOf(v.ID); len(cves) > 0 {
 				v.CVEs = cves
 			}
@@ -157,13 +153,13 @@ func withCVEs(found []Vulnerability, wanted func(*Vulnerability) bool, cvesOf fu
 	return found
 }
 
-// AddCVEs does the same for all that are listed of which something needed is not known. It
-// modifies the scans, which must not be shared, and no list.
+// AddCVEs does the same for all that are listed. It modifies the scans, which must not be
+// shared.
 func (f *Facts) AddCVEs(d CVENeeds, cvesOf func(id string) []CVE) {
 	for i := range f.Records {
 		for r := &f.Records[i]; r != nil; r = r.LastCompleted {
 			for _, s := range r.scans() {
-				s.Found = withCVEs(s.Found, d.lackedBy, cvesOf)
+				s.Found = WithCVEs(s.Found, d, cvesOf)
 			}
 		}
 	}

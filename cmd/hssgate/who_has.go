@@ -105,10 +105,8 @@ func (f *whoHasFlags) run(cmd *cobra.Command, id string) error {
 	}
 	defer known.Close()
 	answer := whohas.Find(ctx, known, id)
-	if !f.noCluster {
-		if err := f.match(cmd, answer, known); err != nil {
-			answer.Unknown = append(answer.Unknown, "cluster: "+err.Error())
-		}
+	if err := f.match(cmd, answer, known); err != nil {
+		answer.Unknown = append(answer.Unknown, "cluster: "+err.Error())
 	}
 	if ctx.Err() != nil {
 		return exitError{errors.New("who-has: interrupted"), exitUnknown}
@@ -121,6 +119,9 @@ func (f *whoHasFlags) run(cmd *cobra.Command, id string) error {
 
 // match adds the workloads of the cluster. Without any cluster it only says so.
 func (f *whoHasFlags) match(cmd *cobra.Command, answer *whohas.Answer, known *inventory.Inventory) error {
+	if f.noCluster {
+		return nil
+	}
 	if _, err := f.client().ClientConfig(); clientcmd.IsEmptyConfig(err) {
 		fmt.Fprintln(cmd.ErrOrStderr(), "hssgate: no cluster is named, so only images are listed: give --kubeconfig for the workloads that run them")
 		return nil

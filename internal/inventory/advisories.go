@@ -18,7 +18,7 @@ import (
 const (
 	// What is the same for every image is refreshed daily, and kept for days without an answer from HSS.
 	cvesFreshFor, cvesKeptFor = 24 * time.Hour, 72 * time.Hour
-	// advisoryBytes bounds each of the caches.
+	// advisoryBytes bounds each of the caches of what HSS knows of vulnerabilities whatever the image.
 	advisoryBytes = 32 << 20
 	// maxDetailed bounds the rows of one list of vulnerabilities, or of the images that have one.
 	maxDetailed = 100_000
@@ -59,24 +59,6 @@ type (
 func (k catalogueKey) endpoint() *endpoint { return k.of.advisories }
 func (k cveKey) endpoint() *endpoint       { return k.of.advisories }
 func (k indexKey) endpoint() *endpoint     { return k.of.advisories }
-
-// advisories caches what HSS knows of vulnerabilities whatever the image.
-type advisories struct {
-	catalogues *cache[catalogueKey, catalogue]
-	single     *cache[cveKey, []policy.CVE]
-	indexes    *cache[indexKey, *policy.Affected]
-}
-
-func newAdvisories(i *Inventory) advisories {
-	unobserved := func(context.Context, string, time.Duration, error) {}
-	d := advisories{
-		catalogues: newCache(i, advisoryBytes, catalogue.bytes, i.listCatalogue, unobserved),
-		single:     newCache(i, advisoryBytes, cvesBytes, i.listCVEs, unobserved),
-		indexes:    newCache(i, advisoryBytes, (*policy.Affected).Size, i.listAffected, unobserved),
-	}
-	d.catalogues.forbiddenFor, d.single.forbiddenFor, d.indexes.forbiddenFor = forbiddenFor, forbiddenFor, forbiddenFor
-	return d
-}
 
 func (c catalogue) bytes() (n int) {
 	const each = 64
@@ -157,22 +139,21 @@ func (p *project) catalogueKeys() (keys []catalogueKey) {
 
 // knownCVEs returns a function that returns the CVEs of a vulnerability from memory; nil: none are known.
 func (p *project) knownCVEs() func(id string) []policy.CVE {
-	d := &p.inventory.advisories
+	i := p.inventory
 	var known []catalogue
 	for _, k := range p.catalogueKeys() {
-		if c := d.catalogues.usable(k, cvesKeptFor); c != nil {
+		if c := i.catalogues.usable(k, cvesKeptFor); c != nil {
 			known = append(known, c)
 		}
 	}
-	if len(known) == 0 && d.single.full.EstimatedSize() == 0 {
+	if len(known) == 0 && i.cves.full.EstimatedSize() == 0 {
 		return nil
 	}
 	return func(id string) []policy.CVE {
-		cves := d.single.usable(cveKey{p, id}, cvesKeptFor)
+		cves := i.cves.usable(cveKey{p, id}, cvesKeptFor)
 		for _, c := range known {
 			if len(cves) == 0 {
 				cves = c[id]
-				continue
 			}
 			for _, cve := range c[id] {
 				if !slices.ContainsFunc(cves, func(o policy.CVE) bool { return o.ID == cve.ID }) {
@@ -192,7 +173,7 @@ func (i *Inventory) WithCVEs(ctx context.Context, ref image.Reference, f policy.
 
 // WithCVEs does the same within the background's share.
 func (b Background) WithCVEs(ctx context.Context, ref image.Reference, f policy.Facts, d policy.CVENeeds) policy.Facts {
-	return b.inventory.withCVEs(ctx, &ref, f, d, background)
+	return b.Inventory.withCVEs(ctx, &ref, f, d, background)
 }
 
 func (i *Inventory) withCVEs(ctx context.Context, ref *image.Reference, f policy.Facts, d policy.CVENeeds, l lane) policy.Facts {
@@ -202,19 +183,19 @@ func (i *Inventory) withCVEs(ctx context.Context, ref *image.Reference, f policy
 	}
 	p := k.project()
 	for _, k := range p.catalogueKeys() {
-		_, _ = i.advisories.catalogues.kept(ctx, k, cvesFreshFor, cvesKeptFor, l) // without it the stricter reading decides
+		_, _ = i.catalogues.kept(ctx, k, cvesFreshFor, cvesKeptFor, l) // without it the stricter reading decides
 	}
 	f.Records = ownRecords(f.Records)
 	f.AddCVEs(d, p.knownCVEs())
 	isKnown := func(id string) bool {
-		return i.advisories.single.recent(cveKey{p, id}, cvesFreshFor, cvesKeptFor) != nil
+		return i.cves.recent(cveKey{p, id}, cvesFreshFor, cvesKeptFor) != nil
 	}
 	if missing := slices.DeleteFunc(f.Lacking(d), isKnown); len(missing) > 0 {
 		var calls errgroup.Group
 		calls.SetLimit(p.width(background))
 		for _, id := range missing {
 			calls.Go(func() error {
-				_, _ = i.advisories.single.kept(ctx, cveKey{p, strings.Clone(id)}, cvesFreshFor, cvesKeptFor, background)
+				_, _ = i.cves.kept(ctx, cveKey{p, strings.Clone(id)}, cvesFreshFor, cvesKeptFor, background)
 				return nil
 			})
 		}

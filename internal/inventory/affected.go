@@ -28,7 +28,7 @@ func (i *Inventory) Affected(ctx context.Context, ref image.Reference, ids []str
 
 // Affected does the same within the background's share.
 func (b Background) Affected(ctx context.Context, ref image.Reference, ids []string) []*policy.Affected {
-	return b.inventory.affected(ctx, &ref, ids, background)
+	return b.Inventory.affected(ctx, &ref, ids, background)
 }
 
 // KnownAffected returns those indexes that are in memory.
@@ -38,16 +38,11 @@ func (i *Inventory) KnownAffected(ref image.Reference, ids []string) (all []*pol
 		return nil
 	}
 	for _, id := range ids {
-		if a := i.advisories.indexes.recent(indexKey{k.project(), id}, affectedFreshFor, i.cfg.MaxStaleness); a != nil {
+		if a := i.indexes.recent(indexKey{k.project(), id}, affectedFreshFor, i.cfg.MaxStaleness); a != nil {
 			all = append(all, a.value)
 		}
 	}
 	return all
-}
-
-// KnownAffected does the same.
-func (b Background) KnownAffected(ref image.Reference, ids []string) []*policy.Affected {
-	return b.inventory.KnownAffected(ref, ids)
 }
 
 func (i *Inventory) affected(ctx context.Context, ref *image.Reference, ids []string, l lane) []*policy.Affected {
@@ -60,7 +55,7 @@ func (i *Inventory) affected(ctx context.Context, ref *image.Reference, ids []st
 	calls.SetLimit(k.project().width(background))
 	for n, id := range ids {
 		calls.Go(func() error {
-			if a, err := i.advisories.indexes.kept(ctx, indexKey{k.project(), id}, affectedFreshFor, i.cfg.MaxStaleness, l); err == nil {
+			if a, err := i.indexes.kept(ctx, indexKey{k.project(), id}, affectedFreshFor, i.cfg.MaxStaleness, l); err == nil {
 				all[n] = a.value
 			}
 			return nil
@@ -79,7 +74,7 @@ func (i *Inventory) listAffected(ctx context.Context, k indexKey, _ *policy.Affe
 			v := policy.Vulnerability{ID: short(found[n].Vulnerability.ID), CVEs: cvesOf(found[n].Vulnerability.CVEs)}
 			images := make([]policy.AffectedImage, len(found[n].Images))
 			for m, row := range found[n].Images {
-				images[m] = policy.AffectedImage{ImageID: imageID(row.ImageID, row.Digest), Name: row.Name, Version: row.Version, Digest: digestOf(row.Digest)}
+				images[m] = policy.AffectedImage{ImageID: short(row.ImageID), Name: short(row.Name), Version: short(row.Version), Digest: short(row.Digest)}
 			}
 			err = cmp.Or(err, index.Add(v, images))
 		}
@@ -194,6 +189,7 @@ func (p *project) affectedBy(ctx context.Context, k catalogueKey, v *hss.ImageVu
 			if err != nil {
 				return images, err
 			}
+			row.ImageID, row.Digest = imageID(row.ImageID, row.Digest), digestOf(row.Digest)
 			images = append(images, AffectedImage{row, handled})
 		}
 	}

@@ -43,7 +43,7 @@ type cache[K lookupKey, V any] struct {
 	bytes       func(V) int
 	// query calls HSS. The value that is known, if any, is passed to it.
 	query func(ctx context.Context, k K, known V) (V, error)
-	// asked is called with the end of each query.
+	// asked is called with the end of each query; optional.
 	asked func(ctx context.Context, project string, took time.Duration, err error)
 	// replaced is called with each answer that another takes the place of, if HSS did not fail; optional.
 	replaced func(was, becomes *answer[V])
@@ -97,7 +97,7 @@ func newCache[K lookupKey, V any](
 	}
 	return &cache[K, V]{
 		inventory: i, full: bounded(maxBytes), empty: bounded(emptyBytes), bytes: bytes, query: query, asked: asked,
-		forbiddenFor: i.errorFor, lookups: map[K]*lookup[V]{},
+		forbiddenFor: forbiddenFor, lookups: map[K]*lookup[V]{},
 	}
 }
 
@@ -257,7 +257,9 @@ func (c *cache[K, V]) load(ctx context.Context, k K) (_ *answer[V], err error) {
 	var value V
 	at, err := e.project.call(ctx, e, func(ctx context.Context) (err error) {
 		begun := c.inventory.clock.Now()
-		defer func() { c.asked(ctx, e.project.Name, c.inventory.clock.Since(begun), err) }()
+		if c.asked != nil {
+			defer func() { c.asked(ctx, e.project.Name, c.inventory.clock.Since(begun), err) }()
+		}
 		value, err = c.query(ctx, k, known.value)
 		return err
 	})

@@ -96,7 +96,9 @@ type Inventory struct {
 	records    *cache[key, []policy.Record]
 	lists      *cache[scanKey, vulnerabilities]
 	details    *cache[detailKey, details]
-	advisories advisories
+	catalogues *cache[catalogueKey, catalogue]
+	cves       *cache[cveKey, []policy.CVE]
+	indexes    *cache[indexKey, *policy.Affected]
 	seed       maphash.Seed // of the keys of rows
 	explained  bool
 	language   language.Language
@@ -135,9 +137,11 @@ func New(o Options) (*Inventory, error) {
 		}
 	}
 	i.lists = newCache(i, vulnerabilityBytes, vulnerabilities.bytes, i.listVulnerabilities, i.observer.AskedVulnerabilities)
-	i.details = newCache(i, detailBytes, details.bytes, i.listDetails, func(context.Context, string, time.Duration, error) {})
-	i.lists.forbiddenFor, i.details.forbiddenFor = forbiddenFor, forbiddenFor
-	i.advisories = newAdvisories(i)
+	i.details = newCache(i, detailBytes, details.bytes, i.listDetails, nil)
+	i.catalogues = newCache(i, advisoryBytes, catalogue.bytes, i.listCatalogue, nil)
+	i.cves = newCache(i, advisoryBytes, cvesBytes, i.listCVEs, nil)
+	i.indexes = newCache(i, advisoryBytes, (*policy.Affected).Size, i.listAffected, nil)
+	i.records.forbiddenFor = i.errorFor
 	i.base, i.cancel = context.WithCancel(context.Background())
 	return i, nil
 }
@@ -255,29 +259,29 @@ func confirmedAt(k key, a *answer[[]policy.Record]) time.Time {
 
 // Background looks images up for callers that no request waits for, such as the audit: within the background's share,
 // and without keeping the images fresh or counting the use.
-type Background struct{ inventory *Inventory }
+type Background struct{ *Inventory }
 
 // Background returns the inventory for the background.
 func (i *Inventory) Background() Background { return Background{i} }
 
 // Known returns what is cached of an image, and whether it is fresh.
 func (b Background) Known(ref image.Reference) (policy.Facts, bool) {
-	_, _, f, ok := b.inventory.recall(&ref)
+	_, _, f, ok := b.Inventory.recall(&ref)
 	return f, ok
 }
 
 // Facts returns what HSS knows of an image now, or the last known result. It returns when ctx ends, if not before.
 func (b Background) Facts(ctx context.Context, ref image.Reference) policy.Facts {
-	k, a, f, fresh := b.inventory.recall(&ref)
+	k, a, f, fresh := b.Inventory.recall(&ref)
 	if !fresh {
-		f, _ = b.inventory.lookUp(ctx, k, a, f, background)
+		f, _ = b.Inventory.lookUp(ctx, k, a, f, background)
 	}
 	return f
 }
 
 // WithDetails does the same as the inventory's, within the background's share.
 func (b Background) WithDetails(ctx context.Context, ref image.Reference, f policy.Facts, wanted policy.Details) policy.Facts {
-	return b.inventory.withDetails(ctx, &ref, f, wanted, background, func(string, policy.Detail, Outcome) {})
+	return b.Inventory.withDetails(ctx, &ref, f, wanted, background, func(string, policy.Detail, Outcome) {})
 }
 
 // Changes returns a number that grows whenever HSS says something else of an image than is cached.

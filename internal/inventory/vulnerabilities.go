@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"k8s.io/utils/ptr"
 
@@ -45,27 +44,20 @@ type vulnerabilities struct {
 	resolved *atomic.Pointer[resolved]
 }
 
-// resolved are vulnerabilities with their CVEs, as far as they are known of them.
+// resolved are vulnerabilities with their CVEs, as far as they were known after so many changes.
 type resolved struct {
-	found []policy.Vulnerability
-	// at and changes are those of advisories, before.
-	at      time.Time
+	found   []policy.Vulnerability
 	changes uint64
 }
 
-// resolveAgain is how long vulnerabilities stay resolved: what is known of them may become too old.
-const resolveAgain = time.Hour
-
 // withCVEs returns the vulnerabilities with their CVEs, which are shared and must not be changed.
 func (l vulnerabilities) withCVEs(p *project) []policy.Vulnerability {
-	d := &p.inventory.advisories
 	if l.resolved == nil {
 		return nil
 	}
-	now, changes := p.inventory.clock.Now(), d.catalogues.changes.Load()+d.single.changes.Load()
-	known := l.resolved.Load()
-	if known == nil || known.changes != changes || now.Sub(known.at) > resolveAgain {
-		known = &resolved{policy.WithCVEs(l.found, p.knownCVEs()), now, changes}
+	known, changes := l.resolved.Load(), p.inventory.catalogues.changes.Load()+p.inventory.cves.changes.Load()
+	if known == nil || known.changes != changes {
+		known = &resolved{policy.WithCVEs(l.found, policy.CVENeeds{CVEs: true, Times: true}, p.knownCVEs()), changes}
 		l.resolved.Store(known)
 	}
 	return known.found
