@@ -84,7 +84,7 @@ func (s *sampleSet) doctor(ctx context.Context, behavior hsstest.Behavior) (text
 // scan has images scanned, waits for the results, and evaluates their samples again.
 func (s *sampleSet) scan(ctx context.Context, known *inventory.Inventory, clock hurried) (text string, err error) {
 	for _, one := range s.samples {
-		if one.object.GetAnnotations()["demo.hssgate.io/scan"] == "" {
+		if one.object.GetAnnotations()["demo.hssgate.io/scan"] == "" || len(one.workload.Uses) == 0 {
 			continue
 		}
 		ref, err := image.Parse(one.workload.Uses[0].Image)
