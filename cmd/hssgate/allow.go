@@ -34,12 +34,10 @@ const (
 type allowFlags struct {
 	clusterFlags
 
-	allNamespaces bool
-	lifetime      time.Duration
-	reason        string
-	policies      []string
-	dryRun        string
-	output        string
+	allNamespaces          bool
+	lifetime               time.Duration
+	reason, dryRun, output string
+	policies               []string
 }
 
 func newAllowCommand() *cobra.Command {
@@ -64,7 +62,7 @@ RELEASE-cluster-exception-editor. The configuration of hssgate bounds the durati
   hssgate allow quay.io/cilium/cilium:v1.19.3 -A --for 24h --reason "INC-8: nodes cannot join"
   hssgate allow app@sha256:… -n shop --for 2h --reason INC-7 --policy production -o yaml --dry-run=client`,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(cmd *cobra.Command, images []string) error { return f.run(cmd, images) },
+		RunE:              f.run,
 	}
 	flags := cmd.Flags()
 	flags.DurationVar(&f.lifetime, "for", 0, "how long the images are admitted, such as 2h or 90m (required)")
@@ -143,8 +141,7 @@ func (f *allowFlags) parse(images []string) (refs []image.Reference, err error) 
 	return refs, nil
 }
 
-// newException returns an exception of images, by their digests if they have one. Its
-// name shows the first.
+// newException returns an exception of images, by their digests if they have one. Its name shows the first.
 func newException(namespace string, refs []image.Reference, policies []string, reason string, until time.Time) *v1alpha1.ImageScanException {
 	const longest = 40
 	name := regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(path.Base(refs[0].Path), "-")
@@ -164,8 +161,7 @@ func newException(namespace string, refs []image.Reference, policies []string, r
 	return e
 }
 
-// resolvePolicies returns those of the policies that an exception of the images has an
-// effect on: the given ones, which must all be, or those that select one of the images.
+// resolvePolicies returns the given policies, which must all permit exceptions, or those that select one of the images.
 func resolvePolicies(cmd *cobra.Command, cluster *check.Cluster, given []string, refs []image.Reference) (names []string, err error) {
 	specs, err := cluster.Policies(cmd.Context())
 	switch {
@@ -201,7 +197,6 @@ func resolvePolicies(cmd *cobra.Command, cluster *check.Cluster, given []string,
 	return names, nil
 }
 
-// explainRefusal names the missing role where RBAC refuses the exception.
 func explainRefusal(err error, e *v1alpha1.ImageScanException) error {
 	command := "-n " + e.Namespace + " create rolebinding allow-images --clusterrole RELEASE-exception-editor"
 	if e.ClusterWide() {
@@ -213,8 +208,7 @@ func explainRefusal(err error, e *v1alpha1.ImageScanException) error {
 	return fmt.Errorf("%w; who may bind roles has to bind that of hssgate's chart: kubectl %s --user NAME", err, command)
 }
 
-// print prints what kubectl create would, and on standard error what the exception
-// admits.
+// print prints what kubectl create would, and on standard error what the exception admits.
 func (f *allowFlags) print(cmd *cobra.Command, e *v1alpha1.ImageScanException, refs []image.Reference) (err error) {
 	resource, flag, place := strings.ToLower(e.Kind), "-n "+e.Namespace+" ", "namespace "+e.Namespace
 	if e.ClusterWide() {

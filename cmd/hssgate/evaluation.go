@@ -22,23 +22,18 @@ import (
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// evaluationFlags are those of the commands that evaluate objects: what is
-// evaluated, by which policies, and where scan results come from.
+// evaluationFlags are those of commands that evaluate objects: which, by which policies, and where results come from.
 type evaluationFlags struct {
 	clusterFlags
 	configFlags
 	outputFlags
 
-	images          []string
-	files           check.Files
-	allNamespaces   bool
-	selector        string
-	namespaceLabels string
-
-	policyFiles []string
-	preset      string
-
-	inventory string
+	images                    []string
+	files                     check.Files
+	allNamespaces             bool
+	selector, namespaceLabels string
+	policyFiles               []string
+	preset, inventory         string
 }
 
 func (f *evaluationFlags) addTo(cmd *cobra.Command, outputs []report.Output) {
@@ -62,17 +57,18 @@ func (f *evaluationFlags) addPolicies(cmd *cobra.Command, namespace, config stri
 	f.outputFlags.addTo(cmd, outputs)
 }
 
-// inCluster reports whether running pods are evaluated.
 func (f *evaluationFlags) inCluster() bool {
 	return len(f.images) == 0 && len(f.files.Paths) == 0 && f.files.Kustomize == ""
 }
 
-// validate refuses flags that exclude each other, after the defaults are set. The hint
-// says how to choose something to evaluate; more are other flags that may name standard
-// input.
+// validate refuses flags that exclude each other, after the defaults are set. The hint says how to choose something to
+// evaluate; more are other flags that may name standard input.
 func (f *evaluationFlags) validate(cmd *cobra.Command, hint string, more ...string) error {
 	f.find(cmd)
 	file := slices.IndexFunc(f.images, isFile)
+	_, wrongLabels := labels.ConvertSelectorToLabelsMap(f.namespaceLabels)
+	paths := slices.Concat(f.files.Paths, f.policyFiles, more)
+	stdin := slices.Index(paths, check.Stdin)
 	switch {
 	case file >= 0: // without -f, Docker Hub's image of that name would be evaluated
 		return fmt.Errorf("%q is a file or folder: did you mean -f %[1]s? For the image of that name give its registry, too", f.images[file])
@@ -84,22 +80,16 @@ func (f *evaluationFlags) validate(cmd *cobra.Command, hint string, more ...stri
 		return errors.New("--all-namespaces and --namespace exclude each other")
 	case f.inCluster() && !f.allNamespaces && f.namespace() == "":
 		return fmt.Errorf("nothing to evaluate: %s", hint)
-	}
-	if _, err := labels.ConvertSelectorToLabelsMap(f.namespaceLabels); err != nil {
-		return fmt.Errorf("--namespace-labels must be key=value[,key=value], not %q: %w", f.namespaceLabels, err)
-	}
-	paths := slices.Concat(f.files.Paths, f.policyFiles, more)
-	stdin := slices.Index(paths, check.Stdin)
-	switch {
+	case wrongLabels != nil:
+		return fmt.Errorf("--namespace-labels must be key=value[,key=value], not %q: %w", f.namespaceLabels, wrongLabels)
 	case len(f.policyFiles) > 0 && f.preset != "":
 		return errors.New("--policies and --preset exclude each other")
 	case f.configFile == "" && f.inventory == "":
 		return errors.New(configRequired + ", to read from HSS, or --inventory, to read from a file")
 	case stdin >= 0 && slices.Contains(paths[stdin+1:], check.Stdin):
 		return errors.New("- is standard input, which can be read once only: name a file in place of the others")
-	default:
-		return nil
 	}
+	return nil
 }
 
 // isFile reports whether a name is that of a file that exists, or looks like one.
@@ -108,7 +98,6 @@ func isFile(name string) bool {
 	return err == nil || name == check.Stdin || check.IsManifest(name)
 }
 
-// subject says in a few words what is evaluated.
 func (f *evaluationFlags) subject() string {
 	switch {
 	case !f.inCluster():
@@ -116,14 +105,15 @@ func (f *evaluationFlags) subject() string {
 		return strings.Join(slices.DeleteFunc(names, func(s string) bool { return s == "" }), ", ")
 	case f.allNamespaces:
 		return "running pods of all namespaces"
-	default:
-		return "running pods of namespace " + f.namespace()
 	}
+	return "running pods of namespace " + f.namespace()
 }
 
-// evaluate evaluates what the flags name and adds the results to a report. With
-// explain, each is explained. Change may change by what, and which objects, are evaluated; it is optional.
-func (f *evaluationFlags) evaluate(cmd *cobra.Command, r *report.Report, explain bool, change func(*check.Options, *inventory.Inventory, *check.Manifests) error) error {
+// changeFunc may change by what, and which objects, are evaluated.
+type changeFunc func(*cobra.Command, *check.Options, *inventory.Inventory, *check.Manifests) error
+
+// evaluate evaluates what the flags name and adds the results to a report. With explain, each is explained.
+func (f *evaluationFlags) evaluate(cmd *cobra.Command, r *report.Report, explain bool, change changeFunc) error {
 	if err := discardLogs(); err != nil {
 		return err
 	}
@@ -160,10 +150,8 @@ func (f *evaluationFlags) evaluate(cmd *cobra.Command, r *report.Report, explain
 	}
 	// The last one of a name counts.
 	o.Resources.Exceptions = slices.Concat(live, m.Exceptions, o.Resources.Exceptions)
-	if change != nil {
-		if err := change(o, known, m); err != nil {
-			return err
-		}
+	if err := change(cmd, o, known, m); err != nil {
+		return err
 	}
 	checker, err := check.NewChecker(*o)
 	if err != nil { // an invalid policy or exception is a problem
@@ -176,8 +164,7 @@ func (f *evaluationFlags) evaluate(cmd *cobra.Command, r *report.Report, explain
 	return checker.Check(cmd.Context(), m.Objects, r)
 }
 
-// open returns the inventory, of HSS or of a file. It sends no request. With explain,
-// the answers of HSS are kept for explanations.
+// open returns the inventory, of HSS or of a file, and sends no request. Explain keeps HSS's answers for explanations.
 func (f *evaluationFlags) open(c *config.Configuration, explain bool) (*inventory.Inventory, error) {
 	if f.inventory == "" {
 		return check.NewInventory(c, userAgent(), explain)
@@ -189,18 +176,17 @@ func (f *evaluationFlags) open(c *config.Configuration, explain bool) (*inventor
 	return check.NewFileInventory(file, c)
 }
 
-// readPolicies reads the chosen policies, and the exceptions beside them. It returns the
-// cluster if that is needed for anything.
+// readPolicies reads the policies, and the exceptions beside them. It returns the cluster if it is needed for anything.
 func (f *evaluationFlags) readPolicies(cmd *cobra.Command, o *check.Options) (cluster *check.Cluster, err error) {
 	given := f.preset != "" || len(f.policyFiles) > 0
 	if f.inCluster() || !given {
 		if cluster, err = f.connect(cmd); err == nil && !given {
 			o.Resources.Policies, err = cluster.Policies(cmd.Context())
 		}
-		switch {
-		case err != nil && !given:
-			return nil, fmt.Errorf("%w; or give the policies by --policies or --preset", err)
-		case err != nil:
+		if err != nil && !given {
+			err = fmt.Errorf("%w; or give the policies by --policies or --preset", err)
+		}
+		if err != nil {
 			return nil, err
 		}
 		o.NamespaceLabels = cluster.NamespaceLabels
@@ -218,7 +204,6 @@ func (f *evaluationFlags) readPolicies(cmd *cobra.Command, o *check.Options) (cl
 	return cluster, nil
 }
 
-// readObjects reads the images and files, or the running pods of the cluster.
 func (f *evaluationFlags) readObjects(cmd *cobra.Command, o *check.Options, cluster *check.Cluster) (m *check.Manifests, err error) {
 	if cmd.Flags().Changed("namespace-labels") {
 		others, _ := labels.ConvertSelectorToLabelsMap(f.namespaceLabels) // validate has read it
@@ -246,8 +231,7 @@ func (f *evaluationFlags) readObjects(cmd *cobra.Command, o *check.Options, clus
 	return m, nil
 }
 
-// printSome prints the first few problems, a line each, and how many more there are: in a
-// repository there may be hundreds, and reports list those that matter.
+// printSome prints the first few problems and the number of others: a repository may have hundreds.
 func printSome(w io.Writer, prefix string, problems []report.Problem) {
 	const most = 10
 	for i, p := range problems {
@@ -259,8 +243,7 @@ func printSome(w io.Writer, prefix string, problems []report.Problem) {
 	}
 }
 
-// readPods reads running pods. A namespace that does not exist is an error, since the
-// name may be misspelt.
+// readPods reads running pods. A namespace that does not exist is an error, since the name may be misspelt.
 func (f *evaluationFlags) readPods(ctx context.Context, cluster *check.Cluster) ([]check.Object, error) {
 	pods, err := cluster.Pods(ctx, f.namespace(), f.selector)
 	if err != nil {

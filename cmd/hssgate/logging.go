@@ -40,8 +40,7 @@ func newLogHandler(w io.Writer, level, format string) (slog.Handler, error) {
 	return nil, fmt.Errorf("log format must be json or text, not %q", format)
 }
 
-// boundedValue cuts long values: names, reasons and errors quote what users and
-// servers send.
+// boundedValue cuts long values: names, reasons and errors quote what users and servers send.
 func boundedValue(_ []string, a slog.Attr) slog.Attr {
 	const maxText, maxOther = 1 << 10, 4 << 10
 	limit := maxOther
@@ -57,12 +56,10 @@ func boundedValue(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// libraryLogger logs the information of controller-runtime and client-go at level
-// debug, and their errors as such.
+// libraryLogger logs the information of controller-runtime and client-go at level debug, and their errors as such.
 func libraryLogger(h slog.Handler) logr.Logger { return logr.FromSlogHandler(libraryHandler{h}) }
 
-// libraryHandler lowers levels, since controller-runtime drops the verbosity of the
-// logger that it is given.
+// libraryHandler lowers levels, since controller-runtime drops the verbosity of the logger that it is given.
 type libraryHandler struct{ slog.Handler }
 
 func lowered(level slog.Level) slog.Level {

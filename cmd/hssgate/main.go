@@ -1,5 +1,4 @@
-// Command hssgate admits or denies pods by what Huawei Cloud HSS found in their
-// images. See hssgate --help.
+// Command hssgate admits or denies pods by what Huawei Cloud HSS found in their images. See hssgate --help.
 package main
 
 import (
@@ -20,8 +19,7 @@ import (
 	"github.com/hssgate/hssgate/internal/report"
 )
 
-// version is set when a release is built.
-var version = "unknown"
+var version = "unknown" // set when a release is built
 
 // Exit codes, for scripts.
 const (
@@ -41,8 +39,7 @@ func main() {
 	}
 }
 
-// displayName returns the name to show in help: kubectl finds a plug-in by its
-// file's name.
+// displayName returns the name to show in help: kubectl finds a plug-in by its file's name.
 func displayName(path string) string {
 	name := strings.TrimSuffix(filepath.Base(path), ".exe")
 	if rest, found := strings.CutPrefix(name, "kubectl-"); found {
@@ -51,7 +48,6 @@ func displayName(path string) string {
 	return "hssgate"
 }
 
-// exitError has an exit code of its own.
 type exitError struct {
 	error
 	code int
@@ -59,7 +55,6 @@ type exitError struct {
 
 func (e exitError) Unwrap() error { return e.error }
 
-// usageError returns the error of a mistake in the call.
 func usageError(err error) error { return exitError{err, exitUsage} }
 
 // usagef returns a usage error that points to the command's help.
@@ -67,8 +62,7 @@ func usagef(cmd *cobra.Command, err error) error {
 	return usageError(fmt.Errorf("%w; see %s --help", err, cmd.CommandPath()))
 }
 
-// flagError returns the usage error of a flag, with what to use in place of one that is
-// gone.
+// flagError returns the usage error of a flag, with what to use in place of one that is gone.
 func flagError(cmd *cobra.Command, err error) error {
 	if gone, is := errors.AsType[*pflag.NotExistError](err); is && gone.GetSpecifiedName() == "output-file" {
 		err = fmt.Errorf("%w: use -o FORMAT=FILE, such as -o sarif=FILE", err)
@@ -110,8 +104,7 @@ is not known (check, policy, scan, who-has), 3 wrong usage.`,
 	return root
 }
 
-// noArguments refuses arguments as wrong usage. Those of a command that has others
-// below it are commands that do not exist.
+// noArguments refuses arguments. Those of a command that has others below it are commands that do not exist.
 func noArguments(cmd *cobra.Command, args []string) error {
 	switch {
 	case len(args) == 0:
@@ -127,7 +120,6 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return usagef(cmd, fmt.Errorf("there is no command %q%s", args[0], hint))
 }
 
-// versionText describes the program in one line.
 func versionText() string {
 	return fmt.Sprintf("hssgate %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

@@ -21,15 +21,12 @@ import (
 
 // outputFlags choose the formats of a report, and where each goes.
 type outputFlags struct {
-	formats  []report.Output // to choose from
-	values   []string
-	outputs  []output
-	quiet    bool
-	only     string
-	color    string
-	warnCode int
-
-	exceptions string // the content of the output of that name
+	formats     []report.Output // to choose from
+	values      []string
+	outputs     []output
+	quiet       bool
+	only, color string
+	warnCode    int
 }
 
 // output is one format of a report, for a file, or to be printed if that is empty.
@@ -75,7 +72,6 @@ func (f *outputFlags) parse() error {
 	return errors.Join(errs...)
 }
 
-// has reports whether a format is among those chosen.
 func (f *outputFlags) has(format report.Output) bool {
 	return slices.ContainsFunc(f.values, func(value string) bool { return strings.Split(value, "=")[0] == format })
 }
@@ -86,9 +82,8 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// run has a report filled, writes it, and returns the error that its verdicts are. The
-// call is wrong if the flags are, or for the reason given. A report that is incomplete or
-// can't be written leaves the verdicts unknown.
+// run has a report filled, writes it, and returns the error that its verdicts are. The call is wrong if the flags are,
+// or for the reason given. A report that is incomplete or can't be written leaves the verdicts unknown.
 func (f *outputFlags) run(cmd *cobra.Command, wrong error, subject string, fill func(*report.Report) error) error {
 	if wrong = errors.Join(f.parse(), wrong); wrong != nil {
 		return usagef(cmd, wrong)
@@ -112,12 +107,10 @@ func (f *outputFlags) run(cmd *cobra.Command, wrong error, subject string, fill 
 		return err
 	case cmd.Context().Err() != nil:
 		return exitError{errors.New(cmd.Name() + ": interrupted"), exitUnknown}
-	default:
-		return exitError{err, exitUnknown}
 	}
+	return exitError{err, exitUnknown}
 }
 
-// verdictError returns the error whose exit code is that of the report.
 func (f *outputFlags) verdictError(r *report.Report) error {
 	problems := r.Problems
 	if r.Strict {
@@ -132,15 +125,15 @@ func (f *outputFlags) verdictError(r *report.Report) error {
 		return nil
 	case len(problems) == 0:
 		return exitError{errors.New(r.Headline()), exitUnknown}
-	case len(problems) == 1:
-		return exitError{fmt.Errorf("not everything could be evaluated: %s", problems[0]), exitUnknown}
-	default:
-		return exitError{fmt.Errorf("not everything could be evaluated: %s (and %d more)", problems[0], len(problems)-1), exitUnknown}
 	}
+	more := ""
+	if len(problems) > 1 {
+		more = fmt.Sprintf(" (and %d more)", len(problems)-1)
+	}
+	return exitError{fmt.Errorf("not everything could be evaluated: %s%s", problems[0], more), exitUnknown}
 }
 
-// checkFiles returns an error if the folder of an output's file is missing, before the
-// evaluation, which may take long.
+// checkFiles returns an error if the folder of an output's file is missing, before the evaluation, which may take long.
 func (f *outputFlags) checkFiles() error {
 	var errs []error
 	for _, o := range f.outputs {
@@ -161,20 +154,16 @@ func (f *outputFlags) write(cmd *cobra.Command, r *report.Report) error {
 		if r.Width = 0; o.file == "" {
 			r.Width = report.TerminalWidth(cmd.OutOrStdout())
 		}
-		content, err := []byte(f.exceptions), error(nil)
-		if o.format != exceptionsOutput {
-			var b bytes.Buffer
-			err = r.Write(&b, o.format)
-			content = b.Bytes()
-		}
+		var b bytes.Buffer
+		err := r.Write(&b, o.format)
 		switch {
 		case err != nil:
 		case o.file != "":
-			err = os.WriteFile(o.file, content, 0o666) //nolint:gosec // as any new file
+			err = os.WriteFile(o.file, b.Bytes(), 0o666) //nolint:gosec // as any new file
 		case f.colors(cmd) && (o.format == report.TableOutput || o.format == report.WideOutput):
-			_, err = cmd.OutOrStdout().Write(colored(content))
+			_, err = cmd.OutOrStdout().Write(colored(b.Bytes()))
 		default:
-			_, err = cmd.OutOrStdout().Write(content)
+			_, err = b.WriteTo(cmd.OutOrStdout())
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("--output %s: %w", strings.TrimSuffix(o.format+"="+o.file, "="), err))
@@ -183,7 +172,6 @@ func (f *outputFlags) write(cmd *cobra.Command, r *report.Report) error {
 	return errors.Join(errs...)
 }
 
-// colors reports whether what is printed is coloured.
 func (f *outputFlags) colors(cmd *cobra.Command) bool {
 	file, isFile := cmd.OutOrStdout().(*os.File)
 	return f.color == "always" ||
@@ -199,8 +187,7 @@ func colored(table []byte) []byte {
 	})
 }
 
-// progressOn returns a function that shows how many objects are evaluated on standard
-// error, if that is a terminal, and one that removes it.
+// progressOn returns a function that shows the number of evaluated objects on a terminal, and one that removes it.
 func progressOn(cmd *cobra.Command) (show func(done int), wipe func()) {
 	file, ok := cmd.ErrOrStderr().(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {

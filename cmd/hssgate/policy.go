@@ -123,13 +123,12 @@ func (f *simulateFlags) run(cmd *cobra.Command) error {
 	}
 	return f.outputFlags.run(cmd, wrong, f.subject(), func(r *report.Report) error {
 		r.Changes = &report.Changes{}
-		return f.evaluate(cmd, r, false, func(o *check.Options, _ *inventory.Inventory, _ *check.Manifests) error { return f.change(cmd, o) })
+		return f.evaluate(cmd, r, false, f.change)
 	})
 }
 
-// change adds the new policies, and has the results compared with those by the
-// policies before.
-func (f *simulateFlags) change(cmd *cobra.Command, o *check.Options) error {
+// change adds the new policies, and has the results compared with those by the policies before.
+func (f *simulateFlags) change(cmd *cobra.Command, o *check.Options, _ *inventory.Inventory, _ *check.Manifests) error {
 	added, err := check.LoadPolicies(cmd.Context(), check.Files{Paths: f.newPolicies, Stdin: cmd.InOrStdin()})
 	if err == nil && len(added.Exceptions) > 0 {
 		return usageError(errors.New("-f: an exception can't be simulated: give those in force by --policies"))

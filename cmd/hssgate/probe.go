@@ -25,19 +25,15 @@ import (
 	"github.com/hssgate/hssgate/webhook"
 )
 
-// probeAttempt bounds one attempt: packets are dropped until a NetworkPolicy is
-// in effect.
-const probeAttempt = 5 * time.Second
+const probeAttempt = 5 * time.Second // bounds one attempt: packets are dropped until a NetworkPolicy is in effect
 
 type probeFlags struct {
-	url         string
-	caFile      string
-	apiServer   bool
-	cluster     clusterFlags // for apiServer
-	namespace   string       // for apiServer
-	hss         bool
-	timeout     time.Duration
-	configFlags // for hss
+	url, caFile    string
+	apiServer, hss bool
+	cluster        clusterFlags // for apiServer
+	namespace      string       // for apiServer
+	timeout        time.Duration
+	configFlags    // for hss
 }
 
 func newProbeCommand() *cobra.Command {
@@ -116,8 +112,7 @@ func (f *probeFlags) chosen(cmd *cobra.Command) (probe func(context.Context) (st
 	return f.probeWebhook, nil
 }
 
-// retry calls attempt until it succeeds, fails for good, or ctx ends. Then it returns
-// the last result before the end of ctx.
+// retry calls attempt until it succeeds or fails for good. At the end of ctx it returns the last result before.
 func retry(ctx context.Context, attempt func(context.Context) (result string, again bool, err error)) (last string, err error) {
 	for {
 		result, again, failed := attempt(ctx)
@@ -135,7 +130,6 @@ func retry(ctx context.Context, attempt func(context.Context) (result string, ag
 	}
 }
 
-// probeWebhook sends a review to the webhook until it is answered.
 func (f *probeFlags) probeWebhook(ctx context.Context) (string, error) {
 	transport := &http.Transport{
 		DialContext:     (&net.Dialer{Timeout: probeAttempt / 2}).DialContext,
@@ -165,8 +159,7 @@ func (f *probeFlags) probeWebhook(ctx context.Context) (string, error) {
 	})
 }
 
-// probeAPIServer creates a pod by a server-side dry run until the API server's
-// answer holds hssgate's comment, which it returns.
+// probeAPIServer creates a pod by a dry run until the API server's answer holds hssgate's comment, which it returns.
 func (f *probeFlags) probeAPIServer(ctx context.Context) (string, error) {
 	cluster, err := f.cluster.restConfig()
 	if err != nil {
@@ -225,9 +218,8 @@ func (w *warnings) HandleWarningHeader(code int, _, text string) {
 	}
 }
 
-// probeHSS makes a signed call for every project and returns what HSS answers. It
-// tries again after failures that may pass: the network of a new pod is not always
-// there at once.
+// probeHSS makes a signed call for every project and returns what HSS answers. It tries again after failures that may
+// pass: the network of a new pod is not always there at once.
 func (f *probeFlags) probeHSS(ctx context.Context, cmd *cobra.Command) (string, error) {
 	c, err := f.load(cmd)
 	if err != nil {

@@ -19,10 +19,9 @@ import (
 type scanFlags struct {
 	evaluationFlags
 
-	clock   clock.Clock
-	wait    bool
-	force   bool
-	timeout time.Duration
+	clock       clock.Clock
+	wait, force bool
+	timeout     time.Duration
 }
 
 func newScanCommand(c clock.Clock) *cobra.Command {
@@ -51,10 +50,7 @@ wrong usage.`,
 		Example: `  hssgate scan swr.cn-north-4.myhuaweicloud.com/prod/app:1.4 --wait --preset baseline --config hssgate.yaml
   hssgate scan swr.cn-north-4.myhuaweicloud.com/prod/app@sha256:… --wait --policies policies/ --config hssgate.yaml -o junit=junit.xml
   hssgate scan swr.cn-north-4.myhuaweicloud.com/prod/app:1.4 --config hssgate.yaml`,
-		RunE: func(cmd *cobra.Command, images []string) error {
-			f.images = images
-			return f.execute(cmd)
-		},
+		RunE: f.run,
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&f.wait, "wait", false, "wait for the results, and evaluate the images by --policies, --preset or the cluster's policies")
@@ -64,16 +60,15 @@ wrong usage.`,
 	return cmd
 }
 
-func (f *scanFlags) execute(cmd *cobra.Command) error {
+func (f *scanFlags) run(cmd *cobra.Command, images []string) error {
+	f.images = images
 	wrong := f.validate(cmd)
-	if f.wait {
+	switch {
+	case f.wait:
 		return f.outputFlags.run(cmd, wrong, f.subject(), func(r *report.Report) error {
-			return f.evaluate(cmd, r, false, func(_ *check.Options, known *inventory.Inventory, m *check.Manifests) error {
-				return f.await(cmd, known, m)
-			})
+			return f.evaluate(cmd, r, false, f.await)
 		})
-	}
-	if wrong != nil {
+	case wrong != nil:
 		return usagef(cmd, wrong)
 	}
 	return f.request(cmd)
@@ -102,7 +97,6 @@ func (f *scanFlags) validate(cmd *cobra.Command) error {
 	return f.evaluationFlags.validate(cmd, "")
 }
 
-// request has the images scanned, and does not wait for the results.
 func (f *scanFlags) request(cmd *cobra.Command) error {
 	c, err := f.load(cmd)
 	if err != nil {
@@ -132,7 +126,7 @@ func (f *scanFlags) request(cmd *cobra.Command) error {
 
 // await has the images scanned. Those without a result become problems, so that no policy's leniency admits them: the
 // image is evaluated, too, only if its scan failed.
-func (f *scanFlags) await(cmd *cobra.Command, known *inventory.Inventory, m *check.Manifests) error {
+func (f *scanFlags) await(cmd *cobra.Command, _ *check.Options, known *inventory.Inventory, m *check.Manifests) error {
 	results, err := f.scan(cmd, known)
 	if err != nil {
 		return err

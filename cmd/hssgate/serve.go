@@ -14,20 +14,14 @@ import (
 	"github.com/hssgate/hssgate/internal/server"
 )
 
-// shutdownDelay is how long a replica in a cluster goes on answering before it
-// stops: until then the API server may still send reviews to it.
+// shutdownDelay is how long a replica goes on answering before it stops: the API server may still send reviews to it.
 const shutdownDelay = 10 * time.Second
 
 type serveFlags struct {
-	configFile  string
-	cluster     clusterFlags
-	caFile      string
-	dryRun      bool
-	leaderElect bool
-	secure      bool
-	delay       time.Duration
-	logLevel    string
-	logFormat   string
+	cluster                                 clusterFlags
+	configFile, caFile, logLevel, logFormat string
+	dryRun, leaderElect, secure             bool
+	delay                                   time.Duration
 }
 
 func newServeCommand() *cobra.Command {
@@ -96,8 +90,7 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	return s.Run(cmd.Context())
 }
 
-// warnOfReadableKeys warns of key files that every user of the machine can read.
-// An unusable file fails where it is used.
+// warnOfReadableKeys warns of key files that every user of the machine can read. Unusable ones fail where they are used.
 func warnOfReadableKeys(log *slog.Logger, projects []config.Project) {
 	for i := range projects {
 		c := &projects[i].Credentials

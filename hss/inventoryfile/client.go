@@ -43,21 +43,21 @@ func convert(row, into any) error {
 func (c *Client) All(_ context.Context, r hss.ListRequest) iter.Seq2[hss.Image, error] {
 	return func(yield func(hss.Image, error) bool) {
 		for i := range c.rows {
-			if c.images[i].VisibleTo(c.project, r.EnterpriseProjectID) && matches(&c.rows[i], &r) && !yield(c.rows[i], nil) {
+			row := &c.rows[i]
+			matches := row.Namespace == r.Namespace && row.Name == r.ImageName &&
+				(r.ImageVersion == "" || row.Version == r.ImageVersion) && (r.ImageType == "" || row.Type == r.ImageType)
+			if matches && c.images[i].VisibleTo(c.project, r.EnterpriseProjectID) && !yield(*row, nil) {
 				return
 			}
 		}
 	}
 }
 
-func matches(row *hss.Image, r *hss.ListRequest) bool {
-	return row.Namespace == r.Namespace && row.Name == r.ImageName &&
-		(r.ImageVersion == "" || row.Version == r.ImageVersion) && (r.ImageType == "" || row.Type == r.ImageType)
-}
-
 // Vulnerabilities yields those of the image, or of the architecture, with the image ID of r.
 func (c *Client) Vulnerabilities(_ context.Context, r hss.VulnerabilityRequest) iter.Seq2[hss.Vulnerability, error] {
-	of, err := c.part(&r)
+	of, err := c.part(hss.SecretRequest{
+		ImageID: r.ImageID, ImageType: r.ImageType, Namespace: r.Namespace, ImageName: r.ImageName, Version: r.Tag, EnterpriseProjectID: r.EnterpriseProjectID,
+	}, r.InstanceID)
 	listed := slices.Clone(of.Vulnerabilities)
 	for i := range listed {
 		listed[i] = listed[i].Listed()
@@ -67,17 +67,13 @@ func (c *Client) Vulnerabilities(_ context.Context, r hss.VulnerabilityRequest) 
 
 // Secrets yields those of the image, or of the architecture, with the image ID of r.
 func (c *Client) Secrets(_ context.Context, r hss.SecretRequest) iter.Seq2[hss.ImageSecret, error] {
-	of, err := c.part(&hss.VulnerabilityRequest{
-		ImageID: r.ImageID, ImageType: r.ImageType, Namespace: r.Namespace, ImageName: r.ImageName, Tag: r.Version, EnterpriseProjectID: r.EnterpriseProjectID,
-	})
+	of, err := c.part(r, "")
 	return converted[hss.ImageSecret](of.Secrets, err)
 }
 
 // MaliciousFiles yields those of the image, or of the architecture, with the image ID of r.
 func (c *Client) MaliciousFiles(_ context.Context, r hss.MaliciousFileRequest) iter.Seq2[hss.MaliciousFile, error] {
-	of, err := c.part(&hss.VulnerabilityRequest{
-		ImageID: r.ImageID, ImageType: r.ImageType, Namespace: r.Namespace, ImageName: r.ImageName, Tag: r.Version, EnterpriseProjectID: r.EnterpriseProjectID,
-	})
+	of, err := c.part(hss.SecretRequest(r), "")
 	return converted[hss.MaliciousFile](of.MaliciousFiles, err)
 }
 
@@ -102,15 +98,12 @@ func converted[To, From any](rows []From, err error) iter.Seq2[To, error] {
 	}
 }
 
-// part returns the image, or the architecture, with the image ID and names of r.
-func (c *Client) part(r *hss.VulnerabilityRequest) (*Architecture, error) {
+// part returns the image, or the architecture, with the image ID and names of r, and if it is not empty of an instance.
+func (c *Client) part(r hss.SecretRequest, instance string) (*Architecture, error) {
 	for i := range c.images {
 		image := &c.images[i]
-		if !image.VisibleTo(c.project, r.EnterpriseProjectID) || image.ImageType != string(r.ImageType) ||
-			r.InstanceID != "" && image.InstanceID != r.InstanceID {
-			continue
-		}
-		if found := image.Part(r.ImageID, r.Namespace, r.ImageName, r.Tag); found != nil {
+		found := image.Part(r.ImageID, r.Namespace, r.ImageName, r.Version)
+		if found != nil && image.VisibleTo(c.project, r.EnterpriseProjectID) && image.ImageType == string(r.ImageType) && (instance == "" || image.InstanceID == instance) {
 			return found, nil
 		}
 	}

@@ -19,7 +19,6 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// maxBytes bounds an inventory file.
 const maxBytes = 64 << 20
 
 // File is the content of an inventory file. [Parse] checks its fields by their tags:
@@ -90,7 +89,6 @@ func Parse(data []byte, start time.Time) (*File, error) {
 	return file, nil
 }
 
-// toJSON turns one YAML document, or JSON, into a JSON object.
 func toJSON(data []byte) ([]byte, error) {
 	if !jsontext.Value(data).IsValid() {
 		header := regexp.MustCompile(`^([ \t]*([#%].*)?\r?\n)*---[ \t\r\n]`).Find(data) // of the first document
@@ -115,19 +113,19 @@ func describe(err error) error {
 	case !ok:
 		return err
 	case errors.Is(wrong.Err, json.ErrUnknownName):
-		return fmt.Errorf("unknown field %s", fieldOf(wrong.JSONPointer))
+		return fmt.Errorf("unknown field %s", FieldPath(wrong.JSONPointer))
 	case wrong.GoType == reflect.TypeFor[*time.Time]():
-		return fmt.Errorf("%s %w", fieldOf(wrong.JSONPointer), wrong.Err)
+		return fmt.Errorf("%s %w", FieldPath(wrong.JSONPointer), wrong.Err)
 	}
 	allowed := map[reflect.Kind]string{
 		reflect.String: "a text (in quotes, if YAML reads a number or true or false)", reflect.Bool: "true, false",
 		reflect.Slice: "a list", reflect.Struct: "an object with fields", reflect.Float64: "a number",
 	}[wrong.GoType.Kind()]
-	return fmt.Errorf("%s is a %s, allowed: %s", fieldOf(wrong.JSONPointer), wrong.JSONKind, cmp.Or(allowed, "a whole number"))
+	return fmt.Errorf("%s is a %s, allowed: %s", FieldPath(wrong.JSONPointer), wrong.JSONKind, cmp.Or(allowed, "a whole number"))
 }
 
-// fieldOf writes a place in the file such as images[1].image_name.
-func fieldOf(place jsontext.Pointer) string {
+// FieldPath returns a place in a file as Kubernetes writes it, such as images[1].image_name.
+func FieldPath(place jsontext.Pointer) string {
 	var b strings.Builder
 	for token := range place.Tokens() {
 		if _, err := strconv.Atoi(token); err == nil {

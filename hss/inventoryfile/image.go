@@ -163,7 +163,6 @@ type Registry struct {
 	ProjectID string `json:"project_id,omitzero"`
 }
 
-// complete fills in what a file leaves out.
 func (i *Image) complete() {
 	i.ImageType = cmp.Or(i.ImageType, "private_image")
 	i.RegistryType = cmp.Or(i.RegistryType, string(hss.ImageType(i.ImageType).RegistryType()))
@@ -182,7 +181,6 @@ func (i *Image) complete() {
 	}
 }
 
-// own returns the row without its architectures.
 func (i *Image) own() Architecture {
 	return Architecture{
 		Namespace: i.Namespace, ImageName: i.ImageName, ImageVersion: i.ImageVersion, ImageID: i.ImageID, ImageDigest: i.ImageDigest,
@@ -211,8 +209,7 @@ func (a *Architecture) identify(more ...string) {
 	}
 }
 
-// VisibleTo reports whether requests of a project and an enterprise project see the row. An empty project sees the rows
-// of all projects.
+// VisibleTo reports whether requests of a project, if it is not empty, and of an enterprise project see the row.
 func (i *Image) VisibleTo(project, enterpriseProject string) bool {
 	if i.Hidden || i.ProjectID != "" && project != "" && i.ProjectID != project {
 		return false

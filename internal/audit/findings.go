@@ -2,7 +2,6 @@ package audit
 
 import (
 	"cmp"
-	"hash/maphash"
 	"maps"
 	"slices"
 	"strings"
@@ -21,31 +20,22 @@ import (
 
 // Limits of what is kept of one namespace. Everything beyond is still counted.
 const (
-	// maxGroups limits the pairs of a workload and a policy.
-	maxGroups = 2000
-	// maxLines limits the images that are named of one workload, maxLine the bytes
-	// about one of them.
-	maxLines = 5
-	maxLine  = 700
+	maxGroups = 2000 // pairs of a workload and a policy
+	maxLines  = 5    // images named of one workload; maxLine limits the bytes about each
+	maxLine   = 700
 )
 
-// findings are what was found in one namespace.
+// findings are what was found in one namespace. They are counted for the whole cluster.
 type findings struct {
-	namespace string
+	*summary
 
-	mu sync.Mutex
-	counts
-	groups map[groupKey]*group
-	// others are the results of pairs without a group, the worst of their pods. They are
-	// found by hash, since nearly all pairs of a cluster are among them.
-	others map[uint64]result
-	seed   maphash.Seed
-	// moved are the workloads that run other images than HSS scanned under their tags.
-	moved map[image.Owner]*group
+	namespace string
+	groups    map[groupKey]*group
+	others    map[groupKey]result    // of pairs without a group, the worst of their pods
+	moved     map[image.Owner]*group // the workloads that run other images than HSS scanned under their tags
 }
 
-// result is one of a report's.
-type result int
+type result int // one of a report's
 
 // The results, the worst last.
 const (
@@ -64,34 +54,26 @@ type groupKey struct {
 	policy string
 }
 
-// group is the pods of one workload that violate one policy or could not be
-// evaluated by it.
+// group is the pods of one workload that violate one policy or could not be evaluated by it.
 type group struct {
 	groupKey
 	language.Language
 
 	violations, unknown int32
-	// effect is what the policy would do to the pods.
-	effect v1alpha1.Enforcement
-	// lines name images with the reasons, sorted; more is set if some are left out.
-	lines []line
-	more  bool
-	// failed are the checks that found something, each once.
-	failed []policy.Finding
-	// risk is that of the worst finding, rule the check that it failed.
-	risk gate.Risk
-	rule policy.Check
-	// since is when the last pod was created or, if that was later, its image scanned.
-	since time.Time
-	// until is when the first grace of their images ends; zero: none has one.
-	until time.Time
+	effect              v1alpha1.Enforcement // what the policy would do to the pods
+	lines               []line               // images with the reasons, sorted; more is set if some are left out
+	more                bool
+	failed              []policy.Finding // the checks that found something, each once
+	risk                gate.Risk        // that of the worst finding, rule the check that it failed
+	rule                policy.Check
+	since               time.Time // when the last pod was created or, if that was later, its image scanned
+	until               time.Time // when the first grace of their images ends; zero: none has one
 }
 
-// line is what is wrong with an image.
 type line struct{ text, image, digest string }
 
-func newFindings(namespace string) *findings {
-	return &findings{namespace: namespace, groups: map[groupKey]*group{}, others: map[uint64]result{}, seed: maphash.MakeSeed(), moved: map[image.Owner]*group{}}
+func (s *summary) in(namespace string) *findings {
+	return &findings{summary: s, namespace: namespace, groups: map[groupKey]*group{}, others: map[groupKey]result{}, moved: map[image.Owner]*group{}}
 }
 
 // full reports whether the pods of no more workloads are shown.
@@ -101,7 +83,6 @@ func (f *findings) full() bool {
 	return len(f.groups) >= maxGroups
 }
 
-// add adds the decision about one pod.
 func (f *findings) add(o image.Owner, created time.Time, d *gate.Decision) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -114,15 +95,14 @@ func (f *findings) add(o image.Owner, created time.Time, d *gate.Decision) {
 	}
 }
 
-// addPolicy adds what one policy has to say about a pod.
 func (f *findings) addPolicy(key groupKey, created time.Time, d *gate.Decision) {
 	var violations []*gate.Violation
-	excepted, other := int32(0), passed
+	other := passed
 	for i := range d.Violations {
 		switch v := &d.Violations[i]; {
 		case v.Policy != key.policy:
 		case v.PodEffect == gate.EffectExcepted:
-			excepted, other = 1, skipped
+			other = skipped
 		default:
 			violations = append(violations, v)
 		}
@@ -134,16 +114,18 @@ func (f *findings) addPolicy(key groupKey, created time.Time, d *gate.Decision) 
 		status.Unknown++
 		other = unknown
 	case len(violations) > 0:
-		addPods(status, &v1alpha1.AuditStatus{Evaluated: 1, Violations: 1})
+		status.Violations++
 		other = failed
-	default:
-		addPods(status, &v1alpha1.AuditStatus{Evaluated: 1, Excepted: excepted})
+	case other == skipped:
+		status.Excepted++
+	}
+	if !lacks {
+		status.Evaluated++
 	}
 	g := f.groups[key]
 	switch {
 	case len(violations) == 0, g == nil && len(f.groups) >= maxGroups:
-		hash := maphash.Comparable(f.seed, key)
-		f.others[hash] = max(f.others[hash], other)
+		f.others[key] = max(f.others[key], other)
 		return
 	case g == nil:
 		g = &group{groupKey: key, Language: d.Language}
@@ -152,13 +134,11 @@ func (f *findings) addPolicy(key groupKey, created time.Time, d *gate.Decision) 
 	g.add(violations, created, lacks)
 }
 
-// hasResult reports whether a violation comes from a scan result, or from the lack
-// of one at HSS, and not only from HSS being unreachable.
+// hasResult reports whether a violation comes from a scan result or the lack of one, not from HSS being unreachable.
 func hasResult(v *gate.Violation) bool {
 	return slices.ContainsFunc(v.Findings, func(f policy.Finding) bool { return f.Check != policy.CheckUnavailable })
 }
 
-// add adds one pod.
 func (g *group) add(violations []*gate.Violation, created time.Time, lacks bool) {
 	if lacks {
 		g.unknown++
@@ -181,23 +161,15 @@ func (g *group) add(violations []*gate.Violation, created time.Time, lacks bool)
 		if risk, rule := v.Risk(); g.rule == "" || risk > g.risk || risk == g.risk && rule < g.rule {
 			g.risk, g.rule = risk, rule
 		}
-		for _, at := range append(scansOf(v), created) {
-			if at.After(g.since) {
-				g.since = at
-			}
+		times := []time.Time{g.since, created}
+		for i := 0; v.Facts != nil && i < len(v.Facts.Records); i++ {
+			times = append(times, v.Facts.Records[i].ScannedAt)
 		}
+		g.since = slices.MaxFunc(times, time.Time.Compare)
 	}
 }
 
-func scansOf(v *gate.Violation) (times []time.Time) {
-	for i := 0; v.Facts != nil && i < len(v.Facts.Records); i++ {
-		times = append(times, v.Facts.Records[i].ScannedAt)
-	}
-	return times
-}
-
-// addLine keeps the first lines by their order, so that the order of pods does not
-// matter.
+// addLine keeps the first lines by their order, so that the order of pods does not matter.
 func (g *group) addLine(one line) {
 	i, found := slices.BinarySearchFunc(g.lines, one, func(a, b line) int { return strings.Compare(a.text, b.text) })
 	if found {
@@ -209,7 +181,6 @@ func (g *group) addLine(one line) {
 	}
 }
 
-// message is the lines as one text.
 func (g *group) message() string {
 	text := strings.Join(g.all(func(l line) string { return l.text }), "\n")
 	if g.more {
@@ -218,7 +189,6 @@ func (g *group) message() string {
 	return text
 }
 
-// advice is the message with what to do.
 func (g *group) advice() string {
 	lines := []string{g.message()}
 	for _, advice := range gate.Advice(g.failed, false) {
@@ -250,7 +220,6 @@ func newLine(l language.Language, v *gate.Violation) line {
 	return one
 }
 
-// cut keeps at most so many bytes.
 func cut(text string, most int) string {
 	if len(text) <= most {
 		return text
@@ -258,7 +227,6 @@ func cut(text string, most int) string {
 	return strings.ToValidUTF8(text[:most-len("…")], "") + "…"
 }
 
-// sorted returns groups in order.
 func sorted[K comparable](all map[K]*group) []*group {
 	return slices.SortedFunc(maps.Values(all), func(a, b *group) int {
 		return cmp.Or(cmp.Compare(a.owner.Kind, b.owner.Kind), cmp.Compare(a.owner.Name, b.owner.Name),
@@ -277,76 +245,36 @@ func stricter(a, b v1alpha1.Enforcement) v1alpha1.Enforcement {
 }
 
 const (
-	// maxFirst is the schema's limit of status.lastAudit.firstViolations.
-	maxFirst = 20
-	// maxMessage is the schema's limit of a message.
-	maxMessage = 4096
+	maxFirst   = 20   // the schema's limit of status.lastAudit.firstViolations
+	maxMessage = 4096 // the schema's limit of a message
 )
-
-// counts are what was counted in a namespace, or in the whole cluster.
-type counts struct {
-	pods int
-	// newest is when the newest pod that a policy matches was created.
-	newest time.Time
-	// policies hold what was found for each policy, as its status shows it.
-	policies map[string]*v1alpha1.AuditStatus
-}
-
-// of returns what was found for a policy, to be added to.
-func (c *counts) of(policy string) *v1alpha1.AuditStatus {
-	status, ok := c.policies[policy]
-	if !ok {
-		if c.policies == nil {
-			c.policies = map[string]*v1alpha1.AuditStatus{}
-		}
-		status = &v1alpha1.AuditStatus{}
-		c.policies[policy] = status
-	}
-	return status
-}
-
-// total returns the counts of all policies together.
-func (c *counts) total() (all v1alpha1.AuditStatus) {
-	for _, p := range c.policies {
-		addPods(&all, p)
-	}
-	return all
-}
-
-func addPods(to, more *v1alpha1.AuditStatus) {
-	to.Evaluated += more.Evaluated
-	to.Violations += more.Violations
-	to.Unknown += more.Unknown
-	to.Excepted += more.Excepted
-	to.OtherImages += more.OtherImages
-}
 
 // summary is what an audit found in the whole cluster.
 type summary struct {
-	// time is when the audit ended.
-	time time.Time
-	// graces are those under way, of the policies that give any.
-	graces map[string]*v1alpha1.AuditGrace
-
-	counts
-	// reported are the namespaces that have a report.
-	reported sets.Set[string]
+	mu       sync.Mutex
+	time     time.Time                       // when the audit ended
+	graces   map[string]*v1alpha1.AuditGrace // those under way, of the policies that give any
+	pods     int
+	newest   time.Time                        // when the newest pod that a policy matches was created
+	policies map[string]*v1alpha1.AuditStatus // what was found for each policy, as its status shows it
+	reported sets.Set[string]                 // the namespaces that have a report
 }
 
-// addNamespace adds what was found in the next namespace.
-func (s *summary) addNamespace(f *findings) {
-	s.pods += f.pods
-	if f.newest.After(s.newest) {
-		s.newest = f.newest
+// of returns what was found for a policy, to be added to.
+func (s *summary) of(policy string) *v1alpha1.AuditStatus {
+	if s.policies[policy] == nil {
+		s.policies[policy] = &v1alpha1.AuditStatus{}
 	}
+	return s.policies[policy]
+}
+
+// addFirst adds the first violations of the namespace.
+func (f *findings) addFirst() {
 	if len(f.groups) > 0 {
-		s.reported.Insert(f.namespace)
-	}
-	for name, more := range f.policies {
-		addPods(s.of(name), more)
+		f.reported.Insert(f.namespace)
 	}
 	for _, g := range sorted(f.groups) {
-		if p := s.of(g.policy); g.violations > 0 && len(p.FirstViolations) < maxFirst {
+		if p := f.of(g.policy); g.violations > 0 && len(p.FirstViolations) < maxFirst {
 			p.FirstViolations = append(p.FirstViolations, v1alpha1.AuditViolation{
 				Namespace: f.namespace, Kind: g.owner.Kind, Name: g.owner.Name, Pods: g.violations, Message: cut(g.message(), maxMessage),
 			})

@@ -2,18 +2,15 @@ package audit
 
 import (
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics show the last audit. Only the leader has values. Their labels are names of
-// policies, never those of pods or images.
+// Metrics show the last audit, on the leader. Their labels are names of policies, never those of pods or images.
 type Metrics struct {
 	audits *prometheus.CounterVec
 	took   prometheus.Histogram
-	// last is the last complete audit; nil: another replica leads.
-	last atomic.Pointer[summary]
+	last   atomic.Pointer[summary] // the last complete audit; nil: another replica leads
 }
 
 // NewMetrics registers the metrics.
@@ -29,15 +26,6 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	}
 	registry.MustRegister(m.audits, m.took, m)
 	return m
-}
-
-func (m *Metrics) audited(why string, took time.Duration, err error) {
-	outcome := "success"
-	if err != nil {
-		outcome = "failure"
-	}
-	m.audits.WithLabelValues(why, outcome).Inc()
-	m.took.Observe(took.Seconds())
 }
 
 // Describe sends nothing: which metrics there are depends on the last audit.

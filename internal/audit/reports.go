@@ -21,10 +21,8 @@ import (
 )
 
 const (
-	// reporter is the source of reports and Events, and the name of every report.
-	reporter = "hssgate"
-	// managedBy labels hssgate's reports.
-	managedBy = "app.kubernetes.io/managed-by"
+	reporter  = "hssgate"                      // the source of reports and Events, and the name of every report
+	managedBy = "app.kubernetes.io/managed-by" // labels hssgate's reports
 	// maxResults limits the results of a report, maxResultMessage the bytes of the
 	// message of each, maxProperty those of its images: so a report has less than 200 kB.
 	maxResults       = 100
@@ -32,8 +30,7 @@ const (
 	maxProperty      = 300
 )
 
-// reportKind returns the kind of reports to write, by audit.reports of the
-// configuration and of those that the cluster has; empty: none.
+// reportKind returns the kind of reports to write, by audit.reports of the configuration and the cluster; empty: none.
 func (a *Auditor) reportKind() (schema.GroupVersionKind, error) {
 	for _, one := range []struct { // the preferred one first
 		name string
@@ -56,7 +53,6 @@ func (a *Auditor) reportKind() (schema.GroupVersionKind, error) {
 	return schema.GroupVersionKind{}, nil
 }
 
-// writeReport writes the report of a namespace in which something was found.
 func (a *Auditor) writeReport(ctx context.Context, kind schema.GroupVersionKind, f *findings) error {
 	if kind.Empty() || len(f.groups) == 0 {
 		return nil
@@ -70,7 +66,6 @@ func (a *Auditor) writeReport(ctx context.Context, kind schema.GroupVersionKind,
 	return nil
 }
 
-// deleteReports deletes the reports of all namespaces but some.
 func (a *Auditor) deleteReports(ctx context.Context, kind schema.GroupVersionKind, but sets.Set[string]) error {
 	if kind.Empty() {
 		return nil
@@ -98,19 +93,6 @@ func (a *Auditor) deleteReports(ctx context.Context, kind schema.GroupVersionKin
 // A result stands for the pods of one workload that violate a policy. The summary
 // counts workloads, once for each policy, also those without a result, which pass.
 func newReport(kind schema.GroupVersionKind, f *findings) *unstructured.Unstructured {
-	report := &unstructured.Unstructured{Object: map[string]any{
-		"scope":   map[string]any{"apiVersion": "v1", "kind": "Namespace", "name": f.namespace},
-		"summary": f.reportSummary(),
-		"results": f.reportResults(),
-	}}
-	report.SetGroupVersionKind(kind)
-	report.SetNamespace(f.namespace)
-	report.SetName(reporter)
-	report.SetLabels(map[string]string{managedBy: reporter})
-	return report
-}
-
-func (f *findings) reportSummary() map[string]any {
 	var counts [failed + 1]int64
 	for _, other := range f.others {
 		counts[other]++
@@ -122,7 +104,16 @@ func (f *findings) reportSummary() map[string]any {
 	for i, n := range counts {
 		summary[result(i).String()] = n
 	}
-	return summary
+	report := &unstructured.Unstructured{Object: map[string]any{
+		"scope":   map[string]any{"apiVersion": "v1", "kind": "Namespace", "name": f.namespace},
+		"summary": summary,
+		"results": f.reportResults(),
+	}}
+	report.SetGroupVersionKind(kind)
+	report.SetNamespace(f.namespace)
+	report.SetName(reporter)
+	report.SetLabels(map[string]string{managedBy: reporter})
+	return report
 }
 
 func (g *group) result() result {
@@ -131,9 +122,8 @@ func (g *group) result() result {
 		return unknown
 	case g.effect == v1alpha1.EnforcementWarn:
 		return warned
-	default:
-		return failed
 	}
+	return failed
 }
 
 func (f *findings) reportResults() []any {

@@ -1,9 +1,8 @@
-// Package check evaluates images, manifests and the pods of a cluster outside of
-// admission: in a pipeline before anything is applied, or in a cluster before
-// anything is enforced.
+// Package check evaluates images, manifests and the pods of a cluster outside of admission: in a pipeline before
+// anything is applied, or in a cluster before anything is enforced.
 //
-// It sends the webhook's requests to the webhook's gate, so its verdicts are the
-// webhook's. Each object is evaluated as if it were created: all its images count.
+// It sends the webhook's requests to the webhook's gate, so its verdicts are the webhook's. Each object is evaluated as
+// if it were created: all its images count.
 package check
 
 import (
@@ -24,13 +23,11 @@ import (
 	"github.com/hssgate/hssgate/policy"
 )
 
-// maxParallel bounds the objects that are evaluated at one time. The inventory
-// bounds the calls to HSS.
+// maxParallel bounds the objects that are evaluated at one time. The inventory bounds the calls to HSS.
 const maxParallel = 16
 
 // Options are the parts of a Checker. Those marked as optional may be nil.
 type Options struct {
-	// Resources are the policies and exceptions to evaluate by.
 	Resources Resources
 	// MaxLifetime is the longest that an exception lasts from its creation. One that no
 	// API server has seen counts as if it were created at the time Now.
@@ -49,13 +46,11 @@ type Options struct {
 	ExemptNamespaces []string
 	// Explain adds to each result an explanation, with those of look-ups. Optional.
 	Explain lookups
-	// TopOwner returns the workload that people know for the owner of a pod that
-	// violates a policy; see image.Owners. Optional.
+	// TopOwner returns the workload that people know for the owner of a pod; see image.Owners. Optional.
 	TopOwner func(ctx context.Context, namespace string, owner image.Owner) (image.Owner, error)
 	// Before evaluates by other policies: the results are compared with its. Optional.
 	Before *Checker
-	// Progress receives the number of objects evaluated so far, one call at a time.
-	// Optional.
+	// Progress receives the number of objects evaluated so far, one call at a time. Optional.
 	Progress func(done int)
 }
 
@@ -104,15 +99,12 @@ func (c *Checker) Exceptions(namespace string) []*policy.Exception {
 	return c.gate.Exceptions(namespace)
 }
 
-// batch is the number of objects whose results are held before those that are alike
-// become one.
-const batch = 500
+const batch = 500 // the number of objects whose results are held before those that are alike become one
 
-// Check evaluates objects and adds the results to the report, in order. It fails
-// only if ctx ends or TopOwner fails.
+// Check evaluates objects and adds the results to the report, in order. It fails only if ctx ends or TopOwner fails.
 func (c *Checker) Check(ctx context.Context, objects []Object, r *report.Report) error {
 	r.Policies = []string{}
-	for _, p := range c.Policies() {
+	for _, p := range c.gate.Policies() {
 		r.Policies = append(r.Policies, p.Name())
 		if r.Audit != nil {
 			r.Audit.Policies = append(r.Audit.Policies, report.PolicyCounts{Policy: p.Name(), Enforcement: p.Enforcement()})
@@ -142,7 +134,6 @@ func (c *Checker) Check(ctx context.Context, objects []Object, r *report.Report)
 	return nil
 }
 
-// evaluateAll returns the results of objects, and those by the policies before, if there are any.
 func (c *Checker) evaluateAll(ctx context.Context, objects []Object) (results, before []report.Result, err error) {
 	results, before = make([]report.Result, len(objects)), make([]report.Result, len(objects))
 	group, ctx := errgroup.WithContext(ctx)
@@ -153,20 +144,15 @@ func (c *Checker) evaluateAll(ctx context.Context, objects []Object) (results, b
 			if c.Before != nil {
 				before[i] = c.Before.evaluate(ctx, &objects[i])
 			}
-			c.progress()
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if c.done++; c.Progress != nil {
+				c.Progress(c.done)
+			}
 			return ctx.Err()
 		})
 	}
 	return results, before, group.Wait()
-}
-
-func (c *Checker) progress() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.done++
-	if c.Progress != nil {
-		c.Progress(c.done)
-	}
 }
 
 func (c *Checker) evaluate(ctx context.Context, o *Object) report.Result {

@@ -45,8 +45,7 @@ func NewCluster(c *rest.Config) (*Cluster, error) {
 	} {
 		mapper.Add(kind, scope)
 	}
-	err := errors.Join(corev1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme))
-	if err != nil {
+	if err := errors.Join(corev1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return nil, fmt.Errorf("make the scheme: %w", err)
 	}
 	cluster, err := client.New(c, client.Options{Scheme: scheme, Mapper: mapper})
@@ -56,8 +55,7 @@ func NewCluster(c *rest.Config) (*Cluster, error) {
 	return &Cluster{client: cluster, owners: audit.OwnersFrom(cluster)}, nil
 }
 
-// Pods returns the running pods, without those that are being deleted, of a namespace,
-// or of all if it is empty, that a label selector such as "app=web" selects.
+// Pods returns the running pods of a namespace, or of all if it is empty, that a label selector such as app=web selects.
 func (c *Cluster) Pods(ctx context.Context, namespace, selector string) (objects []Object, err error) {
 	selected, err := labels.Parse(selector)
 	if err != nil {
@@ -104,8 +102,7 @@ func (c *Cluster) Policies(ctx context.Context) ([]v1alpha1.ImageScanPolicy, err
 	return list.Items, err
 }
 
-// Exceptions returns the cluster's exceptions of both kinds. One in which an earlier
-// version of hssgate is installed has none for the whole cluster.
+// Exceptions returns the exceptions of both kinds. An earlier version of hssgate has none for the whole cluster.
 func (c *Cluster) Exceptions(ctx context.Context) ([]v1alpha1.ImageScanException, error) {
 	var list v1alpha1.ImageScanExceptionList
 	if err := c.list(ctx, &list); err != nil {
@@ -132,8 +129,7 @@ func (c *Cluster) list(ctx context.Context, list client.ObjectList) error {
 	return nil
 }
 
-// CreateException creates an exception, and sets it to what the API server stores. A
-// dry run stores nothing.
+// CreateException creates an exception, and sets it to what the API server stores. A dry run stores nothing.
 func (c *Cluster) CreateException(ctx context.Context, e *v1alpha1.ImageScanException, dryRun bool) error {
 	options := &client.CreateOptions{FieldManager: "hssgate-allow", FieldValidation: metav1.FieldValidationStrict}
 	if dryRun {

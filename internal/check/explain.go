@@ -22,26 +22,18 @@ type lookups interface {
 	ExplainVulnerabilities(ref image.Reference, f policy.Facts) []string
 }
 
-// explanation explains the decision about one object step by step. Leading blanks
-// show what belongs to what.
+// explanation explains the decision about one object step by step. Leading blanks show what belongs to what.
 type explanation struct {
 	*Checker
 	*gate.Decision
 
 	lines    []string
 	workload image.Workload
-	// labels are the namespace's; nil: not known.
-	labels labels.Set
+	labels   labels.Set // the namespace's; nil: not known
 }
 
 func (x *explanation) addf(depth int, format string, args ...any) {
 	x.lines = append(x.lines, strings.Repeat("  ", depth)+fmt.Sprintf(format, args...))
-}
-
-func (x *explanation) add(lines []string) {
-	for _, line := range lines {
-		x.addf(1, "%s", line)
-	}
 }
 
 func (c *Checker) explain(ctx context.Context, r *gate.Request, d *gate.Decision, images []report.Image) []string {
@@ -72,7 +64,7 @@ func (c *Checker) explain(ctx context.Context, r *gate.Request, d *gate.Decision
 			x.addf(1, "reference: %s", ref)
 			x.image(ref, &images[i], d.Facts[i])
 		}
-		for _, p := range c.Policies() {
+		for _, p := range c.gate.Policies() {
 			x.policy(p, use, ref, d.Facts[i])
 		}
 	}
@@ -92,10 +84,12 @@ func (x *explanation) image(ref image.Reference, known *report.Image, facts *pol
 		x.addf(1, "HSS: not called, since no policy applies to the image")
 		return
 	}
-	x.add(x.Explain.Explain(ref))
-	x.addf(1, "so HSS knows of it: %s", known.Known)
+	lines := append(x.Explain.Explain(ref), "so HSS knows of it: "+known.Known)
 	if listed := func(r policy.Record) bool { return r.Scan.Found != nil }; known.Listed != nil || slices.ContainsFunc(facts.Records, listed) {
-		x.add(x.Explain.ExplainVulnerabilities(ref, *facts))
+		lines = append(lines, x.Explain.ExplainVulnerabilities(ref, *facts)...)
+	}
+	for _, line := range lines {
+		x.addf(1, "%s", line)
 	}
 }
 

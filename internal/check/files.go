@@ -38,7 +38,6 @@ type Files struct {
 	Paths []string
 	// Kustomize is a folder to build with kustomize, as kubectl -k does. Optional.
 	Kustomize string
-	// Recursive reads subfolders too.
 	Recursive bool
 	// Exclude are paths in folders that are not read; see glob.CompilePath.
 	Exclude glob.Set
@@ -46,8 +45,7 @@ type Files struct {
 	Stdin io.Reader
 }
 
-// origin is the way in which a text is found.
-type origin int
+type origin int // the way in which a text is found
 
 const (
 	named   origin = iota // by its path
@@ -61,10 +59,9 @@ type input struct {
 	origin
 }
 
-// Read reads Kubernetes objects, and lists of them. A document that cannot be read is a
-// problem, and the rest is read. In folders, kustomizations are built, Helm charts are
-// skipped, and files that are no manifests are noted. It fails for a path that does not
-// exist, and if ctx ends.
+// Read reads Kubernetes objects, and lists of them. A document that cannot be read is a problem, and the rest is read.
+// In folders, kustomizations are built, Helm charts are skipped, and files that are no manifests are noted. It fails
+// for a path that does not exist, and if ctx ends.
 func (f *Files) Read(ctx context.Context) (*Manifests, error) {
 	m := &Manifests{Namespaces: map[string]map[string]string{}}
 	return m, f.readInto(ctx, m)
@@ -88,8 +85,7 @@ func (f *Files) readInto(ctx context.Context, m *Manifests) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			// A folder may hold empty files, but nothing on standard input means that the
-			// program that was to write it has failed.
+			// A folder may hold empty files, but an empty standard input means that the program before it has failed.
 			if err == nil && one.name == path && len(bytes.TrimSpace(data)) == 0 {
 				err = errors.New("it is empty")
 			}
@@ -143,7 +139,6 @@ func (f *Files) find(m *Manifests, path string) ([]input, error) {
 	return inputs, err
 }
 
-// walk collects what a folder holds.
 type walk struct {
 	*Files
 	*Manifests
@@ -168,7 +163,12 @@ func (w *walk) visit(name string, entry fs.DirEntry, err error) error {
 		}
 	case entry.IsDir() && isFile(filepath.Join(path, "Chart.yaml")):
 		w.charts++
-		w.skip(report.Problem{Source: path, Message: "it is a Helm chart: render it (helm template " + path + " | hssgate check -f -)"})
+		chart := report.Problem{Source: path, Message: "it is a Helm chart: render it (helm template " + path + " | hssgate check -f -)"}
+		if w.onlyResources { // it may hold a policy
+			w.Problems = append(w.Problems, chart)
+		} else {
+			w.Skipped = append(w.Skipped, chart)
+		}
 		return fs.SkipDir
 	case entry.IsDir() && slices.ContainsFunc(konfig.RecognizedKustomizationFileNames(), func(file string) bool { return isFile(filepath.Join(path, file)) }):
 		w.kustomizations = append(w.kustomizations, path)
@@ -264,8 +264,7 @@ func kustomize(folder string) ([]byte, error) {
 	return resources.AsYaml()
 }
 
-// untilDone returns a reader of r that ends with ctx. A read of a terminal can't
-// be interrupted, so it is left to itself.
+// untilDone returns a reader of r that ends with ctx. A read of a terminal can't be interrupted, so it is left alone.
 func untilDone(ctx context.Context, r io.Reader) io.Reader {
 	reader, writer := io.Pipe()
 	context.AfterFunc(ctx, func() { writer.CloseWithError(ctx.Err()) })

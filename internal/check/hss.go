@@ -9,8 +9,7 @@ import (
 	"github.com/hssgate/hssgate/internal/inventory"
 )
 
-// LoadConfig reads a configuration. Without a path it is that of hssgate's samples,
-// the default for an inventory file.
+// LoadConfig reads a configuration. Without a path it is that of hssgate's samples, the default for an inventory file.
 func LoadConfig(path string) (*config.Configuration, error) {
 	if path != "" {
 		return config.Load(path)
@@ -23,8 +22,7 @@ func LoadConfig(path string) (*config.Configuration, error) {
 	return config.Parse(name, data)
 }
 
-// NewInventory returns an inventory that reads from HSS. With explained it keeps
-// the answers of HSS for explanations. The caller closes it.
+// NewInventory returns an inventory that reads from HSS. Explained keeps HSS's answers for explanations.
 func NewInventory(c *config.Configuration, userAgent string, explained bool) (*inventory.Inventory, error) {
 	clients, err := inventory.NewClients(c, userAgent)
 	if err != nil {
@@ -33,8 +31,7 @@ func NewInventory(c *config.Configuration, userAgent string, explained bool) (*i
 	return inventory.New(inventory.Options{Config: c, Clients: clients, Explained: explained})
 }
 
-// NewFileInventory returns an inventory that reads from a file, for the projects
-// of a configuration. The caller closes it.
+// NewFileInventory returns an inventory that reads from a file, for the projects of a configuration.
 func NewFileInventory(file *inventoryfile.File, c *config.Configuration) (*inventory.Inventory, error) {
 	clients := map[string]inventory.Lister{}
 	for i := range c.Projects {

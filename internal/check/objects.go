@@ -6,18 +6,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
+	goyaml "go.yaml.in/yaml/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/yaml"
 
+	"github.com/hssgate/hssgate/hss/inventoryfile"
 	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/internal/report"
@@ -29,21 +35,17 @@ type Object struct {
 	// Request is the gate's. Its namespace is empty if the object names none.
 	gate.Request
 
-	// Source is the object's file and Line its line there, from 1; both are empty
-	// for objects that are in no file.
+	// Source is the object's file and Line its line there, from 1; both are empty for objects that are in no file.
 	Source string
 	Line   int
-	// Owner is the object's controller; zero: none.
-	Owner image.Owner
+	Owner  image.Owner
 	// Running are the digests that a pod runs in its uses; empty: the node reports none. Nil: it is no running pod.
 	Running []string
 
-	// lines are those of its images in Source, by the images as they are written.
-	lines map[string]int
+	lines map[string]int // those of its images in Source, by the images as they are written
 }
 
-// ImageObject returns an object for an image by itself, as the only container of
-// a pod.
+// ImageObject returns an object for an image by itself, as the only container of a pod.
 func ImageObject(reference string) Object {
 	use := image.Use{Place: image.PlaceContainer, Name: "image", Image: reference}
 	return Object{Request: gate.Request{Name: reference, Workload: image.Workload{Kind: "Image", Uses: []image.Use{use}}, BeforePinning: true}}
@@ -58,14 +60,12 @@ type Manifests struct {
 	// Namespaces are labels by name. The last one of a name counts, as for kubectl apply.
 	Namespaces map[string]map[string]string
 	// Skipped are objects that may create pods, in which no image was found.
-	Skipped []report.Problem
-	// Problems are documents and objects that could not be read.
+	Skipped  []report.Problem
 	Problems []report.Problem
 	// Notes are about what was found in folders and read otherwise, or not at all.
 	Notes []report.Problem
 
-	// onlyResources makes anything but policies and exceptions a problem.
-	onlyResources bool
+	onlyResources bool                   // makes anything but policies and exceptions a problem
 	definitions   map[string]*definition // by kind
 }
 
@@ -98,18 +98,7 @@ func (m *Manifests) addDocuments(ctx context.Context, from input, data []byte) {
 	}
 }
 
-// skip adds something that may create pods to what is skipped. Among policies, it is a
-// problem.
-func (m *Manifests) skip(p report.Problem) {
-	if m.onlyResources {
-		m.Problems = append(m.Problems, p)
-	} else {
-		m.Skipped = append(m.Skipped, p)
-	}
-}
-
-// addValue adds an object, or the items of a list. Items without a type, as in typed
-// lists, are of that of the list.
+// addValue adds an object, or the items of a list. Items without a type, as in typed lists, are of that of the list.
 func (m *Manifests) addValue(ctx context.Context, value any, at Object) error {
 	fields, _ := value.(map[string]any)
 	o := &unstructured.Unstructured{Object: fields}
@@ -132,7 +121,6 @@ func (m *Manifests) addValue(ctx context.Context, value any, at Object) error {
 	return nil
 }
 
-// The kinds of policies and exceptions.
 const (
 	policyKind    = "ImageScanPolicy"
 	exceptionKind = "ImageScanException"
@@ -148,29 +136,23 @@ func (m *Manifests) add(ctx context.Context, o *unstructured.Unstructured, at Ob
 		return fmt.Errorf("it must be a %s %s, %s or %s, not %q, %q", v1alpha1.GroupVersion, policyKind, exceptionKind, v1alpha1.ClusterImageScanExceptionKind, o.GetAPIVersion(), o.GetKind())
 	case kind.GroupKind() == schema.GroupKind{Kind: "Namespace"}:
 		m.Namespaces[o.GetName()] = o.GetLabels()
-	case kind.Group == v1alpha1.GroupVersion.Group && kind.Kind == policyKind, isOwnFile(kind), isBuiltIn(kind) && !image.HoldsImages(kind.Group, kind.Kind):
+	case kind.Group == v1alpha1.GroupVersion.Group && kind.Kind == policyKind, isBuiltIn(kind) && !image.HoldsImages(kind.Group, kind.Kind):
+	case kind.Group == "config.hssgate.io" || kind.Group == "test.hssgate.io": // a file of hssgate's, which no cluster holds
 	default:
 		return m.addWorkload(o, at)
 	}
 	return nil
 }
 
-// isOwnFile reports whether a kind is that of a file of hssgate's, which no cluster holds.
-func isOwnFile(kind schema.GroupVersionKind) bool {
-	return kind.Group == "config.hssgate.io" || kind.Group == "test.hssgate.io"
-}
-
-// isBuiltIn reports whether a kind is one of Kubernetes' own, in any version. All
-// others may hold pod templates anywhere, a misspelt kind and a Deployment of the group
-// extensions too.
+// isBuiltIn reports whether a kind is one of Kubernetes' own, in any version. All others may hold pod templates
+// anywhere, a misspelt kind and a Deployment of the group extensions too.
 func isBuiltIn(kind schema.GroupVersionKind) bool {
 	others := []string{"apiextensions.k8s.io", "apiregistration.k8s.io"}
 	return slices.Contains(others, kind.Group) || kind.Group != "extensions" && len(scheme.Scheme.VersionsForGroupKind(kind.GroupKind())) > 0
 }
 
-// addWorkload adds an object that holds a pod or pod templates. Containers that lack an
-// image are an error in a pod template, as for an API server; in other places the parts
-// that can't be evaluated are noted.
+// addWorkload adds an object that holds a pod or pod templates. Containers that lack an image are an error in a pod
+// template, as for an API server; in other places the parts that can't be evaluated are noted.
 func (m *Manifests) addWorkload(o *unstructured.Unstructured, at Object) error {
 	kind, own, found := o.GroupVersionKind(), image.Manifest{}, image.Custom{}
 	if err := decode(o.Object, kind.Kind, &found); err != nil {
@@ -191,7 +173,7 @@ func (m *Manifests) addWorkload(o *unstructured.Unstructured, at Object) error {
 	var reasons []string
 	for i := range found.Gaps {
 		gap := &found.Gaps[i]
-		path := fieldPath(gap.Pointer + "/image")
+		path := inventoryfile.FieldPath(gap.Pointer + "/image")
 		switch {
 		case gap.Image == "" && (isKnown || gap.InTemplate()):
 			return fmt.Errorf("%s %q: %s is required", kind.Kind, at.Name, path)
@@ -228,15 +210,14 @@ func decode(fields any, kind string, v any) error {
 	return nil
 }
 
-// wrongType names the field of an error of the decoder, and what it must be, in
-// the terms of the file.
+// wrongType names the field of an error of the decoder, and what it must be, in the terms of the file.
 func wrongType(err error) error {
 	wrong, is := errors.AsType[*json.SemanticError](err)
 	switch {
 	case !is || wrong.JSONPointer == "" || errors.Is(err, image.ErrTooMany):
 		return err
 	case errors.Is(err, json.ErrUnknownName):
-		return fmt.Errorf("unknown field %q", fieldPath(wrong.JSONPointer))
+		return fmt.Errorf("unknown field %q", inventoryfile.FieldPath(wrong.JSONPointer))
 	case wrong.GoType == nil:
 		return err
 	}
@@ -251,21 +232,85 @@ func wrongType(err error) error {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	return fmt.Errorf("%s must be %s", fieldPath(wrong.JSONPointer), cmp.Or(times[t], want[t.Kind()], "a number"))
+	return fmt.Errorf("%s must be %s", inventoryfile.FieldPath(wrong.JSONPointer), cmp.Or(times[t], want[t.Kind()], "a number"))
 }
 
-// fieldPath writes a JSON pointer as Kubernetes writes the path of a field.
-func fieldPath(pointer jsontext.Pointer) string {
-	var b strings.Builder
-	for token := range pointer.Tokens() {
-		switch {
-		case token != "" && strings.Trim(token, "0123456789") == "":
-			b.WriteString("[" + token + "]")
-		case b.Len() > 0:
-			b.WriteString("." + token)
-		default:
-			b.WriteString(token)
+// document is one YAML document in a file. Lines count from 1.
+type document struct {
+	text []byte
+	// line is that of the text's first line, start that of the first one that is no
+	// comment, and images are the first ones that name each image.
+	line, start int
+	images      map[string]int
+}
+
+// split divides a file at its lines of three dashes, after which only a comment may stand.
+func split(data []byte) []*document {
+	field := regexp.MustCompile(`\b(?:image|reference)["']?\s*:\s*["']?([^\s"',}\]]+)`)
+	line := 1
+	d := &document{line: 1, images: map[string]int{}}
+	documents := []*document{d}
+	for text := range bytes.Lines(data) {
+		rest, dashes := bytes.CutPrefix(text, []byte("---"))
+		rest = bytes.TrimSpace(rest)
+		comment := len(rest) == 0 || rest[0] == '#'
+		if dashes && comment {
+			d = &document{line: line + 1, images: map[string]int{}}
+			documents = append(documents, d)
+		} else {
+			d.text = append(d.text, text...)
 		}
+		if !comment && d.start == 0 {
+			d.start = line
+		}
+		for _, found := range field.FindAllSubmatch(text, -1) {
+			if image := string(found[1]); d.images[image] == 0 {
+				d.images[image] = line
+			}
+		}
+		line++
 	}
-	return b.String()
+	return documents
+}
+
+var errSeveral = errors.New("something follows the first document: put a line of three dashes (---) between documents")
+
+// decode returns the document's value by the rules of kubectl; nil if it is empty.
+// Duplicate keys are an error, since readers differ in which of them counts.
+func (d *document) decode() (value any, err error) {
+	data, err := yaml.YAMLToJSON(d.text)
+	if err != nil {
+		return nil, d.syntaxError(err)
+	}
+	// The other reader finds duplicate keys, and knows where the first document ends.
+	decoder := goyaml.NewDecoder(bytes.NewReader(d.text))
+	switch err := decoder.Decode(&value); {
+	case errors.Is(err, io.EOF):
+		return nil, nil
+	case err != nil:
+		return nil, d.syntaxError(err)
+	}
+	if err := decoder.Decode(&goyaml.Node{}); !errors.Is(err, io.EOF) {
+		return nil, errSeveral
+	}
+	value = nil
+	err = utiljson.Unmarshal(data, &value)
+	return value, err
+}
+
+// syntaxError names the line of the file instead of the document's, and the usual cause.
+func (d *document) syntaxError(err error) error {
+	text := regexp.MustCompile(`\bline \d+`).ReplaceAllStringFunc(err.Error(), func(found string) string {
+		line, _ := strconv.Atoi(strings.TrimPrefix(found, "line "))
+		return "line " + strconv.Itoa(d.line-1+line)
+	})
+	text = regexp.MustCompile(`^(yaml: |json: |unmarshal errors:\s+)+`).ReplaceAllString(text, "")
+	text = "read the YAML: " + regexp.MustCompile(`: (\[\]|map\[).*`).ReplaceAllString(text, "") // no Go types
+	switch {
+	case bytes.Contains(d.text, []byte("{{")):
+		return fmt.Errorf("%s: it looks like a Helm template: render it first (helm template … | hssgate check -f -)", text)
+	case strings.Contains(text, "cannot start any token") && regexp.MustCompile(`(?m)^ *\t`).Match(d.text):
+		return fmt.Errorf("%s: YAML must not be indented by tabs, only by spaces", text)
+	}
+	return errors.New(text)
 }

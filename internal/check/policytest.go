@@ -30,8 +30,7 @@ import (
 type policyTest struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
-	// Policies are files or folders of policies and exceptions, Preset is a policy
-	// that comes with hssgate. One of them is required.
+	// Policies are files or folders of policies and exceptions, Preset is one that comes with hssgate. One is required.
 	Policies []string `json:"policies"`
 	Preset   string   `json:"preset"`
 	// Inventory is an inventory file. Images are its rows, given here.
@@ -41,11 +40,9 @@ type policyTest struct {
 	Config string `json:"config"`
 	// Now is the time of the test; default: the real one.
 	Now time.Time `json:"now"`
-	// Namespaces are labels by namespace. If any are given, objects of other
-	// namespaces are an error.
+	// Namespaces are labels by namespace. If any are given, objects of other namespaces are an error.
 	Namespaces map[string]map[string]string `json:"namespaces"`
-	// Exceptions are beside those among the policies: ImageScanExceptions, unless they
-	// have another kind. Their apiVersion and kind may be left out.
+	// Exceptions are beside those among the policies. Their apiVersion may be left out, and the kind of ImageScanExceptions.
 	Exceptions []map[string]any `json:"exceptions"`
 	Cases      []policyTestCase `json:"cases"`
 
@@ -56,11 +53,9 @@ type policyTest struct {
 
 const policyTestKind = "PolicyTest"
 
-// policyTestCase holds something to evaluate and the expected result.
 type policyTestCase struct {
 	Name string `json:"name"`
-	// One of Image, Object and File is required: a reference, a manifest, or a
-	// file of manifests.
+	// One of Image, Object and File is required: a reference, a manifest, or a file of manifests.
 	Image  string `json:"image"`
 	Object any    `json:"object"`
 	File   string `json:"file"`
@@ -87,14 +82,12 @@ type PolicyTests struct {
 	Paths []string
 	// Run selects cases by their names. Optional.
 	Run *regexp.Regexp
-	// Update receives what is changed: expected verdicts in the files become those that
-	// cases have. Optional: by default nothing is changed.
+	// Update receives the expected verdicts that are changed in the files. Optional: by default none is changed.
 	Update func(change report.Problem)
 }
 
-// RunTo runs the cases of files and adds the results of their objects to a report of
-// tests. A file that cannot be read is a problem, and the rest is run. It fails only if
-// ctx ends.
+// RunTo runs the cases of files and adds the results of their objects to a report of tests. A file that cannot be read
+// is a problem, and the rest is run. It fails only if ctx ends.
 func (p *PolicyTests) RunTo(ctx context.Context, r *report.Report) error {
 	for _, path := range p.Paths {
 		files, err := testsIn(path)
@@ -151,7 +144,7 @@ func (p *PolicyTests) runFile(ctx context.Context, path string, r *report.Report
 	}
 	defer t.known.Close()
 	var errs []error
-	changed, changes := map[int]report.Verdict{}, []report.Problem{}
+	before := map[int]report.Verdict{} // what cases expected that expect another verdict now
 	for i := range t.Cases {
 		c := &t.Cases[i]
 		if p.Run != nil && !p.Run.MatchString(c.Name) {
@@ -164,33 +157,24 @@ func (p *PolicyTests) runFile(ctx context.Context, path string, r *report.Report
 		}
 		other := func(one report.Result) bool { return one.Verdict != results[0].Verdict }
 		if p.Update != nil && !c.Expect.accepts(results[0].Verdict) && !slices.ContainsFunc(results, other) {
-			changes = append(changes, report.Problem{Source: path, Message: fmt.Sprintf("case %q: expects %s, no longer %s", c.Name, results[0].Verdict, c.Expect.Verdict)})
-			changed[i], c.Expect.Verdict = results[0].Verdict, results[0].Verdict
+			before[i], c.Expect.Verdict = c.Expect.Verdict, results[0].Verdict
 		}
-		failed := 0
+		failed := false
 		for _, one := range results {
-			one.Problem = c.Expect.problem(&one)
-			one.Source, one.Line, one.Case = path, 0, c.Name
-			if one.Problem != "" {
-				failed = 1
-			}
+			one.Source, one.Line, one.Case, one.Problem = path, 0, c.Name, c.Expect.problem(&one)
+			failed = failed || one.Problem != ""
 			r.Add(one)
 		}
-		r.Tests.Cases, r.Tests.Failed = r.Tests.Cases+1, r.Tests.Failed+failed
+		if r.Tests.Cases++; failed {
+			r.Tests.Failed++
+		}
 	}
-	if err := t.rewrite(changed); err != nil {
-		return errors.Join(append(errs, err)...)
-	}
-	for _, change := range changes {
-		p.Update(change)
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, t.rewrite(before, p.Update))...)
 }
 
-// rewrite changes the expected verdicts of cases in the file, in their places, so that
-// comments and layout stay.
-func (t *policyTest) rewrite(verdicts map[int]report.Verdict) error {
-	if len(verdicts) == 0 {
+// rewrite writes the expected verdicts that changed into the file, in their places, so that comments and layout stay.
+func (t *policyTest) rewrite(before map[int]report.Verdict, changed func(report.Problem)) error {
+	if len(before) == 0 {
 		return nil
 	}
 	data, err := os.ReadFile(t.path)
@@ -206,24 +190,29 @@ func (t *policyTest) rewrite(verdicts map[int]report.Verdict) error {
 		return err
 	}
 	lines := strings.SplitAfter(string(data), "\n")
-	for _, i := range slices.Backward(slices.Sorted(maps.Keys(verdicts))) { // what is before it in a line stays in its place
+	for _, i := range slices.Backward(slices.Sorted(maps.Keys(before))) { // what is before it in a line stays in its place
 		n := &file.Cases[i].Expect.Verdict
 		if n.Kind != goyaml.ScalarNode {
 			return fmt.Errorf("case %q: its verdict is an alias, which cannot be rewritten", t.Cases[i].Name)
 		}
 		for j := range file.Cases { // of which an alias may be all that is expected
-			if o := &file.Cases[j].Expect.Verdict; o.Line == n.Line && o.Column == n.Column && t.Cases[j].Expect.Verdict != verdicts[i] {
+			if o := &file.Cases[j].Expect.Verdict; o.Line == n.Line && o.Column == n.Column && t.Cases[j].Expect.Verdict != t.Cases[i].Expect.Verdict {
 				return fmt.Errorf("case %q: its verdict is that of case %q too, so it cannot be rewritten", t.Cases[i].Name, t.Cases[j].Name)
 			}
 		}
 		line := []rune(lines[n.Line-1])
-		lines[n.Line-1] = string(line[:n.Column-1]) + strings.Replace(string(line[n.Column-1:]), n.Value, string(verdicts[i]), 1)
+		lines[n.Line-1] = string(line[:n.Column-1]) + strings.Replace(string(line[n.Column-1:]), n.Value, string(t.Cases[i].Expect.Verdict), 1)
 	}
-	return os.WriteFile(t.path, []byte(strings.Join(lines, "")), 0o666) //nolint:gosec // it is there, and keeps its mode
+	if err := os.WriteFile(t.path, []byte(strings.Join(lines, "")), 0o666); err != nil { //nolint:gosec // it is there, and keeps its mode
+		return err
+	}
+	for _, i := range slices.Sorted(maps.Keys(before)) {
+		changed(report.Problem{Source: t.path, Message: fmt.Sprintf("case %q: expects %s, no longer %s", t.Cases[i].Name, t.Cases[i].Expect.Verdict, before[i])})
+	}
+	return nil
 }
 
-// load reads the file, and what its cases have in common. The caller closes the
-// inventory.
+// load reads the file, and what its cases have in common. The caller closes the inventory.
 func (t *policyTest) load(ctx context.Context) error {
 	data, err := os.ReadFile(t.path)
 	if err != nil {
@@ -267,7 +256,6 @@ func (t *policyTest) load(ctx context.Context) error {
 	return err
 }
 
-// validate returns all that is wrong.
 func (t *policyTest) validate() error {
 	var errs []error
 	check := func(ok bool, format string, args ...any) {
@@ -293,10 +281,10 @@ func (t *policyTest) validate() error {
 
 // beside returns the path of a file that is named relative to the test.
 func (t *policyTest) beside(path string) string {
-	if path == "" || filepath.IsAbs(path) {
-		return path
+	if path != "" && !filepath.IsAbs(path) {
+		path = filepath.Join(filepath.Dir(t.path), path)
 	}
-	return filepath.Join(filepath.Dir(t.path), path)
+	return path
 }
 
 // loadPolicies reads the policies, which must be valid, and the exceptions beside them.
@@ -314,7 +302,6 @@ func (t *policyTest) loadPolicies(ctx context.Context) (loaded Resources, err er
 	return loaded, err
 }
 
-// addExceptions adds the exceptions of the file itself.
 func (t *policyTest) addExceptions(ctx context.Context) error {
 	m := Manifests{onlyResources: true}
 	for i, e := range t.Exceptions {
@@ -341,8 +328,7 @@ func (t *policyTest) loadInventory() (*inventoryfile.File, error) {
 	return inventoryfile.Parse(data, t.Now)
 }
 
-// run evaluates the objects of a case. A misspelt namespace would be one without labels,
-// which policies may not select, so it is an error.
+// run evaluates the objects of a case. A namespace may be misspelt, and policies not select it, so it must be listed.
 func (t *policyTest) run(ctx context.Context, c *policyTestCase) ([]report.Result, error) {
 	m, err := t.manifests(ctx, c)
 	if err != nil {
@@ -398,7 +384,6 @@ func (e *expectation) accepts(v report.Verdict) bool {
 	return v == e.Verdict || e.Verdict == report.Denied && v.Denies()
 }
 
-// problem returns the first difference between a result and what is expected.
 func (e *expectation) problem(r *report.Result) string {
 	why := strings.Join(r.Why(), "; ")
 	if !e.accepts(r.Verdict) {
@@ -418,8 +403,7 @@ func (e *expectation) problem(r *report.Result) string {
 	return ""
 }
 
-// stopped is a clock that stands still.
-type stopped time.Time
+type stopped time.Time // a clock that stands still
 
 // Now returns the time at which it stands.
 func (c stopped) Now() time.Time { return time.Time(c) }
@@ -427,8 +411,7 @@ func (c stopped) Now() time.Time { return time.Time(c) }
 // Since returns the time from t to then.
 func (c stopped) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 
-// unavailable is an HSS that can't be reached.
-type unavailable struct{ *inventory.Inventory }
+type unavailable struct{ *inventory.Inventory } // an HSS that can't be reached
 
 func (unavailable) Known(image.Reference) (policy.Facts, bool) { return policy.Facts{}, false }
 

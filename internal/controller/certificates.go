@@ -31,11 +31,9 @@ const (
 	// a new CA before a replica serves by it, and a Secret doesn't come back while hssgate is being uninstalled.
 	settleDelay = 10 * time.Second
 	// untrustDelay is how long a CA that has left the Secret stays in a caBundle, for replicas that still serve by it.
-	untrustDelay = 10 * time.Minute
-	// conflictRetry is the pause after a write that another one overtook.
-	conflictRetry = time.Second
-	// fieldOwner owns the CA that hssgate writes into the Secret.
-	fieldOwner = client.FieldOwner("hssgate")
+	untrustDelay  = 10 * time.Minute
+	conflictRetry = time.Second                  // the pause after a write that another one overtook
+	fieldOwner    = client.FieldOwner("hssgate") // owns the CA that hssgate writes into the Secret
 )
 
 // Certificates has a replica serve by a CA in a Secret: the oldest valid one, so that a CA that is added is
@@ -49,10 +47,9 @@ type Certificates struct {
 	Secret client.ObjectKey
 	// Configurations name the webhook configurations, by which the API server calls hssgate and trusts the CAs.
 	Configurations []client.Object
-	// Issuer makes the serving certificate.
-	Issuer *certificate.Issuer
-	Clock  clock.PassiveClock
-	Log    *slog.Logger
+	Issuer         *certificate.Issuer
+	Clock          clock.PassiveClock
+	Log            *slog.Logger
 
 	// held describes the CAs in the Secret. They, and the caBundles, were last changed at a time.
 	held    string
@@ -60,8 +57,7 @@ type Certificates struct {
 	trusted atomic.Bool
 }
 
-// Ready returns why the API server can't connect to the replica yet, or nil. Without a webhook configuration a
-// certificate is enough.
+// Ready returns why the API server can't connect to the replica yet, or nil.
 func (c *Certificates) Ready() error {
 	if c.Issuer.CA() == nil {
 		return fmt.Errorf("%w: Secret %q holds none", certificate.ErrNoCA, c.Secret)
@@ -118,14 +114,8 @@ func (c *Certificates) reconcile(ctx context.Context) error {
 			return err
 		}
 	}
-	keepOthers := c.Secret.Name == "" || !c.unchangedFor(untrustDelay)
-	now := c.Clock.Now()
-	written, err := writeBundles(ctx, c.Client, configurations, func(bundle []byte) []byte { return certificate.MergeBundle(bundle, cas, now, keepOthers) })
-	if err != nil {
+	if err := c.writeBundles(ctx, configurations, cas); err != nil {
 		return err
-	}
-	if written {
-		c.changed = now
 	}
 	if err := c.adopt(cas[0], configurations); err != nil {
 		return err
@@ -136,7 +126,6 @@ func (c *Certificates) reconcile(ctx context.Context) error {
 	return nil
 }
 
-// unchangedFor reports whether the CAs have been unchanged for so long.
 func (c *Certificates) unchangedFor(d time.Duration) bool { return c.Clock.Since(c.changed) >= d }
 
 // inSecret returns the valid CAs in the Secret, the oldest first. If ca.crt and ca.key are missing, damaged or expired,
@@ -171,8 +160,7 @@ func (c *Certificates) inSecret(ctx context.Context) ([]*certificate.CA, error) 
 	return append(cas, ca), nil
 }
 
-// write writes a CA into a version of the Secret, or creates it. It does so by server-side apply, which can create
-// by a right that is limited to the name.
+// write writes a CA into a version of the Secret, or creates it: server-side apply can by a right limited to the name.
 func (c *Certificates) write(ctx context.Context, version string, ca *certificate.CA) error {
 	key, err := ca.KeyPEM()
 	if err != nil {
@@ -222,7 +210,6 @@ func parseCAs(data map[string][]byte, now time.Time) (cas []*certificate.CA, com
 	return cas, complete, errors.Join(problems...)
 }
 
-// read returns the webhook configurations that exist.
 func (c *Certificates) read(ctx context.Context) ([]client.Object, error) {
 	var found []client.Object
 	for _, named := range c.Configurations {
@@ -238,7 +225,6 @@ func (c *Certificates) read(ctx context.Context) ([]client.Object, error) {
 	return found, nil
 }
 
-// bundlesOf returns the caBundles of all webhooks.
 func bundlesOf(configurations []client.Object) []*[]byte {
 	var all []*[]byte
 	for _, configuration := range configurations {
@@ -256,33 +242,33 @@ func bundlesOf(configurations []client.Object) []*[]byte {
 	return all
 }
 
-// trustedByAll reports whether every webhook trusts a CA.
 func trustedByAll(configurations []client.Object, ca *certificate.CA) bool {
 	return ca != nil && !slices.ContainsFunc(bundlesOf(configurations), func(bundle *[]byte) bool {
 		return !certificate.Trusts(*bundle, ca)
 	})
 }
 
-// writeBundles changes the caBundle of every webhook, and reports whether one differed. A failure with one
-// configuration doesn't keep the other from being written.
-func writeBundles(ctx context.Context, c client.Client, configurations []client.Object, change func([]byte) []byte) (written bool, err error) {
+// writeBundles has every webhook trust the CAs. A failure with one configuration doesn't keep the other from being written.
+func (c *Certificates) writeBundles(ctx context.Context, configurations []client.Object, cas []*certificate.CA) error {
 	var problems []error
+	now, keepOthers := c.Clock.Now(), c.Secret.Name == "" || !c.unchangedFor(untrustDelay)
 	for _, configuration := range configurations {
 		before, _ := configuration.DeepCopyObject().(client.Object) // of the same type
 		changed := false
 		for _, bundle := range bundlesOf([]client.Object{configuration}) {
-			after := change(*bundle)
+			after := certificate.MergeBundle(*bundle, cas, now, keepOthers)
 			changed = changed || !bytes.Equal(*bundle, after)
 			*bundle = after
 		}
 		if !changed {
 			continue
 		}
-		written = true
 		patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-		if err := c.Patch(ctx, configuration, patch); client.IgnoreNotFound(err) != nil {
+		if err := c.Client.Patch(ctx, configuration, patch); client.IgnoreNotFound(err) != nil {
 			problems = append(problems, fmt.Errorf("write the caBundle of %q: %w", configuration.GetName(), err))
+		} else {
+			c.changed = now
 		}
 	}
-	return written, errors.Join(problems...)
+	return errors.Join(problems...)
 }

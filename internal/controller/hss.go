@@ -18,29 +18,30 @@ import (
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
-// hssInterval is the time from one check of HSS to the next.
-const hssInterval = 30 * time.Second
+const hssInterval = 30 * time.Second // the time from one check of HSS to the next
 
-// HSS checks again and again whether HSS answers for every project, and logs what
-// changes. Every replica runs it: otherwise, wrong credentials would show only with
-// the first pod. See NewHSS.
+// HSS checks again and again whether HSS answers for every project, and logs what changes. Every replica runs it:
+// otherwise, wrong credentials would show only with the first pod. See NewHSS.
 type HSS struct {
 	check func(ctx context.Context) []inventory.ProjectCheck
 	log   *slog.Logger
 	last  atomic.Pointer[metav1.Condition]
 }
 
-// NewHSS returns an HSS that has not been checked. check makes one signed call for
-// each project.
+// NewHSS returns an HSS that has not been checked. check makes one signed call for each project.
 func NewHSS(check func(ctx context.Context) []inventory.ProjectCheck, log *slog.Logger) *HSS {
-	return &HSS{check: check, log: log}
+	h := &HSS{check: check, log: log}
+	h.last.Store(&metav1.Condition{
+		Type: v1alpha1.ConditionHSSReachable, Status: metav1.ConditionUnknown, Reason: "NotChecked", Message: "HSS has not been called yet",
+	})
+	return h
 }
 
 // Start checks HSS until ctx ends, which is no error.
 func (h *HSS) Start(ctx context.Context) error {
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		now := reachable(h.check(ctx))
-		if before := h.last.Load(); ctx.Err() != nil || before != nil && *before == now {
+		if ctx.Err() != nil || h.Condition() == now {
 			return
 		}
 		h.last.Store(&now)
@@ -54,17 +55,9 @@ func (h *HSS) Start(ctx context.Context) error {
 }
 
 // Condition returns the HSSReachable condition of policies.
-func (h *HSS) Condition() metav1.Condition {
-	if last := h.last.Load(); last != nil {
-		return *last
-	}
-	return metav1.Condition{
-		Type: v1alpha1.ConditionHSSReachable, Status: metav1.ConditionUnknown, Reason: "NotChecked", Message: "HSS has not been called yet",
-	}
-}
+func (h *HSS) Condition() metav1.Condition { return *h.last.Load() }
 
-// reachable names the first project for which HSS does not answer, the cause and
-// what to do, or all projects.
+// reachable names the first project for which HSS does not answer, the cause and what to do, or all projects.
 func reachable(checks []inventory.ProjectCheck) metav1.Condition {
 	var names []string
 	var failed []*inventory.ProjectCheck

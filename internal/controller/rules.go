@@ -1,6 +1,5 @@
-// Package controller keeps policies and exceptions in force as the cluster has them,
-// writes their status, and keeps the CA and the webhooks' caBundles. Every replica
-// follows the cluster; only the leader writes status.
+// Package controller keeps policies and exceptions in force as the cluster has them, writes their status, and keeps the
+// CA and the webhooks' caBundles. Every replica follows the cluster; only the leader writes status.
 package controller
 
 import (
@@ -12,8 +11,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -41,19 +42,15 @@ type Rules struct {
 	reader      client.Reader
 	maxLifetime time.Duration
 	inForce     atomic.Pointer[rules]
-	// crdMissing is set while the API server has no ImageScanPolicies.
-	crdMissing atomic.Bool
+	crdMissing  atomic.Bool // set while the API server has no ImageScanPolicies
 }
 
 // rules are those of one moment. They never change.
 type rules struct {
-	// policies are in the order of their names; compiled has them by name.
-	policies []*policy.Policy
-	compiled map[string]*compiledPolicy
-	// exceptions are by namespace; those of the whole cluster have none.
-	exceptions map[string][]*policy.Exception
-	// policyChanges and exceptionChanges count how often they were read.
-	policyChanges, exceptionChanges uint64
+	policies                        []*policy.Policy // in the order of their names; compiled has them by name
+	compiled                        map[string]*compiledPolicy
+	exceptions                      map[string][]*policy.Exception // by namespace; those of the whole cluster have none
+	policyChanges, exceptionChanges uint64                         // how often they were read
 }
 
 // compiledPolicy is a policy, and the object that it was compiled from.
@@ -79,8 +76,7 @@ func (r *rules) compile(p *v1alpha1.ImageScanPolicy, l language.Language) *compi
 // The requests of Rules: what is to be read again.
 const readPolicies, readExceptions = "policies", "exceptions"
 
-// NewRules returns rules that reads from a cache. No exception lasts longer than
-// maxLifetime from its creation.
+// NewRules returns rules that reads from a cache. No exception lasts longer than maxLifetime from its creation.
 func NewRules(reader client.Reader, maxLifetime time.Duration) *Rules {
 	r := &Rules{reader: reader, maxLifetime: maxLifetime}
 	r.inForce.Store(&rules{})
@@ -96,15 +92,13 @@ func (r *Rules) PolicyChanges() uint64 { return r.inForce.Load().policyChanges }
 // ExceptionChanges returns a number that differs once there are other exceptions.
 func (r *Rules) ExceptionChanges() uint64 { return r.inForce.Load().exceptionChanges }
 
-// Exceptions returns the exceptions of a namespace and of the whole cluster, active or
-// not, which must not be modified.
+// Exceptions returns the exceptions of a namespace and of the whole cluster, active or not, which must not be modified.
 func (r *Rules) Exceptions(namespace string) []*policy.Exception {
 	all := r.inForce.Load().exceptions
 	return slices.Concat(all[namespace], all[""])
 }
 
-// listExceptions returns the exceptions of all namespaces and of the whole cluster. They
-// share what the reader holds, and must not be modified.
+// listExceptions returns the exceptions of both kinds. They share what the reader holds, and must not be modified.
 func listExceptions(ctx context.Context, reader client.Reader) (all []*v1alpha1.ImageScanException, err error) {
 	var list v1alpha1.ImageScanExceptionList
 	var clusterWide v1alpha1.ClusterImageScanExceptionList
@@ -127,8 +121,7 @@ var ErrNotSynced = errors.New("policies have not been read yet")
 // ErrNoCRD means that the cluster has no ImageScanPolicies any more.
 var ErrNoCRD = errors.New("the CustomResourceDefinition of ImageScanPolicies is missing")
 
-// Ready returns ErrNotSynced until all policies and exceptions have been read once,
-// and ErrNoCRD while there can be no policies: an image violates none then.
+// Ready returns ErrNotSynced until all has been read once, and ErrNoCRD while there can be no policies.
 func (r *Rules) Ready() error {
 	switch now := r.inForce.Load(); {
 	case now.policyChanges == 0 || now.exceptionChanges == 0:
@@ -155,8 +148,7 @@ func (r *Rules) SetupWithManager(mgr ctrl.Manager) error {
 	return nil
 }
 
-// whenever returns a controller that reconciles requests with names instead of
-// objects: at the start, and when enqueue says so.
+// whenever returns a controller that reconciles requests with names instead of objects, first at the start.
 func whenever(mgr ctrl.Manager, name string, requests ...string) *builder.Builder {
 	start := func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 		for _, request := range requests {
@@ -174,9 +166,8 @@ func enqueue(name string) handler.EventHandler {
 	})
 }
 
-// specChanged reports whether an update changed a spec. An object that was deleted while
-// the watch was interrupted, and created again by the same name, comes as an update:
-// of generation 1 as before, but of another UID.
+// specChanged reports whether an update changed a spec. An object that was deleted while the watch was interrupted, and
+// created again by the same name, comes as an update: of generation 1 as before, but of another UID.
 func specChanged(e event.UpdateEvent) bool {
 	return e.ObjectOld.GetUID() != e.ObjectNew.GetUID() || e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration()
 }
@@ -216,11 +207,9 @@ func (r *Rules) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Resul
 	return ctrl.Result{}, nil
 }
 
-// crdInterval is the time from one check of the CustomResourceDefinition to the next.
-const crdInterval = 5 * time.Second
+const crdInterval = 5 * time.Second // the time from one check of the CustomResourceDefinition to the next
 
-// followCRD checks until ctx ends whether the API server has ImageScanPolicies: a
-// watch does not report that they are gone.
+// followCRD checks whether the API server has ImageScanPolicies: a watch does not report that they are gone.
 func (r *Rules) followCRD(ctx context.Context, mgr ctrl.Manager) error {
 	informer, err := mgr.GetCache().GetInformer(ctx, &v1alpha1.ImageScanPolicy{})
 	if err != nil {
@@ -243,4 +232,28 @@ func (r *Rules) followCRD(ctx context.Context, mgr ctrl.Manager) error {
 		}
 	}, crdInterval)
 	return nil
+}
+
+// NewNamespace returns an empty namespace, as the cache holds namespaces.
+func NewNamespace() *metav1.PartialObjectMetadata {
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	return namespace
+}
+
+// NamespaceLabels returns a function that returns the labels of a namespace, which must not be changed: from the
+// cache, and from the API server for one so new that the cache does not have it yet.
+func NamespaceLabels(cached, live client.Reader) func(ctx context.Context, name string) (map[string]string, error) {
+	return func(ctx context.Context, name string) (map[string]string, error) {
+		namespace, key := NewNamespace(), client.ObjectKey{Name: name}
+		// Nothing is copied: each review needs it, and nothing changes it.
+		err := cached.Get(ctx, key, namespace, client.UnsafeDisableDeepCopy)
+		if apierrors.IsNotFound(err) {
+			err = live.Get(ctx, key, namespace)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read namespace %q: %w", name, err)
+		}
+		return namespace.Labels, nil
+	}
 }

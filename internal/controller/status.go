@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,21 +33,17 @@ type Status struct {
 	Log    *slog.Logger
 	// Rules has the policies compiled, reports changes, and limits exceptions.
 	Rules *Rules
-	// HSS reports whether HSS answers.
-	HSS *HSS
+	HSS   *HSS
 	// AuditInterval is how often running pods are audited; 0: never, and then no image can have a grace.
 	AuditInterval time.Duration
 	// RegistryHosts are those that a registry of the configuration claims.
-	RegistryHosts []string
-	// ExemptNamespaces are those in which nothing is evaluated.
+	RegistryHosts    []string
 	ExemptNamespaces []string
 }
 
 const (
-	// statusPoll is how often Status checks whether rules have changed.
-	statusPoll = time.Second
-	// statusInterval is the longest time from one look at all rules to the next.
-	statusInterval = 30 * time.Second
+	statusPoll     = time.Second      // how often Status checks whether rules have changed
+	statusInterval = 30 * time.Second // the longest time from one look at all rules to the next
 )
 
 // Start writes status whenever rules change, and every statusInterval, until ctx ends, which is no error.
@@ -112,8 +109,7 @@ func (s *Status) write(ctx context.Context, before, o client.Object) (written bo
 	return err == nil, client.IgnoreNotFound(err)
 }
 
-// maxConditionMessage is the schema's limit of a condition's message.
-const maxConditionMessage = 32768
+const maxConditionMessage = 32768 // the schema's limit of a condition's message
 
 func newCondition(kind string, status bool, reason, message string) metav1.Condition {
 	if len(message) > maxConditionMessage { // half a character would differ from what the API server keeps
@@ -145,7 +141,6 @@ const (
 	reasonMatchesNothing = "MatchesNothing"
 )
 
-// setPolicy sets the status of a policy that was compiled with problems.
 func (s *Status) setPolicy(p *v1alpha1.ImageScanPolicy, problems field.ErrorList) {
 	ready := newCondition(v1alpha1.ConditionReady, true, reasonActive, "the policy is active")
 	if len(problems) > 0 {
@@ -223,4 +218,90 @@ func (s *Status) unclaimed(images []string) (reason, message string) {
 	return "HostUnclaimed", fmt.Sprintf(
 		"no registry of the configuration claims %s: HSS has no scan result of any image that the policy matches, and when.notFound decides",
 		strings.Join(slices.Compact(hosts), ", "))
+}
+
+// EventExceptionExpiring is the reason of the Event that warns of an exception's end.
+const EventExceptionExpiring = "ExceptionExpiring"
+
+// An exception is warned of expiryWarning before its end; a short one when the last expiryPart of its lifetime begins.
+const (
+	expiryWarning = 24 * time.Hour
+	expiryPart    = 4
+	// maxEventPolicies bounds the policies that an Event names: the API server refuses one of more than 1,024 bytes.
+	maxEventPolicies = 10
+)
+
+// setException sets an exception's status: whether it is active, until when, and whether it can have an effect.
+func (s *Status) setException(e *v1alpha1.ImageScanException, policies map[string]*compiledPolicy) {
+	set := func(conditions ...metav1.Condition) { setConditions(&e.Status.Conditions, e.Generation, conditions...) }
+	inactive := func(reason, message string) {
+		set(newCondition(v1alpha1.ConditionReady, false, reason, message), newCondition(v1alpha1.ConditionExpiring, false, reason, ""))
+	}
+	set(effective(e, policies))
+	e.Status.ObservedGeneration = e.Generation
+	compiled, problems := policy.CompileException(e, s.Rules.maxLifetime)
+	if len(problems) > 0 {
+		e.Status.ActiveUntil = nil
+		inactive(reasonInvalid, "it allows nothing: "+problems.ToAggregate().Error())
+		return
+	}
+	until, now := compiled.Until(), s.Clock.Now()
+	e.Status.ActiveUntil = &metav1.Time{Time: until}
+	end := until.UTC().Format(time.RFC3339)
+	if !until.Equal(e.Spec.ExpiresAt.Time) {
+		end += ", the latest time that the configuration allows (maxExceptionLifetime)"
+	}
+	if !compiled.Active(now) {
+		inactive("Expired", "it ended at "+end)
+		return
+	}
+	message := "it ends at " + end
+	expiring := newCondition(v1alpha1.ConditionExpiring, true, "EndsSoon", message)
+	if now.Before(until.Add(-min(expiryWarning, until.Sub(e.CreationTimestamp.Time)/expiryPart))) {
+		expiring = newCondition(v1alpha1.ConditionExpiring, false, "EndsLater", "")
+	}
+	set(newCondition(v1alpha1.ConditionReady, true, reasonActive, message), expiring)
+}
+
+// warnOfEnd warns of an exception that has begun to expire. The condition outlives the leader, so that the Event comes once.
+func (s *Status) warnOfEnd(before, e *v1alpha1.ImageScanException) {
+	expiring := func(of *v1alpha1.ImageScanException) bool {
+		return meta.IsStatusConditionTrue(of.Status.Conditions, v1alpha1.ConditionExpiring)
+	}
+	if expiring(e) && !expiring(before) {
+		policies := e.Spec.Policies
+		if more := len(policies) - maxEventPolicies; more > 0 {
+			policies = append(slices.Clone(policies[:maxEventPolicies]), fmt.Sprintf("and %d more", more))
+		}
+		s.Events.Eventf(before.Object(), nil, corev1.EventTypeWarning, EventExceptionExpiring, "Expire",
+			"ends at %s: then its images are evaluated by policy %s again when pods start (used %d times up to now)",
+			e.Status.ActiveUntil.UTC().Format(time.RFC3339), strings.Join(policies, ", "), e.Status.Uses)
+	}
+}
+
+// effective returns why an exception can have no effect, if that is certain.
+func effective(e *v1alpha1.ImageScanException, policies map[string]*compiledPolicy) metav1.Condition {
+	var missing, forbidding []string
+	matches := false
+	for _, name := range e.Spec.Policies {
+		p := policies[name]
+		if p == nil {
+			missing = append(missing, name)
+			continue
+		}
+		if !p.AllowsExceptions() {
+			forbidding = append(forbidding, name)
+		}
+		matches = matches || slices.ContainsFunc(e.Spec.Images, p.MayMatch)
+	}
+	reason, message := "", ""
+	switch {
+	case len(missing) > 0:
+		reason, message = "PolicyNotFound", "there is no ImageScanPolicy "+strings.Join(missing, ", ")
+	case len(forbidding) == len(e.Spec.Policies):
+		reason, message = "ExceptionsForbidden", "no exception is permitted (spec.exceptions: Forbid) by policy "+strings.Join(forbidding, ", ")
+	case !matches:
+		reason, message = reasonMatchesNothing, "no policy that the exception names matches any of its images"
+	}
+	return newCondition(v1alpha1.ConditionEffective, false, reason, message)
 }

@@ -17,16 +17,12 @@ import (
 )
 
 const (
-	// usesInterval is how often a replica writes the uses of exceptions.
-	usesInterval = 20 * time.Second
-	// lastUsesTimeout bounds the write at the end.
-	lastUsesTimeout = 5 * time.Second
+	usesInterval    = 20 * time.Second // how often a replica writes the uses of exceptions
+	lastUsesTimeout = 5 * time.Second  // for the write at the end
 )
 
-// ExceptionUses adds up how often exceptions are used, and writes that into their
-// status. Every replica adds its own.
+// ExceptionUses adds up how often exceptions are used, and writes that into their status. Every replica adds its own.
 type ExceptionUses struct {
-	// Live reads from the API server.
 	Live   client.Reader
 	Client client.Client
 	Log    *slog.Logger

@@ -22,20 +22,15 @@ type Output = string
 
 // The outputs.
 const (
-	// TableOutput is for a terminal, WideOutput has whole references and messages.
 	TableOutput Output = "table"
-	WideOutput  Output = "wide"
-	// JSON and YAML hold everything.
-	JSON Output = "json"
-	YAML Output = "yaml"
-	// SARIF is version 2.1.0, for code hosts.
-	SARIF Output = "sarif"
-	// JUnit is for pipelines that show tests.
-	JUnit Output = "junit"
-	// Markdown is for comments on pull requests.
-	Markdown Output = "markdown"
-	// HTML is one file for people that loads nothing from elsewhere.
-	HTML Output = "html"
+	WideOutput  Output = "wide" // a table with whole references and messages
+	JSON        Output = "json" // it holds everything, as YAML does
+	YAML        Output = "yaml"
+	SARIF       Output = "sarif"      // version 2.1.0, for code hosts
+	JUnit       Output = "junit"      // for pipelines that show tests
+	Markdown    Output = "markdown"   // for comments on pull requests
+	HTML        Output = "html"       // one file for people that loads nothing from elsewhere
+	Exceptions  Output = "exceptions" // those for what fails, if the report has any
 )
 
 // Outputs returns the outputs of a report.
@@ -54,10 +49,14 @@ func (r *Report) Write(w io.Writer, o Output) error {
 	var text string
 	var err error
 	switch o {
-	case JSON:
-		text, err = asJSON(Document{APIVersion, Kind, r})
-	case YAML:
-		text, err = asYAML(Document{APIVersion, Kind, r})
+	case JSON, YAML:
+		if text, err = asJSON(Document{APIVersion, Kind, r}); err == nil && o == YAML {
+			var data []byte
+			data, err = yaml.JSONToYAML([]byte(text))
+			text = string(data)
+		}
+	case Exceptions:
+		text = r.Exceptions
 	case SARIF:
 		text, err = r.sarif()
 	case JUnit:
@@ -81,11 +80,10 @@ func (r *Report) Write(w io.Writer, o Output) error {
 //go:embed templates
 var templates embed.FS
 
-// render fills a template, which escapes what its format needs escaped.
 func render(name string, data any) (string, error) {
 	functions := template.FuncMap{
 		"md": inline, "code": code, "line": oneLine, "indented": indented, "plural": plural, "json": asJSON, "uri": uri, "join": strings.Join,
-		"trimSuffix": strings.TrimSuffix, "first": first, "more": more,
+		"trimSuffix": strings.TrimSuffix, "first": first, "more": more, "wrapped": wrapped,
 	}
 	t, err := template.New(name).Funcs(functions).ParseFS(templates, "templates/"+name)
 	if err != nil {
@@ -109,20 +107,10 @@ type Document struct {
 	*Report
 }
 
-// asJSON leaves < and > as they are, for people who read it. A list without elements
-// is empty, not null.
+// asJSON leaves < and > as they are, for people who read it. A list without elements is empty, not null.
 func asJSON(v any) (string, error) {
 	data, err := jsonv2.Marshal(v, jsonv1.DefaultOptionsV1(), jsonv2.FormatNilSliceAsNull(false), jsontext.EscapeForHTML(false), jsontext.WithIndent("  "))
 	return string(escapeUnprintable(data)) + "\n", err
-}
-
-func asYAML(v any) (string, error) {
-	text, err := asJSON(v)
-	if err != nil {
-		return "", err
-	}
-	data, err := yaml.JSONToYAML([]byte(text))
-	return string(data), err
 }
 
 // escapeUnprintable writes control characters, and what YAML can't hold, as escape
@@ -141,8 +129,7 @@ func escapeUnprintable(data []byte) []byte {
 	return escaped
 }
 
-// Printable returns a text without what could control a terminal, and what XML can't
-// hold.
+// Printable returns a text without what could control a terminal, and what XML can't hold.
 func Printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\n' || r == '\t' || strconv.IsPrint(r) {
@@ -168,4 +155,29 @@ func oneLine(text any) string { return strings.Join(strings.Fields(Printable(fmt
 // indented returns a text in one line after its leading blanks.
 func indented(text string) string {
 	return text[:len(text)-len(strings.TrimLeft(text, " "))] + oneLine(text)
+}
+
+// markdown returns a comment for a pull request: first the violations, then the rest, folded.
+func (r *Report) markdown() (string, error) {
+	bad, good := r.sorted()
+	symbol := map[Verdict]string{Denied: "❌", Unknown: "❔", Warned: "⚠️", Admitted: "✅"}[r.Outcome()]
+	if len(r.Skipped) > 0 && symbol == "✅" {
+		symbol = "⚠️"
+	}
+	return render("report.md.tmpl", map[string]any{
+		"Report": r, "Symbol": symbol, "Bad": bad, "Good": good,
+	})
+}
+
+// inline returns a text that Markdown shows as it is, in one line.
+func inline(v any) string {
+	escape := strings.NewReplacer(
+		"\\", "\\\\", "|", "\\|", "<", "&lt;", ">", "&gt;", "&", "&amp;", "*", "\\*", "_", "\\_", "`", "\\`", "[", "\\[", "]", "\\]", "~", "\\~", "$", "\\$", "@", "@\u200b",
+	)
+	return escape.Replace(oneLine(v))
+}
+
+// code returns a text as code in a table of Markdown.
+func code(text string) string {
+	return "`" + strings.NewReplacer("`", "'", "|", "\\|", "\\", "\\\\").Replace(oneLine(text)) + "`"
 }

@@ -1,12 +1,12 @@
 package report
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"html/template"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,7 +14,6 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// page is the data of the HTML template.
 type page struct {
 	*Report
 
@@ -29,10 +28,9 @@ type page struct {
 	Bad, Good  []*Result
 	// Namespaces are what results can be filtered by, besides verdicts and policies.
 	Namespaces []string
+	// Images are the different ones, the worst first.
+	Images []*Image
 }
-
-// Images returns the different images, the worst first.
-func (p *page) Images() []*Image { return p.images }
 
 // bar is a bar of a chart, which begins after Before and is explained by Text.
 type bar struct {
@@ -46,7 +44,7 @@ func (r *Report) html() (string, error) {
 	script, errScript := templates.ReadFile("templates/script.js")
 	t, err := template.New("report.html.tmpl").Funcs(template.FuncMap{
 		"capitalised": func(text string) string { return strings.ToUpper(text[:1]) + text[1:] },
-		"hostAndPath": hostAndPath, "first": first, "more": more, "linked": linked, "zero": func(n *int) bool { return ptr.Deref(n, 0) == 0 },
+		"hostAndPath": hostAndPath, "rank": severityRank, "first": first, "more": more, "linked": linked, "zero": func(n *int) bool { return ptr.Deref(n, 0) == 0 },
 	}).ParseFS(templates, "templates/report.html.tmpl")
 	if err := errors.Join(errStyle, errScript, err); err != nil {
 		return "", err
@@ -54,9 +52,15 @@ func (r *Report) html() (string, error) {
 	p := &page{
 		Report: r, Style: template.CSS(style), Script: template.JS(script), //nolint:gosec // both are constant
 		Security: fmt.Sprintf("default-src 'none'; style-src %s; script-src %s; img-src data:; base-uri 'none'; form-action 'none'", hash(style), hash(script)),
-		Verdicts: r.verdictBars(), Severities: severityBars(r.images), Namespaces: r.namespaces(),
+		Verdicts: r.verdictBars(), Severities: severityBars(r.images), Images: r.images,
 	}
 	p.Bad, p.Good = r.sorted()
+	for _, one := range slices.Concat(p.Bad, p.Good) {
+		if one.Namespace != "" && !slices.Contains(p.Namespaces, one.Namespace) {
+			p.Namespaces = append(p.Namespaces, one.Namespace)
+		}
+	}
+	slices.Sort(p.Namespaces)
 	var b strings.Builder
 	err = t.Execute(&b, p)
 	return Printable(b.String()), err
@@ -66,15 +70,6 @@ func (r *Report) html() (string, error) {
 func hash(text []byte) string {
 	sum := sha256.Sum256(text)
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-}
-
-func (r *Report) namespaces() []string {
-	found := map[string]bool{}
-	for i := range r.Results {
-		found[r.Results[i].Namespace] = true
-	}
-	delete(found, "")
-	return slices.Sorted(maps.Keys(found))
 }
 
 func (r *Report) verdictBars() []bar {
@@ -94,8 +89,7 @@ func (r *Report) verdictBars() []bar {
 	return bars
 }
 
-// audited is shown for objects that are admitted and violate a policy that only audits.
-const audited = "Admitted (audited)"
+const audited = "Admitted (audited)" // shown for objects that are admitted and violate a policy that only audits
 
 // Label returns the verdict as the page shows it.
 func (r *Result) Label() string {
@@ -107,21 +101,11 @@ func (r *Result) Label() string {
 
 // Class returns the class of the verdict's colour.
 func (r *Result) Class() string {
-	switch label := r.Label(); label {
-	case string(PodsDenied):
-		return "PodsDenied"
-	case audited:
-		return "Audit"
-	default:
-		return label
-	}
+	label := r.Label()
+	return cmp.Or(map[string]string{string(PodsDenied): "PodsDenied", audited: "Audit"}[label], label)
 }
 
-// Rank orders images by severity.
-func (i *Image) Rank() int { return severityRank(i.Severity) }
-
-// severityBars counts images with malicious files, and all by severity, or by the reason
-// why they have none.
+// severityBars counts images with malicious files, and all by severity, or by the reason why they have none.
 func severityBars(images []*Image) []bar {
 	bars := []bar{
 		{Class: "malware", Label: "Malicious files"},
@@ -141,8 +125,7 @@ func severityBars(images []*Image) []bar {
 	return slices.DeleteFunc(bars, func(b bar) bool { return b.Count == 0 })
 }
 
-// hostAndPath returns the host of a reference with its slash, which the page keeps
-// in one line if it can, and the rest.
+// hostAndPath returns the host of a reference with its slash, which the page keeps in one line if it can, and the rest.
 func hostAndPath(reference string) []string {
 	host, path, found := strings.Cut(reference, "/")
 	if !found {

@@ -20,10 +20,8 @@ type State string
 
 // The states.
 const (
-	// NotLookedUp means that no policy applies to the image, so it was not looked up.
-	NotLookedUp State = ""
-	// Invalid means that the reference can't be parsed.
-	Invalid     State = "Invalid"
+	NotLookedUp State = ""        // no policy applies to the image
+	Invalid     State = "Invalid" // the reference can't be parsed
 	Found       State = "Found"
 	NotFound    State = "NotFound"
 	Unavailable State = "Unavailable"
@@ -105,16 +103,12 @@ func NewImage(use image.Use, f *policy.Facts, now time.Time) Image {
 	i.Known = i.describe(f.Records, now)
 	if unlisted := f.Unlisted(); len(found) > 0 || unlisted != "" {
 		slices.SortFunc(found, policy.CompareVulnerabilities)
-		i.Listed = &ListedImage{Reference: i.Reference, Counted: ptr.Deref(i.Vulnerabilities, 0), Listed: slices.CompactFunc(found, sameVulnerability), Unlisted: unlisted}
+		found = slices.CompactFunc(found, func(a, b policy.Vulnerability) bool { return policy.CompareVulnerabilities(a, b) == 0 })
+		i.Listed = &ListedImage{Reference: i.Reference, Counted: ptr.Deref(i.Vulnerabilities, 0), Listed: found, Unlisted: unlisted}
 	}
 	return i
 }
 
-func sameVulnerability(a, b policy.Vulnerability) bool {
-	return policy.CompareVulnerabilities(a, b) == 0
-}
-
-// add counts what a scan found, and returns its vulnerabilities.
 func (i *Image) add(s *policy.Scan) []policy.Vulnerability {
 	i.Vulnerabilities = larger(i.Vulnerabilities, s.Vulnerabilities)
 	i.MaliciousFiles = larger(i.MaliciousFiles, s.MaliciousFiles)
@@ -130,9 +124,8 @@ func (i *ListedImage) String() string {
 		return text + ", not known one by one: " + i.Unlisted
 	case len(i.Listed) != i.Counted:
 		return fmt.Sprintf("%s, %d listed", text, len(i.Listed))
-	default:
-		return text
 	}
+	return text
 }
 
 func larger(a, b *int) *int {
@@ -151,7 +144,6 @@ func severityRank(s v1alpha1.Severity) int {
 	return len(known)
 }
 
-// compareImages orders images, the worst first.
 func compareImages(a, b *Image) int {
 	return cmp.Or(
 		ptr.Deref(b.MaliciousFiles, 0)-ptr.Deref(a.MaliciousFiles, 0),
@@ -193,9 +185,12 @@ func (i *Image) describe(records []policy.Record, now time.Time) string {
 	if len(records) > 1 {
 		words = append(words, fmt.Sprintf("the worst of %d records", len(records)))
 	}
-	if ages := scanAges(r, now); len(ages) > 0 {
-		words = append(words, ages...)
-		i.Scan = cmp.Or(i.Scan, strings.Join(ages, ", "))
+	if !r.ScannedAt.IsZero() {
+		ages := "scanned " + ago(now.Sub(r.ScannedAt))
+		if r.UpdatedAt.After(r.ScannedAt) {
+			ages += ", pushed " + ago(now.Sub(r.UpdatedAt))
+		}
+		words, i.Scan = append(words, ages), cmp.Or(i.Scan, ages)
 	}
 	return before + strings.Join(words, ", ")
 }
@@ -209,17 +204,6 @@ func scanState(s *policy.Scan) string {
 		return "scan " + string(s.Status) + ": " + s.FailedCode
 	}
 	return cmp.Or(words[s.Status], "scan "+string(s.Status))
-}
-
-func scanAges(r *policy.Record, now time.Time) []string {
-	if r.ScannedAt.IsZero() {
-		return nil
-	}
-	ages := []string{"scanned " + ago(now.Sub(r.ScannedAt))}
-	if r.UpdatedAt.After(r.ScannedAt) {
-		ages = append(ages, "pushed "+ago(now.Sub(r.UpdatedAt)))
-	}
-	return ages
 }
 
 // ago describes an age by HSS's clock, which may be fast.

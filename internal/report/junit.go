@@ -17,8 +17,7 @@ type junitCase struct {
 	source string // the object's file; empty: none
 }
 
-// junitCases are all cases, or those of a suite.
-type junitCases []*junitCase
+type junitCases []*junitCase // all cases, or those of a suite
 
 // Count returns the number of cases with an element.
 func (c junitCases) Count(element string) (n int) {

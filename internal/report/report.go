@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -43,6 +44,8 @@ type Report struct {
 	// Width is that of the terminal for which a table is, in columns. 0: the table is for
 	// programs, with one line for each object.
 	Width int `json:"-"`
+	// Exceptions is the output of that name.
+	Exceptions string `json:"-"`
 
 	alike  map[string]int // places in Results by likeness
 	images []*Image       // the different ones, the worst first; set by Finish
@@ -58,14 +61,11 @@ type Problem struct {
 
 // String returns the problem in one line, without control characters.
 func (p Problem) String() string {
-	switch {
-	case p.Source == "":
-		return oneLine(p.Message)
-	case p.Line == 0:
-		return oneLine(p.Source + ": " + p.Message)
-	default:
-		return oneLine(fmt.Sprintf("%s:%d: %s", p.Source, p.Line, p.Message))
+	place := p.Source
+	if p.Line > 0 {
+		place = fmt.Sprintf("%s:%d", p.Source, p.Line)
 	}
+	return oneLine(strings.TrimPrefix(place+": "+p.Message, ": "))
 }
 
 // Add adds a result. Pods of one owner that differ only by name share one.
@@ -122,7 +122,8 @@ func (r *Report) sorted() (bad, good []*Result) {
 			bad = append(bad, one)
 		}
 	}
-	slices.SortStableFunc(bad, func(a, b *Result) int { return cmp.Or(a.rank()-b.rank(), b.malicious()-a.malicious()) })
+	rank := func(r *Result) int { return slices.Index(Verdicts(), r.Verdict) }
+	slices.SortStableFunc(bad, func(a, b *Result) int { return cmp.Or(rank(a)-rank(b), b.malicious()-a.malicious()) })
 	return bad, good
 }
 

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -18,15 +17,11 @@ type Verdict string
 
 // The verdicts.
 const (
-	Admitted Verdict = "Admitted"
-	// Warned is admitted with a warning.
-	Warned Verdict = "Warned"
-	Denied Verdict = "Denied"
-	// PodsDenied means that the object is a template that is admitted, and its pods are
-	// denied. It counts as denied.
-	PodsDenied Verdict = "Denied (its pods)"
-	// Unknown means that HSS is unreachable.
-	Unknown Verdict = "Unknown"
+	Admitted   Verdict = "Admitted"
+	Warned     Verdict = "Warned" // admitted with a warning
+	Denied     Verdict = "Denied"
+	PodsDenied Verdict = "Denied (its pods)" // a template that is admitted; it counts as denied
+	Unknown    Verdict = "Unknown"           // HSS is unreachable
 )
 
 // Verdicts returns all verdicts, the worst first.
@@ -114,14 +109,11 @@ func NewResult(d *gate.Decision, images []Image) Result {
 			Place: v.Use.Place, Name: v.Use.Name, Reference: v.Reference, Policy: v.Policy, Effect: v.Effect, PodEffect: v.PodEffect, Findings: v.Findings,
 		})
 	}
-	slices.SortStableFunc(r.Violations, func(a, b Violation) int { return cmp.Compare(a.rank(), b.rank()) })
+	// Those that decide come first.
+	order := []v1alpha1.Enforcement{v1alpha1.EnforcementDeny, v1alpha1.EnforcementWarn, v1alpha1.EnforcementAudit, gate.EffectExcepted}
+	slices.SortStableFunc(r.Violations, func(a, b Violation) int { return slices.Index(order, a.PodEffect) - slices.Index(order, b.PodEffect) })
 	r.Verdict = r.verdict(d)
 	return r
-}
-
-// rank orders violations: those that decide come first.
-func (v *Violation) rank() int {
-	return slices.Index([]v1alpha1.Enforcement{v1alpha1.EnforcementDeny, v1alpha1.EnforcementWarn, v1alpha1.EnforcementAudit, gate.EffectExcepted}, v.PodEffect)
 }
 
 // verdict returns Unknown if HSS was unreachable for an image, even if the policies
@@ -137,16 +129,11 @@ func (r *Result) verdict(d *gate.Decision) Verdict {
 		return Unknown
 	case len(r.Warnings) > 0:
 		return Warned
-	default:
-		return Admitted
 	}
+	return Admitted
 }
 
-// passes reports whether the object is admitted without a violation.
 func (r *Result) passes() bool { return r.Verdict == Admitted && len(r.Violations) == 0 }
-
-// rank returns the place of the result among others: the worst come first.
-func (r *Result) rank() int { return slices.Index(Verdicts(), r.Verdict) }
 
 // malicious returns 1 if malicious files were found, which come before all else.
 func (r *Result) malicious() int {
@@ -174,9 +161,8 @@ func (r *Result) Title() string {
 		return r.Case
 	case r.Owner != "" && r.Kind == "Pod":
 		return fmt.Sprintf("%s (%s)", r.Owner, plural(1+len(r.Alike), "pod", "pods"))
-	default:
-		return strings.TrimPrefix(r.Kind+"/"+r.Name, "/")
 	}
+	return strings.TrimPrefix(r.Kind+"/"+r.Name, "/")
 }
 
 // FullTitle returns the title with the namespace, or the file of the test, if there
@@ -207,9 +193,8 @@ func (r *Result) Why() []string {
 		return []string{"HSS is unreachable"}
 	case len(r.Policies) > 0:
 		return []string{"passes " + strings.Join(r.Policies, ", ")}
-	default:
-		return []string{"no policy applies"}
 	}
+	return []string{"no policy applies"}
 }
 
 // Grouped returns the violations, as one those that differ only by their policies, which

@@ -12,7 +12,6 @@ import (
 
 	"github.com/hssgate/hssgate/internal/gate"
 	"github.com/hssgate/hssgate/policy"
-	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
 
 // sarifResult is a result of SARIF: one finding in one use of an image.
@@ -93,8 +92,7 @@ func (r *Result) sarif(v *Violation, f policy.Finding) *sarifResult {
 	return s
 }
 
-// Fingerprint stays the same while the same image of the same object fails the same
-// check of the same policy.
+// Fingerprint stays the same while the same image of the same object fails the same check of the same policy.
 func (s *sarifResult) Fingerprint() string {
 	repository, _, _ := strings.Cut(s.Reference, "@")
 	parts := []string{s.Result.Kind, s.Object, string(s.Place), s.Name, repository, s.Policy, string(s.Check)}
@@ -110,8 +108,7 @@ func (s *sarifResult) Text() string {
 	return strings.Join(lines, "\n")
 }
 
-// ids returns the identifiers of the listed vulnerabilities and of their CVEs, each
-// once, the worst first.
+// ids returns the identifiers of the listed vulnerabilities and of their CVEs, each once, the worst first.
 func (i *ListedImage) ids() []string {
 	var ids []string
 	for _, v := range i.Listed {
@@ -122,19 +119,6 @@ func (i *ListedImage) ids() []string {
 		}
 	}
 	return ids
-}
-
-// Level returns an error also for a workload whose pods would be denied: otherwise a
-// pipeline that fails by errors would apply what never runs.
-func (s *sarifResult) Level() string {
-	switch s.PodEffect {
-	case v1alpha1.EnforcementDeny:
-		return "error"
-	case v1alpha1.EnforcementWarn:
-		return "warning"
-	default:
-		return "note"
-	}
 }
 
 // uri returns the URI of a file or URL. Code hosts expect a relative one.

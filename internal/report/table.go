@@ -23,49 +23,41 @@ const (
 	minDetails = 60
 )
 
-// remedyPrefix begins what to do.
 const remedyPrefix = "to do: "
 
-// TerminalWidth returns $COLUMNS, or the width of the terminal that a writer is; 0: it is
-// none.
+// TerminalWidth returns $COLUMNS, or the width of the terminal that a writer is; 0: it is none.
 func TerminalWidth(w io.Writer) int {
 	if columns, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && columns > 0 {
 		return columns
 	}
-	file, ok := w.(*os.File)
-	if !ok {
-		return 0
+	if file, ok := w.(*os.File); ok {
+		width, _, _ := term.GetSize(int(file.Fd()))
+		return width
 	}
-	width, _, err := term.GetSize(int(file.Fd()))
-	if err != nil {
-		return 0
-	}
-	return width
+	return 0
 }
 
-// table is the data of the template of tables.
 type table struct {
 	*Report
 
 	// Wide has whole references and messages, and all results.
 	Wide      bool
 	Explained []*Result
-	// Lines are of the objects. Their cells are separated by tabs.
-	Lines []string
+	Rows      []*Result
+	// Columns is the number of columns for images and reasons; 0: each object has one line, as for programs; -1: each
+	// object has a block in place of a row.
+	Columns int
 	// Host and its slash are left out of the references; empty: none is.
 	Host string
 	// Hidden is the number of objects that only a wide table has.
 	Hidden int
 	// ListedImages is the number of images whose vulnerabilities are known one by one.
 	ListedImages int
-
-	rows []*Result
 }
 
 // digest finds digests, and the part of each that people compare.
 var digest = regexp.MustCompile(`(sha256:[0-9a-f]{7})[0-9a-f]{57}`)
 
-// table returns the report as text, for a terminal of its width or for programs.
 func (r *Report) table(wide bool) (string, error) {
 	t := &table{Report: r, Wide: wide}
 	bad, good := r.sorted()
@@ -73,17 +65,18 @@ func (r *Report) table(wide bool) (string, error) {
 		if len(one.Explanation) > 0 {
 			t.Explained = append(t.Explained, one)
 		}
-		if wide || r.shows(one) {
-			t.rows = append(t.rows, one)
+		// An audit leaves out pods that pass, a comparison those whose verdict is the same.
+		if wide || (r.Audit == nil || !one.passes()) && (r.Changes == nil || one.Before != "") {
+			t.Rows = append(t.Rows, one)
 		} else {
 			t.Hidden += 1 + len(one.Alike)
 		}
 	}
 	if len(t.Explained) == 0 {
 		if !wide && r.Width > 0 {
-			t.Host = commonHost(t.rows)
+			t.Host = commonHost(t.Rows)
 		}
-		t.setLines()
+		t.setColumns()
 		for i := range r.Vulnerabilities {
 			t.ListedImages += min(1, len(r.Vulnerabilities[i].Listed))
 		}
@@ -96,85 +89,39 @@ func (r *Report) table(wide bool) (string, error) {
 	return b.String(), err
 }
 
-// shows reports whether a table that is not wide has a result: an audit leaves out
-// pods that pass, a comparison those whose verdict is the same.
-func (r *Report) shows(one *Result) bool {
-	return (r.Audit == nil || !one.passes()) && (r.Changes == nil || one.Before != "")
-}
-
-// setLines chooses the layout.
-func (t *table) setLines() {
-	if len(t.rows) == 0 {
+// setColumns chooses the layout by the width of the terminal.
+func (t *table) setColumns() {
+	if t.Width == 0 {
 		return
 	}
 	verdicts, titles := 0, 0
-	for _, r := range t.rows {
-		verdicts, titles = max(verdicts, utf8.RuneCountInString(verdictText(r))), max(titles, utf8.RuneCountInString(t.title(r)))
+	for _, r := range t.Rows {
+		verdicts, titles = max(verdicts, utf8.RuneCountInString(r.VerdictText())), max(titles, utf8.RuneCountInString(t.ShortTitle(r)))
 	}
-	switch room := t.Width - verdicts - titles - 4; {
-	case t.Width == 0:
-		t.Lines = t.asLines()
-	case t.Width < minColumns || room < minDetails:
-		t.Lines = t.asBlocks()
-	default:
-		t.Lines = t.asColumns(room)
+	if t.Columns = t.Width - verdicts - titles - 4; t.Width < minColumns || t.Columns < minDetails {
+		t.Columns = -1
 	}
 }
 
-// asLines returns one line for each object, with whole references.
-func (t *table) asLines() []string {
-	lines := []string{"VERDICT\tNAMESPACE\tOBJECT\tWHY\tIMAGES"}
-	if t.Tests != nil {
-		lines[0] = strings.Replace(lines[0], "NAMESPACE", "FILE", 1)
+// Cells returns the cells of an object's only line, with whole references.
+func (t *table) Cells(r *Result) []string {
+	var images []string
+	for i := range r.Images {
+		images = append(images, strings.ReplaceAll(oneLine(r.Images[i].Reference), " ", "_"))
 	}
-	for _, r := range t.rows {
-		var images []string
-		for i := range r.Images {
-			images = append(images, strings.ReplaceAll(oneLine(r.Images[i].Reference), " ", "_"))
-		}
-		why := strings.Join(r.Why(), "; ")
-		if t.Wide {
-			why = strings.ReplaceAll(strings.Join(t.reasons(r), "; "), "; - ", "; ")
-		}
-		cells := []string{verdictText(r), r.where(), r.Title(), why, strings.Join(images, ",")}
-		for i, cell := range cells {
-			cells[i] = cmp.Or(oneLine(cell), "-")
-		}
-		lines = append(lines, strings.Join(cells, "\t"))
+	why := strings.Join(r.Why(), "; ")
+	if t.Wide {
+		why = strings.ReplaceAll(strings.Join(t.reasons(r), "; "), "; - ", "; ")
 	}
-	return lines
+	cells := []string{r.VerdictText(), r.where(), r.Title(), why, strings.Join(images, ",")}
+	for i, cell := range cells {
+		cells[i] = cmp.Or(oneLine(cell), "-")
+	}
+	return cells
 }
 
-// asColumns returns a row for each object, whose last column has a line for each image
-// and each reason, and so much room.
-func (t *table) asColumns(room int) []string {
-	lines := []string{"VERDICT\tOBJECT\tIMAGES, WHAT HSS KNOWS, AND WHY"}
-	for _, r := range t.rows {
-		cells := verdictText(r) + "\t" + t.title(r) + "\t"
-		for _, detail := range t.details(r) {
-			for _, line := range wrapped(detail, room) {
-				lines, cells = append(lines, cells+line), "\t\t"
-			}
-		}
-	}
-	return lines
-}
-
-// asBlocks returns a paragraph for each object.
-func (t *table) asBlocks() []string {
-	var lines []string
-	for _, r := range t.rows {
-		lines = append(lines, wrapped(verdictText(r)+"  "+t.title(r), t.Width)...)
-		for _, detail := range t.details(r) {
-			lines = append(lines, wrapped("  "+detail, t.Width)...)
-		}
-		lines = append(lines, "")
-	}
-	return lines[:len(lines)-1]
-}
-
-// verdictText returns the verdict, and the one before.
-func verdictText(r *Result) string {
+// VerdictText returns the verdict, and the one before.
+func (r *Result) VerdictText() string {
 	switch {
 	case r.Problem != "":
 		return "FAIL"
@@ -182,17 +129,17 @@ func verdictText(r *Result) string {
 		return "PASS"
 	case r.Before != "":
 		return string(r.Verdict) + ", was " + string(r.Before)
-	default:
-		return string(r.Verdict)
 	}
+	return string(r.Verdict)
 }
 
-func (t *table) title(r *Result) string {
+// ShortTitle returns the title without the host.
+func (t *table) ShortTitle(r *Result) string {
 	return oneLine(strings.Replace(r.FullTitle(), "/"+t.Host, "/", 1))
 }
 
-// details returns a line for each image of an object, each reason and each remedy.
-func (t *table) details(r *Result) []string {
+// Details returns a line for each image of an object, each reason and each remedy.
+func (t *table) Details(r *Result) []string {
 	prefixes := map[image.Place]string{
 		image.PlaceInitContainer: "init: ", image.PlaceEphemeralContainer: "debug: ", image.PlaceVolume: "volume: ",
 	}

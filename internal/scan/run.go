@@ -18,7 +18,6 @@ import (
 	"github.com/hssgate/hssgate/internal/language"
 )
 
-// unshown is the state of an image after the request of a scan.
 const unshown = "a scan was requested, and HSS does not show it yet"
 
 // HSS's list is read again after firstPoll, and then less and less often.
@@ -39,9 +38,8 @@ type Run struct {
 	// Progress is called with the index of an image when its state changes.
 	Progress func(image int, state string)
 
-	// requested are the rows whose scan was requested, as they were before.
-	requested map[string]string
-	synced    map[string]bool // by registry
+	requested map[string]string // the rows whose scan was requested, as they were before
+	synced    map[string]bool   // by registry
 }
 
 // Result is what is known of a scan at the end of a run.
@@ -140,15 +138,14 @@ func (r *Run) look(i *imageRun) {
 
 // scanned describes a completed scan. The first look shows one that was not requested.
 func scanned(t inventory.ScanTarget, row *hss.Image, first bool) string {
-	switch {
-	case !first:
+	if !first {
 		return "scanned"
-	case t.IsPinned():
-		return fmt.Sprintf("scanned already (%s), so nothing is billed", row.LatestScanTime.UTC().Format(time.DateTime+" UTC"))
-	default:
-		return fmt.Sprintf("scanned already (%s), so nothing is billed; if the tag was pushed again since, HSS may not list that yet: name the image by its digest",
-			row.LatestScanTime.UTC().Format(time.DateTime+" UTC"))
 	}
+	text := fmt.Sprintf("scanned already (%s), so nothing is billed", row.LatestScanTime.UTC().Format(time.DateTime+" UTC"))
+	if !t.IsPinned() {
+		text += "; if the tag was pushed again since, HSS may not list that yet: name the image by its digest"
+	}
+	return text
 }
 
 // advance requests a scan of a row if it lacks one. It reports whether the row's scan has ended, or else its state; empty:
@@ -167,14 +164,14 @@ func (r *Run) advance(i *imageRun, row *hss.Image) (state string, ended bool) {
 		return unshown, false
 	}
 	unclear := func(s hss.ScanStatus) bool { return !s.Completed() && !s.Failed() }
-	switch at := slices.IndexFunc(statuses, unclear); {
+	at := slices.IndexFunc(statuses, unclear)
+	switch {
 	case requested && before == shownBy(row):
 		return unshown, false
 	case row.ScanStatus.Failed() && !running, at < 0:
 		return "", true
-	default:
-		return string(statuses[at]), false
 	}
+	return string(statuses[at]), false
 }
 
 // lacksScan reports whether a row that nobody scans now is to be scanned. An image that is too large fails again.
@@ -193,7 +190,6 @@ func keyOf(row *hss.Image) string {
 	return strings.Join([]string{id, string(row.Type), row.RegistryID, row.InstanceID, row.Namespace, row.Name, row.Version}, "\x00")
 }
 
-// shownBy returns what a scan changes of a row.
 func shownBy(row *hss.Image) string {
 	return fmt.Sprint(statusesOf(row), row.LatestScanTime.UnixMilli())
 }
@@ -208,9 +204,8 @@ func failure(row *hss.Image) string {
 		return text + "; to do: make the image smaller, or allow it by an exception"
 	case row.ScanStatus == hss.ScanStatusDownloadFailed, strings.Contains(code, "authentication"), strings.Contains(code, "swr"), strings.Contains(code, "download"):
 		return text + "; to do: let HSS pull the image (SWROperatePolicy, or the registry's credentials in its console), and try again"
-	default:
-		return text + "; to do: try again; if it stays so, see the image in HSS's console"
 	}
+	return text + "; to do: try again; if it stays so, see the image in HSS's console"
 }
 
 // synchronise requests once that HSS reads the list of an unknown image's registry.

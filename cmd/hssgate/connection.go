@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/internal/check"
 )
 
@@ -48,8 +49,7 @@ func (f *clusterFlags) restConfig() (*rest.Config, error) {
 	return c, nil
 }
 
-// connect returns the cluster. The API server's warnings are printed as kubectl
-// prints them.
+// connect returns the cluster. The API server's warnings are printed as kubectl prints them.
 func (f *clusterFlags) connect(cmd *cobra.Command) (*check.Cluster, error) {
 	c, err := f.restConfig()
 	if err != nil {
@@ -59,8 +59,7 @@ func (f *clusterFlags) connect(cmd *cobra.Command) (*check.Cluster, error) {
 	return check.NewCluster(c)
 }
 
-// clusterError replaces the library's advice, which names a variable that
-// hssgate does not read.
+// clusterError replaces the library's advice, which names a variable that hssgate does not read.
 func clusterError(err error) error {
 	if clientcmd.IsEmptyConfig(err) {
 		return errors.New("find the cluster: none is named; give --kubeconfig, set $KUBECONFIG, or run hssgate in a pod")
@@ -68,8 +67,7 @@ func clusterError(err error) error {
 	return fmt.Errorf("find the cluster: %w; give --kubeconfig, or run hssgate in a pod", err)
 }
 
-// ownNamespace returns the namespace that hssgate runs in; empty outside a
-// cluster.
+// ownNamespace returns the namespace that hssgate runs in; empty outside a cluster.
 func ownNamespace() string {
 	if namespace := os.Getenv("POD_NAMESPACE"); namespace != "" {
 		return namespace
@@ -82,3 +80,44 @@ func ownNamespace() string {
 }
 
 func userAgent() string { return "hssgate/" + version }
+
+// The defaults of --config, of the commands that people run.
+const (
+	configVariable = "HSSGATE_CONFIG"
+	configName     = "hssgate.yaml"
+	configDefaults = "default: $" + configVariable + ", or " + configName + " in the current folder"
+	configRequired = "--config is required (or $" + configVariable + ", or a file " + configName + " in the current folder)"
+)
+
+type configFlags struct {
+	configFile string
+	origin     string // where a default comes from, for errors; empty for the flag's value
+}
+
+// find sets the configuration file to its default. An empty value of the flag is none.
+func (f *configFlags) find(cmd *cobra.Command) {
+	if cmd.Flags().Changed("config") {
+		return
+	}
+	if path := os.Getenv(configVariable); path != "" {
+		f.configFile, f.origin = path, "$"+configVariable
+	} else if _, err := os.Stat(configName); err == nil {
+		f.configFile, f.origin = configName, "the default of --config"
+	}
+}
+
+// load reads the configuration file, or that of the samples if there is none. The file
+// that nothing names is printed, since it may be there by chance.
+func (f *configFlags) load(cmd *cobra.Command) (*config.Configuration, error) {
+	if f.origin != "" && f.configFile == configName {
+		fmt.Fprintf(cmd.ErrOrStderr(), "hssgate: the configuration is %s of the current folder\n", configName)
+	}
+	c, err := check.LoadConfig(f.configFile)
+	if err != nil && f.origin != "" {
+		err = fmt.Errorf("%s: %w", f.origin, err)
+	}
+	if err != nil {
+		return nil, usageError(err)
+	}
+	return c, nil
+}
