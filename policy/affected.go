@@ -133,16 +133,9 @@ func (a *Affected) without(leftOut func(*Vulnerability) bool) *Affected {
 
 // Size returns about how much memory the index takes, in bytes.
 func (a *Affected) Size() int {
-	const each = 64
+	const each = 160
 	if a == nil {
 		return 0
 	}
-	n := len(a.ID)
-	for key := range a.contents {
-		n += each + len(key)
-	}
-	for key := range a.names {
-		n += each + len(key[0]) + len(key[1])
-	}
-	return n
+	return each * (1 + len(a.contents) + len(a.names))
 }

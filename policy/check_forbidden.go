@@ -51,12 +51,13 @@ Vulnerabilities that no image may have, and that this one is not known to have.
 	           one that has any of them, which is another finding
 	evaluates: each record and each of its architectures
 */
-func compilePossible(r *v1alpha1.Requirements, _ *field.Path) ([]rule, field.ErrorList) {
-	if len(r.ForbiddenVulnerabilities) == 0 {
+func compilePossible(r *v1alpha1.Requirements, path *field.Path) ([]rule, field.ErrorList) {
+	has, _ := compileForbidden(r, path)
+	if len(has) == 0 {
 		return nil, nil
 	}
 	forbidden := slices.Clone(r.ForbiddenVulnerabilities)
-	return []rule{{"", func(_ context.Context, s subject) string {
+	return []rule{{"", func(ctx context.Context, s subject) string {
 		if s.hasNone() || s.state != StateFound { // when.unavailable decides about what is not known
 			return ""
 		}
@@ -66,11 +67,7 @@ func compilePossible(r *v1alpha1.Requirements, _ *field.Path) ([]rule, field.Err
 				possible = append(possible, id)
 			}
 		}
-		has := func(id string) bool {
-			listed, indexed := s.found(id)
-			return len(listed)+len(indexed) > 0
-		}
-		if len(possible) == 0 || slices.ContainsFunc(forbidden, has) {
+		if len(possible) == 0 || has[0].violation(ctx, s) != "" {
 			return ""
 		}
 		return s.mayHave(possible)

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/hssgate/hssgate/internal/check"
 	"github.com/hssgate/hssgate/internal/inventory"
 	"github.com/hssgate/hssgate/internal/report"
 	"github.com/hssgate/hssgate/internal/whohas"
@@ -95,11 +96,7 @@ func (f *whoHasFlags) run(cmd *cobra.Command, id string) error {
 	if err != nil {
 		return err
 	}
-	clients, err := inventory.NewClients(c, userAgent())
-	if err != nil {
-		return usageError(err)
-	}
-	known, err := inventory.New(inventory.Options{Config: c, Clients: clients})
+	known, err := check.NewInventory(c, userAgent(), false)
 	if err != nil {
 		return usageError(err)
 	}
@@ -134,7 +131,7 @@ func (f *whoHasFlags) match(cmd *cobra.Command, answer *whohas.Answer, known *in
 	if err != nil {
 		return err
 	}
-	answer.Match(cmd.Context(), pods, cluster, known.Facts)
+	answer.Match(cmd.Context(), pods, cluster, known)
 	return nil
 }
 

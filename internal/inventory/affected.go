@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/policy"
@@ -20,18 +18,7 @@ import (
 // affectedFreshFor is how old an index of affected images becomes before its use refreshes it.
 const affectedFreshFor = 5 * time.Minute
 
-// Affected returns indexes of the images that have vulnerabilities, of each that is known by the time that ctx ends. Known
-// ones cost no call.
-func (i *Inventory) Affected(ctx context.Context, ref image.Reference, ids []string) []*policy.Affected {
-	return i.affected(ctx, &ref, ids, admissionLane(ctx))
-}
-
-// Affected does the same within the background's share.
-func (b Background) Affected(ctx context.Context, ref image.Reference, ids []string) []*policy.Affected {
-	return b.Inventory.affected(ctx, &ref, ids, background)
-}
-
-// KnownAffected returns those indexes that are in memory.
+// KnownAffected returns indexes of the images that have vulnerabilities, of each that is in memory.
 func (i *Inventory) KnownAffected(ref image.Reference, ids []string) (all []*policy.Affected) {
 	k, reason := i.locate(&ref)
 	if reason != "" {
@@ -45,24 +32,25 @@ func (i *Inventory) KnownAffected(ref image.Reference, ids []string) (all []*pol
 	return all
 }
 
-func (i *Inventory) affected(ctx context.Context, ref *image.Reference, ids []string, l lane) []*policy.Affected {
-	k, reason := i.locate(ref)
-	if reason != "" || k.project().indexer == nil {
-		return nil
+// Affected returns those that are known by the time that ctx ends. Known ones cost no call.
+func (i *Inventory) Affected(ctx context.Context, ref image.Reference, ids []string) []*policy.Affected {
+	return i.affected(ctx, ref, ids, admissionLane(ctx))
+}
+
+// Affected does the same within the background's share.
+func (b Background) Affected(ctx context.Context, ref image.Reference, ids []string) []*policy.Affected {
+	return b.affected(ctx, ref, ids, background)
+}
+
+func (i *Inventory) affected(ctx context.Context, ref image.Reference, ids []string, l lane) []*policy.Affected {
+	if k, reason := i.locate(&ref); reason == "" && k.project().indexer != nil {
+		var calls sync.WaitGroup
+		for _, id := range ids {
+			calls.Go(func() { _, _ = i.indexes.kept(ctx, indexKey{k.project(), id}, affectedFreshFor, i.cfg.MaxStaleness, l) })
+		}
+		calls.Wait()
 	}
-	all := make([]*policy.Affected, len(ids))
-	var calls errgroup.Group
-	calls.SetLimit(k.project().width(background))
-	for n, id := range ids {
-		calls.Go(func() error {
-			if a, err := i.indexes.kept(ctx, indexKey{k.project(), id}, affectedFreshFor, i.cfg.MaxStaleness, l); err == nil {
-				all[n] = a.value
-			}
-			return nil
-		})
-	}
-	_ = calls.Wait() // it has no errors
-	return slices.DeleteFunc(all, func(a *policy.Affected) bool { return a == nil })
+	return i.KnownAffected(ref, ids)
 }
 
 // listAffected reads which images have a vulnerability.

@@ -99,14 +99,11 @@ type Workload struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// Facts returns what HSS knows of an image.
-type Facts func(ctx context.Context, ref image.Reference) policy.Facts
-
 // lookUps is how many images are looked up side by side.
 const lookUps = 32
 
 // Match adds the workloads of running pods that run one of the images, or of which that is not known.
-func (a *Answer) Match(ctx context.Context, pods []check.Object, cluster *check.Cluster, facts Facts) {
+func (a *Answer) Match(ctx context.Context, pods []check.Object, cluster *check.Cluster, known *inventory.Inventory) {
 	verdicts := map[Workload]*Workload{} // by image and digest
 	for i := range pods {
 		for n, use := range pods[i].Workload.Uses {
@@ -117,7 +114,7 @@ func (a *Answer) Match(ctx context.Context, pods []check.Object, cluster *check.
 	all.SetLimit(lookUps)
 	for of, v := range verdicts {
 		all.Go(func() error {
-			v.State, v.Reason = a.stateOf(ctx, of.Image, of.Digest, facts)
+			v.State, v.Reason = a.stateOf(ctx, of.Image, of.Digest, known)
 			return nil
 		})
 	}
@@ -146,7 +143,7 @@ func (a *Answer) Match(ctx context.Context, pods []check.Object, cluster *check.
 
 // stateOf returns whether an image that runs with a digest, if that is known, has the vulnerability; "": it does not. If the
 // digest is not that of an image that has it, HSS's records of the image decide.
-func (a *Answer) stateOf(ctx context.Context, reference, digest string, facts Facts) (State, string) {
+func (a *Answer) stateOf(ctx context.Context, reference, digest string, known *inventory.Inventory) (State, string) {
 	ref, err := image.Parse(reference)
 	if err != nil {
 		return Unknown, err.Error()
@@ -157,7 +154,7 @@ func (a *Answer) stateOf(ctx context.Context, reference, digest string, facts Fa
 	if state := a.stateBy(func(i *Image) bool { return i.Digest != "" && i.Digest == ref.Digest }); state != "" {
 		return state, ""
 	}
-	f := facts(ctx, ref)
+	f := known.Facts(ctx, ref)
 	for n := range f.Records {
 		if state := a.stateBy(func(i *Image) bool { return i.is(&f.Records[n]) }); state != "" {
 			return state, ""
