@@ -48,10 +48,6 @@ type Result struct {
 	Ended bool
 	// Err is why there is no result: HSS's reason if the scan failed.
 	Err error
-}
-
-type imageRun struct {
-	Result
 
 	target inventory.ScanTarget
 	index  int
@@ -63,7 +59,7 @@ type imageRun struct {
 // Scan has the images scanned, and returns a result for each. It fails if ctx ends.
 func (r *Run) Scan(ctx context.Context, targets []inventory.ScanTarget) ([]Result, error) {
 	r.requested, r.synced = map[string]string{}, map[string]bool{}
-	images, results := make([]imageRun, len(targets)), make([]Result, len(targets))
+	images := make([]Result, len(targets))
 	for n := range targets {
 		images[n].target, images[n].index = targets[n], n
 	}
@@ -75,7 +71,7 @@ func (r *Run) Scan(ctx context.Context, targets []inventory.ScanTarget) ([]Resul
 			}
 		}
 		left := end.Sub(r.Clock.Now())
-		open := slices.ContainsFunc(images, func(i imageRun) bool { return !i.done })
+		open := slices.ContainsFunc(images, func(i Result) bool { return !i.done })
 		if !open || left <= 0 {
 			break
 		}
@@ -86,15 +82,15 @@ func (r *Run) Scan(ctx context.Context, targets []inventory.ScanTarget) ([]Resul
 		}
 	}
 	for n := range images {
-		if results[n] = images[n].Result; !images[n].done {
-			results[n].Err = fmt.Errorf("timed out after %s: %s; the same command later waits on", r.Timeout, images[n].state)
+		if i := &images[n]; !i.done {
+			i.Err = fmt.Errorf("timed out after %s: %s; the same command later waits on", r.Timeout, i.state)
 		}
 	}
-	return results, ctx.Err()
+	return images, ctx.Err()
 }
 
 // look reads what HSS lists of an image now, and requests what it lacks.
-func (r *Run) look(i *imageRun) {
+func (r *Run) look(i *Result) {
 	rows, err := i.target.Rows()
 	switch {
 	case err != nil:
@@ -150,7 +146,7 @@ func scanned(t inventory.ScanTarget, row *hss.Image, first bool) string {
 
 // advance requests a scan of a row if it lacks one. It reports whether the row's scan has ended, or else its state; empty:
 // the request is to be repeated.
-func (r *Run) advance(i *imageRun, row *hss.Image) (state string, ended bool) {
+func (r *Run) advance(i *Result, row *hss.Image) (state string, ended bool) {
 	statuses, key := statusesOf(row), keyOf(row)
 	before, requested := r.requested[key]
 	running := slices.ContainsFunc(statuses, hss.ScanStatus.Running)
@@ -209,7 +205,7 @@ func failure(row *hss.Image) string {
 }
 
 // synchronise requests once that HSS reads the list of an unknown image's registry.
-func (r *Run) synchronise(i *imageRun) {
+func (r *Run) synchronise(i *Result) {
 	registry := i.target.Registry()
 	if !r.synced[registry] {
 		err := i.target.Synchronise()
@@ -234,7 +230,7 @@ func isUnconfirmed(err error) bool {
 }
 
 // failed ends the run of an image unless the failure may pass.
-func (r *Run) failed(i *imageRun, what string, err error) {
+func (r *Run) failed(i *Result, what string, err error) {
 	state := what + ": " + inventory.DescribeScanFailure(language.English, err)
 	if !i.target.IsTemporary(err) {
 		i.done, i.Err = true, errors.New(state)
@@ -242,7 +238,7 @@ func (r *Run) failed(i *imageRun, what string, err error) {
 	r.show(i, state)
 }
 
-func (r *Run) show(i *imageRun, state string) {
+func (r *Run) show(i *Result, state string) {
 	if i.state != state {
 		i.state = state
 		r.Progress(i.index, state)
