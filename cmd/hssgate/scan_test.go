@@ -99,13 +99,13 @@ registries:
 // run runs hssgate scan, and returns what is printed without the time that has passed.
 func (s *scans) run(ctx context.Context, stderr io.Writer, args ...string) (stdout, said string, err error) {
 	var out bytes.Buffer
-	root := newRootCommand() //nolint:contextcheck // execute passes it on
+	root := newRootCommand()
 	for _, cmd := range root.Commands() {
 		if cmd.Name() == "scan" {
 			root.RemoveCommand(cmd)
 		}
 	}
-	root.AddCommand(newScanCommand(s.clock)) //nolint:contextcheck // execute passes it on
+	root.AddCommand(newScanCommand(s.clock))
 	root.SetArgs(append([]string{"scan", "--config", s.config}, args...))
 	root.SetOut(&out)
 	root.SetErr(stderr)
