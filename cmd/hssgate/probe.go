@@ -78,38 +78,34 @@ while the comment is missing.`,
 
 func (f *probeFlags) run(cmd *cobra.Command) error {
 	f.find(cmd)
-	probe, err := f.chosen(cmd)
-	if err != nil {
-		return usagef(cmd, err)
+	u, err := url.Parse(f.url)
+	probe, wrong := f.probeWebhook, error(nil)
+	switch {
+	case f.hss && f.configFile == "":
+		wrong = errors.New(configRequired)
+	case f.hss && (f.apiServer || f.url != ""):
+		wrong = errors.New("--hss and other probes exclude each other")
+	case f.hss:
+		probe = f.probeHSS
+	case f.apiServer && (f.url != "" || f.caFile != ""):
+		wrong = errors.New("--api-server and --url are two probes: give one")
+	case f.apiServer:
+		probe = f.probeAPIServer
+	case f.url == "":
+		wrong = errors.New("--url is required: the webhook's https:// address; or --api-server")
+	case err != nil || u.Scheme != "https" || u.Hostname() == "":
+		wrong = fmt.Errorf("--url must be the webhook's https:// address, not %q", f.url)
+	}
+	if wrong != nil {
+		return usagef(cmd, wrong)
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
 	defer cancel()
-	result, err := probe(ctx)
+	result, err := probe(ctx, cmd)
 	if result != "" {
 		fmt.Fprintln(cmd.OutOrStdout(), result)
 	}
 	return err
-}
-
-func (f *probeFlags) chosen(cmd *cobra.Command) (probe func(context.Context) (string, error), err error) {
-	u, err := url.Parse(f.url)
-	switch {
-	case f.hss && f.configFile == "":
-		return nil, errors.New(configRequired)
-	case f.hss && (f.apiServer || f.url != ""):
-		return nil, errors.New("--hss and other probes exclude each other")
-	case f.hss:
-		return func(ctx context.Context) (string, error) { return f.probeHSS(ctx, cmd) }, nil
-	case f.apiServer && (f.url != "" || f.caFile != ""):
-		return nil, errors.New("--api-server and --url are two probes: give one")
-	case f.apiServer:
-		return f.probeAPIServer, nil
-	case f.url == "":
-		return nil, errors.New("--url is required: the webhook's https:// address; or --api-server")
-	case err != nil || u.Scheme != "https" || u.Hostname() == "":
-		return nil, fmt.Errorf("--url must be the webhook's https:// address, not %q", f.url)
-	}
-	return f.probeWebhook, nil
 }
 
 // retry calls attempt until it succeeds or fails for good. At the end of ctx it returns the last result before.
@@ -130,7 +126,7 @@ func retry(ctx context.Context, attempt func(context.Context) (result string, ag
 	}
 }
 
-func (f *probeFlags) probeWebhook(ctx context.Context) (string, error) {
+func (f *probeFlags) probeWebhook(ctx context.Context, _ *cobra.Command) (string, error) {
 	transport := &http.Transport{
 		DialContext:     (&net.Dialer{Timeout: probeAttempt / 2}).DialContext,
 		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
@@ -160,7 +156,7 @@ func (f *probeFlags) probeWebhook(ctx context.Context) (string, error) {
 }
 
 // probeAPIServer creates a pod by a dry run until the API server's answer holds hssgate's comment, which it returns.
-func (f *probeFlags) probeAPIServer(ctx context.Context) (string, error) {
+func (f *probeFlags) probeAPIServer(ctx context.Context, _ *cobra.Command) (string, error) {
 	cluster, err := f.cluster.restConfig()
 	if err != nil {
 		return "", err
