@@ -113,8 +113,7 @@ func asJSON(v any) (string, error) {
 	return string(escapeUnprintable(data)) + "\n", err
 }
 
-// escapeUnprintable writes control characters, and what YAML can't hold, as escape
-// sequences of JSON. JSON has such characters only in its strings.
+// escapeUnprintable escapes control characters and what YAML can't hold. JSON has such characters only in its strings.
 func escapeUnprintable(data []byte) []byte {
 	var escaped []byte
 	for _, r := range string(data) {
@@ -139,8 +138,7 @@ func Printable(text string) string {
 	}, text)
 }
 
-// first returns at most n elements of a list. Templates bound lists by it, so that a
-// browser opens the page of a large cluster, and code hosts don't cut a comment.
+// first returns at most n elements of a list: browsers must open a large cluster's page, code hosts not cut a comment.
 func first(n int, list any) any {
 	all := reflect.ValueOf(list)
 	return all.Slice(0, min(n, all.Len())).Interface()

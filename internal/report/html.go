@@ -19,8 +19,7 @@ type page struct {
 
 	Style  template.CSS
 	Script template.JS
-	// Security is the page's Content-Security-Policy: nothing is loaded, and nothing but
-	// the page's own style and script has an effect.
+	// Security is the Content-Security-Policy: nothing is loaded, and only the page's own style and script have an effect.
 	Security string
 
 	Verdicts   []bar

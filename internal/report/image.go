@@ -65,8 +65,7 @@ type ListedImage struct {
 	Unlisted string `json:"unlisted,omitempty"`
 }
 
-// NewImage returns a use of an image with what HSS knows of it at a time. Facts are
-// nil if it was not looked up.
+// NewImage returns a use of an image with what HSS knows of it at a time. Facts are nil if it was not looked up.
 func NewImage(use image.Use, f *policy.Facts, now time.Time) Image {
 	i := Image{Place: use.Place, Name: use.Name, Reference: use.Image}
 	ref, err := image.Parse(use.Image)

@@ -29,8 +29,7 @@ func (c junitCases) Count(element string) (n int) {
 	return n
 }
 
-// junit returns a suite for each file, or else for each namespace, and a case for
-// each object, each problem and each object that is skipped.
+// junit returns a suite for each file, or else for each namespace. What could not be read or was skipped is a case, too.
 func (r *Report) junit() (string, error) {
 	var all junitCases
 	for i := range r.Results {
@@ -58,8 +57,7 @@ func (r *Report) junit() (string, error) {
 	return Printable(text), err
 }
 
-// junit returns the case of an object. A denial, of the object or of its pods, is a
-// failure, and an unknown verdict is an error; in a test what is not as expected is.
+// junit returns the case of an object: a denial is a failure, an unknown verdict an error; in a test the unexpected is.
 func (r *Result) junit() *junitCase {
 	why := r.Why()
 	c := &junitCase{
@@ -84,8 +82,7 @@ func (r *Result) junit() *junitCase {
 	return c
 }
 
-// nameApart adds their source or a number to the names of all but the first of a
-// name: readers such as GitLab's show only the first.
+// nameApart gives every case a name of its own: readers such as GitLab's show only the first of a name.
 func (c junitCases) nameApart() {
 	taken := map[[2]string]bool{}
 	for _, one := range c {

@@ -88,8 +88,7 @@ func (r *Report) Add(one Result) {
 	r.Results = append(r.Results, one)
 }
 
-// Finish counts the images and collects their vulnerabilities. It must be called
-// after the last Add.
+// Finish counts the images and collects their vulnerabilities. It must be called after the last Add.
 func (r *Report) Finish() {
 	byReference, uses := map[string]*Image{}, map[string]int{}
 	for i := range r.Results {
@@ -112,8 +111,7 @@ func (r *Report) Finish() {
 	}
 }
 
-// sorted returns the results that violate a policy or are unknown, the worst
-// first, and the others. Cases of tests keep their order.
+// sorted returns the results that violate a policy or are unknown, the worst first, and the others. Tests keep their order.
 func (r *Report) sorted() (bad, good []*Result) {
 	for i := range r.Results {
 		if one := &r.Results[i]; one.passes() || r.Tests != nil {
@@ -127,8 +125,7 @@ func (r *Report) sorted() (bad, good []*Result) {
 	return bad, good
 }
 
-// KeepFailed drops the results that are admitted, with or without a warning, and the
-// cases of tests that are as expected. The counts are still of all.
+// KeepFailed drops the results that are admitted, and the cases that are as expected. The counts are still of all.
 func (r *Report) KeepFailed() {
 	r.Results = slices.DeleteFunc(r.Results, func(one Result) bool {
 		return one.Problem == "" && (r.Tests != nil || !one.Verdict.Denies() && one.Verdict != Unknown)

@@ -80,8 +80,7 @@ type Violation struct {
 	Findings  []policy.Finding     `json:"findings"`
 }
 
-// isOf reports whether the violation is of a use of an image. Containers to which a custom
-// resource gives no names share one.
+// isOf reports whether the violation is of a use of an image. Containers without names in a custom resource share one.
 func (v *Violation) isOf(i *Image) bool {
 	return v.Place == i.Place && v.Name == i.Name && (v.Reference == i.Reference || i.State == Invalid)
 }
@@ -116,8 +115,7 @@ func NewResult(d *gate.Decision, images []Image) Result {
 	return r
 }
 
-// verdict returns Unknown if HSS was unreachable for an image, even if the policies
-// admit it then: the next answer may differ.
+// verdict returns Unknown if HSS was unreachable, even if the policies admit an image then: the next answer may differ.
 func (r *Result) verdict(d *gate.Decision) Verdict {
 	unreachable := func(i Image) bool { return i.State == Unavailable }
 	switch {
@@ -153,8 +151,7 @@ func (r *Result) likeness() string {
 	return string(key)
 }
 
-// Title returns the name of the test's case, the object's kind and name, or the owner
-// of pods and their number.
+// Title returns the name of the test's case, the object's kind and name, or the owner of pods and their number.
 func (r *Result) Title() string {
 	switch {
 	case r.Case != "":
@@ -165,8 +162,7 @@ func (r *Result) Title() string {
 	return strings.TrimPrefix(r.Kind+"/"+r.Name, "/")
 }
 
-// FullTitle returns the title with the namespace, or the file of the test, if there
-// is one.
+// FullTitle returns the title with the namespace, or the file of the test, if there is one.
 func (r *Result) FullTitle() string { return strings.TrimPrefix(r.where()+": "+r.Title(), ": ") }
 
 func (r *Result) where() string {
@@ -197,8 +193,7 @@ func (r *Result) Why() []string {
 	return []string{"no policy applies"}
 }
 
-// Grouped returns the violations, as one those that differ only by their policies, which
-// it then has all.
+// Grouped returns the violations, as one those that differ only by their policies, which it then has all.
 func (r *Result) Grouped() []Violation {
 	var groups []Violation
 	for _, v := range r.Violations {
@@ -214,8 +209,7 @@ func (r *Result) Grouped() []Violation {
 	return groups
 }
 
-// Remedies returns what to do about the findings that deny the object or its pods, or
-// warn of them, what is done fastest last.
+// Remedies returns what to do about findings that deny the object or its pods, or warn of them; the fastest comes last.
 func (r *Result) Remedies() []string {
 	var findings []policy.Finding
 	for _, v := range r.Violations {

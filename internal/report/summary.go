@@ -85,8 +85,7 @@ func (r *Report) Compare(before *Result, after Result) {
 	r.Add(after)
 }
 
-// Outcome returns the verdict on the whole, the worst one: Denied also if other
-// policies deny more, or if a test fails.
+// Outcome returns the verdict on the whole, the worst one: Denied also if other policies deny more, or if a test fails.
 func (r *Report) Outcome() Verdict {
 	unread := len(r.Problems) > 0 || r.Strict && len(r.Skipped) > 0
 	denied, unknown := r.Summary.Denied > 0, r.Summary.Unknown > 0
@@ -226,8 +225,7 @@ func (a *Audit) count(r *Result) {
 	}
 }
 
-// compliance reports whether the object violates a policy, whether it lacks a scan
-// result that the policy needs, and whether an exception allows what the policy finds.
+// compliance reports whether the object violates a policy, lacks a scan result for it, and is allowed by an exception.
 func (r *Result) compliance(name string) (violates, lacks, excepted bool) {
 	lacks = slices.Contains(r.Unknown, name)
 	hasResult := func(f policy.Finding) bool { return f.Check != policy.CheckUnavailable }

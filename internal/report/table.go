@@ -163,8 +163,7 @@ func (t *table) Details(r *Result) []string {
 	return details
 }
 
-// reasons returns those of the verdict with what to do, in a wide table in the words of
-// the webhook, and those of the verdict before.
+// reasons returns those of the verdict, in a wide table in the webhook's words, what to do, and those of the verdict before.
 func (t *table) reasons(r *Result) []string {
 	reasons, remedies := r.Why(), r.Remedies()
 	switch {
@@ -192,8 +191,7 @@ func (t *table) Wrap(line string) string {
 	return strings.Join(wrapped(line, t.Width), "\n")
 }
 
-// wrapped breaks a line at blanks into lines of so many characters, of which all but the
-// first are indented more. A longer word, such as an image's reference, stays whole.
+// wrapped breaks a line at blanks; all lines but the first are indented more. A longer word, such as a reference, stays.
 func wrapped(text string, width int) []string {
 	rest := strings.TrimLeft(text, " ")
 	line := text[:len(text)-len(rest)]
