@@ -63,8 +63,8 @@ type Checker struct {
 	done int // guarded by mu
 }
 
-// NewChecker returns a Checker. As in the webhook, an invalid policy fails closed, and
-// an invalid exception has no effect; the error then lists every problem.
+// NewChecker returns a Checker, also with an error that lists every problem: as in the webhook, an invalid policy fails
+// closed, and an invalid exception has no effect.
 func NewChecker(o Options) (*Checker, error) {
 	o.Namespace, o.Clock = cmp.Or(o.Namespace, metav1.NamespaceDefault), cmp.Or[clock.PassiveClock](o.Clock, clock.RealClock{})
 	o.Now = cmp.Or(o.Now, o.Clock.Now())
