@@ -83,7 +83,7 @@ func (r *Run) Scan(ctx context.Context, targets []inventory.ScanTarget) ([]Resul
 	}
 	for n := range images {
 		if i := &images[n]; !i.done {
-			i.Err = fmt.Errorf("timed out after %s: %s; the same command later waits on", r.Timeout, i.state)
+			i.Err = fmt.Errorf("timed out after %s: %s; run the same command again to wait for it", r.Timeout, i.state)
 		}
 	}
 	return images, ctx.Err()
