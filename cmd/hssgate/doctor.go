@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -137,10 +136,6 @@ func (f *doctorFlags) print(cmd *cobra.Command, e examination, file *os.File) er
 	case f.output == report.JSON:
 		return writeJSON(cmd.OutOrStdout(), e.Report)
 	}
-	var b bytes.Buffer
-	if err := e.Report.Table(&b); err != nil {
-		return err
-	}
-	_, err := io.WriteString(cmd.OutOrStdout(), report.Printable(b.String()))
+	_, err := io.WriteString(cmd.OutOrStdout(), report.Printable(e.Report.Table()))
 	return err
 }

@@ -20,9 +20,6 @@ import (
 // Version is the version of the format.
 const Version = "hssgate.io/record/v1"
 
-// maxBytes bounds a record.
-const maxBytes = 256 << 20
-
 // Record is a conversation, in the order of its requests.
 type Record struct {
 	Version string `json:"version"`
@@ -35,27 +32,16 @@ type Record struct {
 
 // Exchange is one request with its answer.
 type Exchange struct {
-	// Request is the method, the path without the ID of the project, and the sorted query.
-	Request string            `json:"request"`
-	Status  int               `json:"status"`
-	Header  map[string]string `json:"header,omitempty"`
+	// Request is what Key returns.
+	Request string `json:"request"`
+	Status  int    `json:"status"`
 	// JSON is the body, or Text if that is something else.
 	JSON json.RawMessage `json:"json,omitempty"`
 	Text string          `json:"text,omitempty"`
 }
 
-// NewExchange returns a request with its answer, whose body was read.
-func NewExchange(r *http.Request, answer *http.Response, body []byte) Exchange {
-	e := Exchange{Request: key(r), Status: answer.StatusCode, Header: map[string]string{}, JSON: body}
-	for _, name := range []string{"Content-Type", "Retry-After"} {
-		if value := answer.Header.Get(name); value != "" {
-			e.Header[name] = value
-		}
-	}
-	return e
-}
-
-func key(r *http.Request) string {
+// Key returns the method, the path without the ID of the project, and the sorted query of a request.
+func Key(r *http.Request) string {
 	path := regexp.MustCompile(`^/v5/[^/]+`).ReplaceAllString(r.URL.EscapedPath(), "/v5/{project_id}")
 	return strings.TrimSuffix(r.Method+" "+path+"?"+r.URL.Query().Encode(), "?")
 }
@@ -67,7 +53,7 @@ func Load(path string) (*Record, error) {
 		return nil, fmt.Errorf("record: %w", err)
 	}
 	r := &Record{}
-	switch err := json.Unmarshal(data[:min(len(data), maxBytes)], r); {
+	switch err := json.Unmarshal(data, r); {
 	case err != nil:
 		return nil, fmt.Errorf("record %s: %w", path, err)
 	case r.Version != Version:
@@ -88,20 +74,15 @@ func (r *Record) Handler() http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		mu.Lock()
-		known := answers[key(q)]
+		known := answers[Key(q)]
 		if len(known) > 0 {
-			answers[key(q)] = append(known[1:], known[0])
+			answers[Key(q)] = append(known[1:], known[0])
+		} else {
+			body, _ := json.Marshal(map[string]string{"error_code": "REPLAY.0404", "error_msg": "the record holds no answer to " + Key(q)})
+			known = []*Exchange{{Status: http.StatusNotFound, JSON: body}}
 		}
 		mu.Unlock()
-		if len(known) == 0 {
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(http.StatusNotFound)
-			_ = json.NewEncoder(w).Encode(map[string]string{"error_code": "REPLAY.0404", "error_msg": "the record holds no answer to " + key(q)})
-			return
-		}
-		for name, value := range known[0].Header {
-			w.Header().Set(name, value)
-		}
+		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(known[0].Status)
 		_, _ = io.WriteString(w, string(known[0].JSON)+known[0].Text) // an error means that the client has left
 	})

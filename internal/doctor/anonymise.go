@@ -69,7 +69,7 @@ func newRecord(exchanges []replay.Exchange, shortened []string, key []byte, now 
 
 // request replaces IDs in the path, and values in the query.
 func (p *pseudonyms) request(key string) string {
-	path, query, hasQuery := strings.Cut(key, "?")
+	path, query, _ := strings.Cut(key, "?")
 	segments := strings.Split(path, "/")
 	for i, s := range segments[1:] {
 		if text, err := url.PathUnescape(s); err == nil && !publicPaths.MatchString(s) && segments[i] != "vulnerability" {
@@ -77,17 +77,12 @@ func (p *pseudonyms) request(key string) string {
 		}
 	}
 	values, _ := url.ParseQuery(query) // Key has encoded it
-	for name := range values {
-		for i, value := range values[name] {
-			if values[name][i] = p.field(name, value); name == "enterprise_project_id" {
-				values[name][i] = hss.AllGrantedEnterpriseProjects
-			}
+	for name, value := range values {
+		if value[0] = p.field(name, value[0]); name == "enterprise_project_id" {
+			value[0] = hss.AllGrantedEnterpriseProjects
 		}
 	}
-	if !hasQuery {
-		return strings.Join(segments, "/")
-	}
-	return strings.Join(segments, "/") + "?" + values.Encode()
+	return strings.TrimSuffix(strings.Join(segments, "/")+"?"+values.Encode(), "?")
 }
 
 // body replaces what is in the texts and the IDs of a JSON text. Whatever else is in it stays as it was sent.

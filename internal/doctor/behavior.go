@@ -34,7 +34,7 @@ func readers() map[string]func(*evidence) string {
 	}
 	kinds := func(field, number, text string) func(*evidence) string {
 		return each(func(r row) string {
-			return choose(when(r.kind(field) == '0', number), when(r.kind(field) == '"', text))
+			return cmp.Or(when(r.kind(field) == '0', number), when(r.kind(field) == '"', text))
 		})
 	}
 	return map[string]func(*evidence) string{
@@ -42,22 +42,22 @@ func readers() map[string]func(*evidence) string {
 		"sizes": kinds("image_size", "number", "unit"),
 		"times": each(func(r row) string {
 			n, _ := r.number("latest_update_time")
-			return choose(when(n <= 0, ""), when(n < secondsUpTo, "seconds"), when(r.kind("latest_update_time") == '"', "text"), when(true, "milliseconds"))
+			return when(n > 0, cmp.Or(when(n < secondsUpTo, "seconds"), when(r.kind("latest_update_time") == '"', "text"), "milliseconds"))
 		}),
 		"statuses": each(func(r row) string {
 			status := r.text("scan_status")
-			return choose(when(status == "", ""), when(status == string(r.status()), "documented"), when(true, "capitalised"))
+			return when(status != "", cmp.Or(when(status == string(r.status()), "documented"), "capitalised"))
 		}),
 		"digests": each(func(r row) string {
 			digest, text := r.text("image_digest"), strings.TrimPrefix(r.text("image_digest"), "sha256:")
-			return choose(when(digest == "", ""), when(digest == text, "bare"), when(text != strings.ToLower(text), "upper"), when(true, "prefixed"))
+			return when(digest != "", cmp.Or(when(digest == text, "bare"), when(text != strings.ToLower(text), "upper"), "prefixed"))
 		}),
 		"nested-names": func(e *evidence) string {
-			return shown(e.rows, func(r row) string { return choose(when(r.text("namespace") != "", nested(r))) }, "escaped", "dollar", "slash")
+			return shown(e.rows, func(r row) string { return when(r.text("namespace") != "", nested(r)) }, "escaped", "dollar", "slash")
 		},
 		"third-party": each(func(r row) string {
 			third := slices.Contains([]string{"harbor", "jfrog"}, r.text("image_type"))
-			return choose(when(!third, ""), when(r.text("namespace") != "", "project"), when(nested(r) != "", "path"))
+			return when(third, cmp.Or(when(r.text("namespace") != "", "project"), when(nested(r) != "", "path")))
 		}),
 		"architectures": (*evidence).architectures,
 		"parent-digest": (*evidence).parentDigest,
@@ -65,14 +65,14 @@ func readers() map[string]func(*evidence) string {
 		"single-architecture": func(e *evidence) string {
 			return shown(e.singles(), func(r row) string {
 				list := r.list("association_images")
-				return choose(when(r.kind("association_images") == 0, "missing"), when(r.kind("association_images") == 'n', "null"), when(len(list) == 0, "empty"), when(len(list) == 1, "itself"))
+				return cmp.Or(when(r.kind("association_images") == 0, "missing"), when(r.kind("association_images") == 'n', "null"), when(len(list) == 0, "empty"), when(len(list) == 1, "itself"))
 			})
 		},
 		"update-time": (*evidence).updateTime,
 		"scan-time": func(e *evidence) string {
 			return shown(e.rows, func(r row) string {
 				at := r.time("latest_scan_time")
-				return choose(when(r.status() != "scanning", ""), when(at.IsZero() || e.now.Sub(at) > 6*time.Hour, "end"), when(e.now.Sub(at) < time.Hour, "start"))
+				return when(r.status() == "scanning", cmp.Or(when(at.IsZero() || e.now.Sub(at) > 6*time.Hour, "end"), when(e.now.Sub(at) < time.Hour, "start")))
 			})
 		},
 		"pushed-again":        (*evidence).pushedAgain,
@@ -104,20 +104,10 @@ func shown(rows []row, show func(row) string, decisive ...string) string {
 	return values[0]
 }
 
-// conditional is a value that holds on a condition.
-type conditional struct {
-	is    bool
-	value string
-}
-
-func when(is bool, value string) conditional { return conditional{is, value} }
-
-// choose returns the first value whose condition holds.
-func choose(values ...conditional) string {
-	for _, v := range values {
-		if v.is {
-			return v.value
-		}
+// when returns a value if a condition holds, and else an empty one.
+func when(is bool, value string) string {
+	if is {
+		return value
 	}
 	return ""
 }
@@ -125,7 +115,7 @@ func choose(values ...conditional) string {
 // nested returns how the name of a repository a/b is spelled; empty: it is not such a name.
 func nested(r row) string {
 	name := r.text("image_name")
-	return choose(when(strings.Contains(name, "$"), "dollar"), when(strings.Contains(name, "%2F"), "escaped"), when(strings.Contains(name, "/"), "slash"))
+	return cmp.Or(when(strings.Contains(name, "$"), "dollar"), when(strings.Contains(name, "%2F"), "escaped"), when(strings.Contains(name, "/"), "slash"))
 }
 
 // image is an image of the list with its architectures, if there are several.
@@ -180,7 +170,7 @@ func (e *evidence) singles() (rows []row) {
 func (e *evidence) architectures() string {
 	listed := slices.ContainsFunc(e.images, func(i image) bool { return i.listed })
 	several := slices.ContainsFunc(e.images, func(i image) bool { return len(i.architectures) > 0 })
-	return choose(when(listed, "listed"), when(slices.ContainsFunc(e.images, image.parent), "rows"), when(several, "only"))
+	return cmp.Or(when(listed, "listed"), when(slices.ContainsFunc(e.images, image.parent), "rows"), when(several, "only"))
 }
 
 func (e *evidence) parentDigest() string {
@@ -191,7 +181,7 @@ func (e *evidence) parentDigest() string {
 	i := e.images[at]
 	digest := i.text("image_digest")
 	of := slices.ContainsFunc(i.architectures, func(a row) bool { return a.text("image_digest") == digest })
-	return choose(when(digest == "", "empty"), when(of, "first"), when(true, "index"))
+	return cmp.Or(when(digest == "", "empty"), when(of, "first"), "index")
 }
 
 // parentLevel needs the first architecture: of rows, if they have an order.
@@ -241,7 +231,7 @@ func (e *evidence) updateTime() string {
 			same++
 		}
 	}
-	return choose(when(same > 1, "build"))
+	return when(same > 1, "build")
 }
 
 // pushedAgain sees only one of its values: the others look like a row that was never scanned, or not pushed again.
@@ -251,7 +241,7 @@ func (e *evidence) pushedAgain() string {
 	}
 	return shown(e.singles(), func(r row) string {
 		scanned := r.time("latest_scan_time")
-		return choose(when(r.status().Completed() && !scanned.IsZero() && r.time("latest_update_time").After(scanned), "result"))
+		return when(r.status().Completed() && !scanned.IsZero() && r.time("latest_update_time").After(scanned), "result")
 	}, "result")
 }
 
@@ -269,19 +259,19 @@ func (e *evidence) severityScale() string {
 		seven = seven || level == "High" && l.scored && clean && l.score < critical && l.score > 0
 	}
 	beyond := slices.ContainsFunc(e.rows, func(r row) bool { return r.text("severity_level") == "Critical" })
-	return choose(when(beyond, "critical"), when(nine && !seven, "nine"), when(seven && !nine, "seven"))
+	return cmp.Or(when(beyond, "critical"), when(nine && !seven, "nine"), when(seven && !nine, "seven"))
 }
 
 func (e *evidence) unscannedLevel() string {
 	show := func(is func(row) bool) string {
 		return shown(e.rows, func(r row) string {
 			level := r.text("severity_level")
-			return choose(when(!is(r) || !r.time("latest_scan_time").IsZero(), ""), when(level == "", "missing"), when(level == security, security))
+			return when(is(r) && r.time("latest_scan_time").IsZero(), cmp.Or(when(level == "", "missing"), when(level == security, security)))
 		})
 	}
 	// A row whose first scan runs may have been reset.
 	waiting, rescan := show(func(r row) bool { return r.status().Running() }), e.rescan()
-	return cmp.Or(show(func(r row) bool { return r.status() == "unscan" }), choose(when(waiting == "missing" || rescan == "kept" || rescan == "dropped", waiting)))
+	return cmp.Or(show(func(r row) bool { return r.status() == "unscan" }), when(waiting == "missing" || rescan == "kept" || rescan == "dropped", waiting))
 }
 
 // scannedAgain reports whether a row is being scanned, and was before. The time of a scan that has just begun may be that of its beginning.
@@ -297,7 +287,7 @@ func (e *evidence) rescan() string {
 	}
 	return shown(e.rows, func(r row) string {
 		level := r.text("severity_level")
-		return choose(when(!e.scannedAgain(r) || level == security, ""), when(level == "", "dropped"), when(true, "kept"))
+		return when(e.scannedAgain(r) && level != security, cmp.Or(when(level == "", "dropped"), "kept"))
 	})
 }
 
@@ -305,7 +295,7 @@ func (e *evidence) unscannedCounts() string {
 	return shown(e.rows, func(r row) string {
 		n, _ := r.number("vul_num")
 		earlier := r.text("severity_level") == security && !r.time("latest_scan_time").IsZero()
-		return choose(when(r.status() != "unscan" && !r.status().Failed(), ""), when(n > 0, "inventory"), when(r.kind("vul_num") == 0, "missing"), when(r.kind("vul_num") == 'n', "null"), when(earlier, "earlier"), when(true, "zero"))
+		return when(r.status() == "unscan" || r.status().Failed(), cmp.Or(when(n > 0, "inventory"), when(r.kind("vul_num") == 0, "missing"), when(r.kind("vul_num") == 'n', "null"), when(earlier, "earlier"), "zero"))
 	}, "inventory", "earlier", "null", "missing", "zero")
 }
 
@@ -317,7 +307,7 @@ func (e *evidence) vulnerabilityCount() string {
 		}
 		n, _ := l.row.number("vul_num")
 		count, rows, once := int(n), len(l.vulnerabilities), len(ids)
-		value := choose(when(l.row.status().Running(), ""), when(count < rows && count != once, "unhandled"), when(once < rows && count == once, "ids"), when(once < rows && count == rows, "inventory"))
+		value := when(!l.row.status().Running(), cmp.Or(when(count < rows && count != once, "unhandled"), when(once < rows && count == once, "ids"), when(once < rows && count == rows, "inventory")))
 		if value != "" {
 			return value
 		}

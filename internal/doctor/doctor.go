@@ -24,8 +24,6 @@ type Options struct {
 	Progress func(made int, doing string)
 	// Record keeps an anonymised record.
 	Record bool
-	// Wrap is put around the transport of each project. It is optional.
-	Wrap inventory.Wrap
 }
 
 // Run examines the projects of a configuration. An error is one of the configuration: what HSS answers is in the report. The record is
@@ -36,9 +34,6 @@ func Run(ctx context.Context, o Options) (*Report, *replay.Record, error) {
 	r := &Report{Version: o.Version, Time: time.Now().UTC()}
 	sessions := map[string]*session{}
 	clients, err := inventory.NewClients(o.Config, "hssgate/"+o.Version, func(name string, base http.RoundTripper) http.RoundTripper {
-		if o.Wrap != nil {
-			base = o.Wrap(name, base)
-		}
 		s := &session{config: o.Config, wire: wire{base: base, most: maxCalls / len(o.Config.Projects), room: maxKept}}
 		s.wire.sent = func() {
 			if o.Progress != nil {

@@ -45,7 +45,7 @@ func (s *session) examineRegistry(r row) {
 		s.find("registry", nameOf(r), "unreachable", r.text("fail_reason"))
 		return
 	}
-	value := choose(when(at.IsZero(), "undated"), when(age > 26*time.Hour, "old"), when(true, "synchronised"))
+	value := cmp.Or(when(at.IsZero(), "undated"), when(age > 26*time.Hour, "old"), "synchronised")
 	s.find("registry", nameOf(r), value, strings.TrimSuffix(age.String(), "0m0s"))
 }
 
@@ -65,34 +65,25 @@ func (s *session) examineConfigured(r *config.Registry) {
 	images := s.images(r)
 	missing := shown(images, func(image row) string {
 		spelling := nested(image)
-		return choose(when(spelling != "escaped" && !slices.Contains(r.NestedNames, spelling), spelling))
+		return when(spelling != "escaped" && !slices.Contains(r.NestedNames, spelling), spelling)
 	})
 	switch {
 	case missing != "":
 		s.find("configured registry", r.Name, "misspelled", missing)
-		s.registries = append(s.registries, fmt.Sprintf("- name: %s\n  nestedNames: [%s]\n", r.Name, strings.Join(append(r.NestedNames, missing), ", ")))
+		s.registries = append(s.registries, fmt.Sprintf("- name: %s\n  nestedNames: [%s, %s]\n", r.Name, strings.Join(r.NestedNames, ", "), missing))
 	case len(images) > 0:
 		s.find("configured registry", r.Name, "listed", strconv.Itoa(len(images)))
 	default:
 		swr := slices.Contains(r.ImageTypes, config.TypePrivate)
-		s.find("configured registry", r.Name, choose(when(!s.whole, "unseen"), when(swr, "unlisted-swr"), when(true, "unlisted")), strconv.Itoa(len(s.evidence.rows)))
+		s.find("configured registry", r.Name, cmp.Or(when(!s.whole, "unseen"), when(swr, "unlisted-swr"), "unlisted"), strconv.Itoa(len(s.evidence.rows)))
 	}
-}
-
-// hostOf returns the host by which images of a registry of HSS are named; empty: it is not known.
-func (s *session) hostOf(r row) string {
-	host, kind := (&hss.Registry{Address: r.text("registry_addr")}).Host(), hss.RegistryType(r.text("registry_type"))
-	if host == "" && s.project.Region != "" && (kind == hss.RegistryTypeSWRPrivate || kind == hss.RegistryTypeSWRShared) {
-		host = "swr." + s.project.Region + ".myhuaweicloud.com"
-	}
-	return host
 }
 
 // propose writes the entries of registries that HSS knows and the configuration lacks, or by whose fields it finds none of the images.
 func (s *session) propose(registries []row) {
 	proposed := map[string]bool{}
 	for n, r := range registries {
-		host, fields := s.hostOf(r), s.fieldsOf(r)
+		host, fields := s.describe(r)
 		if host == "" || fields == "" || proposed[host] {
 			continue
 		}
@@ -116,26 +107,27 @@ func (s *session) propose(registries []row) {
 
 // imagesIn returns the rows of a registry of HSS.
 func (s *session) imagesIn(r row) []row {
-	return slices.DeleteFunc(slices.Clone(s.evidence.rows), func(image row) bool { return image.text("registry_id") != r.text("id") })
+	id := r.text("id")
+	return slices.DeleteFunc(slices.Clone(s.evidence.rows), func(image row) bool { return id == "" || image.text("registry_id") != id })
 }
 
-// fieldsOf returns the fields that select images of a registry of HSS; empty: hssgate does not know its type.
-func (s *session) fieldsOf(r row) string {
-	switch hss.RegistryType(r.text("registry_type")) {
+// describe returns the host by which images of a registry of HSS are named, and the fields that select them; empty: not known.
+func (s *session) describe(r row) (host, fields string) {
+	host = (&hss.Registry{Address: r.text("registry_addr")}).Host()
+	switch kind := r.text("registry_type"); hss.RegistryType(kind) {
 	case hss.RegistryTypeSWRPrivate, hss.RegistryTypeSWRShared:
-		return "  imageTypes: [private_image, shared_image]\n"
-	case hss.RegistryTypeHarbor:
-		return fmt.Sprintf("  imageTypes: [harbor]\n  registryName: %q\n", r.text("registry_name"))
-	case hss.RegistryTypeJFrog:
-		return fmt.Sprintf("  imageTypes: [jfrog]\n  registryName: %q\n", r.text("registry_name"))
+		fields = "  imageTypes: [private_image, shared_image]\n"
+		host = cmp.Or(host, when(s.project.Region != "", "swr."+s.project.Region+".myhuaweicloud.com"))
+	case hss.RegistryTypeHarbor, hss.RegistryTypeJFrog:
+		fields = fmt.Sprintf("  imageTypes: [%s]\n  registryName: %q\n", strings.ToLower(kind), r.text("registry_name"))
 	case hss.RegistryTypeSWREnterprise:
 		instance := "INSTANCE_ID"
 		for _, image := range s.imagesIn(r) {
 			instance = cmp.Or(image.text("instance_id"), instance)
 		}
-		return fmt.Sprintf("  imageTypes: [instance_image]\n  instanceID: %q\n", instance)
+		fields = fmt.Sprintf("  imageTypes: [instance_image]\n  instanceID: %q\n", instance)
 	}
-	return ""
+	return host, fields
 }
 
 // readScans looks at how many images were scanned, and what keeps others from it.
@@ -148,7 +140,7 @@ func (s *session) readScans(ctx context.Context) error {
 		}
 	}
 	rows, completed, never := len(s.evidence.rows), statuses[hss.ScanStatusSuccess], statuses[hss.ScanStatusUnscan]
-	s.find("scans", "", choose(when(rows == 0, ""), when(completed == 0, "none"), when(never > rows/2, "few"), when(true, "many")),
+	s.find("scans", "", when(rows > 0, cmp.Or(when(completed == 0, "none"), when(never > rows/2, "few"), "many")),
 		fmt.Sprintf("images: %d, with a completed scan: %d, never scanned: %d", rows, completed, never))
 	for _, code := range []string{"authentication_failed", "access_swr_failed", "swr_authentication_error"} {
 		if n := causes[code]; n > 0 {

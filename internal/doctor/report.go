@@ -3,7 +3,6 @@ package doctor
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -67,8 +66,8 @@ func (r *Report) Headline() string {
 	return fmt.Sprintf("%d failed, %d warnings, %d unknown, %d OK", r.Count(Failed), r.Count(Warning), r.Count(Unknown), r.Count(OK))
 }
 
-// Table writes the report for people: a line for each finding, and what to do below it.
-func (r *Report) Table(w io.Writer) error {
+// Table returns the report for people: a line for each finding, and what to do below it.
+func (r *Report) Table() string {
 	var b strings.Builder
 	for _, p := range r.Projects {
 		fmt.Fprintf(&b, "Project %s (region %s, project ID %s)\n\n", p.Project, cmp.Or(p.Region, "not given"), cmp.Or(p.ProjectID, "not known"))
@@ -87,6 +86,5 @@ func (r *Report) Table(w io.Writer) error {
 		b.WriteString("\n")
 	}
 	fmt.Fprintf(&b, "%s; %d calls in %.1f s\n", r.Headline(), r.Calls, r.Seconds)
-	_, err := io.WriteString(w, b.String())
-	return err
+	return b.String()
 }

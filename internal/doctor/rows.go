@@ -157,7 +157,7 @@ func (s *session) collect(ctx context.Context, r hss.ListRequest, pages int) (ro
 		}
 		r.Offset = offset
 		p, err := s.list(ctx, r)
-		if pages, idle = pages-1, idle+1; first.row == nil {
+		if pages, idle = pages-1, idle+1; err == nil && first.row == nil {
 			first = p
 		}
 		for _, row := range p.rows {

@@ -29,8 +29,8 @@ type session struct {
 	evidence evidence
 	// whole reports whether the evidence has all rows.
 	whole bool
-	// start and first are the first page with few rows and with as many as there may be.
-	start, first page
+	// first is the first page of the list.
+	first page
 	// shortened are the names of which doctor sent a part.
 	shortened []string
 	// registries are entries that are proposed for the configuration.
@@ -51,11 +51,6 @@ func (s *session) run(ctx context.Context) ProjectReport {
 	s.wire.stop = stop
 	s.report = ProjectReport{Project: s.project.Name, Region: s.project.Region, Behavior: map[string]string{}}
 	s.evidence.now, s.entries = time.Now(), entries()
-	s.doing = "credentials"
-	if err := s.reach(ctx); err != nil {
-		s.add(s.explain("list of images", err))
-		return s.report
-	}
 	for _, probe := range []struct {
 		doing string
 		run   func(context.Context) error
@@ -70,12 +65,16 @@ func (s *session) run(ctx context.Context) ProjectReport {
 	} {
 		s.doing = probe.doing
 		err := probe.run(ctx)
-		if stopped := context.Cause(ctx); err != nil && stopped != nil {
+		if err == nil {
+			continue
+		}
+		if stopped := context.Cause(ctx); stopped != nil && s.first.row != nil {
 			s.add("end", Unknown, "the checks ended early: "+stopped.Error(), "run doctor again; with many projects, with a configuration of one")
 			break
 		}
-		if err != nil {
-			s.add(s.explain(probe.doing, err))
+		s.add(s.explain(probe.doing, err))
+		if s.first.row == nil { // nothing works without the list
+			return s.report
 		}
 	}
 	s.conclude()
@@ -90,26 +89,11 @@ func (s *session) explain(doing string, err error) (check string, v Verdict, fou
 	_, atIAM := errors.AsType[*hss.ProjectError](err)
 	refused = refused || answered && answer.Unauthenticated() || !answered && s.wire.calls.Load() == 0
 	forbidden := answered && answer.Forbidden()
-	check = choose(when(refused, "credentials"), when(atIAM, "project ID"), when(forbidden, "permission: "+doing), when(!answered, "connection: "+doing))
+	check = cmp.Or(when(refused, "credentials"), when(atIAM, "project ID"), when(forbidden, "permission: "+doing), when(!answered, "connection: "+doing))
 	if check == "" {
 		return "call: " + doing, Unknown, found, cmp.Or(remedy, "run doctor again; if it stays, report it with a record (--record FILE)")
 	}
 	return check, Failed, found, remedy
-}
-
-// reach makes the first call, which needs credentials, the project ID and the permission to read.
-func (s *session) reach(ctx context.Context) (err error) {
-	defer s.compareClocks()
-	if s.report.ProjectID, err = s.client.ProjectID(ctx); err != nil {
-		return err
-	}
-	if s.start, err = s.list(ctx, s.all(0, few)); err != nil {
-		return err
-	}
-	s.find("credentials", "", "accepted", "")
-	s.find("project ID", "", "known", cmp.Or(s.project.ProjectID, "found: "+s.report.ProjectID))
-	s.find("permission:", "list of images", "granted", "")
-	return nil
 }
 
 // compareClocks compares the server's clock with this machine's.
@@ -119,14 +103,23 @@ func (s *session) compareClocks() {
 		return
 	}
 	skew := s.wire.skew.Round(time.Second)
-	value := choose(when(skew.Abs() >= 15*time.Minute, "wrong"), when(skew.Abs() > time.Minute, "differs"), when(true, "right"))
-	s.find("clock", "", value, skew.Abs().String()+choose(when(skew < 0, " ahead of"), when(true, " behind")))
+	value := cmp.Or(when(skew.Abs() >= 15*time.Minute, "wrong"), when(skew.Abs() > time.Minute, "differs"), "right")
+	s.find("clock", "", value, skew.Abs().String()+cmp.Or(when(skew < 0, " ahead of"), " behind"))
 }
 
-// sample reads the list of images, or of a large one the beginning, and the rows that were scanned first and last.
+// sample reads the list of images, or of a large one the beginning, and the rows that were scanned first and last. The first call needs
+// credentials, the project ID and the permission to read.
 func (s *session) sample(ctx context.Context) (err error) {
 	e := &s.evidence
-	e.rows, s.first, s.whole, err = s.collect(ctx, s.all(0, hss.MaxLimit), s.wire.most*4/10)
+	if s.report.ProjectID, err = s.client.ProjectID(ctx); err == nil {
+		e.rows, s.first, s.whole, err = s.collect(ctx, s.all(0, hss.MaxLimit), s.wire.most*4/10)
+	}
+	if s.first.row != nil {
+		s.find("credentials", "", "accepted", "")
+		s.find("project ID", "", "known", cmp.Or(s.project.ProjectID, "found: "+s.report.ProjectID))
+		s.find("permission:", "list of images", "granted", "")
+	}
+	s.compareClocks()
 	for _, direction := range []string{"asc", hss.SortDescending} {
 		if err != nil || s.whole {
 			break
@@ -142,25 +135,26 @@ func (s *session) sample(ctx context.Context) (err error) {
 		s.find("images", "", "none", "")
 	}
 	const ten = 10
-	s.behaves("page-size", choose(when(len(s.first.rows) > ten, "limit"), when(len(s.first.rows) == ten && len(e.rows) > ten, "ten")))
-	n, ok := s.start.number("total_num")
-	total, rows := int(n), len(s.start.rows)
-	s.behaves("total", choose(when(!ok, "missing"), when(total == 0 && rows > 0, "zero"), when(len(e.rows) <= rows, ""), when(total == rows, "page"), when(total > rows, "all")))
+	s.behaves("page-size", cmp.Or(when(len(s.first.rows) > ten, "limit"), when(len(s.first.rows) == ten && len(e.rows) > ten, "ten")))
 	return err
 }
 
-// page reads the first page again, from its last row on, and one behind the last row of the list.
+// page reads a short first page twice, then from its last row on, and a page behind the last row of the list.
 func (s *session) page(ctx context.Context) (err error) {
 	const beyond = 1000
 	total, _ := s.first.number("total_num")
-	var pages [3]page
-	for n, offset := range []int{0, few - 1, min(max(int(total), len(s.evidence.rows))+beyond, hss.MaxOffset)} {
+	all := len(s.evidence.rows)
+	var pages [4]page
+	for n, offset := range []int{0, 0, few - 1, min(max(int(total), all)+beyond, hss.MaxOffset)} {
 		if pages[n], err = s.list(ctx, s.all(offset, few)); err != nil {
 			return err
 		}
 	}
-	a, b, next, behind := keys(s.start.rows), keys(pages[0].rows), keys(pages[1].rows), pages[2]
-	s.behaves("past-end", choose(when(len(behind.rows) > 0, "last"), when(behind.kind("data_list") == 'n', "null"), when(behind.kind("data_list") == '[', "empty")))
+	a, b, next, behind := keys(pages[0].rows), keys(pages[1].rows), keys(pages[2].rows), pages[3]
+	n, ok := pages[0].number("total_num")
+	count, more := int(n), all > len(a)
+	s.behaves("total", cmp.Or(when(!ok, "missing"), when(count == 0 && len(a) > 0, "zero"), when(more && count == len(a), "page"), when(more && count > len(a), "all")))
+	s.behaves("past-end", cmp.Or(when(len(behind.rows) > 0, "last"), when(behind.kind("data_list") == 'n', "null"), when(behind.kind("data_list") == '[', "empty")))
 	if len(a) < few || len(b) < few || len(next) == 0 {
 		return nil
 	}
@@ -168,7 +162,7 @@ func (s *session) page(ctx context.Context) (err error) {
 	again := slices.DeleteFunc(slices.Clone(b), func(key string) bool { return !slices.Contains(a, key) })
 	// A push between the two moves one row in.
 	shuffled := len(common) < few-1 || !slices.Equal(common, again)
-	s.behaves("paging", choose(when(shuffled, "shuffled"), when(next[0] == b[few-2], "repeated"), when(true, "stable")))
+	s.behaves("paging", cmp.Or(when(shuffled, "shuffled"), when(next[0] == b[few-2], "repeated"), "stable"))
 	return nil
 }
 
@@ -193,7 +187,7 @@ func (s *session) filter(ctx context.Context) error {
 		found := len(p.rows) > 0
 		other := slices.ContainsFunc(p.rows, func(r row) bool { return !strings.Contains(r.text("image_name"), request.ImageName) })
 		longer := len(slices.DeleteFunc(p.rows, named)) > 0
-		s.behaves("filters", choose(when(!found, "exact"), when(other, "ignored"), when(longer, "substring")))
+		s.behaves("filters", cmp.Or(when(!found, "exact"), when(other, "ignored"), when(longer, "substring")))
 		if !found || longer { // else an image of that name is not in the sample, and shows nothing
 			break
 		}

@@ -34,15 +34,6 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// direct calls a handler without a network.
-type direct struct{ http.Handler }
-
-func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
-	w := httptest.NewRecorder()
-	d.ServeHTTP(w, r)
-	return w.Result(), nil
-}
-
 var universes = flag.Int("universes", defaultUniverses(), "how many random universes doctor has to name")
 
 // defaultUniverses are fewer under the race detector, which takes twenty times as long: make test names 2,000 without it.
@@ -71,9 +62,12 @@ registries: [{name: swr, hosts: [swr.cn-north-4.myhuaweicloud.com]}]
 // examine runs doctor against a handler.
 func examine(t testing.TB, c *config.Configuration, h http.Handler, record bool) (*doctor.Report, *replay.Record) {
 	t.Helper()
-	r, recorded, err := doctor.Run(t.Context(), doctor.Options{
-		Config: c, Version: "test", Record: record, Wrap: func(string, http.RoundTripper) http.RoundTripper { return direct{h} },
-	})
+	server := httptest.NewServer(h)
+	defer server.Close()
+	own := *c
+	own.Projects = slices.Clone(c.Projects)
+	own.Projects[0].Endpoint = server.URL
+	r, recorded, err := doctor.Run(t.Context(), doctor.Options{Config: &own, Version: "test", Record: record})
 	must(t, err)
 	return r, recorded
 }

@@ -86,7 +86,7 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	w.refused.Store(response.StatusCode == http.StatusUnauthorized)
 	if w.room -= len(w.body); w.room >= 0 {
-		w.kept = append(w.kept, replay.NewExchange(r, response, w.body))
+		w.kept = append(w.kept, replay.Exchange{Request: replay.Key(r), Status: response.StatusCode, JSON: w.body})
 	}
 	return response, nil
 }
