@@ -61,20 +61,14 @@ func (k cveKey) endpoint() *endpoint       { return k.of.advisories }
 func (k indexKey) endpoint() *endpoint     { return k.of.advisories }
 
 func (c catalogue) bytes() (n int) {
-	const each = 64
-	for id, cves := range c {
-		n += each + len(id) + cvesBytes(cves)
+	const each = 80
+	for _, cves := range c {
+		n += each + cvesBytes(cves)
 	}
 	return n
 }
 
-func cvesBytes(cves []policy.CVE) (n int) {
-	const each = 72
-	for i := range cves {
-		n += each + len(cves[i].ID)
-	}
-	return n
-}
+func cvesBytes(cves []policy.CVE) int { return 88 * len(cves) }
 
 // cvesOf converts the CVEs of a vulnerability. If one cannot be read, or there are too many, they are not known.
 func cvesOf(rows []hss.CVE) []policy.CVE {
@@ -97,9 +91,9 @@ func cvesOf(rows []hss.CVE) []policy.CVE {
 
 // recent returns an answer that is at most so old, or nil. It has it refreshed in the background unless it is fresh.
 func (c *cache[K, V]) recent(k K, fresh, most time.Duration) *answer[V] {
-	a := c.get(k)
-	if c.bytes(a.value) == 0 {
-		fresh /= 24 // HSS may learn of it
+	a, ok := c.full.GetIfPresent(k)
+	if !ok {
+		a, fresh = c.get(k), fresh/24 // it holds nothing, and HSS may learn of it
 	}
 	switch age := c.inventory.clock.Since(a.asOf); {
 	case !a.isKnown() || age >= most:
