@@ -144,9 +144,9 @@ func whoHasError(a *whohas.Answer) error {
 	affected := slices.DeleteFunc(slices.Clone(a.Workloads), func(w whohas.Workload) bool { return w.State == whohas.Unknown })
 	switch {
 	case len(images)+len(affected) > 0 && a.Workloads != nil:
-		return fmt.Errorf("%s: %d images have it, and %d workloads run one", a.Vulnerability, len(images), len(affected))
+		return fmt.Errorf("%s: images that have it: %d, workloads that run one: %d", a.Vulnerability, len(images), len(affected))
 	case len(images) > 0:
-		return fmt.Errorf("%s: %d images have it", a.Vulnerability, len(images))
+		return fmt.Errorf("%s: images that have it: %d", a.Vulnerability, len(images))
 	case len(a.Unknown)+len(a.Workloads) > 0, a.Workloads == nil && len(a.Unscanned) > 0:
 		return exitError{fmt.Errorf("%s: nothing is known to have it, and not everything is known", a.Vulnerability), exitUnknown}
 	}

@@ -119,7 +119,7 @@ func TestWhoHasListsImagesAndWorkloads(t *testing.T) {
 		"shop | Deployment/web | swr.example.com/prod/clean:1 | Unknown | HSS knows prod/clean:1 with digest sha256:bbbbbbb… only, not with sha256:9999999…",
 		`shop | Deployment/web | swr.example.com/prod/new:1 | Unknown | HSS project "bj4" has no image prod/new:1 in registry "swr"`, "",
 	}
-	if diff := cmp.Diff(want, got); diff != "" || code != exitFailure || said != "CVE-2024-3094: 3 images have it, and 4 workloads run one" {
+	if diff := cmp.Diff(want, got); diff != "" || code != exitFailure || said != "CVE-2024-3094: images that have it: 3, workloads that run one: 4" {
 		t.Errorf("exit code %d, %s (-want +got):\n%s", code, said, diff)
 	}
 }
@@ -141,9 +141,9 @@ func TestTheExitCodeOfWhoHas(t *testing.T) {
 	}{
 		"nothing has it":               {nil, nil, []string{"CVE-2024-1111", "--no-cluster"}, 0, "no image that HSS has scanned has CVE-2024-1111"},
 		"nothing that runs has it":     {nil, nil, []string{"CVE-2024-1111", "--kubeconfig", clean}, 0, "no image that HSS has scanned has CVE-2024-1111"},
-		"an image has it":              {nil, nil, []string{backdoor, "--no-cluster"}, exitFailure, "CVE-2024-3094: 3 images have it"},
-		"an image has it, none runs":   {nil, nil, []string{backdoor, "--kubeconfig", clean}, exitFailure, "3 images have it, and 0 workloads run one"},
-		"by the advisory":              {nil, nil, []string{"HCE2-SA-2024-0012", "--no-cluster"}, exitFailure, "3 images have it"},
+		"an image has it":              {nil, nil, []string{backdoor, "--no-cluster"}, exitFailure, "CVE-2024-3094: images that have it: 3"},
+		"an image has it, none runs":   {nil, nil, []string{backdoor, "--kubeconfig", clean}, exitFailure, "images that have it: 3, workloads that run one: 0"},
+		"by the advisory":              {nil, nil, []string{"HCE2-SA-2024-0012", "--no-cluster"}, exitFailure, "images that have it: 3"},
 		"by a part of its ID":          {nil, nil, []string{"HCE2-SA", "--no-cluster"}, 0, ""},
 		"an image is not scanned":      {[]hsstest.Image{unscanned}, nil, []string{"CVE-2024-1111", "--no-cluster"}, exitUnknown, "not scanned: project bj4: 1 of 5 images have no completed scan"},
 		"none that runs":               {[]hsstest.Image{unscanned}, nil, []string{"CVE-2024-1111", "--kubeconfig", clean}, 0, "not scanned: project bj4: 1 of 5"},
@@ -205,7 +205,7 @@ func TestWhoHasTakesFewCalls(t *testing.T) {
 	began := time.Now()
 	_, said, code := asked(t, "CVE-2024-0042", "--no-cluster", "--config", probeConfig(t, server.URL))
 	t.Logf("took %s", time.Since(began))
-	if got := server.Stats().Requests - server.Stats().Endpoints[hsstest.EndpointProjects].Requests; got > 16 || code != exitFailure || said != "CVE-2024-0042: 100 images have it" {
+	if got := server.Stats().Requests - server.Stats().Endpoints[hsstest.EndpointProjects].Requests; got > 16 || code != exitFailure || said != "CVE-2024-0042: images that have it: 100" {
 		t.Errorf("%d calls, exit code %d: %s", got, code, said)
 	}
 }
