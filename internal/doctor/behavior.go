@@ -14,108 +14,7 @@ type evidence struct {
 	images []image
 	// ordered: the list has one order.
 	ordered bool
-	lists   []listed
 	now     time.Time
-}
-
-// listed is an image with its vulnerabilities, and the highest CVSS score; 0: it is not known.
-type listed struct {
-	row             row
-	vulnerabilities []row
-	score           float64
-	// scored reports whether every vulnerability has a score.
-	scored bool
-}
-
-// readers return the values of traits that are shown by rows; empty: they show none. What calls show, the session's probes read.
-func readers() map[string]func(*evidence) string {
-	each := func(show func(row) string) func(*evidence) string {
-		return func(e *evidence) string { return shown(e.rows, show) }
-	}
-	kinds := func(field, number, text string) func(*evidence) string {
-		return each(func(r row) string {
-			return cmp.Or(when(r.kind(field) == '0', number), when(r.kind(field) == '"', text))
-		})
-	}
-	return map[string]func(*evidence) string{
-		"ids":   kinds("id", "number", "text"),
-		"sizes": kinds("image_size", "number", "unit"),
-		"times": each(func(r row) string {
-			n, _ := r.number("latest_update_time")
-			return when(n > 0, cmp.Or(when(n < secondsUpTo, "seconds"), when(r.kind("latest_update_time") == '"', "text"), "milliseconds"))
-		}),
-		"statuses": each(func(r row) string {
-			status := r.text("scan_status")
-			return when(status != "", cmp.Or(when(status == string(r.status()), "documented"), "capitalised"))
-		}),
-		"digests": each(func(r row) string {
-			digest, text := r.text("image_digest"), strings.TrimPrefix(r.text("image_digest"), "sha256:")
-			return when(digest != "", cmp.Or(when(digest == text, "bare"), when(text != strings.ToLower(text), "upper"), "prefixed"))
-		}),
-		"nested-names": func(e *evidence) string {
-			return shown(e.rows, func(r row) string { return when(r.text("namespace") != "", nested(r)) }, "escaped", "dollar", "slash")
-		},
-		"third-party": each(func(r row) string {
-			third := slices.Contains([]string{"harbor", "jfrog"}, r.text("image_type"))
-			return when(third, cmp.Or(when(r.text("namespace") != "", "project"), when(nested(r) != "", "path")))
-		}),
-		"architectures": (*evidence).architectures,
-		"parent-digest": (*evidence).parentDigest,
-		"parent-level":  (*evidence).parentLevel,
-		"single-architecture": func(e *evidence) string {
-			return shown(e.singles(), func(r row) string {
-				list := r.list("association_images")
-				return cmp.Or(when(r.kind("association_images") == 0, "missing"), when(r.kind("association_images") == 'n', "null"), when(len(list) == 0, "empty"), when(len(list) == 1, "itself"))
-			})
-		},
-		"update-time": (*evidence).updateTime,
-		"scan-time": func(e *evidence) string {
-			return shown(e.rows, func(r row) string {
-				at := r.time("latest_scan_time")
-				return when(r.status() == "scanning", cmp.Or(when(at.IsZero() || e.now.Sub(at) > 6*time.Hour, "end"), when(e.now.Sub(at) < time.Hour, "start")))
-			})
-		},
-		"pushed-again":        (*evidence).pushedAgain,
-		"severity-scale":      (*evidence).severityScale,
-		"unscanned-level":     (*evidence).unscannedLevel,
-		"rescan":              (*evidence).rescan,
-		"unscanned-counts":    (*evidence).unscannedCounts,
-		"vulnerability-count": (*evidence).vulnerabilityCount,
-	}
-}
-
-// shown returns the first of some values that a row shows, or else the value of all rows; empty: none does, or they differ. Show returns an
-// empty text for a row that shows nothing.
-func shown(rows []row, show func(row) string, decisive ...string) string {
-	var values []string
-	for _, r := range rows {
-		if value := show(r); value != "" && !slices.Contains(values, value) {
-			values = append(values, value)
-		}
-	}
-	for _, value := range decisive {
-		if slices.Contains(values, value) {
-			return value
-		}
-	}
-	if len(values) != 1 {
-		return ""
-	}
-	return values[0]
-}
-
-// when returns a value if a condition holds, and else an empty one.
-func when(is bool, value string) string {
-	if is {
-		return value
-	}
-	return ""
-}
-
-// nested returns how the name of a repository a/b is spelled; empty: it is not such a name.
-func nested(r row) string {
-	name := r.text("image_name")
-	return cmp.Or(when(strings.Contains(name, "$"), "dollar"), when(strings.Contains(name, "%2F"), "escaped"), when(strings.Contains(name, "/"), "slash"))
 }
 
 // image is an image of the list with its architectures, if there are several.
@@ -124,10 +23,11 @@ type image struct {
 	architectures []row
 	// listed: the row has the architectures.
 	listed bool
+	// vulnerabilities are those of some images, and score is the highest known of CVSS; scored: all are known.
+	vulnerabilities []row
+	score           float64
+	scored          bool
 }
-
-// parent reports whether the image has a row of its own, and several architectures.
-func (i image) parent() bool { return i.row != nil && len(i.architectures) > 0 }
 
 // imagesOf returns the images of rows: those with the same names are of one.
 func imagesOf(rows []row) (all []image) {
@@ -157,56 +57,119 @@ func imagesOf(rows []row) (all []image) {
 	return all
 }
 
-// singles returns the rows that are no architecture and have none.
-func (e *evidence) singles() (rows []row) {
+// single reports whether the image has one architecture, and parent whether it has several, and a row of its own.
+func (i image) single() bool { return len(i.architectures) == 0 && !i.multi() }
+func (i image) parent() bool { return len(i.architectures) > 0 && i.row != nil }
+
+// shown returns the first of some values that an image shows, or else the value of all; empty: none does, or they differ. Show returns an
+// empty text for an image that shows nothing.
+func (e *evidence) shown(show func(image) string, decisive ...string) string {
+	var values []string
 	for _, i := range e.images {
-		if len(i.architectures) == 0 && !i.multi() {
-			rows = append(rows, i.row)
+		if value := show(i); value != "" && !slices.Contains(values, value) {
+			values = append(values, value)
 		}
 	}
-	return rows
-}
-
-func (e *evidence) architectures() string {
-	listed := slices.ContainsFunc(e.images, func(i image) bool { return i.listed })
-	several := slices.ContainsFunc(e.images, func(i image) bool { return len(i.architectures) > 0 })
-	return cmp.Or(when(listed, "listed"), when(slices.ContainsFunc(e.images, image.parent), "rows"), when(several, "only"))
-}
-
-func (e *evidence) parentDigest() string {
-	at := slices.IndexFunc(e.images, image.parent)
-	if at < 0 {
+	for _, value := range decisive {
+		if slices.Contains(values, value) {
+			return value
+		}
+	}
+	if len(values) != 1 {
 		return ""
 	}
-	i := e.images[at]
+	return values[0]
+}
+
+// when returns a value if a condition holds, and else an empty one.
+func when(is bool, value string) string {
+	if is {
+		return value
+	}
+	return ""
+}
+
+// values returns the values of traits that images show. What calls show, the session's probes notice.
+func (e *evidence) values() map[string]string {
+	updated, kind := e.updateTime(), func(field, text string) string {
+		return e.shown(func(i image) string {
+			return cmp.Or(when(i.kind(field) == '0', "number"), when(i.kind(field) == '"', text))
+		})
+	}
+	return map[string]string{
+		"ids":                 kind("id", "text"),
+		"sizes":               kind("image_size", "unit"),
+		"times":               e.shown(times),
+		"statuses":            e.shown(statuses),
+		"digests":             e.shown(digests),
+		"nested-names":        e.shown(func(i image) string { return when(i.text("namespace") != "", i.nested()) }, "escaped", "dollar", "slash"),
+		"third-party":         e.shown(thirdParty),
+		"architectures":       e.shown(architectures, "listed", "rows", "only"),
+		"parent-digest":       e.shown(parentDigest),
+		"parent-level":        e.shown(e.parentLevel, "first"),
+		"single-architecture": e.shown(singleArchitecture),
+		"update-time":         updated,
+		"scan-time":           e.shown(e.scanTime),
+		// The other values look like a row that was never scanned, or not pushed again.
+		"pushed-again":        when(updated == "push", e.shown(pushedAgain)),
+		"severity-scale":      e.shown(severityScale, "critical"),
+		"unscanned-level":     e.unscannedLevel(),
+		"rescan":              e.shown(e.rescan, "reset"),
+		"unscanned-counts":    e.shown(unscannedCounts, "inventory", "earlier", "null", "missing", "zero"),
+		"vulnerability-count": e.shown(vulnerabilityCount, "unhandled", "ids", "inventory"),
+	}
+}
+
+func times(i image) string {
+	n := i.number("latest_update_time")
+	return when(n > 0, cmp.Or(when(n < secondsUpTo, "seconds"), when(i.kind("latest_update_time") == '"', "text"), "milliseconds"))
+}
+
+func statuses(i image) string {
+	status := i.text("scan_status")
+	return when(status != "", cmp.Or(when(status == string(i.status()), "documented"), "capitalised"))
+}
+
+func digests(i image) string {
+	digest, text := i.text("image_digest"), strings.TrimPrefix(i.text("image_digest"), "sha256:")
+	return when(digest != "", cmp.Or(when(digest == text, "bare"), when(text != strings.ToLower(text), "upper"), "prefixed"))
+}
+
+func thirdParty(i image) string {
+	third := slices.Contains([]string{"harbor", "jfrog"}, i.text("image_type"))
+	return when(third, cmp.Or(when(i.text("namespace") != "", "project"), when(i.nested() != "", "path")))
+}
+
+func architectures(i image) string {
+	return cmp.Or(when(i.listed, "listed"), when(i.parent(), "rows"), when(!i.single(), "only"))
+}
+
+func parentDigest(i image) string {
 	digest := i.text("image_digest")
 	of := slices.ContainsFunc(i.architectures, func(a row) bool { return a.text("image_digest") == digest })
-	return cmp.Or(when(digest == "", "empty"), when(of, "first"), "index")
+	return when(i.parent(), cmp.Or(when(digest == "", "empty"), when(of, "first"), "index"))
 }
 
 // parentLevel needs the first architecture: of rows, if they have an order.
-func (e *evidence) parentLevel() string {
-	for _, i := range e.images {
-		level := i.text("severity_level")
-		if !i.parent() || !i.status().Completed() || level == "" || len(i.architectures) < 2 || !slices.ContainsFunc(i.architectures, row.found) {
-			continue
-		}
-		if level == security {
-			return "first"
-		}
-		if !i.architectures[0].found() && (i.listed || e.ordered) {
-			return "inventory"
-		}
+func (e *evidence) parentLevel(i image) string {
+	level := i.text("severity_level")
+	if !i.parent() || !i.status().Completed() || level == "" || len(i.architectures) < 2 || !slices.ContainsFunc(i.architectures, row.found) {
+		return ""
 	}
-	return ""
+	return cmp.Or(when(level == security, "first"), when(!i.architectures[0].found() && (i.listed || e.ordered), "inventory"))
+}
+
+func singleArchitecture(i image) string {
+	list := i.list("association_images")
+	return when(i.single(), cmp.Or(when(i.kind("association_images") == 0, "missing"), when(i.kind("association_images") == 'n', "null"), when(len(list) == 0, "empty"), "itself"))
 }
 
 func (e *evidence) updateTime() string {
 	byDigest := map[string][]time.Time{}
 	var all []time.Time // one of each digest
-	for _, r := range e.singles() {
-		at, digest := r.time("latest_update_time"), r.text("image_digest")
-		if at.IsZero() || digest == "" {
+	for _, i := range e.images {
+		at, digest := i.time("latest_update_time"), i.text("image_digest")
+		if at.IsZero() || digest == "" || !i.single() {
 			continue
 		}
 		if byDigest[digest] == nil {
@@ -234,83 +197,66 @@ func (e *evidence) updateTime() string {
 	return when(same > 1, "build")
 }
 
-// pushedAgain sees only one of its values: the others look like a row that was never scanned, or not pushed again.
-func (e *evidence) pushedAgain() string {
-	if e.updateTime() != "push" {
-		return ""
-	}
-	return shown(e.singles(), func(r row) string {
-		scanned := r.time("latest_scan_time")
-		return when(r.status().Completed() && !scanned.IsZero() && r.time("latest_update_time").After(scanned), "result")
-	}, "result")
+func (e *evidence) scanTime(i image) string {
+	at := i.time("latest_scan_time")
+	return when(i.status() == "scanning", cmp.Or(when(at.IsZero() || e.now.Sub(at) > 6*time.Hour, "end"), when(e.now.Sub(at) < time.Hour, "start")))
 }
 
-// severityScale compares the levels of images with the scores of their vulnerabilities.
-func (e *evidence) severityScale() string {
+func pushedAgain(i image) string {
+	scanned := i.time("latest_scan_time")
+	return when(i.single() && i.status().Completed() && !scanned.IsZero() && i.time("latest_update_time").After(scanned), "result")
+}
+
+// severityScale compares the level of an image with the scores of its vulnerabilities.
+func severityScale(i image) string {
 	const high, critical = 7, 9
-	nine, seven := false, false
-	for _, l := range e.lists {
-		level, clean := l.row.text("severity_level"), true
-		for _, other := range []string{"malicious_file_num", "unsafe_setting_num"} {
-			n, ok := l.row.number(other)
-			clean = clean && ok && n == 0
-		}
-		nine = nine || level == "Medium" && l.score >= high
-		seven = seven || level == "High" && l.scored && clean && l.score < critical && l.score > 0
-	}
-	beyond := slices.ContainsFunc(e.rows, func(r row) bool { return r.text("severity_level") == "Critical" })
-	return cmp.Or(when(beyond, "critical"), when(nine && !seven, "nine"), when(seven && !nine, "seven"))
+	level := i.text("severity_level")
+	clean := i.number("malicious_file_num") == 0 && i.number("unsafe_setting_num") == 0
+	return cmp.Or(when(level == "Critical", "critical"), when(level == "Medium" && i.score >= high, "nine"), when(level == "High" && i.scored && clean && i.score < critical && i.score > 0, "seven"))
 }
 
 func (e *evidence) unscannedLevel() string {
-	show := func(is func(row) bool) string {
-		return shown(e.rows, func(r row) string {
-			level := r.text("severity_level")
-			return when(is(r) && r.time("latest_scan_time").IsZero(), cmp.Or(when(level == "", "missing"), when(level == security, security)))
+	show := func(is func(image) bool) string {
+		return e.shown(func(i image) string {
+			level := i.text("severity_level")
+			return when(is(i) && i.time("latest_scan_time").IsZero(), cmp.Or(when(level == "", "missing"), when(level == security, security)))
 		})
 	}
 	// A row whose first scan runs may have been reset.
-	waiting, rescan := show(func(r row) bool { return r.status().Running() }), e.rescan()
-	return cmp.Or(show(func(r row) bool { return r.status() == "unscan" }), when(waiting == "missing" || rescan == "kept" || rescan == "dropped", waiting))
+	waiting, rescan := show(func(i image) bool { return i.status().Running() }), e.shown(e.rescan, "reset")
+	return cmp.Or(show(func(i image) bool { return i.status() == "unscan" }), when(waiting == "missing" || rescan == "kept" || rescan == "dropped", waiting))
 }
 
-// scannedAgain reports whether a row is being scanned, and was before. The time of a scan that has just begun may be that of its beginning.
-func (e *evidence) scannedAgain(r row) bool {
-	scanned := r.time("latest_scan_time")
-	return r.status().Running() && !scanned.IsZero() && e.now.Sub(scanned) > time.Hour
+// scannedAgain reports whether an image is being scanned, and was before. The time of a scan that has just begun may be that of its beginning.
+func (e *evidence) scannedAgain(i image) bool {
+	scanned := i.time("latest_scan_time")
+	return i.status().Running() && !scanned.IsZero() && e.now.Sub(scanned) > time.Hour
+}
+
+// tells reports whether the vulnerabilities of an image tell more than its row.
+func (e *evidence) tells(i *image) bool {
+	level := i.text("severity_level")
+	scored := i.status().Completed() && i.number("vul_num") > 0 && slices.Contains([]string{"Medium", "High", "Critical"}, level)
+	return i.single() && i.text("image_id") != "" && (scored || e.scannedAgain(*i) && level == security)
 }
 
 // rescan takes Security for reset if vulnerabilities are listed: it may be the last result.
-func (e *evidence) rescan() string {
-	if slices.ContainsFunc(e.lists, func(l listed) bool { return l.row.status().Running() && !l.row.found() && len(l.vulnerabilities) > 0 }) {
-		return "reset"
-	}
-	return shown(e.rows, func(r row) string {
-		level := r.text("severity_level")
-		return when(e.scannedAgain(r) && level != security, cmp.Or(when(level == "", "dropped"), "kept"))
-	})
+func (e *evidence) rescan(i image) string {
+	level := i.text("severity_level")
+	reset := i.status().Running() && !i.found() && len(i.vulnerabilities) > 0
+	return cmp.Or(when(reset, "reset"), when(e.scannedAgain(i) && level != security, cmp.Or(when(level == "", "dropped"), "kept")))
 }
 
-func (e *evidence) unscannedCounts() string {
-	return shown(e.rows, func(r row) string {
-		n, _ := r.number("vul_num")
-		earlier := r.text("severity_level") == security && !r.time("latest_scan_time").IsZero()
-		return when(r.status() == "unscan" || r.status().Failed(), cmp.Or(when(n > 0, "inventory"), when(r.kind("vul_num") == 0, "missing"), when(r.kind("vul_num") == 'n', "null"), when(earlier, "earlier"), "zero"))
-	}, "inventory", "earlier", "null", "missing", "zero")
+func unscannedCounts(i image) string {
+	earlier := i.text("severity_level") == security && !i.time("latest_scan_time").IsZero()
+	return when(i.status() == "unscan" || i.status().Failed(), cmp.Or(when(i.number("vul_num") > 0, "inventory"), when(i.kind("vul_num") == 0, "missing"), when(i.kind("vul_num") == 'n', "null"), when(earlier, "earlier"), "zero"))
 }
 
-func (e *evidence) vulnerabilityCount() string {
-	for _, l := range e.lists {
-		ids := map[string]bool{}
-		for _, v := range l.vulnerabilities {
-			ids[v.text("vul_id")] = true
-		}
-		n, _ := l.row.number("vul_num")
-		count, rows, once := int(n), len(l.vulnerabilities), len(ids)
-		value := when(!l.row.status().Running(), cmp.Or(when(count < rows && count != once, "unhandled"), when(once < rows && count == once, "ids"), when(once < rows && count == rows, "inventory")))
-		if value != "" {
-			return value
-		}
+func vulnerabilityCount(i image) string {
+	ids := map[string]bool{}
+	for _, v := range i.vulnerabilities {
+		ids[v.text("vul_id")] = true
 	}
-	return ""
+	count, rows, once := int(i.number("vul_num")), len(i.vulnerabilities), len(ids)
+	return when(rows > 0 && !i.status().Running(), cmp.Or(when(count < rows && count != once, "unhandled"), when(once < rows && count == once, "ids"), when(once < rows && count == rows, "inventory")))
 }

@@ -57,11 +57,11 @@ func (s *session) conclude() {
 		"syncInterval: 1m":      s.project.SyncInterval == 0 && paging != "shuffled", // a list without order is never whole
 		"requestsPerSecond: 90": s.project.RequestsPerSecond < 90,                    // of 200, for two replicas
 	}
-	read, fields := readers(), ""
+	for trait, value := range s.evidence.values() {
+		s.behaves(trait, value)
+	}
+	fields := ""
 	for _, t := range s.entries {
-		if read[t.Name] != nil {
-			s.behaves(t.Name, read[t.Name](&s.evidence))
-		}
 		r, shown := t.Readings[s.report.Behavior[t.Name]]
 		switch {
 		case shown:

@@ -62,11 +62,12 @@ func (s *session) images(r *config.Registry) (rows []row) {
 
 // examineConfigured looks for images of a configured registry, and for those whose names it does not spell as HSS does.
 func (s *session) examineConfigured(r *config.Registry) {
-	images := s.images(r)
-	missing := shown(images, func(image row) string {
-		spelling := nested(image)
-		return when(spelling != "escaped" && !slices.Contains(r.NestedNames, spelling), spelling)
-	})
+	images, missing := s.images(r), ""
+	for _, image := range images {
+		if spelling := image.nested(); spelling != "" && spelling != "escaped" && !slices.Contains(r.NestedNames, spelling) {
+			missing = spelling
+		}
+	}
 	switch {
 	case missing != "":
 		s.find("configured registry", r.Name, "misspelled", missing)

@@ -43,22 +43,25 @@ func (r row) text(name string) (text string) {
 	return text
 }
 
-// number returns a number, also of a text; false: it is none.
-func (r row) number(name string) (float64, bool) {
+// number returns a number, also of a text; -1: it is none.
+func (r row) number(name string) float64 {
 	n, err := strconv.ParseFloat(r.text(name), 64)
-	return n, err == nil
+	if err != nil {
+		return hss.UnknownTotal
+	}
+	return n
 }
 
 // time returns a time that was sent in milliseconds, as a text or in seconds.
 func (r row) time(name string) time.Time {
-	n, _ := r.number(name)
-	switch {
+	switch n := r.number(name); {
 	case n <= 0:
 		return time.Time{}
 	case n < secondsUpTo:
 		return time.Unix(int64(n), 0)
+	default:
+		return time.UnixMilli(int64(n))
 	}
-	return time.UnixMilli(int64(n))
 }
 
 // secondsUpTo is where times in milliseconds begin: in 1973, and in seconds in 5138.
@@ -97,11 +100,16 @@ func (r row) in(rows []row) bool {
 	return slices.ContainsFunc(rows, func(other row) bool { return other.key() == r.key() })
 }
 
+// nested returns how the name of a repository a/b is spelled; empty: it is not such a name.
+func (r row) nested() string {
+	name := r.text("image_name")
+	return cmp.Or(when(strings.Contains(name, "$"), "dollar"), when(strings.Contains(name, "%2F"), "escaped"), when(strings.Contains(name, "/"), "slash"))
+}
+
 // found reports whether a row counts anything that was found.
 func (r row) found() bool {
 	return slices.ContainsFunc([]string{"vul_num", "unsafe_setting_num", "malicious_file_num"}, func(name string) bool {
-		n, ok := r.number(name)
-		return !ok || n != 0
+		return r.number(name) != 0
 	})
 }
 
@@ -165,10 +173,7 @@ func (s *session) collect(ctx context.Context, r hss.ListRequest, pages int) (ro
 				seen[row.key()], rows, idle = true, append(rows, row), 0
 			}
 		}
-		if n, ok := p.number("total_num"); ok {
-			return int(n), keys(p.rows), err
-		}
-		return hss.UnknownTotal, keys(p.rows), err
+		return int(p.number("total_num")), keys(p.rows), err
 	}
 	for pages > 0 && idle < maxIdle && len(rows) < maxRows {
 		err = hss.ReadPages(r.Limit, pages, next)

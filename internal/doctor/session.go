@@ -142,18 +142,16 @@ func (s *session) sample(ctx context.Context) (err error) {
 // page reads a short first page twice, then from its last row on, and a page behind the last row of the list.
 func (s *session) page(ctx context.Context) (err error) {
 	const beyond = 1000
-	total, _ := s.first.number("total_num")
 	all := len(s.evidence.rows)
 	var pages [4]page
-	for n, offset := range []int{0, 0, few - 1, min(max(int(total), all)+beyond, hss.MaxOffset)} {
+	for n, offset := range []int{0, 0, few - 1, min(max(int(s.first.number("total_num")), all)+beyond, hss.MaxOffset)} {
 		if pages[n], err = s.list(ctx, s.all(offset, few)); err != nil {
 			return err
 		}
 	}
 	a, b, next, behind := keys(pages[0].rows), keys(pages[1].rows), keys(pages[2].rows), pages[3]
-	n, ok := pages[0].number("total_num")
-	count, more := int(n), all > len(a)
-	s.behaves("total", cmp.Or(when(!ok, "missing"), when(count == 0 && len(a) > 0, "zero"), when(more && count == len(a), "page"), when(more && count > len(a), "all")))
+	count, more := int(pages[0].number("total_num")), all > len(a)
+	s.behaves("total", cmp.Or(when(count < 0, "missing"), when(count == 0 && len(a) > 0, "zero"), when(more && count == len(a), "page"), when(more && count > len(a), "all")))
 	s.behaves("past-end", cmp.Or(when(len(behind.rows) > 0, "last"), when(behind.kind("data_list") == 'n', "null"), when(behind.kind("data_list") == '[', "empty")))
 	if len(a) < few || len(b) < few || len(next) == 0 {
 		return nil
@@ -224,35 +222,28 @@ func (s *session) readVulnerabilities(ctx context.Context) error {
 	if s.report.Behavior["page-size"] != "limit" {
 		largest = 9
 	}
-	images := slices.DeleteFunc(s.evidence.singles(), func(r row) bool {
-		n, _ := r.number("vul_num")
-		level := r.text("severity_level")
-		listed := r.status().Completed() && n > 0 && n <= largest && slices.Contains([]string{"Medium", "High", "Critical"}, level)
-		again := s.evidence.scannedAgain(r) && level == security
-		return r.text("image_id") == "" || !listed && !again
-	})
-	slices.SortStableFunc(images, func(a, b row) int {
-		n, _ := a.number("vul_num")
-		m, _ := b.number("vul_num")
-		return cmp.Compare(n, m)
-	})
+	var images []*image
+	for n := range s.evidence.images {
+		if i := &s.evidence.images[n]; s.evidence.tells(i) && i.number("vul_num") <= largest {
+			images = append(images, i)
+		}
+	}
+	slices.SortStableFunc(images, func(a, b *image) int { return cmp.Compare(a.number("vul_num"), b.number("vul_num")) })
 	chosen, scores := map[string]int{}, map[string]float64{}
-	for _, r := range images {
-		level := r.text("severity_level")
+	for n, i := range images {
+		level := i.text("severity_level")
 		if chosen[level]++; chosen[level] > each {
 			continue
 		}
 		p, err := firstPage(ctx, s, s.client.Vulnerabilities(ctx, hss.VulnerabilityRequest{
-			ImageID: r.text("image_id"), ImageType: hss.ImageType(r.text("image_type")), Namespace: r.text("namespace"), ImageName: r.text("image_name"),
-			Tag: r.text("image_version"), InstanceID: r.text("instance_id"), EnterpriseProjectID: s.project.EnterpriseProjectID, Limit: hss.MaxLimit,
+			ImageID: i.text("image_id"), ImageType: hss.ImageType(i.text("image_type")), Namespace: i.text("namespace"), ImageName: i.text("image_name"),
+			Tag: i.text("image_version"), InstanceID: i.text("instance_id"), EnterpriseProjectID: s.project.EnterpriseProjectID, Limit: hss.MaxLimit,
 		}))
 		if err != nil {
 			return err
 		}
-		if len(s.evidence.lists) == 0 {
-			s.find("permission:", "vulnerabilities", "granted", "")
-		}
-		l := listed{row: r, vulnerabilities: p.rows, scored: true}
+		s.find("permission:", "vulnerabilities", when(n == 0, "granted"), "")
+		scored := true
 		for _, v := range p.rows {
 			id := v.text("vul_id")
 			if _, known := scores[id]; !known && len(scores) < mostScores {
@@ -260,9 +251,9 @@ func (s *session) readVulnerabilities(ctx context.Context) error {
 					return err
 				}
 			}
-			l.score, l.scored = max(l.score, scores[id]), l.scored && scores[id] > 0
+			i.score, scored = max(i.score, scores[id]), scored && scores[id] > 0
 		}
-		s.evidence.lists = append(s.evidence.lists, l)
+		i.vulnerabilities, i.scored = p.rows, scored
 	}
 	return nil
 }
@@ -271,7 +262,7 @@ func (s *session) readVulnerabilities(ctx context.Context) error {
 func (s *session) score(ctx context.Context, id string) (highest float64, err error) {
 	p, err := firstPage(ctx, s, s.client.CVEs(ctx, hss.CVERequest{VulnerabilityID: id, EnterpriseProjectID: s.project.EnterpriseProjectID}))
 	for _, cve := range p.rows {
-		n, _ := cve.number("cvss_score")
+		n := cve.number("cvss_score")
 		if !(n > 0 && n <= 10) {
 			return 0, err
 		}
