@@ -99,7 +99,7 @@ registries:
 // run runs hssgate scan, and returns what is printed without the time that has passed.
 func (s *scans) run(ctx context.Context, stderr io.Writer, args ...string) (stdout, said string, err error) {
 	var out bytes.Buffer
-	root := newRootCommand()
+	root := newRootCommand() //nolint:contextcheck // ExecuteContext passes it on
 	for _, cmd := range root.Commands() {
 		if cmd.Name() == "scan" {
 			root.RemoveCommand(cmd)
