@@ -85,6 +85,15 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 			check: "call: registries", want: doctor.Unknown, says: "503"},
 		"a registry that no configured one claims": {options: []hsstest.Option{hsstest.WithRegistries(hsstest.Registry{ID: "r7", Name: "corp", Type: "Harbor", Address: "https://harbor.corp.example"})},
 			check: "registry Harbor corp", want: doctor.Warning, says: "no configured registry claims its host harbor.corp.example"},
+		"a registry that is synchronised": {options: []hsstest.Option{hsstest.WithRegistries(hsstest.Registry{ID: "r7", Name: "corp", Type: "Other", LatestSyncTime: time.Now().Add(-3 * time.Hour)})},
+			check: "registry Other corp", want: doctor.OK, says: "synchronised 3h ago"},
+		"a registry that is not synchronised": {options: []hsstest.Option{hsstest.WithRegistries(hsstest.Registry{ID: "r7", Name: "corp", Type: "Other", LatestSyncTime: time.Now().Add(-50 * time.Hour)})},
+			check: "registry Other corp", want: doctor.Warning, says: "HSS last synchronised it 50h ago"},
+		"a registry of unknown age": {options: []hsstest.Option{hsstest.WithRegistries(hsstest.Registry{ID: "r7", Name: "corp", Type: "Other"})},
+			check: "registry Other corp", want: doctor.Unknown, says: "see the time in HSS's console"},
+		"images of a configured registry": {check: "configured registry swr", want: doctor.OK, says: "images of it that HSS lists:"},
+		"scans":                           {check: "scans", want: doctor.OK, says: "with a completed scan:"},
+		"pay-per-use":                     {check: "pay-per-use", want: doctor.OK, says: "scans of images in registries so far:"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := tenant(t, test.options...)
@@ -103,6 +112,26 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 				t.Error("the secret key is printed")
 			}
 		})
+	}
+}
+
+func TestDoctorComparesClocks(t *testing.T) {
+	for by, want := range map[time.Duration]doctor.Finding{
+		10 * time.Second:  {Verdict: doctor.OK, Found: "this machine's is within a minute of the server's"},
+		-5 * time.Minute:  {Verdict: doctor.Warning, Found: "ahead of the server's"},
+		5 * time.Minute:   {Verdict: doctor.Warning, Found: "behind the server's"},
+		-20 * time.Minute: {Verdict: doctor.Failed, Found: "this machine's is 20m"},
+	} {
+		server := tenant(t)
+		front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Date", time.Now().Add(by).UTC().Format(http.TimeFormat))
+			server.Handler.ServeHTTP(w, r)
+		}))
+		stdout, _, _ := run(t, "doctor", "--config", probeConfig(t, front.URL), "-o", "json")
+		if got := findings(t, stdout)["clock"]; got.Verdict != want.Verdict || !strings.Contains(got.Found, want.Found) {
+			t.Errorf("%s: got %+v, want %+v", by, got, want)
+		}
+		front.Close()
 	}
 }
 

@@ -39,14 +39,10 @@ func nameOf(r row) string {
 
 // examineRegistry looks at one registry of HSS: whether HSS reaches it, and when it read its list, which it does every night.
 func (s *session) examineRegistry(r row) {
-	at := r.time("latest_sync_time")
+	at, fails := r.time("latest_sync_time"), r.text("status") == "fail"
 	age := s.evidence.now.Sub(at).Round(time.Hour)
-	if r.text("status") == "fail" {
-		s.find("registry", nameOf(r), "unreachable", r.text("fail_reason"))
-		return
-	}
-	value := cmp.Or(when(at.IsZero(), "undated"), when(age > 26*time.Hour, "old"), "synchronised")
-	s.find("registry", nameOf(r), value, strings.TrimSuffix(age.String(), "0m0s"))
+	value := cmp.Or(when(fails, "unreachable"), when(at.IsZero(), "undated"), when(age > 26*time.Hour, "old"), "synchronised")
+	s.find("registry", nameOf(r), value, cmp.Or(when(fails, cmp.Or(r.text("fail_reason"), "it does not say why")), strings.TrimSuffix(age.String(), "0m0s")))
 }
 
 // images returns the rows of a configured registry.
@@ -68,16 +64,12 @@ func (s *session) examineConfigured(r *config.Registry) {
 			missing = spelling
 		}
 	}
-	switch {
-	case missing != "":
-		s.find("configured registry", r.Name, "misspelled", missing)
+	if missing != "" {
 		s.registries = append(s.registries, fmt.Sprintf("- name: %s\n  nestedNames: [%s, %s]\n", r.Name, strings.Join(r.NestedNames, ", "), missing))
-	case len(images) > 0:
-		s.find("configured registry", r.Name, "listed", strconv.Itoa(len(images)))
-	default:
-		swr := slices.Contains(r.ImageTypes, config.TypePrivate)
-		s.find("configured registry", r.Name, cmp.Or(when(!s.whole, "unseen"), when(swr, "unlisted-swr"), "unlisted"), strconv.Itoa(len(s.evidence.rows)))
 	}
+	swr := slices.Contains(r.ImageTypes, config.TypePrivate)
+	value := cmp.Or(when(missing != "", "misspelled"), when(len(images) > 0, "listed"), when(!s.whole, "unseen"), when(swr, "unlisted-swr"), "unlisted")
+	s.find("configured registry", r.Name, value, cmp.Or(missing, strconv.Itoa(cmp.Or(len(images), len(s.evidence.rows)))))
 }
 
 // propose writes the entries of registries that HSS knows and the configuration lacks, or by whose fields it finds none of the images.
