@@ -308,6 +308,26 @@ func TestCVEsThatAreLearnedLaterCountForAKnownList(t *testing.T) {
 	}
 }
 
+func TestAScoreThatRisesCountsADayLater(t *testing.T) {
+	t.Parallel()
+	s := newTenant(t, requiring(func(r *v1alpha1.Requirements) { r.Vulnerabilities = &v1alpha1.VulnerabilityRequirement{MinCVSS: 7} }), vulnerable("app", mild()))
+	s.wantOutcome(t, "app", gate.Admitted, "")
+	worse := mild()
+	worse.CVEs = []hsstest.CVE{{ID: "CVE-2020-1", CVSS: new(9.0), PublishedAt: now.Add(-24 * time.Hour)}}
+	s.hss.SetImages(vulnerable("app", worse))
+	s.clock.Step(25 * time.Hour)
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) { // it is read in the background
+		d := s.Decide(t.Context(), pod(swr+"app:1"))
+		s.clock.Step(time.Minute)
+		if d.Outcome == gate.Denied {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("got %s, want %s", d.Outcome, gate.Denied)
+		}
+	}
+}
+
 func TestIndexesOfSeveralPolicies(t *testing.T) {
 	t.Parallel()
 	s := newTenant(t, forbidding(log4Shell), vulnerable("app", advisory()), vulnerable("elsewhere", mild()))

@@ -131,20 +131,24 @@ func (p *project) catalogueKeys() (keys []catalogueKey) {
 	return keys
 }
 
-// knownCVEs returns a function that returns the CVEs of a vulnerability from memory; nil: none are known.
+// knownCVEs returns a function that returns the CVEs of a vulnerability from memory; nil: none are known. Those that are not
+// fresh are refreshed in the background.
 func (p *project) knownCVEs() func(id string) []policy.CVE {
 	i := p.inventory
 	var known []catalogue
 	for _, k := range p.catalogueKeys() {
-		if c := i.catalogues.usable(k, cvesKeptFor); c != nil {
-			known = append(known, c)
+		if a := i.catalogues.recent(k, cvesFreshFor, cvesKeptFor); a != nil {
+			known = append(known, a.value)
 		}
 	}
 	if len(known) == 0 && i.cves.full.EstimatedSize() == 0 {
 		return nil
 	}
 	return func(id string) []policy.CVE {
-		cves := i.cves.usable(cveKey{p, id}, cvesKeptFor)
+		var cves []policy.CVE
+		if a := i.cves.recent(cveKey{p, id}, cvesFreshFor, cvesKeptFor); a != nil {
+			cves = a.value
+		}
 		for _, c := range known {
 			if len(cves) == 0 {
 				cves = c[id]
