@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -146,6 +147,15 @@ func newContainer(name, image string) corev1.Container {
 	return corev1.Container{Name: name, Image: image, SecurityContext: &corev1.SecurityContext{
 		AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 	}}
+}
+
+// plugin returns a call of kubectl hssgate on the node.
+func (c *cluster) plugin(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	if err := os.Symlink("hssgate", filepath.Join(c.bin, "kubectl-hssgate")); err != nil && !errors.Is(err, fs.ErrExist) {
+		t.Fatal(err)
+	}
+	return c.command(t.Context(), append([]string{"exec", "sh", "-c", `PATH=$0:$PATH exec kubectl hssgate "$@"`, c.bin}, args...)...)
 }
 
 // createPod creates a pod.

@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"encoding/json"
 	"errors"
 	"maps"
 	"os"
@@ -108,4 +109,30 @@ func (c *cluster) installHSS(t *testing.T) *hss {
 	c.apply(t, strings.ReplaceAll(string(manifests), "VERSION", "v"+c.version))
 	c.kubectl(t, "-n", "hss", "rollout", "status", "deployment/hss", "--timeout", patience.String())
 	return h
+}
+
+// testDoctor has doctor run in a pod of hssgate, with the pod's configuration and credentials.
+func testDoctor(t *testing.T, c *cluster) {
+	c.enforce(t)
+	command := c.plugin(t, "doctor", "-n", namespace, "-o", "json")
+	var stderr strings.Builder
+	command.Stderr = &stderr
+	out, err := command.Output()
+	var r struct {
+		Projects []struct {
+			Findings []struct{ Check, Verdict, Found string }
+		}
+	}
+	if json.Unmarshal(out, &r) != nil || len(r.Projects) != 1 {
+		t.Fatalf("got %v, want a report of one project\n%s\n%s", err, out, stderr.String())
+	}
+	verdicts := map[string]string{}
+	for _, f := range r.Projects[0].Findings {
+		verdicts[f.Check] = f.Verdict
+	}
+	for _, check := range []string{"credentials", "project ID", "clock", "permission: list of images", "filters"} {
+		if verdicts[check] != "OK" {
+			t.Errorf("%s is %q, want OK\n%s\n%s", check, verdicts[check], out, stderr.String())
+		}
+	}
 }

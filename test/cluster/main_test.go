@@ -34,6 +34,7 @@ func TestCluster(t *testing.T) {
 		// Its own requests are refused, so the audit log is read before.
 		{"a stolen token changes nothing but the caBundle", testStolenToken},
 		{"kubectl hssgate allow lets an image in for a while", testAllow},
+		{"kubectl hssgate doctor runs in a pod of hssgate", testDoctor},
 		{"pods with many images keep nobody else waiting", testManyImages},
 		{"a flood of all ports ends no replica", testFlood},
 		{"the Secret of the CA comes back", testCADeleted},
