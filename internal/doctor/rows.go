@@ -95,9 +95,10 @@ func keys(rows []row) (all []string) {
 	return all
 }
 
-// in reports whether a row is one of others, perhaps in another state.
-func (r row) in(rows []row) bool {
-	return slices.ContainsFunc(rows, func(other row) bool { return other.key() == r.key() })
+// others returns the rows that are none of those that are known, also in another state.
+func others(rows, known []row) []row {
+	keys := keys(known)
+	return slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return slices.Contains(keys, r.key()) })
 }
 
 // nested returns how the name of a repository a/b is spelled; empty: it is not such a name.

@@ -128,7 +128,7 @@ func (s *session) sample(ctx context.Context) (err error) {
 		r.SortKey, r.SortDir = hss.SortByLatestScanTime, direction
 		var p page
 		p, err = s.list(ctx, r)
-		e.rows = append(e.rows, slices.DeleteFunc(p.rows, func(r row) bool { return r.in(e.rows) })...)
+		e.rows = append(e.rows, others(p.rows, e.rows)...)
 	}
 	e.images = imagesOf(e.rows)
 	if len(e.rows) == 0 && err == nil {
@@ -200,14 +200,14 @@ func (s *session) compareEnterpriseProjects(ctx context.Context) error {
 	}
 	const pages, tries = 15, 8
 	rows, _, _, err := s.collect(ctx, hss.ListRequest{Limit: hss.MaxLimit}, pages)
-	others := slices.DeleteFunc(slices.Clone(s.evidence.rows), func(r row) bool { return r.in(rows) })
-	for _, r := range others[:min(tries, len(others))] {
+	missing := others(s.evidence.rows, rows)
+	for _, r := range missing[:min(tries, len(missing))] {
 		if err != nil {
 			return err
 		}
 		// A list without order may have missed it.
 		var p page
-		if p, err = s.list(ctx, hss.ListRequest{ImageName: r.text("image_name"), Limit: hss.MaxLimit}); err == nil && !r.in(p.rows) {
+		if p, err = s.list(ctx, hss.ListRequest{ImageName: r.text("image_name"), Limit: hss.MaxLimit}); err == nil && !slices.Contains(keys(p.rows), r.key()) {
 			s.behaves("enterprise-projects", "all")
 			break
 		}

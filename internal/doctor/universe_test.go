@@ -326,6 +326,23 @@ func TestARecordShowsTheSameUniverseAndNoNames(t *testing.T) {
 	}
 }
 
+// TestALargeProjectIsSampled has a scan that runs, of an image that is the last of a long list.
+func TestALargeProjectIsSampled(t *testing.T) {
+	t.Parallel()
+	u, now := newUniverse(rand.New(rand.NewPCG(3, 0)), time.Now()), time.Now()
+	first := u.images[0]
+	u.behavior, u.images = hsstest.Behavior{}, nil
+	for n := range 3000 {
+		first.ImageName, first.ScanStatus, first.LatestScanTime = fmt.Sprintf("image-%04d", n), "success", now.AddDate(0, 0, -2)
+		u.images = append(u.images, first)
+	}
+	u.images[2999].ScanStatus, u.images[2999].LatestScanTime = "scanning", now.AddDate(-1, 0, 0)
+	r, _ := examine(t, configured(t), u.handler(time.Now), false)
+	if got := r.Projects[0].Behavior; got["scan-time"] != "end" || got["total"] != "all" || r.Calls > 40 {
+		t.Errorf("%d calls; got %v", r.Calls, got)
+	}
+}
+
 // TestTraitsAreTheSwitches compares names and values.
 func TestTraitsAreTheSwitches(t *testing.T) {
 	t.Parallel()
