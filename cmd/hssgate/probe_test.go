@@ -191,6 +191,16 @@ func TestProbeOfHSS(t *testing.T) {
 	}
 }
 
+func TestAProbeSaysWhatHSSAnsweredBeforeItHung(t *testing.T) {
+	server := hsstest.NewServer()
+	defer server.Close()
+	server.Inject(hsstest.StatusFault(http.StatusBadGateway).Times(1))
+	server.Inject(hsstest.HangFault().Times(0))
+	calls{
+		"of HSS": {[]string{"--hss", "--config", probeConfig(t, server.URL), "--timeout", "3s"}, exitFailure, "502"},
+	}.check(t, "probe")
+}
+
 func TestAProbeEndsAtItsTimeout(t *testing.T) {
 	server := hsstest.NewServer()
 	address := server.URL

@@ -308,6 +308,25 @@ func TestCVEsThatAreLearnedLaterCountForAKnownList(t *testing.T) {
 	}
 }
 
+// TestListsOfSeveralKindsOfOneImage finds races between the look-ups of its architectures' lists.
+func TestListsOfSeveralKindsOfOneImage(t *testing.T) {
+	t.Parallel()
+	i := vulnerable("app", mild())
+	for _, arch := range []string{"amd64", "arm64"} {
+		i.AssociationImages = append(i.AssociationImages, hsstest.Architecture{
+			Namespace: i.Namespace, ImageName: i.ImageName, ImageVersion: i.ImageVersion, ImageType: i.ImageType, ScanStatus: i.ScanStatus, ImageID: "id-" + arch,
+			ImageDigest: fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(arch))), VulNum: hsstest.Count(1), UnsafeSettingNum: hsstest.Count(0), MaliciousFileNum: hsstest.Count(0),
+			Vulnerabilities: i.Vulnerabilities,
+		})
+	}
+	s := newTenant(t, requiring(func(r *v1alpha1.Requirements) {
+		r.Vulnerabilities, r.Secrets = &v1alpha1.VulnerabilityRequirement{MinCVSS: 7}, &v1alpha1.SecretRequirement{}
+	}), i)
+	for range 20 {
+		s.wantOutcome(t, "app", gate.Admitted, "")
+	}
+}
+
 func TestAScoreThatRisesCountsADayLater(t *testing.T) {
 	t.Parallel()
 	s := newTenant(t, requiring(func(r *v1alpha1.Requirements) { r.Vulnerabilities = &v1alpha1.VulnerabilityRequirement{MinCVSS: 7} }), vulnerable("app", mild()))

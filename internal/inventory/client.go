@@ -146,10 +146,12 @@ func (i *Inventory) Check(ctx context.Context) []ProjectCheck {
 // check makes the call for one project. A file says neither its ID nor how many images there are.
 func (i *Inventory) check(ctx context.Context, p *project) ProjectCheck {
 	c := ProjectCheck{Project: p.Name, Region: p.Region, Images: hss.UnknownTotal}
+	var last error
 	_, c.Err = p.call(ctx, p.images, func(ctx context.Context) (err error) {
 		if p.hss == nil {
 			return nil
 		}
+		defer func() { last = err }()
 		if c.ProjectID, err = p.hss.ProjectID(ctx); err != nil {
 			return err
 		}
@@ -159,6 +161,9 @@ func (i *Inventory) check(ctx context.Context, p *project) ProjectCheck {
 		}
 		return err
 	})
+	if ctx.Err() != nil && last != nil {
+		c.Err = last // it has the answers before, of which the end of the time says nothing
+	}
 	if c.Err != nil {
 		cause, advice := Explain(c.Err, c.ProjectID)
 		c.Cause = strings.TrimSuffix(cause+": "+advice, ": ")

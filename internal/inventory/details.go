@@ -70,7 +70,8 @@ type detailed struct {
 	// lane is that of look-ups that a verdict needs.
 	lane   lane
 	listed func(project string, kind policy.Detail, o Outcome)
-	group  sync.WaitGroup
+	// lookUps write into the scans, so they begin when all of them are known.
+	lookUps []func()
 
 	mu    sync.Mutex // of what the facts say of an old list
 	facts policy.Facts
@@ -104,7 +105,11 @@ func (i *Inventory) withDetails(
 			d.addMaliciousFiles(limited)
 		}
 	}
-	d.group.Wait()
+	var group sync.WaitGroup
+	for _, lookUp := range d.lookUps {
+		group.Go(lookUp)
+	}
+	group.Wait()
 	return d.facts
 }
 
@@ -180,7 +185,7 @@ func (d *detailed) addSecrets(ctx context.Context) {
 		case w.reset:
 			into.SecretsUnknown = d.language.Text("HSS is scanning the image, and shows no result of its last scan")
 		default:
-			d.group.Go(func() {
+			d.lookUps = append(d.lookUps, func() {
 				list, why := detailOf(ctx, d, d.details, k, k.kind)
 				into.Secrets, into.SecretsUnknown = list.secrets, cmp.Or(why, list.unlisted)
 			})
@@ -197,7 +202,7 @@ func (d *detailed) addMaliciousFiles(ctx context.Context) {
 		if w.unlisted(d.language, n, k.query) != "" {
 			continue
 		}
-		d.group.Go(func() {
+		d.lookUps = append(d.lookUps, func() {
 			list, _ := detailOf(ctx, d, d.details, k, k.kind)
 			into.MaliciousFiles = list.malicious
 		})

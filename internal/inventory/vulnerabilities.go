@@ -205,7 +205,7 @@ func (d *detailed) addVulnerabilities(ctx context.Context) {
 		if w.scan.Unlisted = w.unlisted(d.language, n, w.key.request.Query); w.scan.Unlisted != "" {
 			continue
 		}
-		d.group.Go(func() {
+		d.lookUps = append(d.lookUps, func() {
 			list, why := detailOf(ctx, d, d.lists, w.key, policy.DetailVulnerabilities)
 			w.scan.Found, w.scan.Unlisted = list.withCVEs(d.project), cmp.Or(why, list.unlisted)
 		})
