@@ -155,12 +155,17 @@ func (r *reviewer) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	}
 }
 
-// take returns what was asked since the last call. The API server asks twice if
-// it has begun an update from an older object.
+// take returns what was asked since the last call, each once. The API server asks
+// both webhooks again if it has begun an update from an older object.
 func (r *reviewer) take() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	asked := slices.Compact(slices.Clone(r.asked))
+	var asked []string
+	for _, what := range r.asked {
+		if !slices.Contains(asked, what) {
+			asked = append(asked, what)
+		}
+	}
 	r.asked = nil
 	return asked
 }
