@@ -201,6 +201,15 @@ func TestAProbeSaysWhatHSSAnsweredBeforeItHung(t *testing.T) {
 	}.check(t, "probe")
 }
 
+func TestAProbeNamesTheConfiguredProjectWithoutCredentials(t *testing.T) {
+	path := probeConfig(t, "http://127.0.0.1:9")
+	rewrite(t, path, strings.Replace(readFile(t, path), "region: cn-north-4", "region: cn-north-4, projectID: p1", 1))
+	t.Setenv("HUAWEICLOUD_SDK_AK", "")
+	calls{
+		"of HSS": {[]string{"--hss", "--config", path, "--timeout", "1m"}, exitFailure, "project ID p1): "},
+	}.check(t, "probe")
+}
+
 func TestAProbeEndsAtItsTimeout(t *testing.T) {
 	server := hsstest.NewServer()
 	address := server.URL

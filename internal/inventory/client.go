@@ -145,16 +145,18 @@ func (i *Inventory) Check(ctx context.Context) []ProjectCheck {
 
 // check makes the call for one project. A file says neither its ID nor how many images there are.
 func (i *Inventory) check(ctx context.Context, p *project) ProjectCheck {
-	c := ProjectCheck{Project: p.Name, Region: p.Region, Images: hss.UnknownTotal}
+	c := ProjectCheck{Project: p.Name, Region: p.Region, ProjectID: p.ProjectID, Images: hss.UnknownTotal}
 	var last error
 	_, c.Err = p.call(ctx, p.images, func(ctx context.Context) (err error) {
 		if p.hss == nil {
 			return nil
 		}
 		defer func() { last = err }()
-		if c.ProjectID, err = p.hss.ProjectID(ctx); err != nil {
+		id, err := p.hss.ProjectID(ctx)
+		if err != nil {
 			return err
 		}
+		c.ProjectID = id
 		page, err := p.hss.List(ctx, hss.ListRequest{EnterpriseProjectID: p.EnterpriseProjectID, Limit: 1})
 		if err == nil {
 			c.Images = page.Total
