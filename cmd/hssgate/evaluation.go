@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/hssgate/hssgate/config"
@@ -211,7 +210,7 @@ func (f *evaluationFlags) readObjects(cmd *cobra.Command, o *check.Options, clus
 	}
 	if f.inCluster() {
 		m, o.TopOwner = &check.Manifests{}, cluster.TopOwner
-		m.Objects, err = f.readPods(cmd.Context(), cluster)
+		m.Objects, err = cluster.Pods(cmd.Context(), f.namespace(), f.selector)
 	} else {
 		f.files.Stdin = cmd.InOrStdin()
 		m, err = f.files.Read(cmd.Context())
@@ -241,18 +240,4 @@ func printSome(w io.Writer, prefix string, problems []report.Problem) {
 		}
 		fmt.Fprintf(w, "hssgate: %s%s\n", prefix, p)
 	}
-}
-
-// readPods reads running pods. A namespace that does not exist is an error, since the name may be misspelt.
-func (f *evaluationFlags) readPods(ctx context.Context, cluster *check.Cluster) ([]check.Object, error) {
-	pods, err := cluster.Pods(ctx, f.namespace(), f.selector)
-	if err != nil {
-		return nil, fmt.Errorf("read the pods: %w", err)
-	}
-	if len(pods) == 0 && f.namespace() != "" {
-		if _, err := cluster.NamespaceLabels(ctx, f.namespace()); apierrors.IsNotFound(err) {
-			return nil, fmt.Errorf("there is no namespace %q in the cluster", f.namespace())
-		}
-	}
-	return pods, nil
 }

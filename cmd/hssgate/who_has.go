@@ -127,7 +127,7 @@ func (f *whoHasFlags) match(cmd *cobra.Command, answer *whohas.Answer, known *in
 	if err != nil {
 		return err
 	}
-	pods, err := (&evaluationFlags{clusterFlags: f.clusterFlags}).readPods(cmd.Context(), cluster)
+	pods, err := cluster.Pods(cmd.Context(), f.namespace(), "")
 	if err != nil {
 		return err
 	}

@@ -55,11 +55,12 @@ func NewCluster(c *rest.Config) (*Cluster, error) {
 	return &Cluster{client: cluster, owners: audit.OwnersFrom(cluster)}, nil
 }
 
-// Pods returns the running pods of a namespace, or of all if it is empty, that a label selector such as app=web selects.
+// Pods returns the running pods of a namespace, or of all if it is empty, that a label selector such as app=web selects. A
+// namespace that does not exist is an error, since the name may be misspelt.
 func (c *Cluster) Pods(ctx context.Context, namespace, selector string) (objects []Object, err error) {
 	selected, err := labels.Parse(selector)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read the pods: %w", err)
 	}
 	err = audit.Pages(ctx, c.client, &corev1.PodList{}, func(list *corev1.PodList) error {
 		for i := range list.Items {
@@ -73,7 +74,15 @@ func (c *Cluster) Pods(ctx context.Context, namespace, selector string) (objects
 		}
 		return nil
 	}, audit.NotEnded(), client.InNamespace(namespace), client.MatchingLabelsSelector{Selector: selected})
-	return objects, err
+	if err != nil {
+		return nil, fmt.Errorf("read the pods: %w", err)
+	}
+	if len(objects) == 0 && namespace != "" {
+		if _, err := c.NamespaceLabels(ctx, namespace); apierrors.IsNotFound(err) {
+			return nil, fmt.Errorf("there is no namespace %q in the cluster", namespace)
+		}
+	}
+	return objects, nil
 }
 
 // TopOwner returns the workload that people know for a pod's owner; see image.Owners.
