@@ -171,7 +171,7 @@ func (i *Inventory) WithCVEs(ctx context.Context, ref image.Reference, f policy.
 
 // WithCVEs does the same within the background's share.
 func (b Background) WithCVEs(ctx context.Context, ref image.Reference, f policy.Facts, d policy.CVENeeds) policy.Facts {
-	return b.Inventory.withCVEs(ctx, &ref, f, d, background)
+	return b.inventory.withCVEs(ctx, &ref, f, d, background)
 }
 
 func (i *Inventory) withCVEs(ctx context.Context, ref *image.Reference, f policy.Facts, d policy.CVENeeds, l lane) policy.Facts {

@@ -32,6 +32,11 @@ func (i *Inventory) KnownAffected(ref image.Reference, ids []string) (all []*pol
 	return all
 }
 
+// KnownAffected returns the same.
+func (b Background) KnownAffected(ref image.Reference, ids []string) []*policy.Affected {
+	return b.inventory.KnownAffected(ref, ids)
+}
+
 // Affected returns those that are known by the time that ctx ends. Known ones cost no call.
 func (i *Inventory) Affected(ctx context.Context, ref image.Reference, ids []string) []*policy.Affected {
 	return i.affected(ctx, ref, ids, admissionLane(ctx))
@@ -39,7 +44,7 @@ func (i *Inventory) Affected(ctx context.Context, ref image.Reference, ids []str
 
 // Affected does the same within the background's share.
 func (b Background) Affected(ctx context.Context, ref image.Reference, ids []string) []*policy.Affected {
-	return b.affected(ctx, ref, ids, background)
+	return b.inventory.affected(ctx, ref, ids, background)
 }
 
 func (i *Inventory) affected(ctx context.Context, ref image.Reference, ids []string, l lane) []*policy.Affected {

@@ -259,29 +259,29 @@ func confirmedAt(k key, a *answer[[]policy.Record]) time.Time {
 
 // Background looks images up for callers that no request waits for, such as the audit: within the background's share,
 // and without keeping the images fresh or counting the use.
-type Background struct{ *Inventory }
+type Background struct{ inventory *Inventory }
 
 // Background returns the inventory for the background.
 func (i *Inventory) Background() Background { return Background{i} }
 
 // Known returns what is cached of an image, and whether it is fresh.
 func (b Background) Known(ref image.Reference) (policy.Facts, bool) {
-	_, _, f, ok := b.Inventory.recall(&ref)
+	_, _, f, ok := b.inventory.recall(&ref)
 	return f, ok
 }
 
 // Facts returns what HSS knows of an image now, or the last known result. It returns when ctx ends, if not before.
 func (b Background) Facts(ctx context.Context, ref image.Reference) policy.Facts {
-	k, a, f, fresh := b.Inventory.recall(&ref)
+	k, a, f, fresh := b.inventory.recall(&ref)
 	if !fresh {
-		f, _ = b.Inventory.lookUp(ctx, k, a, f, background)
+		f, _ = b.inventory.lookUp(ctx, k, a, f, background)
 	}
 	return f
 }
 
 // WithDetails does the same as the inventory's, within the background's share.
 func (b Background) WithDetails(ctx context.Context, ref image.Reference, f policy.Facts, wanted policy.Details) policy.Facts {
-	return b.Inventory.withDetails(ctx, &ref, f, wanted, background, func(string, policy.Detail, Outcome) {})
+	return b.inventory.withDetails(ctx, &ref, f, wanted, background, func(string, policy.Detail, Outcome) {})
 }
 
 // Changes returns a number that grows whenever HSS says something else of an image than is cached.
