@@ -32,9 +32,12 @@ func Run(ctx context.Context, o Options) (*Report, *replay.Record, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, maxTime, fmt.Errorf("doctor ends after %s", maxTime))
 	defer cancel()
 	r := &Report{Version: o.Version, Time: time.Now().UTC()}
-	sessions := map[string]*session{}
+	sessions, room := map[string]*session{}, 0
+	if o.Record {
+		room = maxKept
+	}
 	clients, err := inventory.NewClients(o.Config, "hssgate/"+o.Version, func(name string, base http.RoundTripper) http.RoundTripper {
-		s := &session{config: o.Config, wire: wire{base: base, most: maxCalls / len(o.Config.Projects), room: maxKept}}
+		s := &session{config: o.Config, wire: wire{base: base, most: maxCalls / len(o.Config.Projects), room: room}}
 		s.wire.sent = func() {
 			if o.Progress != nil {
 				o.Progress(r.Calls+int(s.wire.calls.Load()), name+": "+s.doing)

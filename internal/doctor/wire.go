@@ -44,7 +44,7 @@ type wire struct {
 	body []byte
 	// skew is how far the server's clock was ahead of this machine's; nil: no answer had a date.
 	skew *time.Duration
-	// kept are the answers for a record, for which there is so much room.
+	// kept are the answers for a record, if there is to be one: for them there is so much room.
 	kept []replay.Exchange
 	room int
 }
