@@ -54,7 +54,7 @@ func (a *Affected) Add(v Vulnerability, images []AffectedImage) error {
 		if one.Name == "" || one.Version == "" && !image.IsDigest(one.Digest) {
 			return fmt.Errorf("an image with %s is listed without its name, or without version and digest", a.ID)
 		}
-		a.names[[2]string{lastSegment(one.Name), one.Version}] |= 1 << at
+		a.names[[2]string{LastSegment(one.Name), one.Version}] |= 1 << at
 		for _, key := range []string{one.ImageID, one.Digest} {
 			if key != "" {
 				a.contents[key] |= 1 << at
@@ -64,7 +64,9 @@ func (a *Affected) Add(v Vulnerability, images []AffectedImage) error {
 	return nil
 }
 
-func lastSegment(name string) string {
+// LastSegment returns the last segment of an image's name, without a tag: it is not
+// documented how HSS writes names in its lists of affected images.
+func LastSegment(name string) string {
 	name, _, _ = strings.Cut(name[strings.LastIndexAny(name, "/$")+1:], ":")
 	return name
 }
@@ -84,7 +86,7 @@ func (a *Affected) excludes(r *Record) bool {
 	if !a.isOf(r) {
 		return false
 	}
-	name := lastSegment(r.Name)
+	name := LastSegment(r.Name)
 	by := a.contents[r.ImageID] | a.contents[r.Digest] | a.names[[2]string{name, r.Version}] | a.names[[2]string{name, ""}]
 	for i := range r.Architectures {
 		by |= a.contents[r.Architectures[i].ImageID] | a.contents[r.Architectures[i].Digest]

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -182,8 +181,7 @@ func (a *Answer) stateBy(fits func(*Image) bool) (state State) {
 // is reports whether an image may be that of a record: by a digest, or by its names, since the list of affected images may have
 // other digests, or none. Names are compared by their last part, as it is not documented how they are spelled.
 func (i *Image) is(r *policy.Record) bool {
-	last := func(name string) string { return name[strings.LastIndexAny(name, "/$")+1:] }
 	has := func(a policy.Architecture) bool { return a.Digest == i.Digest }
 	return i.Digest != "" && (i.Digest == r.Digest || slices.ContainsFunc(r.Architectures, has)) ||
-		i.Version == r.Version && last(i.Name) == last(r.Name) && (i.Namespace == "" || i.Namespace == r.Namespace)
+		i.Version == r.Version && policy.LastSegment(i.Name) == policy.LastSegment(r.Name) && (i.Namespace == "" || i.Namespace == r.Namespace)
 }
