@@ -143,7 +143,7 @@ func (i *Inventory) Check(ctx context.Context) []ProjectCheck {
 	return checks
 }
 
-// check makes the call for one project. A file says neither its ID nor how many images there are.
+// check makes the call for one project. A file does not say how many images there are.
 func (i *Inventory) check(ctx context.Context, p *project) ProjectCheck {
 	c := ProjectCheck{Project: p.Name, Region: p.Region, ProjectID: p.ProjectID, Images: hss.UnknownTotal}
 	var last error
