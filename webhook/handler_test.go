@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,8 +33,9 @@ import (
 )
 
 // decider denies every image that isn't "good", pins every tag but those of the
-// image "unknown", and records its requests.
+// image "unknown", and records its requests, which may come at once.
 type decider struct {
+	mu       sync.Mutex
 	requests []gate.Request
 	decide   func(ctx context.Context, r gate.Request) gate.Decision
 	pin      func(ctx context.Context, r gate.Request) gate.Pinning
@@ -44,8 +46,14 @@ type decider struct {
 func (d *decider) Denies(namespace string) bool  { return !d.milder && !d.Exempts(namespace) }
 func (d *decider) Exempts(namespace string) bool { return namespace == "kube-system" }
 
-func (d *decider) Decide(ctx context.Context, r gate.Request) gate.Decision {
+func (d *decider) record(r gate.Request) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.requests = append(d.requests, r)
+}
+
+func (d *decider) Decide(ctx context.Context, r gate.Request) gate.Decision {
+	d.record(r)
 	if d.decide != nil {
 		return d.decide(ctx, r)
 	}
@@ -60,7 +68,7 @@ func (d *decider) Decide(ctx context.Context, r gate.Request) gate.Decision {
 }
 
 func (d *decider) Pin(ctx context.Context, r gate.Request) gate.Pinning {
-	d.requests = append(d.requests, r)
+	d.record(r)
 	if d.pin != nil {
 		return d.pin(ctx, r)
 	}
