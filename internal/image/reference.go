@@ -112,6 +112,18 @@ func parserReason(err error) string {
 	return strings.TrimPrefix(err.Error(), reference.ErrReferenceInvalidFormat.Error()+": ")
 }
 
+// CompleteDigest returns a sha256 digest as IsDigest wants it, of which the algorithm may be missing and the digits be
+// capitals. It returns anything else as it is.
+func CompleteDigest(s string) string {
+	if IsDigest(s) {
+		return s
+	}
+	if complete := "sha256:" + strings.TrimPrefix(strings.ToLower(s), "sha256:"); IsDigest(complete) {
+		return complete
+	}
+	return s
+}
+
 // IsDigest reports whether s is a whole sha256 digest as the OCI image
 // specification writes it: sha256: and 64 hexadecimal digits in lower case. A
 // digest that is cut short, or of another algorithm, isn't one.

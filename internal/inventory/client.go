@@ -15,6 +15,7 @@ import (
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/language"
+	"github.com/hssgate/hssgate/internal/lookup"
 	"github.com/hssgate/hssgate/policy"
 )
 
@@ -50,11 +51,7 @@ func newClient(p *config.Project, wrap []Wrap, c hss.Config) (_ *hss.Client, err
 		c.Transport = w(p.Name, c.Transport)
 	}
 	c.Endpoint, c.AllowInsecure, c.ProjectID, c.Region, c.AttemptTimeout = p.Endpoint, p.Insecure, p.ProjectID, p.Region, p.RequestTimeout
-	c.Budget, c.Retry = newBudget(p), func(ctx context.Context, err error) bool {
-		attemptOf(ctx).noteRetry(err)
-		e, _ := ctx.Value(endpointKey{}).(*endpoint)
-		return e.closed() // otherwise HSS is only tried
-	}
+	c.Budget, c.Retry = lookup.NewBudget(p.RequestsPerSecond), lookup.MayRetry
 	if c.Credentials, err = newCredentials(p.Credentials, c); err != nil {
 		return nil, err
 	}
@@ -82,7 +79,7 @@ func newTransport(caFile string) (http.RoundTripper, error) {
 		return nil, fmt.Errorf("http.DefaultTransport is a %T, not an *http.Transport", http.DefaultTransport)
 	}
 	t := base.Clone()
-	t.MaxIdleConns, t.MaxIdleConnsPerHost = maxConcurrent, maxConcurrent
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = lookup.MaxConcurrent, lookup.MaxConcurrent
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	if caFile == "" {
 		return t, nil
@@ -147,7 +144,7 @@ func (i *Inventory) Check(ctx context.Context) []ProjectCheck {
 func (i *Inventory) check(ctx context.Context, p *project) ProjectCheck {
 	c := ProjectCheck{Project: p.Name, Region: p.Region, ProjectID: p.ProjectID, Images: hss.UnknownTotal}
 	var last error
-	_, c.Err = p.call(ctx, p.images, func(ctx context.Context) (err error) {
+	_, c.Err = p.calls.Call(ctx, lookup.Admissions, p.calls.Images, func(ctx context.Context) (err error) {
 		if p.hss == nil {
 			return nil
 		}
@@ -169,8 +166,8 @@ func (i *Inventory) check(ctx context.Context, p *project) ProjectCheck {
 	if c.Err != nil {
 		cause, advice := Explain(c.Err, c.ProjectID)
 		c.Cause = strings.TrimSuffix(cause+": "+advice, ": ")
-		c.Fault = p.classify(c.Err)
-		c.Temporary = kindOf(c.Err) == down || hss.Temporary(c.Err)
+		c.Fault = p.calls.Classify(c.Err)
+		c.Temporary = lookup.Temporary(c.Err)
 	}
 	return c
 }
@@ -182,9 +179,7 @@ func Explain(err error, projectID string) (cause, advice string) {
 }
 
 func explain(err error, projectID string) (cause, advice string) {
-	if own, ok := errors.AsType[*failure](err); ok && own.last != nil {
-		err = own.last
-	}
+	err = lookup.LastAnswer(err)
 	refused, isRefused := errors.AsType[*hss.RefusedError](err)
 	answer, answered := errors.AsType[*hss.Error](err)
 	switch _, atIAM := errors.AsType[*hss.ProjectError](err); {
@@ -203,7 +198,7 @@ func explain(err error, projectID string) (cause, advice string) {
 	case hss.Temporary(err) && !answered:
 		return "cannot reach HSS: " + err.Error(), ""
 	}
-	return strings.TrimPrefix(reasonOf(language.English, err), "HSS could not be called: "), ""
+	return strings.TrimPrefix(lookup.Reason(language.English, err), "HSS could not be called: "), ""
 }
 
 // explainRefusal returns which key is refused, by whom, and what to do.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/lookup"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -21,7 +22,7 @@ type detailKey struct {
 	kind policy.Detail
 }
 
-func (k detailKey) endpoint() *endpoint { return k.of.lists[k.kind] }
+func (k detailKey) Endpoint() *lookup.Endpoint { return k.of.lists[k.kind] }
 
 func (k detailKey) secrets() hss.SecretRequest {
 	r := &k.request
@@ -68,7 +69,7 @@ type detailed struct {
 	project *project
 	wanted  policy.Details
 	// lane is that of look-ups that a verdict needs.
-	lane   lane
+	lane   lookup.Lane
 	listed func(project string, kind policy.Detail, o Outcome)
 	// lookUps write into the scans, so they begin when all of them are known.
 	lookUps []func()
@@ -81,11 +82,11 @@ type detailed struct {
 // they may take stay unknown, and the scan says why; the look-up goes on. If they are not needed for a verdict, they are
 // looked up in the background, and an older list will do.
 func (i *Inventory) WithDetails(ctx context.Context, ref image.Reference, f policy.Facts, wanted policy.Details) policy.Facts {
-	return i.withDetails(ctx, &ref, f, wanted, admissionLane(ctx), i.observer.Listed)
+	return i.withDetails(ctx, &ref, f, wanted, lookup.AdmissionLane(ctx), i.observer.Listed)
 }
 
 func (i *Inventory) withDetails(
-	ctx context.Context, ref *image.Reference, f policy.Facts, wanted policy.Details, l lane, listed func(project string, kind policy.Detail, o Outcome),
+	ctx context.Context, ref *image.Reference, f policy.Facts, wanted policy.Details, l lookup.Lane, listed func(project string, kind policy.Detail, o Outcome),
 ) policy.Facts {
 	k, reason := i.locate(ref)
 	if reason != "" || f.State != policy.StateFound {
@@ -114,40 +115,42 @@ func (i *Inventory) withDetails(
 }
 
 // detailOf returns a list of one scan, or why it is not known.
-func detailOf[K lookupKey, V any](ctx context.Context, d *detailed, c *cache[K, V], k K, kind policy.Detail) (list V, why string) {
-	needed, l := d.wanted[kind].Needed, background
+func detailOf[K lookup.Key, V any](ctx context.Context, d *detailed, c *lookup.Cache[K, V], k K, kind policy.Detail) (list V, why string) {
+	needed, l := d.wanted[kind].Needed, lookup.Background
 	if needed {
 		l = d.lane
 	}
-	a, outcome, err := c.detail(ctx, k, needed, l)
+	a, outcome, err := cached(ctx, d.Inventory, c, k, needed, l)
 	d.listed(d.project.Name, kind, outcome)
 	if outcome == Unavailable {
-		return list, describe(d.language, err)
+		return list, lookup.Describe(d.language, err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if f := &d.facts; err != nil && (!f.Stale || f.AsOf.After(a.asOf)) {
-		f.AsOf, f.Stale, f.StaleReason = a.asOf, true, describe(d.language, err)
+	if f := &d.facts; err != nil && (!f.Stale || f.AsOf.After(a.AsOf)) {
+		f.AsOf, f.Stale, f.StaleReason = a.AsOf, true, lookup.Describe(d.language, err)
 	}
-	return a.value, ""
+	return a.Value, ""
 }
 
-// detail returns a list, or why it is not known. If a verdict needs it, and an old one had to be used, the error says why.
-func (c *cache[K, V]) detail(ctx context.Context, k K, needed bool, l lane) (*answer[V], Outcome, error) {
-	i, a := c.inventory, c.get(k)
-	age := i.clock.Since(a.asOf)
-	usable := a.isKnown() && age <= i.cfg.MaxStaleness
+// cached returns a list, or why it is not known. If a verdict needs it, and an old one had to be used, the error says why.
+func cached[K lookup.Key, V any](
+	ctx context.Context, i *Inventory, c *lookup.Cache[K, V], k K, needed bool, l lookup.Lane,
+) (*lookup.Answer[V], Outcome, error) {
+	a := c.Get(k)
+	age := i.clock.Since(a.AsOf)
+	usable := a.IsKnown() && age <= i.cfg.MaxStaleness
 	switch {
-	case a.isKnown() && age < i.cfg.FreshFor:
-		if needed && l != background && i.started.Load() && age >= i.cfg.FreshFor/10*refreshTenths {
-			c.refresh(k, a)
+	case a.IsKnown() && age < i.cfg.FreshFor:
+		if needed && l != lookup.Background && i.started.Load() && age >= i.cfg.FreshFor/10*refreshTenths {
+			c.Refresh(k, a)
 		}
 		return a, Hit, nil
 	case usable && !needed:
-		c.refresh(k, a)
+		c.Refresh(k, a)
 		return a, Stale, nil
 	}
-	fresh, err := c.obtain(ctx, k, a, l, usable)
+	fresh, err := c.Obtain(ctx, k, a, l, usable)
 	switch {
 	case err == nil:
 		return fresh, Miss, nil
@@ -176,12 +179,12 @@ func (d *detailed) addSecrets(ctx context.Context) {
 			continue // its architectures have lists of their own
 		}
 		into.SecretsUnknown = w.unlisted(d.language, n, k.query)
-		before := d.details.get(k)
-		known := before.isKnown() && d.clock.Since(before.asOf) <= d.cfg.MaxStaleness
+		before := d.details.Get(k)
+		known := before.IsKnown() && d.clock.Since(before.AsOf) <= d.cfg.MaxStaleness
 		switch {
 		case into.SecretsUnknown != "":
 		case w.underWay && known: // until the scan is done, HSS may list fewer, which must not admit the image
-			into.Secrets, into.SecretsUnknown = before.value.secrets, before.value.unlisted
+			into.Secrets, into.SecretsUnknown = before.Value.secrets, before.Value.unlisted
 		case w.reset:
 			into.SecretsUnknown = d.language.Text("HSS is scanning the image, and shows no result of its last scan")
 		default:
@@ -216,7 +219,7 @@ func (i *Inventory) listDetails(ctx context.Context, k detailKey, _ details) (d 
 			if err != nil {
 				return details{}, err
 			}
-			d.malicious = append(d.malicious, policy.MaliciousFile{Name: short(row.Name), Path: short(row.Path), Description: short(row.Description)})
+			d.malicious = append(d.malicious, policy.MaliciousFile{Name: lookup.Short(row.Name), Path: lookup.Short(row.Path), Description: lookup.Short(row.Description)})
 			if len(d.malicious) == policy.MaxMaliciousFiles {
 				break
 			}
@@ -232,7 +235,7 @@ func (i *Inventory) listDetails(ctx context.Context, k detailKey, _ details) (d 
 		if listed++; listed > maxListed {
 			return details{unlisted: i.language.Sprintf("HSS lists more than %d", maxListed)}, nil
 		}
-		d.secrets.Add(policy.Secret{Name: short(row.Name), Severity: secretSeverity(row.Severity), Path: short(row.FilePath)})
+		d.secrets.Add(policy.Secret{Name: lookup.Short(row.Name), Severity: secretSeverity(row.Severity), Path: lookup.Short(row.FilePath)})
 	}
 	return d, nil
 }

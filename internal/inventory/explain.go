@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/lookup"
 	"github.com/hssgate/hssgate/policy"
 )
 
@@ -52,7 +52,7 @@ func (i *Inventory) explainResponse(k key, name, digest string) (lines []string)
 	case !called:
 		failed = "HSS was not called"
 	case a.err != nil:
-		failed = whole(i.language, cmp.Or(i.records.get(k).failed.reason(time.Time{}), a.err))
+		failed = lookup.Reason(i.language, cmp.Or(i.records.Get(k).Failure(), a.err))
 	}
 	of := k
 	of.digest = digest // rows of a tag are read whatever their digest
@@ -65,7 +65,7 @@ func (i *Inventory) explainResponse(k key, name, digest string) (lines []string)
 			fit = "it does not fit: " + misfit
 		}
 		if err != nil && k.fits(row, name) {
-			failed = describe(i.language, err)
+			failed = lookup.Describe(i.language, err)
 		}
 		if n < maxExplained {
 			lines = append(lines, fmt.Sprintf("  row %d: %s/%s:%s, %s, registry %q, id %q, scan %s, digest %q: %s", n+1, row.Namespace, row.Name, row.Version,

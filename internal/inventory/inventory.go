@@ -5,10 +5,8 @@
 //
 // Results are cached in memory. A result past its TTL is refreshed before it is used as long as HSS is well; otherwise
 // it is used at once, marked stale, and refreshed in the background, up to cache.maxStaleness. One look-up runs for an
-// image at a time, whoever needs it, and goes on when the request that started it has timed out.
-//
-// Calls to a project pass its circuit breaker, one concurrency limit and one rate limit. Admissions of one namespace
-// get at most three quarters of the concurrent calls, the background (refreshes, audits, synchronisation) less.
+// image at a time, whoever needs it, and goes on when the request that started it has timed out: see internal/lookup. What HSS
+// knows of vulnerabilities whatever the image is in internal/cve.
 package inventory
 
 import (
@@ -26,8 +24,10 @@ import (
 
 	"github.com/hssgate/hssgate/config"
 	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/internal/cve"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/internal/language"
+	"github.com/hssgate/hssgate/internal/lookup"
 	"github.com/hssgate/hssgate/policy"
 )
 
@@ -42,10 +42,10 @@ const (
 	errorFor = 2 * time.Second
 	// pendingFor is how long a result of an image that waits to be scanned is fresh, at most.
 	pendingFor = 15 * time.Second
-	// forbiddenFor is the same after HSS denied permission to list vulnerabilities.
-	forbiddenFor = 10 * time.Minute
 	// refreshTenths is the part of a result's TTL, in tenths, after which its use refreshes it in the background.
 	refreshTenths = 8
+	// triedEvery is how often an admission that waits for the breaker tries to call HSS.
+	triedEvery = 500 * time.Millisecond
 )
 
 // Lister lists what HSS knows; *hss.Client implements it.
@@ -86,37 +86,30 @@ type Options struct {
 
 // Inventory returns what HSS knows of an image. It is safe for concurrent use.
 type Inventory struct {
-	cfg        config.Cache
-	clock      clock.Clock
-	observer   Observer
-	random     func() float64
-	projects   []*project
-	claims     map[string][]*registry
-	errorFor   time.Duration
-	records    *cache[key, []policy.Record]
-	lists      *cache[scanKey, vulnerabilities]
-	details    *cache[detailKey, details]
-	catalogues *cache[catalogueKey, catalogue]
-	cves       *cache[cveKey, []policy.CVE]
-	indexes    *cache[indexKey, *policy.Affected]
-	seed       maphash.Seed // of the keys of rows
-	explained  bool
-	language   language.Language
-	responses  sync.Map // of HSS, by spelling, for Explain
-	changes    atomic.Uint64
-	started    atomic.Bool
-
-	base     context.Context //nolint:containedctx // the lifetime of look-ups, which outlive the requests that start them
-	cancel   context.CancelFunc
-	mu       sync.Mutex // of the end of base
-	underWay sync.WaitGroup
+	cfg       config.Cache
+	clock     clock.Clock
+	observer  Observer
+	random    func() float64
+	projects  []*project
+	claims    map[string][]*registry
+	lookups   *lookup.Group
+	records   *lookup.Cache[key, []policy.Record]
+	lists     *lookup.Cache[scanKey, vulnerabilities]
+	details   *lookup.Cache[detailKey, details]
+	cves      *cve.Store
+	seed      maphash.Seed // of the keys of rows
+	explained bool
+	language  language.Language
+	responses sync.Map // of HSS, by spelling, for Explain
+	changes   atomic.Uint64
+	started   atomic.Bool
 }
 
 // New returns an Inventory that has not called HSS yet. Close ends its look-ups.
 func New(o Options) (*Inventory, error) {
 	i := &Inventory{
 		cfg: o.Config.Cache, clock: o.Clock, observer: o.Observer, random: o.Random, claims: map[string][]*registry{},
-		errorFor: cmp.Or(o.ErrorFor, errorFor), seed: maphash.MakeSeed(), explained: o.Explained, language: o.Language,
+		seed: maphash.MakeSeed(), explained: o.Explained, language: o.Language,
 	}
 	if i.clock == nil {
 		i.clock = clock.RealClock{}
@@ -127,22 +120,26 @@ func New(o Options) (*Inventory, error) {
 	if i.random == nil {
 		i.random = rand.Float64
 	}
+	i.lookups = lookup.NewGroup(lookup.Settings{
+		Clock: i.clock, Language: i.language, WaitWhenStale: i.cfg.WaitWhenStale, ErrorFor: cmp.Or(o.ErrorFor, errorFor),
+	})
+	i.cves = cve.NewStore(i.lookups, i.cfg.MaxStaleness)
 	if err := i.compile(&o); err != nil {
 		return nil, err
 	}
-	i.records = newCache(i, uint64(i.cfg.MaxBytes), recordsBytes, i.listRecords, i.observer.Asked) //nolint:gosec // config refuses negative ones
-	i.records.replaced = func(was, becomes *answer[[]policy.Record]) {
-		if !becomes.isKnown() || !areSame(was.value, becomes.value) {
-			i.changes.Add(1)
-		}
-	}
-	i.lists = newCache(i, vulnerabilityBytes, vulnerabilities.bytes, i.listVulnerabilities, i.observer.AskedVulnerabilities)
-	i.details = newCache(i, detailBytes, details.bytes, i.listDetails, nil)
-	i.catalogues = newCache(i, advisoryBytes, catalogue.bytes, i.listCatalogue, nil)
-	i.cves = newCache(i, advisoryBytes, cvesBytes, i.listCVEs, nil)
-	i.indexes = newCache(i, advisoryBytes, (*policy.Affected).Size, i.listAffected, nil)
-	i.records.forbiddenFor = i.errorFor
-	i.base, i.cancel = context.WithCancel(context.Background())
+	i.records = lookup.NewCache(i.lookups, lookup.Options[key, []policy.Record]{
+		MaxBytes: uint64(i.cfg.MaxBytes), Bytes: recordsBytes, Query: i.listRecords, Asked: i.observer.Asked, //nolint:gosec // config refuses negative ones
+		ForbiddenFor: i.lookups.ErrorFor,
+		Replaced: func(was, becomes *lookup.Answer[[]policy.Record]) {
+			if !becomes.IsKnown() || !areSame(was.Value, becomes.Value) {
+				i.changes.Add(1)
+			}
+		},
+	})
+	i.lists = lookup.NewCache(i.lookups, lookup.Options[scanKey, vulnerabilities]{
+		MaxBytes: vulnerabilityBytes, Bytes: vulnerabilities.bytes, Query: i.listVulnerabilities, Asked: i.observer.AskedVulnerabilities,
+	})
+	i.details = lookup.NewCache(i.lookups, lookup.Options[detailKey, details]{MaxBytes: detailBytes, Bytes: details.bytes, Query: i.listDetails})
 	return i, nil
 }
 
@@ -160,13 +157,13 @@ func (i *Inventory) Facts(ctx context.Context, ref image.Reference) policy.Facts
 	if fresh {
 		return f
 	}
-	f, outcome := i.lookUp(ctx, k, a, f, admissionLane(ctx))
+	f, outcome := i.lookUp(ctx, k, a, f, lookup.AdmissionLane(ctx))
 	i.observer.Looked(k.registry.Name, outcome)
 	return f
 }
 
 // use is recall, counts what may be used, and refreshes it in the background if it is close to the end of its TTL.
-func (i *Inventory) use(ref *image.Reference) (k key, a *answer[[]policy.Record], f policy.Facts, fresh bool) {
+func (i *Inventory) use(ref *image.Reference) (k key, a *lookup.Answer[[]policy.Record], f policy.Facts, fresh bool) {
 	k, a, f, fresh = i.recall(ref)
 	switch {
 	case !fresh:
@@ -175,21 +172,21 @@ func (i *Inventory) use(ref *image.Reference) (k key, a *answer[[]policy.Record]
 	default:
 		i.observer.Looked(k.registry.Name, Hit)
 		if i.started.Load() && f.State == policy.StateFound && i.clock.Since(f.AsOf) >= i.ttl(&f)/10*refreshTenths {
-			i.records.refresh(k.clone(), a)
+			i.records.Refresh(k.clone(), a)
 		}
 	}
 	return k, a, f, fresh
 }
 
 // recall returns what is cached of a reference: its key, the answer, what that says, and whether it may be used without calling HSS.
-func (i *Inventory) recall(ref *image.Reference) (k key, a *answer[[]policy.Record], f policy.Facts, fresh bool) {
+func (i *Inventory) recall(ref *image.Reference) (k key, a *lookup.Answer[[]policy.Record], f policy.Facts, fresh bool) {
 	f.Image = *ref
 	k, reason := i.locate(ref)
 	if reason != "" {
 		f.State, f.Reason, f.AsOf = policy.StateNotFound, reason, i.clock.Now()
 		return key{}, nil, f, true
 	}
-	if a = i.records.get(k); a.isKnown() {
+	if a = i.records.Get(k); a.IsKnown() {
 		f = i.factsOf(k, a, f.Image)
 		fresh = i.clock.Since(f.AsOf) < i.ttl(&f)
 	}
@@ -198,41 +195,41 @@ func (i *Inventory) recall(ref *image.Reference) (k key, a *answer[[]policy.Reco
 
 // lookUp returns what HSS says of an image now or, without an answer in time, the last known result, which is a and f, if it is not too old. An
 // admission of an image that no one has asked about waits until HSS is well again: soon after an outage there is an answer in time.
-func (i *Inventory) lookUp(ctx context.Context, k key, a *answer[[]policy.Record], f policy.Facts, l lane) (policy.Facts, Outcome) {
-	usable := a.isKnown() && i.clock.Since(f.AsOf) <= i.cfg.MaxStaleness
+func (i *Inventory) lookUp(ctx context.Context, k key, a *lookup.Answer[[]policy.Record], f policy.Facts, l lookup.Lane) (policy.Facts, Outcome) {
+	usable := a.IsKnown() && i.clock.Since(f.AsOf) <= i.cfg.MaxStaleness
 	wanted, fallback := k.clone(), usable && f.HasResults() && !isPending(f.Records)
-	fresh, err := i.records.obtain(ctx, wanted, a, l, fallback)
+	fresh, err := i.records.Obtain(ctx, wanted, a, l, fallback)
 	_, limited := ctx.Deadline() // "hssgate check" has none
-	for limited && !a.isKnown() && l != background && isTripped(err) && sleep(ctx, triedEvery) {
-		fresh, err = i.records.obtain(ctx, wanted, a, l, fallback)
+	for limited && !a.IsKnown() && l != lookup.Background && lookup.IsTripped(err) && sleep(ctx, triedEvery) {
+		fresh, err = i.records.Obtain(ctx, wanted, a, l, fallback)
 	}
 	if err == nil {
 		return i.factsOf(k, fresh, f.Image), Miss
 	}
-	partial := partialRecords(err, f.Image.Digest)
-	if !a.isKnown() {
-		partial = append(partial, pin(a.value, f.Image.Digest)...)
+	partial := pin(lookup.PartOf[[]policy.Record](err), f.Image.Digest)
+	if !a.IsKnown() {
+		partial = append(partial, pin(a.Value, f.Image.Digest)...)
 	}
 	if usable {
-		f.Stale, f.StaleReason, f.Records = true, describe(i.language, err), append(slices.Clip(f.Records), partial...)
+		f.Stale, f.StaleReason, f.Records = true, lookup.Describe(i.language, err), append(slices.Clip(f.Records), partial...)
 		return f, Stale
 	}
 	return policy.Facts{
-		Image: f.Image, State: policy.StateUnavailable, Cause: k.project().classify(err), Reason: describe(i.language, err),
+		Image: f.Image, State: policy.StateUnavailable, Cause: k.project().calls.Classify(err), Reason: lookup.Describe(i.language, err),
 		Records: partial, AsOf: i.clock.Now(),
 	}, Unavailable
 }
 
 // factsOf returns what an answer says of an image.
-func (i *Inventory) factsOf(k key, a *answer[[]policy.Record], of policy.Image) policy.Facts {
-	f := policy.Facts{Image: of, State: policy.StateFound, AsOf: confirmedAt(k, a), Records: pin(a.value, of.Digest)}
+func (i *Inventory) factsOf(k key, a *lookup.Answer[[]policy.Record], of policy.Image) policy.Facts {
+	f := policy.Facts{Image: of, State: policy.StateFound, AsOf: confirmedAt(k, a), Records: pin(a.Value, of.Digest)}
 	if len(f.Records) > 0 {
 		return f
 	}
 	f.State = policy.StateNotFound
 	f.Reason = i.language.Sprintf("HSS project %q has no image %s in registry %q", k.project().Name, k, k.registry.Name)
-	if len(a.value) > 0 {
-		f.Reason = i.language.Sprintf("HSS knows %s with %s only, not with %s", k, digestsOf(i.language, a.value), of.Digest)
+	if len(a.Value) > 0 {
+		f.Reason = i.language.Sprintf("HSS knows %s with %s only, not with %s", k, digestsOf(i.language, a.Value), of.Digest)
 	}
 	return f
 }
@@ -250,11 +247,11 @@ func (i *Inventory) ttl(f *policy.Facts) time.Duration {
 }
 
 // confirmedAt returns when HSS last said what an answer says: when it was called, or when a later synchronisation saw that nothing had changed.
-func confirmedAt(k key, a *answer[[]policy.Record]) time.Time {
+func confirmedAt(k key, a *lookup.Answer[[]policy.Record]) time.Time {
 	if c := k.project().coverage.Load(); c.confirms(k, a) {
 		return c.until
 	}
-	return a.asOf
+	return a.AsOf
 }
 
 // Background looks images up for callers that no request waits for, such as the audit: within the background's share,
@@ -274,14 +271,14 @@ func (b Background) Known(ref image.Reference) (policy.Facts, bool) {
 func (b Background) Facts(ctx context.Context, ref image.Reference) policy.Facts {
 	k, a, f, fresh := b.inventory.recall(&ref)
 	if !fresh {
-		f, _ = b.inventory.lookUp(ctx, k, a, f, background)
+		f, _ = b.inventory.lookUp(ctx, k, a, f, lookup.Background)
 	}
 	return f
 }
 
 // WithDetails does the same as the inventory's, within the background's share.
 func (b Background) WithDetails(ctx context.Context, ref image.Reference, f policy.Facts, wanted policy.Details) policy.Facts {
-	return b.inventory.withDetails(ctx, &ref, f, wanted, background, func(string, policy.Detail, Outcome) {})
+	return b.inventory.withDetails(ctx, &ref, f, wanted, lookup.Background, func(string, policy.Detail, Outcome) {})
 }
 
 // Changes returns a number that grows whenever HSS says something else of an image than is cached.
@@ -290,14 +287,15 @@ func (i *Inventory) Changes() uint64 { return i.changes.Load() }
 // Start keeps images that are in use fresh and synchronises the projects that are configured so, until ctx ends or
 // Close is called. It is called once.
 func (i *Inventory) Start(ctx context.Context) error {
-	if !i.begin() {
-		return errClosed()
+	end := i.lookups.Begin()
+	if end == nil {
+		return lookup.ErrClosed()
 	}
-	defer i.underWay.Done()
+	defer end()
 	i.started.Store(true)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(i.base, cancel)() //nolint:contextcheck // it ends with either
+	defer context.AfterFunc(i.lookups.Context(), cancel)() //nolint:contextcheck // it ends with either
 	var loops sync.WaitGroup
 	for _, p := range i.projects {
 		if p.syncer != nil {
@@ -309,24 +307,8 @@ func (i *Inventory) Start(ctx context.Context) error {
 	return nil
 }
 
-// begin registers a look-up with Close. It reports whether look-ups may still begin.
-func (i *Inventory) begin() bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.base.Err() != nil {
-		return false
-	}
-	i.underWay.Add(1)
-	return true
-}
-
 // Close cancels the look-ups under way and waits for them. What is cached can still be read.
-func (i *Inventory) Close() {
-	i.mu.Lock()
-	i.cancel()
-	i.mu.Unlock()
-	i.underWay.Wait()
-}
+func (i *Inventory) Close() { i.lookups.Close() }
 
 // sleep waits. It reports whether it did so for all of the time, before ctx ended.
 func sleep(ctx context.Context, d time.Duration) bool {

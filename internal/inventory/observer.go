@@ -4,8 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/sony/gobreaker/v2"
-
+	"github.com/hssgate/hssgate/internal/lookup"
 	"github.com/hssgate/hssgate/policy"
 )
 
@@ -65,33 +64,21 @@ type Stats struct {
 
 // ProjectStats are those of one project.
 type ProjectStats struct {
-	// Name is the project's.
-	Name string
-	// Breaker is the state of the circuit breaker.
-	Breaker gobreaker.State
-	// UnderWay is how many calls are under way, Waiting how many wait for a slot.
-	UnderWay, Waiting int
-	// LastSuccess is when HSS last answered; zero: never.
-	LastSuccess time.Time
-	// PausedUntil is until when HSS asked hssgate to wait; zero: it did not.
-	PausedUntil time.Time
+	lookup.Stats
+
 	// SyncedUntil is up to when all changes are known; zero if the project is not synchronised, or not yet.
 	SyncedUntil time.Time
 }
 
 // Stats returns the current figures.
 func (i *Inventory) Stats() Stats {
-	s := Stats{
-		Images: i.records.full.EstimatedSize(), NotFound: i.records.empty.EstimatedSize(), Bytes: i.records.full.WeightedSize(),
-		ListBytes: i.lists.full.WeightedSize() + i.details.full.WeightedSize(),
-	}
+	var s Stats
+	s.Images, s.NotFound, s.Bytes = i.records.Sizes()
+	_, _, lists := i.lists.Sizes()
+	_, _, details := i.details.Sizes()
+	s.ListBytes = lists + details
 	for _, p := range i.projects {
-		one := ProjectStats{
-			Name: p.Name, Breaker: p.images.breaker.State(), UnderWay: len(p.slots), Waiting: int(p.waiting.Load()), LastSuccess: p.images.answered(),
-		}
-		if w := p.paused.Load(); w != nil {
-			one.PausedUntil = w.until
-		}
+		one := ProjectStats{Stats: p.calls.Stats()}
 		if c := p.coverage.Load(); c != nil {
 			one.SyncedUntil = c.until
 		}

@@ -3,7 +3,6 @@ package inventory
 import (
 	"cmp"
 	"context"
-	"errors"
 	"reflect"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/internal/language"
+	"github.com/hssgate/hssgate/internal/lookup"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -42,7 +42,7 @@ func (k key) rows(ctx context.Context) (rows []hss.Image, err error) {
 				continue
 			}
 			if rows = append(rows, row); len(rows) > maxRecords {
-				return nil, failuref(badRows, "HSS lists more than %d rows for %s", maxRecords, k)
+				return nil, lookup.BadRowsf("HSS lists more than %d rows for %s", maxRecords, k)
 			}
 		}
 		if i.explained {
@@ -53,14 +53,6 @@ func (k key) rows(ctx context.Context) (rows []hss.Image, err error) {
 		}
 	}
 	return rows, nil
-}
-
-// partialRecords returns the records for a digest that an error comes with.
-func partialRecords(err error, digest string) []policy.Record {
-	if part, ok := errors.AsType[*partialError[[]policy.Record]](err); ok {
-		return pin(part.value, digest)
-	}
-	return nil
 }
 
 // recordsOf converts rows to records, which keep the last completed results that are known. With those that can be read, it
@@ -86,7 +78,7 @@ func recordOf(row *hss.Image) (policy.Record, error) {
 		return policy.Record{Namespace: row.Namespace, Name: row.Name, Version: row.Version}, err
 	}
 	r := policy.Record{
-		ID: row.ID, Namespace: shared(row.Namespace), Name: row.Name, Version: row.Version, Digest: digestOf(row.Digest),
+		ID: row.ID, Namespace: shared(row.Namespace), Name: row.Name, Version: row.Version, Digest: image.CompleteDigest(row.Digest),
 		ImageType: shared(row.Type), RegistryType: shared(row.RegistryType), RegistryName: shared(row.RegistryName),
 		InstanceID: shared(row.InstanceID), InstanceName: shared(row.InstanceName),
 		Severity: v1alpha1.Severity(shared(row.Severity)), MultiArch: row.MultiArch,
@@ -98,7 +90,7 @@ func recordOf(row *hss.Image) (policy.Record, error) {
 	for n := range row.Architectures {
 		a := &row.Architectures[n]
 		r.Architectures = append(r.Architectures, policy.Architecture{
-			ID: a.ID, ImageID: imageID(a.ImageID, a.Digest), Digest: digestOf(a.Digest),
+			ID: a.ID, ImageID: imageID(a.ImageID, a.Digest), Digest: image.CompleteDigest(a.Digest),
 			Scan: scanOf(a.ScanStatus, a.Vulnerabilities, a.UnsafeSettings, a.MaliciousFiles),
 		})
 	}
@@ -112,21 +104,10 @@ func unreadable(row *hss.Image) error {
 	case row.Unreadable == "":
 		return nil
 	case row.Anonymous():
-		return failuref(badRows, "HSS sent a row that cannot be read and may be of any image: %s", row.Unreadable)
+		return lookup.BadRowsf("HSS sent a row that cannot be read and may be of any image: %s", row.Unreadable)
 	default:
-		return failuref(badRows, "HSS's row for %s/%s:%s cannot be read: %s", row.Namespace, row.Name, row.Version, row.Unreadable)
+		return lookup.BadRowsf("HSS's row for %s/%s:%s cannot be read: %s", row.Namespace, row.Name, row.Version, row.Unreadable)
 	}
-}
-
-// digestOf returns a digest as references write it: HSS may leave out the algorithm, or write capitals.
-func digestOf(sent string) string {
-	if image.IsDigest(sent) {
-		return sent
-	}
-	if written := "sha256:" + strings.TrimPrefix(strings.ToLower(sent), "sha256:"); image.IsDigest(written) {
-		return written
-	}
-	return sent
 }
 
 // shared returns a text that many rows have, as a string that all of them share.

@@ -9,6 +9,7 @@ import (
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/internal/language"
+	"github.com/hssgate/hssgate/internal/lookup"
 )
 
 // registry is a configured registry with the project that scans it.
@@ -47,8 +48,8 @@ func (k key) String() string {
 
 func (k key) project() *project { return k.registry.project }
 
-// endpoint returns the part of HSS's API that the look-up needs.
-func (k key) endpoint() *endpoint { return k.project().images }
+// Endpoint returns the part of HSS's API that the look-up needs.
+func (k key) Endpoint() *lookup.Endpoint { return k.project().calls.Images }
 
 // compile makes the projects, and maps hosts to the registries that claim them.
 func (i *Inventory) compile(o *Options) error {
@@ -220,6 +221,6 @@ func same(configured, sent string) bool { return configured == "" || configured 
 
 // hasDigest reports whether a digest is that of a row or of an architecture of it.
 func hasDigest(row *hss.Image, digest string) bool {
-	return image.IsDigest(digest) && (digestOf(row.Digest) == digest ||
-		slices.ContainsFunc(row.Architectures, func(a hss.AssociatedImage) bool { return digestOf(a.Digest) == digest }))
+	return image.IsDigest(digest) && (image.CompleteDigest(row.Digest) == digest ||
+		slices.ContainsFunc(row.Architectures, func(a hss.AssociatedImage) bool { return image.CompleteDigest(a.Digest) == digest }))
 }

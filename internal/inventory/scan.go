@@ -11,6 +11,7 @@ import (
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/image"
 	"github.com/hssgate/hssgate/internal/language"
+	"github.com/hssgate/hssgate/internal/lookup"
 	"github.com/hssgate/hssgate/policy"
 )
 
@@ -50,22 +51,22 @@ func (t ScanTarget) IsPinned() bool { return t.pinned != "" }
 
 // IsTemporary reports whether a call that failed may succeed a little later without anyone changing anything.
 func (t ScanTarget) IsTemporary(err error) bool {
-	return t.key.project().classify(err) != policy.CauseConfiguration
+	return t.key.project().calls.Classify(err) != policy.CauseConfiguration
 }
 
 // Rows returns the image's rows as HSS lists them now, and keeps them for look-ups.
 func (t ScanTarget) Rows() (rows []hss.Image, err error) {
 	k, p := t.key, t.key.project()
 	i := p.inventory
-	at, err := p.callIn(i.base, background, p.images, func(ctx context.Context) (err error) {
+	at, err := p.calls.CallInBackground(p.calls.Images, func(ctx context.Context) (err error) {
 		rows, err = k.rows(ctx)
 		return err
 	})
-	records, unreadable := recordsOf(rows, i.records.get(k).value)
+	records, unreadable := recordsOf(rows, i.records.Get(k).Value)
 	if err = cmp.Or(err, unreadable); err != nil {
 		return nil, err
 	}
-	i.records.set(k, nil, &answer[[]policy.Record]{value: records, asOf: at, stored: i.clock.Now()})
+	i.records.Set(k, nil, &lookup.Answer[[]policy.Record]{Value: records, AsOf: at, Stored: i.clock.Now()})
 	return slices.DeleteFunc(rows, func(row hss.Image) bool { return t.pinned != "" && !hasDigest(&row, t.pinned) }), nil
 }
 
@@ -100,13 +101,13 @@ func (t ScanTarget) Synchronise() error {
 
 // DescribeScanFailure returns in one line why HSS could not be called.
 func DescribeScanFailure(l language.Language, err error) string {
-	return strings.TrimPrefix(describe(l, err), l.Sprintf("HSS could not be called: %s", ""))
+	return strings.TrimPrefix(lookup.Describe(l, err), l.Sprintf("HSS could not be called: %s", ""))
 }
 
 // call calls HSS within the background's share of the project's limits.
 func (t ScanTarget) call(f func(context.Context, *project) error) error {
 	p := t.key.project()
-	_, err := p.callIn(p.inventory.base, background, nil, func(ctx context.Context) error { return f(ctx, p) })
+	_, err := p.calls.CallInBackground(nil, func(ctx context.Context) error { return f(ctx, p) })
 	return err
 }
 

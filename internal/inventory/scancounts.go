@@ -55,11 +55,11 @@ func (c *scanCounter) get(p *project) *hss.ScanStatistics {
 // read reads the counts within the background's share of calls. That they cannot be read is observed once.
 func (c *scanCounter) read(p *project) {
 	var counts hss.ScanStatistics
-	_, err := p.callIn(p.inventory.base, background, nil, func(ctx context.Context) (err error) {
+	_, err := p.calls.CallInBackground(nil, func(ctx context.Context) (err error) {
 		counts, err = p.hss.ScanStatistics(ctx, hss.ScanStatisticsRequest{EnterpriseProjectID: p.EnterpriseProjectID})
 		return err
 	})
-	if p.inventory.base.Err() != nil {
+	if p.inventory.lookups.Context().Err() != nil {
 		return
 	}
 	c.mu.Lock()
@@ -68,7 +68,7 @@ func (c *scanCounter) read(p *project) {
 	c.reading, c.failing, c.known = false, err != nil, &counts
 	if err != nil {
 		c.known = nil
-		if p.classify(err) != policy.CauseConfiguration {
+		if p.calls.Classify(err) != policy.CauseConfiguration {
 			every = countAgain
 		}
 		if !wasFailing {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hssgate/hssgate/hss"
+	"github.com/hssgate/hssgate/internal/lookup"
 	"github.com/hssgate/hssgate/policy"
 )
 
@@ -29,8 +30,8 @@ type coverage struct{ begun, until time.Time }
 
 // confirms reports whether an answer is known to have been right until the end of the coverage. Only a call shows that HSS still does not know an
 // image, or which rows hold a digest.
-func (c *coverage) confirms(k key, a *answer[[]policy.Record]) bool {
-	return c != nil && len(a.value) > 0 && k.digest == "" && !a.asOf.Before(c.begun) && a.stored.Before(c.until) && a.asOf.Before(c.until)
+func (c *coverage) confirms(k key, a *lookup.Answer[[]policy.Record]) bool {
+	return c != nil && len(a.Value) > 0 && k.digest == "" && !a.AsOf.Before(c.begun) && a.Stored.Before(c.until) && a.AsOf.Before(c.until)
 }
 
 // syncer keeps the cache up to date by listing a whole project from time to time and what changed in between. From both
@@ -57,7 +58,7 @@ func (s *syncer) now() time.Time { return s.inventory.clock.Now() }
 // run synchronises until ctx ends.
 func (s *syncer) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		err := guarded(ctx, func(ctx context.Context) error {
+		err := lookup.Guarded(ctx, func(ctx context.Context) error {
 			if s.now().Before(s.nextFull) {
 				s.pollIfDue(ctx)
 			} else {
@@ -194,14 +195,14 @@ func (s *syncer) keys(rows []hss.Image) []uint64 {
 // page lists one page. The first list is more urgent than later ones. A page far down a list, which HSS may be slow to find
 // though it is well, does not count for the breaker.
 func (s *syncer) page(ctx context.Context, r hss.ListRequest) (page *hss.ListResponse, err error) {
-	l, e := background, s.images
+	l, e := lookup.Background, s.calls.Images
 	if s.begun.IsZero() {
-		l = warmUp
+		l = lookup.WarmUp
 	}
 	if r.Offset > 0 {
 		e = nil
 	}
-	_, err = s.callIn(ctx, l, e, func(ctx context.Context) (err error) {
+	_, err = s.calls.Call(ctx, l, e, func(ctx context.Context) (err error) {
 		page, err = s.hss.List(ctx, r)
 		return err
 	})
@@ -278,12 +279,12 @@ func (l *list) put(k key, record *policy.Record, unclear bool) {
 			return
 		}
 		image = &listedImage{registry: k.registry}
-		if known := l.inventory.records.get(k).value; len(known) == 1 && isSame(&known[0], record) {
+		if known := l.inventory.records.Get(k).Value; len(known) == 1 && isSame(&known[0], record) {
 			image.records, image.shared, record = known, true, &known[0]
 			l.bytes += recordsBytes(known)
 		}
 		l.images[short] = image
-		l.bytes += entryBytes
+		l.bytes += lookup.EntryBytes
 	}
 	image.unclear = image.unclear || unclear || len(image.records) > 0 && image.key() != k // two images may have one short key
 	for n := range image.records {
@@ -309,20 +310,20 @@ func (l *list) confirm(confirmed *coverage, changes *list) (missed bool) {
 	for short, image := range l.images {
 		delete(l.images, short) // to free it now
 		k := image.key()
-		known := l.inventory.records.get(k)
-		if image.unclear || known.isKnown() && !known.asOf.Before(l.begun) {
+		known := l.inventory.records.Get(k)
+		if image.unclear || known.IsKnown() && !known.AsOf.Before(l.begun) {
 			continue
 		}
-		if image.shared && !areIdentical(image.records, known.value) { // it has changed since
+		if image.shared && !areIdentical(image.records, known.Value) { // it has changed since
 			image.records, image.shared = slices.Clone(image.records), false
 		}
 		if !image.shared {
-			keepCompleted(image.records, known.value)
-			missed = missed || changes.images[short] == nil && confirmed.confirms(k, known) && !areSame(known.value, image.records)
+			keepCompleted(image.records, known.Value)
+			missed = missed || changes.images[short] == nil && confirmed.confirms(k, known) && !areSame(known.Value, image.records)
 		}
-		if whole := image.shared || !known.isKnown() || arePartOf(known.value, image.records, isSameOrRow); whole {
-			l.inventory.records.set(k, known, &answer[[]policy.Record]{
-				value: slices.Clip(image.records), asOf: l.begun, stored: l.inventory.clock.Now(),
+		if whole := image.shared || !known.IsKnown() || arePartOf(known.Value, image.records, isSameOrRow); whole {
+			l.inventory.records.Set(k, known, &lookup.Answer[[]policy.Record]{
+				Value: slices.Clip(image.records), AsOf: l.begun, Stored: l.inventory.clock.Now(),
 			})
 		}
 	}
@@ -331,8 +332,8 @@ func (l *list) confirm(confirmed *coverage, changes *list) (missed bool) {
 
 // lacksConfirmed reports whether the list lacks an image that was confirmed until now.
 func (l *list) lacksConfirmed(confirmed *coverage) bool {
-	for k, known := range l.inventory.records.full.All() {
-		if confirmed.confirms(k, known) && known.asOf.Before(l.begun) && k.project() == l.project && l.images[l.short(k)] == nil {
+	for k, known := range l.inventory.records.All() {
+		if confirmed.confirms(k, known) && known.AsOf.Before(l.begun) && k.project() == l.project && l.images[l.short(k)] == nil {
 			return true
 		}
 	}
@@ -347,21 +348,21 @@ func isSameOrRow(a, b *policy.Record) bool { return isSame(a, b) || isSameRow(a,
 func (l *list) change() {
 	for _, image := range l.images {
 		k := image.key()
-		known := l.inventory.records.get(k)
-		if !known.isKnown() || !known.asOf.Before(l.begun) || !image.unclear && arePartOf(image.records, known.value, isSame) {
+		known := l.inventory.records.Get(k)
+		if !known.IsKnown() || !known.AsOf.Before(l.begun) || !image.unclear && arePartOf(image.records, known.Value, isSame) {
 			continue
 		}
-		becomes := &answer[[]policy.Record]{value: known.value}
+		becomes := &lookup.Answer[[]policy.Record]{Value: known.Value}
 		if !image.unclear {
-			if arePartOf(image.records, known.value, isSameRow) {
-				becomes.asOf, becomes.stored = known.asOf, known.stored
+			if arePartOf(image.records, known.Value, isSameRow) {
+				becomes.AsOf, becomes.Stored = known.AsOf, known.Stored
 			}
-			keepCompleted(image.records, known.value)
-			becomes.value = slices.DeleteFunc(slices.Clone(known.value), func(o policy.Record) bool {
+			keepCompleted(image.records, known.Value)
+			becomes.Value = slices.DeleteFunc(slices.Clone(known.Value), func(o policy.Record) bool {
 				return slices.ContainsFunc(image.records, func(r policy.Record) bool { return isSameRow(&o, &r) })
 			})
-			becomes.value = append(becomes.value, image.records...)
+			becomes.Value = append(becomes.Value, image.records...)
 		}
-		l.inventory.records.set(k, known, becomes)
+		l.inventory.records.Set(k, known, becomes)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/language"
+	"github.com/hssgate/hssgate/internal/lookup"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -20,9 +21,8 @@ import (
 const (
 	// maxScans bounds the scans of one image whose vulnerabilities are listed.
 	maxScans = 64
-	// maxListed bounds the rows of one list, maxListedText each of their texts, in bytes.
-	maxListed     = 5000
-	maxListedText = 256
+	// maxListed bounds the rows of one list.
+	maxListed = 5000
 )
 
 // scanKey is the scan of an image, or of one architecture of it. Another scan, and another number of vulnerabilities found by it, make another key.
@@ -34,7 +34,7 @@ type scanKey struct {
 	counted   int
 }
 
-func (k scanKey) endpoint() *endpoint { return k.of.lists[policy.DetailVulnerabilities] }
+func (k scanKey) Endpoint() *lookup.Endpoint { return k.of.lists[policy.DetailVulnerabilities] }
 
 // vulnerabilities are what HSS lists of a scan.
 type vulnerabilities struct {
@@ -55,9 +55,9 @@ func (l vulnerabilities) withCVEs(p *project) []policy.Vulnerability {
 	if l.resolved == nil {
 		return nil
 	}
-	known, changes := l.resolved.Load(), p.inventory.catalogues.changes.Load()+p.inventory.cves.changes.Load()
+	known, changes := l.resolved.Load(), p.inventory.cves.Changes()
 	if known == nil || known.changes != changes {
-		known = &resolved{policy.WithCVEs(l.found, policy.CVENeeds{CVEs: true, Times: true}, p.knownCVEs()), changes}
+		known = &resolved{policy.WithCVEs(l.found, policy.CVENeeds{CVEs: true, Times: true}, p.cves.Known()), changes}
 		l.resolved.Store(known)
 	}
 	return known.found
@@ -96,22 +96,13 @@ func newVulnerabilities(rows []hss.Vulnerability, counted int) vulnerabilities {
 // vulnerability of a package that it names.
 func vulnerabilityOf(row *hss.Vulnerability) policy.Vulnerability {
 	v := policy.Vulnerability{
-		ID: short(row.ID), Severity: v1alpha1.Severity(short(string(row.Necessity.Severity()))),
-		Package: short(row.AppName), Installed: short(row.Version), Fix: short(row.Solution),
+		ID: lookup.Short(row.ID), Severity: v1alpha1.Severity(lookup.Short(string(row.Necessity.Severity()))),
+		Package: lookup.Short(row.AppName), Installed: lookup.Short(row.Version), Fix: lookup.Short(row.Solution),
 	}
 	if v.Fix == "" && (v.ID == "" || v.Package == "") {
 		v.Fix = "unknown"
 	}
 	return v
-}
-
-// short cuts a text, and copies it from the answer that it is part of.
-func short(s string) string {
-	s = strings.TrimSpace(s)
-	if len(s) > maxListedText {
-		s = strings.ToValidUTF8(s[:maxListedText], "")
-	}
-	return strings.Clone(s)
 }
 
 // wantedScan is a scan of which details are needed.
@@ -199,7 +190,9 @@ func (d *detailed) addVulnerabilities(ctx context.Context) {
 			continue // there is nothing to list by, as if nothing had been wanted
 		}
 		if d.wanted[policy.DetailVulnerabilities].Wait < 0 {
-			w.scan.Found = d.lists.usable(w.key, d.cfg.MaxStaleness).withCVEs(d.project)
+			if known := d.lists.Get(w.key); known.IsKnown() && d.clock.Since(known.AsOf) < d.cfg.MaxStaleness {
+				w.scan.Found = known.Value.withCVEs(d.project)
+			}
 			continue
 		}
 		if w.scan.Unlisted = w.unlisted(d.language, n, w.key.request.Query); w.scan.Unlisted != "" {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hssgate/hssgate/internal/image"
+	"github.com/hssgate/hssgate/internal/lookup"
 )
 
 // maxWarming bounds the images that a warm-up looks up at a time.
@@ -34,7 +35,7 @@ func (i *Inventory) Warm(ctx context.Context, refs iter.Seq[image.Reference], p 
 		p.Images.Add(1)
 		group.Go(func() error {
 			if _, a, _, fresh := i.recall(&ref); !fresh {
-				if _, err := i.records.obtain(ctx, k.clone(), a, warmUp, false); err != nil {
+				if _, err := i.records.Obtain(ctx, k.clone(), a, lookup.WarmUp, false); err != nil {
 					return err
 				}
 			}

@@ -29,6 +29,7 @@ import (
 	"github.com/hssgate/hssgate/hss"
 	"github.com/hssgate/hssgate/internal/certificate"
 	"github.com/hssgate/hssgate/internal/inventory"
+	"github.com/hssgate/hssgate/internal/lookup"
 	"github.com/hssgate/hssgate/policy"
 	"github.com/hssgate/hssgate/policy/v1alpha1"
 )
@@ -189,8 +190,8 @@ func TestTheStateOfAReplicaIsMeasured(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(state("v1.2.3", newIssuer(t).GetCertificate, inForce(t, p), func() inventory.Stats {
 		return inventory.Stats{Images: 5, NotFound: 2, Bytes: 1500, ListBytes: 900, Projects: []inventory.ProjectStats{
-			{Name: "bj4", Breaker: gobreaker.StateOpen, UnderWay: 3, Waiting: 4, LastSuccess: time.Unix(100, 5e8), PausedUntil: time.Unix(200, 0), SyncedUntil: time.Unix(300, 0)},
-			{Name: "idle", Breaker: gobreaker.StateClosed},
+			{Stats: lookup.Stats{Name: "bj4", Breaker: gobreaker.StateOpen, UnderWay: 3, Waiting: 4, LastSuccess: time.Unix(100, 5e8), PausedUntil: time.Unix(200, 0)}, SyncedUntil: time.Unix(300, 0)},
+			{Stats: lookup.Stats{Name: "idle", Breaker: gobreaker.StateClosed}},
 		}}
 	}))
 	hasGathered(t, registry, []string{
