@@ -7,7 +7,6 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/hssgate/hssgate/hss/replay"
 	"github.com/hssgate/hssgate/internal/doctor"
@@ -20,7 +19,8 @@ type doctorFlags struct {
 	cluster clusterFlags
 	output  string
 	record  string
-	bundled bool // the examination is printed as JSON, for doctor on another machine
+	// For doctor on another machine: the examination is printed as JSON, and progress is shown without a terminal.
+	bundled, progress bool
 }
 
 // examination is all that doctor finds.
@@ -59,7 +59,8 @@ out. hss-simulator --replay serves it.`,
 	flags.StringVarP(&f.output, "output", "o", report.TableOutput, "table or json")
 	flags.StringVar(&f.record, "record", "", "write an anonymised record into this new file")
 	flags.BoolVar(&f.bundled, "bundle", false, "print report and record as one JSON")
-	_ = flags.MarkHidden("bundle") // fails only if there is no such flag
+	flags.BoolVar(&f.progress, "progress", false, "show progress on any standard error")
+	_, _ = flags.MarkHidden("bundle"), flags.MarkHidden("progress") // they fail only if there is no such flag
 	complete(cmd, "output", report.TableOutput, report.JSON)
 	return cmd
 }
@@ -111,9 +112,9 @@ func (f *doctorFlags) examine(cmd *cobra.Command) (e examination, err error) {
 		return e, err
 	}
 	o := doctor.Options{Config: c, Version: version, Record: f.record != "" || f.bundled}
-	if terminal, ok := cmd.ErrOrStderr().(*os.File); ok && term.IsTerminal(int(terminal.Fd())) {
-		o.Progress = func(made int, doing string) { fmt.Fprintf(terminal, "\r\x1b[Kcall %d, %s …", made, doing) }
-		defer fmt.Fprint(terminal, "\r\x1b[K")
+	if w := cmd.ErrOrStderr(); f.progress || isTerminal(w) {
+		o.Progress = func(made int, doing string) { fmt.Fprintf(w, "\r\x1b[Kcall %d, %s …", made, doing) }
+		defer fmt.Fprint(w, "\r\x1b[K")
 	}
 	e.Report, e.Record, err = doctor.Run(cmd.Context(), o)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -44,8 +45,8 @@ func (f *doctorFlags) examineInCluster(cmd *cobra.Command) (e examination, err e
 			args = append(args, "--"+flag.Name+"="+value)
 		}
 	})
-	remote := []string{"/hssgate", "doctor", "--config", podConfig, "--bundle"}
-	args = append(append(args, "--"), remote...)
+	remote := []string{"/hssgate", "doctor", "--config", podConfig}
+	args = append(append(append(args, "--"), remote...), "--bundle", "--progress="+strconv.FormatBool(isTerminal(cmd.ErrOrStderr())))
 	fmt.Fprintf(cmd.ErrOrStderr(), "hssgate: doctor runs in the pod of deployment/%s in namespace %s\n", name, namespace)
 	var out bytes.Buffer
 	kubectl := exec.CommandContext(cmd.Context(), "kubectl", args...) //nolint:gosec // the flags are the user's own
@@ -53,7 +54,7 @@ func (f *doctorFlags) examineInCluster(cmd *cobra.Command) (e examination, err e
 	err = kubectl.Run()
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
-		return e, fmt.Errorf("kubectl is not in $PATH; where it is, run:\n\n  kubectl exec -n %s deployment/%s -c hssgate -- %s", namespace, name, strings.Join(remote[:len(remote)-1], " "))
+		return e, fmt.Errorf("kubectl is not in $PATH; where it is, run:\n\n  kubectl exec -n %s deployment/%s -c hssgate -- %s", namespace, name, strings.Join(remote, " "))
 	case out.Len() == 0:
 		return e, fmt.Errorf("doctor in the pod printed nothing (%w): see above; an older release of hssgate does not have doctor", cmp.Or(err, errors.New("it ended without an error")))
 	}

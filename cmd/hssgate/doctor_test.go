@@ -314,7 +314,10 @@ func TestDoctorWritesARecord(t *testing.T) {
 // TestDoctorRunsInThePod has something in kubectl's place that runs doctor, and an API server with a Deployment.
 func TestDoctorRunsInThePod(t *testing.T) {
 	server := tenant(t)
-	inner, _, _ := run(t, "doctor", "--config", probeConfig(t, server.URL), "--bundle")
+	inner, progress, _ := run(t, "doctor", "--config", probeConfig(t, server.URL), "--bundle", "--progress")
+	if !strings.Contains(progress, "call 1, bj4: ") {
+		t.Errorf("got no progress, but %q", progress)
+	}
 	bundle := write(t, "bundle.json", inner)
 	kubectl := write(t, "kubectl", fmt.Sprintf("#!/bin/sh\necho \"called: $*\" >&2\nwhile IFS= read -r line; do printf '%%s\\n' \"$line\"; done < %s\nexit 1\n", bundle))
 	must(t, os.Chmod(kubectl, 0o700))
@@ -335,7 +338,7 @@ func TestDoctorRunsInThePod(t *testing.T) {
 	if codeOf(err) == exitUsage || !strings.HasPrefix(stdout, "Project bj4") {
 		t.Errorf("got %v and %s", err, stdout)
 	}
-	want := "called: exec -n gate deployment/hssgate -c hssgate --context= --kubeconfig=" + config + " -- /hssgate doctor --config /etc/hssgate/config/config.yaml --bundle"
+	want := "called: exec -n gate deployment/hssgate -c hssgate --context= --kubeconfig=" + config + " -- /hssgate doctor --config /etc/hssgate/config/config.yaml --bundle --progress=false"
 	if !strings.Contains(stderr, want) {
 		t.Errorf("got %q, want %q", stderr, want)
 	}

@@ -173,9 +173,8 @@ func (f *outputFlags) write(cmd *cobra.Command, r *report.Report) error {
 }
 
 func (f *outputFlags) colors(cmd *cobra.Command) bool {
-	file, isFile := cmd.OutOrStdout().(*os.File)
 	return f.color == "always" ||
-		f.color == "auto" && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isFile && term.IsTerminal(int(file.Fd()))
+		f.color == "auto" && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(cmd.OutOrStdout())
 }
 
 // colored returns a table with its verdicts, at the beginning of lines, in colours.
@@ -189,12 +188,17 @@ func colored(table []byte) []byte {
 
 // progressOn returns a function that shows the number of evaluated objects on a terminal, and one that removes it.
 func progressOn(cmd *cobra.Command) (show func(done int), wipe func()) {
-	file, ok := cmd.ErrOrStderr().(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
+	w := cmd.ErrOrStderr()
+	if !isTerminal(w) {
 		return nil, func() {}
 	}
-	show = func(done int) { fmt.Fprintf(file, "\r%d objects evaluated …", done) }
-	return show, func() { fmt.Fprint(file, "\r\x1b[K") }
+	show = func(done int) { fmt.Fprintf(w, "\r%d objects evaluated …", done) }
+	return show, func() { fmt.Fprint(w, "\r\x1b[K") }
+}
+
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
 }
 
 // checkTableOrJSON checks --output of a command that makes no report.
