@@ -31,8 +31,8 @@ type Configuration struct {
 	// Webhook says how the admission webhook listens.
 	Webhook Webhook `yaml:"webhook"`
 	// MaxExceptionLifetime is the longest that an exception lasts from
-	// its creation. One that claims more is refused, and ends then if it exists
-	// all the same.
+	// its creation. One that claims more is refused, and ends then if it
+	// exists already.
 	MaxExceptionLifetime time.Duration `yaml:"maxExceptionLifetime" default:"720h" min:"1m" max:"87600h"`
 	// Audit says how the running pods are evaluated.
 	Audit Audit `yaml:"audit"`
@@ -105,7 +105,7 @@ type Webhook struct {
 	CASecret string `yaml:"caSecret"`
 	// ClientCAFile is a file of the CAs (PEM) of clients, read again when it
 	// changes. With it, only a client with a certificate of theirs may ask: the
-	// API server, if its AdmissionConfiguration says so. Without it, whoever can
+	// API server, if its AdmissionConfiguration says so. Without it, all who can
 	// connect may.
 	ClientCAFile string `yaml:"clientCAFile"` //nolint:tagliatelle // as Kubernetes spells clientCAFile
 	// ClientNames are the clients that may ask, by the common name or a DNS name

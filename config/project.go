@@ -11,8 +11,8 @@ type Project struct {
 	Region string `yaml:"region"`
 	// Endpoint is the https:// address of HSS, if the region's own will not do.
 	Endpoint string `yaml:"endpoint"`
-	// Insecure allows an http:// endpoint that is not on this host: whoever
-	// is on the way can read and forge HSS's answers.
+	// Insecure allows an http:// endpoint that is not on this host: anyone
+	// on the way can read and forge HSS's answers.
 	Insecure bool `yaml:"insecure" default:"false"`
 	// ProjectID is the project's ID, which the cloud console shows below My
 	// Credentials. Left out, it is that of the credentials or, as for most of

@@ -63,7 +63,7 @@ func (c *checker) endpoint(field, value string, insecure bool) {
 	case strings.Trim(u.Path, "/") != "", u.RawQuery != "", u.Fragment != "":
 		c.failf(field, "must end after the host: %s://%s", u.Scheme, u.Host)
 	case u.Scheme == "http" && !insecure && !isLoopback(u.Hostname()):
-		c.failf(field, "must use https, not http; to trust the network all the same, set insecure: true")
+		c.failf(field, "must use https, not http; if you trust the network, set insecure: true")
 	}
 }
 

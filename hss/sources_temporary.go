@@ -109,7 +109,7 @@ func metadata(base string) CredentialSource {
 	return func(ctx context.Context) (Credentials, error) {
 		c, err := fetchMetadata(ctx, base)
 		if err != nil {
-			// A chain looks here on every machine, so nobody may have set it up.
+			// A chain looks here on every machine, so it may not be set up.
 			return Credentials{}, notConfigured("the node's metadata service", "metadata service at %s: %s", base, err)
 		}
 		return c, nil

@@ -14,7 +14,7 @@ const quantum = 64 << 10
 // bodies bounds the memory of the large request bodies that are being read. A
 // body counts by what has arrived of it, whatever length it claims. Without room
 // for more, only the oldest body goes on; if that takes longer than patience, it
-// is dropped. So nobody who sends slowly keeps others out.
+// is dropped. So a slow sender does not keep others out.
 type bodies struct {
 	maxBytes int64
 	patience time.Duration

@@ -170,7 +170,7 @@ func (f *probeFlags) probeAPIServer(ctx context.Context, _ *cobra.Command) (stri
 	return retry(ctx, func(ctx context.Context) (comment string, again bool, err error) {
 		got = nil
 		_, err = client.CoreV1().Pods(f.namespace).Create(ctx, probePod(), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		// A policy may deny the pod: hssgate was called all the same.
+		// A policy may deny the pod: hssgate was still called.
 		switch i := slices.IndexFunc(got, webhook.IsProbeComment); {
 		case i >= 0:
 			return got[i], false, nil

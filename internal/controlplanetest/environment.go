@@ -233,7 +233,7 @@ func (e *Environment) AuditEvent(t testing.TB, mention string, match func(*audit
 }
 
 // FreeAddresses returns n different addresses of this host's loopback interface,
-// as host:port, that nobody listens on. Their ports are below those that a system
+// as host:port, without a listener. Their ports are below those that a system
 // gives to connections it makes, so that none of these takes one before it is
 // listened on.
 func FreeAddresses(t testing.TB, n int) []string {

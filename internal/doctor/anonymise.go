@@ -19,7 +19,7 @@ import (
 )
 
 // What a record shows as it is: nothing of it names anything of the customer. Every other text gets a pseudonym, as a field that
-// nobody thought of may be a secret.
+// was not thought of may be a secret.
 var (
 	publicFields = regexp.MustCompile(`^(scan_status|scan_failed_code|image_type|registry_type|type|status|fail_reason|shared_status|severity_level|severity|` +
 		`repair_necessity|handle_status|error_code|protocol|api_version|vul_id|cve_id|limit|offset|sort_key|sort_dir|[a-z_]*(_num|_score|_size|cvss))$`)

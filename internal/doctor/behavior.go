@@ -233,8 +233,8 @@ func (e *evidence) scannedAgain(i image) bool {
 	return i.status().Running() && !scanned.IsZero() && e.now.Sub(scanned) > time.Hour
 }
 
-// tells reports whether the vulnerabilities of an image tell more than its row.
-func (e *evidence) tells(i *image) bool {
+// showsMore reports whether the vulnerabilities of an image show more than its row.
+func (e *evidence) showsMore(i *image) bool {
 	level := i.text("severity_level")
 	scored := i.status().Completed() && i.number("vul_num") > 0 && slices.Contains([]string{"Medium", "High", "Critical"}, level)
 	return i.single() && i.text("image_id") != "" && (scored || e.scannedAgain(*i) && level == security)

@@ -224,7 +224,7 @@ func (s *session) readVulnerabilities(ctx context.Context) error {
 	}
 	var images []*image
 	for n := range s.evidence.images {
-		if i := &s.evidence.images[n]; s.evidence.tells(i) && i.number("vul_num") <= largest {
+		if i := &s.evidence.images[n]; s.evidence.showsMore(i) && i.number("vul_num") <= largest {
 			images = append(images, i)
 		}
 	}

@@ -36,7 +36,7 @@ type Facts interface {
 	// Facts calls HSS if it must, and returns by the time that ctx ends.
 	Facts(ctx context.Context, ref image.Reference) policy.Facts
 	// WithDetails returns the facts with details of their scans, as far as they are known in the time that each kind may
-	// take, and by the time that ctx ends. It fetches the others all the same.
+	// take, and by the time that ctx ends. It still fetches the others.
 	WithDetails(ctx context.Context, ref image.Reference, f policy.Facts, wanted policy.Details) policy.Facts
 	// KnownAffected returns which images have vulnerabilities, of those that are in memory.
 	KnownAffected(ref image.Reference, ids []string) []*policy.Affected

@@ -187,7 +187,7 @@ func endOf(e *v1alpha1.ImageScanException, p *policy.Policy) time.Time {
 type Sightings struct {
 	mu     sync.Mutex
 	passed map[image]bool
-	// bad tells of each bad image whether a grace would admit it.
+	// bad holds for each bad image whether a grace would admit it.
 	bad map[image]bool
 }
 

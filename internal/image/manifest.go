@@ -38,7 +38,7 @@ type Metadata struct {
 	Labels       Labels      `json:"labels"`
 	Annotations  Annotations `json:"annotations"`
 	// Controller is what the object says it belongs to. Nothing must be
-	// decided by it: whoever writes the object may say so.
+	// decided by it: the author of the object may say so.
 	Controller Owner `json:"ownerReferences"`
 }
 

@@ -5,7 +5,7 @@
 //
 // Results are cached in memory. A result past its TTL is refreshed before it is used as long as HSS is well; otherwise
 // it is used at once, marked stale, and refreshed in the background, up to cache.maxStaleness. One look-up runs for an
-// image at a time, whoever needs it, and goes on when the request that started it has timed out: see internal/lookup. What HSS
+// image at a time, for all who need it, and goes on when the request that started it has timed out: see internal/lookup. What HSS
 // knows of vulnerabilities whatever the image is in internal/cve.
 package inventory
 

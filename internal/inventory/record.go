@@ -275,7 +275,7 @@ func completed(r *policy.Record) *policy.Record {
 	}
 }
 
-// hasID reports whether an ID tells rows apart: HSS may leave it out or send 0.
+// hasID reports whether an ID identifies a row: HSS may leave it out or send 0.
 func hasID(id string) bool { return id != "" && id != "0" }
 
 // isSameRow reports whether two records are of one row of HSS's list with one digest, which may have changed otherwise.

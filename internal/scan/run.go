@@ -170,14 +170,14 @@ func (r *Run) advance(i *Result, row *hss.Image) (state string, ended bool) {
 	return string(statuses[at]), false
 }
 
-// lacksScan reports whether a row that nobody scans now is to be scanned. An image that is too large fails again.
+// lacksScan reports whether a row that is not being scanned is to be scanned. An image that is too large fails again.
 func (r *Run) lacksScan(row *hss.Image) bool {
 	statuses := statusesOf(row)
 	failed := slices.ContainsFunc(statuses, hss.ScanStatus.Failed) && !slices.Contains(statuses, hss.ScanStatusImageOversized)
 	return r.Force || failed || resultOf(row, r.Clock.Now()).outcome == Asked
 }
 
-// keyOf tells the rows of an image apart, also when a synchronisation has given them other IDs.
+// keyOf identifies a row of an image, also when a synchronisation has given them other IDs.
 func keyOf(row *hss.Image) string {
 	id := row.Digest
 	if !image.IsDigest(id) {

@@ -45,7 +45,7 @@ func TestCreates(t *testing.T) {
 	must(t, os.WriteFile(file, example(t, peer), 0o600))
 	a := &arena{rounds: 1, pods: 20, reviews: 20}
 	_, rows, _ := strings.Cut(a.compare(t, fmt.Sprintf("peer=%s,pid=%d", file, peer.Pid)), "--:|\n")
-	want := `| nobody | N | – | – | – | – | – |
+	want := `| no webhook | N | – | – | – | – | – |
 | controller-runtime typed no-op | N | N | – | N | – | N |
 | ValidatingAdmissionPolicy with a list | N | – | – | – | – | – |
 | **hssgate, 10 policies** | N | N | N | N | N s | N |
@@ -85,19 +85,19 @@ func (a *arena) compare(tb testing.TB, more ...string) string {
 	}
 	gate := newServed(tb, "**hssgate, 10 policies**", hssgate)
 	gate.figures[ready] = took
-	nobody, typed := &contender{name: "nobody"}, newServed(tb, "controller-runtime typed no-op", startServer(tb, typedServer))
+	none, typed := &contender{name: "no webhook"}, newServed(tb, "controller-runtime typed no-op", startServer(tb, typedServer))
 	list := &contender{name: "ValidatingAdmissionPolicy with a list", manifest: readTestdata(tb, "list.yaml")}
-	all := append([]*contender{nobody, typed, list, gate}, peers...)
+	all := append([]*contender{none, typed, list, gate}, peers...)
 	for range a.rounds {
 		for _, c := range all {
 			a.turn(tb, c)
-			c.add(creates, c.rate/nobody.rate)
+			c.add(creates, c.rate/none.rate)
 			if c.url != "" {
 				c.add(direct, c.reviews/typed.reviews)
 			}
 		}
 	}
-	table := "| who is asked | creates ÷ nobody | webhook CPU s / 1,000 creates | calls to the scanner / 1,000 " +
+	table := "| who is asked | creates ÷ no webhook | webhook CPU s / 1,000 creates | calls to the scanner / 1,000 " +
 		"| memory MB | ready after | direct reviews ÷ typed no-op |\n|---|--:|--:|--:|--:|--:|--:|\n"
 	for _, c := range all {
 		table += c.row()

@@ -70,7 +70,7 @@ Values that the schema can't check, since each alone is right. All problems are 
 {{- $problems = append $problems "clientCertificates.enabled needs clientCertificates.configMap, which holds the CAs" -}}
 {{- end -}}
 {{- if and $v.exemptions.label (not $v.exemptions.guard.enabled) -}}
-{{- $problems = append $problems "exemptions.label needs exemptions.guard.enabled: whoever may label a namespace could get past hssgate" -}}
+{{- $problems = append $problems "exemptions.label needs exemptions.guard.enabled: users who may label a namespace could get past hssgate" -}}
 {{- end -}}
 {{- if and $v.exemptions.guard.namespaceLabels (not $v.exemptions.guard.enabled) -}}
 {{- $problems = append $problems "exemptions.guard.namespaceLabels needs exemptions.guard.enabled, which guards them" -}}
@@ -82,7 +82,7 @@ Values that the schema can't check, since each alone is right. All problems are 
 {{- $problems = append $problems "metrics.secure needs a bearer token, which a PodMonitor has not: enable metrics.serviceMonitor in its place" -}}
 {{- end -}}
 {{- if and (eq $v.mode "enforce") $deployed (not (kindIs "invalid" $v.replicas)) (lt (int $v.replicas) 2) (eq (include "hssgate.failurePolicy" .) "Fail") -}}
-{{- $problems = append $problems "mode enforce needs replicas: 2 or more, since with one each restart refuses pods; to have it all the same, set webhook.failurePolicy: Ignore" -}}
+{{- $problems = append $problems "mode enforce needs replicas: 2 or more, since with one each restart refuses pods; to have it nevertheless, set webhook.failurePolicy: Ignore" -}}
 {{- end -}}
 {{- if and $v.test.enabled (has $v.test.namespace (append $v.exemptions.namespaces "kube-system")) -}}
 {{- $problems = append $problems (printf "test.namespace %s is exempt, so the API server does not call hssgate for its pods: name a namespace that is not, or set test.enabled: false" $v.test.namespace) -}}

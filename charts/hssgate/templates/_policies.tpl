@@ -21,7 +21,7 @@ spec:
   {{- include (printf "hssgate.preset.%s" .preset) $root | nindent 2 }}
 {{- end }}
 
-{{/* Records what baseline denies or warns of, and warns nobody. */}}
+{{/* Records what baseline denies or warns of, and gives no warnings. */}}
 {{- define "hssgate.preset.audit" -}}
 enforcement: Audit
 require:

@@ -35,7 +35,7 @@ matchPolicy: Equivalent
 {{- end }}
 
 {{- define "hssgate.namespaceSelector" -}}
-# By name, which the API server keeps in this label and nobody can forge. hssgate and what a cluster needs to come up must
+# By name, which the API server keeps in this label and cannot be forged. hssgate and what a cluster needs to come up must
 # start while hssgate is away.
 namespaceSelector:
   matchExpressions:

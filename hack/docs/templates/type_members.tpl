@@ -10,7 +10,7 @@ What every Kubernetes object has: name, labels and so on.
 {{- if not (hasPrefix "{" .Default) }}{{ with .Default }}`{{ . }}`{{ end }}{{ end -}}
 {{- end -}}
 
-{{- /* Validation markers in words. Enumerations are told by the type; CEL rules by the comment, and by the API server. */ -}}
+{{- /* Validation markers in words. Enumerations are shown by the type; CEL rules by the comment, and by the API server. */ -}}
 {{- define "rules" -}}
 {{- $optional := false -}}
 {{- range .Validation }}{{ if hasPrefix "Optional" . }}{{ $optional = true }}{{ end }}{{ end -}}
