@@ -1,6 +1,7 @@
 package charts_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -79,6 +80,12 @@ func testRights(t *testing.T, c *cluster) {
 	for _, role := range []string{"exception-editor", "cluster-exception-editor"} {
 		c.kubectl(t, "create", "clusterrolebinding", role, "--clusterrole", release+"-"+role, "--user", role)
 		inOne, inAll := right{policies, "imagescanexceptions", "", "default/"}, right{policies, "clusterimagescanexceptions", "", ""}
+		eventually(t, func(context.Context) string { // the API server learns of a binding a little later
+			if !c.may(t, role, "create", inOne) && !c.may(t, role, "create", inAll) {
+				return "the role " + role + " grants nothing"
+			}
+			return ""
+		})
 		for _, verb := range []string{"create", "delete", "list"} {
 			equal(t, "the role "+role+" may "+verb+" exceptions of a namespace and of all",
 				[2]bool{role == "exception-editor", role != "exception-editor"}, [2]bool{c.may(t, role, verb, inOne), c.may(t, role, verb, inAll)})
