@@ -73,29 +73,29 @@ func testRights(t *testing.T, c *cluster) {
 	} {
 		for _, r := range rights {
 			for verb := range strings.FieldsSeq(r.verbs) {
-				equal(t, fmt.Sprintf("allowed to %s %+v", verb, r), may, c.may(t, serviceAccount, verb, r))
+				equal(t, fmt.Sprintf("allowed to %s %+v", verb, r), may, c.may(t.Context(), t, serviceAccount, verb, r))
 			}
 		}
 	}
 	for _, role := range []string{"exception-editor", "cluster-exception-editor"} {
 		c.kubectl(t, "create", "clusterrolebinding", role, "--clusterrole", release+"-"+role, "--user", role)
 		inOne, inAll := right{policies, "imagescanexceptions", "", "default/"}, right{policies, "clusterimagescanexceptions", "", ""}
-		eventually(t, func(context.Context) string { // the API server learns of a binding a little later
-			if !c.may(t, role, "create", inOne) && !c.may(t, role, "create", inAll) {
+		eventually(t, func(ctx context.Context) string { // the API server learns of a binding a little later
+			if !c.may(ctx, t, role, "create", inOne) && !c.may(ctx, t, role, "create", inAll) {
 				return "the role " + role + " grants nothing"
 			}
 			return ""
 		})
 		for _, verb := range []string{"create", "delete", "list"} {
 			equal(t, "the role "+role+" may "+verb+" exceptions of a namespace and of all",
-				[2]bool{role == "exception-editor", role != "exception-editor"}, [2]bool{c.may(t, role, verb, inOne), c.may(t, role, verb, inAll)})
+				[2]bool{role == "exception-editor", role != "exception-editor"}, [2]bool{c.may(t.Context(), t, role, verb, inOne), c.may(t.Context(), t, role, verb, inAll)})
 		}
 		c.kubectl(t, "delete", "clusterrolebinding", role)
 	}
 }
 
 // may reports whether a user has a right.
-func (c *cluster) may(t *testing.T, user, verb string, r right) bool {
+func (c *cluster) may(ctx context.Context, t *testing.T, user, verb string, r right) bool {
 	t.Helper()
 	what := authorizationv1.ResourceAttributes{Verb: verb, Group: r.group, Name: r.of}
 	what.Resource, what.Subresource, _ = strings.Cut(r.resource, "/")
@@ -105,6 +105,6 @@ func (c *cluster) may(t *testing.T, user, verb string, r right) bool {
 	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
 		User: user, Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"}, ResourceAttributes: &what,
 	}}
-	must(t, c.client.Create(t.Context(), review))
+	must(t, c.client.Create(ctx, review))
 	return review.Status.Allowed
 }
