@@ -276,8 +276,15 @@ func worst(l language.Language, found []Vulnerability) string {
 	return l.Sprintf("worst: %s", strings.Join(texts, l.Text(", ")))
 }
 
+// filtered returns those to keep; nil only if found is, which is a list that is not known.
 func filtered(found []Vulnerability, keep func(*Vulnerability) bool) []Vulnerability {
-	return slices.DeleteFunc(slices.Clone(found), func(v Vulnerability) bool { return !keep(&v) })
+	kept := found[:0:0]
+	for i := range found {
+		if keep(&found[i]) {
+			kept = append(kept, found[i])
+		}
+	}
+	return kept
 }
 
 // without returns the facts as if vulnerabilities with these identifiers had not

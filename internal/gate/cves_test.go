@@ -408,6 +408,9 @@ func TestADecisionByCVEsAllocatesLittle(t *testing.T) {
 	if got := testing.AllocsPerRun(100, byCVEs(t, true, true)); got > 8 {
 		t.Errorf("a decision by numbers, scores, ages and a forbidden vulnerability allocates %v times, want at most 8", got)
 	}
+	if got := testing.AllocsPerRun(100, byCVEs(t, true, false)); got > 45 { // 98 with a query and a copy of the list for each use
+		t.Errorf("one that an image's list decides, which is in memory, allocates %v times, want at most 45", got)
+	}
 }
 
 // BenchmarkDecideByCVEs compares decisions about known images by a policy of numbers with those by one that reads CVEs.

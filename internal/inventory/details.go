@@ -106,6 +106,10 @@ func (i *Inventory) withDetails(
 			d.addMaliciousFiles(limited)
 		}
 	}
+	if len(d.lookUps) == 1 {
+		d.lookUps[0]()
+		return d.facts
+	}
 	var group sync.WaitGroup
 	for _, lookUp := range d.lookUps {
 		group.Go(lookUp)

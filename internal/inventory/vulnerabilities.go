@@ -189,13 +189,17 @@ func (d *detailed) addVulnerabilities(ctx context.Context) {
 		if w.key.request.ImageID == "" {
 			continue // there is nothing to list by, as if nothing had been wanted
 		}
+		known := d.lists.Get(w.key)
 		if d.wanted[policy.DetailVulnerabilities].Wait < 0 {
-			if known := d.lists.Get(w.key); known.IsKnown() && d.clock.Since(known.AsOf) < d.cfg.MaxStaleness {
+			if known.IsKnown() && d.clock.Since(known.AsOf) < d.cfg.MaxStaleness {
 				w.scan.Found = known.Value.withCVEs(d.project)
 			}
 			continue
 		}
-		if w.scan.Unlisted = w.unlisted(d.language, n, w.key.request.Query); w.scan.Unlisted != "" {
+		if w.scan.Unlisted = ""; !known.IsKnown() { // what HSS has listed it can list
+			w.scan.Unlisted = w.unlisted(d.language, n, w.key.request.Query)
+		}
+		if w.scan.Unlisted != "" {
 			continue
 		}
 		d.lookUps = append(d.lookUps, func() {
