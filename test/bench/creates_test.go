@@ -121,7 +121,7 @@ func (a *arena) connect(tb testing.TB) {
 	a.like = readPod(tb)
 	// No controller and no scheduler is to take it for one of its own.
 	a.like.ManagedFields, a.like.OwnerReferences, a.like.Status, a.like.Spec.SchedulerName = nil, nil, corev1.PodStatus{}, namespace
-	for _, manifest := range append(policies(), "{apiVersion: v1, kind: Namespace, metadata: {name: "+namespace+"}}") {
+	for _, manifest := range append(policies(numbers), "{apiVersion: v1, kind: Namespace, metadata: {name: "+namespace+"}}") {
 		a.run(tb, manifest, "create")
 		tb.Cleanup(func() { a.run(tb, manifest, "delete", "--wait=false") })
 	}

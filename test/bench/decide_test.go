@@ -56,7 +56,7 @@ cache: {maxBytes: 512Mi, freshFor: 24h}
 		must(tb, err)
 		known.Facts(tb.Context(), ref)
 	}
-	g, random, ctx := newGate(tb, known), rand.New(rand.NewPCG(1, 2)), tb.Context()
+	g, random, ctx := newGate(tb, known, numbers), rand.New(rand.NewPCG(1, 2)), tb.Context()
 	r := gate.Request{Namespace: "prod", Name: "web", Workload: image.Workload{Kind: "Pod", Uses: make([]image.Use, 3)}}
 	for i := range uses {
 		g.Decide(ctx, gate.Request{Namespace: r.Namespace, Workload: image.Workload{Uses: uses[i : i+1]}}) // has the reference parsed

@@ -38,7 +38,7 @@ const (
 
 // BenchmarkReview measures reviews over TLS 1.3 and HTTP/1.1 with keep-alive, which is what the API server speaks to
 // Services. Each server is a process with one processor, which the load keeps busy: so a review's time is what it takes of a
-// processor. Run with -cpu 1, the load leaves the other processor to the server. Ratios are those of one run of the three,
+// processor. Run with -cpu 1, the load leaves the other processor to the server. Ratios are those of one run of all,
 // since what else runs on the machine slows both sides of a ratio.
 func BenchmarkReview(b *testing.B) {
 	perReview := map[string]time.Duration{}

@@ -65,9 +65,10 @@ const (
 	typedServer  = "typed"   // a no-op validator of controller-runtime, which has the pod decoded
 	decodeServer = "decode"  // a bare handler that decodes only the images
 	gateServer   = "hssgate" // hssgate's handler, with 10 policies that match every pod and every image in memory
+	cveServer    = "CVEs"    // the same with policies that read the CVEs of each image, which has some
 )
 
-var serverNames = []string{typedServer, decodeServer, gateServer}
+var serverNames = []string{typedServer, decodeServer, gateServer, cveServer}
 
 // TestServer is no test: the benchmarks start it as the process of a server. It ends with standard input, which closes when
 // the parent dies.
@@ -85,7 +86,7 @@ func TestServer(t *testing.T) {
 		os.Exit(0)
 	}()
 	t.Fatal(map[string]func(*testing.T, string, *certificate.Issuer) error{
-		decodeServer: serveDecode, gateServer: serveGate, typedServer: serveTyped,
+		decodeServer: serveDecode, gateServer: serveGate, typedServer: serveTyped, cveServer: serveCVEs,
 	}[name](t, address, issuer))
 }
 
@@ -219,7 +220,26 @@ func serveDecode(t *testing.T, address string, issuer *certificate.Issuer) error
 }
 
 func serveGate(t *testing.T, address string, issuer *certificate.Issuer) error {
-	hss := hsstest.NewServer(hsstest.WithImages(cleanRows()...))
+	return serveRows(t, address, issuer, cleanRows(), numbers)
+}
+
+// serveCVEs serves images with vulnerabilities that CVSS rates Low.
+func serveCVEs(t *testing.T, address string, issuer *certificate.Issuer) error {
+	rows, score := cleanRows(), 3.5
+	for i := range rows {
+		rows[i].ImageID, rows[i].VulNum = rows[i].ImageDigest, hsstest.Count(12)
+		for n := range 12 {
+			id := fmt.Sprintf("CVE-2020-%d", 10000+100*i+n)
+			rows[i].Vulnerabilities = append(rows[i].Vulnerabilities, hsstest.Vulnerability{
+				VulID: id, AppName: "openssl", CVEs: []hsstest.CVE{{ID: id, CVSS: &score, PublishedAt: time.Unix(1577836800, 0)}},
+			})
+		}
+	}
+	return serveRows(t, address, issuer, rows, "vulnerabilities: {max: 0, minCVSS: 7.0, olderThan: 720h, fixableOnly: true}, forbiddenVulnerabilities: [CVE-2021-44228]")
+}
+
+func serveRows(t *testing.T, address string, issuer *certificate.Issuer, rows []hsstest.Image, rules string) error {
+	hss := hsstest.NewServer(hsstest.WithImages(rows...))
 	defer hss.Close()
 	key := hsstest.DefaultCredential()
 	t.Setenv("HUAWEICLOUD_SDK_AK", key.AccessKey)
@@ -239,7 +259,7 @@ func serveGate(t *testing.T, address string, issuer *certificate.Issuer) error {
 		}
 	}
 	handler := server.NewHandler(c, webhook.Options{
-		Decider: newGate(t, known), Metrics: webhook.NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
+		Decider: newGate(t, known, rules), Metrics: webhook.NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
 	})
 	s, err := server.NewWebhookServer(t.Context(), address, issuer.GetCertificate, handler, slog.New(slog.DiscardHandler))
 	must(t, err)
@@ -272,8 +292,11 @@ func cleanRows() []hsstest.Image {
 	return rows
 }
 
-// policies returns the manifests of 10 policies that match every pod.
-func policies() (all []string) {
+// numbers are rules that a row of HSS's list decides.
+const numbers = "vulnerabilities: {max: 0}"
+
+// policies returns the manifests of 10 policies that match every pod, with rules about vulnerabilities.
+func policies(rules string) (all []string) {
 	for i := range 10 {
 		all = append(all, fmt.Sprintf(`
 apiVersion: hssgate.io/v1alpha1
@@ -282,18 +305,18 @@ metadata: {name: bench-%d}
 spec:
   enforcement: Deny
   match: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: %s}}}
-  require: {severityLevel: {max: Medium}, vulnerabilities: {max: 0}, maliciousFiles: {max: 0}, unsafeSettings: {max: 10}, scanStatus: {in: [success]}, scanAge: {max: 168h}}
-`, i, namespace))
+  require: {severityLevel: {max: Medium}, %s, maliciousFiles: {max: 0}, unsafeSettings: {max: 10}, scanStatus: {in: [success]}, scanAge: {max: 168h}}
+`, i, namespace, rules))
 	}
 	return all
 }
 
 // newGate returns a gate with these policies.
-func newGate(tb testing.TB, known gate.Facts) *gate.Gate {
+func newGate(tb testing.TB, known gate.Facts, rules string) *gate.Gate {
 	tb.Helper()
 	labels := map[string]string{corev1.LabelMetadataName: namespace}
 	var all []*policy.Policy
-	for _, manifest := range policies() {
+	for _, manifest := range policies(rules) {
 		p := &v1alpha1.ImageScanPolicy{}
 		must(tb, yaml.UnmarshalStrict([]byte(manifest), p))
 		compiled, problems := policy.Compile(p)
