@@ -235,6 +235,14 @@ func (p *Project) wait(ctx context.Context, slots chan struct{}, done <-chan str
 	return false
 }
 
+// waitEnded returns why there was no slot.
+func (p *Project) waitEnded() error {
+	if p.group.base.Err() != nil {
+		return ErrClosed()
+	}
+	return failuref(notCalled, "HSS was not called, since the time was up")
+}
+
 // refusal returns why HSS must not be called now, or nil.
 func (p *Project) refusal() error {
 	return cmp.Or(p.paused.Load().reason(p.group.Clock.Now()), p.Images.refusal())
@@ -248,7 +256,7 @@ func (p *Project) call(ctx context.Context, e *Endpoint, f func(ctx context.Cont
 	}
 	defer end()
 	if !p.wait(ctx, p.slots, nil) {
-		return at, ErrClosed()
+		return at, p.waitEnded()
 	}
 	defer func() { <-p.slots }()
 	if err = p.refusal(); err != nil {
@@ -266,7 +274,7 @@ func (p *Project) call(ctx context.Context, e *Endpoint, f func(ctx context.Cont
 func (p *Project) Call(ctx context.Context, l Lane, e *Endpoint, f func(ctx context.Context) error) (at time.Time, err error) {
 	free, err := p.take(ctx, l, nil)
 	if free == nil {
-		return at, cmp.Or(err, ErrClosed())
+		return at, cmp.Or(err, p.waitEnded())
 	}
 	defer free()
 	return p.call(ctx, e, f)

@@ -43,3 +43,32 @@ func TestALaneIsKeptWhileSomebodyUsesIt(t *testing.T) {
 		callers.Wait()
 	})
 }
+
+func TestACallWhoseTimeIsUpBeforeItBeginsSaysSo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := lookup.NewGroup(lookup.Settings{Clock: clock.RealClock{}})
+		p := g.NewProject("prod", 1, time.Minute)
+		var first sync.WaitGroup
+		first.Go(func() {
+			_, err := p.CallInBackground(p.Images, func(ctx context.Context) error {
+				<-ctx.Done()
+				return ctx.Err()
+			})
+			if err == nil || err.Error() != "hssgate is shutting down" {
+				t.Errorf("at the end: got %v", err)
+			}
+		})
+		synctest.Wait()
+		for _, lane := range []lookup.Lane{lookup.Background, lookup.Admissions} { // the lane is full, and the project is
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			at, err := p.Call(ctx, lane, p.Images, func(context.Context) error { return nil })
+			if !at.IsZero() || err == nil || err.Error() != "HSS was not called, since the time was up" {
+				t.Errorf("lane %s: got %v at %s", lane, err, at)
+			}
+			cancel()
+		}
+		g.Close()
+		first.Wait()
+	})
+}
