@@ -176,12 +176,12 @@ func (p *Project) Known() func(id string) []policy.CVE {
 	}
 }
 
-// HasCVEs reports whether CVEs can be had at all.
-func (p *Project) HasCVEs() bool { return p.lister != nil }
-
 // Add adds the CVEs of the vulnerabilities that facts list, as far as they are known by the time that ctx ends. Known ones
 // cost no call.
 func (p *Project) Add(ctx context.Context, f *policy.Facts, d policy.CVENeeds, l lookup.Lane) {
+	if p.lister == nil {
+		return
+	}
 	for _, k := range p.catalogueKeys() {
 		_, _ = p.store.catalogues.Keep(ctx, k, freshFor, keptFor, l) // without it the stricter reading decides
 	}

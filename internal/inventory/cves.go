@@ -26,7 +26,7 @@ func (b Background) WithCVEs(ctx context.Context, ref image.Reference, f policy.
 
 func (i *Inventory) withCVEs(ctx context.Context, ref *image.Reference, f policy.Facts, d policy.CVENeeds, l lookup.Lane) policy.Facts {
 	k, reason := i.locate(ref)
-	if reason != "" || f.State != policy.StateFound || !k.project().cves.HasCVEs() {
+	if reason != "" || f.State != policy.StateFound {
 		return f
 	}
 	f.Records = ownRecords(f.Records)

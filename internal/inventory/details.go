@@ -182,8 +182,8 @@ func (d *detailed) addSecrets(ctx context.Context) {
 		if w.ofAll && k.request.ImageID == "" {
 			continue // its architectures have lists of their own
 		}
-		into.SecretsUnknown = w.unlisted(d.language, n, k.query)
 		before := d.details.Get(k)
+		into.SecretsUnknown = w.unlisted(d.language, n, before.IsKnown(), k.query)
 		known := before.IsKnown() && d.clock.Since(before.AsOf) <= d.cfg.MaxStaleness
 		switch {
 		case into.SecretsUnknown != "":
@@ -206,7 +206,7 @@ func (d *detailed) addMaliciousFiles(ctx context.Context) {
 	for n := range all {
 		w := &all[n]
 		into, k := w.listed(), detailKey{w.key, policy.DetailMaliciousFiles}
-		if w.unlisted(d.language, n, k.query) != "" {
+		if w.unlisted(d.language, n, d.details.Get(k).IsKnown(), k.query) != "" {
 			continue
 		}
 		d.lookUps = append(d.lookUps, func() {

@@ -93,7 +93,7 @@ func (i *Inventory) ExplainVulnerabilities(ref image.Reference, f policy.Facts) 
 	addf := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	for n, w := range k.project().scansOf(f.Records, countsVulnerabilities) {
 		counted, listed := w.key.counted, w.scan.Found
-		if why := w.unlisted(i.language, n, w.key.request.Query); why != "" {
+		if why := w.unlisted(i.language, n, false, w.key.request.Query); why != "" {
 			addf("single vulnerabilities: the %d are not looked up: %s", counted, why)
 			continue
 		}

@@ -287,9 +287,9 @@ func (i *Inventory) Changes() uint64 { return i.changes.Load() }
 // Start keeps images that are in use fresh and synchronises the projects that are configured so, until ctx ends or
 // Close is called. It is called once.
 func (i *Inventory) Start(ctx context.Context) error {
-	end := i.lookups.Begin()
-	if end == nil {
-		return lookup.ErrClosed()
+	end, err := i.lookups.Begin()
+	if err != nil {
+		return err
 	}
 	defer end()
 	i.started.Store(true)

@@ -152,13 +152,15 @@ func (p *project) scansOf(records []policy.Record, wanted func(*policy.Scan) boo
 
 func countsVulnerabilities(s *policy.Scan) bool { return ptr.Deref(s.Vulnerabilities, 0) > 0 }
 
-// unlisted returns why details of an image's n-th scan are not looked up by a query.
-func (w *wantedScan) unlisted(l language.Language, n int, query func() (url.Values, error)) string {
+// unlisted returns why details of an image's n-th scan are not looked up by a query. Known ones can be.
+func (w *wantedScan) unlisted(l language.Language, n int, known bool, query func() (url.Values, error)) string {
 	switch {
 	case w.key.request.ImageID == "":
 		return l.Text("HSS gives the image no ID to list them by")
 	case n >= maxScans:
 		return l.Sprintf("the image has more than %d scans", maxScans)
+	case known:
+		return ""
 	}
 	// HSS's list holds images with names that its other calls do not take.
 	_, err := query()
@@ -196,10 +198,7 @@ func (d *detailed) addVulnerabilities(ctx context.Context) {
 			}
 			continue
 		}
-		if w.scan.Unlisted = ""; !known.IsKnown() { // what HSS has listed it can list
-			w.scan.Unlisted = w.unlisted(d.language, n, w.key.request.Query)
-		}
-		if w.scan.Unlisted != "" {
+		if w.scan.Unlisted = w.unlisted(d.language, n, known.IsKnown(), w.key.request.Query); w.scan.Unlisted != "" {
 			continue
 		}
 		d.lookUps = append(d.lookUps, func() {

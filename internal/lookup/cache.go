@@ -204,7 +204,7 @@ func (c *Cache[K, V]) Obtain(ctx context.Context, k K, a *Answer[V], l Lane, fal
 func (c *Cache[K, V]) fetch(ctx context.Context, k K, seen *Answer[V], l Lane) (*Answer[V], error) {
 	p, begun := k.Endpoint().project, c.group.Clock.Now()
 	if ctx.Err() != nil {
-		return nil, failuref(notCalled, "HSS was not called, since the time was up")
+		return nil, errTimeUp()
 	}
 	u, now, err := c.join(k, seen)
 	if u == nil {
@@ -221,7 +221,7 @@ func (c *Cache[K, V]) fetch(ctx context.Context, k K, seen *Answer[V], l Lane) (
 	case <-u.done:
 		return u.answer, u.err
 	case <-c.group.base.Done():
-		return nil, ErrClosed()
+		return nil, errClosed()
 	case <-ctx.Done():
 		return nil, p.late(&u.attempt, c.group.Clock.Since(begun))
 	}

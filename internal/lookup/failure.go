@@ -58,8 +58,11 @@ func failuref(k kind, format string, args ...any) *failure {
 // BadRowsf returns a failure that says that HSS, being well, sent rows that cannot be true, or not all of them.
 func BadRowsf(format string, args ...any) error { return failuref(badRows, format, args...) }
 
-// ErrClosed returns the failure after Close.
-func ErrClosed() error { return failuref(notSent, "hssgate is shutting down") }
+// errClosed returns the failure after Close.
+func errClosed() error { return failuref(notSent, "hssgate is shutting down") }
+
+// errTimeUp returns the failure of a call for which there was no time left.
+func errTimeUp() error { return failuref(notCalled, "HSS was not called, since the time was up") }
 
 // recovered turns a panic into an error: trouble with one image must not end the process.
 func recovered(err *error) {

@@ -82,15 +82,15 @@ func NewGroup(s Settings) *Group {
 // Context ends with Close.
 func (g *Group) Context() context.Context { return g.base }
 
-// Begin registers what Close has to wait for, until end is called. It is nil after Close.
-func (g *Group) Begin() (end func()) {
+// Begin registers what Close has to wait for, until end is called. It fails after Close.
+func (g *Group) Begin() (end func(), err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.base.Err() != nil {
-		return nil
+		return nil, errClosed()
 	}
 	g.underWay.Add(1)
-	return g.underWay.Done
+	return g.underWay.Done, nil
 }
 
 // Close cancels the calls under way and waits for them. What is cached can still be read.
@@ -238,9 +238,9 @@ func (p *Project) wait(ctx context.Context, slots chan struct{}, done <-chan str
 // waitEnded returns why there was no slot.
 func (p *Project) waitEnded() error {
 	if p.group.base.Err() != nil {
-		return ErrClosed()
+		return errClosed()
 	}
-	return failuref(notCalled, "HSS was not called, since the time was up")
+	return errTimeUp()
 }
 
 // refusal returns why HSS must not be called now, or nil.
@@ -250,9 +250,9 @@ func (p *Project) refusal() error {
 
 // call is Call for those who have a slot of a lane. Close waits for it.
 func (p *Project) call(ctx context.Context, e *Endpoint, f func(ctx context.Context) error) (at time.Time, err error) {
-	end := p.group.Begin()
-	if end == nil {
-		return at, ErrClosed()
+	end, err := p.group.Begin()
+	if err != nil {
+		return at, err
 	}
 	defer end()
 	if !p.wait(ctx, p.slots, nil) {
@@ -297,7 +297,7 @@ func (p *Project) send(ctx context.Context, e *Endpoint, f func(ctx context.Cont
 	answered, ok := errors.AsType[*hss.Error](err)
 	switch {
 	case p.group.base.Err() != nil && (err != nil || ended != nil):
-		return ErrClosed()
+		return errClosed()
 	case ended != nil && (err == nil || errors.Is(err, ended)):
 		return cmp.Or(ctx.Err(), p.late(a, p.timeout))
 	case e == p.Images && ok && answered.RetryAfter > 0 && !answered.Unauthenticated():
